@@ -1,0 +1,1 @@
+"""The Rx operators, imported as ``rxpipe.operators``."""

@@ -1,0 +1,74 @@
+"""The errors that operators raise, below the one root that all of rxpipe's errors share.
+
+The whole tree, with those of the other modules, is drawn in ``rxpipe/errors.py``.
+"""
+
+from __future__ import annotations
+
+
+class RxPipeError(Exception):
+    """Any error that rxpipe raises of itself."""
+
+
+class StageTimeout(RxPipeError, TimeoutError):
+    """A call ran longer than its stage allows.
+
+    Attributes:
+        stage: The stage's name.
+        seconds: What it allowed.
+    """
+
+    def __init__(self, stage: str, seconds: float) -> None:
+        super().__init__(f"{stage}: no result within {seconds:g} s")
+        self.stage = stage
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[StageTimeout], tuple[str, float]]:
+        return type(self), (self.stage, self.seconds)
+
+
+class StageStalled(RxPipeError):
+    """Every slot of a stage is taken by a call that timed out and still has not returned.
+
+    Attributes:
+        stage: The stage's name.
+        abandoned: How many calls have not returned.
+    """
+
+    def __init__(self, stage: str, abandoned: int) -> None:
+        super().__init__(
+            f"{stage}: stalled, {abandoned} calls timed out and have not returned; "
+            "make the function honour rxpipe.deadline(), or raise max_abandoned"
+        )
+        self.stage = stage
+        self.abandoned = abandoned
+
+
+class CompletionTimeout(RxPipeError, TimeoutError):
+    """A sequence did not complete within the time that ``ops.timeout`` allows."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the sequence did not complete within {seconds:g} s")
+        self.seconds = seconds
+
+
+class BufferOverflow(RxPipeError):
+    """A source that cannot pause outran ``ops.overflow(policy="error")``."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(f"more than {capacity} items are waiting, and the source cannot pause")
+        self.capacity = capacity
+
+
+class CallFailed(RxPipeError):
+    """A function raised something that is not an ``Exception``; ``__cause__`` is what it raised."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, ``Type: text``, even where its ``str`` raises."""
+    name = type(error).__name__
+    try:
+        text = str(error).strip()
+    except BaseException:  # noqa: BLE001 - whatever a foreign __str__ raises must not hide the error itself
+        text = "(its text could not be read)"
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,1 @@
+"""rxpipe: reactive dataflow pipelines on RxPY."""

@@ -1,0 +1,1 @@
+"""The sink: outcomes as rows of a database."""

@@ -1,0 +1,1 @@
+"""Question banks that fill themselves: the stages that ship with rxpipe."""
