@@ -1,0 +1,53 @@
+"""The event loop for coroutine functions of whoever has none running: one thread, shared, alive while in use."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread, counted by its users: the first starts it, the last ends it.
+
+    It is shared, so that the coroutine stages of a pipeline can share an HTTP client.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def acquire(self) -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:
+        """The running loop, and what to call once when it is no longer needed; both from any thread."""
+        with self._lock:
+            self._users += 1
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_serve, args=(self._loop,), name="rxpipe-loop", daemon=True).start()
+            return self._loop, self._release
+
+    def _release(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users or self._loop is None:
+                return
+            loop, self._loop = self._loop, None
+        loop.call_soon_threadsafe(loop.stop)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+BACKGROUND_LOOP = BackgroundLoop()

@@ -1,0 +1,513 @@
+"""One subscription to a stage: which items wait, which calls run, and what becomes of them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+from reactivex import Observable
+from reactivex import operators as rx_ops
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from .clock import Clock
+from .errors import StageStalled, StageTimeout
+from .gate import Gate, announcing
+from .limiter import RateLimiter
+from .machine import Machine, as_exception
+from .mailbox import Home
+from .retry import Retry
+from .runners import Function, Runner
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure(Generic[A]):
+    """An item whose last attempt failed.
+
+    Attributes:
+        value: The item, as it came into the stage.
+        error: What the last attempt raised.
+        stage: The stage's name.
+        attempts: How often the function was called.
+    """
+
+    value: A
+    error: BaseException
+    stage: str
+    attempts: int
+
+
+@dataclass(slots=True)
+class StageStats:
+    """What a stage has done so far; it counts on while the stage runs.
+
+    Attributes:
+        name: The stage's name.
+        concurrency: How many calls may run at once.
+        taken: Items that came in, to be called with.
+        started: Calls, retries included.
+        done: Items whose function returned.
+        failed: Items whose last attempt failed.
+        retried: Failed calls that another one follows.
+        cancelled: Calls that ran when the stage was disposed.
+        abandoned: Calls that timed out and could not be stopped.
+        busy: Seconds that calls ran, added up.
+    """
+
+    name: str = ""
+    concurrency: float = 1
+    taken: int = 0
+    started: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+    abandoned: int = 0
+    busy: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Calls that ended of themselves or timed out."""
+        return self.done + self.failed + self.retried
+
+    @property
+    def running(self) -> int:
+        """Calls that run now, abandoned ones apart."""
+        return self.started - self.ended - self.cancelled
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a slot or for their next attempt."""
+        return self.taken - self.done - self.failed - self.cancelled - self.running
+
+
+class Envelope(Protocol):
+    """How a stage handles items that carry more than the value its function takes."""
+
+    def skip(self, item: Any) -> bool:
+        """Whether the item passes without a call."""
+        ...
+
+    def open(self, item: Any) -> Any:
+        """The function's argument."""
+        ...
+
+    def close(self, item: Any, result: Any, attempts: int) -> Any:
+        """The item as it goes on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings(Generic[A, B]):
+    """The options of ``ops.stage`` (``math.inf`` for no bound), and two for pipelines."""
+
+    fn: Function
+    name: str
+    concurrency: float
+    queue_size: float
+    timeout: float | None
+    retry: Retry | None
+    rate_limit: RateLimiter | None
+    ordered: bool
+    recover: Callable[[Failure[A]], B] | None
+    max_abandoned: float
+    envelope: Envelope | None = None
+    stats: StageStats = field(default_factory=StageStats)
+
+
+class _Call:
+    """One attempt at one item; a later attempt is another object, so that a late result finds a dead one."""
+
+    attempt = 1
+    began = 0.0
+    handle: DisposableBase | None = None
+    live = True  # until it returns or times out
+    cancels = False  # whether disposing the handle ends it soon, as for a coroutine
+    inner: Gate | None = None  # of the Observable that the function returned
+    holds = False  # a slot
+    finished = False
+    unsent = 0
+
+    def __init__(self, machine: StageMachine[Any, Any], item: Any) -> None:
+        self.machine = machine
+        self.item = item
+        self.held_back: deque[tuple[_Call, Any]] | None = None
+
+    def begin(self) -> None:
+        self.began = self.machine.clock.now()
+        self.machine.post(self.machine.begun, self)
+
+    def done(self, ok: bool, result: Any) -> None:
+        machine = self.machine
+        machine.post(machine.returned, self, ok, result)
+
+    def remaining(self) -> float | None:
+        timeout = self.machine.settings.timeout
+        return None if timeout is None else self.began + timeout - self.machine.clock.now()
+
+
+class StageMachine(Machine[A, B]):
+    """Admits at most ``concurrency + queue_size`` items, and gives ``concurrency`` slots to their calls.
+
+    A call keeps its slot until its result has gone downstream. A slot whose call timed out is free at once if the
+    call is only a thread to be abandoned, within the allowance; else when the call has really ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings[A, B],
+        observer: ObserverBase[B],
+        *,
+        clock: Clock,
+        runner: Runner,
+        loop_runner: Callable[[], Runner],
+        home: Home | None,
+        scheduler: SchedulerBase | None,
+    ) -> None:
+        super().__init__(observer, settings.concurrency + settings.queue_size, home)
+        self.settings = settings
+        self.clock = clock
+        self._fn = settings.fn
+        self._timeout = settings.timeout
+        self._limiter = settings.rate_limit
+        self._envelope = settings.envelope
+        self._stats = settings.stats
+        self._now = clock.now
+        self._runner = runner
+        self._make_loop_runner = loop_runner
+        self._loop_runner: Runner | None = None
+        self._scheduler = scheduler
+        self._waiting: deque[_Call] = deque()  # new items
+        self._due_again: deque[_Call] = deque()  # retries whose delay is over: ahead of new items
+        self._delayed: dict[_Call, DisposableBase] = {}
+        # Calls and when they are due: all have the same time, so in order of their beginning the first is due first.
+        self._running: dict[_Call, float] = {}
+        self._order: deque[_Call] = deque()
+        self._outbox: deque[tuple[_Call, Any]] = deque()
+        self._slots = settings.concurrency  # less those that are stuck: their call has timed out and not ended
+        self._taken = 0  # slots of calls that run, or whose results have not gone downstream
+        self._cancelling = 0  # cancelled calls that have not ended yet
+        self._abandoned = 0  # threads that have not returned yet
+        self._timer: DisposableBase | None = None
+        self._stall_timer: DisposableBase | None = None
+        self._permit_timer: DisposableBase | None = None
+        self._permit = False
+        self._warned = False
+        self._follows: dict[type, Callable[[_Call, Any], None] | None] = {}
+
+    # Items come in, and calls start
+
+    def arrive(self, value: A) -> None:
+        call = _Call(self, value)
+        if self.settings.ordered:
+            call.held_back = deque()
+            self._order.append(call)
+        if self._envelope is not None and self._envelope.skip(value):
+            self._result(call, value)
+            self._finish(call)
+        else:
+            self._stats.taken += 1
+            self._waiting.append(call)
+            if len(self._waiting) > self.gate.capacity and not self._warned:
+                self._warned = True
+                _log.warning(
+                    "source ignores backpressure, its items queue without bound",
+                    stage=self.settings.name,
+                    hint="use rxpipe.from_iterable, or ops.overflow for a source that cannot pause",
+                )
+
+    def advance(self) -> None:
+        if self._waiting or self._due_again:
+            self._start_calls()
+        while self._outbox and not self.over and self.may_emit():
+            self._send(*self._outbox.popleft())
+            self._start_calls()
+        if self.source_done and not self.gate.held:
+            self.end()
+
+    def _start_calls(self) -> None:
+        while self._taken < self._slots and not self.over:
+            queue = self._due_again or self._waiting
+            if not queue or (self._limiter is not None and not self._permitted(self._limiter)):
+                return
+            self._start(queue.popleft())
+
+    def _permitted(self, limiter: RateLimiter) -> bool:
+        """Whether the rate limit allows another call now; if not, the machine advances again when it does."""
+        if self._permit:
+            self._permit = False
+            return True
+        if self._permit_timer is None:
+            wait = limiter.reserve(self.clock.now())
+            if wait <= 0:
+                return True
+            self._permit_timer = self.clock.call_later(wait, lambda: self.post(self._permit_due))
+        return False
+
+    def _permit_due(self) -> None:
+        self._permit_timer = None
+        self._permit = True
+
+    def _start(self, call: _Call) -> None:
+        call.holds = True
+        self._taken += 1
+        self._stats.started += 1
+        runner = self._runner
+        if runner.cancels:
+            call.cancels = True
+        call.began = began = self._now()
+        if self._timeout is None or runner.queues:
+            self._running[call] = math.inf
+        else:
+            self._running[call] = began + self._timeout
+            if self._timer is None:
+                self._timer = self.clock.call_later(self._timeout, self._ring)
+        argument = call.item if self._envelope is None else self._envelope.open(call.item)
+        try:
+            call.handle = runner.start(self._fn, argument, call)
+        except Exception as error:  # noqa: BLE001 - an executor that is shut down or broken: this call's failure
+            self.returned(call, False, error)
+
+    def begun(self, call: _Call) -> None:
+        """A call that had to queue begins."""
+        if call.live and self._timeout is not None and not self.over:
+            del self._running[call]
+            self._running[call] = call.began + self._timeout
+            if self._timer is None:
+                self._timer = self.clock.call_later(self._timeout, self._ring)
+
+    # Timeouts
+
+    def _ring(self) -> None:
+        self.post(self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        for call, due in list(self._running.items()):
+            if self.over or due == math.inf:  # not begun
+                continue
+            left = due - self._now()
+            if left > 0:
+                self._timer = self.clock.call_later(left, self._ring)
+                return
+            self._time_out(call)
+
+    def _time_out(self, call: _Call) -> None:
+        self._stop_running(call)
+        self._free_slot(call)
+        if call.inner is None:
+            if call.cancels:
+                self._cancelling += 1
+            else:
+                self._abandoned += 1
+                self._stats.abandoned += 1
+            self._count_slots()
+        if call.handle is not None:
+            call.handle.dispose()
+        timeout = self._timeout or 0.0
+        if self._stall_timer is None and self._slots <= 0:
+            self._stall_timer = self.clock.call_later(timeout, lambda: self.post(self._stalled))
+        self._failed(call, StageTimeout(self.settings.name, timeout))
+
+    def _count_slots(self) -> None:
+        stuck = self._cancelling + max(0, self._abandoned - self.settings.max_abandoned)
+        self._slots = self.settings.concurrency - stuck
+
+    def _stalled(self) -> None:
+        self.end(StageStalled(self.settings.name, self._abandoned + self._cancelling))
+
+    def _ended_late(self, call: _Call) -> None:
+        if call.cancels:
+            self._cancelling -= 1
+        else:
+            self._abandoned -= 1
+        self._count_slots()
+        if self._stall_timer is not None and self._slots > 0:
+            self._stall_timer.dispose()
+            self._stall_timer = None
+
+    # Calls end
+
+    def returned(self, call: _Call, ok: bool, result: Any) -> None:
+        """The function returned, or raised."""
+        if self.over:
+            return
+        if not call.live:
+            self._ended_late(call)
+        elif not ok:
+            self._stop_running(call)
+            self._free_slot(call)
+            self._failed(call, result)
+        elif (follow := self._follows.get(type(result), _unknown)) is None:
+            self._stop_running(call)
+            self._stats.done += 1
+            if self._envelope is not None:
+                result = self._envelope.close(call.item, result, call.attempt)
+            if self._outbox or call.held_back is not None or not self.may_emit():
+                self._result(call, result)
+                self._finish(call)
+            else:  # the same, without going through the outbox
+                self.emit(result)
+                self._taken -= 1
+                self.gate.release()
+        elif follow is _unknown:
+            self._follows[type(result)] = self._how_to_follow(type(result))
+            self.returned(call, ok, result)
+        else:
+            follow(call, result)
+
+    def _stop_running(self, call: _Call) -> None:
+        call.live = False
+        del self._running[call]
+        self._stats.busy += self._now() - call.began
+
+    def _failed(self, call: _Call, error: BaseException) -> None:
+        settings = self.settings
+        try:
+            if settings.retry is not None and settings.retry.applies(error, call.attempt):
+                self._try_again(call, settings.retry.delay(call.attempt, error))
+                return
+        except BaseException as broken:  # noqa: BLE001 - the user's retry_on raised: that is how the item fails
+            broken.__context__ = error
+            error = broken
+        self._stats.failed += 1
+        if settings.recover is None:
+            self.end(as_exception(error))
+            return
+        failure = Failure(value=call.item, error=error, stage=settings.name, attempts=call.attempt)
+        try:
+            value = settings.recover(failure)
+        except BaseException as broken:  # noqa: BLE001 - the user's recover raised: that ends the sequence
+            self.end(as_exception(broken))
+            return
+        self._result(call, value)
+        self._finish(call)
+
+    def _try_again(self, call: _Call, delay: float) -> None:
+        again = _Call(self, call.item)
+        again.attempt = call.attempt + 1
+        self._stats.retried += 1
+        if call.held_back is not None:
+            again.held_back = call.held_back
+            self._order[self._order.index(call)] = again
+        self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
+
+    def _delay_over(self, call: _Call) -> None:
+        if self._delayed.pop(call, None) is not None:
+            self._due_again.append(call)
+
+    # Functions that return an Observable or an awaitable
+
+    def _how_to_follow(self, kind: type) -> Callable[[_Call, Any], None] | None:
+        if issubclass(kind, Observable):
+            return self._subscribe_inner
+        return self._await if hasattr(kind, "__await__") and not self._runner.cancels else None
+
+    def _await(self, call: _Call, awaitable: Any) -> None:
+        if self._loop_runner is None:
+            self._loop_runner = self._make_loop_runner()
+        call.cancels = True
+        call.handle = self._loop_runner.start(_wait, awaitable, call)
+
+    def _subscribe_inner(self, call: _Call, source: Observable[Any]) -> None:
+        if self._envelope is not None:
+            source = source.pipe(rx_ops.last())
+        call.inner = gate = Gate(1)
+
+        def on_next(value: Any) -> None:
+            gate.admitted += 1
+            self.post(self._inner_next, call, value)
+
+        with announcing(gate):
+            call.handle = source.subscribe(
+                on_next,
+                lambda error: self.post(self.returned, call, False, error),
+                lambda: self.post(self._inner_completed, call),
+                scheduler=self._scheduler,
+            )
+
+    def _inner_next(self, call: _Call, value: Any) -> None:
+        if call.live:
+            if self._envelope is not None:
+                value = self._envelope.close(call.item, value, call.attempt)
+            self._result(call, value)
+
+    def _inner_completed(self, call: _Call) -> None:
+        if call.live and not self.over:
+            self._stop_running(call)
+            self._stats.done += 1
+            self._finish(call)
+
+    # Results go out
+
+    def _result(self, call: _Call, value: Any) -> None:
+        call.unsent += 1
+        if call.held_back is None:
+            self._outbox.append((call, value))
+        else:
+            call.held_back.append((call, value))
+            self._release_in_order()
+
+    def _finish(self, call: _Call) -> None:
+        """No more results will come; the slot is free when they have gone downstream."""
+        call.finished = True
+        if call.held_back is not None:
+            self._free_slot(call)
+            self._release_in_order()
+        if not call.unsent:
+            self._free_slot(call)
+            self.gate.release()
+
+    def _free_slot(self, call: _Call) -> None:
+        if call.holds:
+            call.holds = False
+            self._taken -= 1
+
+    def _release_in_order(self) -> None:
+        while self._order:
+            first = self._order[0]
+            while first.held_back:
+                self._outbox.append(first.held_back.popleft())
+            if not first.finished:
+                return
+            self._order.popleft()
+
+    def _send(self, call: _Call, value: Any) -> None:
+        call.unsent -= 1
+        self.emit(value)
+        if call.inner is not None:
+            call.inner.release()
+        if call.finished and not call.unsent:
+            self._free_slot(call)
+            self.gate.release()
+
+    def free(self) -> None:
+        for timer in (self._timer, self._stall_timer, self._permit_timer, *self._delayed.values()):
+            if timer is not None:
+                timer.dispose()
+        for call in self._running:
+            call.live = False
+            if call.handle is not None:
+                call.handle.dispose()
+        self._stats.cancelled += len(self._running)
+        for held in (self._waiting, self._due_again, self._delayed, self._running, self._order, self._outbox):
+            held.clear()
+        self._runner.close()
+        if self._loop_runner is not None:
+            self._loop_runner.close()
+
+
+def _unknown(call: _Call, result: Any) -> None:
+    """Stands for a type of result that has not been seen yet."""
+
+
+async def _wait(awaitable: Any) -> Any:
+    return await awaitable

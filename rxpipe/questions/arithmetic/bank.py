@@ -1,0 +1,57 @@
+"""The stages that write and solve questions."""
+
+from __future__ import annotations
+
+from rxpipe.questions.arithmetic.kinds import KINDS
+from rxpipe.questions.arithmetic.values import Answered, Question, UnreadableQuestion
+from rxpipe.questions.arithmetic.wording import Facts
+from rxpipe.questions.arithmetic.words import Dice
+
+
+def generate(question_id: int | str) -> Question:
+    """Writes the question that belongs to an ID: always the same one, in every process and Python version.
+
+    The int 7 and the string ``"7"`` give the same text.
+    """
+    dice = Dice(f"arithmetic {question_id}")
+    kind = dice.pick(KINDS)
+    wording = dice.pick(kind.wordings)
+    facts = Facts(kind.draw(dice), wording.cast(dice))
+    return Question(
+        id=question_id, kind=kind.name, question=wording.write(facts), reference=kind.solve(facts)
+    )
+
+
+def answer(question: Question) -> Answered:
+    """Solves a question from its text alone, in exact arithmetic.
+
+    The text may come from anywhere, as long as it has one of the known wordings, with any numbers, names and
+    things.
+
+    Raises:
+        UnreadableQuestion: The text has no known wording, or no answer: it divides by zero, or gives away
+            more than there is.
+    """
+    return Answered(
+        id=question.id,
+        kind=question.kind,
+        question=question.question,
+        reference=question.reference,
+        answer=_solve(question.question),
+    )
+
+
+def _solve(question: str) -> str:
+    text = " ".join(question.split())
+    try:
+        for kind in KINDS:
+            for wording in kind.wordings:
+                if (facts := wording.read(text)) is not None:
+                    return kind.solve(facts)
+    except (ValueError, ArithmeticError) as error:
+        raise UnreadableQuestion(f"no answer to {_short(text)}: {error}") from error
+    raise UnreadableQuestion(f"no known wording: {_short(text)}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else text[:199] + "…")
