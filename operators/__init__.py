@@ -1,9 +1,41 @@
-"""The Rx operators, imported as ``rxpipe.operators``."""
+"""The Rx operators, imported as ``rxpipe.operators``; each works alone in any RxPY chain.
+
+What is where:
+
+- ``stage.py``: ``stage``, on the state machine in ``stage_machine.py``; its calls run in ``*runner*.py``
+- ``retry.py``, ``timeout.py``, ``batch.py``, ``rate_limit.py``, ``overflow.py``: the operator of that name
+- ``sources.py``, ``to_async.py``: into Rx and out of it, with backpressure
+- ``machine.py``: the shape that they share; ``mailbox.py``, ``gate.py``, ``clock.py``: messages, backpressure, time
+- ``errors.py``: what they raise
+"""
 
 from __future__ import annotations
 
+from .batch import batch
+from .deadlines import deadline
+from .limiter import RateLimiter
+from .overflow import OverflowPolicy, overflow
+from .rate_limit import rate_limit
 from .retry import Retry, retry
-from .sources import from_iterable
+from .sources import from_async_iterable, from_iterable
 from .stage import stage
+from .stage_settings import Failure
+from .timeout import timeout
+from .to_async import to_async_iterable
 
-__all__ = ["Retry", "from_iterable", "retry", "stage"]
+__all__ = [
+    "Failure",
+    "OverflowPolicy",
+    "RateLimiter",
+    "Retry",
+    "batch",
+    "deadline",
+    "from_async_iterable",
+    "from_iterable",
+    "overflow",
+    "rate_limit",
+    "retry",
+    "stage",
+    "timeout",
+    "to_async_iterable",
+]

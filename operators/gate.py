@@ -16,7 +16,7 @@ its way may not arrive::
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -109,7 +109,7 @@ def announced_gate() -> Gate | None:
 
 
 @contextmanager
-def announcing(gate: Gate | None) -> Iterator[None]:
+def announcing(gate: Gate | None) -> Generator[None]:
     """Let what is subscribed to inside find ``gate``; ``None`` hides the gates further downstream."""
     token = _announced.set(gate)
     try:

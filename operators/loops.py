@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+from .clock import running_loop
+
 
 class BackgroundLoop:
     """An event loop on a daemon thread, counted by its users: the first starts it, the last ends it.
@@ -51,3 +53,13 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 BACKGROUND_LOOP = BackgroundLoop()
+
+
+def use_loop() -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:
+    """The loop that is running here, else the background loop; and what to call once when it is no longer needed."""
+    loop = running_loop()
+    return BACKGROUND_LOOP.acquire() if loop is None else (loop, _nothing)
+
+
+def _nothing() -> None:
+    pass

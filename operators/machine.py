@@ -8,7 +8,7 @@ completes when nothing is left. Its own gate is announced to whatever it subscri
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from reactivex.abc import DisposableBase, ObservableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import SingleAssignmentDisposable

@@ -56,9 +56,10 @@ class Retry:
         """Whether to call again after call number ``attempt`` (from 1) raised ``error``."""
         if attempt >= self.max_attempts:
             return False
-        if isinstance(self.retry_on, (type, tuple)):
-            return isinstance(error, self.retry_on)
-        return self.retry_on(error)
+        retry_on = self.retry_on
+        if isinstance(retry_on, type):
+            return isinstance(error, retry_on)
+        return retry_on(error) if callable(retry_on) else isinstance(error, retry_on)
 
     def delay(self, attempt: int, error: BaseException) -> float:
         """Seconds to wait after call number ``attempt`` (from 1) raised ``error``.
@@ -73,7 +74,7 @@ class Retry:
             delay = self.initial * self.backoff_factor ** (attempt - 1)
         except OverflowError:
             delay = self.max_delay
-        delay *= random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - not a secret
+        delay *= random.uniform(1 - self.jitter, 1 + self.jitter)
         return min(max(delay, self.initial), self.max_delay)
 
 

@@ -15,11 +15,13 @@ from reactivex.scheduler import ThreadPoolScheduler, VirtualTimeScheduler
 
 from .clock import clock_for, loop_of, running_loop
 from .limiter import RateLimiter
-from .loops import BACKGROUND_LOOP
+from .loop_runner import LoopRunner
+from .loops import use_loop
 from .mailbox import RelayHome
 from .retry import Retry
-from .runners import ExecutorRunner, LoopRunner, Runner, SchedulerRunner, ThreadRunner
-from .stage_machine import Failure, Settings, StageMachine
+from .runners import ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
+from .stage_machine import StageMachine
+from .stage_settings import Failure, Settings
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -189,9 +191,7 @@ def stage_with(
     return operator
 
 
-def _runner_for(
-    settings: Settings[Any, Any], scheduler: Place | None, subscribed_on: SchedulerBase | None
-) -> Runner:
+def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribed_on: SchedulerBase | None) -> Runner:
     if is_coroutine_function(settings.fn):
         loop = loop_of(scheduler) if isinstance(scheduler, SchedulerBase) else None
         return _loop_runner(settings.name) if loop is None else LoopRunner(settings.name, loop, _nothing)
@@ -203,8 +203,7 @@ def _runner_for(
 
 
 def _loop_runner(name: str) -> Runner:
-    loop = running_loop()
-    return LoopRunner(name, *BACKGROUND_LOOP.acquire()) if loop is None else LoopRunner(name, loop, _nothing)
+    return LoopRunner(name, *use_loop())
 
 
 def _nothing() -> None:

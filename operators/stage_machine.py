@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from reactivex import Observable
@@ -19,108 +18,13 @@ from .gate import Gate, announcing
 from .limiter import RateLimiter
 from .machine import Machine, as_exception
 from .mailbox import Home
-from .retry import Retry
-from .runners import Function, Runner
+from .runners import Runner
+from .stage_settings import Failure, Settings
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure(Generic[A]):
-    """An item whose last attempt failed.
-
-    Attributes:
-        value: The item, as it came into the stage.
-        error: What the last attempt raised.
-        stage: The stage's name.
-        attempts: How often the function was called.
-    """
-
-    value: A
-    error: BaseException
-    stage: str
-    attempts: int
-
-
-@dataclass(slots=True)
-class StageStats:
-    """What a stage has done so far; it counts on while the stage runs.
-
-    Attributes:
-        name: The stage's name.
-        concurrency: How many calls may run at once.
-        taken: Items that came in, to be called with.
-        started: Calls, retries included.
-        done: Items whose function returned.
-        failed: Items whose last attempt failed.
-        retried: Failed calls that another one follows.
-        cancelled: Calls that ran when the stage was disposed.
-        abandoned: Calls that timed out and could not be stopped.
-        busy: Seconds that calls ran, added up.
-    """
-
-    name: str = ""
-    concurrency: float = 1
-    taken: int = 0
-    started: int = 0
-    done: int = 0
-    failed: int = 0
-    retried: int = 0
-    cancelled: int = 0
-    abandoned: int = 0
-    busy: float = 0.0
-
-    @property
-    def ended(self) -> int:
-        """Calls that ended of themselves or timed out."""
-        return self.done + self.failed + self.retried
-
-    @property
-    def running(self) -> int:
-        """Calls that run now, abandoned ones apart."""
-        return self.started - self.ended - self.cancelled
-
-    @property
-    def waiting(self) -> int:
-        """Items that wait for a slot or for their next attempt."""
-        return self.taken - self.done - self.failed - self.cancelled - self.running
-
-
-class Envelope(Protocol):
-    """How a stage handles items that carry more than the value its function takes."""
-
-    def skip(self, item: Any) -> bool:
-        """Whether the item passes without a call."""
-        ...
-
-    def open(self, item: Any) -> Any:
-        """The function's argument."""
-        ...
-
-    def close(self, item: Any, result: Any, attempts: int) -> Any:
-        """The item as it goes on."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings(Generic[A, B]):
-    """The options of ``ops.stage`` (``math.inf`` for no bound), and two for pipelines."""
-
-    fn: Function
-    name: str
-    concurrency: float
-    queue_size: float
-    timeout: float | None
-    retry: Retry | None
-    rate_limit: RateLimiter | None
-    ordered: bool
-    recover: Callable[[Failure[A]], B] | None
-    max_abandoned: float
-    envelope: Envelope | None = None
-    stats: StageStats = field(default_factory=StageStats)
 
 
 class _Call:
@@ -201,11 +105,12 @@ class StageMachine(Machine[A, B]):
         self._permit_timer: DisposableBase | None = None
         self._permit = False
         self._warned = False
-        self._follows: dict[type, Callable[[_Call, Any], None] | None] = {}
+        self._follows: dict[type[Any], Callable[[_Call, Any], None] | None] = {}
 
     # Items come in, and calls start
 
     def arrive(self, value: A) -> None:
+        """Queue an item."""
         call = _Call(self, value)
         if self.settings.ordered:
             call.held_back = deque()
@@ -225,6 +130,7 @@ class StageMachine(Machine[A, B]):
                 )
 
     def advance(self) -> None:
+        """Start what may start, send what may go."""
         if self._waiting or self._due_again:
             self._start_calls()
         while self._outbox and not self.over and self.may_emit():
@@ -346,7 +252,7 @@ class StageMachine(Machine[A, B]):
             self._stop_running(call)
             self._free_slot(call)
             self._failed(call, result)
-        elif (follow := self._follows.get(type(result), _unknown)) is None:
+        elif (follow := self._follows.get(result.__class__, _unknown)) is None:
             self._stop_running(call)
             self._stats.done += 1
             if self._envelope is not None:
@@ -359,7 +265,7 @@ class StageMachine(Machine[A, B]):
                 self._taken -= 1
                 self.gate.release()
         elif follow is _unknown:
-            self._follows[type(result)] = self._how_to_follow(type(result))
+            self._follows[result.__class__] = self._how_to_follow(result.__class__)
             self.returned(call, ok, result)
         else:
             follow(call, result)
@@ -406,7 +312,7 @@ class StageMachine(Machine[A, B]):
 
     # Functions that return an Observable or an awaitable
 
-    def _how_to_follow(self, kind: type) -> Callable[[_Call, Any], None] | None:
+    def _how_to_follow(self, kind: type[Any]) -> Callable[[_Call, Any], None] | None:
         if issubclass(kind, Observable):
             return self._subscribe_inner
         return self._await if hasattr(kind, "__await__") and not self._runner.cancels else None
@@ -490,6 +396,7 @@ class StageMachine(Machine[A, B]):
             self.gate.release()
 
     def free(self) -> None:
+        """Cancel everything."""
         for timer in (self._timer, self._stall_timer, self._permit_timer, *self._delayed.values()):
             if timer is not None:
                 timer.dispose()

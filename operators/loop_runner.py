@@ -1,0 +1,156 @@
+"""Where coroutine functions run: worker tasks on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from reactivex.abc import DisposableBase
+
+from .runners import Call, Function, Worker, call_context
+
+
+class LoopRunner:
+    """An event loop, for coroutine functions: worker tasks, made as needed.
+
+    A new call wakes one worker, and a worker that takes a call wakes the next one if there are more. So calls that
+    never wait cost no task switch, and those that do run side by side. A worker gives way to the rest of the loop
+    now and then, and ends with a call that was cancelled.
+    """
+
+    queues = False
+    cancels = True
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
+        """Run on a loop.
+
+        Args:
+            name: The stage's name.
+            loop: A running loop.
+            release: Called by ``close``.
+        """
+        self._name = name
+        self._loop = loop
+        self._release = release
+        self._context = call_context()
+        self._jobs: deque[_LoopJob] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._coming = 0  # workers that will look for a job without being woken
+        self._workers: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
+        """Have a worker take the call; from any thread."""
+        job = _LoopJob(self._loop, fn, value, call)
+        self._jobs.append(job)
+        if asyncio._get_running_loop() is not self._loop:
+            self._loop.call_soon_threadsafe(self._call_worker)
+        elif not self._coming:
+            self._call_worker()
+        return job
+
+    def close(self) -> None:
+        """Let the workers end, and go of the loop; from any thread."""
+        if asyncio._get_running_loop() is self._loop:
+            self._end_workers()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end_workers)
+
+    def _end_workers(self) -> None:
+        self._closed = True
+        for idle in self._idle:
+            if not idle.done():
+                idle.set_result(None)
+        self._release()
+
+    def _call_worker(self) -> None:
+        if self._coming or not self._jobs:
+            return
+        self._coming += 1
+        while self._idle:
+            if not (idle := self._idle.pop()).done():
+                idle.set_result(None)
+                return
+        task = self._loop.create_task(self._work(), name=f"rxpipe-{self._name}", context=self._context.copy())
+        self._workers.add(task)
+        task.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        worker = Worker()
+        task = asyncio.current_task()
+        unpaused = 0
+        while not self._closed:
+            if self._jobs:
+                self._coming -= 1
+                job = self._jobs.popleft()
+                if self._jobs and not self._coming:
+                    self._call_worker()
+                worker.call = call = job.call
+                job.task = task
+                try:
+                    if job.cancelled:
+                        raise asyncio.CancelledError
+                    ok, result = True, await job.fn(job.value)
+                except GeneratorExit:
+                    raise  # the loop is gone, and with it whoever could be told
+                except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is
+                    ok, result = False, error
+                    if isinstance(error, asyncio.CancelledError):
+                        job.cancelled = True  # by whomever: the task is not to be used again
+                job.task = None
+                self._coming += 1
+                call.done(ok, result)
+                del call, result
+                worker.call = None  # an idle worker keeps no value alive
+                unpaused += 1
+                if job.cancelled or not worker.is_clean():
+                    break
+            elif not await self._woken():
+                return
+            if unpaused == _CALLS_BETWEEN_PAUSES:
+                unpaused = 0
+                await asyncio.sleep(0)
+        self._coming -= 1
+        if self._jobs and not self._coming:
+            self._call_worker()
+
+    async def _woken(self) -> bool:
+        """Wait to be woken; false when cancelled instead, as all tasks are when a loop shuts down."""
+        self._coming -= 1
+        idle = self._loop.create_future()
+        self._idle.append(idle)
+        try:
+            await idle
+        except asyncio.CancelledError:
+            return False
+        return True
+
+
+_CALLS_BETWEEN_PAUSES = 64  # some tens of microseconds of calls that do not wait; a pause costs about one
+
+
+class _LoopJob(DisposableBase):
+    """A call for a loop; disposing cancels it in whichever task runs it, also before it has begun."""
+
+    __slots__ = ("_loop", "call", "cancelled", "fn", "task", "value")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fn: Function, value: Any, call: Call) -> None:
+        self._loop = loop
+        self.fn = fn
+        self.value = value
+        self.call = call
+        self.task: asyncio.Task[Any] | None = None
+        self.cancelled = False
+
+    def dispose(self) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            self._cancel()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()

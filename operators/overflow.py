@@ -1,0 +1,143 @@
+"""``overflow``: a bounded buffer behind sources that cannot pause."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args
+
+import reactivex
+import structlog
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from .clock import running_loop
+from .deadlines import limited
+from .errors import BufferOverflow
+from .gate import announcing
+from .machine import Machine
+
+A = TypeVar("A")
+
+OverflowPolicy = Literal["block", "drop_oldest", "drop_newest", "error"]
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def overflow(
+    policy: OverflowPolicy, capacity: int, *, on_drop: Callable[[A], None] | None = None
+) -> Callable[[Observable[A]], Observable[A]]:
+    """Buffer the items of a source that cannot pause, such as a subject or a callback, and decide what overflows.
+
+    ::
+
+        subject.pipe(ops.overflow("drop_oldest", 1000), ops.stage(answer))
+
+    Items go on in order, as there is room downstream. The number of items dropped is logged when the sequence ends.
+
+    Args:
+        policy: What happens to an item when ``capacity`` items wait: ``block`` makes its thread wait for room,
+            ``drop_oldest`` makes room for it, ``drop_newest`` drops it, ``error`` ends the sequence with
+            ``BufferOverflow``.
+        capacity: At least 1.
+        on_drop: Called with each item dropped, on the source's thread.
+
+    Returns:
+        An operator. With ``block``, an item that comes on an event loop, or inside a call of a stage, ends the
+        sequence with ``BufferOverflow`` where it would have to wait: the room would never be made.
+
+    Raises:
+        ValueError: The policy is unknown, or the capacity below 1.
+    """
+    if policy not in get_args(OverflowPolicy):
+        raise ValueError(f"policy must be one of {', '.join(get_args(OverflowPolicy))}, not {policy!r}")
+    if capacity < 1:
+        raise ValueError(f"capacity must be at least 1, not {capacity}")
+
+    def operator(source: Observable[A]) -> Observable[A]:
+        def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            machine = _Overflow(policy, capacity, on_drop, observer)
+            return machine.subscribe_to(source, scheduler)
+
+        return reactivex.create(subscribe)
+
+    return operator
+
+
+class _Overflow(Machine[A, A]):
+    """The buffer is changed by the source's threads too, under its own condition's lock."""
+
+    def __init__(
+        self,
+        policy: OverflowPolicy,
+        capacity: int,
+        on_drop: Callable[[A], None] | None,
+        observer: ObserverBase[A],
+    ) -> None:
+        super().__init__(observer, capacity)
+        self._policy = policy
+        self._capacity = capacity
+        self._on_drop = on_drop
+        self._items: deque[A] = deque()
+        self._changed = threading.Condition()
+        self._dropped = 0
+
+    def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
+        with announcing(None):  # the policy decides, not a gate
+            self._upstream.disposable = source.subscribe(self, scheduler=scheduler)
+        return self
+
+    def on_next(self, value: A) -> None:
+        with self._changed:
+            dropped: list[A] = []
+            if len(self._items) < self._capacity or (self._policy == "block" and self._wait()):
+                self._items.append(value)
+            elif self._policy == "drop_oldest":
+                dropped.append(self._items.popleft())
+                self._items.append(value)
+            elif self._policy == "drop_newest":
+                dropped.append(value)
+            elif not self.over:
+                self.post(self.end, BufferOverflow(self._capacity))
+                return
+            self._dropped += len(dropped)
+        if self._on_drop is not None:
+            for item in dropped:
+                self._on_drop(item)
+        self.wake()
+
+    def _wait(self) -> bool:
+        """Wait for room, if that can ever come; false if not, or if it is over."""
+        if running_loop() is not None or limited.get() is not None:
+            return False
+        self._changed.wait_for(lambda: self.over or len(self._items) < self._capacity)
+        return not self.over
+
+    def arrive(self, value: A) -> None:
+        """Never called: items go straight to the buffer."""
+
+    def advance(self) -> None:
+        while not self.over:
+            with self._changed:
+                if not self._items:
+                    break
+            if not self.may_emit():
+                return
+            with self._changed:
+                value = self._items.popleft()  # may be a younger one than seen above, but not none
+                self._changed.notify_all()
+            self.emit(value)
+        if self.source_done:
+            self.end()
+
+    def dispose(self) -> None:
+        super().dispose()
+        with self._changed:
+            self._changed.notify_all()
+
+    def free(self) -> None:
+        with self._changed:
+            self._items.clear()
+        if self._dropped:
+            _log.warning("items dropped", policy=self._policy, capacity=self._capacity, dropped=self._dropped)

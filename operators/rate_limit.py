@@ -1,0 +1,82 @@
+"""``rate_limit``: no more items than so many in so much time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from .clock import Clock, clock_for
+from .limiter import RateLimiter
+from .machine import Machine
+
+A = TypeVar("A")
+
+
+def rate_limit(limiter: RateLimiter, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
+    """Let items pass in order, each when the limiter has a place for it; the source waits meanwhile.
+
+    ::
+
+        source.pipe(ops.rate_limit(RateLimiter(600, 60)))
+
+    To limit the calls of a stage, its retries included, give it the limiter as ``rate_limit=`` instead.
+
+    Args:
+        limiter: May be shared with other operators and stages.
+        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+    """
+
+    def operator(source: Observable[A]) -> Observable[A]:
+        def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            machine = _RateLimit(limiter, clock_for(timer, scheduler), observer)
+            return machine.subscribe_to(source, scheduler)
+
+        return reactivex.create(subscribe)
+
+    return operator
+
+
+class _RateLimit(Machine[A, A]):
+    """Reserves the place of the item in front as soon as there is one, and waits for it."""
+
+    def __init__(self, limiter: RateLimiter, clock: Clock, observer: ObserverBase[A]) -> None:
+        super().__init__(observer, 1)
+        self._limiter = limiter
+        self._clock = clock
+        self._items: deque[A] = deque()
+        self._permit = False
+        self._timer: DisposableBase | None = None
+
+    def arrive(self, value: A) -> None:
+        self._items.append(value)
+
+    def advance(self) -> None:
+        while self._items and not self.over and self._permitted() and self.may_emit():
+            self._permit = False
+            self.emit(self._items.popleft())
+            self.gate.release()
+        if self.source_done and not self._items:
+            self.end()
+
+    def _permitted(self) -> bool:
+        if not self._permit and self._timer is None:
+            wait = self._limiter.reserve(self._clock.now())
+            if wait <= 0:
+                self._permit = True
+            else:
+                self._timer = self._clock.call_later(wait, lambda: self.post(self._time_has_come))
+        return self._permit
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        self._permit = True
+
+    def free(self) -> None:
+        if self._timer is not None:
+            self._timer.dispose()
+        self._items.clear()

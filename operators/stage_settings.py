@@ -1,0 +1,109 @@
+"""What a stage is told, and what it tells: its settings, its counts, a failed item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from .limiter import RateLimiter
+from .retry import Retry
+from .runners import Function
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure(Generic[A]):
+    """An item whose last attempt failed.
+
+    Attributes:
+        value: The item, as it came into the stage.
+        error: What the last attempt raised.
+        stage: The stage's name.
+        attempts: How often the function was called.
+    """
+
+    value: A
+    error: BaseException
+    stage: str
+    attempts: int
+
+
+@dataclass(slots=True)
+class StageStats:
+    """What a stage has done so far; it counts on while the stage runs.
+
+    Attributes:
+        name: The stage's name.
+        concurrency: How many calls may run at once.
+        taken: Items that came in, to be called with.
+        started: Calls, retries included.
+        done: Items whose function returned.
+        failed: Items whose last attempt failed.
+        retried: Failed calls that another one follows.
+        cancelled: Calls that ran when the stage was disposed.
+        abandoned: Calls that timed out and could not be stopped.
+        busy: Seconds that calls ran, added up.
+    """
+
+    name: str = ""
+    concurrency: float = 1
+    taken: int = 0
+    started: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+    abandoned: int = 0
+    busy: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Calls that ended of themselves or timed out."""
+        return self.done + self.failed + self.retried
+
+    @property
+    def running(self) -> int:
+        """Calls that run now, abandoned ones apart."""
+        return self.started - self.ended - self.cancelled
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a slot or for their next attempt."""
+        return self.taken - self.done - self.failed - self.cancelled - self.running
+
+
+class Envelope(Protocol):
+    """How a stage handles items that carry more than the value its function takes."""
+
+    def skip(self, item: Any) -> bool:
+        """Whether the item passes without a call."""
+        ...
+
+    def open(self, item: Any) -> Any:
+        """The function's argument."""
+        ...
+
+    def close(self, item: Any, result: Any, attempts: int) -> Any:
+        """The item as it goes on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings(Generic[A, B]):
+    """The options of ``ops.stage`` (``math.inf`` for no bound), and two for pipelines."""
+
+    fn: Function
+    name: str
+    concurrency: float
+    queue_size: float
+    timeout: float | None
+    retry: Retry | None
+    rate_limit: RateLimiter | None
+    ordered: bool
+    recover: Callable[[Failure[A]], B] | None
+    max_abandoned: float
+    envelope: Envelope | None = None
+    stats: StageStats = field(default_factory=StageStats)

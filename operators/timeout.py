@@ -1,0 +1,74 @@
+"""``timeout``: a bound on the whole of a sequence."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from .clock import Clock, clock_for
+from .errors import CompletionTimeout
+from .machine import Machine
+
+A = TypeVar("A")
+
+
+def timeout(seconds: float, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
+    """Fail with ``CompletionTimeout`` if the source has not completed so many seconds after subscription.
+
+    ::
+
+        source.pipe(ops.timeout(600))
+
+    reactivex's own ``timeout`` bounds the gap between two items instead. Here the source is disposed at the end of
+    the time, which stops the calls of the stages in it. Items are passed on at once and in order, but wait for room
+    downstream.
+
+    Args:
+        seconds: Above 0.
+        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+
+    Raises:
+        ValueError: ``seconds`` is not above 0.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, not {seconds}")
+
+    def operator(source: Observable[A]) -> Observable[A]:
+        def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            machine = _Timeout(seconds, clock_for(timer, scheduler), observer)
+            return machine.subscribe_to(source, scheduler)
+
+        return reactivex.create(subscribe)
+
+    return operator
+
+
+class _Timeout(Machine[A, A]):
+    def __init__(self, seconds: float, clock: Clock, observer: ObserverBase[A]) -> None:
+        super().__init__(observer, 1)
+        self._items: deque[A] = deque()
+        self._error: Exception | None = None
+        self._timer = clock.call_later(seconds, lambda: self.post(self.end, CompletionTimeout(seconds)))
+
+    def arrive(self, value: A) -> None:
+        self._items.append(value)
+
+    def source_failed(self, error: Exception) -> None:
+        self._error = error
+        self.source_completed()
+
+    def advance(self) -> None:
+        while self._items and not self.over and self.may_emit():
+            self.emit(self._items.popleft())
+            self.gate.release()
+        if self.source_done and not self._items:
+            self.end(self._error)
+
+    def free(self) -> None:
+        self._timer.dispose()
+        self._items.clear()
