@@ -11,7 +11,7 @@ What is where:
 
 from __future__ import annotations
 
-from .batch import batch
+from .batch import batch, unbatch
 from .deadlines import deadline
 from .limiter import RateLimiter
 from .overflow import OverflowPolicy, overflow
@@ -38,4 +38,5 @@ __all__ = [
     "stage",
     "timeout",
     "to_async_iterable",
+    "unbatch",
 ]

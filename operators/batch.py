@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import reactivex
@@ -45,6 +46,23 @@ def batch(
         def subscribe(observer: ObserverBase[list[A]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             machine = _Batch(max_items, max_seconds, clock_for(timer, scheduler), observer)
             return machine.subscribe_to(source, scheduler)
+
+        return reactivex.create(subscribe)
+
+    return operator
+
+
+def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
+    """Emit the items of lists one by one, in order, as there is room downstream.
+
+    ::
+
+        ids.pipe(ops.batch(20), ops.stage(embed_all), ops.unbatch())
+    """
+
+    def operator(source: Observable[Iterable[A]]) -> Observable[A]:
+        def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            return _Unbatch(observer).subscribe_to(source, scheduler)
 
         return reactivex.create(subscribe)
 
@@ -100,3 +118,34 @@ class _Batch(Machine[A, list[A]]):
     def free(self) -> None:
         self._stop_timer()
         self._items = []
+
+
+class _Unbatch(Machine[Iterable[A], A]):
+    """Holds one list."""
+
+    def __init__(self, observer: ObserverBase[A]) -> None:
+        super().__init__(observer, 1)
+        self._lists: deque[deque[A]] = deque()
+        self._error: Exception | None = None
+
+    def arrive(self, value: Iterable[A]) -> None:
+        self._lists.append(deque(value))
+
+    def source_failed(self, error: Exception) -> None:
+        self._error = error
+        self.source_completed()
+
+    def advance(self) -> None:
+        while self._lists and not self.over:
+            if not self._lists[0]:
+                self._lists.popleft()
+                self.gate.release()
+            elif self.may_emit():
+                self.emit(self._lists[0].popleft())
+            else:
+                return
+        if self.source_done and not self._lists:
+            self.end(self._error)
+
+    def free(self) -> None:
+        self._lists.clear()

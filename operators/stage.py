@@ -21,7 +21,7 @@ from .mailbox import RelayHome
 from .retry import Retry
 from .runners import ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
 from .stage_machine import StageMachine
-from .stage_settings import Failure, Settings
+from .stage_settings import Envelope, Failure, Settings, StageStats
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -137,6 +137,40 @@ def stage(
         ValueError: A number is out of range.
         TypeError: A coroutine function was given an executor.
     """
+    settings = settings_of(
+        fn,
+        name=name,
+        concurrency=concurrency,
+        queue_size=queue_size,
+        timeout=timeout,
+        retry=retry,
+        rate_limit=rate_limit,
+        ordered=ordered,
+        recover=recover,
+        max_abandoned=max_abandoned,
+    )
+    return stage_with(settings, scheduler=scheduler, timer=timer)
+
+
+def settings_of(
+    fn: Callable[[Any], Any],
+    *,
+    name: str | None,
+    concurrency: int | None,
+    queue_size: int | None,
+    timeout: float | None,
+    retry: Retry | None,
+    rate_limit: RateLimiter | None,
+    recover: Callable[[Failure[Any]], Any] | None,
+    max_abandoned: int | None,
+    ordered: bool = False,
+    envelope: Envelope | None = None,
+) -> Settings[Any, Any]:
+    """Check the options of a stage; see ``stage``.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
     if concurrency is not None and concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     if queue_size is not None and queue_size < 0:
@@ -146,9 +180,10 @@ def stage(
     if max_abandoned is not None and max_abandoned < 0:
         raise ValueError(f"max_abandoned must be at least 0, not {max_abandoned}")
     slots = math.inf if concurrency is None else concurrency
-    settings: Settings[Any, Any] = Settings(
+    name = name or getattr(fn, "__name__", None) or type(fn).__name__
+    return Settings(
         fn=fn,
-        name=name or name_of(fn),
+        name=name,
         concurrency=slots,
         queue_size=math.inf if queue_size is None else queue_size,
         timeout=timeout,
@@ -157,8 +192,9 @@ def stage(
         ordered=ordered,
         recover=recover,
         max_abandoned=slots if max_abandoned is None else max_abandoned,
+        envelope=envelope,
+        stats=StageStats(name=name, concurrency=slots),
     )
-    return stage_with(settings, scheduler=scheduler, timer=timer)
 
 
 def stage_with(
@@ -213,8 +249,3 @@ def _nothing() -> None:
 def is_coroutine_function(fn: Callable[..., Any]) -> bool:
     """Whether calling ``fn`` gives a coroutine; also for objects whose ``__call__`` is one."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """A function's own name, else its type's."""
-    return getattr(fn, "__name__", None) or type(fn).__name__

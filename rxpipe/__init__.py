@@ -1,8 +1,22 @@
-"""rxpipe: reactive dataflow pipelines on RxPY."""
+"""rxpipe: reactive dataflow pipelines on RxPY.
+
+What is where:
+
+- ``operators/``: the Rx operators, which work alone in any chain
+- ``pipeline.py``: ``Pipeline`` and ``Stage``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``
+- ``outcome.py``: how items and runs end
+- ``database/``: the sink
+- ``config.py``, ``configured.py``, ``ids.py``, ``imports.py``: from a YAML file to a pipeline and its IDs
+- ``questions/``: stages that ship with rxpipe
+- ``cli/``: the command line
+- ``errors.py``: the tree of errors
+"""
 
 from __future__ import annotations
 
 from rxpipe import operators
+from rxpipe.database import DatabaseSink
+from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout
 from rxpipe.operators import (
     RateLimiter,
     Retry,
@@ -11,10 +25,23 @@ from rxpipe.operators import (
     from_iterable,
     to_async_iterable,
 )
+from rxpipe.outcome import Outcome, Report, StageReport
+from rxpipe.pipeline import Pipeline, Stage
 
 __all__ = [
+    "ConfigError",
+    "DatabaseSink",
+    "Outcome",
+    "Pipeline",
     "RateLimiter",
+    "Report",
     "Retry",
+    "RxPipeError",
+    "SinkError",
+    "Stage",
+    "StageReport",
+    "StageStalled",
+    "StageTimeout",
     "deadline",
     "from_async_iterable",
     "from_iterable",

@@ -1,0 +1,171 @@
+"""What is wrong with a config, in words: where, what was given, what is allowed.
+
+pydantic finds the problems; what it says of them is about pydantic. Here each becomes a ``Problem``: the path
+to the key and one line of text. A type says what it allows in the same place as its limits, through `says`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import reprlib
+from collections.abc import Iterable
+from typing import Any, LiteralString, NamedTuple, TypeAlias, get_args
+
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Loc: TypeAlias = tuple[str | int, ...]
+
+NOT_ALLOWED: LiteralString = "not_allowed"
+"""The error type of a value that its own type refused; its message says what is allowed."""
+CONTRADICTION: LiteralString = "contradiction"
+"""The error type of keys that are right by themselves and not together."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: the path to the key, and what to say of it."""
+
+    loc: Loc
+    text: str
+
+
+def says(allowed: LiteralString) -> WrapValidator:
+    """Makes a type answer any wrong value with what it allows, in the words of a user."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError(NOT_ALLOWED, allowed) from None
+
+    return WrapValidator(check)
+
+
+def dotted(loc: Loc) -> str:
+    """The path to a key as a user writes it: ``stages[0].retry.max_attempts``."""
+    text = ""
+    for part in loc:
+        if isinstance(part, str) and re.fullmatch(r"[^\W\d][\w-]*", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{_short(part)}]"
+    return text
+
+
+def shown(value: object) -> str:
+    """A value from a config in a few words, with its kind where that matters; never a password."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
+    kinds: dict[type, str] = {str: "the text ", dict: "a mapping ", list: "a list ", bytes: "binary data "}
+    return kinds.get(type(value), "") + _short(value)
+
+
+def redact(text: str) -> str:
+    """Takes out what may be a password: whatever stands between the first ``:`` and the last ``@``."""
+    text = re.sub(r":[^\n]*@", ":***@", text)
+    return re.sub(r"(?i)(passw\w*|pwd|secret|token)=[^&\s'\"]+", r"\1=***", text)
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """Asks ``; did you mean 'x'?`` if a known name is close to this one, else says nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """Says that a name is unknown, which known one is nearest, and all that are known."""
+    names = list(known)
+    hint = near(name, names)
+    return f"{what}{hint or ';'} allowed: {', '.join(names)}"
+
+
+def given(value: object, allowed: str, hint: str = "") -> str:
+    """Says what was given and what is allowed."""
+    return f"given {shown(value)}{hint or ';'} allowed: {allowed}"
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """What pydantic found wrong with data for ``model``, contradictions apart."""
+    return [
+        Problem(detail["loc"][:-1] if detail["loc"][-1:] == ("[key]",) else detail["loc"], _text(detail, model))
+        for detail in error.errors(include_url=False)
+        # A list whose items are all wrong is too short for pydantic, besides.
+        if detail["type"] != CONTRADICTION and not (detail["type"] == "too_short" and detail["input"])
+    ]
+
+
+def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    loc, value = detail["loc"], detail["input"]
+    if loc[-1:] == ("[key]",):  # pydantic's sign that it means the key itself and not its value
+        return f"given the key {_short(value)}; allowed: {detail['msg']}"
+    match detail["type"]:
+        case "extra_forbidden" | "invalid_key":
+            return unknown("unknown key", loc[-1], _keys(model, loc[:-1]))
+        case "missing":
+            return f"missing; needed: {_described(model, loc)}"
+        case "model_type" | "dict_type" | "mapping_type":
+            keys = _keys(model, loc)
+            return given(value, f"a mapping with the keys {', '.join(keys)}" if keys else "a mapping")
+        case "tuple_type" | "list_type":
+            return given(value, "a list")
+        case "too_short":
+            return "given an empty list; allowed: a list of at least one"
+        case "literal_error":
+            expected = str(detail.get("ctx", {}).get("expected"))
+            return given(value, expected.replace("'", ""), near(value, re.findall(r"'([^']*)'", expected)))
+        case "not_allowed":
+            return given(value, detail["msg"])
+        case _:
+            return given(value, detail["msg"].removeprefix("Input should be "))
+
+
+def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
+    found = _model_at(model, loc)
+    return list(found.model_fields) if found else []
+
+
+def _described(model: type[BaseModel], loc: Loc) -> str:
+    parent = _model_at(model, loc[:-1])
+    field = parent.model_fields.get(str(loc[-1])) if parent else None
+    text = (field and field.description) or "a value"
+    return text[0].lower() + text[1:].rstrip(".")
+
+
+def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
+    """The model of the section at this path; an index into a list stays with the model of its items."""
+    found: type[BaseModel] | None = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = found.model_fields.get(part) if found else None
+        found = _model_in(field.annotation) if field else None
+    return found
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+
+
+class _Short(reprlib.Repr):
+    """Values at no great length; a password is taken out before its text is cut, which may hide its end."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redact(x), level)
+
+
+def _short(value: object) -> str:
+    short = _Short()
+    short.maxstring = short.maxother = short.maxlong = 80
+    short.maxlevel = 2
+    try:
+        return short.repr(value)
+    except ValueError:  # Python refuses to print a number of more than 4300 digits
+        return "a number of thousands of digits"

@@ -1,0 +1,196 @@
+"""The sections of a config: what each key means, what it allows, and its default.
+
+A type says what it allows in words too, right beside its limits, for the error messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe._explain import NOT_ALLOWED, says
+
+Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
+Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number of seconds above 0")]
+Delay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number of seconds, 0 or more")]
+Factor: TypeAlias = Annotated[float, Field(ge=1, allow_inf_nan=False), says("a number, 1 or more")]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), says("a number from 0 to 1")]
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), says("text that is not blank")]
+StageName: TypeAlias = Annotated[
+    str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
+]
+Target: TypeAlias = Annotated[
+    str, Field(pattern=r"^[^\s:]+:[^\s:]+$"), says("a function as module:function, like my_stages:generate")
+]
+Url: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z][\w+.-]*://"),
+    says("a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"),
+]
+
+
+def _without_nulls(schema: dict[str, Any]) -> None:
+    """Takes null out of a section's schema: there None is no value but the absence of a key."""
+    for name, key in schema["properties"].items():
+        if key.get("default", ...) is None:
+            (allowed,) = (kind for kind in key["anyOf"] if kind != {"type": "null"})
+            schema["properties"][name] = {"description": key["description"], **allowed}
+
+
+class Section(BaseModel):
+    """A mapping in the file: frozen, no unknown keys, no conversions between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_without_nulls)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        """A key with nothing behind it is more likely unfinished than meant: None only stands for no key."""
+        if value is None:
+            raise PydanticCustomError(NOT_ALLOWED, "a value, or leave the key out for its default")
+        return value
+
+
+class RetryConfig(Section):
+    """How often a failed call is made again, and when; the delays grow by a factor, with jitter."""
+
+    max_attempts: Count = Field(default=3, description="Calls in all, the first included.")
+    backoff_factor: Factor = Field(default=2.0, description="What each delay is multiplied by to give the next.")
+    initial: Delay = Field(default=1.0, description="Seconds before the second call, and the least of all delays.")
+    max_delay: Delay = Field(default=60.0, description="Seconds that no delay exceeds.")
+    jitter: Fraction = Field(default=0.5, description="How far a delay may stray at random, as a fraction of it.")
+
+
+class PipelineConfig(Section):
+    """The settings of all stages."""
+
+    parallel_pipelines: Count = Field(default=3, description="Items worked on at the same time, per stage.")
+    timeouts: Mapping[StageName, Seconds] = Field(
+        default_factory=dict,
+        description="Seconds that one call of a stage may take, by the stage's name; else 60.",
+    )
+    queue_sizes: Mapping[StageName, Count] = Field(
+        default_factory=dict, description="Items that may wait before a stage, by the stage's name; else 10."
+    )
+    retry: RetryConfig = Field(default=RetryConfig(), description="Retries of all stages.")
+
+
+def _range_schema(schema: dict[str, Any]) -> None:
+    """The two short forms stand beside the mapping in the schema, as they do in the file."""
+    _without_nulls(schema)
+    mapping = dict(schema)
+    schema.clear()
+    schema["description"] = "A count (1, 2, 3, ...), [start, stop], [start, stop, step], or a mapping of them."
+    number = {"type": "integer"}
+    schema["anyOf"] = [
+        {**number, "minimum": 1},
+        {"type": "array", "items": number, "minItems": 2, "maxItems": 3},
+        mapping,
+    ]
+
+
+class RangeConfig(Section):
+    """IDs that are whole numbers, as Python's ``range`` gives them."""
+
+    model_config = ConfigDict(json_schema_extra=_range_schema)
+
+    start: Integer = Field(default=1, description="The first ID.")
+    stop: Integer | None = Field(
+        default=None, description="Where to stop: the first number that is no ID. By default after 100 IDs."
+    )
+    step: Integer = Field(default=1, description="From one ID to the next; not 0.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        match value:
+            case int() if not isinstance(value, bool) and 1 <= value < 2**63 - 1:
+                return {"stop": value + 1}
+            case [start, stop]:
+                return {"start": start, "stop": stop}
+            case [start, stop, step]:
+                return {"start": start, "stop": stop, "step": step}
+            case Mapping() | RangeConfig():
+                return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
+            case _:
+                raise PydanticCustomError(
+                    NOT_ALLOWED,
+                    "a count of 1 or more, [start, stop], [start, stop, step] or a mapping of them",
+                )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.step == 0 or not self.ids():
+            raise PydanticCustomError(NOT_ALLOWED, "a range with at least one ID in it, and a step that is not 0")
+        return self
+
+    def ids(self, count: int | None = None) -> range:
+        """The IDs; with ``count``, that many from the start, wherever the range would stop."""
+        if count is None and self.stop is not None:
+            return range(self.start, self.stop, self.step)
+        return range(self.start, self.start + self.step * (100 if count is None else count), self.step)
+
+
+KINDS = ("range", "file", "sql", "call")
+
+
+def _source_schema(schema: dict[str, Any]) -> None:
+    _without_nulls(schema)
+    schema["oneOf"] = [{"required": [kind]} for kind in KINDS]
+
+
+class SourceConfig(Section):
+    """Where the IDs come from: one of ``range``, ``file``, ``sql`` and ``call``."""
+
+    model_config = ConfigDict(json_schema_extra=_source_schema)
+
+    range: RangeConfig | None = Field(default=None, description="Whole numbers: a count, or where to go.")
+    file: Text | None = Field(
+        default=None,
+        description="A text file with one ID a line, in UTF-8, found from the config file's folder.",
+    )
+    sql: Text | None = Field(default=None, description="A query; the first column of its rows is the ID.")
+    url: Url | None = Field(
+        default=None, repr=False, description="The database of the query; by default the one of the results."
+    )
+    call: Target | None = Field(
+        default=None,
+        description="module:function, called without arguments; gives an iterable or async iterable of IDs.",
+    )
+
+
+class StageConfig(Section):
+    """One stage: a function of one value, and the limits of its calls."""
+
+    name: StageName = Field(description="The stage's name, which no other stage has.")
+    call: Target = Field(description="The function as module:function; looked for beside the config file first.")
+    concurrency: Count | None = Field(
+        default=None, description="Calls at the same time; by default pipeline_config.parallel_pipelines."
+    )
+    timeout: Seconds | None = Field(
+        default=None,
+        description="Seconds that one call may take; by default what pipeline_config.timeouts says, else 60.",
+    )
+    queue_size: Count | None = Field(
+        default=None,
+        description="Items that may wait; by default what pipeline_config.queue_sizes says, else 10.",
+    )
+    retry: RetryConfig | None = Field(
+        default=None,
+        description="Retries of this stage; keys that it leaves out are those of pipeline_config.retry.",
+    )
+
+
+class DatabaseConfig(Section):
+    """Where the results go."""
+
+    url: Url = Field(
+        default="sqlite:///questions.db",
+        repr=False,
+        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory.",
+    )
+    table: Text = Field(default="questions", description="The table that holds one row for each ID.")

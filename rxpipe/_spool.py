@@ -1,0 +1,62 @@
+"""IDs that were looked at once in full and are read back one by one, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+Id: TypeAlias = int | str
+
+_IN_MEMORY = 2**20  # bytes; more goes to a temporary file
+_BLOCK = 2**16
+
+
+class SpooledIds:
+    """IDs in the order they came, kept in a temporary file that goes away with this object.
+
+    What is iterated is what was checked, whatever becomes of the file or table that the IDs are from. It
+    can be iterated several times, also at the same time and from several threads.
+    """
+
+    def __init__(self, ids: Iterable[Id]) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed below
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._file.close)
+        for one in ids:
+            self._file.write(json.dumps(one).encode() + b"\n")
+
+    def __iter__(self) -> Iterator[Id]:
+        position = 0
+        while True:
+            with self._lock:
+                self._file.seek(position)
+                lines = self._file.readlines(_BLOCK)
+                position = self._file.tell()
+            if not lines:
+                return
+            for line in lines:
+                yield json.loads(line)
+
+
+class Repeats:
+    """Tells which IDs were there before; 1 and "1" count as the same, as a column of text makes them so.
+
+    This is the one thing whose memory grows with the number of IDs: a digest of 16 bytes for each, in all
+    about 100 MB a million, until the IDs are checked.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def __call__(self, one: Id) -> bool:
+        """Whether this ID was there before; from now on it was."""
+        digest = hashlib.blake2b(str(one).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if digest in self._seen:
+            return True
+        self._seen.add(digest)
+        return False

@@ -1,0 +1,164 @@
+"""The YAML config of a pipeline: its keys as a whole, their defaults, and `load_config`.
+
+Every key is optional; an empty mapping runs the embedded question bank on 100 IDs. The models describe and
+check the file, and ``Config.model_json_schema()`` is the schema for editors. What follows from the keys
+together is asked of the result: `Config.resolved_stages`, `Config.folder`, `Config.where`. Nothing here
+opens or imports anything but the config file itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe._consistency import contradictions
+from rxpipe._explain import CONTRADICTION, Problem, dotted, explain
+from rxpipe._schema import (
+    KINDS,
+    DatabaseConfig,
+    PipelineConfig,
+    RangeConfig,
+    RetryConfig,
+    Section,
+    SourceConfig,
+    StageConfig,
+)
+from rxpipe._yaml import read_yaml
+
+__all__ = [
+    "Config",
+    "DatabaseConfig",
+    "PipelineConfig",
+    "RangeConfig",
+    "RetryConfig",
+    "SourceConfig",
+    "StageConfig",
+    "StageSettings",
+    "load_config",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """A stage with every default filled in.
+
+    Attributes:
+        name: Its name.
+        call: Its function, as ``module:function``.
+        concurrency: Calls at the same time.
+        timeout: Seconds that one call may take.
+        queue_size: Items that may wait.
+        retry: Its retries.
+        where: The file and key that ``call`` stands under, for error messages.
+    """
+
+    name: str
+    call: str
+    concurrency: int
+    timeout: float
+    queue_size: int
+    retry: RetryConfig
+    where: str
+
+
+def _question_bank() -> tuple[StageConfig, ...]:
+    calls = {"generation": "generate", "answering": "answer", "grading": "grade"}
+    return tuple(StageConfig(name=name, call=f"rxpipe.questions.arithmetic:{call}") for name, call in calls.items())
+
+
+class Config(Section):
+    """A pipeline, its source of IDs and its database."""
+
+    pipeline_config: PipelineConfig = Field(default_factory=PipelineConfig, description="Settings of all stages.")
+    source: SourceConfig = Field(
+        default_factory=lambda: SourceConfig(range=RangeConfig()),
+        description="Where the IDs come from; by default the numbers 1 to 100.",
+    )
+    stages: Annotated[tuple[StageConfig, ...], Field(strict=False)] = Field(
+        min_length=1,
+        default_factory=_question_bank,
+        description="The stages in their order; by default the question bank.",
+    )
+    database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="Where the results go.")
+    strategy: Literal["per_stage", "per_item", "staged"] = Field(
+        default="per_stage",
+        description="per_stage: queues between stages; per_item: a worker takes an item through all of them; "
+        "staged: each stage ends before the next begins.",
+    )
+    scheduler: Literal["threads", "asyncio"] = Field(default="threads", description="What the calls run on.")
+
+    _path: Path | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keeps the path of the config's file, which `load_config` passes as pydantic's context."""
+        if isinstance(context, Path):
+            # Absolute now, since the process may change its directory before the IDs are read.
+            self._path, self._folder = context, context.absolute().parent
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = _contradictions(self.model_dump(exclude_unset=True))
+        if problems:
+            text = "; ".join(f"{dotted(loc)}: {text}" for loc, text in problems)
+            raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
+        return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the config file, absolute; None if the config is not from a file."""
+        return self._folder
+
+    def where(self, key: str) -> str:
+        """A key with the file it stands in, as error messages name it."""
+        return f"{self._path}: {key}" if self._path else key
+
+    def resolved_stages(self) -> tuple[StageSettings, ...]:
+        """The stages in order, with every default filled in."""
+        return tuple(self._resolved(index, stage) for index, stage in enumerate(self.stages))
+
+    def _resolved(self, index: int, stage: StageConfig) -> StageSettings:
+        shared = self.pipeline_config
+        own = stage.retry.model_dump(exclude_unset=True) if stage.retry else {}
+        return StageSettings(
+            name=stage.name,
+            call=stage.call,
+            concurrency=stage.concurrency or shared.parallel_pipelines,
+            timeout=stage.timeout or shared.timeouts.get(stage.name, 60.0),
+            queue_size=stage.queue_size or shared.queue_sizes.get(stage.name, 10),
+            retry=shared.retry.model_copy(update=own),
+            where=self.where(f"stages[{index}].call"),
+        )
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Reads and checks a config file; nothing else is opened, imported or written.
+
+    Args:
+        path: The YAML file, in UTF-8.
+
+    Returns:
+        The config, which knows its file: `Config.folder`.
+
+    Raises:
+        ConfigError: The file cannot be read or used. All of its problems are named, a line each.
+    """
+    document = read_yaml(Path(path))
+    if document.data is None:
+        keys = ", ".join(Config.model_fields)
+        raise document.error([Problem((), f"the file is empty; allowed: a mapping with the keys {keys}")])
+    try:
+        return Config.model_validate(document.data, context=Path(path))
+    except ValidationError as error:
+        # Raised from None: what pydantic says of it is for programmers.
+        raise document.error(explain(error, Config) + _contradictions(document.data)) from None
+
+
+def _contradictions(data: Any) -> list[Problem]:
+    names = [stage.name for stage in _question_bank()]
+    return list(contradictions(data, kinds=KINDS, stages=names, retry=RetryConfig().model_dump()))

@@ -1,0 +1,144 @@
+"""Committing a batch: in one transaction when all is well, and without the rows that are refused when not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeAlias
+
+from sqlalchemy import Connection
+
+from rxpipe.database.encoding import one_line
+from rxpipe.database.refusal import RowRefused, judge, refusal
+from rxpipe.database.rows import Row
+from rxpipe.database.upsert import Upserts
+from rxpipe.errors import SinkError
+
+Entry: TypeAlias = tuple[int, Row]  # a row, and its place in the batch
+Begin: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+Replace: TypeAlias = Callable[[int, RowRefused], Row | None]
+
+
+class Committer:
+    """Commits batches of rows.
+
+    Args:
+        upserts: The statements.
+        begin: A transaction, committed when left, rolled back when left by an error.
+        keys: The keys of the primary key's columns, if any.
+    """
+
+    def __init__(self, upserts: Upserts, begin: Begin, keys: Sequence[str]) -> None:
+        self._upserts = upserts
+        self._begin = begin
+        self._keys = keys
+
+    def commit(self, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
+        """Commit all rows that the database takes.
+
+        Args:
+            entries: The rows. Of two with the same primary key the last one counts.
+            replace: What to write in place of a refused row, if anything.
+
+        Returns:
+            The refused rows, by their place in the batch.
+
+        Raises:
+            SinkError: The database takes no rows at all, however long one waits.
+            Exception: It is away or busy. Nothing was committed.
+        """
+        if not entries:
+            return {}
+        groups = self._groups(entries)
+        try:
+            with self._begin() as connection:
+                for group in groups:
+                    self._upserts.execute(connection, [row for _, row in group])
+        except Exception as error:  # noqa: BLE001 - bind processors raise anything; ours are raised again
+            raise_unless_refused(error)
+        else:
+            return {}
+        return self._commit_others(entries, replace)
+
+    def _commit_others(self, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
+        """Commit what is left without the refused rows, which are searched by halves.
+
+        One bad row among 500 takes nine halvings: 20 statements, each in a savepoint, in one transaction.
+        """
+        refused: dict[int, RowRefused] = {}
+        try:
+            with self._begin() as connection:
+                for group in self._groups(entries):
+                    refused |= self._search(connection, group, replace)
+            return refused
+        except Exception as error:  # noqa: BLE001 - as above
+            raise_unless_refused(error)
+            reason = refusal(error)
+        # All were taken and the commit was refused (a deferred constraint): halves get their own transactions.
+        if len(entries) > 1:
+            half = len(entries) // 2
+            first = self._commit_others(entries[:half], replace)
+            return first | self._commit_others(entries[half:], replace)
+        index = entries[0][0]
+        replacement = replace(index, reason)
+        if replacement is not None:
+            self.commit([(index, replacement)], lambda _index, _reason: None)
+        return {index: reason}
+
+    def _search(self, connection: Connection, group: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
+        refused: dict[int, RowRefused] = {}
+        waiting = [group]
+        while waiting:
+            part = waiting.pop()
+            error = self._attempt(connection, [row for _, row in part])
+            if error is None:
+                continue
+            if len(part) > 1:
+                half = len(part) // 2
+                # The first half is taken first: of rows with one key the last one counts.
+                waiting += [part[half:], part[:half]]
+                continue
+            index = part[0][0]
+            refused[index] = refusal(error)
+            replacement = replace(index, refused[index])
+            if replacement is not None:
+                self._attempt(connection, [replacement])
+        return refused
+
+    def _attempt(self, connection: Connection, rows: Sequence[Row]) -> Exception | None:
+        """Write rows or none of them, and say why not."""
+        savepoint = connection.begin_nested()
+        try:
+            self._upserts.execute(connection, rows)
+        except Exception as error:  # noqa: BLE001 - as above
+            # Before any rollback: a deadlock has ended the whole transaction, savepoint and all.
+            raise_unless_refused(error)
+            savepoint.rollback()
+            return error
+        savepoint.commit()
+        return None
+
+    def _groups(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+        """The rows by the columns they have, a statement each; rows with the same key stay in order."""
+        first = entries[0][1].keys()
+        if all(row.keys() == first for _, row in entries):
+            return [entries]
+        seen: Counter[str] = Counter()
+        groups: dict[tuple[int, frozenset[str]], list[Entry]] = {}
+        for entry in entries:
+            row = entry[1]
+            key = repr([row.get(name) for name in self._keys])  # a key need not be hashable to be refused
+            groups.setdefault((seen[key], frozenset(row)), []).append(entry)
+            seen[key] += 1
+        return [groups[turn] for turn in sorted(groups, key=lambda turn: turn[0])]
+
+
+def raise_unless_refused(error: Exception) -> None:
+    """Raise an error that is no row's fault: as it is if waiting may help, as a ``SinkError`` if not."""
+    verdict = judge(error)
+    if verdict == "transient" or isinstance(error, SinkError):
+        raise error
+    if verdict == "fatal":
+        cause = getattr(error, "orig", None) or error
+        raise SinkError(f"the database takes no rows: {one_line(cause)}") from error

@@ -1,0 +1,181 @@
+"""Engines from URLs, and every way a database cannot be opened as one clear error that shows no password."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from rxpipe.database.encoding import one_line
+from rxpipe.errors import SinkError
+
+CONNECT_SECONDS = 5  # a server that does not answer by then is away
+BUSY_SECONDS = 5  # how long SQLite waits for another writer
+
+# SQLAlchemy 2.0 and 2.1 differ in the driver they take for these, and neither may be the one that is
+# installed.
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+_EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
+_SYNC = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+_SECRET_OPTIONS = ("password", "passwd", "sslpassword")
+
+
+def shown(database: str | URL | Engine) -> str:
+    """A database's URL without its passwords."""
+    if isinstance(database, str):
+        try:
+            url = make_url(database)
+        except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
+            scheme, separator, rest = database.partition("://")
+            return f"{scheme}://***" if separator and rest else re.sub(r":[^:@]*@", ":***@", database)
+    else:
+        url = database.url if isinstance(database, Engine) else database
+    query = {name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def open_engine(database: str | URL | Engine) -> Engine:
+    """The engine of a URL, not connected yet, or the engine that was given.
+
+    Raises:
+        SinkError: There can be no such engine.
+    """
+    if isinstance(database, Engine):
+        if database.dialect.is_async:
+            raise _is_async(database.url)
+        if isinstance(database.pool, SingletonThreadPool):
+            raise SinkError(
+                f"{shown(database)}: with this engine every thread has an in-memory database of its own; "
+                'create it with poolclass=StaticPool and connect_args={"check_same_thread": False}, or '
+                "give its URL"
+            )
+        return database
+    # Not every user's code is type-checked.
+    if not isinstance(database, (str, URL)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        advice = "a sync Engine" if hasattr(database, "sync_engine") else "a URL or an Engine"
+        raise SinkError(f"the database must be {advice}, not {type(database).__name__}: rows are written in a thread")
+    url = _parse(database)
+    if url.get_backend_name() == "sqlite":
+        _check_path(url)
+    try:
+        return _create(url)
+    except ImportError as error:
+        raise SinkError(f"{shown(url)}: {_missing(url, error)}") from error
+    except (exc.SQLAlchemyError, TypeError, ValueError) as error:
+        raise SinkError(without_password(f"{shown(url)}: {one_line(error)}", url)) from None
+
+
+def failed_to_open(database: Engine, error: BaseException) -> SinkError:
+    """The error that says that, and why, an engine's database cannot be opened."""
+    cause = getattr(error, "orig", None) or error
+    reason = one_line(cause)
+    if "readonly" in reason or "unable to open" in reason:
+        reason += f" (is {database.url.database} writable?)"
+    return SinkError(without_password(f"cannot open {shown(database)}: {reason}", database.url))
+
+
+def without_password(text: str, url: URL) -> str:
+    """The text with ``***`` for the URL's password, should a driver have quoted it."""
+    secrets = [str(url.password or ""), *(str(url.query.get(option, "")) for option in _SECRET_OPTIONS)]
+    for secret in secrets:
+        if len(secret) > 3:  # a shorter one would blot out half of the text
+            text = text.replace(secret, "***")
+    return text
+
+
+def commits_by_itself(connection: Connection) -> bool:
+    """Whether a connection is in autocommit mode, where there are no transactions to rely on."""
+    driver: Any = connection.connection.dbapi_connection
+    asked = getattr(driver, "get_autocommit", None)  # PyMySQL and mysqlclient
+    return bool(asked()) if callable(asked) else getattr(driver, "autocommit", False) is True
+
+
+def _parse(database: str | URL) -> URL:
+    try:
+        url = make_url(database)
+    except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
+        hint = "postgresql://user:password@host/name (special characters of a password as %XX)"
+        if "://" not in str(database):
+            hint = f"sqlite:///{database}" if "@" not in str(database) else hint
+        # From none: what SQLAlchemy says quotes the URL, password and all.
+        raise SinkError(f"{shown(database)} is not a database URL; it looks like {hint}") from None
+    if url.drivername in _DRIVERS:
+        url = url.set(drivername=_DRIVERS[url.drivername])
+    try:
+        is_async = url.get_dialect().is_async
+    except exc.NoSuchModuleError:
+        known = "sqlite, postgresql, mysql, mariadb, or another with a SQLAlchemy dialect installed"
+        raise SinkError(f"{shown(url)}: there is no dialect {url.drivername}; there are {known}") from None
+    except ImportError as error:  # some dialects import their driver at once
+        raise SinkError(f"{shown(url)}: {_missing(url, error)}") from error
+    if is_async:
+        raise _is_async(url)
+    return url
+
+
+def _is_async(url: URL) -> SinkError:
+    sync = _SYNC.get(url.get_backend_name())
+    advice = f"use {sync}://" if sync else "use its sync driver"
+    return SinkError(f"{shown(url)}: the driver {url.drivername} is async, and rows are written in a thread; {advice}")
+
+
+def _missing(url: URL, error: ImportError) -> str:
+    module = url.get_driver_name()
+    extra = _EXTRAS.get(module)
+    install = f"pip install 'rxpipe[{extra}]'" if extra else f"install {error.name or module}"
+    return f"its driver cannot be imported ({one_line(error)}); {install}"
+
+
+def _check_path(url: URL) -> None:
+    """Say what is wrong with a path: SQLite itself says "unable to open database file" to everything."""
+    name = url.database
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise SinkError(f"cannot open {shown(url)}: {path} is a directory")
+    if not path.absolute().parent.is_dir():
+        raise SinkError(f"cannot open {shown(url)}: there is no directory {path.absolute().parent}")
+
+
+def _create(url: URL) -> Engine:
+    backend, driver = url.get_backend_name(), url.get_driver_name()
+    if backend == "sqlite":
+        options: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+    else:
+        options = {"connect_timeout": CONNECT_SECONDS} if driver in ("psycopg", "psycopg2", "pymysql") else {}
+    arguments: dict[str, Any] = {name: value for name, value in options.items() if name not in url.query}
+    if backend == "sqlite" and _in_memory(url):
+        engine = create_engine(url, poolclass=StaticPool, connect_args=arguments)
+    else:
+        engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    if backend == "sqlite":
+        event.listen(engine, "connect", _durable_and_fast)
+    return engine
+
+
+def _in_memory(url: URL) -> bool:
+    return url.database in (None, "", ":memory:", "file::memory:") or url.query.get("mode") == "memory"
+
+
+def _durable_and_fast(connection: Any, _record: Any) -> None:
+    """WAL, so that readers never block the writer; synced, so that a commit survives a power cut."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+    finally:
+        cursor.close()

@@ -1,0 +1,88 @@
+"""Seeing that the table is there and takes rows, before the first one is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Table, false, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
+
+from rxpipe.database.encoding import one_line
+from rxpipe.database.engine import commits_by_itself, shown
+from rxpipe.database.table import mismatches
+from rxpipe.errors import SinkError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What writing must know of a database.
+
+    Attributes:
+        portable: Whether to do without the dialect's own upsert.
+        largest: How many bytes a row may have, or None if the server says so itself.
+    """
+
+    portable: bool
+    largest: int | None
+
+
+def prepare(engine: Engine, table: Table, *, is_default: bool) -> Prepared:
+    """Create the table if it is not there, and check it if it is.
+
+    Raises:
+        SinkError: It does not take the rows.
+        Exception: The database cannot be opened, or the table not be created.
+    """
+    # What cannot be said in SQL fails here, before a file is created.
+    CreateTable(table).compile(engine)
+    with engine.connect() as connection:
+        if commits_by_itself(connection):
+            raise SinkError(f"{shown(engine)}: its engine is in autocommit mode, and batches need transactions")
+        exists = _exists(connection, table)
+    if not exists:
+        _create(engine, table)
+    with engine.connect() as connection:
+        reasons = mismatches(connection, table) if is_default else _unreadable(connection, table)
+        if reasons:
+            raise SinkError(f"the table {table.fullname} of {shown(engine)} does not fit: {'; '.join(reasons)}")
+        if engine.dialect.name not in ("mysql", "mariadb"):
+            return Prepared(portable=False, largest=None)
+        indexes = inspect(connection).get_indexes(table.name, schema=table.schema)
+        return Prepared(
+            # MySQL's upsert goes by every unique key, and would overwrite another item's row.
+            portable=any(index["unique"] for index in indexes),
+            largest=_largest_row(connection),
+        )
+
+
+def _exists(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name, schema=table.schema)
+
+
+def _create(engine: Engine, table: Table) -> None:
+    try:
+        table.create(engine, checkfirst=True)
+    except DBAPIError:
+        # Another process may have created it between the look and the leap.
+        with engine.connect() as connection:
+            if not _exists(connection, table):
+                raise
+
+
+def _unreadable(connection: Connection, table: Table) -> list[str]:
+    """What the database says to reading all columns of a user's table."""
+    try:
+        connection.execute(select(table).where(false())).close()
+    except DBAPIError as error:
+        return [one_line(error.orig or error)]
+    return []
+
+
+def _largest_row(connection: Connection) -> int:
+    """How many bytes of text fit into MySQL's longest statement.
+
+    The server answers a longer one by closing the connection: the batch would be written again, forever.
+    """
+    packet = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
+    return packet - 16_384  # for the statement around them

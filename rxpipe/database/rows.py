@@ -1,0 +1,134 @@
+"""Outcomes as rows of the default table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from numbers import Real
+from typing import Any, TypeAlias
+
+from rxpipe.database.encoding import clean_text, json_text, one_line
+from rxpipe.database.refusal import RowRefused
+from rxpipe.database.table import KEY_LENGTH
+from rxpipe.outcome import Outcome
+
+Row: TypeAlias = dict[str, Any]
+
+# Attributes of these are Python's, not the user's: a list's `index` is no column.
+_NO_FIELDS = (type(None), str, bytes, bytearray, int, float, complex, list, set, frozenset)
+
+
+def outcome_row(outcome: Outcome[Any], now: datetime) -> Row:
+    """An outcome's row in the default table.
+
+    ``question``, ``answer`` and ``score`` come from the value where it has them, as keys or as attributes.
+
+    Raises:
+        RowRefused: The ID cannot be a key.
+        Exception: Whatever reading or encoding the value raises.
+    """
+    value, error = outcome.value, outcome.error
+    field = fields_of(value)
+    return {
+        "id": key_text(outcome.id),
+        "status": outcome.status,
+        "question": text_of(field("question", None)),
+        "answer": text_of(field("answer", None)),
+        "score": score_of(field("score", None)),
+        "error": None if error is None else one_line(error),
+        "stage": stage_of(outcome),
+        "attempts": outcome.attempts,
+        "seconds": outcome.seconds,
+        "created_at": now,
+        "updated_at": now,
+        "value": None if value is None else json_text(value),
+    }
+
+
+def refused_row(outcome: Outcome[Any], reason: BaseException, now: datetime) -> Row:
+    """The row in place of one that was refused: that the item failed, and why; nothing of its value.
+
+    Raises:
+        RowRefused: The ID cannot be a key.
+    """
+    return {  # every column, so that it shares a statement with the other rows
+        "id": key_text(outcome.id),
+        "status": "failed",
+        "question": None,
+        "answer": None,
+        "score": None,
+        "error": one_line(reason),
+        "stage": stage_of(outcome),
+        "attempts": outcome.attempts,
+        "seconds": outcome.seconds,
+        "created_at": now,
+        "updated_at": now,
+        "value": None,
+    }
+
+
+def key_text(item_id: object) -> str:
+    """An ID's key: its text, so that 1 and ``"1"`` are the same item.
+
+    Raises:
+        RowRefused: The text is too long, or holds a character that databases refuse. Replacing it, as
+            elsewhere, could make one key of two IDs.
+    """
+    text = str(item_id)
+    if type(item_id) is not int and clean_text(text) != text:
+        raise RowRefused(f"the ID {text!a} holds a NUL or half of a surrogate pair")
+    if len(text) > KEY_LENGTH:
+        raise RowRefused(f"the ID {text[:40]}... has {len(text)} characters, and a key holds {KEY_LENGTH}")
+    return text
+
+
+def fields_of(value: Any) -> Callable[[str, Any], Any]:
+    """How to read a field of a value, a mapping's key or an object's attribute: ``field(name, default)``."""
+    if isinstance(value, (dict, Mapping)):  # a dict first: asking an abstract class takes longer
+        return value.get  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - any mapping
+    if isinstance(value, _NO_FIELDS):
+        return _no_field
+
+    def attribute(name: str, default: Any) -> Any:
+        found = getattr(value, name, default)
+        return default if callable(found) else found  # a method is not data
+
+    return attribute
+
+
+def _no_field(name: str, default: Any) -> Any:
+    return default
+
+
+def statement_bytes(row: Row) -> int:
+    """How long a row's texts are in a MySQL statement: in UTF-8, and with a backslash before some."""
+    texts = [value for value in row.values() if isinstance(value, str)]
+    if sum(map(len, texts)) < 100_000:  # at most eight times as many bytes, which every server takes
+        return 0
+    return sum(len(text.encode(errors="replace")) + sum(map(text.count, "\0\n\r\x1a\"'\\")) for text in texts)
+
+
+def text_of(value: Any) -> str | None:
+    """A value as text: text as it is (cleaned), None as it is, and anything else as JSON."""
+    if value is None:
+        return None
+    return clean_text(value) if isinstance(value, str) else json_text(value)
+
+
+def score_of(value: Any) -> float | None:
+    """A value as a score: a finite number, and None for all else. True is an answer, not a score."""
+    if type(value) is not float:
+        if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+            return None
+        try:
+            value = float(value)
+        except (OverflowError, ValueError):  # an int of 400 digits; a signalling NaN
+            return None
+    return value if math.isfinite(value) else None
+
+
+def stage_of(outcome: Outcome[Any]) -> str | None:
+    """The stage's name as its column takes it."""
+    return None if outcome.stage is None else clean_text(outcome.stage)[:KEY_LENGTH]

@@ -1,0 +1,127 @@
+"""Writing rows so that writing them again changes nothing: insert, or update what is there by primary key.
+
+Only the columns that a row has are updated, never its primary key nor ``created_at``. Without a primary key
+in the table, or in the rows (the database numbers them), there is nothing to recognize a row by: they are
+inserted, and inserted again when written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from rxpipe.database.rows import Row
+
+Execute: TypeAlias = Callable[[Connection, Sequence[Row]], None]
+
+_CHUNK = 100  # keys asked for in one statement: SQL Server takes 2,100 parameters, and a key may have many columns
+
+
+class Upserts:
+    """A table's statements, one for each set of columns that rows have, made once.
+
+    Args:
+        table: The table.
+        dialect: The name of the engine's dialect.
+        portable: Use SELECT, UPDATE and INSERT though the dialect has an upsert of its own. MySQL's goes by
+            every unique key of a table, not by the primary key alone, and would overwrite another item's row.
+    """
+
+    def __init__(self, table: Table, dialect: str, *, portable: bool = False) -> None:
+        self._table = table
+        self._dialect = "" if portable else dialect
+        self._executes: dict[frozenset[str], Execute] = {}
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Write rows that have the same columns. Of rows with the same key the last one counts."""
+        shape = frozenset(rows[0])
+        execute = self._executes.get(shape)
+        if execute is None:
+            execute = self._executes[shape] = self._make(shape)
+        execute(connection, rows)
+
+    def _make(self, shape: frozenset[str]) -> Execute:
+        keys = list(self._table.primary_key)
+        if not keys or not shape.issuperset(column.key for column in keys):
+            return _statement(insert(self._table))
+        changed = [
+            column
+            for column in self._table.columns
+            if column.key in shape and column not in keys and column.name != "created_at"
+        ]
+        if self._dialect in ("sqlite", "postgresql"):
+            # Both have the same methods, in classes that share none of them.
+            module: Any = sqlite if self._dialect == "sqlite" else postgresql
+            statement = module.insert(self._table)
+            if not changed:
+                return _statement(statement.on_conflict_do_nothing(index_elements=keys))
+            excluded = {column.key: statement.excluded[column.key] for column in changed}
+            return _statement(statement.on_conflict_do_update(index_elements=keys, set_=excluded))
+        if self._dialect in ("mysql", "mariadb"):
+            merge = mysql.insert(self._table)
+            # A row of nothing but its key is set to what it is: MySQL knows no DO NOTHING, and IGNORE hides
+            # errors.
+            inserted = {column.key: merge.inserted[column.key] for column in changed or keys[:1]}
+            return _statement(merge.on_duplicate_key_update(inserted))
+        return _Portable(self._table, keys, changed)
+
+
+def _statement(statement: Any) -> Execute:
+    def execute(connection: Connection, rows: Sequence[Row]) -> None:
+        connection.execute(statement, rows)
+
+    return execute
+
+
+class _Portable:
+    """SELECT the keys that exist, UPDATE those rows, INSERT the others."""
+
+    def __init__(self, table: Table, keys: Sequence[Column[Any]], changed: Sequence[Column[Any]]) -> None:
+        self._keys = keys
+        self._changed = changed
+        self._insert = insert(table)
+        # A parameter must not be called like a column, which would be set to it.
+        this: ColumnElement[bool] = and_(
+            *(column == bindparam(f"rxpipe_key_{column.key}", type_=column.type) for column in keys)
+        )
+        to = {column.key: bindparam(f"rxpipe_set_{column.key}", type_=column.type) for column in changed}
+        self._update = update(table).where(this).values(to)
+
+    def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        existing = self._existing(connection, rows)
+        inserts: list[Row] = []
+        updates: list[Row] = []
+        for row in rows:
+            key = self._key(row)
+            # A single row is found by asking, however differently the database spells its key (1 for "1").
+            if key in existing or (len(rows) == 1 and existing):
+                updates.append(self._parameters(row))
+            else:
+                existing.add(key)
+                inserts.append(row)
+        if inserts:
+            connection.execute(self._insert, inserts)
+        if updates and self._changed:
+            connection.execute(self._update, updates)
+
+    def _existing(self, connection: Connection, rows: Sequence[Row]) -> set[tuple[str, ...]]:
+        found: set[tuple[str, ...]] = set()
+        for start in range(0, len(rows), _CHUNK):
+            some = rows[start : start + _CHUNK]
+            if len(self._keys) == 1:
+                where: ColumnElement[bool] = self._keys[0].in_([row[self._keys[0].key] for row in some])
+            else:
+                where = or_(*(and_(*(column == row[column.key] for column in self._keys)) for row in some))
+            found.update(tuple(map(str, key)) for key in connection.execute(select(*self._keys).where(where)))
+        return found
+
+    def _key(self, row: Row) -> tuple[str, ...]:
+        return tuple(str(row[column.key]) for column in self._keys)
+
+    def _parameters(self, row: Row) -> Row:
+        return {f"rxpipe_key_{column.key}": row[column.key] for column in self._keys} | {
+            f"rxpipe_set_{column.key}": row[column.key] for column in self._changed
+        }
