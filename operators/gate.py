@@ -34,10 +34,18 @@ class Gate:
         shared: Whether more than one operator upstream asks it.
     """
 
-    __slots__ = ("_entering", "_lock", "_takers", "admitted", "capacity", "released", "shared", "waiting")
+    __slots__ = ("_entering", "_lock", "_reopen", "_takers", "admitted", "capacity", "released", "shared", "waiting")
 
-    def __init__(self, capacity: float) -> None:
+    def __init__(self, capacity: float, slack: int = 1) -> None:
+        """Make an open gate.
+
+        Args:
+            capacity: How many items may be held; ``math.inf`` for no bound.
+            slack: How many places must be free before whoever found the gate closed is woken, at most ``capacity``.
+                Several at a time cost one message instead of one each, as where Reactive Streams request in batches.
+        """
         self.capacity = capacity
+        self._reopen = capacity - slack
         self.admitted = 0
         self.released = 0
         self.waiting: dict[Wake, None] = {}
@@ -86,7 +94,7 @@ class Gate:
     def release(self) -> None:
         """Count an item as no longer held."""
         self.released += 1
-        if self.waiting:
+        if self.waiting and self.admitted - self.released <= self._reopen:
             self.open()
 
     def open(self) -> None:

@@ -111,9 +111,9 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
         source_done: Whether the source has completed.
     """
 
-    def __init__(self, observer: ObserverBase[B], capacity: float, home: Home | None = None) -> None:
+    def __init__(self, observer: ObserverBase[B], capacity: float, home: Home | None = None, *, slack: int = 1) -> None:
         super().__init__(observer, home)
-        self.gate = Gate(capacity)
+        self.gate = Gate(capacity, slack)
         self.source_done = False
         self._upstream = SingleAssignmentDisposable()
 

@@ -76,7 +76,9 @@ class StageMachine(Machine[A, B]):
         home: Home | None,
         scheduler: SchedulerBase | None,
     ) -> None:
-        super().__init__(observer, settings.concurrency + settings.queue_size, home)
+        # Half of the queue is enough to keep the slots busy while upstream is woken.
+        slack = 1 if settings.queue_size == math.inf else max(1, int(settings.queue_size) // 2)
+        super().__init__(observer, settings.concurrency + settings.queue_size, home, slack=slack)
         self.settings = settings
         self.clock = clock
         self._fn = settings.fn

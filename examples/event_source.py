@@ -1,0 +1,34 @@
+"""A source that cannot pause: events pushed into a subject, buffered within a bound, the oldest dropped."""
+
+import threading
+import time
+
+from reactivex.subject import Subject
+
+from rxpipe import operators as ops
+
+
+def handle(event: int) -> int:
+    time.sleep(0.002)
+    return event
+
+
+def main() -> None:
+    dropped: list[int] = []
+    handled: list[int] = []
+    done = threading.Event()
+    events: Subject[int] = Subject()
+    events.pipe(
+        ops.overflow("drop_oldest", 20, on_drop=dropped.append),
+        ops.stage(handle, concurrency=2, queue_size=2),
+    ).subscribe(handled.append, print, done.set)
+
+    for event in range(1000):  # far faster than they can be handled
+        events.on_next(event)
+    events.on_completed()
+    done.wait()
+    print(f"{len(handled)} handled, {len(dropped)} dropped, {len(handled) + len(dropped)} in all")
+
+
+if __name__ == "__main__":
+    main()
