@@ -154,11 +154,9 @@ def _syntax(text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     written = _BREAK.split(text)[line] if mark else ""
-    indent = written[: len(written) - len(written.lstrip())]
-    if "\t" in indent or written[column : column + 1] == "\t":
-        column = indent.index("\t") if "\t" in indent else column
-        return f"line {line + 1}, column {column + 1}: a tab; YAML forbids tabs for indentation: use spaces"
     place = f"line {line + 1}, column {column + 1}"
+    if written[column : column + 1] == "\t":
+        return f"{place}: a tab; YAML forbids tabs for indentation: use spaces"
     problem = error.problem or "unreadable"
     if "could not determine a constructor" in problem:
         tag = problem.rpartition("tag ")[2].strip("'")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.pool import NullPool
 
 from rxpipe._explain import shown
 from rxpipe._spool import Id, Repeats, SpooledIds
@@ -39,8 +38,8 @@ def read_ids(config: Config, *, count: int | None = None) -> Iterable[Any] | Asy
     - ``range``: whole numbers.
     - ``file``: text, one ID a line without the space around it; also digits stay text. The whole file is
       checked here, before anything runs.
-    - ``sql``: the first column, whole numbers or text. The query is run here, once and in a transaction
-      that is rolled back; the rows are kept in a temporary file, since a cursor that stays open for as long
+    - ``sql``: the first column, whole numbers or text. The query is run here, once, in a read-only
+      transaction; the rows are kept in a temporary file, since a cursor that stays open for as long
       as a pipeline runs holds a transaction open, which keeps SQLite from writing and PostgreSQL from
       cleaning up.
     - ``call``: whatever the function's iterable or async iterable gives, unchecked, as it may be endless. The
@@ -155,7 +154,7 @@ def _engine(url: str, where: str) -> Engine:
         # SQLite would make an empty one.
         raise ConfigError(f"{where}: {url_text(engine)}: no such file: {Path(name).absolute()}")
     # The sink's engine changes the file's journal, which a reader has no business to do.
-    return create_engine(engine.url, poolclass=NullPool)
+    return create_engine(engine.url)
 
 
 @contextmanager

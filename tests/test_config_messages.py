@@ -201,6 +201,7 @@ def test_wrong_stages(refused: Refused, text: str, key: str, message: str) -> No
         ("2: 3", "[2]", f"unknown key; allowed: {TOP}"),
         ("'a b': 3", "['a b']", f"unknown key; allowed: {TOP}"),
         ("stages: []", "stages", "given an empty list; allowed: a list of at least one"),
+        ("stages: [3]", "stages[0]", f"given 3; allowed: a mapping with the keys {STAGE}"),
         ("stages: {a: 1}", "stages", "given a mapping {'a': 1}; allowed: a list"),
         ("strategy: stagd", "strategy", f"given the text 'stagd'; did you mean 'staged'? {STRATEGY}"),
         ("strategy: [staged]", "strategy", f"given a list ['staged']; {STRATEGY}"),
@@ -226,6 +227,15 @@ def test_stages_of_the_file_are_the_known_ones(refused: Refused) -> None:
     assert refused(text).endswith("pipeline_config.timeouts.grading: no stage has this name; allowed: a")
 
 
+def test_a_stages_delays_are_compared_with_the_shared_ones(refused: Refused) -> None:
+    """What a stage leaves out is what pipeline_config says, and must fit what the stage says."""
+    text = "pipeline_config: {retry: {initial: 90, max_delay: 99}}\n"
+    text += "stages: [{name: a, call: 'm:f', retry: {max_delay: 3}}]"
+
+    expected = "line 2: stages[0].retry.max_delay: given 3; allowed: initial, which is 90, or more"
+    assert refused(text) == f"pipeline.yaml, {expected}"
+
+
 def test_a_nameless_stage_makes_no_false_alarm(refused: Refused) -> None:
     """A timeout is not called homeless while a stage's name is missing."""
     text = "pipeline_config: {timeouts: {grading: 5}}\nstages: [{call: 'm:f'}]"
@@ -241,6 +251,7 @@ def test_a_nameless_stage_makes_no_false_alarm(refused: Refused) -> None:
         ("- 1\n", f", line 1: given a list [1]; allowed: a mapping with the keys {TOP}"),
         ("staged\n", f", line 1: given the text 'staged'; allowed: a mapping with the keys {TOP}"),
         ("source:\n\trange: 3\n", f", line 2, column 1: {TAB}"),
+        ("strategy: staged\n\tscheduler: threads\n", f", line 2, column 1: {TAB}"),
         ("source:\n  range:\n  \tstop: 3\n", f", line 3, column 3: {TAB}"),
         ("# 配置\r\nsource:\r\n\t range: 3\r\n", f", line 3, column 1: {TAB}"),
         (
@@ -331,7 +342,7 @@ strategy: stagd
     [
         "database: {url: 'postgresql:/u:hunter2@h/d'}",
         "database: {url: ['postgresql://u:hunter2@h/d']}",
-        f"database: {{url: ['postgresql://u:hunter2{'x' * 200}@h/d']}}",
+        f"database: {{url: ['postgresql://u:hunter2{'x' * 100}@{'h' * 100}/d']}}",
         "database: 'postgresql://u:hunter2@h/d'",
         "database: {url: 'postgresql:/h/d?user=u&password=hunter2'}",
     ],

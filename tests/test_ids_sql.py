@@ -147,6 +147,10 @@ AT = "pipeline.yaml: source.sql: sqlite:///todo.db, given the text "
         ),
         ("select ' '", "row 1: the ID is the text ' ', of type str; allowed: a whole number or text"),
         (
+            "select 1 union all select '1'",
+            "row 2: the ID '1' was there before; allowed: each once (select distinct)",
+        ),
+        (
             "select 1 union all select 2 union all select 1",
             "row 3: the ID 1 was there before; allowed: each once (select distinct)",
         ),
