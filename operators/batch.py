@@ -11,7 +11,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from .clock import Clock, clock_for
-from .machine import Machine
+from .machine import Machine, as_exception
 
 A = TypeVar("A")
 
@@ -27,11 +27,13 @@ def batch(
 
     A list that finds no room downstream grows on, up to ``max_items``; then the source has to wait. So batches are
     small while downstream keeps up, and large when it does not. What is held when the source ends goes first,
-    also before an error: nothing that arrived is lost. Empty lists are never emitted.
+    also before an error: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted on the thread
+    of the item that fills them, of the timer, or of whoever made room; on a loop, on the loop.
 
     Args:
         max_items: The longest list, at least 1.
-        max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes.
+        max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
+            for lists that grow only while there is no room.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
 
     Raises:
@@ -58,6 +60,9 @@ def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
     ::
 
         ids.pipe(ops.batch(20), ops.stage(embed_all), ops.unbatch())
+
+    Any iterables will do; each is read as a whole when it comes, and what reading it raises ends the sequence. It
+    holds one, and the source waits for its last item to go.
     """
 
     def operator(source: Observable[Iterable[A]]) -> Observable[A]:
@@ -70,6 +75,8 @@ def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
 
 
 class _Batch(Machine[A, list[A]]):
+    """Holds one list, or several if the source cannot wait: all but the last are full."""
+
     def __init__(
         self, max_items: int, max_seconds: float | None, clock: Clock, observer: ObserverBase[list[A]]
     ) -> None:
@@ -77,37 +84,60 @@ class _Batch(Machine[A, list[A]]):
         self._max_items = max_items
         self._max_seconds = max_seconds
         self._clock = clock
-        self._items: list[A] = []
-        self._timer: DisposableBase | None = None
-        self._due = False
+        self._lists: deque[list[A]] = deque()
+        self._begun: deque[float] = deque()  # when the first item of each list came
+        self._timer: DisposableBase | None = None  # of the list in front
+        self._due = False  # whether that has waited long enough
         self._error: Exception | None = None
 
     def arrive(self, value: A) -> None:
-        self._items.append(value)
-        if len(self._items) == 1 and self._max_seconds is not None:
-            self._timer = self._clock.call_later(self._max_seconds, lambda: self.post(self._time_is_up))
+        if self._lists and len(self._lists[-1]) < self._max_items:
+            self._lists[-1].append(value)
+            return
+        self._lists.append([value])
+        if self._max_seconds is not None:
+            self._begun.append(self._clock.now())
+            if len(self._lists) == 1:
+                self._start_timer(self._max_seconds)
 
-    def _time_is_up(self) -> None:
-        self._timer = None
-        self._due = True
+    def _start_timer(self, seconds: float) -> None:
+        """Have the list in front wait for no longer."""
+        items = self._lists[0]
+        if seconds > 0:
+            self._timer = self._clock.call_later(seconds, lambda: self.post(self._time_is_up, items))
+        else:
+            self._due = True
+
+    def _time_is_up(self, items: list[A]) -> None:
+        if self._lists and self._lists[0] is items:  # else it has gone meanwhile
+            self._due = True
 
     def source_failed(self, error: Exception) -> None:
         self._error = error
         self.source_completed()
 
     def advance(self) -> None:
-        while self._items and not self.over:
-            if not (self._due or self.source_done or len(self._items) >= self._max_items):
+        while self._lists and not self.over:
+            if not (self._due or self.source_done or len(self._lists[0]) >= self._max_items):
                 return
             if not self.may_emit():
                 return
-            items, self._items = self._items[: self._max_items], self._items[self._max_items :]
-            self._stop_timer()
+            items = self._next_list()
+            count = len(items)  # it is the observer's from now on
             self.emit(items)
-            for _ in items:
+            for _ in range(count):
                 self.gate.release()
         if self.source_done:
             self.end(self._error)
+
+    def _next_list(self) -> list[A]:
+        self._stop_timer()
+        items = self._lists.popleft()
+        if self._max_seconds is not None:
+            self._begun.popleft()
+            if self._lists:
+                self._start_timer(self._begun[0] + self._max_seconds - self._clock.now())
+        return items
 
     def _stop_timer(self) -> None:
         self._due = False
@@ -117,7 +147,7 @@ class _Batch(Machine[A, list[A]]):
 
     def free(self) -> None:
         self._stop_timer()
-        self._items = []
+        self._lists.clear()
 
 
 class _Unbatch(Machine[Iterable[A], A]):
@@ -129,7 +159,13 @@ class _Unbatch(Machine[Iterable[A], A]):
         self._error: Exception | None = None
 
     def arrive(self, value: Iterable[A]) -> None:
-        self._lists.append(deque(value))
+        if self._error is not None:
+            return
+        try:
+            self._lists.append(deque(value))
+        except BaseException as error:  # noqa: BLE001 - raised by the user's iterable: that ends the sequence
+            self._upstream.dispose()
+            self.source_failed(as_exception(error))
 
     def source_failed(self, error: Exception) -> None:
         self._error = error

@@ -1,9 +1,14 @@
 """The errors that operators raise, below the one root that all of rxpipe's errors share.
 
-The whole tree, with those of the other modules, is drawn in ``rxpipe/errors.py``.
+The whole tree, with those of the other modules, is drawn in ``rxpipe/errors.py``. All of them pickle, so that they
+come back from other processes as they are.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+Reduced = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 
 
 class RxPipeError(Exception):
@@ -23,8 +28,8 @@ class StageTimeout(RxPipeError, TimeoutError):
         self.stage = stage
         self.seconds = seconds
 
-    def __reduce__(self) -> tuple[type[StageTimeout], tuple[str, float]]:
-        return type(self), (self.stage, self.seconds)
+    def __reduce__(self) -> Reduced:
+        return type(self), (self.stage, self.seconds), self.__dict__
 
 
 class StageStalled(RxPipeError):
@@ -43,21 +48,38 @@ class StageStalled(RxPipeError):
         self.stage = stage
         self.abandoned = abandoned
 
+    def __reduce__(self) -> Reduced:
+        return type(self), (self.stage, self.abandoned), self.__dict__
+
 
 class CompletionTimeout(RxPipeError, TimeoutError):
-    """A sequence did not complete within the time that ``ops.timeout`` allows."""
+    """A sequence did not complete within the time that ``ops.timeout`` allows.
+
+    Attributes:
+        seconds: What it allowed.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the sequence did not complete within {seconds:g} s")
         self.seconds = seconds
 
+    def __reduce__(self) -> Reduced:
+        return type(self), (self.seconds,), self.__dict__
+
 
 class BufferOverflow(RxPipeError):
-    """A source that cannot pause outran ``ops.overflow(policy="error")``."""
+    """A source that cannot pause outran ``ops.overflow``: it must not drop an item, nor could its thread wait.
+
+    Attributes:
+        capacity: How many items wait.
+    """
 
     def __init__(self, capacity: int) -> None:
         super().__init__(f"more than {capacity} items are waiting, and the source cannot pause")
         self.capacity = capacity
+
+    def __reduce__(self) -> Reduced:
+        return type(self), (self.capacity,), self.__dict__
 
 
 class CallFailed(RxPipeError):
@@ -68,7 +90,7 @@ def describe(error: BaseException) -> str:
     """An error in one line, ``Type: text``, even where its ``str`` raises."""
     name = type(error).__name__
     try:
-        text = str(error).strip()
+        text = " ".join(str(error).split())
     except BaseException:  # noqa: BLE001 - whatever a foreign __str__ raises must not hide the error itself
         text = "(its text could not be read)"
     return f"{name}: {text}" if text else name

@@ -107,20 +107,35 @@ class Gate:
             wake()
 
 
-_announced: ContextVar[Gate | None] = ContextVar("rxpipe_gate", default=None)
+class _Announcement:
+    """What the context variable holds.
+
+    It ends with the subscribing: timers and callbacks that are made meanwhile keep a copy of the context, and what
+    they subscribe to later is not behind this gate.
+    """
+
+    __slots__ = ("gate",)
+
+    def __init__(self, gate: Gate | None) -> None:
+        self.gate = gate
+
+
+_announced: ContextVar[_Announcement | None] = ContextVar("rxpipe_gate", default=None)
 
 
 def announced_gate() -> Gate | None:
     """The gate of the nearest operator downstream; to be asked for once, while being subscribed to."""
-    gate = _announced.get()
-    return None if gate is None else gate.take()
+    announcement = _announced.get()
+    return None if announcement is None or announcement.gate is None else announcement.gate.take()
 
 
 @contextmanager
 def announcing(gate: Gate | None) -> Generator[None]:
     """Let what is subscribed to inside find ``gate``; ``None`` hides the gates further downstream."""
-    token = _announced.set(gate)
+    announcement = _Announcement(gate)
+    token = _announced.set(announcement)
     try:
         yield
     finally:
         _announced.reset(token)
+        announcement.gate = None

@@ -23,7 +23,7 @@ class RateLimiter:
         Raises:
             ValueError: A number is out of range.
         """
-        if limit < 1 or not seconds > 0 or burst < 1:
+        if not (limit >= 1 and seconds > 0 and burst >= 1):
             raise ValueError(f"need limit >= 1, seconds > 0, burst >= 1, not {limit}, {seconds}, {burst}")
         self._interval = seconds / limit
         self._slack = self._interval * (burst - 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from reactivex.abc import DisposableBase
 
-from .runners import Call, Function, Worker, call_context
+from .runners import Call, Function, Worker, call_context, discard
 
 
 class LoopRunner:
@@ -22,6 +23,7 @@ class LoopRunner:
 
     queues = False
     cancels = True
+    width = math.inf
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
         """Run on a loop.
@@ -32,37 +34,37 @@ class LoopRunner:
             release: Called by ``close``.
         """
         self._name = name
-        self._loop = loop
+        self.loop = loop
         self._release = release
         self._context = call_context()
         self._jobs: deque[_LoopJob] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._coming = 0  # workers that will look for a job without being woken
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None]] = set()  # those that have begun
         self._closed = False
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Have a worker take the call; from any thread."""
-        job = _LoopJob(self._loop, fn, value, call)
+        job = _LoopJob(self.loop, fn, value, call)
         self._jobs.append(job)
-        if asyncio._get_running_loop() is not self._loop:
-            self._loop.call_soon_threadsafe(self._call_worker)
+        if asyncio._get_running_loop() is not self.loop:
+            self.loop.call_soon_threadsafe(self._call_worker)
         elif not self._coming:
             self._call_worker()
         return job
 
     def close(self) -> None:
         """Let the workers end, and go of the loop; from any thread."""
-        if asyncio._get_running_loop() is self._loop:
-            self._end_workers()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end_workers)
+        on_loop(self.loop, self._end_workers)
 
     def _end_workers(self) -> None:
         self._closed = True
         for idle in self._idle:
             if not idle.done():
                 idle.set_result(None)
+        for job in self._jobs:
+            job.discard()
+        self._jobs.clear()
         self._release()
 
     def _call_worker(self) -> None:
@@ -73,13 +75,21 @@ class LoopRunner:
             if not (idle := self._idle.pop()).done():
                 idle.set_result(None)
                 return
-        task = self._loop.create_task(self._work(), name=f"rxpipe-{self._name}", context=self._context.copy())
-        self._workers.add(task)
-        task.add_done_callback(self._workers.discard)
+        task = self.loop.create_task(self._work(), name=f"rxpipe-{self._name}", context=self._context.copy())
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task in self._workers:
+            self._workers.remove(task)
+        else:  # cancelled before it had begun
+            self._coming -= 1
+        self._call_worker()
 
     async def _work(self) -> None:
         worker = Worker()
         task = asyncio.current_task()
+        assert task is not None
+        self._workers.add(task)
         unpaused = 0
         while not self._closed:
             if self._jobs:
@@ -91,39 +101,43 @@ class LoopRunner:
                 job.task = task
                 try:
                     if job.cancelled:
+                        job.discard()
                         raise asyncio.CancelledError
                     ok, result = True, await job.fn(job.value)
-                except GeneratorExit:
-                    raise  # the loop is gone, and with it whoever could be told
-                except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is
+                except BaseException as error:
+                    if isinstance(error, GeneratorExit) and asyncio.current_task(self.loop) is not task:
+                        raise  # not the function's: the loop is gone, and with it whoever could be told
                     ok, result = False, error
-                    if isinstance(error, asyncio.CancelledError):
-                        job.cancelled = True  # by whomever: the task is not to be used again
                 job.task = None
+                worker.call = None  # what it goes on to do downstream is not the call
                 self._coming += 1
                 call.done(ok, result)
-                del call, result
-                worker.call = None  # an idle worker keeps no value alive
+                del job.call, call, result  # an idle worker keeps no value alive
                 unpaused += 1
-                if job.cancelled or not worker.is_clean():
+                # A task that was cancelled, by whomever, is not to be used again, nor one with a changed context.
+                if task.cancelling() or not worker.is_clean():
                     break
             elif not await self._woken():
                 return
             if unpaused == _CALLS_BETWEEN_PAUSES:
                 unpaused = 0
-                await asyncio.sleep(0)
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    break
         self._coming -= 1
-        if self._jobs and not self._coming:
-            self._call_worker()
+        self._call_worker()
 
     async def _woken(self) -> bool:
         """Wait to be woken; false when cancelled instead, as all tasks are when a loop shuts down."""
         self._coming -= 1
-        idle = self._loop.create_future()
+        idle = self.loop.create_future()
         self._idle.append(idle)
         try:
             await idle
         except asyncio.CancelledError:
+            if not idle.cancelled():  # both, in this order
+                self._coming -= 1
             return False
         return True
 
@@ -145,12 +159,31 @@ class _LoopJob(DisposableBase):
         self.cancelled = False
 
     def dispose(self) -> None:
-        if asyncio._get_running_loop() is self._loop:
-            self._cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cancel)
+        on_loop(self._loop, self._cancel)
 
     def _cancel(self) -> None:
         self.cancelled = True
         if self.task is not None:
             self.task.cancel()
+
+    def discard(self) -> None:
+        """It will not begin."""
+        if self.fn is result_of:
+            discard(self.value)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    """Run ``action`` on a loop: at once if called there; not at all if the loop is closed."""
+    if asyncio._get_running_loop() is loop:
+        action()
+        return
+    try:
+        loop.call_soon_threadsafe(action)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+async def result_of(awaitable: Awaitable[Any]) -> Any:
+    """What an awaitable gives: a call for a loop, when a plain function has returned one."""
+    return await awaitable

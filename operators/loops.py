@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from .clock import running_loop
+from .clock import running_loop, show_unhandled
 
 
 class BackgroundLoop:
@@ -17,21 +17,22 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
+        self._users: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def acquire(self) -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:
-        """The running loop, and what to call once when it is no longer needed; both from any thread."""
+        """The running loop, and what to call when it is no longer needed; both from any thread."""
+        user = object()
         with self._lock:
-            self._users += 1
+            self._users.add(user)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=_serve, args=(self._loop,), name="rxpipe-loop", daemon=True).start()
-            return self._loop, self._release
+            return self._loop, lambda: self._release(user)
 
-    def _release(self) -> None:
+    def _release(self, user: object) -> None:
         with self._lock:
-            self._users -= 1
+            self._users.discard(user)
             if self._users or self._loop is None:
                 return
             loop, self._loop = self._loop, None
@@ -41,7 +42,7 @@ class BackgroundLoop:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run(loop)
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -52,11 +53,22 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run until the loop is stopped, whatever it raises: asyncio lets ``SystemExit`` out of a task of a user's."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - the loop goes on for the others
+            show_unhandled(error)
+        else:
+            return
+
+
 BACKGROUND_LOOP = BackgroundLoop()
 
 
 def use_loop() -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:
-    """The loop that is running here, else the background loop; and what to call once when it is no longer needed."""
+    """The loop that is running here, else the background loop; and what to call when it is no longer needed."""
     loop = running_loop()
     return BACKGROUND_LOOP.acquire() if loop is None else (loop, _nothing)
 

@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 from reactivex.abc import DisposableBase, ObservableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import SingleAssignmentDisposable
 
-from .clock import show_unhandled
+from .clock import guarded, show_unhandled
 from .errors import CallFailed, describe
 from .gate import Gate, announced_gate, announcing
-from .mailbox import Home, HomeMailbox, Mailbox, running_loop_home
+from .mailbox import Home, mailbox, running_loop_home
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -33,10 +33,12 @@ class Producer(Generic[B], DisposableBase):
     def __init__(self, observer: ObserverBase[B], home: Home | None = None) -> None:
         home = home or running_loop_home()
         self.over = False
+        self._freed = False
         self._observer = observer
         self._downstream = announced_gate()
-        mailbox = HomeMailbox(self.advance, home) if home else Mailbox(self.advance)
-        self.post = mailbox.post
+        inbox = mailbox(self.advance, self._broken, home)
+        self.post = inbox.post
+        self._post_last = inbox.post_last
         self._reserved = False
         self._woken = self.wake  # one object, so that a gate can tell that it has it already
 
@@ -87,7 +89,7 @@ class Producer(Generic[B], DisposableBase):
         """End the sequence, once: with an error, or by completion."""
         if self.over:
             return
-        self.dispose()
+        guarded(self.dispose)
         try:
             if error is None:
                 self._observer.on_completed()
@@ -100,7 +102,19 @@ class Producer(Generic[B], DisposableBase):
         """Stop at once, from any thread: nothing more is emitted, and what is running is cancelled."""
         if not self.over:
             self.over = True
-            self.post(self.free)
+            self._post_last(self._free_once)
+
+    def _free_once(self) -> None:
+        if not self._freed:  # two threads may have disposed it at the same moment
+            self._freed = True
+            self.free()
+
+    def _broken(self, error: BaseException) -> None:
+        """A handler raised, as where a scheduler or a loop is closed: end, rather than hang half-way."""
+        if self.over:
+            show_unhandled(error)
+        else:
+            self.end(as_exception(error))
 
 
 class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
@@ -150,8 +164,10 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
 
     def dispose(self) -> None:
         """Stop at once, the source included."""
-        self._upstream.dispose()
-        super().dispose()
+        try:
+            super().dispose()
+        finally:
+            self._upstream.dispose()
 
 
 def _nothing() -> None:

@@ -13,16 +13,21 @@ from typing import Any, Protocol
 from reactivex.abc import SchedulerBase
 
 from .clock import guarded, running_loop
+from .runners import HERE, call_context
+
+Failed = Callable[[BaseException], None]
 
 
 class Home(Protocol):
-    """The one place where a mailbox is emptied.
+    """Where a mailbox is emptied.
 
     Attributes:
-        thread: The identity of its thread; 0 if it has none of its own.
+        thread: The identity of its thread; 0 if it has none of its own, below 0 if it is not known yet.
+        shared: Whether any worker may empty the mailbox as well: a thread that is there to run calls.
     """
 
     thread: int
+    shared: bool
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` there; from any thread."""
@@ -38,11 +43,17 @@ class Mailbox:
     lowers the flag before looking into it a last time.
     """
 
-    __slots__ = ("_advance", "_busy", "_lock", "_messages")
+    __slots__ = ("_advance", "_busy", "_failed", "_lock", "_messages")
 
-    def __init__(self, advance: Callable[[], None]) -> None:
-        """Make an empty mailbox; ``advance`` is called whenever all messages have been handled."""
+    def __init__(self, advance: Callable[[], None], failed: Failed) -> None:
+        """Make an empty mailbox.
+
+        Args:
+            advance: Called whenever all messages have been handled.
+            failed: Called with what a handler or ``advance`` raised; must not raise.
+        """
         self._advance = advance
+        self._failed = failed
         self._lock = threading.Lock()
         self._messages: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._busy = False
@@ -53,6 +64,10 @@ class Mailbox:
         if not self._busy and self._begin():
             self._empty()
 
+    def post_last(self, handler: Callable[..., None]) -> None:
+        """Have ``handler`` called, after which nothing goes downstream any more."""
+        self.post(handler)
+
     def _begin(self) -> bool:
         with self._lock:
             if self._busy:
@@ -62,31 +77,32 @@ class Mailbox:
 
     def _empty(self) -> None:
         messages = self._messages
-        failure: BaseException | None = None
         while True:
-            try:
-                while messages:
-                    handler, args = messages.popleft()
-                    handler(*args)
-                self._advance()
-            except BaseException as error:  # noqa: BLE001 - raised again below, when no message is left behind
-                failure = failure or error
+            self._handle()
             if messages:
                 continue
             self._busy = False
             if not messages or not self._begin():
-                break
-        if failure is not None:
-            raise failure
+                return
+
+    def _handle(self) -> None:
+        messages = self._messages
+        try:
+            while messages:
+                handler, args = messages.popleft()
+                handler(*args)
+            self._advance()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the rest must still be handled
+            self._failed(error)
 
 
 class HomeMailbox(Mailbox):
-    """A mailbox that is emptied in one place; messages from elsewhere are carried there first."""
+    """A mailbox that is emptied in one place, its home; messages from elsewhere are carried there first."""
 
     __slots__ = ("_home", "_summoned", "_thread")
 
-    def __init__(self, advance: Callable[[], None], home: Home) -> None:
-        super().__init__(advance)
+    def __init__(self, advance: Callable[[], None], failed: Failed, home: Home) -> None:
+        super().__init__(advance, failed)
         self._home = home
         self._thread = home.thread
         self._summoned = False
@@ -95,33 +111,79 @@ class HomeMailbox(Mailbox):
         """Have ``handler(*args)`` called at home: at once if the caller is there and the mailbox idle."""
         self._messages.append((handler, args))
         if get_ident() != self._thread:
-            with self._lock:
-                if self._summoned:
-                    return
-                self._summoned = True
-            self._home.call_soon(self._come)
+            self._summon()
         elif not self._busy:
             self._busy = True
             self._empty()
 
+    def _summon(self) -> None:
+        with self._lock:
+            if self._summoned:
+                return
+            self._summoned = True
+        try:
+            self._home.call_soon(self._come)
+        except BaseException:
+            self._summoned = False
+            raise
+
     def _come(self) -> None:
         with self._lock:
             self._summoned = False
+        if self._thread < 0:
+            self._thread = get_ident()
         if self._begin():
             self._empty()
 
 
+class WorkersMailbox(HomeMailbox):
+    """A mailbox that any worker empties; messages from other threads are carried home first.
+
+    Whoever empties it runs what is downstream, for as long as messages come. A thread that subscribes, feeds a
+    subject, or serves timers or a pool must not be kept by that.
+    """
+
+    __slots__ = ()
+
+    def post(self, handler: Callable[..., None], *args: Any) -> None:
+        """Have ``handler(*args)`` called: at once if the caller is a worker and the mailbox idle."""
+        self._messages.append((handler, args))
+        if self._busy:
+            return
+        if not HERE.is_worker:
+            self._summon()
+        elif self._begin():
+            self._empty()
+
+    def post_last(self, handler: Callable[..., None]) -> None:
+        """Have ``handler`` called, after which nothing goes downstream any more: so on any thread."""
+        self._messages.append((handler, ()))
+        if not self._busy and self._begin():
+            self._empty()
+
+
+def mailbox(advance: Callable[[], None], failed: Failed, home: Home | None) -> Mailbox:
+    """A mailbox; without a home, any thread empties it."""
+    if home is None:
+        return Mailbox(advance, failed)
+    return WorkersMailbox(advance, failed, home) if home.shared else HomeMailbox(advance, failed, home)
+
+
 class LoopHome:
-    """An event loop as home; to be made on its thread."""
+    """An event loop as home."""
+
+    shared = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.thread = get_ident()
+        self._context = call_context()
+        self.thread = get_ident() if running_loop() is loop else -1
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on the loop; or here if the loop is closed, so that what is left is freed."""
         try:
-            self._loop.call_soon_threadsafe(action)
+            # Not in the context of the caller, which may be a call's.
+            self._loop.call_soon_threadsafe(action, context=self._context.copy())
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
@@ -132,6 +194,7 @@ class SchedulerHome:
     """A reactivex scheduler as home."""
 
     thread = 0
+    shared = False
 
     def __init__(self, scheduler: SchedulerBase) -> None:
         self._scheduler = scheduler
@@ -146,16 +209,18 @@ class SchedulerHome:
 
 
 class RelayHome:
-    """A daemon thread as home, for executors whose callbacks come on a thread that must not be kept.
+    """A daemon thread as home, where calls run on threads of others.
 
     A process pool calls back on the one thread that manages all of its workers.
     """
 
+    thread = 0
+    shared = True
+
     def __init__(self, name: str) -> None:
         self._actions: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        thread = threading.Thread(target=self._serve, name=f"rxpipe-{name}-relay", daemon=True)
-        thread.start()
-        self.thread = thread.ident or 0
+        self._context = call_context()
+        threading.Thread(target=self._serve, name=f"rxpipe-{name}-relay", daemon=True).start()
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on the relay thread."""
@@ -166,8 +231,9 @@ class RelayHome:
         self._actions.put(None)
 
     def _serve(self) -> None:
+        HERE.is_worker = True
         while (action := self._actions.get()) is not None:
-            guarded(action)
+            self._context.copy().run(guarded, action)
 
 
 def running_loop_home() -> LoopHome | None:

@@ -16,7 +16,7 @@ from .clock import running_loop
 from .deadlines import limited
 from .errors import BufferOverflow
 from .gate import announcing
-from .machine import Machine
+from .machine import Machine, as_exception
 
 A = TypeVar("A")
 
@@ -34,18 +34,20 @@ def overflow(
 
         subject.pipe(ops.overflow("drop_oldest", 1000), ops.stage(answer))
 
-    Items go on in order, as there is room downstream. The number of items dropped is logged when the sequence ends.
+    Items go on in order, as there is room downstream; those that arrived before the source ended or failed go first.
+    The number of items dropped is logged when the sequence ends.
 
     Args:
         policy: What happens to an item when ``capacity`` items wait: ``block`` makes its thread wait for room,
             ``drop_oldest`` makes room for it, ``drop_newest`` drops it, ``error`` ends the sequence with
-            ``BufferOverflow``.
+            ``BufferOverflow`` at once, and discards what waits.
         capacity: At least 1.
-        on_drop: Called with each item dropped, on the source's thread.
+        on_drop: Called with each item dropped, on the source's thread; what it raises ends the sequence.
 
     Returns:
-        An operator. With ``block``, an item that comes on an event loop, or inside a call of a stage, ends the
-        sequence with ``BufferOverflow`` where it would have to wait: the room would never be made.
+        An operator. With ``block``, an item that comes on an event loop, inside a call of a stage, or out of the
+        observer that is being notified, ends the sequence with ``BufferOverflow`` where it would have to wait: the
+        room would never be made.
 
     Raises:
         ValueError: The policy is unknown, or the capacity below 1.
@@ -82,6 +84,8 @@ class _Overflow(Machine[A, A]):
         self._items: deque[A] = deque()
         self._changed = threading.Condition()
         self._dropped = 0
+        self._emitting: int | None = None  # the thread that does
+        self._error: Exception | None = None
 
     def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(None):  # the policy decides, not a gate
@@ -89,30 +93,46 @@ class _Overflow(Machine[A, A]):
         return self
 
     def on_next(self, value: A) -> None:
-        with self._changed:
-            dropped: list[A] = []
-            if len(self._items) < self._capacity or (self._policy == "block" and self._wait()):
-                self._items.append(value)
-            elif self._policy == "drop_oldest":
-                dropped.append(self._items.popleft())
-                self._items.append(value)
-            elif self._policy == "drop_newest":
-                dropped.append(value)
-            elif not self.over:
-                self.post(self.end, BufferOverflow(self._capacity))
-                return
-            self._dropped += len(dropped)
-        if self._on_drop is not None:
+        kept, dropped = self._put(value)
+        if not kept:
+            self.post(self.end, BufferOverflow(self._capacity))
+            return
+        try:
             for item in dropped:
-                self._on_drop(item)
+                if self._on_drop is not None:
+                    self._on_drop(item)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's function raised, the sequence must end
+            self.post(self.end, as_exception(error))
         self.wake()
 
-    def _wait(self) -> bool:
-        """Wait for room, if that can ever come; false if not, or if it is over."""
-        if running_loop() is not None or limited.get() is not None:
-            return False
-        self._changed.wait_for(lambda: self.over or len(self._items) < self._capacity)
-        return not self.over
+    def _put(self, value: A) -> tuple[bool, list[A]]:
+        """Buffer an item; whether the policy allows for it, and what it drops."""
+        with self._changed:
+            if self._policy == "block":
+                self._wait()
+            if self.over:
+                return True, []
+            if len(self._items) < self._capacity:
+                self._items.append(value)
+                return True, []
+            if self._policy == "drop_newest":
+                self._dropped += 1
+                return True, [value]
+            if self._policy == "drop_oldest":
+                self._dropped += 1
+                self._items.append(value)
+                return True, [self._items.popleft()]
+            return False, []
+
+    def _wait(self) -> None:
+        """Wait for room, if that can ever come."""
+        can_come = running_loop() is None and limited.get() is None and self._emitting != threading.get_ident()
+        if can_come:
+            self._changed.wait_for(lambda: self.over or len(self._items) < self._capacity)
+
+    def source_failed(self, error: Exception) -> None:
+        self._error = error
+        self.source_completed()
 
     def arrive(self, value: A) -> None:
         """Never called: items go straight to the buffer."""
@@ -127,14 +147,18 @@ class _Overflow(Machine[A, A]):
             with self._changed:
                 value = self._items.popleft()  # may be a younger one than seen above, but not none
                 self._changed.notify_all()
+            self._emitting = threading.get_ident()
             self.emit(value)
+            self._emitting = None
         if self.source_done:
-            self.end()
+            self.end(self._error)
 
     def dispose(self) -> None:
-        super().dispose()
-        with self._changed:
-            self._changed.notify_all()
+        try:
+            super().dispose()
+        finally:
+            with self._changed:
+                self._changed.notify_all()
 
     def free(self) -> None:
         with self._changed:

@@ -24,7 +24,9 @@ def rate_limit(limiter: RateLimiter, *, timer: SchedulerBase | None = None) -> C
 
         source.pipe(ops.rate_limit(RateLimiter(600, 60)))
 
-    To limit the calls of a stage, its retries included, give it the limiter as ``rate_limit=`` instead.
+    To limit the calls of a stage, its retries included, give it the limiter as ``rate_limit=`` instead. A place is
+    only taken when there is room downstream, and given up if there is none when its time comes: items that were held
+    up do not follow in a burst. What arrived before the source failed goes before its error.
 
     Args:
         limiter: May be shared with other operators and stages.
@@ -42,7 +44,7 @@ def rate_limit(limiter: RateLimiter, *, timer: SchedulerBase | None = None) -> C
 
 
 class _RateLimit(Machine[A, A]):
-    """Reserves the place of the item in front as soon as there is one, and waits for it."""
+    """Holds one item; reserves its place as soon as there is room downstream, and waits for it."""
 
     def __init__(self, limiter: RateLimiter, clock: Clock, observer: ObserverBase[A]) -> None:
         super().__init__(observer, 1)
@@ -51,26 +53,36 @@ class _RateLimit(Machine[A, A]):
         self._items: deque[A] = deque()
         self._permit = False
         self._timer: DisposableBase | None = None
+        self._error: Exception | None = None
 
     def arrive(self, value: A) -> None:
         self._items.append(value)
 
+    def source_failed(self, error: Exception) -> None:
+        self._error = error
+        self.source_completed()
+
     def advance(self) -> None:
-        while self._items and not self.over and self._permitted() and self.may_emit():
-            self._permit = False
+        while self._items and not self.over and self.may_emit():
+            if not self._permitted():
+                self.keep()
+                break
             self.emit(self._items.popleft())
             self.gate.release()
+        self._permit = False  # used, or too late by the time that there is room
         if self.source_done and not self._items:
-            self.end()
+            self.end(self._error)
 
     def _permitted(self) -> bool:
-        if not self._permit and self._timer is None:
-            wait = self._limiter.reserve(self._clock.now())
-            if wait <= 0:
-                self._permit = True
-            else:
-                self._timer = self._clock.call_later(wait, lambda: self.post(self._time_has_come))
-        return self._permit
+        if self._timer is not None:
+            return False
+        if self._permit:
+            self._permit = False
+            return True
+        wait = self._limiter.reserve(self._clock.now())
+        if wait > 0:
+            self._timer = self._clock.call_later(wait, lambda: self.post(self._time_has_come))
+        return wait <= 0
 
     def _time_has_come(self) -> None:
         self._timer = None

@@ -11,6 +11,8 @@ calls leave it as it was, which is cheap to see; one that sets a context variabl
 from __future__ import annotations
 
 import contextvars
+import inspect
+import math
 import pickle
 import threading
 from collections.abc import Callable
@@ -20,8 +22,9 @@ from typing import Any, Protocol
 
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import Disposable
+from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
-from .clock import show_unhandled
+from .clock import running_loop, show_unhandled
 from .deadlines import limited
 from .errors import CallFailed, describe
 from .gate import announcing
@@ -48,16 +51,32 @@ class Call(Protocol):
 Job = tuple[Function, Any, Call]
 
 
+class _Here(threading.local):
+    """What the present thread is.
+
+    Attributes:
+        is_worker: Whether it is there to run calls, and so may be kept by what follows from them downstream.
+    """
+
+    is_worker = False
+
+
+HERE = _Here()
+
+
 class Runner(Protocol):
     """Starts calls in one kind of place.
 
     Attributes:
         queues: Whether a call may have to wait before it begins, and says so by ``begin()``.
         cancels: Whether disposing a call ends it soon; if not, it goes on until it returns of itself.
+        width: Calls that can run there at once, those that were disposed and go on included; ``math.inf`` if that
+            is not known.
     """
 
     queues: bool
     cancels: bool
+    width: float
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase | None:
         """Start ``fn(value)``; the result cancels it, where that is possible."""
@@ -98,11 +117,15 @@ class Worker:
 class ThreadRunner:
     """Daemon worker threads, made as needed: the stage bounds how many calls there are.
 
-    Daemons, since a call that hangs for ever must not keep the process from ending.
+    Daemons, since a call that hangs for ever must not keep the process from ending. It is the home of its stage's
+    mailbox, too.
     """
 
     queues = False
     cancels = False
+    width = math.inf
+    thread = 0
+    shared = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -111,26 +134,35 @@ class ThreadRunner:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
+        self._closed = False
 
     def start(self, fn: Function, value: Any, call: Call) -> None:
         """Give the call to an idle thread, or to a new one."""
         with self._lock:
             needed = self._idle == 0
-            if needed:
-                self._threads += 1
-            else:
+            if not needed:
                 self._idle -= 1
-        self._jobs.put((fn, value, call))
-        if needed:
-            name = f"rxpipe-{self._name}-{self._threads}"
+        if needed:  # before the call is given away: where no thread can be made, nobody is to run it
+            name = f"rxpipe-{self._name}-{self._threads + 1}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._threads += 1
+        self._jobs.put((fn, value, call))
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Run ``action`` on one of the threads; here if there is none to be had, so that the failure is told."""
+        try:
+            self.start(_nothing, None, _Errand(action))
+        except RuntimeError:
+            action()
 
     def close(self) -> None:
         """Let each thread end after the call that it runs now."""
+        self._closed = True
         for _ in range(self._threads):
             self._jobs.put(None)
 
     def _serve(self) -> None:
+        HERE.is_worker = True
         while self._context.copy().run(self._serve_in_context):
             pass
 
@@ -138,9 +170,9 @@ class ThreadRunner:
         """Run calls until one leaves a changed context, then return true; false at the end."""
         worker = Worker()
         while (job := self._jobs.get()) is not None:
-            worker.call = job[2]
-            run_here(*job)
-            worker.call = None
+            if self._closed:
+                continue
+            run_here(*job, worker)
             job = None  # an idle thread keeps no value alive
             with self._lock:
                 self._idle += 1
@@ -149,12 +181,34 @@ class ThreadRunner:
         return False
 
 
-def run_here(fn: Function, value: Any, call: Call) -> None:
+class _Errand:
+    """What a worker does for its stage, told as a call."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+
+    def begin(self) -> None:
+        pass
+
+    def done(self, ok: bool, result: Any) -> None:
+        self._action()
+
+    def remaining(self) -> float | None:
+        return None
+
+
+def _nothing(value: Any) -> None:
+    pass
+
+
+def run_here(fn: Function, value: Any, call: Call, worker: Worker) -> None:
     """Run a call on this thread, whatever it raises: ``SystemExit`` and ``KeyboardInterrupt`` end the call only."""
+    worker.call = call
     try:
         ok, result = True, fn(value)
     except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is; the thread goes on
         ok, result = False, error
+    worker.call = None  # what it goes on to do downstream is not the call
     try:
         call.done(ok, result)
     except BaseException as error:  # noqa: BLE001 - nobody is left to take it, and the thread goes on
@@ -170,10 +224,13 @@ class SchedulerRunner:
     def __init__(self, scheduler: SchedulerBase) -> None:
         self._scheduler = scheduler
         self._context = call_context()
+        self.width = 1.0 if isinstance(scheduler, EventLoopScheduler) else math.inf
+        #: Whether calls run on the thread that starts them.
+        self.inline = isinstance(scheduler, (ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler))
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Schedule the call."""
-        job = _Queued((fn, value, call), self._context.copy())
+        job = _Queued((fn, value, call), self._context.copy(), inline=self.inline)
 
         def run(scheduler: SchedulerBase, state: Any = None) -> None:
             job.run()
@@ -182,7 +239,7 @@ class SchedulerRunner:
 
         def cancel() -> None:
             scheduled.dispose()
-            job.cancel()
+            job.give_up(CancelledError())
 
         return Disposable(cancel)
 
@@ -203,43 +260,36 @@ class ExecutorRunner:
         self._executor = executor
         self._context = call_context()
         self.queues = isinstance(executor, ThreadPoolExecutor)
-
-    @property
-    def width(self) -> float | None:
-        """How many calls the executor runs at once, where it says so."""
-        return getattr(self._executor, "_max_workers", None)
+        self.width: float = getattr(executor, "_max_workers", math.inf)  # the standard ones keep it there
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Submit the call."""
         if self.queues:
             job = _Queued((fn, value, call), self._context.copy())
             future: Future[Any] = self._executor.submit(job.run)
+            future.add_done_callback(job.settled)
+        else:
+            future = self._executor.submit(run_portably, fn, value)
+            future.add_done_callback(lambda future: _report(future, call))
 
-            def cancel() -> None:
-                if future.cancel():
-                    job.cancel()
+        def cancel() -> None:
+            future.cancel()  # succeeds only while it is queued
 
-            return Disposable(cancel)
-        future = self._executor.submit(run_portably, fn, value)
-        future.add_done_callback(lambda future: _report(future, call))
-
-        def cancel_queued() -> None:
-            future.cancel()
-
-        return Disposable(cancel_queued)
+        return Disposable(cancel)
 
     def close(self) -> None:
         """Nothing to free: the executor is its owner's."""
 
 
 class _Queued:
-    """A call that waits in somebody else's queue: it either begins or is cancelled, never both."""
+    """A call that waits in somebody else's queue: it either begins or is given up, never both."""
 
-    __slots__ = ("_context", "_job", "_lock")
+    __slots__ = ("_context", "_inline", "_job", "_lock")
 
-    def __init__(self, job: Job, context: contextvars.Context) -> None:
+    def __init__(self, job: Job, context: contextvars.Context, *, inline: bool = False) -> None:
         self._job: Job | None = job
         self._context = context
+        self._inline = inline
         self._lock = threading.Lock()
 
     def _take(self) -> Job | None:
@@ -249,14 +299,25 @@ class _Queued:
 
     def run(self) -> None:
         if job := self._take():
-            call = job[2]
-            call.begin()
-            self._context.run(limited.set, call)
-            self._context.run(run_here, *job)
+            job[2].begin()
+            was_worker = HERE.is_worker
+            HERE.is_worker = was_worker or not (self._inline or running_loop())
+            self._context.run(_run_as_worker, *job)
+            HERE.is_worker = was_worker
 
-    def cancel(self) -> None:
+    def give_up(self, error: BaseException) -> None:
         if job := self._take():
-            job[2].done(False, CancelledError())
+            job[2].done(False, error)
+
+    def settled(self, future: Future[Any]) -> None:
+        """Called when the future is done: it may have been cancelled, or its pool be broken."""
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is not None:
+            self.give_up(error)
+
+
+def _run_as_worker(fn: Function, value: Any, call: Call) -> None:
+    run_here(fn, value, call, Worker())
 
 
 def run_portably(fn: Function, value: Any) -> tuple[bool, Any]:
@@ -277,3 +338,9 @@ def _report(future: Future[Any], call: Call) -> None:
     except BaseException as error:  # noqa: BLE001 - a broken pool, a cancelled or unpicklable call
         ok, result = False, error
     call.done(ok, result)
+
+
+def discard(result: Any) -> None:
+    """Let go of a result that nobody takes: a coroutine is closed, as Python warns of one that was never awaited."""
+    if inspect.iscoroutine(result):
+        result.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import reactivex
@@ -31,16 +33,19 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
     Without a stage downstream all items are emitted in one go.
 
     Args:
-        iterable: Iterated anew by each subscription. What it raises ends the sequence.
-        scheduler: Where ``next()`` is called and items are emitted; needed if it may block. By default it is
-            called wherever room was made: on the loop, or on a worker thread that finished a call.
+        iterable: Iterated anew by each subscription. What it raises ends the sequence, as ``CallFailed`` if it is
+            not an ``Exception``, such as ``SystemExit``.
+        scheduler: Where the iterable is iterated and items are emitted; needed if it may block. By default that is
+            wherever room was made: on the loop, or on a worker thread that finished a call. With one, an item that
+            finds its place taken by another source (of a ``merge``) waits; without, none is taken before its place
+            is reserved.
 
     Returns:
         A cold observable.
     """
 
     def subscribe(observer: ObserverBase[A], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
-        puller = _Puller(iter(iterable), observer, scheduler)
+        puller = _Puller(iterable, observer, scheduler)
         # From the trampoline, so that whoever is subscribing has the subscription before the first item.
         start = subscribed_on or CurrentThreadScheduler.singleton()
 
@@ -55,35 +60,48 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
 class _Puller(Producer[A]):
     """Takes the next item whenever the gate downstream lets one in."""
 
-    def __init__(self, iterator: Iterator[A], observer: ObserverBase[A], scheduler: SchedulerBase | None) -> None:
+    def __init__(self, iterable: Iterable[A], observer: ObserverBase[A], scheduler: SchedulerBase | None) -> None:
         super().__init__(observer, SchedulerHome(scheduler) if scheduler else None)
-        self._iterator = iterator
+        self._iterable = iterable
+        self._iterator: Iterator[A] | None = None
+        self._may_block = scheduler is not None
+        self._taken: deque[A] = deque()  # at most one
 
     def advance(self) -> None:
         while not self.over and self.may_emit():
-            try:
-                value = next(self._iterator)
-            except StopIteration:
-                self.keep()
-                self.end()
-            except Exception as error:  # noqa: BLE001 - the iterable's failure is the sequence's
-                self.keep()
-                self.end(error)
-            else:
-                self.emit(value)
+            if not self._taken:
+                if self._may_block:
+                    self.keep()  # no place is kept from other branches while the next item is waited for
+                self._take()
+                if self.over or (self._may_block and not self.may_emit()):
+                    break
+            self.emit(self._taken.popleft())
+        self.keep()
+
+    def _take(self) -> None:
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._iterable)
+            self._taken.append(next(self._iterator))
+        except StopIteration:
+            self.end()
+        except BaseException as error:  # noqa: BLE001 - the iterable's failure, whatever it is, is the sequence's
+            self.end(as_exception(error))
 
     def free(self) -> None:
-        self._iterator = iter(())
+        self._iterable = self._iterator = iter(())
+        self._taken.clear()
 
 
 def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
     """The items of an async iterable, each awaited when the stage downstream has room for it.
 
     It is iterated on the event loop that is running at subscription, else on rxpipe's own. Disposing the
-    subscription cancels the iteration, and closes an async generator.
+    subscription cancels what the iteration awaits; then an async generator is closed, and its clean-up may await.
 
     Args:
-        iterable: Iterated anew by each subscription. What it raises ends the sequence.
+        iterable: Iterated anew by each subscription. What it raises ends the sequence, as ``CallFailed`` if it is
+            not an ``Exception``; so does ``CancelledError``, when the loop shuts down.
 
     Returns:
         A cold observable.
@@ -113,41 +131,59 @@ class _AsyncPuller(Producer[A]):
         self._room = asyncio.Event()
         self._context = call_context()
         self._task: asyncio.Task[None] | None = None
+        self._waiting = False  # whether the task is where cancelling it hurts nobody
         loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
         if self.over:
             self._release()
             return
-        self._task = self._loop.create_task(self._pull(), context=self._context)
-        self._task.add_done_callback(lambda _: self._release())
+        self._waiting = True
+        self._task = self._loop.create_task(self._pull(), name="rxpipe-source", context=self._context)
+        self._task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # before it began
+            self.end(as_exception(asyncio.CancelledError()))
+        elif (error := task.exception()) is not None:
+            self.end(as_exception(error))
+        self._release()
 
     async def _pull(self) -> None:
+        error: Exception | None = None
+        iterator: AsyncIterator[A] | None = None
         try:
             iterator = aiter(self._iterable)
-            try:
-                await self._wait_for_room()
-                self.keep()  # no place is kept from other branches while the next item is awaited
-                async for value in iterator:
-                    await self._wait_for_room()
-                    self.emit(value)
-                    if self.over:
-                        break
-                    await self._wait_for_room()
-                    self.keep()
-            finally:
-                close = getattr(iterator, "aclose", None)
-                if close is not None:
-                    await close()
-        except BaseException as error:  # noqa: BLE001 - the iterable's failure is the sequence's
-            self.end(as_exception(error))
-        else:
-            self.end()
+            await self._emit_from(iterator)
+        except StopAsyncIteration:
+            pass
+        except GeneratorExit:
+            raise  # the loop is gone, and with it whoever could be told; or else it is for _finished
+        except BaseException as raised:  # noqa: BLE001 - the iterable's failure, whatever it is, is the sequence's
+            error = as_exception(raised)
+        self._waiting = False
+        try:
+            if (close := getattr(iterator, "aclose", None)) is not None:
+                await close()
+        except BaseException as raised:  # noqa: BLE001 - raised by the iterable's clean-up
+            error = error or as_exception(raised)
+        self.end(error)
 
-    async def _wait_for_room(self) -> None:
-        while not self.may_emit():
+    async def _emit_from(self, iterator: AsyncIterator[A]) -> None:
+        while await self._room_for_one():
+            self.keep()  # no place is kept from other branches while the next item is awaited
+            value = await anext(iterator)
+            if await self._room_for_one():
+                self._waiting = False
+                self.emit(value)
+                self._waiting = True
+
+    async def _room_for_one(self) -> bool:
+        """Wait for room; false if it is over."""
+        while not self.over and not self.may_emit():
             self._room.clear()
             await self._room.wait()
+        return not self.over
 
     def advance(self) -> None:
         self._on_loop(self._room.set)
@@ -156,11 +192,12 @@ class _AsyncPuller(Producer[A]):
         self._on_loop(self._cancel)
 
     def _cancel(self) -> None:
-        if self._task is not None:
+        if self._task is not None and self._waiting:
             self._task.cancel()
 
     def _on_loop(self, action: Callable[[], None]) -> None:
         if running_loop() is self._loop:
             action()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(action)
+        else:
+            with suppress(RuntimeError):  # the loop is closed, and the task with it
+                self._loop.call_soon_threadsafe(action)

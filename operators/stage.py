@@ -11,13 +11,13 @@ from typing import Any, TypeVar, overload
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.scheduler import ThreadPoolScheduler, VirtualTimeScheduler
+from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 
 from .clock import clock_for, loop_of, running_loop
 from .limiter import RateLimiter
 from .loop_runner import LoopRunner
 from .loops import use_loop
-from .mailbox import RelayHome
+from .mailbox import Home, LoopHome, RelayHome
 from .retry import Retry
 from .runners import ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
 from .stage_machine import StageMachine
@@ -180,10 +180,10 @@ def settings_of(
     if max_abandoned is not None and max_abandoned < 0:
         raise ValueError(f"max_abandoned must be at least 0, not {max_abandoned}")
     slots = math.inf if concurrency is None else concurrency
-    name = name or getattr(fn, "__name__", None) or type(fn).__name__
+    known_as: str = name or getattr(fn, "__name__", None) or type(fn).__name__
     return Settings(
         fn=fn,
-        name=name,
+        name=known_as,
         concurrency=slots,
         queue_size=math.inf if queue_size is None else queue_size,
         timeout=timeout,
@@ -193,7 +193,7 @@ def settings_of(
         recover=recover,
         max_abandoned=slots if max_abandoned is None else max_abandoned,
         envelope=envelope,
-        stats=StageStats(name=name, concurrency=slots),
+        stats=StageStats(name=known_as, concurrency=slots),
     )
 
 
@@ -210,14 +210,13 @@ def stage_with(
     def operator(source: Observable[A]) -> Observable[B]:
         def subscribe(observer: ObserverBase[B], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
             runner = _runner_for(settings, scheduler, subscribed_on)
-            relayed = isinstance(runner, ExecutorRunner) and not runner.queues and running_loop() is None
             machine = StageMachine(
                 settings,
                 observer,
                 clock=clock_for(timer, subscribed_on),
                 runner=runner,
                 loop_runner=lambda: _loop_runner(settings.name),
-                home=RelayHome(settings.name) if relayed else None,
+                home=_home_of(runner, settings.name, timer or subscribed_on),
                 scheduler=subscribed_on,
             )
             return machine.subscribe_to(source, subscribed_on)
@@ -234,8 +233,23 @@ def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribe
     if isinstance(scheduler, Executor):
         return ExecutorRunner(scheduler)
     if scheduler is None and isinstance(subscribed_on, VirtualTimeScheduler):
-        return SchedulerRunner(subscribed_on)  # threads would not wait for virtual time
+        # Threads would not wait for virtual time; and many actions at one tick would make the virtual clock advance.
+        return SchedulerRunner(ImmediateScheduler.singleton())
     return ThreadRunner(settings.name) if scheduler is None else SchedulerRunner(scheduler)
+
+
+def _home_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Home | None:
+    """Where a stage that was not subscribed to on an event loop handles what happens.
+
+    Not on the subscriber's thread or the source's; except in virtual time, which must not run ahead of it.
+    """
+    if running_loop() is not None or isinstance(clock, VirtualTimeScheduler):
+        return None
+    if isinstance(runner, ThreadRunner):
+        return runner
+    if isinstance(runner, LoopRunner):
+        return LoopHome(runner.loop)
+    return None if isinstance(runner, SchedulerRunner) and runner.inline else RelayHome(name)
 
 
 def _loop_runner(name: str) -> Runner:

@@ -12,50 +12,20 @@ from reactivex import Observable
 from reactivex import operators as rx_ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from .clock import Clock
+from .clock import Clock, guarded
 from .errors import StageStalled, StageTimeout
-from .gate import Gate, announcing
 from .limiter import RateLimiter
+from .loop_runner import result_of
 from .machine import Machine, as_exception
-from .mailbox import Home
-from .runners import Runner
+from .mailbox import Home, RelayHome
+from .runners import Runner, call_context, discard
+from .stage_call import TICK, StageCall, StuckCalls
 from .stage_settings import Failure, Settings
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class _Call:
-    """One attempt at one item; a later attempt is another object, so that a late result finds a dead one."""
-
-    attempt = 1
-    began = 0.0
-    handle: DisposableBase | None = None
-    live = True  # until it returns or times out
-    cancels = False  # whether disposing the handle ends it soon, as for a coroutine
-    inner: Gate | None = None  # of the Observable that the function returned
-    holds = False  # a slot
-    finished = False
-    unsent = 0
-
-    def __init__(self, machine: StageMachine[Any, Any], item: Any) -> None:
-        self.machine = machine
-        self.item = item
-        self.held_back: deque[tuple[_Call, Any]] | None = None
-
-    def begin(self) -> None:
-        self.began = self.machine.clock.now()
-        self.machine.post(self.machine.begun, self)
-
-    def done(self, ok: bool, result: Any) -> None:
-        machine = self.machine
-        machine.post(machine.returned, self, ok, result)
-
-    def remaining(self) -> float | None:
-        timeout = self.machine.settings.timeout
-        return None if timeout is None else self.began + timeout - self.machine.clock.now()
 
 
 class StageMachine(Machine[A, B]):
@@ -90,30 +60,31 @@ class StageMachine(Machine[A, B]):
         self._runner = runner
         self._make_loop_runner = loop_runner
         self._loop_runner: Runner | None = None
+        self._home = home
         self._scheduler = scheduler
-        self._waiting: deque[_Call] = deque()  # new items
-        self._due_again: deque[_Call] = deque()  # retries whose delay is over: ahead of new items
-        self._delayed: dict[_Call, DisposableBase] = {}
+        self._context = call_context()
+        self._waiting: deque[StageCall] = deque()  # new items
+        self._due_again: deque[StageCall] = deque()  # retries whose delay is over: ahead of new items
+        self._delayed: dict[StageCall, DisposableBase] = {}
         # Calls and when they are due: all have the same time, so in order of their beginning the first is due first.
-        self._running: dict[_Call, float] = {}
-        self._order: deque[_Call] = deque()
-        self._outbox: deque[tuple[_Call, Any]] = deque()
-        self._slots = settings.concurrency  # less those that are stuck: their call has timed out and not ended
+        self._running: dict[StageCall, float] = {}
+        self._order: deque[StageCall] = deque()
+        self._outbox: deque[tuple[StageCall, Any]] = deque()
+        self._stuck = StuckCalls(settings, runner.width, clock, lambda: self.post(self._stall))
         self._taken = 0  # slots of calls that run, or whose results have not gone downstream
-        self._cancelling = 0  # cancelled calls that have not ended yet
-        self._abandoned = 0  # threads that have not returned yet
         self._timer: DisposableBase | None = None
-        self._stall_timer: DisposableBase | None = None
         self._permit_timer: DisposableBase | None = None
         self._permit = False
         self._warned = False
-        self._follows: dict[type[Any], Callable[[_Call, Any], None] | None] = {}
+        self._follows: dict[type[Any], Callable[[StageCall, Any], None] | None] = {}
 
     # Items come in, and calls start
 
     def arrive(self, value: A) -> None:
         """Queue an item."""
-        call = _Call(self, value)
+        if self.over:
+            return
+        call = StageCall(self, value)
         if self.settings.ordered:
             call.held_back = deque()
             self._order.append(call)
@@ -138,15 +109,29 @@ class StageMachine(Machine[A, B]):
         while self._outbox and not self.over and self.may_emit():
             self._send(*self._outbox.popleft())
             self._start_calls()
-        if self.source_done and not self.gate.held:
+        if self.source_done and not self.gate.held and not self._outbox:
             self.end()
 
     def _start_calls(self) -> None:
-        while self._taken < self._slots and not self.over:
+        while self._taken < self._stuck.slots and not self.over:
             queue = self._due_again or self._waiting
             if not queue or (self._limiter is not None and not self._permitted(self._limiter)):
                 return
             self._start(queue.popleft())
+        if self._order and self._due_again and self._stuck.slots > 0:
+            self._start_awaited()
+
+    def _start_awaited(self) -> None:
+        """Start the next in order, beyond the bound, if all slots are taken by Observables that wait for it.
+
+        They are paused, and would be for ever.
+        """
+        first = self._order[0]
+        if first not in self._due_again or not all(call.inner and call.unsent for call in self._running):
+            return
+        if self._limiter is None or self._permitted(self._limiter):
+            self._due_again.remove(first)
+            self._start(first)
 
     def _permitted(self, limiter: RateLimiter) -> bool:
         """Whether the rate limit allows another call now; if not, the machine advances again when it does."""
@@ -164,7 +149,7 @@ class StageMachine(Machine[A, B]):
         self._permit_timer = None
         self._permit = True
 
-    def _start(self, call: _Call) -> None:
+    def _start(self, call: StageCall) -> None:
         call.holds = True
         self._taken += 1
         self._stats.started += 1
@@ -178,13 +163,13 @@ class StageMachine(Machine[A, B]):
             self._running[call] = began + self._timeout
             if self._timer is None:
                 self._timer = self.clock.call_later(self._timeout, self._ring)
-        argument = call.item if self._envelope is None else self._envelope.open(call.item)
         try:
+            argument = call.item if self._envelope is None else self._envelope.open(call.item)
             call.handle = runner.start(self._fn, argument, call)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down or broken: this call's failure
             self.returned(call, False, error)
 
-    def begun(self, call: _Call) -> None:
+    def begun(self, call: StageCall) -> None:
         """A call that had to queue begins."""
         if call.live and self._timeout is not None and not self.over:
             del self._running[call]
@@ -203,53 +188,35 @@ class StageMachine(Machine[A, B]):
             if self.over or due == math.inf:  # not begun
                 continue
             left = due - self._now()
-            if left > 0:
+            if left > TICK:
                 self._timer = self.clock.call_later(left, self._ring)
                 return
             self._time_out(call)
 
-    def _time_out(self, call: _Call) -> None:
+    def _time_out(self, call: StageCall) -> None:
         self._stop_running(call)
         self._free_slot(call)
         if call.inner is None:
-            if call.cancels:
-                self._cancelling += 1
-            else:
-                self._abandoned += 1
+            self._stuck.add(call)
+            if not call.cancels:
                 self._stats.abandoned += 1
-            self._count_slots()
         if call.handle is not None:
-            call.handle.dispose()
-        timeout = self._timeout or 0.0
-        if self._stall_timer is None and self._slots <= 0:
-            self._stall_timer = self.clock.call_later(timeout, lambda: self.post(self._stalled))
-        self._failed(call, StageTimeout(self.settings.name, timeout))
+            guarded(call.handle.dispose)
+        self._failed(call, StageTimeout(self.settings.name, self._timeout or 0.0))
 
-    def _count_slots(self) -> None:
-        stuck = self._cancelling + max(0, self._abandoned - self.settings.max_abandoned)
-        self._slots = self.settings.concurrency - stuck
-
-    def _stalled(self) -> None:
-        self.end(StageStalled(self.settings.name, self._abandoned + self._cancelling))
-
-    def _ended_late(self, call: _Call) -> None:
-        if call.cancels:
-            self._cancelling -= 1
-        else:
-            self._abandoned -= 1
-        self._count_slots()
-        if self._stall_timer is not None and self._slots > 0:
-            self._stall_timer.dispose()
-            self._stall_timer = None
+    def _stall(self) -> None:
+        if self._stuck.stalled():
+            self.end(StageStalled(self.settings.name, self._stuck.count))
 
     # Calls end
 
-    def returned(self, call: _Call, ok: bool, result: Any) -> None:
+    def returned(self, call: StageCall, ok: bool, result: Any) -> None:
         """The function returned, or raised."""
         if self.over:
-            return
-        if not call.live:
-            self._ended_late(call)
+            discard(result)
+        elif not call.live:
+            self._stuck.remove(call)
+            discard(result)
         elif not ok:
             self._stop_running(call)
             self._free_slot(call)
@@ -272,12 +239,12 @@ class StageMachine(Machine[A, B]):
         else:
             follow(call, result)
 
-    def _stop_running(self, call: _Call) -> None:
+    def _stop_running(self, call: StageCall) -> None:
         call.live = False
         del self._running[call]
         self._stats.busy += self._now() - call.began
 
-    def _failed(self, call: _Call, error: BaseException) -> None:
+    def _failed(self, call: StageCall, error: BaseException) -> None:
         settings = self.settings
         try:
             if settings.retry is not None and settings.retry.applies(error, call.attempt):
@@ -299,64 +266,63 @@ class StageMachine(Machine[A, B]):
         self._result(call, value)
         self._finish(call)
 
-    def _try_again(self, call: _Call, delay: float) -> None:
-        again = _Call(self, call.item)
+    def _try_again(self, call: StageCall, delay: float) -> None:
+        again = StageCall(self, call.item)
         again.attempt = call.attempt + 1
+        self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
         self._stats.retried += 1
         if call.held_back is not None:
             again.held_back = call.held_back
             self._order[self._order.index(call)] = again
-        self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
 
-    def _delay_over(self, call: _Call) -> None:
+    def _delay_over(self, call: StageCall) -> None:
         if self._delayed.pop(call, None) is not None:
             self._due_again.append(call)
 
     # Functions that return an Observable or an awaitable
 
-    def _how_to_follow(self, kind: type[Any]) -> Callable[[_Call, Any], None] | None:
+    def _how_to_follow(self, kind: type[Any]) -> Callable[[StageCall, Any], None] | None:
         if issubclass(kind, Observable):
             return self._subscribe_inner
         return self._await if hasattr(kind, "__await__") and not self._runner.cancels else None
 
-    def _await(self, call: _Call, awaitable: Any) -> None:
+    def _await(self, call: StageCall, awaitable: Any) -> None:
         if self._loop_runner is None:
             self._loop_runner = self._make_loop_runner()
         call.cancels = True
-        call.handle = self._loop_runner.start(_wait, awaitable, call)
+        try:
+            call.handle = self._loop_runner.start(result_of, awaitable, call)
+        except Exception as error:  # noqa: BLE001 - the loop is closed: this call's failure
+            discard(awaitable)
+            self.returned(call, False, error)
 
-    def _subscribe_inner(self, call: _Call, source: Observable[Any]) -> None:
+    def _subscribe_inner(self, call: StageCall, source: Observable[Any]) -> None:
         if self._envelope is not None:
             source = source.pipe(rx_ops.last())
-        call.inner = gate = Gate(1)
+        self._context.copy().run(call.subscribe_to, source, self._scheduler)
 
-        def on_next(value: Any) -> None:
-            gate.admitted += 1
-            self.post(self._inner_next, call, value)
-
-        with announcing(gate):
-            call.handle = source.subscribe(
-                on_next,
-                lambda error: self.post(self.returned, call, False, error),
-                lambda: self.post(self._inner_completed, call),
-                scheduler=self._scheduler,
-            )
-
-    def _inner_next(self, call: _Call, value: Any) -> None:
+    def inner_next(self, call: StageCall, value: Any) -> None:
+        """The Observable that the function returned gave a value."""
         if call.live:
             if self._envelope is not None:
                 value = self._envelope.close(call.item, value, call.attempt)
             self._result(call, value)
 
-    def _inner_completed(self, call: _Call) -> None:
-        if call.live and not self.over:
-            self._stop_running(call)
+    def inner_ended(self, call: StageCall, error: BaseException | None) -> None:
+        """The Observable that the function returned failed, or completed."""
+        if self.over or not call.live:
+            return
+        self._stop_running(call)
+        if error is None:
             self._stats.done += 1
             self._finish(call)
+        else:
+            self._free_slot(call)
+            self._failed(call, error)
 
     # Results go out
 
-    def _result(self, call: _Call, value: Any) -> None:
+    def _result(self, call: StageCall, value: Any) -> None:
         call.unsent += 1
         if call.held_back is None:
             self._outbox.append((call, value))
@@ -364,7 +330,7 @@ class StageMachine(Machine[A, B]):
             call.held_back.append((call, value))
             self._release_in_order()
 
-    def _finish(self, call: _Call) -> None:
+    def _finish(self, call: StageCall) -> None:
         """No more results will come; the slot is free when they have gone downstream."""
         call.finished = True
         if call.held_back is not None:
@@ -374,7 +340,7 @@ class StageMachine(Machine[A, B]):
             self._free_slot(call)
             self.gate.release()
 
-    def _free_slot(self, call: _Call) -> None:
+    def _free_slot(self, call: StageCall) -> None:
         if call.holds:
             call.holds = False
             self._taken -= 1
@@ -388,7 +354,7 @@ class StageMachine(Machine[A, B]):
                 return
             self._order.popleft()
 
-    def _send(self, call: _Call, value: Any) -> None:
+    def _send(self, call: StageCall, value: Any) -> None:
         call.unsent -= 1
         self.emit(value)
         if call.inner is not None:
@@ -399,24 +365,22 @@ class StageMachine(Machine[A, B]):
 
     def free(self) -> None:
         """Cancel everything."""
-        for timer in (self._timer, self._stall_timer, self._permit_timer, *self._delayed.values()):
+        for timer in (self._timer, self._permit_timer, self._stuck, *self._delayed.values()):
             if timer is not None:
                 timer.dispose()
         for call in self._running:
             call.live = False
             if call.handle is not None:
-                call.handle.dispose()
+                guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)
         for held in (self._waiting, self._due_again, self._delayed, self._running, self._order, self._outbox):
             held.clear()
         self._runner.close()
         if self._loop_runner is not None:
             self._loop_runner.close()
+        if isinstance(self._home, RelayHome):
+            self._home.close()
 
 
-def _unknown(call: _Call, result: Any) -> None:
+def _unknown(call: StageCall, result: Any) -> None:
     """Stands for a type of result that has not been seen yet."""
-
-
-async def _wait(awaitable: Any) -> Any:
-    return await awaitable

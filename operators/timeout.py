@@ -9,6 +9,7 @@ from typing import TypeVar
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import SerialDisposable
 
 from .clock import Clock, clock_for
 from .errors import CompletionTimeout
@@ -26,7 +27,8 @@ def timeout(seconds: float, *, timer: SchedulerBase | None = None) -> Callable[[
 
     reactivex's own ``timeout`` bounds the gap between two items instead. Here the source is disposed at the end of
     the time, which stops the calls of the stages in it. Items are passed on at once and in order, but wait for room
-    downstream.
+    downstream; what arrived before the source failed goes before its error. Items that wait when the time is up are
+    discarded.
 
     Args:
         seconds: Above 0.
@@ -40,7 +42,8 @@ def timeout(seconds: float, *, timer: SchedulerBase | None = None) -> Callable[[
 
     def operator(source: Observable[A]) -> Observable[A]:
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            machine = _Timeout(seconds, clock_for(timer, scheduler), observer)
+            machine: _Timeout[A] = _Timeout(observer)
+            machine.start(seconds, clock_for(timer, scheduler))
             return machine.subscribe_to(source, scheduler)
 
         return reactivex.create(subscribe)
@@ -49,11 +52,15 @@ def timeout(seconds: float, *, timer: SchedulerBase | None = None) -> Callable[[
 
 
 class _Timeout(Machine[A, A]):
-    def __init__(self, seconds: float, clock: Clock, observer: ObserverBase[A]) -> None:
+    def __init__(self, observer: ObserverBase[A]) -> None:
         super().__init__(observer, 1)
         self._items: deque[A] = deque()
         self._error: Exception | None = None
-        self._timer = clock.call_later(seconds, lambda: self.post(self.end, CompletionTimeout(seconds)))
+        self._timer = SerialDisposable()
+
+    def start(self, seconds: float, clock: Clock) -> None:
+        """Let the time run; it may be up before this returns."""
+        self._timer.disposable = clock.call_later(seconds, lambda: self.post(self.end, CompletionTimeout(seconds)))
 
     def arrive(self, value: A) -> None:
         self._items.append(value)

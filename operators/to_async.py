@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from reactivex import Observable
@@ -16,7 +17,7 @@ from .gate import Gate, announcing
 A = TypeVar("A")
 
 
-async def to_async_iterable(observable: Observable[A], max_items: int = 10) -> AsyncGenerator[A, None]:
+def to_async_iterable(observable: Observable[A], max_items: int = 10) -> AsyncGenerator[A, None]:
     """The items of an observable, for ``async for``.
 
     ::
@@ -29,15 +30,19 @@ async def to_async_iterable(observable: Observable[A], max_items: int = 10) -> A
     happen at once.
 
     Args:
-        observable: Any observable; one that ignores backpressure is buffered without bound.
+        observable: Any observable, emitting on any thread; one that ignores backpressure is buffered without bound.
         max_items: Items that may wait, at least 1.
 
     Raises:
         ValueError: ``max_items`` is below 1.
-        Exception: What the observable fails with, after the items that came before.
+        Exception: At a step, what the observable fails with, after the items that came before.
     """
     if max_items < 1:
         raise ValueError(f"max_items must be at least 1, not {max_items}")
+    return _iterate(observable, max_items)
+
+
+async def _iterate(observable: Observable[A], max_items: int) -> AsyncGenerator[A, None]:
     inbox: _Inbox[A] = _Inbox(max_items)
     with announcing(inbox.gate):
         subscription = observable.subscribe(inbox)
@@ -73,15 +78,18 @@ class _Inbox(ObserverBase[A], Generic[A]):
         self._notify()
 
     def _notify(self) -> None:
+        if self._filled.is_set():  # whoever clears it looks for items afterwards
+            return
         if running_loop() is self._loop:
             self._filled.set()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._filled.set)
+        else:
+            with suppress(RuntimeError):  # the loop is closed, and nobody is there to take anything
+                self._loop.call_soon_threadsafe(self._filled.set)
 
     async def wait(self) -> bool:
         """Wait for an item; false at the end."""
         while not self._items:
-            if self._ended:
+            if self._ended and not self._items:  # in this order: an item may have come, and then the end, just now
                 if self._error is not None:
                     raise self._error
                 return False

@@ -10,23 +10,30 @@ What is where:
 - ``questions/``: stages that ship with rxpipe
 - ``cli/``: the command line
 - ``errors.py``: the tree of errors
+
+Each name is imported when it is first asked for: all of them take a third of a second, mostly SQLAlchemy's, which is
+too long for ``rxpipe --help``.
 """
 
 from __future__ import annotations
 
-from rxpipe import operators
-from rxpipe.database import DatabaseSink
-from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout
-from rxpipe.operators import (
-    RateLimiter,
-    Retry,
-    deadline,
-    from_async_iterable,
-    from_iterable,
-    to_async_iterable,
-)
-from rxpipe.outcome import Outcome, Report, StageReport
-from rxpipe.pipeline import Pipeline, Stage
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rxpipe import operators
+    from rxpipe.database import DatabaseSink
+    from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout
+    from rxpipe.operators import (
+        RateLimiter,
+        Retry,
+        deadline,
+        from_async_iterable,
+        from_iterable,
+        to_async_iterable,
+    )
+    from rxpipe.outcome import Outcome, Report, StageReport
+    from rxpipe.pipeline import Pipeline, Stage
 
 __all__ = [
     "ConfigError",
@@ -48,3 +55,25 @@ __all__ = [
     "operators",
     "to_async_iterable",
 ]
+
+_NAMES = {
+    "database": ("DatabaseSink",),
+    "errors": ("ConfigError", "RxPipeError", "SinkError", "StageStalled", "StageTimeout"),
+    "operators": ("RateLimiter", "Retry", "deadline", "from_async_iterable", "from_iterable", "to_async_iterable"),
+    "outcome": ("Outcome", "Report", "StageReport"),
+    "pipeline": ("Pipeline", "Stage"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _NAMES.items():
+        if name == module:
+            return import_module(f"rxpipe.{module}")
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"rxpipe.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

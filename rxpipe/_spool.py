@@ -27,8 +27,13 @@ class SpooledIds:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed below
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
+        self._count = 0
         for one in ids:
             self._file.write(json.dumps(one).encode() + b"\n")
+            self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[Id]:
         position = 0

@@ -7,21 +7,30 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from reactivex.abc import ObserverBase
 
 from rxpipe.operators.clock import running_loop
-from rxpipe.outcome import Report
+from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run
+from rxpipe.source import Source, as_observable
 
 if TYPE_CHECKING:
-    from rxpipe.pipeline import Pipeline, Source
+    from rxpipe.pipeline import Pipeline
+
+T = TypeVar("T")
+Started = Callable[[Run], object]
+Interrupted = Callable[[signal.Signals, int], object]
 
 
 def drive(
     pipeline: Pipeline,
     source: Source,
     *,
-    started: Callable[[Run], object] | None = None,
+    observer: ObserverBase[Outcome[Any]] | None = None,
+    started: Started | None = None,
+    interrupted: Interrupted | None = None,
     signals: Iterable[signal.Signals] = (signal.SIGINT,),
 ) -> Report:
     """Run a pipeline over all IDs of a source, and wait for it.
@@ -31,66 +40,88 @@ def drive(
     Args:
         pipeline: What to run.
         source: IDs, as for ``Pipeline.run``.
-        started: Called with the run once it has started.
+        observer: Notified of each outcome; it slows the run down while it does not return.
+        started: Called with the run once it has started; what it raises ends the run.
+        interrupted: Called on this thread with the first and the second signal, and which of them it is.
         signals: Which to take notice of; one that has a handler of somebody else's keeps it.
 
     Raises:
-        KeyboardInterrupt: A signal came; the run is over.
-        RuntimeError: The pipeline's scheduler is ``asyncio``, and this thread is running an event loop.
+        KeyboardInterrupt: A signal came; the run is over, and its ``__cause__`` is what the run failed with, if it did.
+        RuntimeError: This thread is running an event loop, which must not be blocked.
         Exception: What the run failed with.
     """
-    if pipeline.scheduler == "asyncio":
-        if running_loop() is not None:
-            raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
-        run, interrupted = asyncio.run(_on_loop(pipeline, source, started, signals))
-    else:
-        run, interrupted = _on_this_thread(pipeline, source, started, signals)
-    if interrupted:
-        raise KeyboardInterrupt
+    if running_loop() is not None:
+        raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
+    ids = as_observable(source)
+    write = pipeline.open_sink()
+
+    def start() -> Run:
+        return pipeline.start(ids, observer, write=write)
+
+    with _Interrupts(signals, interrupted) as interrupts:
+        if pipeline.scheduler == "asyncio":
+            run = asyncio.run(_on_loop(start, started, interrupts))
+        else:
+            run = _on_this_thread(start, started, interrupts)
+    if interrupts.count:
+        raise KeyboardInterrupt from (None if run.finished.cancelled() else run.finished.exception())
     return run.finished.result()
 
 
-def _on_this_thread(
-    pipeline: Pipeline, source: Source, started: Callable[[Run], object] | None, signals: Iterable[signal.Signals]
-) -> tuple[Run, bool]:
-    write = pipeline.open_sink()
+def _on_this_thread(start: Callable[[], Run], started: Started | None, interrupts: _Interrupts) -> Run:
     actions: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-    with _Interrupts(signals, actions.put) as interrupts:
-        interrupts.run = run = pipeline.start(source, write=write)
-        run.finished.add_done_callback(lambda _: actions.put(None))
-        if started is not None:
-            started(run)
-        while (action := actions.get()) is not None:
-            action()
-    return run, interrupts.count > 0
+    run = start()
+    run.finished.add_done_callback(lambda _: actions.put(None))
+    interrupts.attach(run, actions.put)
+    _tell(started, run)
+    while (action := actions.get()) is not None:
+        action()
+    return run
 
 
-async def _on_loop(
-    pipeline: Pipeline, source: Source, started: Callable[[Run], object] | None, signals: Iterable[signal.Signals]
-) -> tuple[Run, bool]:
-    write = pipeline.open_sink()
-    loop = asyncio.get_running_loop()
-    with _Interrupts(signals, loop.call_soon_threadsafe) as interrupts:
-        interrupts.run = run = pipeline.start(source, write=write)
-        if started is not None:
+async def _on_loop(start: Callable[[], Run], started: Started | None, interrupts: _Interrupts) -> Run:
+    run = start()
+    interrupts.attach(run, asyncio.get_running_loop().call_soon_threadsafe)
+    _tell(started, run)
+    await asyncio.wait([asyncio.wrap_future(run.finished)])
+    return run
+
+
+def _tell(started: Started | None, run: Run) -> None:
+    if started is not None:
+        try:
             started(run)
-        await asyncio.wait([asyncio.wrap_future(run.finished)])
-    return run, interrupts.count > 0
+        except BaseException:
+            run.subscription.dispose()
+            raise
 
 
 class _Interrupts:
     """Takes notice of signals while a run lasts.
 
     A handler runs between any two instructions of the main thread, which may hold a lock: so it only leaves an
-    action for the thread that waits.
+    action for the thread that waits. It is set before ``asyncio.run``, which has one of its own otherwise.
+
+    Attributes:
+        count: How many signals came.
     """
 
-    def __init__(self, signals: Iterable[signal.Signals], leave: Callable[[Callable[[], None]], object]) -> None:
-        self.run: Run | None = None
+    def __init__(self, signals: Iterable[signal.Signals], interrupted: Interrupted | None) -> None:
         self.count = 0
         self._signals = tuple(signals)
-        self._leave = leave
+        self._interrupted = interrupted
+        self._came: list[signal.Signals] = []
+        self._told = 0
+        self._run: Run | None = None
+        self._leave: Callable[[Callable[[], None]], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
+
+    def attach(self, run: Run, leave: Callable[[Callable[[], None]], object]) -> None:
+        """Interrupt this run from now on, by actions that are left for the thread that waits for it."""
+        self._run = run
+        self._leave = leave
+        if self.count:
+            self._interrupt()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -107,14 +138,28 @@ class _Interrupts:
 
     def _handle(self, number: int, frame: object) -> None:
         self.count += 1
+        self._came.append(signal.Signals(number))
         if self.count > 2:
             raise KeyboardInterrupt
-        self._leave(self._stop if self.count == 1 else self._abort)
+        if self._leave is not None:
+            self._leave(self._interrupt)
 
-    def _stop(self) -> None:
-        if self.run is not None:
-            self.run.stop()
+    def _interrupt(self) -> None:
+        if self._run is None:
+            return
+        self._run.stop() if self.count == 1 else self._run.abort()
+        while self._interrupted is not None and self._told < min(self.count, 2):
+            self._told += 1
+            self._interrupted(self._came[self._told - 1], self._told)
 
-    def _abort(self) -> None:
-        if self.run is not None:
-            self.run.abort()
+
+async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
+    """Make something in a thread; if that is cancelled, ``undo`` what comes of it before it ends."""
+    made = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        return await asyncio.shield(made)
+    except asyncio.CancelledError:
+        await asyncio.wait([made])
+        if not made.cancelled() and made.exception() is None:
+            await asyncio.to_thread(undo, made.result())
+        raise

@@ -5,33 +5,30 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from concurrent.futures import wait
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable
-from reactivex.observer import Observer
-from reactivex.scheduler import EventLoopScheduler
-from reactivex.typing import StartableTarget
 
-from rxpipe.driving import drive
+from rxpipe.driving import drive, in_thread
 from rxpipe.item import Item, ItemEnvelope, fail
 from rxpipe.operators.clock import clock_for, running_loop
 from rxpipe.operators.limiter import RateLimiter
 from rxpipe.operators.retry import Retry
-from rxpipe.operators.sources import from_async_iterable, from_iterable
 from rxpipe.operators.stage import Place, settings_of
 from rxpipe.operators.stage_settings import Settings
 from rxpipe.operators.to_async import to_async_iterable
 from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run, Write
+from rxpipe.source import Source as Source
+from rxpipe.source import as_observable, on_running_loop
 from rxpipe.strategies import Strategy, compose
 
-Source = Iterable[Any] | AsyncIterable[Any] | Observable[Any]
 Scheduler = Literal["threads", "asyncio"]
 
 
@@ -59,7 +56,7 @@ class Stage:
         name: For reports and errors.
         call: A function of what the stage before returned (of the ID, for the first); plain, or a coroutine
             function. If it returns an Observable, the last value counts.
-        concurrency: Calls that may run at once; the pipeline's by default.
+        concurrency: Calls that may run at once; the pipeline's by default, and with ``per_item`` always.
         queue_size: Items that may wait before it.
         timeout: Seconds for one call.
         retry: Whether and when to call again after a failure.
@@ -119,12 +116,16 @@ class Pipeline:
 
         Raises:
             ValueError: There is no stage, a name comes twice, or a number is out of range.
+            TypeError: A stage's ``call`` is no function, or a coroutine function that was given an executor.
         """
         names = [stage.name for stage in stages]
         if not stages:
             raise ValueError("a pipeline needs at least one stage")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"stage names must differ, but there are two called {', '.join(twice)}")
+        for stage in stages:
+            if not callable(stage.call):
+                raise TypeError(f"stage {stage.name}: call must be a function, not {stage.call!r}")
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         for option, value in (("strategy", strategy), ("scheduler", scheduler)):
@@ -136,7 +137,7 @@ class Pipeline:
         self.strategy: Strategy = strategy
         self.scheduler: Scheduler = scheduler
         self.concurrency = concurrency
-        self._settings()  # refuse what is out of range now, not when it is run
+        compose(strategy, self._placed())  # refuse what cannot be now, not when it is run
 
     @staticmethod
     def from_yaml(path: str | os.PathLike[str]) -> Pipeline:
@@ -170,13 +171,15 @@ class Pipeline:
     async def run_async(self, source: Source) -> Report:
         """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.
 
-        Cancelling it cancels the calls; what is finished is still written before it ends.
+        An async iterable is iterated on the running loop in any case. Cancelling it cancels the calls; what is
+        finished is still written before it ends.
         """
-        write = await asyncio.to_thread(self.open_sink)
+        ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
         if self.scheduler == "asyncio":
-            run = self.start(source, write=write)
+            write = await in_thread(self.open_sink, undo=_close)
+            run = self.start(ids, write=write)
         else:  # off the loop, so that coroutine functions get a loop of their own
-            run = await asyncio.to_thread(self.start, source, write=write)
+            run = await in_thread(lambda: self.start(ids), undo=_give_up)
         finished = asyncio.wrap_future(run.finished)
         try:
             return await asyncio.shield(finished)
@@ -191,18 +194,25 @@ class Pipeline:
         Subscribed to on an event loop, everything is notified there. Disposing a subscription cancels its run:
         outcomes that were not notified may not have been written.
         """
+        return self._outcomes(source)
 
+    def _outcomes(self, source: Source, write: Write | None = None) -> Observable[Outcome[Any]]:
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            return self.start(source, observer, scheduler=scheduler).subscription
+            return self.start(source, observer, write=write, scheduler=scheduler).subscription
 
         return reactivex.create(subscribe)
 
-    def stream(self, source: Source, *, max_items: int = 10) -> AsyncGenerator[Outcome[Any], None]:
+    async def stream(self, source: Source, *, max_items: int = 10) -> AsyncGenerator[Outcome[Any], None]:
         """The outcomes, for ``async for`` on the running loop; the pipeline waits while ``max_items`` are not taken.
 
-        Leaving the loop early cancels the run when the generator is closed.
+        Leaving the loop early cancels the run when the generator is closed; use ``contextlib.aclosing`` to have that
+        happen at once.
         """
-        return to_async_iterable(self.outcomes(source), max_items)
+        ids = as_observable(source)
+        write = await in_thread(self.open_sink, undo=_close)
+        async with aclosing(to_async_iterable(self._outcomes(ids, write), max_items)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     def start(
         self,
@@ -226,11 +236,17 @@ class Pipeline:
         """
         if self.scheduler == "asyncio" and running_loop() is None:
             raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
-        settings = self._settings()
-        stages = compose(self.strategy, [(s, stage.executor) for s, stage in zip(settings, self.stages, strict=True)])
-        at_once = self.concurrency if self.strategy == "per_item" else math.inf
-        run = Run([s.stats for s in settings], clock_for(None, scheduler), at_once)
-        run.start(_observable(source), stages, write or self.open_sink(), observer or Observer(), scheduler)
+        ids = as_observable(source)
+        placed = self._placed()
+        write = write or self.open_sink()
+        per_item = self.strategy == "per_item"
+        run = Run(
+            [settings.stats for settings, _ in placed],
+            clock_for(None, scheduler),
+            limit=self.concurrency if per_item else math.inf,
+            staged=self.strategy == "staged",
+        )
+        run.start(ids, compose(self.strategy, placed), write, observer, scheduler)
         return run
 
     def open_sink(self) -> Write:
@@ -241,44 +257,39 @@ class Pipeline:
         """
         return _pass_on if self.sink is None else self.sink.open()
 
-    def _settings(self) -> list[Settings[Item, Item]]:
-        return [self._settings_of(stage) for stage in self.stages]
+    def _placed(self) -> list[tuple[Settings[Item, Item], Place | None]]:
+        """Each stage's settings, and where its calls run."""
+        return [(self._settings_of(stage), stage.executor) for stage in self.stages]
 
     def _settings_of(self, stage: Stage) -> Settings[Item, Item]:
         per_item = self.strategy == "per_item"
-        concurrency = self.concurrency if per_item else stage.concurrency or self.concurrency
+        given = None if per_item else stage.concurrency
         return settings_of(
             stage.call,
             name=stage.name,
-            concurrency=concurrency,
+            concurrency=self.concurrency if given is None else given,
             queue_size=0 if per_item else stage.queue_size,
             timeout=stage.timeout,
             retry=stage.retry,
             rate_limit=stage.rate_limit,
             recover=fail,
             max_abandoned=stage.max_abandoned,
-            envelope=ItemEnvelope(),
+            envelope=ItemEnvelope(stage.name, last=stage is self.stages[-1]),
         )
-
-
-def _observable(source: Source) -> Observable[Any]:
-    if isinstance(source, Observable):
-        return source
-    if isinstance(source, AsyncIterable):
-        return from_async_iterable(source)
-    if isinstance(source, Collection):  # it has all its items: taking one does not block
-        return from_iterable(source)
-
-    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        thread = EventLoopScheduler(thread_factory=_daemon)
-        return CompositeDisposable(from_iterable(source, scheduler=thread).subscribe(observer), thread)
-
-    return reactivex.create(subscribe)
 
 
 def _pass_on(outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
     return outcomes
 
 
-def _daemon(target: StartableTarget) -> threading.Thread:
-    return threading.Thread(target=target, name="rxpipe-source", daemon=True)
+def _close(write: Write) -> None:
+    write(reactivex.empty()).subscribe(on_error=_ignore)
+
+
+def _give_up(run: Run) -> None:
+    run.abort()
+    wait([run.finished])
+
+
+def _ignore(error: Exception) -> None:
+    """Whoever was to be told has been cancelled."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -13,10 +13,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxpipe.errors import ConfigError
+from rxpipe.ends import Exit, Intake
+from rxpipe.errors import SinkError
 from rxpipe.item import Item
 from rxpipe.operators.clock import Clock
-from rxpipe.operators.machine import Machine
+from rxpipe.operators.machine import as_exception
 from rxpipe.operators.stage_settings import StageStats
 from rxpipe.outcome import Outcome, Report, StageReport
 
@@ -37,16 +38,19 @@ class Run:
         cancelled: Items that were cancelled.
         stages: Each stage's live counts, in order.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
-        subscription: Disposing it ends the run at once.
+        subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
     """
 
-    def __init__(self, stages: Sequence[StageStats], clock: Clock, limit: float) -> None:
+    def __init__(
+        self, stages: Sequence[StageStats], clock: Clock, *, limit: float = math.inf, staged: bool = False
+    ) -> None:
         """Prepare a run.
 
         Args:
             stages: The counts that its stages keep.
             clock: What seconds are measured with.
             limit: How many items may be in the stages at once.
+            staged: Whether nothing goes into the sink before all items have been through the stages.
         """
         self.taken = 0
         self.written = 0
@@ -57,23 +61,26 @@ class Run:
         self.subscription = SingleAssignmentDisposable()
         self._clock = clock
         self._limit = limit
+        self._staged = staged
         self._began = clock.now()
         self._seconds: float | None = None
         self._first_seconds: float | None = None
         self._in_flight: dict[int | str, list[Item]] = {}
         self._most_in_flight = 0
+        self._over = False
         self._lock = threading.Lock()
-        self._source_error: Exception | None = None
+        self._error: Exception | None = None
         self._intake: Intake | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
+        self._observer_failed = False
 
     def start(
         self,
         ids: Observable[Any],
         stages: Stages,
         write: Write,
-        observer: ObserverBase[Outcome[Any]],
+        observer: ObserverBase[Outcome[Any]] | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> None:
         """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes."""
@@ -84,17 +91,13 @@ class Run:
             return self._intake.subscribe_to(ids, scheduler)
 
         def leave(outcomes: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._exit = Exit(self, outcomes)
+            self._exit = Exit(self, outcomes, staged=self._staged)
             return self._exit.subscribe_to(reactivex.create(take).pipe(stages), scheduler)
 
         subscription = write(reactivex.create(leave)).subscribe(
             self._ended, self._finish, self._finish, scheduler=scheduler
         )
-
-        def cancel() -> None:
-            self.finished.cancel()
-
-        self.subscription.disposable = CompositeDisposable(subscription, Disposable(cancel))
+        self.subscription.disposable = CompositeDisposable(subscription, Disposable(self._disposed))
 
     def stop(self) -> None:
         """Take no more IDs, and let those taken finish."""
@@ -102,7 +105,7 @@ class Run:
             self._intake.stop()
 
     def abort(self) -> None:
-        """Cancel what is in the stages; what has left them is still written."""
+        """Cancel what is in the stages; what is finished is still written."""
         self.stop()
         if self._exit is not None:
             self._exit.abort()
@@ -133,62 +136,103 @@ class Run:
 
     # What happens to items; each is called by one thread at a time
 
-    def take(self, item_id: int | str) -> Item:
-        """An ID was taken from the source."""
+    def take(self, item_id: int | str) -> Item | None:
+        """An ID was taken from the source; ``None`` if it came too late to be."""
         item = Item(item_id, self._clock.now())
         with self._lock:
+            if self._over:
+                return None
             self._in_flight.setdefault(item_id, []).append(item)
             self.taken += 1
         self._most_in_flight = max(self._most_in_flight, self.in_flight)
         return item
 
-    def leave(self, item: Item) -> Outcome[Any]:
-        """An item has left the stages."""
-        if self._intake is not None:
+    def left_stages(self) -> None:
+        """An item has left the stages, and made room for another."""
+        if self._limit != math.inf and self._intake is not None:
             self._intake.make_room()
+
+    def outcome(self, item: Item) -> Outcome[Any]:
+        """How an item has left the stages."""
         return item.outcome(self._clock.now())
 
-    def source_failed(self, error: Exception) -> None:
-        """The source failed: what was taken finishes, then the run fails with that."""
-        self._source_error = error
+    def settled(self) -> list[Item]:
+        """Items that need no more calls, wherever they are on their way."""
+        with self._lock:
+            return [item for items in self._in_flight.values() for item in items if item.settled]
+
+    def fail(self, error: Exception) -> None:
+        """Let the run fail with this, the first of its errors, when all items have ended."""
+        self._error = self._error or error
 
     def _ended(self, outcome: Outcome[Any]) -> None:
         with self._lock:
-            items = self._in_flight[outcome.id]
-            items.pop(0)
+            if self._over:
+                return
+            items = self._in_flight.get(outcome.id)
+            if not items:
+                raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
+            # Of items with the same ID, one of those that the sink was given.
+            items.remove(next((item for item in items if item.arrived), items[0]))
             if not items:
                 del self._in_flight[outcome.id]
         if outcome.status == "written":
             self.written += 1
             if self._first_seconds is None:
                 self._first_seconds = self.seconds
-        else:
+        elif outcome.status == "failed":
             self.failed += 1
+        else:
+            self.cancelled += 1
         self._notify(outcome)
 
+    def _close(self) -> list[Item] | None:
+        """Take nothing more: what has not come out by now was cancelled; ``None`` if that was done before."""
+        with self._lock:
+            if self._over:
+                return None
+            self._over = True
+            items = [item for items in self._in_flight.values() for item in items]
+            self._in_flight.clear()
+            self.cancelled += len(items)
+            self._seconds = self.seconds
+        return items
+
     def _finish(self, error: Exception | None = None) -> None:
-        """The sequence is over: what has not come out by now was cancelled."""
-        error = error or self._source_error
+        """The sequence is over."""
+        cancelled = self._close()
+        if cancelled is None:
+            return
+        if error is not None:  # of the sink: graver than that of a source or a stage, since rows are missing
+            error.__context__ = self._error
+            self._error = error
+        is_awaited = self.finished.set_running_or_notify_cancel()  # first: the observer may dispose of the run
         now = self._clock.now()
-        for items in self._in_flight.values():
-            for item in items:
-                self.cancelled += 1
-                self._notify(item.cancelled(now))
-        self._in_flight.clear()
-        self._seconds = self.seconds
+        for item in cancelled:
+            self._notify(item.cancelled(now))
         try:
             if self._observer is not None:
-                self._observer.on_completed() if error is None else self._observer.on_error(error)
+                self._observer.on_completed() if self._error is None else self._observer.on_error(self._error)
         finally:
-            if self.finished.set_running_or_notify_cancel():
-                if error is None:
-                    self.finished.set_result(self.report())
-                else:
-                    self.finished.set_exception(error)
+            if is_awaited and self._error is None:
+                self.finished.set_result(self.report())
+            elif is_awaited:
+                self.finished.set_exception(self._error)
+
+    def _disposed(self) -> None:
+        if self._close() is not None:
+            self.finished.cancel()
 
     def _notify(self, outcome: Outcome[Any]) -> None:
-        if self._observer is not None:
+        """Tell the observer; if it raises, it is told no more, and what is finished is still written."""
+        if self._observer is None or self._observer_failed:
+            return
+        try:
             self._observer.on_next(outcome)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the run must end, not hang
+            self._observer_failed = True
+            self.fail(as_exception(error))
+            self.abort()
 
 
 def _stage_report(stage: StageStats, seconds: float) -> StageReport:
@@ -203,86 +247,3 @@ def _stage_report(stage: StageStats, seconds: float) -> StageReport:
         busy_seconds=stage.busy,
         utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
     )
-
-
-class Intake(Machine[Any, Item]):
-    """Where IDs come in: it takes one when there is room for it, and none once it is stopped."""
-
-    def __init__(self, run: Run, limit: float, observer: ObserverBase[Item]) -> None:
-        super().__init__(observer, 1)
-        self._run = run
-        self._limit = limit
-        self._inside = 0
-        self._ids: deque[int | str] = deque()
-
-    def arrive(self, value: Any) -> None:
-        """Queue an ID."""
-        if isinstance(value, (int, str)) and not isinstance(value, bool):
-            self._ids.append(value)
-        elif not self.source_done:
-            kind = type(value).__name__
-            self.source_failed(ConfigError(f"source: an ID must be an int or a str, not {value!r} ({kind})"))
-
-    def source_failed(self, error: Exception) -> None:
-        """Let those that are taken finish before the run fails."""
-        self._run.source_failed(error)
-        self.source_completed()
-
-    def stop(self) -> None:
-        """Take no more; from any thread."""
-        self._upstream.dispose()
-        self.post(self._stop)
-
-    def _stop(self) -> None:
-        self._ids.clear()
-        self.source_completed()
-
-    def make_room(self) -> None:
-        """An item has left the stages."""
-        self.post(self._make_room)
-
-    def _make_room(self) -> None:
-        self._inside -= 1
-
-    def advance(self) -> None:
-        """Let IDs in."""
-        while self._ids and not self.over and self._inside < self._limit and self.may_emit():
-            self._inside += 1
-            self.emit(self._run.take(self._ids.popleft()))
-            self.gate.release()
-        if self.source_done and not self._ids:
-            self.end()
-
-    def free(self) -> None:
-        """Forget the IDs that were not taken."""
-        self._ids.clear()
-
-
-class Exit(Machine[Item, Outcome[Any]]):
-    """Where items leave the stages, on their way to the sink."""
-
-    def __init__(self, run: Run, observer: ObserverBase[Outcome[Any]]) -> None:
-        super().__init__(observer, 1)
-        self._run = run
-        self._outcomes: deque[Outcome[Any]] = deque()
-
-    def arrive(self, value: Item) -> None:
-        """Note an item's end."""
-        self._outcomes.append(self._run.leave(value))
-
-    def abort(self) -> None:
-        """Cancel what is in the stages; from any thread."""
-        self._upstream.dispose()
-        self.post(self.source_completed)
-
-    def advance(self) -> None:
-        """Hand outcomes to the sink."""
-        while self._outcomes and not self.over and self.may_emit():
-            self.emit(self._outcomes.popleft())
-            self.gate.release()
-        if self.source_done and not self._outcomes:
-            self.end()
-
-    def free(self) -> None:
-        """Forget what was not handed over."""
-        self._outcomes.clear()

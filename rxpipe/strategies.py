@@ -3,22 +3,23 @@
 - ``per_stage``: a chain of ``stage`` operators; every stage has its own slots and a queue before it.
 - ``per_item``: so many items at once, each with a slot in whichever stage it has reached: what a bounded flat-map
   of the whole chain does, without building the chain anew for each item.
-- ``staged``: each stage finishes all items before the next one starts; the baseline to compare with.
+- ``staged``: each stage finishes all items before the next one starts, and the sink comes last of all; the baseline
+  to compare with.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import SerialDisposable
 
 from rxpipe.item import Item
-from rxpipe.operators.gate import announced_gate, announcing
-from rxpipe.operators.sources import from_iterable
+from rxpipe.operators.machine import Machine
 from rxpipe.operators.stage import Place, stage_with
 from rxpipe.operators.stage_settings import Settings
 
@@ -32,34 +33,43 @@ def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], Pla
     """The operator that takes items through all stages.
 
     Args:
-        strategy: How. For ``per_item``, whoever feeds the items sees to it that no more than so many are inside.
+        strategy: How. For ``per_item``, whoever feeds the items sees to it that no more than so many are inside; for
+            ``staged``, whoever takes them that none is passed on before the last.
         stages: Each stage's settings, and where its calls run.
+
+    Raises:
+        TypeError: A stage's function cannot run where it should.
     """
-
-    def through(items: Observable[Item]) -> Observable[Item]:
-        for settings, place in stages:
-            items = items.pipe(stage_with(settings, scheduler=place))
-            if strategy == "staged":
-                items = items.pipe(collected)
-        return items
-
-    return through
+    operators: list[Stages] = []
+    for settings, place in stages:
+        if operators and strategy == "staged":
+            operators.append(collected)
+        operators.append(stage_with(settings, scheduler=place))
+    return lambda items: items.pipe(*operators)
 
 
 def collected(source: Observable[A]) -> Observable[A]:
     """Let nothing pass before the source has completed, then everything, as there is room."""
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        gate = announced_gate()
-        values: list[A] = []
-        subscription = SerialDisposable()
-
-        def release() -> None:
-            with announcing(gate):
-                subscription.disposable = from_iterable(values).subscribe(observer, scheduler=scheduler)
-
-        with announcing(None):
-            subscription.disposable = source.subscribe(values.append, observer.on_error, release, scheduler=scheduler)
-        return subscription
+        return _Collected(observer).subscribe_to(source, scheduler)
 
     return reactivex.create(subscribe)
+
+
+class _Collected(Machine[A, A]):
+    def __init__(self, observer: ObserverBase[A]) -> None:
+        super().__init__(observer, math.inf)
+        self._values: deque[A] = deque()
+
+    def arrive(self, value: A) -> None:
+        self._values.append(value)
+
+    def advance(self) -> None:
+        while self.source_done and self._values and not self.over and self.may_emit():
+            self.emit(self._values.popleft())
+        if self.source_done and not self._values:
+            self.end()
+
+    def free(self) -> None:
+        self._values.clear()

@@ -12,6 +12,7 @@ import reactivex
 import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.subject import Subject
 from sqlalchemy import URL, Engine, Table
 
@@ -24,6 +25,7 @@ from rxpipe.errors import SinkError
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
+from rxpipe.operators.gate import announcing
 from rxpipe.outcome import Outcome
 from rxpipe.run import Write
 
@@ -44,9 +46,9 @@ class DatabaseSink(ObserverBase[Any]):
     away, the same rows are tried again with backoff, and what comes waits. A row that the database refuses fails
     alone.
 
-    It is also an observer, and can end any chain: ``chain.subscribe(sink)`` writes what the chain emits; the
-    transactions go on after the chain has completed, until ``finished`` resolves. ``chain.pipe(sink.open())`` does
-    the same as part of a chain, and has the source wait without blocking a thread.
+    It is also an observer, and can end a chain, one only: ``chain.subscribe(sink)`` writes what the chain emits, each
+    value by its ``id``; the transactions go on after the chain has completed, until ``finished`` resolves.
+    ``chain.pipe(sink.open())`` does the same as part of a chain, and has the source wait without blocking a thread.
 
     Attributes:
         finished: As an observer: resolves once everything is committed, or raises what went wrong.
@@ -74,22 +76,29 @@ class DatabaseSink(ObserverBase[Any]):
 
         Raises:
             ConfigError: ``table`` or ``row`` cannot be used.
+            ValueError: A number is out of range.
         """
-        self._writer_of = lambda: Writer(database, table=table, row=row)
+        self._writer_of: Callable[[], Writer] = lambda: Writer(database, table=table, row=row)
         self._writer_of()
-        self._max_items = max_items
-        self._max_seconds = max_seconds
+        self._batches = batch(max_items, max_seconds)
         self._retry = retry
-        self._room = threading.Semaphore(2 * max_items)
+        self._needs_ids = isinstance(table, str) and row is None
+        self._most = 2 * max_items
+        self._held = 0
+        self._changed = threading.Condition()
         self._incoming: Subject[Outcome[Any]] | None = None
+        self._ended = False
+        self._warned = False
         self.finished: Future[None] = Future()
+        self.finished.set_running_or_notify_cancel()  # whoever waits for it with a timeout must not cancel it
 
     def open(self) -> Write:
         """Connect, see to the table, and give the operator that writes outcomes.
 
         Returns:
             An operator: each outcome comes out once its row is committed, in order; as ``failed`` if its row was
-            refused. When its source fails, what has arrived is written first. It holds ``2 * max_items`` at most.
+            refused. When its source fails, what has arrived is written first. It holds ``2 * max_items`` rows that
+            are not committed, at most. It may be subscribed to again when it has ended.
 
         Raises:
             SinkError: The database cannot be opened; nothing was written.
@@ -101,6 +110,8 @@ class DatabaseSink(ObserverBase[Any]):
             def subscribe(
                 observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None
             ) -> DisposableBase:
+                writer.open()  # nothing to do, the first time
+                commits = _Commits(writer)
                 failure: Exception | None = None
 
                 def hold(held: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -112,19 +123,20 @@ class DatabaseSink(ObserverBase[Any]):
                     return outcomes.subscribe(held.on_next, fail, held.on_completed, scheduler=scheduler)
 
                 def on_error(error: Exception) -> None:
-                    writer.close()
+                    commits.close()
                     observer.on_error(_as_sink_error(error))
 
                 def on_completed() -> None:
-                    writer.close()
+                    commits.close()
                     observer.on_completed() if failure is None else observer.on_error(failure)
 
                 written = reactivex.create(hold).pipe(
-                    batch(self._max_items, self._max_seconds),
-                    stage(_committing(writer), name="database", queue_size=0, retry=self._retry),
+                    self._batches,
+                    stage(commits, name="database", queue_size=0, retry=self._retry),
                     unbatch(),
                 )
-                return written.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
+                subscription = written.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
+                return CompositeDisposable(subscription, Disposable(commits.close))
 
             return reactivex.create(subscribe)
 
@@ -133,53 +145,135 @@ class DatabaseSink(ObserverBase[Any]):
     # As an observer at the end of any chain
 
     def on_next(self, value: Any) -> None:
-        """Take a value; waits while the writer is behind, except on an event loop, which must not be blocked."""
-        incoming = self._incoming or self._begin()
-        if not self._room.acquire(blocking=running_loop() is None):
-            _log.warning("sink is behind, its rows queue without bound", hint="use chain.pipe(sink.open())")
-        incoming.on_next(_outcome_of(value))
+        """Take a value; waits while the writer is behind, except on an event loop, which must not be blocked.
+
+        A value without an ``id`` is refused, unless the user's own table or ``row`` does without.
+
+        Raises:
+            SinkError: The database cannot be opened or stayed away, or the sink was used before.
+        """
+        incoming = self._begun()
+        outcome = _outcome_of(value)
+        if outcome.id is None and self._needs_ids:  # pyright: ignore[reportUnnecessaryComparison] - see _outcome_of
+            _log.warning("row refused", id=None, error="a value must have an id, as a key or as an attribute")
+        else:
+            self._take_place()
+            incoming.on_next(outcome)
 
     def on_error(self, error: Exception) -> None:
         """Commit what has arrived, then let ``finished`` raise the error."""
-        (self._incoming or self._begin()).on_error(error)
+        self._end(error)
 
     def on_completed(self) -> None:
         """Commit what has arrived, then resolve ``finished``."""
-        (self._incoming or self._begin()).on_completed()
+        self._end(None)
 
-    def _begin(self) -> Subject[Outcome[Any]]:
-        self._incoming = incoming = Subject[Outcome[Any]]()
-        incoming.pipe(self.open()).subscribe(
-            self._written, self.finished.set_exception, lambda: self.finished.set_result(None)
-        )
-        return incoming
+    def _end(self, error: Exception | None) -> None:
+        if self._ended or self.finished.done():
+            return
+        try:
+            incoming = self._begun()
+        except SinkError:
+            return  # the database cannot be opened; finished says so
+        self._ended = True
+        incoming.on_completed() if error is None else incoming.on_error(error)
+
+    def _begun(self) -> Subject[Outcome[Any]]:
+        """Where values go; opens the database at the first."""
+        if self._ended or self.finished.done():
+            error = self.finished.exception() if self.finished.done() else None
+            raise error or SinkError("this sink has ended: every chain needs one of its own")
+        if self._incoming is None:
+            incoming = Subject[Outcome[Any]]()
+            try:
+                with announcing(None):  # whoever is being subscribed to at the moment has gates of its own
+                    incoming.pipe(self.open()).subscribe(self._written, self._finish, self._finish)
+            except BaseException as error:
+                self.finished.set_exception(error)
+                raise
+            self._incoming = incoming
+        return self._incoming
+
+    def _take_place(self) -> None:
+        warn = False
+        with self._changed:
+            if self._held >= self._most and running_loop() is not None:
+                warn, self._warned = not self._warned, True
+            else:
+                self._changed.wait_for(lambda: self._held < self._most or self.finished.done())
+            self._held += 1
+        if warn:
+            _log.warning("sink is behind, its rows queue without bound", hint="use chain.pipe(sink.open())")
+        if self.finished.done():
+            self._begun()  # raises why
 
     def _written(self, outcome: Outcome[Any]) -> None:
-        self._room.release()
+        with self._changed:
+            self._held -= 1
+            self._changed.notify()
         if outcome.status == "failed" and outcome.stage == "database" and outcome.error is not None:
             _log.warning("row refused", id=outcome.id, error=describe(outcome.error))
 
+    def _finish(self, error: Exception | None = None) -> None:
+        with self._changed:
+            if error is None:
+                self.finished.set_result(None)
+            else:
+                self.finished.set_exception(error)
+            self._changed.notify_all()
 
-def _committing(writer: Writer) -> Callable[[Sequence[Outcome[Any]]], list[Outcome[Any]]]:
-    def commit(outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
-        refused = writer.write(outcomes)
+
+class _Commits:
+    """The writer of one subscription, which is closed once it is neither wanted nor at work."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._is_at_work = False
+        self._is_closed = False
+
+    def __call__(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
+        """Commit outcomes, and tell which were refused."""
+        with self._lock:
+            if self._is_closed:
+                return []
+            self._is_at_work = True
+        try:
+            refused = self._writer.write(outcomes)
+        finally:
+            with self._lock:
+                self._is_at_work = False
+                is_closed = self._is_closed
+            if is_closed:
+                self._writer.close()
         return [
             outcome if error is None else replace(outcome, status="failed", error=error, stage="database")
             for outcome, error in zip(outcomes, refused, strict=True)
         ]
 
-    return commit
+    def close(self) -> None:
+        """Close the writer, or have that done when it has committed what it is at."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._is_at_work:
+                return
+        self._writer.close()
 
 
 def _as_sink_error(error: Exception) -> SinkError:
     if isinstance(error, SinkError):
         return error
-    return SinkError(f"the database stayed away for too long: {one_line(error)}")
+    what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
+    sink_error = SinkError(f"{what}: {one_line(error)}")
+    sink_error.__cause__ = error
+    return sink_error
 
 
 def _outcome_of(value: Any) -> Outcome[Any]:
     """A value from a plain chain, as an outcome: its ``id`` is the value's own."""
     if isinstance(value, Outcome):
-        return value
+        return value  # pyright: ignore[reportUnknownVariableType] - an outcome of anything
     item_id = fields_of(value)("id", None)
     return Outcome(id=item_id, status="written", value=value, error=None, stage=None, attempts=1, seconds=0.0)

@@ -17,9 +17,7 @@ def generate(question_id: int | str) -> Question:
     kind = dice.pick(KINDS)
     wording = dice.pick(kind.wordings)
     facts = Facts(kind.draw(dice), wording.cast(dice))
-    return Question(
-        id=question_id, kind=kind.name, question=wording.write(facts), reference=kind.solve(facts)
-    )
+    return Question(id=question_id, kind=kind.name, question=wording.write(facts), reference=kind.solve(facts))
 
 
 def answer(question: Question) -> Answered:

@@ -56,12 +56,8 @@ class Wording:
         self._tail: str = parts[-1]
         self._numbers: dict[str, None] = {}  # as ordered sets
         self._words: dict[str, None] = {}
-        self._pattern = re.compile(
-            _literal(self._start) + "".join(self._expression(*part) for part in self._parts)
-        )
-        self._pools = [
-            (slots, rows) for slots, rows in POOLS.items() if not self._words.keys().isdisjoint(slots)
-        ]
+        self._pattern = re.compile(_literal(self._start) + "".join(self._expression(*part) for part in self._parts))
+        self._pools = [(slots, rows) for slots, rows in POOLS.items() if not self._words.keys().isdisjoint(slots)]
 
     def cast(self, dice: Dice) -> dict[str, str]:
         """Words for all slots of the wording that take one."""

@@ -1,0 +1,157 @@
+"""One call of a stage, as those who report on it see it; and what becomes of those that time out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, SchedulerBase
+
+from .clock import Clock
+from .deadlines import limited
+from .gate import Gate, announcing
+from .stage_settings import Settings
+
+if TYPE_CHECKING:
+    from .stage_machine import StageMachine
+
+TICK = 1e-6  # seconds: what schedulers round times to
+
+
+class StageCall:
+    """One attempt at one item; a later attempt is another object, so that a late result finds a dead one.
+
+    Runners and Observables report to it, from any thread; it hands everything to its stage's mailbox.
+    """
+
+    attempt = 1
+    began = 0.0
+    handle: DisposableBase | None = None
+    live = True  # until it returns, completes or times out
+    cancels = False  # whether disposing the handle ends it soon, as for a coroutine
+    inner: Gate | None = None  # of the Observable that the function returned
+    holds = False  # a slot
+    finished = False  # no more results will come
+    unsent = 0  # results that have not gone downstream
+    held_back: deque[tuple[StageCall, Any]] | None = None  # results that wait for their turn, where order is kept
+
+    def __init__(self, machine: StageMachine[Any, Any], item: Any) -> None:
+        self.machine = machine
+        self.item = item
+
+    def begin(self) -> None:
+        """It had to queue, and begins now."""
+        self.began = self.machine.clock.now()
+        self.machine.post(self.machine.begun, self)
+
+    def done(self, ok: bool, result: Any) -> None:
+        """The function returned, or raised."""
+        machine = self.machine
+        machine.post(machine.returned, self, ok, result)
+
+    def remaining(self) -> float | None:
+        """Seconds left until the deadline."""
+        timeout = self.machine.settings.timeout
+        return None if timeout is None else self.began + timeout - self.machine.clock.now()
+
+    def subscribe_to(self, source: Observable[Any], scheduler: SchedulerBase | None) -> None:
+        """Take the values of the Observable that the function returned, one at a time as they go downstream."""
+        limited.set(self)
+        self.inner = Gate(1)
+        with announcing(self.inner):
+            try:
+                self.handle = source.subscribe(self._on_next, self._on_error, self._on_completed, scheduler=scheduler)
+            except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is
+                self._on_error(error)
+
+    def _on_next(self, value: Any) -> None:
+        assert self.inner is not None
+        self.inner.admitted += 1
+        self.machine.post(self.machine.inner_next, self, value)
+
+    def _on_error(self, error: BaseException) -> None:
+        self.machine.post(self.machine.inner_ended, self, error)
+
+    def _on_completed(self) -> None:
+        self.machine.post(self.machine.inner_ended, self, None)
+
+
+class StuckCalls:
+    """Calls that timed out and have not ended, and the slots that they take.
+
+    A coroutine that was cancelled keeps its slot until it has ended. So does a thread, unless there is a fresh one
+    for its slot, within an allowance.
+
+    Attributes:
+        slots: Those left to other calls.
+    """
+
+    def __init__(
+        self,
+        settings: Settings[Any, Any],
+        width: float,
+        clock: Clock,
+        on_stall: Callable[[], None],
+    ) -> None:
+        """Count none.
+
+        Args:
+            settings: The stage's.
+            width: Calls that its runner can run at once, abandoned ones included.
+            clock: To wait on.
+            on_stall: Called when all slots may have been taken for as long as a call may take; ask ``stalled``.
+        """
+        self.slots = self._all = settings.concurrency
+        self._usable = min(settings.concurrency, width)
+        fresh = math.inf if width == math.inf else max(0, width - settings.concurrency)
+        self._allowance = min(settings.max_abandoned, fresh)
+        self._timeout = settings.timeout or 0.0
+        self._clock = clock
+        self._on_stall = on_stall
+        self._cancelled = 0
+        self._abandoned = 0
+        self._timer: DisposableBase | None = None
+        self._since = 0.0
+
+    @property
+    def count(self) -> int:
+        """Calls that have not ended."""
+        return self._cancelled + self._abandoned
+
+    def add(self, call: StageCall) -> None:
+        """It timed out."""
+        if call.cancels:
+            self._cancelled += 1
+        else:
+            self._abandoned += 1
+        self._count_slots()
+        if self.slots <= 0 and self._timer is None:
+            self._since = self._clock.now()
+            self._timer = self._clock.call_later(self._timeout, self._on_stall)
+
+    def remove(self, call: StageCall) -> None:
+        """It ended after all."""
+        if call.cancels:
+            self._cancelled -= 1
+        else:
+            self._abandoned -= 1
+        self._count_slots()
+        if self.slots > 0:
+            self.dispose()
+
+    def _count_slots(self) -> None:
+        stuck = self._cancelled + max(0, self._abandoned - self._allowance)
+        self.slots = self._all - stuck if stuck < self._usable else 0
+
+    def stalled(self) -> bool:
+        """Whether all slots have been taken for so long."""
+        return self.slots <= 0 and self._clock.now() - self._since >= self._timeout - TICK
+
+    def dispose(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.dispose()
+            self._timer = None

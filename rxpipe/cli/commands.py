@@ -1,0 +1,119 @@
+"""The commands and their options; each imports what it needs when it is called, so that ``--help`` comes at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.telling import errors_told
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run pipelines that YAML files describe: concurrent stages with timeouts, retries and backpressure, "
+    "into a database.",
+)
+
+_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rxpipe {version('rxpipe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rxpipe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Takes what stands before the command."""
+
+
+@app.command()
+def run(
+    config: _Config,
+    count: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Take so many IDs; of a range from its start.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="S", help="per_stage, per_item or staged, instead of the config's.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="S", help="threads or asyncio, instead of the config's.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Write there instead of the config's database.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Run a pipeline over all IDs of its source.
+
+    Ctrl-C lets the items on their way finish, a second one cancels them.
+
+    Exit codes: 0 all written, 1 some failed, 2 nothing was run (usage, config, database), 130 interrupted,
+    143 terminated.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.running import Options
+        from rxpipe.cli.running import run as run_config
+
+        options = Options(
+            count=count, strategy=strategy, scheduler=scheduler, database=database, quiet=quiet, as_json=as_json
+        )
+        raise typer.Exit(run_config(config, options))
+
+
+@app.command()
+def check(config: _Config) -> None:
+    """Validate a config, import its stages and show what would run; nothing is called, opened or written."""
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.checking import check as check_config
+
+        check_config(config)
+
+
+@app.command()
+def compare(
+    config: _Config,
+    latency: Annotated[
+        str,
+        typer.Option(
+            metavar="STAGE=S,...", help="Seconds that a call takes besides, like generation=0.03,grading=0.1."
+        ),
+    ] = "",
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Take so many IDs.")] = 300,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
+) -> None:
+    """Run the same work on every strategy and scheduler, into temporary databases, and compare."""
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.comparing import compare as compare_config
+
+        raise typer.Exit(compare_config(config, latency=latency, count=count, html=html))
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]) -> None:
+    """Write a config and a module of stages to start from; existing files are left alone."""
+    with errors_told():
+        from rxpipe.cli.starting import start
+
+        start(folder)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configs, for editors."""
+    with errors_told():
+        from rxpipe.config import Config
+
+        typer.echo(json.dumps(Config.model_json_schema(), indent=2))

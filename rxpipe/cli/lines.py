@@ -1,0 +1,72 @@
+"""Progress where there is no screen to draw on: a plain line now and then, for logs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Self
+
+from rxpipe.cli.meter import Figures, Meter
+from rxpipe.cli.texts import clock, number, per_second, plural
+
+SECONDS = 5.0  # between two lines
+
+
+def progress_line(figures: Figures) -> str:
+    """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``."""
+    of_total = "" if figures.total is None else f" of {number(figures.total)}"
+    parts = [
+        f"{number(figures.written)}{of_total} written",
+        f"{number(figures.failed)} failed",
+        f"{number(figures.in_flight)} in flight",
+        f"{per_second(figures.rate)}/s",
+    ]
+    if figures.left is not None:
+        parts.append(f"{clock(figures.left)} left")
+    return f"{clock(figures.seconds)}  {', '.join(parts)}"
+
+
+def interrupt_line(count: int, in_flight: int) -> str:
+    """What the first and the second Ctrl-C do."""
+    items = plural(in_flight, "item")
+    return f"stopping: finishing {items}, Ctrl-C again to cancel them" if count == 1 else f"cancelling {items}"
+
+
+class Lines:
+    """Writes the lines to standard error while it is entered.
+
+    Args:
+        quiet: Nothing but what Ctrl-C does.
+        seconds: How long from one line to the next.
+    """
+
+    def __init__(self, *, quiet: bool = False, seconds: float = SECONDS) -> None:
+        self._quiet = quiet
+        self._seconds = seconds
+        self._meter: Meter | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="rxpipe-progress", daemon=True)
+
+    def begin(self, meter: Meter) -> None:
+        """The run has started."""
+        self._meter = meter
+        if not self._quiet:
+            self._thread.start()
+
+    def interrupted(self, number: signal.Signals, count: int) -> None:
+        """A signal came, the first or the second."""
+        if self._meter is not None:
+            print(interrupt_line(count, self._meter.read().in_flight), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _write(self) -> None:
+        while self._meter is not None and not self._over.wait(self._seconds):
+            print(progress_line(self._meter.read()), file=sys.stderr, flush=True)

@@ -1,0 +1,168 @@
+"""Progress on a terminal: a table that is drawn anew a few times a second, below whatever else is written."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rxpipe.cli.lines import interrupt_line
+from rxpipe.cli.meter import Figures, Meter, StageFigures
+from rxpipe.cli.tables import Column, fitted
+from rxpipe.cli.texts import clock, duration, number, per_second
+
+_SEPARATOR = " · "
+_A_SECOND = 5  # times that it is drawn
+_OTHER_LINES = 8  # of the screen, that are no stages
+
+
+class Screen:
+    """What is drawn: the stages, the whole, and what Ctrl-C did.
+
+    Attributes:
+        interrupts: How many signals came.
+    """
+
+    def __init__(self, title: str, meter: Meter) -> None:
+        self.interrupts = 0
+        self._title = title
+        self._meter = meter
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        figures = self._meter.read()
+        width = options.max_width
+        yield Text()
+        yield Text(self._title, style="dim", no_wrap=True, overflow="ellipsis")
+        yield stages_table(figures.stages, width, rows=max(1, console.size.height - _OTHER_LINES))
+        yield Text()
+        if figures.fraction is not None:
+            yield _bar(figures, width)
+        yield joined(total_parts(figures, stopping=self.interrupts > 0), width)
+        if self.interrupts:
+            yield Text(interrupt_line(self.interrupts, figures.in_flight), style="bold yellow")
+
+
+def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> Table:
+    """A row per stage; the stages that are too many for the screen are only counted."""
+    shown = stages if len(stages) <= rows else stages[: max(0, rows - 1)]
+    columns = [
+        Column(title="stage", cells=[stage.name for stage in shown], justify="left"),
+        Column(title="waiting", cells=[number(stage.waiting) for stage in shown], rank=3),
+        Column(
+            title="running",
+            cells=[f"{stage.running}/{stage.slots}" for stage in shown],
+            styles=["bold" if stage.running == stage.slots else "" for stage in shown],
+        ),
+        Column(title="done", cells=[number(stage.done) for stage in shown], styles=["green"] * len(shown)),
+        Column(
+            title="failed",
+            cells=[number(stage.failed) for stage in shown],
+            styles=["bold red" if stage.failed else "dim" for stage in shown],
+            rank=1,
+        ),
+        Column(
+            title="retried",
+            cells=[number(stage.retried) for stage in shown],
+            styles=["yellow" if stage.retried else "dim" for stage in shown],
+            rank=4,
+        ),
+        Column(title="items/s", cells=[per_second(stage.rate) for stage in shown], rank=2),
+        Column(title="mean", cells=[duration(stage.latency) for stage in shown], rank=5),
+    ]
+    table = fitted(columns, width)
+    if len(shown) < len(stages):
+        table.add_row(Text(f"+ {len(stages) - len(shown)} more", style="dim"))
+    return table
+
+
+def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
+    """The run as a whole."""
+    parts = [
+        Text(f"{clock(figures.seconds)} elapsed"),
+        Text(f"{number(figures.in_flight)} in flight"),
+        Text(f"{number(figures.written)} written", style="green"),
+        Text(f"{number(figures.failed)} failed", style="bold red" if figures.failed else ""),
+        Text(f"{per_second(figures.rate)}/s"),
+    ]
+    if figures.left is not None and not stopping:
+        parts.append(Text(f"ETA {clock(figures.left)}"))
+    return parts
+
+
+def joined(parts: Sequence[Text], width: int) -> Text:
+    """Parts on as many lines as they need, broken between them."""
+    lines: list[list[Text]] = [[]]
+    for part in parts:
+        if lines[-1] and len(_SEPARATOR) * len(lines[-1]) + sum(map(len, lines[-1])) + len(part) > width:
+            lines.append([])
+        lines[-1].append(part)
+    return Text("\n").join(Text(_SEPARATOR).join(line) for line in lines)
+
+
+def _bar(figures: Figures, width: int) -> Table:
+    # Of staged runs the calls are what moves: items only end at the very end.
+    ended, total = figures.written + figures.failed, figures.total or 0
+    of_total = f"{number(ended)} of {number(total)}  " if figures.fraction == ended / max(1, total) else ""
+    text = f"{of_total}{figures.fraction or 0:.0%}"
+    bar = ProgressBar(total=1.0, completed=figures.fraction or 0.0, width=max(4, min(60, width - len(text) - 2)))
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_row(bar, Text(text, no_wrap=True))
+    return row
+
+
+class LiveScreen:
+    """Draws the screen on standard error from the beginning of a run until it is left."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._interrupts = 0
+        self._screen: Screen | None = None
+        self._live: Live | None = None
+        self._moved: list[tuple[Any, Any]] = []
+
+    def begin(self, meter: Meter) -> None:
+        """The run has started."""
+        self._screen = screen = Screen(self._title, meter)
+        screen.interrupts = self._interrupts
+        self._live = Live(
+            get_renderable=lambda: screen,
+            console=Console(stderr=True, highlight=False),
+            refresh_per_second=_A_SECOND,
+            transient=True,
+        )
+        before = sys.stderr
+        self._live.start()
+        self._move_handlers(before)
+
+    def interrupted(self, number: signal.Signals, count: int) -> None:
+        """A signal came, the first or the second."""
+        self._interrupts = count
+        if self._screen is not None and self._live is not None:
+            self._screen.interrupts = count
+            self._live.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+        if self._live is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._live.stop()
+
+    def _move_handlers(self, before: object) -> None:
+        """Handlers that the stages' modules made hold the old stream: what they write would tear the view."""
+        handlers: list[Any] = [*logging.getLogger().handlers]
+        for handler in handlers:
+            if getattr(handler, "stream", None) is before and hasattr(handler, "setStream"):
+                self._moved.append((handler, handler.setStream(sys.stderr)))

@@ -1,0 +1,75 @@
+"""Options of the command line that change a config, and what is wrong with them, in the words of the config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from rxpipe._explain import Loc, explain, given, unknown
+from rxpipe.config import Config
+from rxpipe.errors import ConfigError
+
+_OPTIONS: dict[Loc, str] = {
+    ("strategy",): "--strategy",
+    ("scheduler",): "--scheduler",
+    ("database", "url"): "--database",
+}
+
+
+def overridden(
+    config: Config, *, strategy: str | None = None, scheduler: str | None = None, database: str | None = None
+) -> Config:
+    """The config with what the options say instead; options that are None change nothing.
+
+    Raises:
+        ConfigError: An option's value is none that its key allows.
+    """
+    options = {"strategy": strategy, "scheduler": scheduler}
+    changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if database is not None:
+        changes["database"] = {"url": database}
+    try:
+        checked = Config.model_validate(changes)
+    except ValidationError as error:
+        problems = [f"{_OPTIONS[problem.loc]}: {problem.text}" for problem in explain(error, Config)]
+        raise ConfigError("\n".join(problems)) from None
+    update: dict[str, Any] = {key: getattr(checked, key) for key in changes}
+    if database is not None:  # the table stays the config's
+        update["database"] = config.database.model_copy(update={"url": checked.database.url})
+    return config.model_copy(update=update)
+
+
+def latencies(text: str, names: Sequence[str]) -> dict[str, float]:
+    """What ``--latency generation=0.03,answering=0.06`` says.
+
+    Args:
+        text: The option's value; blank for no latencies.
+        names: The stages that there are.
+
+    Raises:
+        ConfigError: It cannot be read, or names a stage that there is not.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.rpartition("="))
+        if not equals:
+            raise ConfigError(f"--latency: {given(part, 'stage=seconds, separated by commas')}")
+        if name not in names:
+            raise ConfigError(f"--latency: {unknown(f'no stage is called {name!r}', name, names)}")
+        if name in found:
+            raise ConfigError(f"--latency: {name}: given twice; allowed: once for each stage")
+        found[name] = _seconds(name, value)
+    return found
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"--latency: {name}: {given(value, 'a number of seconds, 0 or more, like 0.03')}")
+    return seconds

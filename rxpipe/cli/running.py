@@ -1,0 +1,143 @@
+"""``rxpipe run``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import AsyncIterable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Console
+
+from rxpipe.cli.failures import Failures
+from rxpipe.cli.lines import Lines
+from rxpipe.cli.live import LiveScreen
+from rxpipe.cli.meter import Meter
+from rxpipe.cli.overrides import overridden
+from rxpipe.cli.summary import print_summary
+from rxpipe.cli.telling import ExitCode, configure_logs, raised_text, tell_error
+from rxpipe.cli.texts import length
+from rxpipe.config import Config, load_config
+from rxpipe.configured import pipeline_of
+from rxpipe.database.engine import shown
+from rxpipe.driving import drive
+from rxpipe.ids import read_ids
+from rxpipe.outcome import Report
+from rxpipe.pipeline import Pipeline
+from rxpipe.run import Run
+
+_Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of ``rxpipe run``; those that are None leave it to the config."""
+
+    count: int | None = None
+    strategy: str | None = None
+    scheduler: str | None = None
+    database: str | None = None
+    quiet: bool = False
+    as_json: bool = False
+
+
+def run(path: Path, options: Options) -> ExitCode:
+    """Run a config's pipeline, and show how it goes and what came of it.
+
+    Args:
+        path: The config.
+        options: What to do differently.
+
+    Returns:
+        What the program is to end with.
+
+    Raises:
+        ConfigError: Nothing was run: the config, an option or the source cannot be used.
+        SinkError: Nothing was run: the database cannot be opened.
+    """
+    configure_logs(quiet=options.quiet)
+    config = overridden(
+        load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
+    )
+    driven = _Driven(config)
+    # Standard output is for the results: what modules and functions print goes to where the progress is.
+    with redirect_stdout(sys.stderr):
+        pipeline = pipeline_of(config)
+        source = read_ids(config, count=options.count)
+        total = length(source)
+        with _reporter(path, config, quiet=options.quiet) as reporter:
+            driven.drive(pipeline, source, options.count if total is None else total, reporter)
+    report = driven.report()
+    if driven.error is not None:
+        tell_error(f"the run ended early: {raised_text(driven.error, config.folder)}")
+    if options.as_json:
+        print(json.dumps(asdict(report)), flush=True)
+    elif not options.quiet:
+        place = f"{shown(config.database.url)}, table {config.database.table}"
+        print_summary(report, place, driven.failures.commonest(), driven.stopped_by)
+    return driven.exit_code(report)
+
+
+class _Driven:
+    """A run, and what became of it."""
+
+    def __init__(self, config: Config) -> None:
+        self.failures = Failures()
+        self.error: BaseException | None = None
+        self._staged = config.strategy == "staged"
+        self._signal: signal.Signals | None = None
+        self._run: Run | None = None
+
+    def drive(self, pipeline: Pipeline, source: _Ids, total: int | None, reporter: Lines | LiveScreen) -> None:
+        """Run a pipeline to its end, whatever that is; raise only if it could not start."""
+
+        def started(run: Run) -> None:
+            self._run = run
+            reporter.begin(Meter(run, total=total, staged=self._staged))
+
+        def interrupted(number: signal.Signals, count: int) -> None:
+            self._signal = self._signal or number
+            reporter.interrupted(number, count)
+
+        try:
+            drive(pipeline, source, observer=self.failures, started=started, interrupted=interrupted, signals=_SIGNALS)
+        except KeyboardInterrupt as interrupt:
+            if self._run is None:
+                raise
+            self._signal = self._signal or signal.SIGINT
+            self.error = interrupt.__cause__
+        except Exception as error:
+            if self._run is None:
+                raise
+            self.error = error  # what was done before is worth telling, whatever this is
+
+    def report(self) -> Report:
+        """What was done; the counts add up also if a third Ctrl-C left items on their way."""
+        assert self._run is not None  # drive() has raised otherwise
+        report = self._run.report()
+        left = report.taken - report.written - report.failed - report.cancelled
+        return replace(report, cancelled=report.cancelled + max(0, left))
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The signal that stopped it, in words."""
+        return None if self._signal is None else "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
+
+    def exit_code(self, report: Report) -> ExitCode:
+        """What the program is to end with."""
+        if self._signal is not None:
+            return ExitCode.TERMINATED if self._signal is signal.SIGTERM else ExitCode.INTERRUPTED
+        return ExitCode.FAILED if self.error is not None or report.failed or report.cancelled else ExitCode.OK
+
+
+def _reporter(path: Path, config: Config, *, quiet: bool) -> Lines | LiveScreen:
+    # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
+    if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):
+        return Lines(quiet=quiet)
+    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {shown(config.database.url)}")

@@ -1,0 +1,101 @@
+"""What a run did, as it is shown at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from rxpipe.cli.failures import Failed
+from rxpipe.cli.tables import Column, fitted
+from rxpipe.cli.texts import duration, number, per_second, screen_text
+from rxpipe.outcome import Report, StageReport
+
+
+def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None) -> None:
+    """Write the summary to standard output.
+
+    Args:
+        report: What the run did.
+        rows: Where its rows are.
+        failures: The commonest errors.
+        stopped_by: What stopped it early, or None.
+    """
+    console = Console(highlight=False)
+    if stopped_by is not None:
+        console.print(Text(f"stopped by {stopped_by}", style="bold yellow"))
+    console.print(counts_line(report))
+    console.print(times_line(report))
+    console.print()
+    console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
+    console.print()
+    # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
+    console.print(Text(f"rows: {rows}"), soft_wrap=True)
+    if failures:
+        console.print(Text("\nerrors, the commonest first:", style="bold"))
+        for failed in failures:
+            console.print(failure_line(failed), soft_wrap=True)
+
+
+def counts_line(report: Report) -> Text:
+    """How items ended: ``1,000 taken = 998 written + 2 failed + 0 cancelled``."""
+    return Text.assemble(
+        (f"{number(report.taken)} taken", "bold"),
+        " = ",
+        (f"{number(report.written)} written", "green"),
+        " + ",
+        (f"{number(report.failed)} failed", "bold red" if report.failed else ""),
+        " + ",
+        (f"{number(report.cancelled)} cancelled", "bold yellow" if report.cancelled else ""),
+    )
+
+
+def times_line(report: Report) -> Text:
+    """How long it took."""
+    first = "no row" if report.first_seconds is None else f"first row after {duration(report.first_seconds)}"
+    rate = (report.written + report.failed) / report.seconds if report.seconds else None
+    most = f"at most {number(report.most_in_flight)} in flight"
+    return Text(f"{duration(report.seconds)}, {first}, {per_second(rate)} items/s, {most}")
+
+
+def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
+    """The table of the stages."""
+    is_bottleneck = [stage.name == bottleneck for stage in stages]
+    return [
+        Column(
+            title="stage",
+            cells=[stage.name for stage in stages],
+            styles=["bold" if one else "" for one in is_bottleneck],
+            justify="left",
+        ),
+        Column(title="done", cells=[number(stage.done) for stage in stages]),
+        Column(
+            title="failed",
+            cells=[number(stage.failed) for stage in stages],
+            styles=["bold red" if stage.failed else "" for stage in stages],
+            rank=1,
+        ),
+        Column(title="retried", cells=[number(stage.retried) for stage in stages], rank=3),
+        Column(title="abandoned", cells=[number(stage.abandoned) for stage in stages], rank=5),
+        Column(title="busy s", cells=[f"{stage.busy_seconds:,.2f}" for stage in stages], rank=4),
+        Column(title="slots used", cells=[f"{stage.utilization:.0%} of {stage.concurrency}" for stage in stages]),
+        Column(
+            title="",
+            cells=["◀ bottleneck" if one else "" for one in is_bottleneck],
+            styles=["yellow"] * len(stages),
+            rank=2,
+            justify="left",
+        ),
+    ]
+
+
+def failure_line(failed: Failed) -> Text:
+    """An error, and how many items had it."""
+    line = Text(f"{number(failed.count):>9}  ")
+    if failed.stage:
+        line.append(f"{failed.stage}  ", "bold")
+    line.append(screen_text(failed.text))
+    if not failed.same:
+        line.append("  (and such)", "dim")
+    return line

@@ -1,0 +1,85 @@
+"""What users are told besides results: errors, with the exit codes that go with them, and logs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+
+import typer
+
+from rxpipe.cli.texts import screen_text
+
+
+class ExitCode(IntEnum):
+    """What the program ends with."""
+
+    OK = 0
+    FAILED = 1
+    """Some items failed, or the run did."""
+    USAGE = 2
+    """Nothing was run: bad usage, a bad config, a database that cannot be opened."""
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+def tell_error(text: str) -> None:
+    """One clear message on standard error."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(screen_text(text), err=True)
+
+
+@contextmanager
+def errors_told(folder: Path | None = None) -> Generator[None]:
+    """Ends the program with a message where what is inside raises.
+
+    Args:
+        folder: Where the user's own files are, to name the line of them that raised.
+    """
+    from rxpipe.errors import ConfigError, SinkError  # quick, but not needed for --help
+
+    try:
+        yield
+    except (ConfigError, SinkError) as error:
+        tell_error(str(error))
+        raise typer.Exit(ExitCode.USAGE) from None
+    except KeyboardInterrupt:
+        tell_error("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, users want to know what, and not how it came up
+        tell_error(raised_text(error, folder))
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def raised_text(error: BaseException, folder: Path | None) -> str:
+    """An error in words: rxpipe's own say all by themselves, of others the kind and the place matter."""
+    from rxpipe.errors import RxPipeError
+    from rxpipe.imports import describe_raised
+
+    return str(error) if isinstance(error, RxPipeError) else describe_raised(error, folder)
+
+
+def configure_logs(*, quiet: bool = False) -> None:
+    """Let structlog write to standard error, whatever that is at the time: a live view puts its own there.
+
+    Args:
+        quiet: Only log errors.
+    """
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("error" if quiet else "info"),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

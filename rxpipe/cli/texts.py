@@ -1,0 +1,52 @@
+"""Numbers, durations and foreign text as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+
+
+def number(value: float) -> str:
+    """A count: ``1,000``."""
+    return f"{int(value):,}"
+
+
+def per_second(rate: float | None) -> str:
+    """A rate in three figures or so: ``0.25``, ``12.5``, ``1,234``; ``-`` if it is unknown."""
+    if rate is None:
+        return "-"
+    if rate >= 99.95:
+        return f"{rate:,.0f}"
+    return f"{rate:.1f}" if rate >= 0.995 else f"{rate:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A short time in three figures or so: ``12.1 s``, ``0.18 s``, ``42 ms``; ``-`` if it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds >= 9.995:
+        return f"{seconds:,.1f} s"
+    if seconds >= 0.0995:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.0095 else f"{seconds * 1000:.1f} ms"
+
+
+def clock(seconds: float) -> str:
+    """A time as a clock shows it: ``0:05``, ``12:34``, ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: ``1 item``, ``2,000 items``."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def length(source: object) -> int | None:
+    """How many a source has, where it says so."""
+    return len(source) if isinstance(source, Sized) else None
+
+
+def screen_text(text: str) -> str:
+    """Foreign text without what a terminal would act on: escape sequences, and control characters but line ends."""
+    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)

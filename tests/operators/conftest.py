@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from operator_helpers import LIMIT
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """Fails a test that leaves threads of rxpipe's, or pending tasks that a loop was closed upon."""
+    before = set(threading.enumerate())
+    complaints = _Complaints()
+    logging.getLogger("asyncio").addHandler(complaints)
+    try:
+        yield
+    finally:
+        logging.getLogger("asyncio").removeHandler(complaints)
+    until = time.monotonic() + LIMIT
+    left = [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith("rxpipe-")]
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    assert [thread.name for thread in left if thread.is_alive()] == []
+    assert complaints.texts == []
+
+
+class _Complaints(logging.Handler):
+    """Keeps what asyncio reports as errors, such as a pending task destroyed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
