@@ -114,9 +114,9 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The headings of the table; the first column is text, the others are figures."""
+        """The headings of the table, which has room in 80 characters; the first column is text, the rest figures."""
         per_item = "of bound" if self.has_latency else "an item"
-        return ("run", "at once", "wall time", "first row", "most held", per_item, "speed-up", "written")
+        return ("run", "at once", "time", "first row", "held", per_item, "speed-up", "rows")
 
     def cells(self, row: Row) -> tuple[str, ...]:
         """The cells of a row of the table, one for each column."""
@@ -126,7 +126,7 @@ class Comparison:
         else:
             efficiency = seconds_text(report.seconds / self.count)
         return (
-            row.name,
+            f"{row.strategy}, {row.scheduler}",
             row.at_once,
             seconds_text(report.seconds),
             "-" if report.first_seconds is None else seconds_text(report.first_seconds),
@@ -145,8 +145,8 @@ class Comparison:
             self._work(),
             f"Calls at once: staged and per_stage as configured ({slots}); per_item has {total} items on their way, "
             f"so {total} calls in all too, but these may all be of one stage.",
-            "First row: when the first result was committed. Most held: items taken from the source and not yet "
-            "committed, at the worst moment. Speed-up: against staged on the same scheduler.",
+            "Time: from the start to the last commit. First row: when the first result was committed. Held: items "
+            "taken from the source and not yet committed, at most. Speed-up: against staged on the same scheduler.",
             "Every run wrote into a temporary database of its own, which is gone now; the config's database was "
             "not written to.",
         ]
