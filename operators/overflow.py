@@ -85,7 +85,8 @@ class _Overflow(Machine[A, A]):
         self._changed = threading.Condition()
         self._dropped = 0
         self._emitting: int | None = None  # the thread that does
-        self._error: Exception | None = None
+        self._error: Exception | None = None  # the source's, which what waits goes before
+        self._failure: Exception | None = None  # which ends it before the next item
 
     def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(None):  # the policy decides, not a gate
@@ -95,14 +96,13 @@ class _Overflow(Machine[A, A]):
     def on_next(self, value: A) -> None:
         kept, dropped = self._put(value)
         if not kept:
-            self.post(self.end, BufferOverflow(self._capacity))
-            return
+            self._failure = BufferOverflow(self._capacity)
         try:
             for item in dropped:
                 if self._on_drop is not None:
                     self._on_drop(item)
         except BaseException as error:  # noqa: BLE001 - whatever the user's function raised, the sequence must end
-            self.post(self.end, as_exception(error))
+            self._failure = as_exception(error)
         self.wake()
 
     def _put(self, value: A) -> tuple[bool, list[A]]:
@@ -139,6 +139,9 @@ class _Overflow(Machine[A, A]):
 
     def advance(self) -> None:
         while not self.over:
+            if self._failure is not None:
+                self.end(self._failure)
+                return
             with self._changed:
                 if not self._items:
                     break

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactivex.abc import ObserverBase
@@ -18,6 +18,8 @@ from rxpipe.source import Source, as_observable
 
 if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline
+
+_PATIENCE = 0.5  # seconds: a signal that comes just before a thread begins to wait does not wake it
 
 T = TypeVar("T")
 Started = Callable[[Run], object]
@@ -74,16 +76,23 @@ def _on_this_thread(start: Callable[[], Run], started: Started | None, interrupt
     run.finished.add_done_callback(lambda _: actions.put(None))
     interrupts.attach(run, actions.put)
     _tell(started, run)
-    while (action := actions.get()) is not None:
+    while True:
+        try:
+            action = actions.get(timeout=_PATIENCE)
+        except Empty:
+            continue  # handlers run now
+        if action is None:
+            return run
         action()
-    return run
 
 
 async def _on_loop(start: Callable[[], Run], started: Started | None, interrupts: _Interrupts) -> Run:
     run = start()
     interrupts.attach(run, asyncio.get_running_loop().call_soon_threadsafe)
     _tell(started, run)
-    await asyncio.wait([asyncio.wrap_future(run.finished)])
+    finished = asyncio.wrap_future(run.finished)
+    while not finished.done():
+        await asyncio.wait([finished], timeout=_PATIENCE)
     return run
 
 

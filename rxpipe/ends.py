@@ -27,8 +27,8 @@ class Counts(Protocol):
         """An ID was taken from the source; ``None`` if it came too late to be."""
         ...
 
-    def left_stages(self) -> None:
-        """An item has left the stages, and made room for another."""
+    def made_room(self) -> None:
+        """An item has gone on to the sink, and made room for another."""
         ...
 
     def outcome(self, item: Item) -> Outcome[Any]:
@@ -87,7 +87,7 @@ class Intake(Machine[Any, Item]):
         self.source_completed()
 
     def make_room(self) -> None:
-        """An item has left the stages; from any thread."""
+        """An item has gone on to the sink; from any thread."""
         self.post(self._make_room)
 
     def _make_room(self) -> None:
@@ -125,7 +125,6 @@ class Exit(Machine[Item, Outcome[Any]]):
         if not value.arrived:
             value.arrived = True
             self._items.append(value)
-            self._run.left_stages()
 
     def source_failed(self, error: Exception) -> None:
         """A stage cannot go on: what is finished is still written before the run fails."""
@@ -149,6 +148,7 @@ class Exit(Machine[Item, Outcome[Any]]):
             return
         while self._items and not self.over and self.may_emit():
             self.emit(self._run.outcome(self._items.popleft()))
+            self._run.made_room()
             self.gate.release()
         if self.source_done and not self._items:
             self.end()

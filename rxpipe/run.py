@@ -49,7 +49,7 @@ class Run:
         Args:
             stages: The counts that its stages keep.
             clock: What seconds are measured with.
-            limit: How many items may be in the stages at once.
+            limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
         """
         self.taken = 0
@@ -147,8 +147,8 @@ class Run:
         self._most_in_flight = max(self._most_in_flight, self.in_flight)
         return item
 
-    def left_stages(self) -> None:
-        """An item has left the stages, and made room for another."""
+    def made_room(self) -> None:
+        """An item has gone on to the sink, and made room for another."""
         if self._limit != math.inf and self._intake is not None:
             self._intake.make_room()
 

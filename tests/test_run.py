@@ -23,6 +23,7 @@ from pipeline_helpers import (
     lasting,
     run_virtually,
     same,
+    until,
     virtual,
 )
 from reactivex import Observable
@@ -123,19 +124,17 @@ def test_abort_cancels_calls_and_what_waits(strategy: Strategy) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_abort_still_writes_what_is_finished(strategy: Strategy) -> None:
     """Finished calls are paid for; failed ones are worth knowing about."""
-    sink, block, done = ListSink(), Block(only=[2]), Seen()
+    sink, block = ListSink(), Block(only=[2, 3])
 
     def call(value: int) -> int:
         if value == 1:
             raise ValueError
         return value
 
-    run = Pipeline(
-        Stage("a", call, concurrency=1), Stage("b", block, concurrency=1), sink=sink, strategy=strategy
-    ).start([0, 1, 2, 3], done)
+    stages = Stage("a", call, concurrency=1), Stage("b", block, concurrency=1)
+    run = Pipeline(*stages, sink=sink, strategy=strategy).start([0, 1, 2, 3])
+    until(lambda: (run.stages[0].ended, run.stages[1].done) == (4, 1))
     block.wait_for(1)
-    if strategy == "per_item":
-        done.wait_for(2)
     run.abort()
     assert counts(finish(run)) == (4, 1, 1, 2)
     block.may_return.set()
@@ -146,25 +145,15 @@ def test_abort_still_writes_what_is_finished(strategy: Strategy) -> None:
 def test_abort_writes_what_a_stage_holds_back_for_a_slow_sink(strategy: Strategy) -> None:
     """The last stage has finished it, and only waited for room."""
     sink, seen = SlowSink(), Seen()
-    run = Pipeline(Stage("a", same, concurrency=4, queue_size=0), sink=sink, strategy=strategy, concurrency=4).start(
+    run = Pipeline(Stage("a", same, concurrency=4, queue_size=0), sink=sink, strategy=strategy, concurrency=6).start(
         Ids(6), seen
     )
     assert sink.is_at_work.wait(LIMIT)
-    _wait_until(lambda: run.stages[0].done == 6 and run.taken == 6)
+    until(lambda: run.stages[0].done == 6 and run.taken == 6)
     run.abort()
     sink.may_go_on.set()
     assert counts(finish(run)) == (6, 6, 0, 0)
     assert sorted(sink.ids) == list(range(6))
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    """For what nothing tells of; soon."""
-    waited = threading.Event()
-    for _ in range(2000):
-        if is_so():
-            return
-        waited.wait(0.005)
-    raise AssertionError("it never came about")
 
 
 def test_what_is_cancelled_has_the_value_that_it_had_become() -> None:
@@ -443,7 +432,7 @@ def test_an_outcome_tells_how_long_its_item_took() -> None:
 )
 def test_the_most_items_in_flight_are_counted(strategy: Strategy, most: int) -> None:
     """Those being called and those that wait; with ``staged``, all."""
-    stages = [Stage(name, lasting(3), concurrency=2, queue_size=3) for name in "ab"]
+    stages = [Stage(name, lasting(seconds), concurrency=2, queue_size=3) for name, seconds in (("a", 1), ("b", 9))]
     report = run_virtually(Pipeline(*stages, strategy=strategy, concurrency=4), range(20))
     assert report.most_in_flight == most
 
@@ -468,8 +457,7 @@ def test_who_waits_for_a_run_cannot_cancel_it_by_giving_up() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(run.finished), 0)
         block.may_return.set()
-        while not seen.completed:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(seen.ended.wait, LIMIT)
         assert counts(run) == (1, 1, 0, 0)
 
     asyncio.run(main())

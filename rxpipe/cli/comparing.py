@@ -19,7 +19,7 @@ from rxpipe.compare.html import page
 from rxpipe.config import load_config
 from rxpipe.errors import ConfigError
 
-_RANKS = {"at once": 4, "first row": 3, "most held": 5, "of bound": 2, "an item": 2}
+_RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
 
 
 def compare(path: Path, *, latency: str, count: int, html: Path | None) -> ExitCode:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -14,13 +14,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rxpipe.cli.above import Above
 from rxpipe.cli.lines import interrupt_line
 from rxpipe.cli.meter import Figures, Meter, StageFigures
 from rxpipe.cli.tables import Column, fitted
 from rxpipe.cli.texts import clock, duration, number, per_second
 
 _SEPARATOR = " · "
-_A_SECOND = 5  # times that it is drawn
+_SECONDS = 0.2  # from one drawing to the next
 _OTHER_LINES = 8  # of the screen, that are no stages
 
 
@@ -125,44 +126,48 @@ class LiveScreen:
         self._title = title
         self._interrupts = 0
         self._screen: Screen | None = None
-        self._live: Live | None = None
-        self._moved: list[tuple[Any, Any]] = []
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._above = Above(sys.stderr)
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True
+        )
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="rxpipe-progress", daemon=True)
 
     def begin(self, meter: Meter) -> None:
         """The run has started."""
-        self._screen = screen = Screen(self._title, meter)
-        screen.interrupts = self._interrupts
-        self._live = Live(
-            get_renderable=lambda: screen,
-            console=Console(stderr=True, highlight=False),
-            refresh_per_second=_A_SECOND,
-            transient=True,
-        )
-        before = sys.stderr
+        self._screen = Screen(self._title, meter)
+        self._screen.interrupts = self._interrupts
+        self._above.install()
+        self._live.update(self._screen)
         self._live.start()
-        self._move_handlers(before)
+        self._thread.start()
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
         """A signal came, the first or the second."""
         self._interrupts = count
-        if self._screen is not None and self._live is not None:
+        if self._screen is not None:
             self._screen.interrupts = count
-            self._live.refresh()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handler, stream in self._moved:
-            handler.setStream(stream)
-        if self._live is not None:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._live.stop()
+        if self._screen is None:
+            return
+        self._above.remove()
+        self._over.set()
+        self._thread.join()
+        self._show(self._above.take(all_of_it=True))
+        self._live.stop()
 
-    def _move_handlers(self, before: object) -> None:
-        """Handlers that the stages' modules made hold the old stream: what they write would tear the view."""
-        handlers: list[Any] = [*logging.getLogger().handlers]
-        for handler in handlers:
-            if getattr(handler, "stream", None) is before and hasattr(handler, "setStream"):
-                self._moved.append((handler, handler.setStream(sys.stderr)))
+    def _draw(self) -> None:
+        while not self._over.wait(_SECONDS):
+            self._show(self._above.take())
+
+    def _show(self, lines: Sequence[str]) -> None:
+        """Draw the screen anew, below what was written meanwhile."""
+        if lines:
+            self._console.print(*map(Text.from_ansi, lines), sep="\n", soft_wrap=True)
+        else:
+            self._live.refresh()

@@ -11,10 +11,10 @@ def number(value: float) -> str:
 
 
 def per_second(rate: float | None) -> str:
-    """A rate in three figures or so: ``0.25``, ``12.5``, ``1,234``; ``-`` if it is unknown."""
+    """A rate in three figures or so: ``0.25``, ``12.5``, ``1,234``, ``0``; ``-`` if it is unknown."""
     if rate is None:
         return "-"
-    if rate >= 99.95:
+    if rate >= 99.95 or rate == 0:
         return f"{rate:,.0f}"
     return f"{rate:.1f}" if rate >= 0.995 else f"{rate:.2f}"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,15 +68,22 @@ class Program:
     """A program that runs, whose standard error is read as it comes."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: int) -> None:
-        self.seen = ""
+        self._raw = ""
         self._process = process
         self._errors = errors
 
+    @property
+    def seen(self) -> str:
+        """What has come, without colors."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self._raw)
+
     def wait_for(self, text: str, times: int = 1) -> None:
         """Read on until the text has come, so many times."""
+        deadline = time.monotonic() + 30
         while self.seen.count(text) < times:
             ready, _, _ = select.select([self._errors], [], [], 30)
             assert ready, f"{text!r} did not come, but {self.seen!r}"
+            assert time.monotonic() < deadline, f"{text!r} did not come, but {self.seen[-2000:]!r}"
             assert self._read(), f"the program ended before {text!r}, but with {self.seen!r}"
 
     def send(self, number: signal.Signals) -> None:
@@ -94,21 +103,22 @@ class Program:
             data = os.read(self._errors, 4096)
         except OSError:  # how a terminal ends
             return False
-        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        self._raw += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)
 
 
 @contextmanager
-def started(*arguments: str | Path, cwd: Path, terminal: bool = False) -> Iterator[Program]:
+def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variables: str) -> Generator[Program]:
     """A program that is killed, should it still run in the end.
 
     Args:
         arguments: Of the command line.
         cwd: Where it runs.
         terminal: Whether its standard error is a terminal, of 80 columns and 24 lines.
+        variables: Of its environment.
     """
     reader, writer = os.openpty() if terminal else os.pipe()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1", **variables}
     process = subprocess.Popen(
         _command(*arguments), cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=writer, bufsize=0
     )
@@ -127,17 +137,17 @@ def _command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "rxpipe.cli", *map(str, arguments)]
 
 
-def write_config(folder: Path, stages: str, *, module: str = "", **keys: Any) -> Path:
+def write_config(folder: Path, code: str, **keys: Any) -> Path:
     """A config of one stage for each function of a module, which is written beside it.
 
     Args:
         folder: Where.
-        stages: The module's text.
-        module: Its name; a new one for each folder if not given, as what is imported stays imported.
-        keys: Other keys of the config; ``names`` are the functions that are stages.
+        code: The module's text.
+        keys: Other keys of the config; ``names`` are the functions that are stages. ``MODULE`` stands for the module,
+            which has another name in each folder, as what is imported stays imported.
     """
-    module = module or f"stages_{abs(hash(str(folder)))}"
-    (folder / f"{module}.py").write_text(stages, encoding="utf-8")
+    module = f"stages_{abs(hash(str(folder)))}"
+    (folder / f"{module}.py").write_text(code, encoding="utf-8")
     names = keys.pop("names", ["work"])
     config = {
         "source": {"range": 3},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ WAITS = {
         "    while not pathlib.Path('go').exists(): await asyncio.sleep(0.01)\n    return i\n"
     ),
 }
-KEYS = {"source": {"range": 100}, "pipeline_config": {"parallel_pipelines": 2}}
+KEYS: dict[str, Any] = {"source": {"range": 100}, "pipeline_config": {"parallel_pipelines": 2}}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -103,12 +105,14 @@ def test_prints_do_not_tear_the_live_view(folder: Path) -> None:
     with started("run", write_config(folder, stages), cwd=folder, terminal=True) as program:
         ended = program.end()
     assert ended.code == 0
-    lines = {line.rpartition("\x1b[2K")[2].strip("\r") for line in ended.err.splitlines()}
+    lines = {re.sub("\x1b\\[[?0-9;]*[A-Za-z]|\r", "", line) for line in ended.err.splitlines()}
     assert {f"{what} {i}" for what in ("printed", "logged") for i in (1, 2, 3)} <= lines
 
 
-def test_program_on_a_terminal_needs_no_color(folder: Path) -> None:
-    """A terminal that cannot move the cursor gets plain lines."""
-    with started("run", write_config(folder, "def work(i): return i"), cwd=folder, terminal=False) as program:
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("TTY_INTERACTIVE", "0")])
+def test_terminal_that_cannot_be_drawn_on(folder: Path, variable: str, value: str) -> None:
+    """A terminal that cannot move the cursor gets plain lines: none, in a run this short."""
+    config = write_config(folder, "def work(i): return i")
+    with started("run", config, cwd=folder, terminal=True, **{variable: value}) as program:
         ended = program.end()
     assert (ended.code, ended.err) == (0, "")

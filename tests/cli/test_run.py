@@ -103,8 +103,9 @@ def test_id_of_a_wrong_type(folder: Path) -> None:
 def test_stalled_stage(folder: Path) -> None:
     """A stage whose calls never return ends the run with 1 and a message, not in silence."""
     stages = "import threading\ndef work(i): threading.Event().wait()\n"
-    keys = {"pipeline_config": {"parallel_pipelines": 1, "timeouts": {"work": 0.05}, "retry": {"max_attempts": 1}}}
-    ended = run_program("run", write_config(folder, stages, source={"range": 9}, **keys), cwd=folder)
+    shared = {"parallel_pipelines": 1, "timeouts": {"work": 0.05}, "retry": {"max_attempts": 1}}
+    config = write_config(folder, stages, source={"range": 9}, pipeline_config=shared)
+    ended = run_program("run", config, cwd=folder)
     assert ended.code == 1
     assert "error: the run ended early: work: stalled" in ended.err
     assert "StageTimeout: work: no result within 0.05 s" in ended.out
@@ -136,8 +137,8 @@ def test_logs_go_to_standard_error(folder: Path) -> None:
     assert [line.split(maxsplit=1)[1] for line in quiet.err.splitlines()] == ["[error    ] bad id=1"]
 
 
-def test_password_is_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown stage option and the like never show a password of the config."""
+def test_password_is_not_shown(folder: Path) -> None:
+    """A database that cannot be is told without its password."""
     config = write_config(folder, "def work(i): return i", database={"url": "nosuch://me:s3cret@host/bank"})
     assert "s3cret" not in refused("run", config)
 
@@ -151,7 +152,7 @@ def test_program_prints_json_only(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_missing_streams_do_no_harm(folder: Path) -> None:
+def test_narrow_encoding(folder: Path) -> None:
     """A narrow encoding is no reason to fail."""
     ended = run_program("run", SEED, cwd=folder, PYTHONIOENCODING="ascii")
     assert (ended.code, ended.err) == (0, "")

@@ -27,6 +27,18 @@ def _nothing_leaks() -> Iterator[None]:
     assert complaints.texts == []
 
 
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of the errors that nobody took, and that were therefore reported as those that end a thread are."""
+    texts: list[str] = []
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        texts.append(str(args.exc_value))
+
+    monkeypatch.setattr(threading, "excepthook", hook)
+    return texts
+
+
 class _Complaints(logging.Handler):
     """Keeps what asyncio reports as errors, such as a pending task destroyed."""
 

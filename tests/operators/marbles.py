@@ -10,8 +10,8 @@ import reactivex as rx
 from operator_helpers import LIMIT
 from reactivex import Observable, typing
 from reactivex import operators as rx_ops
-from reactivex.abc import DisposableBase, SchedulerBase
-from reactivex.disposable import Disposable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import VirtualTimeScheduler
 from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.recorded import Recorded
@@ -43,6 +43,30 @@ def taking(ticks: float, slots: int = 1) -> Callable[[Observable[A]], Observable
         return rx.timer(ticks).pipe(rx_ops.map(lambda _: value))
 
     return stage(call, queue_size=0, concurrency=slots)
+
+
+def joined(*sources: Observable[A]) -> Observable[A]:
+    """A merge that subscribes to its sources at once, where the gate downstream is announced."""
+
+    def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        one_at_a_time, left = threading.RLock(), len(sources)
+
+        def forward(value: A) -> None:
+            with one_at_a_time:
+                observer.on_next(value)
+
+        def complete() -> None:
+            nonlocal left
+            with one_at_a_time:
+                left -= 1
+                if not left:
+                    observer.on_completed()
+
+        return CompositeDisposable(
+            [source.subscribe(forward, observer.on_error, complete, scheduler=scheduler) for source in sources]
+        )
+
+    return rx.create(subscribe)
 
 
 class Pulled(Generic[A]):

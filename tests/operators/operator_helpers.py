@@ -9,8 +9,10 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable
 
 A = TypeVar("A")
 
@@ -116,6 +118,34 @@ class Watch(ObserverBase[A], Generic[A]):
 def collect(source: Observable[A], scheduler: SchedulerBase | None = None) -> list[A]:
     """Subscribe, wait for the end, and give the values, or raise what it failed with."""
     return Watch[A]().to(source, scheduler).end()
+
+
+def merged(*sources: Observable[A]) -> Observable[A]:
+    """Several sources in one, subscribed to at once: unlike ``reactivex.merge``, which does it later and elsewhere."""
+
+    def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        lock, running = threading.RLock(), len(sources)
+
+        def on_next(value: A) -> None:
+            with lock:
+                observer.on_next(value)
+
+        def on_completed() -> None:
+            nonlocal running
+            with lock:
+                running -= 1
+                if not running:
+                    observer.on_completed()
+
+        def on_error(error: Exception) -> None:
+            with lock:
+                observer.on_error(error)
+
+        return CompositeDisposable(
+            *(source.subscribe(on_next, on_error, on_completed, scheduler=scheduler) for source in sources)
+        )
+
+    return reactivex.create(subscribe)
 
 
 class Gauge:

@@ -166,8 +166,8 @@ def test_a_list_grows_while_there_is_no_room() -> None:
 
 def test_the_rest_of_what_a_hasty_source_gave_does_not_wait_for_more() -> None:
     """Items beyond a full list have a time of their own, from when they came."""
-    messages = play(rx.compose(batch(2, 50), taking(30)), *items(210, 211, 212, 213, 214, 290))
-    assert messages == [on_next(241, [210, 211]), on_next(271, [212, 213]), on_next(301, [214]), on_next(370, [290])]
+    messages = play(rx.compose(batch(2, 100), taking(10)), *items(210, 211, 212, 213, 214, 400))
+    assert messages == [on_next(221, [210, 211]), on_next(231, [212, 213]), on_next(324, [214]), on_next(510, [400])]
 
 
 def test_the_rest_whose_time_is_up_already_goes_at_once() -> None:

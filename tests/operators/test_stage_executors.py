@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import threading
@@ -114,7 +115,7 @@ def test_what_cannot_travel_fails_the_item(processes: Executor) -> None:
     (function,) = collect(from_iterable([1]).pipe(stage(local, scheduler=processes, recover=told)))
     (value,) = collect(from_iterable([threading.Lock()]).pipe(stage(id, scheduler=processes, recover=told)))
     results = collect(from_iterable(["lambda", "ValueError"]).pipe(stage(fail, scheduler=processes, recover=told)))
-    assert ["pickle" in text for text in (function, value, *results)] == [True, True, True, False]
+    assert ["pickle" in str(text) for text in (function, value, *results)] == [True, True, True, False]
 
 
 @pytest.mark.slow
@@ -372,8 +373,6 @@ def test_plain_functions_on_a_loop() -> None:
     """On an `AsyncIOScheduler`, plain functions run on the loop itself."""
 
     async def main() -> list[threading.Thread]:
-        import asyncio
-
         scheduler = AsyncIOScheduler(asyncio.get_running_loop())
         chain = from_iterable(range(4)).pipe(stage(lambda _: here(), concurrency=2, scheduler=scheduler))
         return await Watch[threading.Thread]().to(chain).end_on_loop()
@@ -386,7 +385,7 @@ def test_calls_in_a_pool_that_time_out(processes: Executor) -> None:
     """A call that waits in the pool's queue when its time is up is taken back, and its slot is free."""
     chain = from_iterable(range(3)).pipe(stage(square, timeout=1e-9, scheduler=processes, recover=told))
     values = collect(chain)
-    assert [isinstance(value, int) or value.startswith("StageTimeout") for value in values] == [True] * 3
+    assert [str(value).split(":")[0] in (str(n * n), "StageTimeout") for n, value in enumerate(values)] == [True] * 3
 
 
 def test_an_error_that_ends_the_sequence_is_wrapped(threads: Executor) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import reactivex as rx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_helpers import Gauge, Watch, collect, here
+from operator_helpers import Gauge, Watch, collect, here, merged
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
@@ -164,7 +163,7 @@ def test_stress(sources: int, concurrency: int, queue_size: int, ordered: bool, 
         from_iterable(range(n, 200, sources)).pipe(stage(lambda value: value, concurrency=2, queue_size=1))
         for n in range(sources)
     ]
-    chain = rx.merge(*branches).pipe(
+    chain = merged(*branches).pipe(
         stage(
             flaky,
             concurrency=concurrency,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from marbles import Basin, Pulled, on_completed, on_error, on_next, play, taking
 from operator_helpers import Watch, collect
 from reactivex import operators as rx_ops
+from reactivex.subject import Subject
 
 from rxpipe.operators import batch, from_iterable, unbatch
 from rxpipe.operators.errors import CallFailed
@@ -73,14 +74,29 @@ def broken(error: BaseException) -> Iterator[int]:
 
 @pytest.mark.parametrize("error", [ERROR, SystemExit(1)])
 def test_a_list_that_cannot_be_read_ends_the_sequence(error: BaseException) -> None:
-    """What came before goes first; of the broken list, and of what follows, nothing."""
-    lists: list[Iterable[int]] = [[1, 2], broken(error), [4]]
-    basin = Basin[int](1).fill_from(rx.of(*lists).pipe(unbatch()))
-    assert basin.messages == [1]
+    """What came before goes first; of the broken list, and of what follows, nothing; and the source is disposed."""
+    source, basin = Subject[Iterable[int]](), Basin[int](1)
+    basin.fill_from(source.pipe(unbatch()))
+    source.on_next([1, 2])
+    source.on_next(broken(error))
+    assert (basin.messages, source.observers) == ([1], [])
     basin.drain()
     assert basin.messages[:2] == [1, 2]
     assert error in (basin.messages[2], basin.messages[2].__cause__)
     assert len(basin.messages) == 3
+
+
+def test_lists_that_came_right_after_a_broken_one() -> None:
+    """They are not read, although they were there before it was found to be broken."""
+    source = Subject[Iterable[int]]()
+
+    def feed(value: int) -> None:
+        source.on_next(broken(ERROR))
+        source.on_next([4])
+
+    basin = Basin[int](10, feed).fill_from(source.pipe(unbatch()))
+    source.on_next([1])
+    assert basin.messages == [1, ERROR]
 
 
 def test_what_is_no_list_ends_the_sequence() -> None:

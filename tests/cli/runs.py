@@ -1,0 +1,45 @@
+"""A run that never starts: the test sets its counts and its time."""
+
+from __future__ import annotations
+
+from reactivex.abc import DisposableBase
+
+from rxpipe.cli.meter import Figures, Meter
+from rxpipe.operators.clock import Action
+from rxpipe.operators.stage_settings import StageStats
+from rxpipe.run import Run
+
+
+class MadeRun:
+    """What a view sees of a run.
+
+    Attributes:
+        seconds: The time.
+        stages: The counts of its stages.
+        run: The run.
+    """
+
+    def __init__(self, *stages: str, concurrency: int = 3) -> None:
+        self.seconds = 0.0
+        self.stages = [StageStats(name=name, concurrency=concurrency) for name in stages]
+        self.run = Run(self.stages, self)
+
+    def now(self) -> float:
+        """The time: this is a clock, too."""
+        return self.seconds
+
+    def call_later(self, seconds: float, action: Action) -> DisposableBase:
+        """No view waits by the run's clock."""
+        raise NotImplementedError
+
+    def figures(self, total: int | None = None, *, staged: bool = False, after: float = 10.0, **counts: int) -> Figures:
+        """The figures, after so many seconds in which the counts came to be what they are."""
+        meter = Meter(self.run, total=total, staged=staged)
+        self.set(**counts)
+        self.seconds += after
+        return meter.read()
+
+    def set(self, **counts: int) -> None:
+        """Set the run's counts."""
+        for name, count in counts.items():
+            setattr(self.run, name, count)

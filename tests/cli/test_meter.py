@@ -1,0 +1,98 @@
+"""The figures of a run as it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rxpipe.cli.meter import WINDOW, Meter
+
+from .runs import MadeRun
+
+
+def test_counts() -> None:
+    """The run's counts are read, and what follows from them."""
+    figures = MadeRun("a").figures(100, taken=50, written=30, failed=10)
+    assert (figures.taken, figures.written, figures.failed, figures.in_flight) == (50, 30, 10, 10)
+    assert (figures.rate, figures.fraction, figures.left) == (4.0, 0.4, 15.0)
+
+
+def test_unknown_total() -> None:
+    """Without a total nothing is said of how much is done and left."""
+    figures = MadeRun("a").figures(None, written=30)
+    assert (figures.rate, figures.fraction, figures.left) == (3.0, None, None)
+
+
+@pytest.mark.parametrize("taken", [0, 9])
+def test_nothing_has_ended(taken: int) -> None:
+    """While nothing has ended, nobody knows when all will have."""
+    assert MadeRun("a").figures(100, taken=taken).left is None
+
+
+def test_rate_is_of_late() -> None:
+    """What happened longer ago than the window does not count."""
+    made = MadeRun("a")
+    meter = Meter(made.run, total=None, staged=False)
+    made.set(written=1000)
+    made.seconds = 10.0
+    assert meter.read().rate == 100.0
+    for _ in range(int(WINDOW)):
+        made.seconds += 1.0
+        made.run.written += 2
+        meter.read()
+    assert meter.read().rate == 2.0
+
+
+def test_rate_of_a_moment_is_unknown() -> None:
+    """Too little time makes no rate."""
+    assert MadeRun("a").figures(written=5, after=0.01).rate is None
+
+
+def test_stage() -> None:
+    """A stage's waiting and running calls, its rate and its mean latency."""
+    made = MadeRun("a", "b")
+    stage = made.stages[0]
+    stage.taken, stage.started, stage.done, stage.failed, stage.retried, stage.busy = 20, 14, 9, 1, 2, 6.0
+    figures, other = made.figures().stages
+    assert (figures.name, figures.waiting, figures.running, figures.slots) == ("a", 8, 2, 3)
+    assert (figures.done, figures.failed, figures.retried) == (9, 1, 2)
+    assert (figures.latency, other.latency) == (0.5, None)
+
+
+def test_rate_of_a_stage() -> None:
+    """A stage's rate is of the items that it finished or that failed there."""
+    made = MadeRun("a")
+    meter = Meter(made.run, total=None, staged=False)
+    made.seconds = 5.0
+    made.stages[0].done, made.stages[0].failed = 8, 2
+    assert meter.read().stages[0].rate == 2.0
+
+
+def test_counts_that_do_not_fit_yet() -> None:
+    """Counts that change while they are read never give less than nothing, nor more than there are slots."""
+    made = MadeRun("a")
+    stage = made.stages[0]
+    stage.taken, stage.started, stage.done = 1, 9, 2
+    assert (made.figures().stages[0].waiting, made.figures().stages[0].running) == (0, 3)
+    stage.started, stage.done = 1, 2
+    assert made.figures().stages[0].running == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fraction", "left"),
+    [
+        ({"done": 50}, {}, 0.25, 30.0),
+        ({"done": 100}, {"done": 50}, 0.75, 10 / 3),
+        ({"done": 90, "failed": 10}, {"done": 90}, 1.0, 0.0),
+    ],
+)
+def test_staged(first: dict[str, Any], second: dict[str, Any], fraction: float, left: float) -> None:
+    """Staged runs write nothing until the end: their progress is that of the calls; failed items skip the rest."""
+    made = MadeRun("a", "b")
+    for stage, counts in zip(made.stages, (first, second), strict=True):
+        for name, count in counts.items():
+            setattr(stage, name, count)
+    figures = made.figures(100, staged=True, taken=100)
+    assert figures.fraction == fraction
+    assert figures.left == pytest.approx(left)

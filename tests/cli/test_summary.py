@@ -1,0 +1,130 @@
+"""What a run did, as it is shown: counts, stages, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from rxpipe.cli.failures import Failures
+from rxpipe.cli.summary import print_summary
+from rxpipe.outcome import Outcome, Report, StageReport
+
+
+def stage(name: str, utilization: float, **counts: Any) -> StageReport:
+    """A stage's part."""
+    given: dict[str, Any] = {"done": 990, "failed": 0, "retried": 0, "abandoned": 0, "busy_seconds": 12.5}
+    return StageReport(name=name, concurrency=3, utilization=utilization, **{**given, **counts})
+
+
+REPORT = Report(
+    taken=1000,
+    written=990,
+    failed=8,
+    cancelled=2,
+    seconds=4.2,
+    first_seconds=0.13,
+    most_in_flight=40,
+    stages=(stage("generation", 0.5), stage("answering", 0.99, failed=8, retried=20), stage("grading", 0.25)),
+)
+
+
+def failed(error: BaseException, stage: str = "answering", item: int = 1) -> Outcome[Any]:
+    """An item that failed."""
+    return Outcome(id=item, status="failed", value=None, error=error, stage=stage, attempts=1, seconds=1.0)
+
+
+def shown(capsys: pytest.CaptureFixture[str], failures: Failures, stopped_by: str | None = None) -> list[str]:
+    """The lines of the summary."""
+    print_summary(REPORT, "sqlite:///bank.db, table questions", failures.commonest(), stopped_by)
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts that add up, times, the stages with the bottleneck, where the rows are."""
+    assert shown(capsys, Failures()) == [
+        "1,000 taken = 990 written + 8 failed + 2 cancelled",
+        "4.20 s, first row after 0.13 s, 238 items/s, at most 40 in flight",
+        "",
+        "stage       done  failed  retried  abandoned  busy s  slots used",
+        "─" * 78,
+        "generation   990       0        0          0   12.50    50% of 3",
+        "answering    990       8       20          0   12.50    99% of 3  ◀ bottleneck",
+        "grading      990       0        0          0   12.50    25% of 3",
+        "",
+        "rows: sqlite:///bank.db, table questions",
+    ]
+
+
+def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """The commonest errors are told, by stage and text."""
+    failures = Failures()
+    for error in [ValueError("no"), KeyError("x"), ValueError("no")]:
+        failures.on_next(failed(error))
+    failures.on_next(failed(ValueError("no"), "grading"))
+    lines = shown(capsys, failures)
+    assert lines[lines.index("errors, the commonest first:") + 1 :] == [
+        "        2  answering  ValueError: no",
+        "        1  answering  KeyError: 'x'",
+        "        1  grading  ValueError: no",
+    ]
+
+
+def test_stopped_early(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stopped a run comes first."""
+    assert shown(capsys, Failures(), "Ctrl-C")[0] == "stopped by Ctrl-C"
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_summary_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """The table is no wider than the screen."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = shown(capsys, Failures())
+    assert max(map(cell_len, lines)) <= width
+    assert any("answering" in line and "99% of 3" in line for line in lines)
+
+
+def test_texts_that_differ_in_numbers_are_one_error() -> None:
+    """Request numbers and addresses do not make another error; the first text stands for all."""
+    failures = Failures()
+    for number in range(3):
+        failures.on_next(failed(ConnectionError(f"503, request {number} at 0x7f{number}a")))
+    (found,) = failures.commonest()
+    assert (found.count, found.same) == (3, False)
+    assert found.text == "ConnectionError: 503, request 0 at 0x7f0a"
+
+
+def test_only_failures_count() -> None:
+    """What was written or cancelled is no failure; long texts are cut and put on a line."""
+    failures = Failures()
+    written = Outcome(id=1, status="written", value=1, error=None, stage=None, attempts=1, seconds=1.0)
+    failures.on_next(written)
+    failures.on_next(failed(ValueError("a\nb" + "c" * 1000)))
+    (found,) = failures.commonest()
+    assert found.text.startswith("ValueError: a bcc")
+    assert len(found.text) == 300
+
+
+def test_errors_without_end_take_no_memory() -> None:
+    """A million different texts are not all kept."""
+    failures = Failures()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for one in letters:
+        for two in letters:
+            for three in "abc":
+                failures.on_next(failed(ValueError(one + two + three)))
+    assert len(failures.commonest(10_000)) == 1000
+
+
+def test_foreign_text_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither escape sequences nor rich's markup in an error act."""
+    failures = Failures()
+    failures.on_next(failed(ValueError("\x1b[31m[bold]x[/nothing]")))
+    assert any("\\x1b[31m[bold]x[/nothing]" in line for line in shown(capsys, failures))
+
+
+def test_console_is_what_standard_output_is() -> None:
+    """Without a terminal there are no colors in it."""
+    assert not Console().is_terminal

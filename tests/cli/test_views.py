@@ -1,0 +1,152 @@
+"""What a run looks like as it goes: on a screen, and in a log."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from io import StringIO
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from rxpipe.cli.lines import Lines, interrupt_line, progress_line
+from rxpipe.cli.live import Screen
+from rxpipe.cli.meter import Meter
+
+from .runs import MadeRun
+
+
+def drawn(made: MadeRun, width: int, height: int = 24, *, total: int | None = 1000, interrupts: int = 0) -> list[str]:
+    """The lines of a screen, after ten seconds."""
+    screen = Screen("pipeline.yaml", Meter(made.run, total=total, staged=False))
+    screen.interrupts = interrupts
+    made.seconds += 10
+    console = Console(file=StringIO(), width=width, height=height, highlight=False)
+    with console.capture() as captured:
+        console.print(screen)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def bank() -> MadeRun:
+    """Three stages that have done something."""
+    made = MadeRun("generation", "answering", "grading")
+    for place, stage in enumerate(made.stages):
+        stage.taken, stage.started, stage.done, stage.busy = 543, 533, 530 - 10 * place, 150.0
+    made.stages[1].retried, made.stages[1].started = 12, 540
+    return made
+
+
+def test_screen() -> None:
+    """A row per stage, a bar and a line for the whole."""
+    made = bank()
+    lines = drawn(made, 80)
+    assert lines[2:6] == [
+        "stage       waiting  running  done  failed  retried  items/s    mean",
+        "─" * 68,
+        "generation       10      3/3   530       0        0        0  0.28 s",
+        "answering        15      3/3   520       0       12        0  0.28 s",
+    ]
+    assert lines[-2].endswith("0 of 1,000  0%")
+    assert lines[-1] == "0:10 elapsed · 0 in flight · 0 written · 0 failed · 0/s"
+
+
+def test_screen_knows_when() -> None:
+    """Where the total is known, the end is foreseen."""
+    made = bank()
+    screen = Screen("pipeline.yaml", Meter(made.run, total=1000, staged=False))
+    made.set(taken=300, written=240, failed=10)
+    made.seconds = 5.0
+    console = Console(file=StringIO(), width=80)
+    with console.capture() as captured:
+        console.print(screen)
+    bar, whole = captured.get().splitlines()[-2:]
+    assert bar.strip().endswith("250 of 1,000  25%")
+    assert whole.rstrip() == "0:05 elapsed · 50 in flight · 240 written · 10 failed · 50.0/s · ETA 0:15"
+
+
+def test_screen_without_total() -> None:
+    """A source that does not say how much it has gets no bar."""
+    assert not any("%" in line for line in drawn(bank(), 80, total=None))
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 80, 200])
+def test_screen_fits(width: int) -> None:
+    """No line is wider than the screen, and the stages keep their names and their numbers."""
+    lines = drawn(bank(), width, interrupts=0)
+    assert max(map(cell_len, lines)) <= width
+    text = "\n".join(lines)
+    assert "530" in text
+    assert "gene" in text
+    assert "elapsed" in text
+
+
+def test_many_stages() -> None:
+    """Stages that have no room are counted, so that the line for the whole stays on the screen."""
+    made = MadeRun(*(f"stage {number}" for number in range(40)))
+    lines = drawn(made, 80, 24)
+    assert len(lines) <= 24
+    assert any(line.startswith("+ 25 more") for line in lines)
+    assert "elapsed" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("interrupts", "told"),
+    [(1, "stopping: finishing 7 items, Ctrl-C again to cancel them"), (2, "cancelling 7 items")],
+)
+def test_screen_tells_what_a_signal_does(interrupts: int, told: str) -> None:
+    """What a Ctrl-C does stands at the end; there is no end to foresee any more."""
+    made = bank()
+    made.set(taken=107, written=100)
+    lines = drawn(made, 80, interrupts=interrupts)
+    assert lines[-1] == told
+    assert not any("ETA" in line for line in lines)
+
+
+def test_line() -> None:
+    """A line in a log has the whole run, and what is left where that is known."""
+    made = MadeRun("a")
+    assert (
+        progress_line(made.figures(1000, taken=530, written=516, failed=4, after=65.0))
+        == "1:05  516 of 1,000 written, 4 failed, 10 in flight, 8.0/s, 1:00 left"
+    )
+    unknown = MadeRun("a").figures(taken=1, written=1)
+    assert progress_line(unknown) == "0:10  1 written, 0 failed, 0 in flight, 0.10/s"
+
+
+def test_one_item_is_no_items() -> None:
+    """One is told in the singular."""
+    assert interrupt_line(1, 1).startswith("stopping: finishing 1 item, ")
+
+
+class Heard(StringIO):
+    """A stream that lets a test wait for its lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = threading.Semaphore(0)
+
+    def write(self, text: str) -> int:
+        if text.endswith("\n"):
+            self.lines.release()
+        return super().write(text)
+
+
+def test_lines_come_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a run lasts there is a line now and then."""
+    monkeypatch.setattr(sys, "stderr", heard := Heard())
+    with Lines(seconds=0.001) as lines:
+        lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
+        for _ in range(3):
+            assert heard.lines.acquire(timeout=10)
+    assert heard.getvalue().startswith("0:00  0 written, 0 failed, 0 in flight, -/s\n")
+
+
+def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quiet has no lines, but answers to signals."""
+    monkeypatch.setattr(sys, "stderr", heard := Heard())
+    with Lines(quiet=True, seconds=0.0) as lines:
+        lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
+        lines.interrupted(signal.SIGINT, 1)
+    assert heard.getvalue() == "stopping: finishing 0 items, Ctrl-C again to cancel them\n"
