@@ -43,19 +43,25 @@ def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) 
 
     Args:
         timer: The operator's own argument; it wins.
-        subscribed_on: The scheduler given to ``subscribe``. One that can only wait by blocking the subscriber's
-            thread is passed over; some of reactivex's operators hand one on to their sources.
+        subscribed_on: The scheduler given to ``subscribe``; see ``proper``.
 
     Returns:
         A clock on the first scheduler given, else on the running event loop, else the shared timer thread.
     """
-    if isinstance(subscribed_on, (TrampolineScheduler, ImmediateScheduler)):
-        subscribed_on = None
-    scheduler = timer or subscribed_on
+    scheduler = timer or proper(subscribed_on)
     loop = running_loop() if scheduler is None else loop_of(scheduler)
     if loop is not None:
         return LoopClock(loop)
     return TIMER_THREAD if scheduler is None else SchedulerClock(scheduler)
+
+
+def proper(subscribed_on: SchedulerBase | None) -> SchedulerBase | None:
+    """A scheduler to subscribe on, unless it is none but the subscriber's own thread.
+
+    Some of reactivex's operators hand such a one on to their sources. It could wait only by blocking that thread, and
+    may emit before the subscriber has what it needs to dispose.
+    """
+    return None if isinstance(subscribed_on, (TrampolineScheduler, ImmediateScheduler)) else subscribed_on
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from reactivex.abc import SchedulerBase
 
 from .clock import guarded, running_loop
-from .runners import HERE, call_context
+from .runners import HERE, Worker, call_context
 
 Failed = Callable[[BaseException], None]
 
@@ -140,17 +140,17 @@ class WorkersMailbox(HomeMailbox):
     """A mailbox that any worker empties; messages from other threads are carried home first.
 
     Whoever empties it runs what is downstream, for as long as messages come. A thread that subscribes, feeds a
-    subject, or serves timers or a pool must not be kept by that.
+    subject, or serves timers or a pool must not be kept by that, nor a worker in the middle of a call.
     """
 
     __slots__ = ()
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(*args)`` called: at once if the caller is a worker and the mailbox idle."""
+        """Have ``handler(*args)`` called: at once if the caller is a free worker and the mailbox idle."""
         self._messages.append((handler, args))
         if self._busy:
             return
-        if not HERE.is_worker:
+        if not HERE.is_free():
             self._summon()
         elif self._begin():
             self._empty()
@@ -231,7 +231,7 @@ class RelayHome:
         self._actions.put(None)
 
     def _serve(self) -> None:
-        HERE.is_worker = True
+        HERE.worker = Worker()
         while (action := self._actions.get()) is not None:
             self._context.copy().run(guarded, action)
 

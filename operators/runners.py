@@ -35,8 +35,8 @@ Function = Callable[[Any], Any]
 class Call(Protocol):
     """What a runner reports to."""
 
-    def begin(self) -> None:
-        """The function starts now."""
+    def begin(self) -> bool:
+        """The function starts now; unless this is false: then nobody wants it any more."""
         ...
 
     def done(self, ok: bool, result: Any) -> None:
@@ -49,19 +49,6 @@ class Call(Protocol):
 
 
 Job = tuple[Function, Any, Call]
-
-
-class _Here(threading.local):
-    """What the present thread is.
-
-    Attributes:
-        is_worker: Whether it is there to run calls, and so may be kept by what follows from them downstream.
-    """
-
-    is_worker = False
-
-
-HERE = _Here()
 
 
 class Runner(Protocol):
@@ -94,7 +81,11 @@ def call_context() -> contextvars.Context:
 
 
 class Worker:
-    """Runs calls one after the other; in their context it tells how long the present one has."""
+    """Runs calls one after the other; in their context it tells how long the present one has.
+
+    Attributes:
+        call: The present one.
+    """
 
     call: Call | None = None
 
@@ -112,6 +103,23 @@ class Worker:
             return contextvars.copy_context() == self._context
         except Exception:  # noqa: BLE001 - a foreign __eq__ was asked: so something was set
             return False
+
+
+class _Here(threading.local):
+    """What the present thread is there for.
+
+    Attributes:
+        worker: Its worker, if it is there to run calls.
+    """
+
+    worker: Worker | None = None
+
+    def is_free(self) -> bool:
+        """Whether it is a worker's and not in a call: then what follows downstream may keep it."""
+        return self.worker is not None and self.worker.call is None
+
+
+HERE = _Here()
 
 
 class ThreadRunner:
@@ -139,17 +147,28 @@ class ThreadRunner:
     def start(self, fn: Function, value: Any, call: Call) -> None:
         """Give the call to an idle thread, or to a new one."""
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the stage is over")
             needed = self._idle == 0
-            if not needed:
+            if needed:
+                self._threads += 1
+            else:
                 self._idle -= 1
         if needed:  # before the call is given away: where no thread can be made, nobody is to run it
-            name = f"rxpipe-{self._name}-{self._threads + 1}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
-            self._threads += 1
+            self._add_thread()
         self._jobs.put((fn, value, call))
 
+    def _add_thread(self) -> None:
+        name = f"rxpipe-{self._name}-{self._threads}"
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except BaseException:
+            with self._lock:
+                self._threads -= 1
+            raise
+
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Run ``action`` on one of the threads; here if there is none to be had, so that the failure is told."""
+        """Run ``action`` on one of the threads; here if there is none to be had."""
         try:
             self.start(_nothing, None, _Errand(action))
         except RuntimeError:
@@ -157,18 +176,18 @@ class ThreadRunner:
 
     def close(self) -> None:
         """Let each thread end after the call that it runs now."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         for _ in range(self._threads):
             self._jobs.put(None)
 
     def _serve(self) -> None:
-        HERE.is_worker = True
         while self._context.copy().run(self._serve_in_context):
             pass
 
     def _serve_in_context(self) -> bool:
         """Run calls until one leaves a changed context, then return true; false at the end."""
-        worker = Worker()
+        worker = HERE.worker = Worker()
         while (job := self._jobs.get()) is not None:
             if self._closed:
                 continue
@@ -187,8 +206,8 @@ class _Errand:
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
 
-    def begin(self) -> None:
-        pass
+    def begin(self) -> bool:
+        return True
 
     def done(self, ok: bool, result: Any) -> None:
         self._action()
@@ -299,11 +318,11 @@ class _Queued:
 
     def run(self) -> None:
         if job := self._take():
-            job[2].begin()
-            was_worker = HERE.is_worker
-            HERE.is_worker = was_worker or not (self._inline or running_loop())
-            self._context.run(_run_as_worker, *job)
-            HERE.is_worker = was_worker
+            if not job[2].begin():
+                return
+            former = HERE.worker
+            self._context.run(_run_as_worker, *job, self._inline or running_loop() is not None)
+            HERE.worker = former
 
     def give_up(self, error: BaseException) -> None:
         if job := self._take():
@@ -316,8 +335,11 @@ class _Queued:
             self.give_up(error)
 
 
-def _run_as_worker(fn: Function, value: Any, call: Call) -> None:
-    run_here(fn, value, call, Worker())
+def _run_as_worker(fn: Function, value: Any, call: Call, borrowed: bool) -> None:
+    worker = Worker()
+    if not borrowed:
+        HERE.worker = worker
+    run_here(fn, value, call, worker)
 
 
 def run_portably(fn: Function, value: Any) -> tuple[bool, Any]:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable
+from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from .clock import running_loop
+from .clock import proper, running_loop
 from .loops import use_loop
 from .machine import Producer, as_exception
 from .mailbox import SchedulerHome
@@ -46,15 +46,24 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
 
     def subscribe(observer: ObserverBase[A], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
         puller = _Puller(iterable, observer, scheduler)
-        # From the trampoline, so that whoever is subscribing has the subscription before the first item.
-        start = subscribed_on or CurrentThreadScheduler.singleton()
-
-        def pull(scheduler: SchedulerBase, state: Any = None) -> None:
-            puller.wake()
-
-        return CompositeDisposable(start.schedule(pull), puller)
+        return CompositeDisposable(_when_subscribed(puller.wake, proper(subscribed_on)), puller)
 
     return reactivex.create(subscribe)
+
+
+def _when_subscribed(begin: Callable[[], None], scheduler: SchedulerBase | None = None) -> DisposableBase:
+    """Begin when whoever is subscribing has the subscription, and can dispose it: from the trampoline."""
+    beginning = SerialDisposable()
+
+    def run(_: SchedulerBase, state: Any = None) -> None:
+        begin()
+
+    def run_there(_: SchedulerBase, state: Any = None) -> None:
+        if scheduler is not None:
+            beginning.disposable = scheduler.schedule(run)
+
+    beginning.disposable = CurrentThreadScheduler.singleton().schedule(run if scheduler is None else run_there)
+    return beginning
 
 
 class _Puller(Producer[A]):
@@ -108,8 +117,8 @@ def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
     """
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        loop, release = use_loop()
-        return _AsyncPuller(iterable, observer, loop, release)
+        puller = _AsyncPuller(iterable, observer)
+        return CompositeDisposable(_when_subscribed(puller.begin), puller)
 
     return reactivex.create(subscribe)
 
@@ -117,37 +126,34 @@ def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
 class _AsyncPuller(Producer[A]):
     """One task on the loop: waits for room, then for the next item."""
 
-    def __init__(
-        self,
-        iterable: AsyncIterable[A],
-        observer: ObserverBase[A],
-        loop: asyncio.AbstractEventLoop,
-        release: Callable[[], None],
-    ) -> None:
+    def __init__(self, iterable: AsyncIterable[A], observer: ObserverBase[A]) -> None:
         super().__init__(observer)
         self._iterable = iterable
-        self._loop = loop
-        self._release = release
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Event()
         self._context = call_context()
         self._task: asyncio.Task[None] | None = None
         self._waiting = False  # whether the task is where cancelling it hurts nobody
-        loop.call_soon_threadsafe(self._start)
 
-    def _start(self) -> None:
+    def begin(self) -> None:
+        """Start the task."""
+        self._loop, release = use_loop()
+        self._loop.call_soon_threadsafe(self._start, self._loop, release)
+
+    def _start(self, loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
         if self.over:
-            self._release()
+            release()
             return
         self._waiting = True
-        self._task = self._loop.create_task(self._pull(), name="rxpipe-source", context=self._context)
+        self._task = loop.create_task(self._pull(), name="rxpipe-source", context=self._context)
         self._task.add_done_callback(self._finished)
+        self._task.add_done_callback(lambda _: release())
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():  # before it began
             self.end(as_exception(asyncio.CancelledError()))
         elif (error := task.exception()) is not None:
             self.end(as_exception(error))
-        self._release()
 
     async def _pull(self) -> None:
         error: Exception | None = None
@@ -196,6 +202,8 @@ class _AsyncPuller(Producer[A]):
             self._task.cancel()
 
     def _on_loop(self, action: Callable[[], None]) -> None:
+        if self._loop is None:
+            return  # not begun
         if running_loop() is self._loop:
             action()
         else:

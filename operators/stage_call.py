@@ -42,10 +42,11 @@ class StageCall:
         self.machine = machine
         self.item = item
 
-    def begin(self) -> None:
-        """It had to queue, and begins now."""
+    def begin(self) -> bool:
+        """It had to queue, and begins now, unless all is over."""
         self.began = self.machine.clock.now()
         self.machine.post(self.machine.begun, self)
+        return not self.machine.over
 
     def done(self, ok: bool, result: Any) -> None:
         """The function returned, or raised."""

@@ -288,7 +288,7 @@ class StageMachine(Machine[A, B]):
 
     def _await(self, call: StageCall, awaitable: Any) -> None:
         if self._loop_runner is None:
-            self._loop_runner = self._make_loop_runner()
+            self._loop_runner = self._context.copy().run(self._make_loop_runner)
         call.cancels = True
         try:
             call.handle = self._loop_runner.start(result_of, awaitable, call)

@@ -6,7 +6,7 @@ What is where:
 - ``pipeline.py``: ``Pipeline`` and ``Stage``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``
 - ``outcome.py``: how items and runs end
 - ``database/``: the sink
-- ``config.py``, ``configured.py``, ``ids.py``, ``imports.py``: from a YAML file to a pipeline and its IDs
+- ``config/``: from a YAML file to a pipeline and its IDs
 - ``questions/``: stages that ship with rxpipe
 - ``cli/``: the command line
 - ``errors.py``: the tree of errors

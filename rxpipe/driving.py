@@ -93,6 +93,8 @@ async def _on_loop(start: Callable[[], Run], started: Started | None, interrupts
     finished = asyncio.wrap_future(run.finished)
     while not finished.done():
         await asyncio.wait([finished], timeout=_PATIENCE)
+    if not finished.cancelled():
+        finished.exception()  # else asyncio logs that nobody asked for it
     return run
 
 
@@ -156,10 +158,13 @@ class _Interrupts:
     def _interrupt(self) -> None:
         if self._run is None:
             return
-        self._run.stop() if self.count == 1 else self._run.abort()
+        if self.count == 1:
+            self._run.stop()
         while self._interrupted is not None and self._told < min(self.count, 2):
             self._told += 1
             self._interrupted(self._came[self._told - 1], self._told)
+        if self.count > 1:
+            self._run.abort()
 
 
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:

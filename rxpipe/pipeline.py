@@ -147,7 +147,7 @@ class Pipeline:
             ConfigError: The config cannot be used; names file, key, value and what is allowed.
         """
         from rxpipe.config import load_config  # not above: pipelines in code need no pydantic
-        from rxpipe.configured import pipeline_of
+        from rxpipe.config.build import pipeline_of
 
         return pipeline_of(load_config(path))
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from rxpipe._schema import RetryConfig
 from rxpipe.cli.tables import Column, fitted
 from rxpipe.cli.telling import configure_logs
 from rxpipe.cli.texts import length, number, plural, screen_text
 from rxpipe.config import Config, load_config
-from rxpipe.configured import pipeline_of
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.ids import read_ids
+from rxpipe.config.imports import resolve
+from rxpipe.config.parts import RetryConfig
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
-from rxpipe.ids import read_ids
-from rxpipe.imports import resolve
 
 
 def check(path: Path) -> None:

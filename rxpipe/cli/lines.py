@@ -29,6 +29,8 @@ def progress_line(figures: Figures) -> str:
 
 def interrupt_line(count: int, in_flight: int) -> str:
     """What the first and the second Ctrl-C do."""
+    if not in_flight:
+        return "stopping: no items are in flight"
     items = plural(in_flight, "item")
     return f"stopping: finishing {items}, Ctrl-C again to cancel them" if count == 1 else f"cancelling {items}"
 

@@ -22,10 +22,10 @@ from rxpipe.cli.summary import print_summary
 from rxpipe.cli.telling import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.texts import length
 from rxpipe.config import Config, load_config
-from rxpipe.configured import pipeline_of
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.ids import read_ids
 from rxpipe.database.engine import shown
 from rxpipe.driving import drive
-from rxpipe.ids import read_ids
 from rxpipe.outcome import Report
 from rxpipe.pipeline import Pipeline
 from rxpipe.run import Run

@@ -61,8 +61,9 @@ def times_line(report: Report) -> Text:
 
 def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
     """The table of the stages."""
-    is_bottleneck = [stage.name == bottleneck for stage in stages]
-    return [
+    # What is no work to speak of holds nothing up.
+    is_bottleneck = [stage.name == bottleneck and stage.utilization >= 0.01 for stage in stages]
+    columns = [
         Column(
             title="stage",
             cells=[stage.name for stage in stages],
@@ -80,14 +81,11 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
         Column(title="abandoned", cells=[number(stage.abandoned) for stage in stages], rank=5),
         Column(title="busy s", cells=[f"{stage.busy_seconds:,.2f}" for stage in stages], rank=4),
         Column(title="slots used", cells=[f"{stage.utilization:.0%} of {stage.concurrency}" for stage in stages]),
-        Column(
-            title="",
-            cells=["◀ bottleneck" if one else "" for one in is_bottleneck],
-            styles=["yellow"] * len(stages),
-            rank=2,
-            justify="left",
-        ),
     ]
+    if any(is_bottleneck):
+        marks = ["◀ bottleneck" if one else "" for one in is_bottleneck]
+        columns.append(Column(title="", cells=marks, styles=["yellow"] * len(stages), rank=2, justify="left"))
+    return columns
 
 
 def failure_line(failed: Failed) -> Text:

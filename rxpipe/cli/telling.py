@@ -57,8 +57,8 @@ def errors_told(folder: Path | None = None) -> Generator[None]:
 
 def raised_text(error: BaseException, folder: Path | None) -> str:
     """An error in words: rxpipe's own say all by themselves, of others the kind and the place matter."""
+    from rxpipe.config.imports import describe_raised
     from rxpipe.errors import RxPipeError
-    from rxpipe.imports import describe_raised
 
     return str(error) if isinstance(error, RxPipeError) else describe_raised(error, folder)
 

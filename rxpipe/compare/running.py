@@ -14,19 +14,19 @@ from typing import Any
 
 from sqlalchemy import URL, func, select
 
-from rxpipe._explain import given, unknown
 from rxpipe.compare.bounds import StagePlan, items_at_once, least_seconds
 from rxpipe.compare.comparison import Comparison, Row, items_text, seconds_text
 from rxpipe.compare.interrupts import Interrupts
 from rxpipe.compare.recording import Recorder
 from rxpipe.config import Config
-from rxpipe.configured import pipeline_of
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.explain import given, unknown
+from rxpipe.config.ids import read_ids
 from rxpipe.database import DatabaseSink
 from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
 from rxpipe.driving import drive
 from rxpipe.errors import ConfigError
-from rxpipe.ids import read_ids
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline import Pipeline, Scheduler, Stage

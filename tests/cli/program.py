@@ -119,9 +119,14 @@ def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variabl
     """
     reader, writer = os.openpty() if terminal else os.pipe()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1", **variables}
-    process = subprocess.Popen(
-        _command(*arguments), cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=writer, bufsize=0
-    )
+    # A shell's background jobs ignore Ctrl-C, and so would their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            _command(*arguments), cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=writer, bufsize=0
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     os.close(writer)
     try:
         yield Program(process, reader)

@@ -13,6 +13,7 @@ WAYS = [(strategy, on) for on in ("threads", "asyncio") for strategy in ("staged
 WORDS = {word for way in WAYS for word in way}
 
 
+@pytest.mark.slow
 def test_table(folder: Path) -> None:
     """A row for each way, and word of it on standard error as it begins; the config's database is left alone."""
     ended = rxpipe("compare", SEED, "--count", "5")
@@ -25,6 +26,7 @@ def test_table(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_latency_and_page(folder: Path) -> None:
     """Latencies reach the stages they name, and the page is written."""
     ended = rxpipe("compare", SEED, "--count", "3", "--latency", "generation=0.001, grading=0.002", "--html", "c.html")
@@ -34,10 +36,11 @@ def test_latency_and_page(folder: Path) -> None:
     assert Path("c.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.slow
 def test_items_that_fail(folder: Path) -> None:
     """Failed items are counted; they were worked on, so that the comparison holds."""
     config = write_config(folder, "def work(i): raise ValueError", pipeline_config={"retry": {"max_attempts": 1}})
-    ended = rxpipe("compare", config)
+    ended = rxpipe("compare", config, "--count", "3")
     assert ended.code == 0
     assert ended.out.count("0, 3 failed") == 6
 

@@ -90,6 +90,22 @@ def test_source_that_raises(folder: Path, scheduler: str, quiet: bool) -> None:
     assert len(rows(folder / "bank.db")) == 5
 
 
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_database_that_goes_away(folder: Path, scheduler: str) -> None:
+    """A database that takes no more rows: one message, what was done, 1."""
+    code = (
+        "import sqlite3\ndef work(i):\n    if i < 40: return i\n    bank = sqlite3.connect('bank.db', timeout=5)\n"
+        "    bank.execute('drop table if exists questions')\n    bank.commit()\n    bank.close()\n"
+    )
+    ended = rxpipe("run", write_config(folder, code, source={"range": 40}, scheduler=scheduler))
+    assert ended.code == 1
+    assert ended.err.startswith("error: the run ended early: the database takes no rows: ")
+    assert len(ended.err.splitlines()) == 1
+    taken, written, failed, cancelled = (int(word) for word in ended.out.splitlines()[0].split() if word.isdigit())
+    assert taken == written + failed + cancelled
+    assert cancelled > 0
+
+
 def test_id_of_a_wrong_type(folder: Path) -> None:
     """An ID that is none ends the run early; it is found when rows are there already, so it gives 1."""
     stages = "def ids(): return [1, 2, None]\ndef work(i): return i\n"
@@ -149,6 +165,17 @@ def test_program_prints_json_only(folder: Path) -> None:
     ended = run_program("run", SEED, "--json", cwd=folder)
     assert (ended.code, ended.err) == (0, "")
     assert json.loads(ended.out)["written"] == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_failed_run_leaves_no_traceback(folder: Path, scheduler: str) -> None:
+    """There is one message, also at the program's very end, when nobody is left to ask what a future raised."""
+    code = "def ids():\n    yield 1\n    raise OSError('the feed is gone')\ndef work(i): return i\n"
+    config = write_config(folder, code, source={"call": "MODULE:ids"}, scheduler=scheduler)
+    ended = run_program("run", config, cwd=folder)
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.slow

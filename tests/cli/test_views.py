@@ -149,4 +149,4 @@ def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     with Lines(quiet=True, seconds=0.0) as lines:
         lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
         lines.interrupted(signal.SIGINT, 1)
-    assert heard.getvalue() == "stopping: finishing 0 items, Ctrl-C again to cancel them\n"
+    assert heard.getvalue() == "stopping: no items are in flight\n"

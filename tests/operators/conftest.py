@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from operator_helpers import LIMIT
+from operator_helpers import LIMIT, Hanging
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(threading, "excepthook", hook)
     return texts
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    function = Hanging()
+    yield function
+    function.release(*range(100))
+    function.gauge.wait_for(0)
 
 
 class _Complaints(logging.Handler):

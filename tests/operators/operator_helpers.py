@@ -185,6 +185,25 @@ class Gauge:
             assert self._changed.wait_for(reached, LIMIT), f"{self.now} inside, {self.total} in all"
 
 
+class Hanging:
+    """A function whose calls hang until they are released, all of them at the end of a test."""
+
+    def __init__(self) -> None:
+        self.gauge = Gauge()
+        self._releases: dict[int, threading.Event] = {}
+        self._over = threading.Event()
+
+    def __call__(self, value: int) -> int:
+        release = self._releases.setdefault(value, threading.Event())
+        with self.gauge:
+            assert release.wait(20)
+        return value
+
+    def release(self, *values: int) -> None:
+        for value in values:
+            self._releases.setdefault(value, threading.Event()).set()
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time stands still while anything can run, then jumps to the next timer."""
 

@@ -12,7 +12,7 @@ from operator_helpers import here, run_on_loop
 from reactivex.scheduler import EventLoopScheduler
 
 from rxpipe.operators.mailbox import HomeMailbox, LoopHome, Mailbox, RelayHome, SchedulerHome, WorkersMailbox, mailbox
-from rxpipe.operators.runners import HERE
+from rxpipe.operators.runners import HERE, Worker
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("var", default="unset")
 
@@ -185,7 +185,7 @@ def test_workers_empty_their_mailbox_themselves() -> None:
     box = WorkersMailbox(log.advance, log.failed, home)
 
     def as_worker() -> None:
-        HERE.is_worker = True
+        HERE.worker = Worker()
         box.post(log.note, 1)
 
     on_a_thread(as_worker)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -24,39 +21,8 @@ from rxpipe.operators.errors import CallFailed, StageStalled
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("var", default="unset")
 
 
-class Unpicklable(Exception):
-    def __reduce__(self) -> Any:
-        raise TypeError("does not pickle")
-
-
-class HalfPicklable(Exception):
-    """Pickles, but cannot be made again from its arguments."""
-
-    def __init__(self, first: int, second: int) -> None:
-        super().__init__(f"{first} and {second}")
-
-
 def square(value: int) -> int:
     return value * value
-
-
-def process_id(value: int) -> int:
-    return os.getpid()
-
-
-def fail(kind: str) -> str:
-    if kind == "lambda":
-        return lambda: None  # type: ignore[return-value]
-    if kind == "die":
-        os._exit(3)
-    errors: dict[str, BaseException] = {
-        "ValueError": ValueError("plain"),
-        "Unpicklable": Unpicklable("secret"),
-        "HalfPicklable": HalfPicklable(1, 2),
-        "SystemExit": SystemExit(4),
-        "KeyboardInterrupt": KeyboardInterrupt(),
-    }
-    raise errors[kind]
 
 
 def told(failure: Failure[Any]) -> str:
@@ -67,93 +33,10 @@ def where(value: int) -> str:
     return here().name
 
 
-def time_left(value: int) -> float | None:
-    return deadline()
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
-        yield pool
-
-
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2, thread_name_prefix="mine") as pool:
         yield pool
-
-
-@pytest.mark.slow
-def test_a_process_pool_runs_the_function_elsewhere(processes: Executor) -> None:
-    """Calls run in the pool's processes, and results come back."""
-    chain = from_iterable(range(20)).pipe(stage(square, concurrency=4, scheduler=processes))
-    assert sorted(collect(chain)) == [n * n for n in range(20)]
-    assert os.getpid() not in collect(from_iterable([1]).pipe(stage(process_id, scheduler=processes)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        ("ValueError", "ValueError: plain"),
-        ("Unpicklable", "CallFailed: Unpicklable: secret"),
-        ("HalfPicklable", "CallFailed: HalfPicklable: 1 and 2"),
-        ("SystemExit", "SystemExit: 4"),
-        ("KeyboardInterrupt", "KeyboardInterrupt: "),
-    ],
-)
-def test_what_a_process_raises_comes_back(processes: Executor, kind: str, text: str) -> None:
-    """As it is if it pickles, else described; none ends a worker, which serves the next item."""
-    chain = from_iterable([kind, kind]).pipe(stage(fail, scheduler=processes, recover=told))
-    assert collect(chain) == [text, text]
-
-
-@pytest.mark.slow
-def test_what_cannot_travel_fails_the_item(processes: Executor) -> None:
-    """A function, a value or a result that does not pickle is that item's failure, and the next one goes on."""
-    local: Callable[[int], int] = lambda value: value  # noqa: E731
-    (function,) = collect(from_iterable([1]).pipe(stage(local, scheduler=processes, recover=told)))
-    (value,) = collect(from_iterable([threading.Lock()]).pipe(stage(id, scheduler=processes, recover=told)))
-    results = collect(from_iterable(["lambda", "ValueError"]).pipe(stage(fail, scheduler=processes, recover=told)))
-    assert ["pickle" in str(text) for text in (function, value, *results)] == [True, True, True, False]
-
-
-@pytest.mark.slow
-def test_a_pool_whose_worker_dies() -> None:
-    """A worker that is killed breaks its pool: every item then fails, none hangs."""
-    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
-        chain = from_iterable(["die", "ValueError", "ValueError"]).pipe(
-            stage(fail, concurrency=2, scheduler=pool, recover=lambda failure: type(failure.error).__name__)
-        )
-        assert collect(chain) == [BrokenProcessPool.__name__] * 3
-
-
-@pytest.mark.slow
-def test_observers_do_not_run_on_a_pools_own_thread(processes: Executor) -> None:
-    """The thread that manages the processes only leaves a message, so that a slow observer holds up no pool."""
-    watch = Watch[int]().to(from_iterable(range(5)).pipe(stage(square, concurrency=2, scheduler=processes)))
-    watch.end()
-    assert {thread.name for thread in watch.threads} == {"rxpipe-square-relay"}
-
-
-@pytest.mark.slow
-def test_a_pool_on_a_loop(processes: Executor) -> None:
-    """Subscribed to on a loop, what processes do is notified there."""
-
-    async def main() -> Watch[int]:
-        watch = Watch[int]().to(from_iterable(range(5)).pipe(stage(square, concurrency=2, scheduler=processes)))
-        await watch.end_on_loop()
-        return watch
-
-    watch = run_on_loop(main, virtual=False)
-    assert sorted(watch.values) == [0, 1, 4, 9, 16]
-    assert set(watch.threads) == {here()}
-
-
-@pytest.mark.slow
-def test_there_is_no_deadline_in_another_process(processes: Executor) -> None:
-    """`deadline()` is `None` where the clock that counts is out of reach."""
-    assert collect(from_iterable([1]).pipe(stage(time_left, timeout=60, scheduler=processes))) == [None]
 
 
 def test_a_thread_pool_runs_the_function(threads: Executor) -> None:
@@ -234,26 +117,34 @@ def test_a_thread_pool_with_threads_to_spare_goes_on() -> None:
         release.set()
 
 
-def test_a_thread_pool_that_is_shut_down(threads: ThreadPoolExecutor) -> None:
+def test_a_thread_pool_that_is_shut_down() -> None:
     """Calls that a pool cancels or refuses fail; none is waited for in vain."""
-    release, calls = threading.Event(), Gauge()
+    release, calls, submitted = threading.Event(), Gauge(), Gauge()
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future = super().submit(fn, *args, **kwargs)
+            with submitted:
+                return future
 
     def fn(value: int) -> int:
         with calls:
             release.wait(20)
         return value
 
-    options: dict[str, Any] = {"concurrency": 3, "queue_size": 9, "scheduler": threads}
-    watch = Watch[Any]().to(from_iterable(range(4)).pipe(stage(fn, **options, recover=told)))
+    pool = Pool(2)
+    watch = Watch[Any]().to(from_iterable(range(4)).pipe(stage(fn, concurrency=3, scheduler=pool, recover=told)))
     calls.wait_for(2)
-    threads.shutdown(wait=False, cancel_futures=True)
+    submitted.wait_for(total=3)
+    pool.shutdown(wait=False, cancel_futures=True)
     release.set()
-    values = watch.end()
-    assert sorted(value for value in values if isinstance(value, int)) == [0, 1]
-    assert sorted(value for value in values if isinstance(value, str)) == [
+    assert sorted(watch.end(), key=str) == [
+        0,
+        1,
         "CancelledError: ",
         "RuntimeError: cannot schedule new futures after shutdown",
     ]
+    pool.shutdown()
 
 
 def test_a_thread_pool_whose_initializer_fails() -> None:
@@ -378,14 +269,6 @@ def test_plain_functions_on_a_loop() -> None:
         return await Watch[threading.Thread]().to(chain).end_on_loop()
 
     assert run_on_loop(main) == [here()] * 4
-
-
-@pytest.mark.slow
-def test_calls_in_a_pool_that_time_out(processes: Executor) -> None:
-    """A call that waits in the pool's queue when its time is up is taken back, and its slot is free."""
-    chain = from_iterable(range(3)).pipe(stage(square, timeout=1e-9, scheduler=processes, recover=told))
-    values = collect(chain)
-    assert [str(value).split(":")[0] in (str(n * n), "StageTimeout") for n, value in enumerate(values)] == [True] * 3
 
 
 def test_an_error_that_ends_the_sequence_is_wrapped(threads: Executor) -> None:

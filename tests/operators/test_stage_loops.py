@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from operator_helpers import Gauge, Watch, collect, here, run_on_loop
+from operator_helpers import Hanging, Watch, collect, here, run_on_loop
 from reactivex import Observable
 from reactivex.scheduler import EventLoopScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
+from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, Retry, from_iterable, stage
 from rxpipe.operators.errors import CallFailed
@@ -191,21 +193,26 @@ def test_a_plain_function_off_the_loop_may_return_an_awaitable() -> None:
     assert cancelled.wait(20)
 
 
-def test_a_coroutine_returned_too_late_is_closed() -> None:
-    """An awaitable that an abandoned or cancelled call returns is not awaited, and Python does not complain of it."""
-    release, returning = threading.Event(), Gauge()
+@pytest.mark.parametrize("items", [[1], [1, 2]])
+def test_a_coroutine_returned_too_late_is_closed(hanging: Hanging, items: list[int]) -> None:
+    """One that a call returns after its timeout is not awaited, and Python does not complain of that."""
+    time = TestScheduler()
 
     def fn(value: int) -> Coroutine[Any, Any, float]:
-        with returning:
-            assert release.wait(20)
-            return sleep(value)
+        return sleep(hanging(value) * 0)
 
-    chain = from_iterable([1]).pipe(stage(fn, timeout=0.01, recover=kind))
-    source = Subject[int]()
-    Watch[Any]().to(source.pipe(stage(fn))).dispose()
-    assert collect(chain) == ["StageTimeout"]
-    release.set()
-    returning.wait_for(0)
+    watch = Watch[Any]()
+    chain = from_iterable(items).pipe(stage(fn, timeout=10, timer=time, recover=kind, max_abandoned=0))
+    watch.to(chain)
+    hanging.gauge.wait_for(1)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-fn")]
+    time.advance_to(10)
+    hanging.release(1)  # the sequence has ended with the only item, or the next one starts now
+    hanging.release(2)
+    assert watch.end() == ["StageTimeout", 0][: len(items)]
+    for thread in threads:
+        thread.join(20)
+    gc.collect()
 
 
 @pytest.fixture(params=["threads", "coroutines", "pool", "scheduler"])
@@ -230,6 +237,17 @@ def test_the_subscribers_thread_is_not_kept(operator: Operator) -> None:
     assert sorted(results.get(timeout=20) for _ in range(50)) == list(range(50))
     watch.end()
     assert here() not in watch.threads
+
+
+def test_a_call_that_subscribes_is_not_kept(operator: Operator) -> None:
+    """The same where the subscriber is a call of another stage: it can wait for its results in any way."""
+
+    def fn(value: int) -> int:
+        results: queue.Queue[int] = queue.Queue(1)
+        from_iterable(range(10)).pipe(operator).subscribe(results.put)
+        return sum(results.get(timeout=20) for _ in range(10))
+
+    assert collect(from_iterable(range(3)).pipe(stage(fn, concurrency=2))) == [45] * 3
 
 
 def test_the_sources_thread_is_not_kept(operator: Operator) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rxpipe.config import Config
+from rxpipe.config.imports import resolve
+from rxpipe.config.whole import Config
 from rxpipe.database import DatabaseSink
-from rxpipe.imports import resolve
 from rxpipe.operators import Retry
 from rxpipe.pipeline import Pipeline, Stage
 

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from rxpipe.config import Config, load_config
+from rxpipe.config.ids import read_ids
 from rxpipe.errors import ConfigError
-from rxpipe.ids import read_ids
 
 Configured = Callable[..., Config]
 FromSql = Callable[[str, str], Config]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rxpipe.config.imports import resolve
 from rxpipe.errors import ConfigError
-from rxpipe.imports import resolve
 
 Write = Callable[[str, str], Path]
 

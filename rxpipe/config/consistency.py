@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
-from rxpipe._explain import Loc, Problem, given, near, unknown
+from rxpipe.config.explain import Loc, Problem, given, near, unknown
 
 
 def contradictions(

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from rxpipe._spool import SpooledIds
 from rxpipe.config import Config, load_config
+from rxpipe.config.ids import read_ids
+from rxpipe.config.spool import SpooledIds
 from rxpipe.errors import ConfigError
-from rxpipe.ids import read_ids
 
 Configured = Callable[[str], Config]
 FromFile = Callable[[bytes], Config]

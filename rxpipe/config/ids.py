@@ -12,14 +12,14 @@ from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine, create_engine
 
-from rxpipe._explain import shown
-from rxpipe._spool import Id, Repeats, SpooledIds
-from rxpipe.config import Config
+from rxpipe.config.explain import shown
+from rxpipe.config.imports import describe_raised, resolve
+from rxpipe.config.spool import Id, Repeats, SpooledIds
+from rxpipe.config.whole import Config
 from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import open_engine, without_password
 from rxpipe.database.engine import shown as url_text
 from rxpipe.errors import ConfigError, SinkError
-from rxpipe.imports import describe_raised, resolve
 
 _SHOWN = 5  # line numbers named for each flaw of an ID file
 _ROWS = 1000  # fetched at a time

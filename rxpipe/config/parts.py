@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe._explain import NOT_ALLOWED, says
+from rxpipe.config.explain import NOT_ALLOWED, says
 
 Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
 Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]

@@ -18,7 +18,7 @@ from rxpipe.errors import ConfigError
 
 Write = Callable[[str | bytes], Path]
 
-SEED = Path(__file__).parent / "data" / "seed.yaml"
+SEED = Path(__file__).parents[1] / "data" / "seed.yaml"
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe._consistency import contradictions
-from rxpipe._explain import CONTRADICTION, Problem, dotted, explain
-from rxpipe._schema import (
+from rxpipe.config.consistency import contradictions
+from rxpipe.config.explain import CONTRADICTION, Problem, dotted, explain
+from rxpipe.config.parts import (
     KINDS,
     DatabaseConfig,
     PipelineConfig,
@@ -28,7 +28,7 @@ from rxpipe._schema import (
     SourceConfig,
     StageConfig,
 )
-from rxpipe._yaml import read_yaml
+from rxpipe.config.yaml_file import read_yaml
 
 __all__ = [
     "Config",

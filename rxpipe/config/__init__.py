@@ -1,0 +1,31 @@
+"""From a YAML file to a pipeline and its IDs.
+
+- ``whole.py``: the config and ``load_config``; its sections in ``parts.py``, what must agree in ``consistency.py``
+- ``yaml_file.py``, ``explain.py``: reading the file, and saying what is wrong in it
+- ``ids.py`` (with ``spool.py``): the IDs of a ``source``; ``imports.py``: ``module:function``
+- ``build.py``: the pipeline that a config describes
+"""
+
+from __future__ import annotations
+
+from rxpipe.config.parts import (
+    DatabaseConfig,
+    PipelineConfig,
+    RangeConfig,
+    RetryConfig,
+    SourceConfig,
+    StageConfig,
+)
+from rxpipe.config.whole import Config, StageSettings, load_config
+
+__all__ = [
+    "Config",
+    "DatabaseConfig",
+    "PipelineConfig",
+    "RangeConfig",
+    "RetryConfig",
+    "SourceConfig",
+    "StageConfig",
+    "StageSettings",
+    "load_config",
+]
