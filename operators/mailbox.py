@@ -34,6 +34,10 @@ class Home(Protocol):
         ...
 
 
+def _nothing() -> None:
+    pass
+
+
 class Mailbox:
     """Whoever finds the mailbox idle takes a flag under a short lock, and empties it outside of the lock.
 
@@ -75,25 +79,23 @@ class Mailbox:
             self._busy = True
             return True
 
-    def _empty(self) -> None:
+    def _empty(self, handler: Callable[..., None] = _nothing, args: tuple[Any, ...] = ()) -> None:
         messages = self._messages
         while True:
-            self._handle()
+            try:
+                handler(*args)
+                while messages:
+                    handler, args = messages.popleft()
+                    handler(*args)
+                self._advance()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the rest must still be handled
+                self._failed(error)
+            handler, args = _nothing, ()
             if messages:
                 continue
             self._busy = False
             if not messages or not self._begin():
                 return
-
-    def _handle(self) -> None:
-        messages = self._messages
-        try:
-            while messages:
-                handler, args = messages.popleft()
-                handler(*args)
-            self._advance()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the rest must still be handled
-            self._failed(error)
 
 
 class HomeMailbox(Mailbox):
@@ -109,12 +111,16 @@ class HomeMailbox(Mailbox):
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
         """Have ``handler(*args)`` called at home: at once if the caller is there and the mailbox idle."""
-        self._messages.append((handler, args))
-        if get_ident() != self._thread:
-            self._summon()
-        elif not self._busy:
+        if self._messages or self._busy or get_ident() != self._thread:
+            self._messages.append((handler, args))
+            if get_ident() != self._thread:
+                self._summon()
+            elif not self._busy:
+                self._busy = True
+                self._empty()
+        else:  # the same, without going through the messages
             self._busy = True
-            self._empty()
+            self._empty(handler, args)
 
     def _summon(self) -> None:
         with self._lock:

@@ -58,6 +58,9 @@ class StageMachine(Machine[A, B]):
         self._stats = settings.stats
         self._now = clock.now
         self._runner = runner
+        self._start_call = runner.start
+        self._queues = runner.queues  # read once: asked for each call
+        self._cancels = runner.cancels
         self._make_loop_runner = loop_runner
         self._loop_runner: Runner | None = None
         self._home = home
@@ -108,7 +111,8 @@ class StageMachine(Machine[A, B]):
             self._start_calls()
         while self._outbox and not self.over and self.may_emit():
             self._send(*self._outbox.popleft())
-            self._start_calls()
+            if self._waiting or self._due_again:
+                self._start_calls()
         if self.source_done and not self.gate.held and not self._outbox:
             self.end()
 
@@ -153,11 +157,10 @@ class StageMachine(Machine[A, B]):
         call.holds = True
         self._taken += 1
         self._stats.started += 1
-        runner = self._runner
-        if runner.cancels:
+        if self._cancels:
             call.cancels = True
         call.began = began = self._now()
-        if self._timeout is None or runner.queues:
+        if self._timeout is None or self._queues:
             self._running[call] = math.inf
         else:
             self._running[call] = began + self._timeout
@@ -165,7 +168,7 @@ class StageMachine(Machine[A, B]):
                 self._timer = self.clock.call_later(self._timeout, self._ring)
         try:
             argument = call.item if self._envelope is None else self._envelope.open(call.item)
-            call.handle = runner.start(self._fn, argument, call)
+            call.handle = self._start_call(self._fn, argument, call)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down or broken: this call's failure
             self.returned(call, False, error)
 

@@ -3,7 +3,8 @@
 What is where:
 
 - ``operators/``: the Rx operators, which work alone in any chain
-- ``pipeline.py``: ``Pipeline`` and ``Stage``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``
+- ``pipeline.py``: ``Pipeline`` and ``Stage``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
+  IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
 - ``database/``: the sink
 - ``config/``: from a YAML file to a pipeline and its IDs

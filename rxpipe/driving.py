@@ -19,7 +19,7 @@ from rxpipe.source import Source, as_observable
 if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline
 
-_PATIENCE = 0.5  # seconds: a signal that comes just before a thread begins to wait does not wake it
+_PATIENCE = 0.2  # seconds: a signal that comes just before a thread begins to wait does not wake it
 
 T = TypeVar("T")
 Started = Callable[[Run], object]

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -201,7 +201,7 @@ def test_other_signals_may_be_taken_notice_of() -> None:
 
 
 @contextmanager
-def handler(handle: Any) -> Iterator[None]:
+def handler(handle: Any) -> Generator[None]:
     before = signal.signal(signal.SIGINT, handle)
     try:
         yield
@@ -219,7 +219,10 @@ def test_a_handler_of_somebody_elses_is_kept(scheduler: Scheduler) -> None:
         assert handled.wait(LIMIT)
         return value
 
-    with handler(lambda *_: handled.set()):
+    def handle(number: int, frame: object) -> None:
+        handled.set()
+
+    with handler(handle):
         assert counts(Pipeline(Stage("s", call), scheduler=scheduler).run([1])) == (1, 1, 0, 0)
 
 

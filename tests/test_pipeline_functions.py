@@ -30,7 +30,7 @@ from pipeline_helpers import (
 )
 from reactivex import operators as rx_ops
 
-from rxpipe import DatabaseSink, Pipeline, RateLimiter, Retry, Stage, StageStalled, StageTimeout, deadline
+from rxpipe import DatabaseSink, Outcome, Pipeline, RateLimiter, Retry, Stage, StageStalled, StageTimeout, deadline
 from rxpipe.database import RowRefused
 from rxpipe.pipeline import Scheduler
 from rxpipe.strategies import Strategy
@@ -386,8 +386,13 @@ def test_a_chain_of_operators_may_follow_the_outcomes() -> None:
     def call(value: int) -> float:
         return 1 / value
 
-    outcomes = Pipeline(Stage("s", call)).outcomes([0, 1, 2])
-    chain = outcomes.pipe(rx_ops.filter(lambda outcome: outcome.status == "failed"), rx_ops.map(lambda o: o.id))
+    def is_failed(outcome: Outcome[Any]) -> bool:
+        return outcome.status == "failed"
+
+    def id_of(outcome: Outcome[Any]) -> Any:
+        return outcome.id
+
+    chain = Pipeline(Stage("s", call)).outcomes([0, 1, 2]).pipe(rx_ops.filter(is_failed), rx_ops.map(id_of))
     chain.subscribe(failed.append, None, over.set)
     assert over.wait(20)
     assert failed == [0]

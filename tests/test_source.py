@@ -39,6 +39,10 @@ class OldStyle:
         return range(20)[index]
 
 
+def is_small(number: int) -> bool:
+    return number < 20
+
+
 SOURCES: dict[str, Any] = {
     "list": lambda: list(range(20)),
     "range": lambda: range(20),
@@ -50,7 +54,7 @@ SOURCES: dict[str, Any] = {
     "from_iterable": lambda: from_iterable(range(20)),
     "from_async_iterable": lambda: from_async_iterable(numbers_later(20)),
     "reactivex": lambda: reactivex.from_iterable(range(20)),
-    "chain": lambda: from_iterable(range(40)).pipe(rx_ops.filter(lambda number: number < 20)),
+    "chain": lambda: from_iterable(range(40)).pipe(rx_ops.filter(is_small)),
 }
 
 

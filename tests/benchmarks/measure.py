@@ -131,9 +131,7 @@ def measure(task: Task) -> Sample:
     }
     command = [sys.executable, "-m", f"{__package__}.child", json.dumps(order)]
     try:
-        done = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE, check=True
-        )
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE, check=True)
     except subprocess.TimeoutExpired:
         raise Failed(f"hung: no end within {PATIENCE:.0f} s") from None
     except subprocess.CalledProcessError as error:

@@ -54,13 +54,9 @@ def _on_threads(job: Job, sink: Sink, strategy: Strategy) -> None:
     drain(_outcomes(job, job.functions(), strategy), _values(sink))
 
 
-def _outcomes(
-    job: Job, functions: list[AsyncFn] | list[SyncFn], strategy: Strategy
-) -> Observable[Outcome[Any]]:
+def _outcomes(job: Job, functions: list[AsyncFn] | list[SyncFn], strategy: Strategy) -> Observable[Outcome[Any]]:
     stages = [
-        Stage(
-            f"stage{number}", fn, concurrency=CONCURRENCY, queue_size=QUEUE_SIZE, timeout=TIMEOUT, retry=RETRY
-        )
+        Stage(f"stage{number}", fn, concurrency=CONCURRENCY, queue_size=QUEUE_SIZE, timeout=TIMEOUT, retry=RETRY)
         for number, fn in enumerate(functions)
     ]
     return Pipeline(*stages, strategy=strategy).outcomes(range(job.items))

@@ -80,9 +80,7 @@ def run_pools_retry(job: Job, sink: Sink) -> None:
     """A thread pool per stage; Rx's own ``retry``, and no time limit."""
 
     def step(fn: SyncFn, pool: ThreadPoolScheduler) -> Step:
-        return _flat(
-            lambda value: rx.from_callable(lambda: fn(value), scheduler=pool).pipe(ops.retry(ATTEMPTS))
-        )
+        return _flat(lambda value: rx.from_callable(lambda: fn(value), scheduler=pool).pipe(ops.retry(ATTEMPTS)))
 
     _pools(job, sink, step)
 

@@ -16,9 +16,7 @@ LEAST_SHARE = 0.99
 def overhead(results: Mapping[str, Result]) -> str:
     """Microseconds an item, and rxpipe's time over each rival's."""
     header = ["", "items", "µs/item", "CPU µs/item", "rxpipe / it (range)", "at most", "reached"]
-    return markdown(
-        header, [[*_name(result), *_overhead_row(result, results)] for result in results.values()]
-    )
+    return markdown(header, [[*_name(result), *_overhead_row(result, results)] for result in results.values()])
 
 
 def _overhead_row(result: Result, results: Mapping[str, Result]) -> Iterable[str]:

@@ -70,9 +70,7 @@ class Tally:
         lost = self._marks.count(1, 0, items)
         once = self._marks.count(2, 0, items)
         if once != items:
-            raise AssertionError(
-                f"of {items} items {lost} never arrived, {items - once - lost} more than once"
-            )
+            raise AssertionError(f"of {items} items {lost} never arrived, {items - once - lost} more than once")
         if self._marks.count(1, items) != self.CAPACITY - items:
             raise AssertionError("results arrived that were never sent")
 

@@ -218,9 +218,7 @@ def test_other_numbers_give_their_own_answer(kind: str, numbers: tuple[int, int,
 def test_sharing_gives_quotient_and_remainder(by: int, each: int, left: int) -> None:
     """What cannot be shared out evenly is left over."""
     total = by * each + left % by
-    text = (
-        f"Ann shares {total} figs equally among {by} friends. How many does each get, and how many are left?"
-    )
+    text = f"Ann shares {total} figs equally among {by} friends. How many does each get, and how many are left?"
     assert asked(text) == f"{each} remainder {left % by}"
 
 
