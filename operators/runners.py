@@ -140,32 +140,27 @@ class ThreadRunner:
         self._context = call_context()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
+        self._idle: list[None] = []  # one for each thread that waits for a call; pop and append are atomic
         self._threads = 0
         self._closed = False
 
     def start(self, fn: Function, value: Any, call: Call) -> None:
         """Give the call to an idle thread, or to a new one."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the stage is over")
-            needed = self._idle == 0
-            if needed:
-                self._threads += 1
-            else:
-                self._idle -= 1
-        if needed:  # before the call is given away: where no thread can be made, nobody is to run it
-            self._add_thread()
+        if self._closed:
+            raise RuntimeError("the stage is over")
+        try:
+            self._idle.pop()
+        except IndexError:
+            self._add_thread()  # before the call is given away: where no thread can be made, nobody is to run it
         self._jobs.put((fn, value, call))
 
     def _add_thread(self) -> None:
-        name = f"rxpipe-{self._name}-{self._threads}"
-        try:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the stage is over")
+            name = f"rxpipe-{self._name}-{self._threads + 1}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        except BaseException:
-            with self._lock:
-                self._threads -= 1
-            raise
+            self._threads += 1
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on one of the threads; here if there is none to be had."""
@@ -193,8 +188,7 @@ class ThreadRunner:
                 continue
             run_here(*job, worker)
             job = None  # an idle thread keeps no value alive
-            with self._lock:
-                self._idle += 1
+            self._idle.append(None)
             if not worker.is_clean():
                 return True
         return False

@@ -59,7 +59,7 @@ def _outcomes(job: Job, functions: list[AsyncFn] | list[SyncFn], strategy: Strat
         Stage(f"stage{number}", fn, concurrency=CONCURRENCY, queue_size=QUEUE_SIZE, timeout=TIMEOUT, retry=RETRY)
         for number, fn in enumerate(functions)
     ]
-    return Pipeline(*stages, strategy=strategy).outcomes(range(job.items))
+    return Pipeline(*stages, strategy=strategy, concurrency=CONCURRENCY).outcomes(range(job.items))
 
 
 def _values(sink: Sink) -> Callable[[Outcome[Any]], None]:
