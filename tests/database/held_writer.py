@@ -36,8 +36,15 @@ class HeldWriter:
         self.is_closed = threading.Event()
         self._write: Callable[..., list[RowRefused | None]] = Writer.write
         self._close: Callable[[Writer], None] = Writer.close
-        monkeypatch.setattr(Writer, "write", lambda writer, batch: self._hold(writer, batch))
-        monkeypatch.setattr(Writer, "close", lambda writer: self._note_close(writer))
+
+        def write(writer: Writer, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
+            return self._hold(writer, batch)
+
+        def close(writer: Writer) -> None:
+            self._note_close(writer)
+
+        monkeypatch.setattr(Writer, "write", write)
+        monkeypatch.setattr(Writer, "close", close)
 
     def _hold(self, writer: Writer, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
         self.batches.append([outcome.id for outcome in batch])

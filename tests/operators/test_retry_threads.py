@@ -200,25 +200,42 @@ def test_async_sources_are_tried_again() -> None:
 
 def test_dispose_while_attempts_fail_on_other_threads() -> None:
     """Whenever it is disposed, attempts stop, and none is left subscribed."""
+    policy = Retry(max_attempts=10**6, initial=0, jitter=0)
     for _ in range(50):
-        open_attempts: set[int] = set()
-        begun = threading.Event()
-
-        def attempt(
-            observer: ObserverBase[str], open_attempts: set[int] = open_attempts, begun: threading.Event = begun
-        ) -> Callable[[], None]:
-            key = id(observer)
-            open_attempts.add(key)
-            begun.set()
-            fail_elsewhere(observer)
-            return lambda: open_attempts.discard(key)
-
-        policy = Retry(max_attempts=10**6, initial=0, jitter=0)
-        watch = Watch[str]().to(source_of(*[attempt] * 1000).pipe(retry(policy)))
-        assert begun.wait(LIMIT)
+        attempts = OpenAttempts()
+        watch = Watch[str]().to(rx.create(attempts.subscribe).pipe(retry(policy)))
+        attempts.wait_until_one_has_begun()
         watch.dispose()
         assert watch.error is None
-        for thread in threading.enumerate():
-            if thread.name.startswith(("rxpipe-timer", "Thread-")) and thread is not threading.current_thread():
-                thread.join(LIMIT)
-        assert open_attempts == set()
+        attempts.wait_until_all_are_closed()
+
+
+class OpenAttempts:
+    """A source that fails on other threads, and counts who is subscribed."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.open: set[int] = set()
+        self._changed = threading.Condition()
+
+    def subscribe(self, observer: ObserverBase[str], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        with self._changed:
+            self.begun += 1
+            number = self.begun
+            self.open.add(number)
+            self._changed.notify_all()
+        fail_elsewhere(observer)
+        return Disposable(lambda: self._close(number))
+
+    def _close(self, number: int) -> None:
+        with self._changed:
+            self.open.discard(number)
+            self._changed.notify_all()
+
+    def wait_until_one_has_begun(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.begun, LIMIT)
+
+    def wait_until_all_are_closed(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self.open, LIMIT), self.open
