@@ -21,6 +21,8 @@ from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.scheduler.scheduler import Scheduler
 
+from .threads import after_fork
+
 Action = Callable[[], None]
 
 FOREVER = 1e9  # some 31 years: neither locks nor datetimes can wait for much longer
@@ -169,6 +171,10 @@ class TimerThread:
         """
         self.now = time.monotonic
         self._patience = patience
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all timers."""
         self._changed = threading.Condition()
         self._timers: list[_Timer] = []
         self._cancelled = 0  # of those in the list
@@ -264,6 +270,7 @@ def _start_thread(target: Action) -> int | None:
 
 
 TIMER_THREAD = TimerThread()
+after_fork(TIMER_THREAD.reset)
 
 
 def guarded(action: Action) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from threading import get_ident
 from typing import Any
 
 from reactivex.abc import DisposableBase
 
+from .clock import running_loop
 from .runners import Call, Function, Worker, call_context, discard
 
 
@@ -42,12 +44,13 @@ class LoopRunner:
         self._coming = 0  # workers that will look for a job without being woken
         self._workers: set[asyncio.Task[None]] = set()  # those that have begun
         self._closed = False
+        self._thread = get_ident() if running_loop() is loop else -1  # the loop's; below 0 if not known yet
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Have a worker take the call; from any thread."""
         job = _LoopJob(self.loop, fn, value, call)
         self._jobs.append(job)
-        if asyncio._get_running_loop() is not self.loop:
+        if get_ident() != self._thread:
             self.loop.call_soon_threadsafe(self._call_worker)
         elif not self._coming:
             self._call_worker()
@@ -75,7 +78,8 @@ class LoopRunner:
             if not (idle := self._idle.pop()).done():
                 idle.set_result(None)
                 return
-        task = self.loop.create_task(self._work(), name=f"rxpipe-{self._name}", context=self._context.copy())
+        context = self._context.copy()
+        task = self.loop.create_task(self._work(Worker(context)), name=f"rxpipe-{self._name}", context=context)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -85,11 +89,11 @@ class LoopRunner:
             self._coming -= 1
         self._call_worker()
 
-    async def _work(self) -> None:
-        worker = Worker()
+    async def _work(self, worker: Worker) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._workers.add(task)
+        self._thread = get_ident()
         unpaused = 0
         while not self._closed:
             if self._jobs:

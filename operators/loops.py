@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from .clock import running_loop, show_unhandled
+from .threads import after_fork
 
 
 class BackgroundLoop:
@@ -16,6 +17,10 @@ class BackgroundLoop:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the loop and its users."""
         self._lock = threading.Lock()
         self._users: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -65,6 +70,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 BACKGROUND_LOOP = BackgroundLoop()
+after_fork(BACKGROUND_LOOP.reset)
 
 
 def use_loop() -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:

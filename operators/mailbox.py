@@ -14,6 +14,7 @@ from reactivex.abc import SchedulerBase
 
 from .clock import guarded, running_loop
 from .runners import HERE, Worker, call_context
+from .threads import taken_from
 
 Failed = Callable[[BaseException], None]
 
@@ -22,11 +23,9 @@ class Home(Protocol):
     """Where a mailbox is emptied.
 
     Attributes:
-        thread: The identity of its thread; 0 if it has none of its own, below 0 if it is not known yet.
         shared: Whether any worker may empty the mailbox as well: a thread that is there to run calls.
     """
 
-    thread: int
     shared: bool
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -39,15 +38,14 @@ def _nothing() -> None:
 
 
 class Mailbox:
-    """Whoever finds the mailbox idle takes a flag under a short lock, and empties it outside of the lock.
+    """Whoever finds the mailbox idle takes its baton, and handles messages until there are none.
 
-    Handlers never overlap, and neither they nor what they call run under a lock. Any thread may empty it.
-
-    No message is left behind: a sender puts it in before it looks at the flag, and whoever empties the mailbox
-    lowers the flag before looking into it a last time.
+    So handlers never overlap, and nobody waits: a sender that finds the baton gone leaves the message to its holder.
+    None is left behind, as a sender puts it in before looking for the baton, and the holder looks into the mailbox
+    once more after giving the baton back. Any thread may empty it.
     """
 
-    __slots__ = ("_advance", "_busy", "_failed", "_lock", "_messages")
+    __slots__ = ("_advance", "_baton", "_failed", "_messages")
 
     def __init__(self, advance: Callable[[], None], failed: Failed) -> None:
         """Make an empty mailbox.
@@ -58,28 +56,25 @@ class Mailbox:
         """
         self._advance = advance
         self._failed = failed
-        self._lock = threading.Lock()
+        self._baton = [None]  # one item, or none while somebody has it; pop and append are atomic
         self._messages: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._busy = False
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
         """Have ``handler(*args)`` called: at once if the mailbox is idle, else by whoever is emptying it."""
         self._messages.append((handler, args))
-        if not self._busy and self._begin():
-            self._empty()
+        self._empty()
 
     def post_last(self, handler: Callable[..., None]) -> None:
         """Have ``handler`` called, after which nothing goes downstream any more."""
         self.post(handler)
 
-    def _begin(self) -> bool:
-        with self._lock:
-            if self._busy:
-                return False
-            self._busy = True
-            return True
+    def _empty(self) -> None:
+        while self._messages and taken_from(self._baton):
+            self._handle()
+            self._baton.append(None)
 
-    def _empty(self, handler: Callable[..., None] = _nothing, args: tuple[Any, ...] = ()) -> None:
+    def _handle(self, handler: Callable[..., None] = _nothing, args: tuple[Any, ...] = ()) -> None:
+        """Handle a message and then all that are there."""
         messages = self._messages
         while True:
             try:
@@ -90,56 +85,72 @@ class Mailbox:
                 self._advance()
             except BaseException as error:  # noqa: BLE001 - whatever it is, the rest must still be handled
                 self._failed(error)
-            handler, args = _nothing, ()
-            if messages:
-                continue
-            self._busy = False
-            if not messages or not self._begin():
+            if not messages:
                 return
+            handler, args = _nothing, ()
 
 
 class HomeMailbox(Mailbox):
-    """A mailbox that is emptied in one place, its home; messages from elsewhere are carried there first."""
+    """A mailbox that is emptied in one place, its home: messages are carried there."""
 
-    __slots__ = ("_home", "_summoned", "_thread")
+    __slots__ = ("_home", "_summons")
 
     def __init__(self, advance: Callable[[], None], failed: Failed, home: Home) -> None:
         super().__init__(advance, failed)
         self._home = home
-        self._thread = home.thread
-        self._summoned = False
+        self._summons = [None]  # one item, or none while the home has been called and has not come
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(*args)`` called at home: at once if the caller is there and the mailbox idle."""
-        if self._messages or self._busy or get_ident() != self._thread:
-            self._messages.append((handler, args))
-            if get_ident() != self._thread:
-                self._summon()
-            elif not self._busy:
-                self._busy = True
-                self._empty()
-        else:  # the same, without going through the messages
-            self._busy = True
-            self._empty(handler, args)
+        """Have ``handler(*args)`` called at home."""
+        self._messages.append((handler, args))
+        self._summon()
 
     def _summon(self) -> None:
-        with self._lock:
-            if self._summoned:
-                return
-            self._summoned = True
-        try:
-            self._home.call_soon(self._come)
-        except BaseException:
-            self._summoned = False
-            raise
+        if taken_from(self._summons):
+            try:
+                self._home.call_soon(self._come)
+            except BaseException:
+                self._summons.append(None)
+                raise
 
     def _come(self) -> None:
-        with self._lock:
-            self._summoned = False
+        self._summons.append(None)
+        self._empty()
+
+
+class LoopMailbox(HomeMailbox):
+    """A mailbox that is emptied on an event loop; messages from other threads are carried there first."""
+
+    __slots__ = ("_busy", "_thread")
+
+    def __init__(self, advance: Callable[[], None], failed: Failed, home: LoopHome) -> None:
+        super().__init__(advance, failed, home)
+        self._thread = home.thread
+        self._busy = False
+
+    def post(self, handler: Callable[..., None], *args: Any) -> None:
+        """Have ``handler(*args)`` called on the loop: at once if the caller is there and the mailbox idle."""
+        if get_ident() != self._thread:
+            self._messages.append((handler, args))
+            self._summon()
+        elif self._busy or self._messages:
+            self._messages.append((handler, args))
+            self._empty()
+        else:  # the same, without going through the messages
+            self._busy = True
+            self._handle(handler, args)
+            self._busy = False
+
+    def _empty(self) -> None:
+        while self._messages and not self._busy:
+            self._busy = True
+            super()._empty()  # with the baton: once the loop is closed, several threads may come instead of it
+            self._busy = False
+
+    def _come(self) -> None:
         if self._thread < 0:
             self._thread = get_ident()
-        if self._begin():
-            self._empty()
+        super()._come()
 
 
 class WorkersMailbox(HomeMailbox):
@@ -154,29 +165,33 @@ class WorkersMailbox(HomeMailbox):
     def post(self, handler: Callable[..., None], *args: Any) -> None:
         """Have ``handler(*args)`` called: at once if the caller is a free worker and the mailbox idle."""
         self._messages.append((handler, args))
-        if self._busy:
-            return
-        if not HERE.is_free():
-            self._summon()
-        elif self._begin():
+        worker = HERE.worker
+        if worker is not None and worker.call is None:
             self._empty()
+        elif self._baton:
+            self._summon()
 
     def post_last(self, handler: Callable[..., None]) -> None:
         """Have ``handler`` called, after which nothing goes downstream any more: so on any thread."""
         self._messages.append((handler, ()))
-        if not self._busy and self._begin():
-            self._empty()
+        self._empty()
 
 
 def mailbox(advance: Callable[[], None], failed: Failed, home: Home | None) -> Mailbox:
     """A mailbox; without a home, any thread empties it."""
     if home is None:
         return Mailbox(advance, failed)
+    if isinstance(home, LoopHome):
+        return LoopMailbox(advance, failed, home)
     return WorkersMailbox(advance, failed, home) if home.shared else HomeMailbox(advance, failed, home)
 
 
 class LoopHome:
-    """An event loop as home."""
+    """An event loop as home.
+
+    Attributes:
+        thread: The identity of its thread; below 0 if it is not known yet.
+    """
 
     shared = False
 
@@ -199,7 +214,6 @@ class LoopHome:
 class SchedulerHome:
     """A reactivex scheduler as home."""
 
-    thread = 0
     shared = False
 
     def __init__(self, scheduler: SchedulerBase) -> None:
@@ -220,7 +234,6 @@ class RelayHome:
     A process pool calls back on the one thread that manages all of its workers.
     """
 
-    thread = 0
     shared = True
 
     def __init__(self, name: str) -> None:
@@ -237,9 +250,9 @@ class RelayHome:
         self._actions.put(None)
 
     def _serve(self) -> None:
-        HERE.worker = Worker()
         while (action := self._actions.get()) is not None:
-            self._context.copy().run(guarded, action)
+            worker = HERE.worker = Worker(self._context.copy())
+            worker.context.run(guarded, action)
 
 
 def running_loop_home() -> LoopHome | None:

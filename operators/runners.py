@@ -17,17 +17,17 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any, Protocol
 
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
-from .clock import running_loop, show_unhandled
+from .clock import guarded, running_loop, show_unhandled
 from .deadlines import limited
 from .errors import CallFailed, describe
 from .gate import announcing
+from .threads import WORKER_THREADS
 
 Function = Callable[[Any], Any]
 
@@ -81,17 +81,19 @@ def call_context() -> contextvars.Context:
 
 
 class Worker:
-    """Runs calls one after the other; in their context it tells how long the present one has.
+    """Runs calls one after the other in a context of its own, where it tells how long the present one has.
 
     Attributes:
         call: The present one.
+        context: Where they run.
     """
 
     call: Call | None = None
 
-    def __init__(self) -> None:
-        limited.set(self)
-        self._context = contextvars.copy_context()
+    def __init__(self, context: contextvars.Context) -> None:
+        self.context = context
+        context.run(limited.set, self)
+        self._fresh = context.copy()
 
     def remaining(self) -> float | None:
         """Seconds left to the present call."""
@@ -100,9 +102,22 @@ class Worker:
     def is_clean(self) -> bool:
         """Whether the calls so far have left the context as it was."""
         try:
-            return contextvars.copy_context() == self._context
+            return self.context == self._fresh
         except Exception:  # noqa: BLE001 - a foreign __eq__ was asked: so something was set
             return False
+
+    def run(self, fn: Function, value: Any, call: Call) -> None:
+        """Run a call, in the context, whatever it raises: ``SystemExit`` ends the call only."""
+        self.call = call
+        try:
+            ok, result = True, fn(value)
+        except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is; the thread goes on
+            ok, result = False, error
+        self.call = None  # what it goes on to do downstream is not the call
+        try:
+            call.done(ok, result)
+        except BaseException as error:  # noqa: BLE001 - nobody is left to take it, and the thread goes on
+            show_unhandled(error)
 
 
 class _Here(threading.local):
@@ -123,109 +138,53 @@ HERE = _Here()
 
 
 class ThreadRunner:
-    """Daemon worker threads, made as needed: the stage bounds how many calls there are.
-
-    Daemons, since a call that hangs for ever must not keep the process from ending. It is the home of its stage's
-    mailbox, too.
-    """
+    """The worker threads. They are the home of their stage's mailbox, too."""
 
     queues = False
     cancels = False
     width = math.inf
-    thread = 0
     shared = True
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._context = call_context()
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._idle: list[None] = []  # one for each thread that waits for a call; pop and append are atomic
-        self._threads = 0
+        self._spare: list[Worker] = []
         self._closed = False
+        self._submit = WORKER_THREADS.submit
+        WORKER_THREADS.enter(self)
 
     def start(self, fn: Function, value: Any, call: Call) -> None:
-        """Give the call to an idle thread, or to a new one."""
+        """Give the call to a thread."""
         if self._closed:
             raise RuntimeError("the stage is over")
-        try:
-            self._idle.pop()
-        except IndexError:
-            self._add_thread()  # before the call is given away: where no thread can be made, nobody is to run it
-        self._jobs.put((fn, value, call))
+        self._submit(self._run, fn, value, call)
 
-    def _add_thread(self) -> None:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the stage is over")
-            name = f"rxpipe-{self._name}-{self._threads + 1}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
-            self._threads += 1
+    def _run(self, fn: Function, value: Any, call: Call) -> None:
+        if self._closed:
+            return
+        try:
+            worker = self._spare.pop()
+        except IndexError:
+            worker = Worker(self._context.copy())
+        HERE.worker = worker
+        worker.context.run(worker.run, fn, value, call)
+        if worker.is_clean():
+            self._spare.append(worker)
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on one of the threads; here if there is none to be had."""
         try:
-            self.start(_nothing, None, _Errand(action))
+            self._submit(self._act, action)
         except RuntimeError:
             action()
 
+    def _act(self, action: Callable[[], None]) -> None:
+        worker = HERE.worker = Worker(self._context.copy())
+        worker.context.run(guarded, action)
+
     def close(self) -> None:
-        """Let each thread end after the call that it runs now."""
-        with self._lock:
-            self._closed = True
-        for _ in range(self._threads):
-            self._jobs.put(None)
-
-    def _serve(self) -> None:
-        while self._context.copy().run(self._serve_in_context):
-            pass
-
-    def _serve_in_context(self) -> bool:
-        """Run calls until one leaves a changed context, then return true; false at the end."""
-        worker = HERE.worker = Worker()
-        while (job := self._jobs.get()) is not None:
-            if self._closed:
-                continue
-            run_here(*job, worker)
-            job = None  # an idle thread keeps no value alive
-            self._idle.append(None)
-            if not worker.is_clean():
-                return True
-        return False
-
-
-class _Errand:
-    """What a worker does for its stage, told as a call."""
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        self._action = action
-
-    def begin(self) -> bool:
-        return True
-
-    def done(self, ok: bool, result: Any) -> None:
-        self._action()
-
-    def remaining(self) -> float | None:
-        return None
-
-
-def _nothing(value: Any) -> None:
-    pass
-
-
-def run_here(fn: Function, value: Any, call: Call, worker: Worker) -> None:
-    """Run a call on this thread, whatever it raises: ``SystemExit`` and ``KeyboardInterrupt`` end the call only."""
-    worker.call = call
-    try:
-        ok, result = True, fn(value)
-    except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is; the thread goes on
-        ok, result = False, error
-    worker.call = None  # what it goes on to do downstream is not the call
-    try:
-        call.done(ok, result)
-    except BaseException as error:  # noqa: BLE001 - nobody is left to take it, and the thread goes on
-        show_unhandled(error)
+        """Start no more calls."""
+        self._closed = True
+        WORKER_THREADS.leave(self)
 
 
 class SchedulerRunner:
@@ -314,8 +273,10 @@ class _Queued:
         if job := self._take():
             if not job[2].begin():
                 return
-            former = HERE.worker
-            self._context.run(_run_as_worker, *job, self._inline or running_loop() is not None)
+            worker, former = Worker(self._context), HERE.worker
+            if not self._inline and running_loop() is None:
+                HERE.worker = worker
+            worker.context.run(worker.run, *job)
             HERE.worker = former
 
     def give_up(self, error: BaseException) -> None:
@@ -327,13 +288,6 @@ class _Queued:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None:
             self.give_up(error)
-
-
-def _run_as_worker(fn: Function, value: Any, call: Call, borrowed: bool) -> None:
-    worker = Worker()
-    if not borrowed:
-        HERE.worker = worker
-    run_here(fn, value, call, worker)
 
 
 def run_portably(fn: Function, value: Any) -> tuple[bool, Any]:

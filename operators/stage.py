@@ -235,7 +235,7 @@ def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribe
     if scheduler is None and isinstance(subscribed_on, VirtualTimeScheduler):
         # Threads would not wait for virtual time; and many actions at one tick would make the virtual clock advance.
         return SchedulerRunner(ImmediateScheduler.singleton())
-    return ThreadRunner(settings.name) if scheduler is None else SchedulerRunner(scheduler)
+    return ThreadRunner() if scheduler is None else SchedulerRunner(scheduler)
 
 
 def _home_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Home | None:

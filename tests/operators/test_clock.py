@@ -296,8 +296,10 @@ def test_actions_that_other_threads_set_and_dispose() -> None:
         def set_and_dispose() -> None:
             clock.call_later(0, lambda: calls.append(1)).dispose()
 
-        await asyncio.to_thread(set_and_dispose)
-        known = clock.call_later(0.05, lambda: calls.append(2))
+        thread = threading.Thread(target=set_and_dispose)
+        thread.start()
+        thread.join(LIMIT)  # meanwhile the loop does nothing
+        known = clock.call_later(3600, lambda: calls.append(2))
         await asyncio.to_thread(known.dispose)
         await turn()
         timers: list[asyncio.TimerHandle] = getattr(asyncio.get_running_loop(), "_scheduled")  # noqa: B009

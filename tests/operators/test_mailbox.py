@@ -6,12 +6,22 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 
 import pytest
 from operator_helpers import here, run_on_loop
 from reactivex.scheduler import EventLoopScheduler
 
-from rxpipe.operators.mailbox import HomeMailbox, LoopHome, Mailbox, RelayHome, SchedulerHome, WorkersMailbox, mailbox
+from rxpipe.operators.mailbox import (
+    HomeMailbox,
+    LoopHome,
+    LoopMailbox,
+    Mailbox,
+    RelayHome,
+    SchedulerHome,
+    WorkersMailbox,
+    mailbox,
+)
 from rxpipe.operators.runners import HERE, Worker
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("var", default="unset")
@@ -38,8 +48,7 @@ class Elsewhere:
 
     shared = False
 
-    def __init__(self, thread: int = 0) -> None:
-        self.thread = thread
+    def __init__(self) -> None:
         self.actions: list[Callable[[], None]] = []
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -152,14 +161,20 @@ def test_messages_from_elsewhere_are_carried_home() -> None:
 
 
 def test_messages_at_home_are_handled_at_once() -> None:
-    """On the home's thread no summons is needed, and messages that came before are handled first."""
-    log, home = Log(), Elsewhere(threading.get_ident())
-    box = HomeMailbox(log.advance, log.failed, home)
-    on_a_thread(lambda: box.post(log.note, 1))
-    box.post(log.note, 2)
+    """On the loop no summons is needed, and messages that came before are handled first."""
+    log = Log()
+
+    async def main() -> None:
+        box = LoopMailbox(log.advance, log.failed, LoopHome(asyncio.get_running_loop()))
+        on_a_thread(lambda: box.post(log.note, 1))
+        assert log.entries == []
+        box.post(log.note, 2)
+        assert log.entries == [1, 2, "advance"]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    run_on_loop(main, virtual=False)
     assert log.entries == [1, 2, "advance"]
-    home.actions[0]()
-    assert log.entries == [1, 2, "advance", "advance"]
 
 
 def test_a_home_that_refuses_is_asked_again() -> None:
@@ -185,7 +200,7 @@ def test_workers_empty_their_mailbox_themselves() -> None:
     box = WorkersMailbox(log.advance, log.failed, home)
 
     def as_worker() -> None:
-        HERE.worker = Worker()
+        HERE.worker = Worker(copy_context())
         box.post(log.note, 1)
 
     on_a_thread(as_worker)
@@ -207,11 +222,13 @@ def test_the_last_message_is_handled_by_whoever_sends_it() -> None:
 
 
 def test_the_home_decides_about_the_mailbox() -> None:
-    """No home, a home of one thread and a home of workers each make their kind."""
-    log, relay = Log(), RelayHome("test")
-    kinds = [type(mailbox(log.advance, log.failed, home)) for home in (None, Elsewhere(), relay)]
-    assert kinds == [Mailbox, HomeMailbox, WorkersMailbox]
+    """No home, a home of one thread, a loop and a home of workers each make their kind."""
+    log, relay, loop = Log(), RelayHome("test"), asyncio.new_event_loop()
+    homes = (None, Elsewhere(), LoopHome(loop), relay)
+    kinds = [type(mailbox(log.advance, log.failed, home)) for home in homes]
+    assert kinds == [Mailbox, HomeMailbox, LoopMailbox, WorkersMailbox]
     relay.close()
+    loop.close()
 
 
 def test_a_loop_as_home() -> None:
@@ -240,7 +257,7 @@ def test_a_loop_as_home() -> None:
 def test_another_threads_loop_as_home() -> None:
     """A loop that runs elsewhere can be home; once there, its own messages are handled at once."""
     loop, log, done = asyncio.new_event_loop(), Log(), threading.Event()
-    box = HomeMailbox(log.advance, log.failed, LoopHome(loop))
+    box = LoopMailbox(log.advance, log.failed, LoopHome(loop))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
@@ -263,7 +280,7 @@ def test_another_threads_loop_as_home() -> None:
 def test_a_closed_loop_as_home() -> None:
     """When the loop is gone, messages are handled where they are sent, so that what is left is freed."""
     loop, log = asyncio.new_event_loop(), Log()
-    box = HomeMailbox(log.advance, log.failed, LoopHome(loop))
+    box = LoopMailbox(log.advance, log.failed, LoopHome(loop))
     loop.close()
     box.post(log.note, 1)
     assert log.entries == [1, "advance"]

@@ -8,7 +8,7 @@ import threading
 import pytest
 import reactivex as rx
 from marbles import Basin
-from operator_helpers import LIMIT, Watch, run_on_loop
+from operator_helpers import LIMIT, Hanging, Watch, run_on_loop
 from reactivex.scheduler import NewThreadScheduler
 from reactivex.subject import Subject
 
@@ -115,12 +115,12 @@ def test_a_source_of_reactivex_s_own_on_a_thread_of_its_own() -> None:
     assert watch.end() == list(range(500))
 
 
-def test_on_a_loop_it_is_an_error() -> None:
+def test_on_a_loop_it_is_an_error(hanging: Hanging) -> None:
     """A loop that waited would never make room."""
 
     async def main() -> Watch[int]:
         source = Subject[int]()
-        watch = Watch[int]().to(source.pipe(overflow("block", 2), stage(keep, queue_size=0)))
+        watch = Watch[int]().to(source.pipe(overflow("block", 2), stage(hanging, concurrency=1, queue_size=0)))
         for value in range(4):
             source.on_next(value)
         with pytest.raises(BufferOverflow):

@@ -135,7 +135,7 @@ def test_a_deadline_that_is_over_is_zero(hanging: Hanging) -> None:
     time.advance_to(12)
     with pytest.raises(StageTimeout):
         watch.end()
-    thread = next(thread for thread in threading.enumerate() if thread.name == "rxpipe-fn-1")
+    thread = next(thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-worker"))
     hanging.release(1)
     thread.join(20)
     assert left == [0]

@@ -312,7 +312,7 @@ def test_nothing_is_kept_alive(end: str) -> None:
         inside.wait_for(0, total=8)
         source.on_completed()
     for thread in threading.enumerate():
-        if thread.name.startswith("rxpipe-fn"):
+        if thread.name.startswith("rxpipe-worker"):
             thread.join(20)
     gc.collect()
     assert [ref() for ref in alive] == [None] * 8

@@ -205,7 +205,7 @@ def test_a_coroutine_returned_too_late_is_closed(hanging: Hanging, items: list[i
     chain = from_iterable(items).pipe(stage(fn, timeout=10, timer=time, recover=kind, max_abandoned=0))
     watch.to(chain)
     hanging.gauge.wait_for(1)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-fn")]
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-worker")]
     time.advance_to(10)
     hanging.release(1)  # the sequence has ended with the only item, or the next one starts now
     hanging.release(2)

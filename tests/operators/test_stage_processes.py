@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from operator_helpers import Watch, collect, here, run_on_loop
+from operator_helpers import LIMIT, Watch, collect, here, run_on_loop
+from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, deadline, from_iterable, stage
 
@@ -133,8 +135,37 @@ def test_there_is_no_deadline_in_another_process(processes: Executor) -> None:
     assert collect(from_iterable([1]).pipe(stage(time_left, timeout=60, scheduler=processes))) == [None]
 
 
-def test_calls_in_a_pool_that_time_out(processes: Executor) -> None:
-    """A call that waits in the pool's queue when its time is up is taken back, and its slot is free."""
-    chain = from_iterable(range(3)).pipe(stage(square, timeout=1e-9, scheduler=processes, recover=told))
-    values = collect(chain)
-    assert [str(value).split(":")[0] in (str(n * n), "StageTimeout") for n, value in enumerate(values)] == [True] * 3
+def hang(_: int) -> None:
+    threading.Event().wait()
+
+
+class Submitted(Executor):
+    """Another executor's front, which keeps the futures."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.futures: SimpleQueue[Future[Any]] = SimpleQueue()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = self._executor.submit(fn, *args, **kwargs)
+        self.futures.put(future)
+        return future
+
+
+def test_calls_in_a_pool_that_time_out() -> None:
+    """Those that run go on there, one that waits in the pool's queue is taken back, and each item fails in time."""
+    time = TestScheduler()
+    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+        executor = Submitted(pool)
+        watch = Watch[Any]().to(
+            from_iterable(range(6)).pipe(
+                stage(hang, concurrency=6, timeout=10, timer=time, scheduler=executor, recover=told)
+            )
+        )
+        futures = [executor.futures.get(timeout=LIMIT) for _ in range(6)]
+        time.advance_to(11)
+        assert [text.split(":")[0] for text in watch.end()] == ["StageTimeout"] * 6
+        assert futures[-1].cancelled()
+        assert not futures[0].done()
+        for process in list(getattr(pool, "_processes").values()):  # noqa: B009 - the only way to end what hangs
+            process.kill()

@@ -24,11 +24,11 @@ def ignore(failure: Failure[Any]) -> str:
     return type(failure.error).__name__
 
 
-def test_calls_run_on_daemon_threads_named_after_the_stage() -> None:
-    """A call that hangs must not keep the process from ending, and a debugger shows whose it is."""
-    (thread,) = collect(from_iterable([1]).pipe(stage(lambda _: here(), name="answer")))
+def test_calls_run_on_daemon_threads() -> None:
+    """A call that hangs must not keep the process from ending."""
+    (thread,) = collect(from_iterable([1]).pipe(stage(lambda _: here())))
     assert thread.daemon
-    assert thread.name == "rxpipe-answer-1"
+    assert thread.name.startswith("rxpipe-worker-")
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 7])
@@ -237,7 +237,7 @@ def test_where_no_thread_can_be_made_the_item_fails(monkeypatch: pytest.MonkeyPa
         patch.setattr(threading.Thread, "start", refuse)
         told: Callable[[Failure[int]], str] = lambda failure: str(failure.error)  # noqa: E731
         watch = Watch[Any]().to(from_iterable([1, 2]).pipe(stage(fn, recover=told)))
-        assert watch.result() == ["can't start new thread"] * 2
+        assert watch.result() == ["no thread can be started"] * 2
     assert calls.total == 0
 
 

@@ -1,0 +1,126 @@
+"""The threads on which plain functions run: one set, shared by all stages of the process, alive while in use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+
+def after_fork(action: Callable[[], None]) -> None:
+    """Have ``action`` called in each child that this process forks: it has none of the parent's threads."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=action)
+
+
+Job = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class WorkerThreads:
+    """Daemon threads, made as needed: whoever submits bounds how many calls there are at once.
+
+    A new job wakes one thread, and a thread that takes a job wakes the next one if there are more. So jobs that never
+    wait cost no thread switch, though they belong to several stages, and those that do run side by side.
+
+    Daemons, since a call that hangs for ever must not keep the process from ending. Threads stay until the last user
+    has gone, and end then.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all threads and users."""
+        self._lock = threading.Lock()
+        self._users: set[object] = set()
+        self._jobs: deque[Job] = deque()
+        self._idle: list[None] = []  # one for each thread that waits to be woken; pop and append are atomic
+        self._wakes: SimpleQueue[bool] = SimpleQueue()  # whether to look for a job; else to see whether to end
+        self._calls = [None]  # one item, or none while a thread was woken, or made, and has not looked for a job yet
+        self._made = 0
+
+    def enter(self, user: object) -> None:
+        """Count a user in."""
+        with self._lock:
+            self._users.add(user)
+
+    def leave(self, user: object) -> None:
+        """Count a user out; from any thread, more than once if need be. The last one leaves no idle thread."""
+        with self._lock:
+            self._users.discard(user)
+            if self._users:
+                return
+        while taken_from(self._idle):
+            self._wakes.put(False)
+
+    def submit(self, function: Callable[..., object], *args: Any) -> None:
+        """Have a thread call ``function(*args)``, which must not raise.
+
+        Raises:
+            RuntimeError: No thread can be made, nor is there one that will be free.
+        """
+        job = (function, args)
+        self._jobs.append(job)
+        if not self._call_thread():
+            with suppress(ValueError):  # a thread that was busy has taken it
+                self._jobs.remove(job)
+                raise RuntimeError("no thread can be started")
+
+    def _call_thread(self) -> bool:
+        """Have a thread look for a job, unless one is coming anyway; false if there is none to be had."""
+        if taken_from(self._calls):
+            if not taken_from(self._idle):
+                return self._make_thread()
+            self._wakes.put(True)
+        return True
+
+    def _make_thread(self) -> bool:
+        self._made += 1
+        try:
+            threading.Thread(target=self._serve, name=f"rxpipe-worker-{self._made}", daemon=True).start()
+        except RuntimeError:
+            self._calls.append(None)
+            return False
+        return True
+
+    def _serve(self) -> None:
+        self._calls.append(None)
+        while True:
+            try:
+                function, args = self._jobs.popleft()
+            except IndexError:
+                if not self._users:
+                    return
+                self._wait()
+                continue
+            if self._jobs:
+                self._call_thread()  # if none is to be had, this one takes the rest, too
+            function(*args)
+            del function, args  # an idle thread keeps no value alive
+
+    def _wait(self) -> None:
+        self._idle.append(None)
+        # What came since this thread looked may have found it not idle yet.
+        if (self._jobs or not self._users) and taken_from(self._idle):
+            return
+        if self._wakes.get():
+            self._calls.append(None)
+
+
+def taken_from(tokens: list[None]) -> bool:
+    """Take one of equal tokens, if there is one, whoever else does: without a lock, as ``pop`` is atomic."""
+    if tokens:
+        try:
+            tokens.pop()
+        except IndexError:
+            return False
+        return True
+    return False
+
+
+WORKER_THREADS = WorkerThreads()
+after_fork(WORKER_THREADS.reset)
