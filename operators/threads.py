@@ -30,7 +30,13 @@ class WorkerThreads:
     has gone, and end then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "rxpipe-worker") -> None:
+        """Start nothing yet.
+
+        Args:
+            name: What the names of the threads begin with.
+        """
+        self._name = name
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +87,7 @@ class WorkerThreads:
     def _make_thread(self) -> bool:
         self._made += 1
         try:
-            threading.Thread(target=self._serve, name=f"rxpipe-worker-{self._made}", daemon=True).start()
+            threading.Thread(target=self._serve, name=f"{self._name}-{self._made}", daemon=True).start()
         except RuntimeError:
             self._calls.append(None)
             return False

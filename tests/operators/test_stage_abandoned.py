@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from operator_helpers import Hanging, Watch
+from operator_helpers import Hanging, Watch, here
 from reactivex.abc import DisposableBase
 from reactivex.disposable import Disposable
 from reactivex.testing import TestScheduler
@@ -125,8 +125,10 @@ def test_a_deadline_that_is_over_is_zero(hanging: Hanging) -> None:
     """A call that goes on after its timeout has no time left, rather than less than none."""
     time = TestScheduler()
     left: list[float | None] = []
+    threads: list[threading.Thread] = []
 
     def fn(value: int) -> None:
+        threads.append(here())
         hanging(value)
         left.append(deadline())
 
@@ -135,9 +137,8 @@ def test_a_deadline_that_is_over_is_zero(hanging: Hanging) -> None:
     time.advance_to(12)
     with pytest.raises(StageTimeout):
         watch.end()
-    thread = next(thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-worker"))
     hanging.release(1)
-    thread.join(20)
+    threads[0].join(20)
     assert left == [0]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
-from operator_helpers import Gauge, Watch, run_on_loop
+from operator_helpers import Gauge, Watch, here, run_on_loop
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import Disposable
@@ -292,7 +292,10 @@ def test_nothing_is_kept_alive(end: str) -> None:
     inside = Gauge()
     release = threading.Event()
 
+    threads = set[threading.Thread]()
+
     def fn(item: Item) -> Item:
+        threads.add(here())
         with inside:
             release.wait(20)
         return item
@@ -311,9 +314,8 @@ def test_nothing_is_kept_alive(end: str) -> None:
         release.set()
         inside.wait_for(0, total=8)
         source.on_completed()
-    for thread in threading.enumerate():
-        if thread.name.startswith("rxpipe-worker"):
-            thread.join(20)
+    for thread in threads:
+        thread.join(20)
     gc.collect()
     assert [ref() for ref in alive] == [None] * 8
     subscription.dispose()

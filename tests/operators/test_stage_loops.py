@@ -198,14 +198,16 @@ def test_a_coroutine_returned_too_late_is_closed(hanging: Hanging, items: list[i
     """One that a call returns after its timeout is not awaited, and Python does not complain of that."""
     time = TestScheduler()
 
+    threads = set[threading.Thread]()
+
     def fn(value: int) -> Coroutine[Any, Any, float]:
+        threads.add(here())
         return sleep(hanging(value) * 0)
 
     watch = Watch[Any]()
     chain = from_iterable(items).pipe(stage(fn, timeout=10, timer=time, recover=kind, max_abandoned=0))
     watch.to(chain)
     hanging.gauge.wait_for(1)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-worker")]
     time.advance_to(10)
     hanging.release(1)  # the sequence has ended with the only item, or the next one starts now
     hanging.release(2)

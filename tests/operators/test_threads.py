@@ -19,7 +19,7 @@ from rxpipe.operators.threads import WorkerThreads, taken_from
 
 
 def alive() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-worker")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-test")]
 
 
 def wait_for_the_end() -> None:
@@ -31,7 +31,7 @@ def wait_for_the_end() -> None:
 @pytest.fixture
 def threads() -> Iterator[WorkerThreads]:
     """Threads of the test's own, in use by it, which have ended when it has."""
-    threads, user = WorkerThreads(), object()
+    threads, user = WorkerThreads("rxpipe-test"), object()
     threads.enter(user)
     yield threads
     threads.leave(user)
@@ -97,7 +97,7 @@ def test_a_job_is_let_go_of(threads: WorkerThreads) -> None:
 
 def test_threads_end_with_the_last_user() -> None:
     """Not with the first, and again after they have been needed again."""
-    threads, done = WorkerThreads(), threading.Semaphore(0)
+    threads, done = WorkerThreads("rxpipe-test"), threading.Semaphore(0)
     for _ in range(50):
         users = object(), object()
         for user in users:
@@ -113,7 +113,7 @@ def test_threads_end_with_the_last_user() -> None:
 
 def test_a_job_after_the_last_user_has_left() -> None:
     """It is run by a thread that ends then."""
-    threads, done = WorkerThreads(), threading.Event()
+    threads, done = WorkerThreads("rxpipe-test"), threading.Event()
     threads.submit(done.set)
     assert done.wait(LIMIT)
     wait_for_the_end()
@@ -122,7 +122,7 @@ def test_a_job_after_the_last_user_has_left() -> None:
 @pytest.mark.slow
 def test_no_job_is_left_behind() -> None:
     """Under a barrage from many sides, with users that come and go, each job runs once."""
-    threads, lock, ran = WorkerThreads(), threading.Lock(), list[tuple[int, int]]()
+    threads, lock, ran = WorkerThreads("rxpipe-test"), threading.Lock(), list[tuple[int, int]]()
     start = threading.Barrier(6)
     all_done = threading.Semaphore(0)
 
@@ -153,7 +153,7 @@ def test_no_job_is_left_behind() -> None:
 @given(st.lists(st.integers(0, 3), max_size=30))
 def test_jobs_that_submit_jobs(plan: list[int]) -> None:
     """Whatever submits what: all of it runs."""
-    threads, user, done = WorkerThreads(), object(), threading.Semaphore(0)
+    threads, user, done = WorkerThreads("rxpipe-test"), object(), threading.Semaphore(0)
     threads.enter(user)
 
     def job(more: int) -> None:
