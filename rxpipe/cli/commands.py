@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rxpipe.cli.telling import errors_told
+from rxpipe.cli.messages import errors_told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,8 +64,8 @@ def run(
     143 terminated.
     """
     with errors_told(config.absolute().parent):
-        from rxpipe.cli.running import Options
-        from rxpipe.cli.running import run as run_config
+        from rxpipe.cli.run import Options
+        from rxpipe.cli.run import run as run_config
 
         options = Options(
             count=count, strategy=strategy, scheduler=scheduler, database=database, quiet=quiet, as_json=as_json
@@ -77,7 +77,7 @@ def run(
 def check(config: _Config) -> None:
     """Validate a config, import its stages and show what would run; nothing is called, opened or written."""
     with errors_told(config.absolute().parent):
-        from rxpipe.cli.checking import check as check_config
+        from rxpipe.cli.check import check as check_config
 
         check_config(config)
 
@@ -96,7 +96,7 @@ def compare(
 ) -> None:
     """Run the same work on every strategy and scheduler, into temporary databases, and compare."""
     with errors_told(config.absolute().parent):
-        from rxpipe.cli.comparing import compare as compare_config
+        from rxpipe.cli.compare import compare as compare_config
 
         raise typer.Exit(compare_config(config, latency=latency, count=count, html=html))
 
@@ -105,7 +105,7 @@ def compare(
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]) -> None:
     """Write a config and a module of stages to start from; existing files are left alone."""
     with errors_told():
-        from rxpipe.cli.starting import start
+        from rxpipe.cli.init import start
 
         start(folder)
 

@@ -1,6 +1,6 @@
 """From a YAML file to a pipeline and its IDs.
 
-- ``whole.py``: the config and ``load_config``; its sections in ``parts.py``, what must agree in ``consistency.py``
+- ``model.py``: the config and ``load_config``; its sections in ``sections.py``, what must agree in ``consistency.py``
 - ``yaml_file.py``, ``explain.py``: reading the file, and saying what is wrong in it
 - ``ids.py`` (with ``spool.py``): the IDs of a ``source``; ``imports.py``: ``module:function``
 - ``build.py``: the pipeline that a config describes
@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from rxpipe.config.parts import (
+from rxpipe.config.model import Config, StageSettings, load_config
+from rxpipe.config.sections import (
     DatabaseConfig,
     PipelineConfig,
     RangeConfig,
@@ -16,7 +17,6 @@ from rxpipe.config.parts import (
     SourceConfig,
     StageConfig,
 )
-from rxpipe.config.whole import Config, StageSettings, load_config
 
 __all__ = [
     "Config",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rxpipe.config.imports import resolve
-from rxpipe.config.whole import Config
+from rxpipe.config.model import Config
 from rxpipe.database import DatabaseSink
 from rxpipe.operators import Retry
 from rxpipe.pipeline import Pipeline, Stage

@@ -9,7 +9,7 @@ import pytest
 
 from rxpipe import ConfigError, DatabaseSink, Pipeline, Retry
 from rxpipe.config.build import pipeline_of
-from rxpipe.config.whole import load_config
+from rxpipe.config.model import load_config
 
 SEED = Path(__file__).parents[1] / "data" / "seed.yaml"
 

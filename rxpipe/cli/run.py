@@ -16,10 +16,10 @@ from rich.console import Console
 from rxpipe.cli.failures import Failures
 from rxpipe.cli.lines import Lines
 from rxpipe.cli.live import LiveScreen
+from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.meter import Meter
 from rxpipe.cli.overrides import overridden
 from rxpipe.cli.summary import print_summary
-from rxpipe.cli.telling import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.texts import length
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rxpipe.cli.messages import ExitCode, configure_logs
 from rxpipe.cli.overrides import latencies
 from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.telling import ExitCode, configure_logs
 from rxpipe.compare import Comparison
 from rxpipe.compare import compare as compare_all
 from rxpipe.compare.html import page

@@ -10,14 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rxpipe.cli.messages import configure_logs
 from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.telling import configure_logs
 from rxpipe.cli.texts import length, number, plural, screen_text
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.config.imports import resolve
-from rxpipe.config.parts import RetryConfig
+from rxpipe.config.sections import RetryConfig
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
 

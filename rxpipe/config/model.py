@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from rxpipe.config.consistency import contradictions
 from rxpipe.config.explain import CONTRADICTION, Problem, dotted, explain
-from rxpipe.config.parts import (
+from rxpipe.config.sections import (
     KINDS,
     DatabaseConfig,
     PipelineConfig,
