@@ -376,6 +376,7 @@ class StageMachine(Machine[A, B]):
             if call.handle is not None:
                 guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)
+        self._stats.dropped += len(self._waiting) + len(self._due_again) + len(self._delayed)
         for held in (self._waiting, self._due_again, self._delayed, self._running, self._order, self._outbox):
             held.clear()
         self._runner.close()

@@ -44,6 +44,7 @@ class StageStats:
         failed: Items whose last attempt failed.
         retried: Failed calls that another one follows.
         cancelled: Calls that ran when the stage was disposed.
+        dropped: Items that waited then.
         abandoned: Calls that timed out and could not be stopped.
         busy: Seconds that calls ran, added up.
     """
@@ -56,6 +57,7 @@ class StageStats:
     failed: int = 0
     retried: int = 0
     cancelled: int = 0
+    dropped: int = 0
     abandoned: int = 0
     busy: float = 0.0
 
@@ -72,7 +74,7 @@ class StageStats:
     @property
     def waiting(self) -> int:
         """Items that wait for a slot or for their next attempt."""
-        return self.taken - self.done - self.failed - self.cancelled - self.running
+        return self.taken - self.done - self.failed - self.cancelled - self.dropped - self.running
 
 
 class Envelope(Protocol):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from concurrent.futures import wait
+from concurrent.futures import Executor, wait
 from contextlib import aclosing
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, Protocol, get_args
 
 import reactivex
@@ -75,6 +77,47 @@ class Stage:
     executor: Place | None = None
     max_abandoned: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            TypeError: An option is of a wrong type, or ``call`` cannot be called with one value.
+            ValueError: The name is empty.
+        """
+        for option, kind in _KINDS.items():
+            value: Any = getattr(self, option)
+            if not isinstance(value, kind):
+                raise TypeError(f"stage {self.name}: {option} must not be {value!r}, of type {type(value).__name__}")
+        if not self.name:
+            raise ValueError("a stage needs a name")
+        if not callable(self.call):
+            raise TypeError(f"stage {self.name}: call must be a function, not {self.call!r}")
+        _check_takes_one_value(self)
+
+
+_NUMBER = (int, float, NoneType)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "concurrency": _NUMBER,
+    "queue_size": _NUMBER,
+    "timeout": _NUMBER,
+    "retry": (Retry, NoneType),
+    "rate_limit": (RateLimiter, NoneType),
+    "executor": (Executor, SchedulerBase, NoneType),
+    "max_abandoned": _NUMBER,
+}
+
+
+def _check_takes_one_value(stage: Stage) -> None:
+    try:
+        signature = inspect.signature(stage.call)
+    except (TypeError, ValueError):  # some builtin functions tell nothing
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise TypeError(f"stage {stage.name}: call must take one argument; it takes {signature}") from None
+
 
 class Pipeline:
     """Stages that IDs go through, and the sink where they end.
@@ -116,16 +159,17 @@ class Pipeline:
 
         Raises:
             ValueError: There is no stage, a name comes twice, or a number is out of range.
-            TypeError: A stage's ``call`` is no function, or a coroutine function that was given an executor.
+            TypeError: What is not a ``Stage``, or a coroutine function with an executor.
         """
-        names = [stage.name for stage in stages]
+        given: tuple[Any, ...] = stages
+        for stage in given:
+            if not isinstance(stage, Stage):
+                raise TypeError(f"a pipeline is made of Stage, not {stage!r}")
         if not stages:
             raise ValueError("a pipeline needs at least one stage")
+        names = [stage.name for stage in stages]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"stage names must differ, but there are two called {', '.join(twice)}")
-        for stage in stages:
-            if not callable(stage.call):
-                raise TypeError(f"stage {stage.name}: call must be a function, not {stage.call!r}")
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         for option, value in (("strategy", strategy), ("scheduler", scheduler)):

@@ -198,6 +198,37 @@ def test_what_is_no_function_is_refused_at_once() -> None:
         Pipeline(Stage("a", call))
 
 
+@pytest.mark.parametrize(
+    ("name", "call", "options", "message"),
+    [
+        ("", abs, {}, "a stage needs a name"),
+        (5, abs, {}, "name must not be 5, of type int"),
+        ("a", abs, {"retry": 3}, "stage a: retry must not be 3"),
+        ("a", abs, {"timeout": "60"}, "stage a: timeout must not be '60', of type str"),
+        ("a", abs, {"rate_limit": 3}, "stage a: rate_limit must not be 3"),
+        ("a", abs, {"executor": 3}, "stage a: executor must not be 3"),
+        ("a", pow, {}, r"stage a: call must take one argument; it takes \(base, exp, mod=None\)"),
+        ("a", lambda: None, {}, r"stage a: call must take one argument; it takes \(\)"),
+    ],
+)
+def test_a_stage_of_wrong_types_is_refused_at_once(name: Any, call: Any, options: dict[str, Any], message: str) -> None:
+    """Not when it is run, in the words of something else."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        Stage(name, call, **options)
+
+
+def test_a_function_instead_of_a_stage_is_refused_at_once() -> None:
+    """It is easily forgotten."""
+    function: Any = abs
+    with pytest.raises(TypeError, match="a pipeline is made of Stage, not <built-in function abs>"):
+        Pipeline(function)
+
+
+def test_a_function_that_does_not_tell_its_arguments() -> None:
+    """It is believed to take one."""
+    assert Pipeline(Stage("s", str)).run([]).taken == 0
+
+
 def test_a_coroutine_function_on_an_executor_is_refused_at_once() -> None:
     """It runs on a loop only."""
     with (

@@ -18,6 +18,13 @@ app = typer.Typer(
     "into a database.",
 )
 
+
+def _count(given: str | int) -> int:
+    if not (str(given).isdecimal() and int(given) >= 1):
+        raise typer.BadParameter(f"{given!r}; allowed: a whole number, 1 or more")
+    return int(given)
+
+
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -42,7 +49,8 @@ def rxpipe(
 def run(
     config: _Config,
     count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Take so many IDs; of a range from its start.")
+        int | None,
+        typer.Option(parser=_count, metavar="N", help="Take so many IDs; a range goes on from its start for so many."),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="S", help="per_stage, per_item or staged, instead of the config's.")
@@ -91,10 +99,13 @@ def compare(
             metavar="STAGE=S,...", help="Seconds that a call takes besides, like generation=0.03,grading=0.1."
         ),
     ] = "",
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="Take so many IDs.")] = 300,
+    count: Annotated[int, typer.Option(parser=_count, metavar="N", help="Take so many IDs.")] = 300,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
 ) -> None:
-    """Run the same work on every strategy and scheduler, into temporary databases, and compare."""
+    """Run the same work on every strategy and scheduler, into temporary databases, and compare.
+
+    Each of the six runs calls the stages' functions: think of that where calls are paid for.
+    """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.compare import compare as compare_config
 
@@ -103,7 +114,7 @@ def compare(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]) -> None:
-    """Write a config and a module of stages to start from; existing files are left alone."""
+    """Write a config and a module of stages to start from; files that are there are not overwritten."""
     with errors_told():
         from rxpipe.cli.init import start
 

@@ -26,6 +26,8 @@ def start(folder: Path) -> None:
     templates = files("rxpipe.cli") / "templates"
     texts = {name: (templates / name).read_text(encoding="utf-8") for name in (CONFIG, STAGES)}
     texts[SCHEMA] = json.dumps(Config.model_json_schema(), indent=2) + "\n"
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; allowed: a folder, which is made if need be")
     there = [str(folder / name) for name in texts if (folder / name).exists()]
     if there:
         raise ConfigError(f"not overwritten: {', '.join(there)}; allowed: a folder without them")

@@ -20,12 +20,13 @@ from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_erro
 from rxpipe.cli.meter import Meter
 from rxpipe.cli.overrides import overridden
 from rxpipe.cli.summary import print_summary
-from rxpipe.cli.texts import length
+from rxpipe.cli.texts import length, number
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.database.engine import shown
 from rxpipe.driving import drive
+from rxpipe.errors import ConfigError, SinkError
 from rxpipe.outcome import Report
 from rxpipe.pipeline import Pipeline
 from rxpipe.run import Run
@@ -58,8 +59,7 @@ def run(path: Path, options: Options) -> ExitCode:
         What the program is to end with.
 
     Raises:
-        ConfigError: Nothing was run: the config, an option or the source cannot be used.
-        SinkError: Nothing was run: the database cannot be opened.
+        ConfigError: Nothing was run: the config, an option, the source or the database cannot be used.
     """
     configure_logs(quiet=options.quiet)
     config = overridden(
@@ -72,15 +72,26 @@ def run(path: Path, options: Options) -> ExitCode:
         source = read_ids(config, count=options.count)
         total = length(source)
         with _reporter(path, config, quiet=options.quiet) as reporter:
-            driven.drive(pipeline, source, options.count if total is None else total, reporter)
+            try:
+                driven.drive(pipeline, source, options.count if total is None else total, reporter)
+            except SinkError as error:
+                key = "--database" if options.database else config.where("database.url")
+                raise ConfigError(f"{key}: {error}") from None
     report = driven.report()
-    if driven.error is not None:
-        tell_error(f"the run ended early: {raised_text(driven.error, config.folder)}")
+    early = None if driven.error is None else raised_text(driven.error, config.folder)
+    failures = driven.failures.commonest()
+    if early is not None:
+        tell_error(f"the run ended early: {early}")
     if options.as_json:
-        print(json.dumps(asdict(report)), flush=True)
-    elif not options.quiet:
+        errors = [asdict(failed) for failed in failures]
+        also = {"errors": errors, "ended_early": early, "stopped_by": driven.stopped_by}
+        print(json.dumps({**asdict(report), **also}), flush=True)
+    elif options.quiet:
+        for failed in failures:
+            tell_error(f"{failed.stage}: {failed.text} ({number(failed.count)} items)")
+    else:
         place = f"{shown(config.database.url)}, table {config.database.table}"
-        print_summary(report, place, driven.failures.commonest(), driven.stopped_by)
+        print_summary(report, place, failures, driven.stopped_by)
     return driven.exit_code(report)
 
 

@@ -78,7 +78,11 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
             rank=1,
         ),
         Column(title="retried", cells=[number(stage.retried) for stage in stages], rank=3),
-        Column(title="abandoned", cells=[number(stage.abandoned) for stage in stages], rank=5),
+        Column(
+            title="abandoned",
+            cells=[number(stage.abandoned) for stage in stages],
+            rank=1 if any(stage.abandoned for stage in stages) else 5,
+        ),
         Column(title="busy s", cells=[f"{stage.busy_seconds:,.2f}" for stage in stages], rank=4),
         Column(title="slots used", cells=[f"{stage.utilization:.0%} of {stage.concurrency}" for stage in stages]),
     ]

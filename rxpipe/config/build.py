@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rxpipe.config.imports import resolve
-from rxpipe.config.model import Config
+from rxpipe.config.model import Config, StageSettings
 from rxpipe.database import DatabaseSink
+from rxpipe.errors import ConfigError
 from rxpipe.operators import Retry
 from rxpipe.pipeline import Pipeline, Stage
 
@@ -13,23 +16,28 @@ def pipeline_of(config: Config) -> Pipeline:
     """The pipeline that a config describes; imports its stages, and touches nothing else.
 
     Raises:
-        ConfigError: A stage cannot be imported.
+        ConfigError: A stage cannot be imported, or its function cannot be called with one value.
     """
-    stages = [
-        Stage(
-            stage.name,
-            resolve(stage.call, config.folder, where=stage.where),
-            concurrency=stage.concurrency,
-            queue_size=stage.queue_size,
-            timeout=stage.timeout,
-            retry=Retry(**stage.retry.model_dump()),
-        )
-        for stage in config.resolved_stages()
-    ]
     return Pipeline(
-        *stages,
+        *(_stage_of(stage, config.folder) for stage in config.resolved_stages()),
         sink=DatabaseSink(config.database.url, table=config.database.table),
         strategy=config.strategy,
         scheduler=config.scheduler,
         concurrency=config.pipeline_config.parallel_pipelines,
     )
+
+
+def _stage_of(stage: StageSettings, folder: Path | None) -> Stage:
+    call = resolve(stage.call, folder, where=stage.where)
+    try:
+        return Stage(
+            stage.name,
+            call,
+            concurrency=stage.concurrency,
+            queue_size=stage.queue_size,
+            timeout=stage.timeout,
+            retry=Retry(**stage.retry.model_dump()),
+            max_abandoned=stage.max_abandoned,
+        )
+    except TypeError as error:
+        raise ConfigError(f"{stage.where}: {stage.call!r}: {error}") from None

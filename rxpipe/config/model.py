@@ -53,6 +53,7 @@ class StageSettings:
         concurrency: Calls at the same time.
         timeout: Seconds that one call may take.
         queue_size: Items that may wait.
+        max_abandoned: Calls that timed out and do without a slot; None for as many as there are slots.
         retry: Its retries.
         where: The file and key that ``call`` stands under, for error messages.
     """
@@ -62,6 +63,7 @@ class StageSettings:
     concurrency: int
     timeout: float
     queue_size: int
+    max_abandoned: int | None
     retry: RetryConfig
     where: str
 
@@ -131,6 +133,7 @@ class Config(Section):
             concurrency=stage.concurrency or shared.parallel_pipelines,
             timeout=stage.timeout or shared.timeouts.get(stage.name, 60.0),
             queue_size=stage.queue_size or shared.queue_sizes.get(stage.name, 10),
+            max_abandoned=stage.max_abandoned,
             retry=shared.retry.model_copy(update=own),
             where=self.where(f"stages[{index}].call"),
         )

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from rxpipe.config.explain import NOT_ALLOWED, says
 
 Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
+CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]
 Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number of seconds above 0")]
 Delay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number of seconds, 0 or more")]
@@ -178,6 +179,10 @@ class StageConfig(Section):
     queue_size: Count | None = Field(
         default=None,
         description="Items that may wait; by default what pipeline_config.queue_sizes says, else 10.",
+    )
+    max_abandoned: CountFromZero | None = Field(
+        default=None,
+        description="Calls that timed out and hang on, and do without a slot; by default as many as concurrency.",
     )
     retry: RetryConfig | None = Field(
         default=None,

@@ -43,9 +43,9 @@ def test_version() -> None:
         (["rn"], "No such command 'rn'"),
         (["run", "--cout", "3", "x.yaml"], "No such option"),
         (["run"], "Missing argument"),
-        (["run", "x.yaml", "--count", "0"], "greater than or equal to 1"),
-        (["run", "x.yaml", "--count", "-3"], "greater than or equal to 1"),
-        (["compare", "x.yaml", "--count", "0"], "greater than or equal to 1"),
+        (["run", "x.yaml", "--count", "0"], "'0'; allowed: a whole number, 1 or more"),
+        (["run", "x.yaml", "--count", "-3"], "'-3'; allowed: a whole number, 1 or more"),
+        (["compare", "x.yaml", "--count", "0"], "'0'; allowed: a whole number, 1 or more"),
     ],
 )
 def test_bad_usage(arguments: list[str], told: str) -> None:

@@ -23,6 +23,14 @@ BAD_CONFIGS = {
     "empty": ("", ["empty", "a mapping with the keys"]),
     "list": ("- strategy: staged", ["a list", "a mapping with the keys"]),
     "stage under timeouts": ("pipeline_config: {timeouts: {graading: 1}}", ["timeouts.graading", "'grading'"]),
+    "negative allowance": (
+        "stages: [{name: a, call: 'm:f', max_abandoned: -1}]",
+        ["stages[0].max_abandoned", "given -1", "0 or more"],
+    ),
+    "two arguments": (
+        "stages: [{name: a, call: 'math:pow'}]",
+        ["stages[0].call", "'math:pow'", "must take one argument", "(x, y, /)"],
+    ),
     "missing module": ("stages: [{name: a, call: 'no_such_module:f'}]", ["stages[0].call", "no_such_module"]),
     "missing function": (
         "stages: [{name: a, call: 'rxpipe.questions.arithmetic:answr'}]",
@@ -90,6 +98,7 @@ def test_unwritable_path(folder: Path, place: str, told: str, command: str) -> N
     """A path where no file can be is told."""
     Path("bank.yaml").write_text(f"database: {{url: 'sqlite:///{folder / place}'}}", encoding="utf-8")
     message = refused(command, "bank.yaml")
+    assert message.startswith("bank.yaml: database.url: ")
     assert told in message
     assert str(folder) in message
     assert [path.name for path in folder.iterdir()] == ["bank.yaml"]

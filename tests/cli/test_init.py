@@ -34,6 +34,13 @@ def test_it_runs_at_once(folder: Path, name: str) -> None:
     sys.modules.pop("my_stages")
 
 
+def test_a_file_is_no_folder(folder: Path) -> None:
+    """It is refused, and left as it is."""
+    (folder / "bank").write_text("mine", encoding="utf-8")
+    assert "bank is a file; allowed: a folder" in refused("init", "bank")
+    assert (folder / "bank").read_text(encoding="utf-8") == "mine"
+
+
 def test_what_it_writes_is_valid(folder: Path) -> None:
     """The config passes the check, and the schema is that of the config."""
     rxpipe("init", ".")

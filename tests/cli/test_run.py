@@ -40,11 +40,14 @@ def test_options_override_the_config(folder: Path) -> None:
 
 
 def test_json_is_the_report(folder: Path) -> None:
-    """Standard output is one JSON object with the report's fields, and counts that add up."""
+    """Standard output is one JSON object: the report's fields, with counts that add up, and what went wrong."""
     config = write_config(folder, FAILS, pipeline_config={"retry": {"max_attempts": 1}})
     ended = rxpipe("run", config, "--json")
     report = json.loads(ended.out)
-    assert list(report) == [field.name for field in fields(Report)]
+    assert list(report) == [*(field.name for field in fields(Report)), "errors", "ended_early", "stopped_by"]
+    text = "ValueError: no answer to 1"
+    assert report["errors"] == [{"stage": "work", "text": text, "count": 2, "same": False}]
+    assert (report["ended_early"], report["stopped_by"]) == (None, None)
     assert (report["taken"], report["written"], report["failed"], report["cancelled"]) == (3, 1, 2, 0)
     assert report["stages"][0]["name"] == "work"
 
@@ -63,6 +66,12 @@ def test_quiet_says_nothing(folder: Path) -> None:
     """With --quiet there is nothing to read, and the rows are there."""
     assert rxpipe("run", SEED, "--quiet") == (0, "", "")
     assert len(rows(folder / "questions.db")) == 100
+
+
+def test_quiet_tells_errors(folder: Path) -> None:
+    """With --quiet, why items failed is told all the same."""
+    ended = rxpipe("run", write_config(folder, FAILS, pipeline_config={"retry": {"max_attempts": 1}}), "--quiet")
+    assert ended == (1, "", "error: work: ValueError: no answer to 1 (2 items)\n")
 
 
 def test_failures_are_explained(folder: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_stages_own_settings_win(write: Write) -> None:
         """
         pipeline_config: {parallel_pipelines: 7, timeouts: {a: 5}, queue_sizes: {a: 6}, retry: {jitter: 0}}
         stages:
-          - {name: a, call: "m:f", concurrency: 2, timeout: 1.5, queue_size: 4, retry: {max_attempts: 9}}
+          - {name: a, call: "m:f", concurrency: 2, timeout: 1.5, queue_size: 4, max_abandoned: 0,
+             retry: {max_attempts: 9}}
         """,
     )
 
@@ -90,6 +91,7 @@ def test_a_stages_own_settings_win(write: Write) -> None:
             concurrency=2,
             timeout=1.5,
             queue_size=4,
+            max_abandoned=0,
             retry=RetryConfig(max_attempts=9, jitter=0),
             where=config.where("stages[0].call"),
         ),
