@@ -3,6 +3,7 @@
 import random
 import sqlite3
 import time
+from contextlib import closing
 
 from rxpipe import DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 
@@ -38,7 +39,7 @@ def main() -> None:
     report = pipeline.run(range(200))
     print(f"{report.written} written, {report.failed} failed in {report.seconds:.1f} s")
     print(f"first row after {report.first_seconds:.2f} s, bottleneck: {report.bottleneck}")
-    with sqlite3.connect("pipeline.db") as database:
+    with closing(sqlite3.connect("pipeline.db")) as database:
         print(database.execute("select id, question, answer, score from questions limit 3").fetchall())
 
 

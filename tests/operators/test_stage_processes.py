@@ -99,7 +99,8 @@ def test_what_cannot_travel_fails_the_item(processes: Executor) -> None:
     (function,) = collect(from_iterable([1]).pipe(stage(local, scheduler=processes, recover=told)))
     (value,) = collect(from_iterable([threading.Lock()]).pipe(stage(id, scheduler=processes, recover=told)))
     results = collect(from_iterable(["lambda", "ValueError"]).pipe(stage(fail, scheduler=processes, recover=told)))
-    assert ["pickle" in str(text) for text in (function, value, *results)] == [True, True, True, False]
+    told_so = [any(words in str(text) for words in ("pickle", "local object")) for text in (function, value, *results)]
+    assert told_so == [True, True, True, False]  # the words depend on the version of Python
 
 
 def test_a_pool_whose_worker_dies() -> None:
