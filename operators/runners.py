@@ -156,7 +156,10 @@ class ThreadRunner:
         """Give the call to a thread."""
         if self._closed:
             raise RuntimeError("the stage is over")
-        self._submit(self._run, fn, value, call)
+        self._submit(self._run, self._refused, fn, value, call)
+
+    def _refused(self, fn: Function, value: Any, call: Call) -> None:
+        call.done(False, RuntimeError("no thread can be started"))
 
     def _run(self, fn: Function, value: Any, call: Call) -> None:
         if self._closed:
@@ -172,10 +175,7 @@ class ThreadRunner:
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on one of the threads; here if there is none to be had."""
-        try:
-            self._submit(self._act, action)
-        except RuntimeError:
-            action()
+        self._submit(self._act, guarded, action)
 
     def _act(self, action: Callable[[], None]) -> None:
         worker = HERE.worker = Worker(self._context.copy())

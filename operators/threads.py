@@ -17,7 +17,8 @@ def after_fork(action: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=action)
 
 
-Job = tuple[Callable[..., object], tuple[Any, ...]]
+Function = Callable[..., object]
+Job = tuple[Function, Function, tuple[Any, ...]]
 
 
 class WorkerThreads:
@@ -63,48 +64,51 @@ class WorkerThreads:
         while taken_from(self._idle):
             self._wakes.put(False)
 
-    def submit(self, function: Callable[..., object], *args: Any) -> None:
-        """Have a thread call ``function(*args)``, which must not raise.
+    def submit(self, function: Function, refused: Function, *args: Any) -> None:
+        """Have a thread call ``function(*args)``; or ``refused(*args)`` here or elsewhere if no thread can be made.
 
-        Raises:
-            RuntimeError: No thread can be made, nor is there one that will be free.
+        Neither must raise.
         """
-        job = (function, args)
-        self._jobs.append(job)
-        if not self._call_thread():
-            with suppress(ValueError):  # a thread that was busy has taken it
-                self._jobs.remove(job)
-                raise RuntimeError("no thread can be started")
+        self._jobs.append((function, refused, args))
+        self._call_thread()
 
-    def _call_thread(self) -> bool:
-        """Have a thread look for a job, unless one is coming anyway; false if there is none to be had."""
+    def _call_thread(self) -> None:
+        """Have a thread look for a job, unless one is coming anyway."""
         if taken_from(self._calls):
-            if not taken_from(self._idle):
-                return self._make_thread()
-            self._wakes.put(True)
-        return True
+            if taken_from(self._idle):
+                self._wakes.put(True)
+            else:
+                self._make_thread()
 
-    def _make_thread(self) -> bool:
+    def _make_thread(self) -> None:
         self._made += 1
         try:
             threading.Thread(target=self._serve, name=f"{self._name}-{self._made}", daemon=True).start()
-        except RuntimeError:
+        except BaseException as error:
             self._calls.append(None)
-            return False
-        return True
+            if not isinstance(error, RuntimeError):
+                raise  # Ctrl-C, say: the thread may be there or not
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        """Others, too, may have counted on the thread that could not be made."""
+        with suppress(IndexError):
+            while True:
+                _, refused, args = self._jobs.popleft()
+                refused(*args)
 
     def _serve(self) -> None:
         self._calls.append(None)
         while True:
             try:
-                function, args = self._jobs.popleft()
+                function, _, args = self._jobs.popleft()
             except IndexError:
                 if not self._users:
                     return
                 self._wait()
                 continue
             if self._jobs:
-                self._call_thread()  # if none is to be had, this one takes the rest, too
+                self._call_thread()
             function(*args)
             del function, args  # an idle thread keeps no value alive
 

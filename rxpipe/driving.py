@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactivex.abc import ObserverBase
+from reactivex.scheduler import CurrentThreadScheduler
 
 from rxpipe.operators.clock import running_loop
 from rxpipe.outcome import Outcome, Report
@@ -60,14 +63,33 @@ def drive(
     def start() -> Run:
         return pipeline.start(ids, observer, write=write)
 
-    with _Interrupts(signals, interrupted) as interrupts:
+    def start_and_wait(interrupts: _Interrupts) -> Run:
         if pipeline.scheduler == "asyncio":
-            run = asyncio.run(_on_loop(start, started, interrupts))
-        else:
-            run = _on_this_thread(start, started, interrupts)
+            return asyncio.run(_on_loop(start, started, interrupts))
+        return _on_this_thread(start, started, interrupts)
+
+    with _Interrupts(signals, interrupted) as interrupts:
+        if CurrentThreadScheduler.singleton().schedule_required():
+            run = start_and_wait(interrupts)
+        else:  # a trampoline runs on this thread, and would keep the source waiting until this returns
+            run = _on_another_thread(lambda: start_and_wait(interrupts))
     if interrupts.count:
         raise KeyboardInterrupt from (None if run.finished.cancelled() else run.finished.exception())
     return run.finished.result()
+
+
+def _on_another_thread(make: Callable[[], T]) -> T:
+    made: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            made.set_result(context.run(make))
+        except BaseException as error:  # noqa: BLE001 - raised to whoever waits
+            made.set_exception(error)
+
+    threading.Thread(target=run, name="rxpipe-run", daemon=True).start()
+    return made.result()
 
 
 def _on_this_thread(start: Callable[[], Run], started: Started | None, interrupts: _Interrupts) -> Run:

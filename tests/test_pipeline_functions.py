@@ -19,7 +19,6 @@ from pipeline_helpers import (
     SCHEDULERS,
     STRATEGIES,
     WAYS,
-    Block,
     ListSink,
     Seen,
     counts,
@@ -30,7 +29,7 @@ from pipeline_helpers import (
 )
 from reactivex import operators as rx_ops
 
-from rxpipe import DatabaseSink, Outcome, Pipeline, RateLimiter, Retry, Stage, StageStalled, StageTimeout, deadline
+from rxpipe import DatabaseSink, Outcome, Pipeline, RateLimiter, Retry, Stage, deadline
 from rxpipe.database import RowRefused
 from rxpipe.pipeline import Scheduler
 from rxpipe.strategies import Strategy
@@ -134,102 +133,7 @@ def test_what_cannot_be_written_fails_alone_with_the_reason(tmp_path: Path) -> N
     assert rows_of(path)["2"][0] == "failed"
 
 
-# Functions that hang
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_call_that_hangs_on_a_thread_fails_alone(strategy: Strategy) -> None:
-    """It is abandoned when its time is over, and all others are written."""
-    block, sink = Block(only=[3]), ListSink()
-    pipeline = Pipeline(Stage("s", block, timeout=0.02, concurrency=2), Stage("t", same), sink=sink, strategy=strategy)
-    report = pipeline.run(range(10))
-    block.may_return.set()
-    assert counts(report) == (10, 9, 1, 0)
-    assert report.stages[0].abandoned == 1
-    (failed,) = (row for row in sink.rows if row.status == "failed")
-    assert (failed.id, failed.stage) == (3, "s")
-    assert isinstance(failed.error, StageTimeout)
-
-
-@pytest.mark.parametrize(("strategy", "scheduler"), WAYS)
-def test_a_coroutine_that_hangs_fails_alone_and_is_cancelled(strategy: Strategy, scheduler: Scheduler) -> None:
-    """It may take a moment longer than the run."""
-    cancelled = threading.Event()
-
-    async def call(value: int) -> int:
-        if value == 3:
-            try:
-                await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-        return value
-
-    pipeline = Pipeline(Stage("s", call, timeout=0.02), strategy=strategy, scheduler=scheduler)
-    report = pipeline.run(range(10))
-    assert counts(report) == (10, 9, 1, 0)
-    assert report.stages[0].abandoned == 0
-    assert cancelled.wait(20)
-
-
-def test_a_late_result_of_an_abandoned_call_is_thrown_away() -> None:
-    """The item has failed; it does not come twice."""
-    block, seen = Block(only=[0]), Seen()
-    hang = threading.Event()
-
-    def second(value: int) -> int:
-        if value == 1:
-            hang.wait(20)
-        return value
-
-    run = Pipeline(Stage("s", block, timeout=0.02, concurrency=1), Stage("t", second)).start([0, 1], seen)
-    seen.wait_for(1)
-    block.may_return.set()
-    hang.set()
-    assert counts(finish(run)) == (2, 1, 1, 0)
-    assert seen.ids == [0, 1]
-    assert seen.broken == []
-
-
-def test_a_stage_that_stalls_ends_the_run_and_everything_is_accounted_for(tmp_path: Path) -> None:
-    """Rows that were finished are written, and what was on its way is cancelled."""
-    block, seen, path = Block(only=range(3, 100)), Seen(), tmp_path / "x.db"
-    run = Pipeline(
-        Stage("s", block, timeout=0.02, concurrency=1, max_abandoned=0),
-        Stage("t", same),
-        sink=DatabaseSink(f"sqlite:///{path}"),
-    ).start(range(100), seen)
-    with pytest.raises(StageStalled, match="s: stalled, 1 call"):
-        finish(run)
-    block.may_return.set()
-    report = run.report()
-    assert (report.written, report.failed) == (3, 1)
-    assert report.taken == 4 + report.cancelled == len(seen.outcomes)
-    assert {key: row[0] for key, row in rows_of(path).items()} == {
-        "0": "written",
-        "1": "written",
-        "2": "written",
-        "3": "failed",
-    }
-    assert isinstance(seen.error, StageStalled)
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_when_a_stage_stalls_what_others_have_finished_is_written(strategy: Strategy) -> None:
-    """Also with ``staged``, where it waits for the rest."""
-    block, sink = Block(only=[5, 6, 7]), ListSink()
-    run = Pipeline(
-        Stage("a", same, concurrency=1),
-        Stage("b", block, timeout=0.02, concurrency=1, max_abandoned=0),
-        sink=sink,
-        strategy=strategy,
-        concurrency=1,
-    ).start(range(8))
-    with pytest.raises(StageStalled):
-        finish(run)
-    block.may_return.set()
-    assert {row.id: row.status for row in sink.rows} == {**dict.fromkeys(range(5), "written"), 5: "failed"}
-    assert run.taken == 6 + run.cancelled
+# Time
 
 
 def test_a_function_is_told_how_long_it_has() -> None:

@@ -18,7 +18,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
-from rxpipe.operators import Failure, Retry, from_iterable, stage
+from rxpipe.operators import Failure, from_iterable, stage
 from rxpipe.operators.errors import CallFailed
 
 Operator = Callable[[Observable[int]], Observable[int]]
@@ -74,12 +74,14 @@ def test_failures_and_timeouts_are_notified_on_the_loop() -> None:
         raise ValueError
 
     async def main() -> Watch[Any]:
-        retry = Retry(max_attempts=2, initial=0)
-        chain = from_iterable(range(3)).pipe(stage(fn, concurrency=3, timeout=0.01, recover=kind, retry=retry))
-        watch = Watch[Any]().to(chain)
+        time, watch = TestScheduler(), Watch[Any]()
+        watch.to(from_iterable(range(3)).pipe(stage(fn, concurrency=3, timeout=10, timer=time, recover=kind)))
+        while len(watch.values) < 2:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        time.advance_to(11)
         values = await watch.end_on_loop()
         release.set()
-        assert sorted(values) == ["StageTimeout", "ValueError", "ValueError"]
+        assert values == ["ValueError", "ValueError", "StageTimeout"]
         return watch
 
     assert set(run_on_loop(main, virtual=False).threads) == {here()}
@@ -175,9 +177,11 @@ def test_coroutines_run_on_the_loop_of_the_scheduler_given() -> None:
 
 def test_a_plain_function_off_the_loop_may_return_an_awaitable() -> None:
     """It is awaited on rxpipe's loop, and cancelled at the timeout of the call."""
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def answer(value: float) -> float:
+        if value > 1:
+            begun.set()
         try:
             await asyncio.sleep(value)
         except asyncio.CancelledError:
@@ -188,8 +192,12 @@ def test_a_plain_function_off_the_loop_may_return_an_awaitable() -> None:
     def fn(value: float) -> Coroutine[Any, Any, float]:
         return answer(value)
 
-    chain = from_iterable([0.001, 100.0]).pipe(stage(fn, timeout=0.05, recover=kind))
-    assert collect(chain) == [0.001, "StageTimeout"]
+    time = TestScheduler()
+    watch = Watch[Any]().to(from_iterable([0.001, 100.0]).pipe(stage(fn, timeout=10, timer=time, recover=kind)))
+    watch.wait_for(1)
+    assert begun.wait(20)
+    time.advance_to(11)
+    assert watch.end() == [0.001, "StageTimeout"]
     assert cancelled.wait(20)
 
 
@@ -308,7 +316,11 @@ def test_a_plain_function_on_the_loop_may_return_an_awaitable() -> None:
         return sleep(value)
 
     async def main() -> None:
-        chain = from_iterable([0.001, 100]).pipe(stage(fn, timeout=0.05, recover=kind))
-        assert await Watch[Any]().to(chain).end_on_loop() == [0.001, "StageTimeout"]
+        time, watch = TestScheduler(), Watch[Any]()
+        watch.to(from_iterable([0.001, 100]).pipe(stage(fn, timeout=10, timer=time, recover=kind)))
+        while not watch.values:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        time.advance_to(11)
+        assert await watch.end_on_loop() == [0.001, "StageTimeout"]
 
     run_on_loop(main, virtual=False)
