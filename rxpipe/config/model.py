@@ -30,18 +30,6 @@ from rxpipe.config.sections import (
 )
 from rxpipe.config.yaml_file import read_yaml
 
-__all__ = [
-    "Config",
-    "DatabaseConfig",
-    "PipelineConfig",
-    "RangeConfig",
-    "RetryConfig",
-    "SourceConfig",
-    "StageConfig",
-    "StageSettings",
-    "load_config",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StageSettings:
