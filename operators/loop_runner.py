@@ -116,7 +116,7 @@ class LoopRunner:
                 worker.call = None  # what it goes on to do downstream is not the call
                 self._coming += 1
                 call.done(ok, result)
-                del job.call, call, result  # an idle worker keeps no value alive
+                del job.call, job.value, call, result  # an idle worker keeps no value alive
                 unpaused += 1
                 # A task that was cancelled, by whomever, is not to be used again, nor one with a changed context.
                 if task.cancelling() or not worker.is_clean():

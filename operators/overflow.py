@@ -45,9 +45,9 @@ def overflow(
         on_drop: Called with each item dropped, on the source's thread; what it raises ends the sequence.
 
     Returns:
-        An operator. With ``block``, an item that comes on an event loop, inside a call of a stage, or out of the
+        An operator. With ``block``, an item that comes on an event loop, on a worker thread, or out of the
         observer that is being notified, ends the sequence with ``BufferOverflow`` where it would have to wait: the
-        room would never be made.
+        room might never be made.
 
     Raises:
         ValueError: The policy is unknown, or the capacity below 1.

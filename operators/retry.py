@@ -12,7 +12,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 
-from .clock import Clock, clock_for
+from .clock import FOREVER, Clock, clock_for
 from .gate import announced_gate, announcing
 from .machine import as_exception
 from .runners import call_context
@@ -73,7 +73,7 @@ class Retry:
         to ``initial`` and ``max_delay``. An error that carries a number as ``retry_after`` decides for itself.
         """
         asked = getattr(error, "retry_after", None)
-        if isinstance(asked, (int, float)) and asked >= 0:
+        if isinstance(asked, (int, float)) and 0 <= asked < FOREVER:
             return float(asked)
         try:
             delay = self.initial and self.initial * float(self.backoff_factor) ** (attempt - 1)

@@ -129,10 +129,6 @@ class _Here(threading.local):
 
     worker: Worker | None = None
 
-    def is_free(self) -> bool:
-        """Whether it is a worker's and not in a call: then what follows downstream may keep it."""
-        return self.worker is not None and self.worker.call is None
-
 
 HERE = _Here()
 

@@ -171,14 +171,13 @@ def settings_of(
     Raises:
         ValueError: A number is out of range.
     """
-    if concurrency is not None and concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    if queue_size is not None and queue_size < 0:
-        raise ValueError(f"queue_size must be at least 0, not {queue_size}")
+    counts = {"concurrency": concurrency, "queue_size": queue_size, "max_abandoned": max_abandoned}
+    for option, count in counts.items():
+        least = 1 if option == "concurrency" else 0
+        if count is not None and not (count >= least and count % 1 == 0):
+            raise ValueError(f"{option} must be a whole number of at least {least}, not {count}")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0, not {timeout}")
-    if max_abandoned is not None and max_abandoned < 0:
-        raise ValueError(f"max_abandoned must be at least 0, not {max_abandoned}")
     slots = math.inf if concurrency is None else concurrency
     known_as: str = name or getattr(fn, "__name__", None) or type(fn).__name__
     return Settings(

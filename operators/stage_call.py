@@ -148,8 +148,14 @@ class StuckCalls:
         self.slots = self._all - stuck if stuck < self._usable else 0
 
     def stalled(self) -> bool:
-        """Whether all slots have been taken for so long."""
-        return self.slots <= 0 and self._clock.now() - self._since >= self._timeout - TICK
+        """Whether all slots have been taken for so long; if not yet, ``on_stall`` is called again."""
+        if self.slots > 0:
+            return False
+        left = self._since + self._timeout - self._clock.now()
+        if left > TICK:  # a timer may ring early: some count in milliseconds
+            self._timer = self._clock.call_later(left, self._on_stall)
+            return False
+        return True
 
     def dispose(self) -> None:
         """Wait no longer."""

@@ -115,6 +115,8 @@ class StageMachine(Machine[A, B]):
                 self._start_calls()
         if self.source_done and not self.gate.held and not self._outbox:
             self.end()
+        elif self.gate.waiting and not self._waiting and self._taken < self._stuck.slots:
+            self.gate.open()  # items that wait for a retry take up places, and slots must not stand idle for that
 
     def _start_calls(self) -> None:
         while self._taken < self._stuck.slots and not self.over:
@@ -208,7 +210,7 @@ class StageMachine(Machine[A, B]):
         self._failed(call, StageTimeout(self.settings.name, self._timeout or 0.0))
 
     def _stall(self) -> None:
-        if self._stuck.stalled():
+        if self._stuck.stalled():  # if not, it is asked again when it may have
             self.end(StageStalled(self.settings.name, self._stuck.count))
 
     # Calls end
@@ -254,7 +256,8 @@ class StageMachine(Machine[A, B]):
                 self._try_again(call, settings.retry.delay(call.attempt, error))
                 return
         except BaseException as broken:  # noqa: BLE001 - the user's retry_on raised: that is how the item fails
-            broken.__context__ = error
+            if broken is not error:
+                broken.__context__ = error
             error = broken
         self._stats.failed += 1
         if settings.recover is None:

@@ -7,7 +7,7 @@ import contextvars
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,6 +15,7 @@ from reactivex.abc import ObserverBase
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxpipe.operators.clock import running_loop
+from rxpipe.operators.threads import taken_from
 from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run
 from rxpipe.source import Source, as_observable
@@ -47,7 +48,7 @@ def drive(
         source: IDs, as for ``Pipeline.run``.
         observer: Notified of each outcome; it slows the run down while it does not return.
         started: Called with the run once it has started; what it raises ends the run.
-        interrupted: Called on this thread with the first and the second signal, and which of them it is.
+        interrupted: Called on the thread that waits with the first and the second signal, and which of them it is.
         signals: Which to take notice of; one that has a handler of somebody else's keeps it.
 
     Raises:
@@ -89,6 +90,8 @@ def _on_another_thread(make: Callable[[], T]) -> T:
             made.set_exception(error)
 
     threading.Thread(target=run, name="rxpipe-run", daemon=True).start()
+    while not made.done():
+        wait([made], timeout=_PATIENCE)  # handlers run now
     return made.result()
 
 
@@ -182,20 +185,33 @@ class _Interrupts:
             return
         if self.count == 1:
             self._run.stop()
-        while self._interrupted is not None and self._told < min(self.count, 2):
-            self._told += 1
-            self._interrupted(self._came[self._told - 1], self._told)
-        if self.count > 1:
-            self._run.abort()
+        try:
+            while self._interrupted is not None and self._told < min(self.count, 2):
+                self._told += 1
+                self._interrupted(self._came[self._told - 1], self._told)
+        finally:
+            if self.count > 1:
+                self._run.abort()
 
 
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
     """Make something in a thread; if that is cancelled, ``undo`` what comes of it before it ends."""
-    made = asyncio.ensure_future(asyncio.to_thread(make))
+    fate = [None]  # taken by whoever is first: the thread, which then hands over, or the cancelled, who gives up
+
+    def make_or_undo() -> T:
+        result = make()
+        if not taken_from(fate):
+            undo(result)
+        return result
+
+    made = asyncio.ensure_future(asyncio.to_thread(make_or_undo))
     try:
         return await asyncio.shield(made)
     except asyncio.CancelledError:
-        await asyncio.wait([made])
-        if not made.cancelled() and made.exception() is None:
+        given_up = taken_from(fate)
+        await asyncio.wait([made])  # being cancelled again ends the waiting only
+        if made.cancelled() or made.exception() is not None:
+            raise
+        if not given_up:
             await asyncio.to_thread(undo, made.result())
         raise

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class ConfigError(RxPipeError):
-    """A config that cannot be used: names the file, the key, the value given and what is allowed."""
+    """What cannot be used: of a config, names the file, the key, the value given and what is allowed; or an ID."""
 
 
 class SinkError(RxPipeError):

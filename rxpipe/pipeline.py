@@ -152,7 +152,7 @@ class Pipeline:
             stages: In order; at least one, and each name once.
             sink: Where outcomes go.
             strategy: ``per_stage``, ``per_item`` or ``staged``; see ``rxpipe/strategies.py``.
-            scheduler: ``threads``: outcomes come on worker threads, coroutine functions run on a loop of their own.
+            scheduler: ``threads``: outcomes come on rxpipe's threads, coroutine functions run on a loop of their own.
                 ``asyncio``: everything comes on one event loop, coroutine functions run there, plain ones on
                 worker threads.
             concurrency: Calls at once of stages that do not say; with ``per_item``, items at once.
@@ -170,8 +170,8 @@ class Pipeline:
         names = [stage.name for stage in stages]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"stage names must differ, but there are two called {', '.join(twice)}")
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        if not (concurrency >= 1 and concurrency % 1 == 0):
+            raise ValueError(f"concurrency must be a whole number of at least 1, not {concurrency}")
         for option, value in (("strategy", strategy), ("scheduler", scheduler)):
             allowed = get_args(Strategy if option == "strategy" else Scheduler)
             if value not in allowed:
@@ -206,9 +206,12 @@ class Pipeline:
                 generator may block: it is iterated on a thread of its own.
 
         Raises:
+            ConfigError: The source gives what is no ID.
             SinkError: The sink cannot be opened, or stayed away for too long.
             StageStalled: All slots of a stage are taken by calls that do not return.
             Exception: What the source raised, when all that were taken have ended.
+            KeyboardInterrupt: Ctrl-C came.
+            RuntimeError: An event loop is running on this thread, which must not be blocked.
         """
         return drive(self, source)
 
@@ -216,26 +219,29 @@ class Pipeline:
         """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.
 
         An async iterable is iterated on the running loop in any case. Cancelling it cancels the calls; what is
-        finished is still written before it ends.
+        finished is still written before it ends. Raises what ``run`` raises, but for interrupts.
         """
         ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
+        write = await in_thread(self.open_sink, undo=_close)
         if self.scheduler == "asyncio":
-            write = await in_thread(self.open_sink, undo=_close)
             run = self.start(ids, write=write)
         else:  # off the loop, so that coroutine functions get a loop of their own
-            run = await in_thread(lambda: self.start(ids), undo=_give_up)
+            run = await in_thread(lambda: self.start(ids, write=write), undo=_give_up)
         finished = asyncio.wrap_future(run.finished)
         try:
             return await asyncio.shield(finished)
         except asyncio.CancelledError:
             run.abort()
             await asyncio.wait([finished])
+            if not finished.cancelled():
+                finished.exception()  # else asyncio logs that nobody asked for it
             raise
 
     def outcomes(self, source: Source) -> Observable[Outcome[Any]]:
         """The outcomes, as they come: a cold observable, each subscription a run of its own.
 
-        Subscribed to on an event loop, everything is notified there. Disposing a subscription cancels its run:
+        Subscribing opens the sink, which may block for a moment. Done on an event loop, everything is notified there.
+        Disposing a subscription cancels its run:
         outcomes that were not notified may not have been written.
         """
         return self._outcomes(source)
@@ -251,7 +257,13 @@ class Pipeline:
 
         Leaving the loop early cancels the run when the generator is closed; use ``contextlib.aclosing`` to have that
         happen at once.
+
+        Raises:
+            ValueError: ``max_items`` is below 1.
+            Exception: What ``run`` raises, after the outcomes that there were.
         """
+        if not max_items >= 1:
+            raise ValueError(f"max_items must be at least 1, not {max_items}")
         ids = as_observable(source)
         write = await in_thread(self.open_sink, undo=_close)
         async with aclosing(to_async_iterable(self._outcomes(ids, write), max_items)) as outcomes:

@@ -176,13 +176,18 @@ def test_starting_on_asyncio_needs_a_running_loop() -> None:
     [
         ([], {}, "at least one stage"),
         ([Stage("a", same), Stage("b", same), Stage("a", same)], {}, "two called a"),
-        ([Stage("a", same)], {"concurrency": 0}, "concurrency must be at least 1, not 0"),
+        ([Stage("a", same)], {"concurrency": 0}, "concurrency must be a whole number of at least 1, not 0"),
+        (
+            [Stage("a", same)],
+            {"concurrency": float("inf")},
+            "concurrency must be a whole number of at least 1, not inf",
+        ),
         ([Stage("a", same)], {"strategy": "per_stag"}, "strategy must be one of per_stage, .* not 'per_stag'"),
         ([Stage("a", same)], {"scheduler": "dask"}, "scheduler must be one of threads, asyncio, not 'dask'"),
-        ([Stage("a", same, concurrency=0)], {}, "concurrency must be at least 1, not 0"),
-        ([Stage("a", same, queue_size=-1)], {}, "queue_size must be at least 0"),
+        ([Stage("a", same, concurrency=0)], {}, "concurrency must be a whole number of at least 1, not 0"),
+        ([Stage("a", same, queue_size=-1)], {}, "queue_size must be a whole number of at least 0"),
         ([Stage("a", same, timeout=0)], {}, "timeout must be above 0"),
-        ([Stage("a", same, max_abandoned=-1)], {}, "max_abandoned must be at least 0"),
+        ([Stage("a", same, max_abandoned=-1)], {}, "max_abandoned must be a whole number of at least 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused_at_once(stages: list[Stage], options: dict[str, Any], message: str) -> None:

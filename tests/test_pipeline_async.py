@@ -179,6 +179,28 @@ def test_cancelled_while_the_sink_is_opened_it_is_closed_again(scheduler: Schedu
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_cancelled_twice_while_the_sink_is_opened_it_is_closed_again(scheduler: Scheduler) -> None:
+    """Though nobody waits for that, and nothing is called."""
+    sink = OpensWhenTold()
+    called: list[int] = []
+
+    async def main() -> None:
+        pipeline = Pipeline(Stage("s", called.append, concurrency=1), sink=sink, scheduler=scheduler)
+        running = asyncio.create_task(pipeline.run_async(range(200)))
+        await asyncio.to_thread(sink.is_opening.wait, LIMIT)
+        for _ in range(2):
+            running.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert running.cancelled()
+        sink.may_open.set()
+        assert await asyncio.to_thread(sink.closed.wait, LIMIT)
+
+    on_loop(main())
+    assert called == []
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_cancelled_while_a_sink_fails_to_open_it_is_just_cancelled(scheduler: Scheduler) -> None:
     """There is nothing to close."""
 

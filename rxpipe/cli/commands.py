@@ -83,7 +83,7 @@ def run(
 
 @app.command()
 def check(config: _Config) -> None:
-    """Validate a config, import its stages and show what would run; nothing is called, opened or written."""
+    """Validate a config, import its stages and show what would run; nothing is called or written."""
     with errors_told(config.absolute().parent):
         from rxpipe.cli.check import check as check_config
 

@@ -82,9 +82,9 @@ def _progress(line: str) -> None:
 def _check_writable(path: Path) -> None:
     """Before the runs, which may take long."""
     folder = path.absolute().parent
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"--html: {path} is a directory; allowed: a file's path")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"--html: there is no directory {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise ConfigError(f"--html: {path} is not writable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from importlib.resources import files
 from pathlib import Path
@@ -26,9 +27,9 @@ def start(folder: Path) -> None:
     templates = files("rxpipe.cli") / "templates"
     texts = {name: (templates / name).read_text(encoding="utf-8") for name in (CONFIG, STAGES)}
     texts[SCHEMA] = json.dumps(Config.model_json_schema(), indent=2) + "\n"
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise ConfigError(f"{folder} is a file; allowed: a folder, which is made if need be")
-    there = [str(folder / name) for name in texts if (folder / name).exists()]
+    there = [str(folder / name) for name in texts if os.path.exists(folder / name)]
     if there:
         raise ConfigError(f"not overwritten: {', '.join(there)}; allowed: a folder without them")
     try:

@@ -39,6 +39,8 @@ def overridden(
     update: dict[str, Any] = {key: getattr(checked, key) for key in changes}
     if database is not None:  # the table stays the config's
         update["database"] = config.database.model_copy(update={"url": checked.database.url})
+        if config.source.sql and not config.source.url:  # the IDs still come from there
+            update["source"] = config.source.model_copy(update={"url": config.database.url})
     return config.model_copy(update=update)
 
 

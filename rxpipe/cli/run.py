@@ -20,7 +20,7 @@ from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_erro
 from rxpipe.cli.meter import Meter
 from rxpipe.cli.overrides import overridden
 from rxpipe.cli.summary import print_summary
-from rxpipe.cli.texts import length, number
+from rxpipe.cli.texts import length, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
@@ -88,7 +88,7 @@ def run(path: Path, options: Options) -> ExitCode:
         print(json.dumps({**asdict(report), **also}), flush=True)
     elif options.quiet:
         for failed in failures:
-            tell_error(f"{failed.stage}: {failed.text} ({number(failed.count)} items)")
+            tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
     else:
         place = f"{shown(config.database.url)}, table {config.database.table}"
         print_summary(report, place, failures, driven.stopped_by)

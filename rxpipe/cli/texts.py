@@ -44,7 +44,10 @@ def plural(count: int, noun: str) -> str:
 
 def length(source: object) -> int | None:
     """How many a source has, where it says so."""
-    return len(source) if isinstance(source, Sized) else None
+    try:
+        return len(source) if isinstance(source, Sized) else None
+    except OverflowError:  # a range of more than 2**63
+        return None
 
 
 def screen_text(text: str) -> str:

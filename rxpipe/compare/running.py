@@ -6,9 +6,8 @@ import asyncio
 import math
 import tempfile
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from rxpipe.config import Config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.explain import given, unknown
 from rxpipe.config.ids import read_ids
-from rxpipe.database import DatabaseSink
+from rxpipe.config.imports import describe_raised
+from rxpipe.database import DatabaseSink, RowRefused
 from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
 from rxpipe.driving import drive
-from rxpipe.errors import ConfigError
+from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline import Pipeline, Scheduler, Stage
@@ -63,7 +63,7 @@ def compare(
     Args:
         config: The stages, their settings, and the source of IDs.
         latency: Seconds by which calls are prolonged, by the name of the stage.
-        count: How many IDs to take; fewer if the source ends before.
+        count: How many IDs to take; fewer if the source ends before (a range goes on).
         progress: Called with a line of text as each run begins.
 
     Returns:
@@ -100,7 +100,7 @@ class _Work:
         self._stages = stages
         self._plans = plans
         self._ids = ids
-        self._expected_rows = len({key_text(item) for item in ids if isinstance(item, int | str)})
+        self._expected_rows = len({key for item in ids if (key := _key(item)) is not None})
 
     def bound(self, strategy: Strategy) -> float | None:
         """The least seconds that it can take, where there is a latency."""
@@ -136,6 +136,14 @@ class _Work:
             timeline=recorder.timeline(zero, report.seconds, slots),
             error=error,
         )
+
+
+def _key(item: Any) -> str | None:
+    """The key of an ID's row; None for one that has none."""
+    try:
+        return key_text(item) if isinstance(item, int | str) else None
+    except RowRefused:
+        return None
 
 
 def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | None]:
@@ -188,14 +196,15 @@ def _ids(config: Config, count: int) -> list[Any]:
     if count < 1:
         raise ConfigError(f"count: {given(count, 'a whole number, 1 or more')}")
     source = read_ids(config, count=count)
-    ids = asyncio.run(_collected(source)) if isinstance(source, AsyncIterable) else _listed(source, count)
+    try:
+        ids = asyncio.run(_collected(source)) if isinstance(source, AsyncIterable) else list(source)
+    except Exception as error:
+        if isinstance(error, RxPipeError):
+            raise
+        raise ConfigError(f"{config.where('source')}: it raised {describe_raised(error, config.folder)}") from error
     if not ids:
         raise ConfigError(f"{config.where('source')}: it has no IDs, so there is nothing to compare")
     return ids
-
-
-def _listed(source: Iterable[Any], count: int) -> list[Any]:
-    return list(islice(source, count))
 
 
 async def _collected(source: AsyncIterable[Any]) -> list[Any]:

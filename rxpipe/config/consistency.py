@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
-from rxpipe.config.explain import Loc, Problem, given, near, unknown
+from rxpipe.config.explain import Loc, Problem, given, near, shown, unknown
 
 
 def contradictions(
@@ -70,9 +70,13 @@ def _delays(loc: Loc, common: Mapping[str, Any], own: Mapping[str, Any]) -> Iter
     initial, longest = merged.get("initial"), merged.get("max_delay")
     if _is_number(initial) and _is_number(longest) and initial > longest:
         if "max_delay" in own:
-            yield Problem((*loc, "max_delay"), given(longest, f"initial, which is {initial:g}, or more"))
+            yield Problem((*loc, "max_delay"), given(longest, f"initial, which is {_text(initial)}, or more"))
         elif "initial" in own:
-            yield Problem((*loc, "initial"), given(initial, f"max_delay, which is {longest:g}, or less"))
+            yield Problem((*loc, "initial"), given(initial, f"max_delay, which is {_text(longest)}, or less"))
+
+
+def _text(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else shown(number)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

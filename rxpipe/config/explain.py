@@ -63,13 +63,13 @@ def shown(value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
     kinds: dict[type, str] = {str: "the text ", dict: "a mapping ", list: "a list ", bytes: "binary data "}
-    return kinds.get(type(value), "") + _short(value)
+    return redact(kinds.get(type(value), "") + _short(value))
 
 
 def redact(text: str) -> str:
     """Takes out what may be a password: whatever stands between the first ``:`` and the last ``@``."""
     text = re.sub(r":[^\n]*@", ":***@", text)
-    return re.sub(r"(?i)(passw\w*|pwd|secret|token)=[^&\s'\"]+", r"\1=***", text)
+    return re.sub(r"(?i)(passw\w*|pwd|secret|token)(=|'?: ?'?)[^&\s'\"}]+", r"\1\2***", text)
 
 
 def near(name: object, known: Iterable[str]) -> str:

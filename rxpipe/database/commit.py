@@ -124,14 +124,20 @@ class Committer:
         first = entries[0][1].keys()
         if all(row.keys() == first for _, row in entries):
             return [entries]
-        seen: Counter[str] = Counter()
+        seen: Counter[str | None] = Counter()
         groups: dict[tuple[int, frozenset[str]], list[Entry]] = {}
         for entry in entries:
             row = entry[1]
-            key = repr([row.get(name) for name in self._keys])  # a key need not be hashable to be refused
+            key = self._key_of(row)
             groups.setdefault((seen[key], frozenset(row)), []).append(entry)
-            seen[key] += 1
+            seen[key] += key is not None
         return [groups[turn] for turn in sorted(groups, key=lambda turn: turn[0])]
+
+    def _key_of(self, row: Row) -> str | None:
+        """What tells whether two rows are the same one; None for a row whose key the database makes."""
+        if not self._keys or not all(name in row for name in self._keys):
+            return None
+        return repr([row[name] for name in self._keys])  # a key need not be hashable to be refused
 
 
 def raise_unless_refused(error: Exception) -> None:

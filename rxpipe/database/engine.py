@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ def shown(database: str | URL | Engine) -> str:
     """A database's URL without its passwords."""
     if isinstance(database, str):
         try:
-            url = make_url(database)
+            url = _url(database)
         except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
             scheme, separator, rest = database.partition("://")
-            return f"{scheme}://***" if separator and rest else re.sub(r":[^:@]*@", ":***@", database)
+            return f"{scheme}://***" if separator and rest else re.sub(r":.*@", ":***@", database)
     else:
         url = database.url if isinstance(database, Engine) else database
     query = {name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()}
@@ -103,9 +104,16 @@ def commits_by_itself(connection: Connection) -> bool:
     return bool(asked()) if callable(asked) else getattr(driver, "autocommit", False) is True
 
 
+def _url(database: str | URL) -> URL:
+    url = make_url(database)
+    if "@" in (url.host or ""):
+        raise ValueError("an @ in the password, which was taken for the end of it")
+    return url
+
+
 def _parse(database: str | URL) -> URL:
     try:
-        url = make_url(database)
+        url = _url(database)
     except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
         hint = "postgresql://user:password@host/name (special characters of a password as %XX)"
         if "://" not in str(database):
@@ -145,9 +153,9 @@ def _check_path(url: URL) -> None:
     if not name or name == ":memory:" or name.startswith("file:"):
         return
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # never raises, unlike Path's, which does for a name that is too long
         raise SinkError(f"cannot open {shown(url)}: {path} is a directory")
-    if not path.absolute().parent.is_dir():
+    if not os.path.isdir(path.absolute().parent):
         raise SinkError(f"cannot open {shown(url)}: there is no directory {path.absolute().parent}")
 
 

@@ -150,7 +150,7 @@ def _key_maker(column: Column[Any]) -> Maker:
         wanted = column.type.python_type
     except NotImplementedError:
         wanted = object
-    converters: dict[Any, Callable[[Any], Any]] = {str: key_text, int: int, UUID: _uuid}
+    converters: dict[Any, Callable[[Any], Any]] = {str: key_text, int: _integer, UUID: _uuid}
     convert = converters.get(wanted, _as_it_is)
 
     def make(outcome: Outcome[Any], _field: Field, _now: datetime) -> Any:
@@ -164,6 +164,13 @@ def _key_maker(column: Column[Any]) -> Maker:
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _integer(item_id: Any) -> int:
+    number = int(item_id)
+    if str(number) != str(item_id):  # "07" and "7" are two IDs, and would be one row
+        raise ValueError("not a number as the database has it")
+    return number
 
 
 def _uuid(item_id: Any) -> UUID:

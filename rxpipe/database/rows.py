@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -103,11 +104,20 @@ def _no_field(name: str, default: Any) -> Any:
 
 
 def statement_bytes(row: Row) -> int:
-    """How long a row's texts are in a MySQL statement: in UTF-8, and with a backslash before some."""
-    texts = [value for value in row.values() if isinstance(value, str)]
-    if sum(map(len, texts)) < 100_000:  # at most eight times as many bytes, which every server takes
+    """How long a row's values are in a MySQL statement: in UTF-8, JSON as text, and with a backslash before some."""
+    literals = [_literal(value) for value in row.values() if isinstance(value, (str, bytes, dict, list))]
+    if sum(map(len, literals)) < 100_000:  # at most eight times as many bytes, which every server takes
         return 0
-    return sum(len(text.encode(errors="replace")) + sum(map(text.count, "\0\n\r\x1a\"'\\")) for text in texts)
+    return sum(len(literal) + sum(map(literal.count, _ESCAPED)) for literal in literals)
+
+
+_ESCAPED = (b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\")
+
+
+def _literal(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else json.dumps(value, default=repr)).encode(errors="replace")
 
 
 def text_of(value: Any) -> str | None:

@@ -266,7 +266,7 @@ def _as_sink_error(error: Exception) -> SinkError:
     if isinstance(error, SinkError):
         return error
     what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
-    sink_error = SinkError(f"{what}: {one_line(error)}")
+    sink_error = SinkError(f"{what}: {one_line(getattr(error, 'orig', None) or error)}")
     sink_error.__cause__ = error
     return sink_error
 

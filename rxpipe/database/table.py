@@ -115,7 +115,9 @@ def default_table(name: str, metadata: MetaData | None = None) -> Table:
         Column("answer", long_text),
         Column("score", number),
         Column("error", long_text),
-        Column("stage", String(KEY_LENGTH)),
+        Column(
+            "stage", String(KEY_LENGTH).with_variant(mysql.VARCHAR(KEY_LENGTH, charset="utf8mb4"), "mysql", "mariadb")
+        ),
         Column("attempts", Integer()),
         Column("seconds", number),
         Column("created_at", UtcDateTime()),

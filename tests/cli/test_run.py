@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -37,6 +39,27 @@ def test_options_override_the_config(folder: Path) -> None:
     assert "rows: sqlite:///b.db, table t" in ended.out
     assert len(rows(folder / "b.db", "select id from t")) == 7
     assert not (folder / "a.db").exists()
+
+
+def test_another_database_is_not_asked_for_ids(folder: Path) -> None:
+    """A query that names no database goes to the config's, wherever rows are written."""
+    with closing(sqlite3.connect(folder / "a.db")) as database:
+        database.executescript("create table todo (id); insert into todo values (7), (8)")
+    config = write_config(
+        folder,
+        "def work(i): return {'score': 1}",
+        source={"sql": "select id from todo"},
+        database={"url": "sqlite:///a.db"},
+    )
+    assert rxpipe("run", config, "--database", "sqlite:///b.db").code == 0
+    assert {row[0] for row in rows(folder / "b.db")} == {"7", "8"}
+
+
+def test_a_count_beyond_all_bounds(folder: Path) -> None:
+    """A run without an end in sight can be interrupted like any other; here its stage ends it."""
+    config = write_config(folder, "import os\ndef work(i): os._exit(9)")
+    ended = run_program("run", config, "--count", "99999999999999999999999", cwd=folder)
+    assert (ended.code, "Traceback" in ended.err) == (9, False)
 
 
 def test_json_is_the_report(folder: Path) -> None:

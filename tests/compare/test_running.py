@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rxpipe.compare import Comparison, compare
-from rxpipe.config import Config
+from rxpipe.config import Config, load_config
 from rxpipe.errors import ConfigError
 
 from . import odd_stages
@@ -220,6 +220,15 @@ def test_a_source_without_ids(tmp_path: Path) -> None:
     """There is nothing to compare."""
     with pytest.raises(ConfigError, match="source: it has no IDs"):
         compare(odd_config("double", source={"call": "builtins:list"}), latency={}, count=1, progress=pytest.fail)
+
+
+def test_an_id_that_is_too_long_for_a_row(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its item fails in each run, and no other does."""
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "ids.txt").write_text("a\n" + "x" * 300 + "\nb\n")
+    (folder / "c.yaml").write_text("source: {file: ids.txt}\nstages: [{name: s, call: 'builtins:str'}]\n")
+    comparison = compare(load_config(folder / "c.yaml"), latency={}, count=5, progress=silent)
+    assert {(row.rows, row.expected_rows, row.report.failed) for row in comparison.rows} == {(2, 2, 1)}
 
 
 def test_an_id_that_is_none() -> None:

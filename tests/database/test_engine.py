@@ -76,7 +76,9 @@ def test_an_async_engine_is_refused() -> None:
         ("postgresql://u:secret@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u@h/d?password=secret&x=1", "postgresql://u@h/d?password=***&x=1"),
         ("postgresql://u:secret@h:port/d", "postgresql://***"),
+        ("postgresql://u:p@secret@h/d", "postgresql://***"),
         ("u:secret@h", "u:***@h"),
+        ("u:se:cret@h", "u:***@h"),
         (make_url("mysql://u:secret@h/d"), "mysql://u:***@h/d"),
     ],
 )

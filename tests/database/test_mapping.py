@@ -294,10 +294,11 @@ def test_an_id_fits_the_keys_type(column: Column[Any], item_id: Any, expected: A
     assert found == {"id": expected}
 
 
-def test_an_id_that_does_not_fit_the_key_is_refused() -> None:
-    """With the column's name."""
-    with pytest.raises(RowRefused, match="the ID 'q-7' does not fit the column id"):
-        by_columns(key(), item_id="q-7")
+@pytest.mark.parametrize("item_id", ["q-7", "07", " 7", "1_0", "+7"])
+def test_an_id_that_does_not_fit_the_key_is_refused(item_id: str) -> None:
+    """With the column's name; also one that would become another ID's number."""
+    with pytest.raises(RowRefused, match="does not fit the column id"):
+        by_columns(key(), item_id=item_id)
 
 
 def test_of_several_key_columns_the_one_called_id_is_the_outcomes() -> None:

@@ -157,4 +157,5 @@ def test_the_row_in_place_of_a_refused_one_has_the_same_columns() -> None:
 def test_the_size_of_a_row_counts_bytes_and_escapes() -> None:
     """MySQL's limit is one of bytes, of the statement with its backslashes."""
     assert statement_bytes({"a": "é" * 60_000, "b": '"' * 60_000, "c": 1}) == 240_000
+    assert statement_bytes({"a": b"'" * 60_000, "b": ["x" * 60_000]}) == 120_000 + 60_000 + 4 + 2
     assert statement_bytes({"a": "short"}) == 0

@@ -104,13 +104,13 @@ def test_no_delay_stays_none_after_many_attempts() -> None:
     assert exactly(initial=0).delay(10**6, ERROR) == 0
 
 
-@pytest.mark.parametrize("seconds", [0, 0.25, 7, 3600, math.inf])
+@pytest.mark.parametrize("seconds", [0, 0.25, 7, 3600])
 def test_retry_after_decides(seconds: float) -> None:
     """An error that says when to come again is obeyed, also below `initial` and above `max_delay`."""
     assert Retry(initial=1, max_delay=60).delay(1, Asking(seconds)) == seconds
 
 
-@pytest.mark.parametrize("nonsense", [None, -1, math.nan, "5", object()])
+@pytest.mark.parametrize("nonsense", [None, -1, math.nan, math.inf, "5", object()])
 def test_nonsense_as_retry_after_is_ignored(nonsense: object) -> None:
     """What is not a number of seconds decides nothing."""
     assert exactly(initial=2).delay(1, Asking(nonsense)) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -251,11 +252,14 @@ def test_a_stage_is_named_after_its_function(fn: Callable[[Any], Any], name: str
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
-        ({"queue_size": -1}, "queue_size must be at least 0, not -1"),
+        ({"concurrency": 0}, "concurrency must be a whole number of at least 1, not 0"),
+        ({"concurrency": 2.5}, "concurrency must be a whole number of at least 1, not 2.5"),
+        ({"concurrency": math.nan}, "concurrency must be a whole number of at least 1, not nan"),
+        ({"concurrency": math.inf}, "concurrency must be a whole number of at least 1, not inf"),
+        ({"queue_size": -1}, "queue_size must be a whole number of at least 0, not -1"),
         ({"timeout": 0}, "timeout must be above 0, not 0"),
         ({"timeout": float("nan")}, "timeout must be above 0, not nan"),
-        ({"max_abandoned": -1}, "max_abandoned must be at least 0, not -1"),
+        ({"max_abandoned": -1}, "max_abandoned must be a whole number of at least 0, not -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, Any], text: str) -> None:

@@ -173,9 +173,7 @@ class Calls:
         pass
 
 
-def test_a_stall_that_is_over_when_its_timer_is_heard_is_none() -> None:
-    """A timer whose message waits behind that of a call that has returned at last ends nothing."""
-    clock, runner, watch = Clock(), Calls(), Watch[Any]()
+def stage_by_hand(clock: Clock, runner: Calls, watch: Watch[Any]) -> StageMachine[int, Any]:
     options = settings_of(
         lambda value: value,
         name="stage",
@@ -187,9 +185,13 @@ def test_a_stall_that_is_over_when_its_timer_is_heard_is_none() -> None:
         recover=ignore,
         max_abandoned=0,
     )
-    machine: StageMachine[int, Any] = StageMachine(
-        options, watch, clock=clock, runner=runner, loop_runner=Calls, home=None, scheduler=None
-    )
+    return StageMachine(options, watch, clock=clock, runner=runner, loop_runner=Calls, home=None, scheduler=None)
+
+
+def test_a_stall_that_is_over_when_its_timer_is_heard_is_none() -> None:
+    """A timer whose message waits behind that of a call that has returned at last ends nothing."""
+    clock, runner, watch = Clock(), Calls(), Watch[Any]()
+    machine = stage_by_hand(clock, runner, watch)
     machine.on_next(1)
     clock.time = 10
     clock.actions.pop()()
@@ -204,3 +206,18 @@ def test_a_stall_that_is_over_when_its_timer_is_heard_is_none() -> None:
     assert not watch.ended.is_set()
     machine.on_next(2)
     assert len(runner.started) == 2
+
+
+def test_a_timer_that_rings_early_does_not_miss_a_stall() -> None:
+    """Some count in whole milliseconds: then the rest is waited for."""
+    clock, runner, watch = Clock(), Calls(), Watch[Any]()
+    stage_by_hand(clock, runner, watch).on_next(1)
+    clock.time = 10
+    clock.actions.pop()()
+    assert watch.values == ["StageTimeout"]
+    clock.time = 19.999
+    clock.actions.pop()()
+    assert not watch.ended.is_set()
+    clock.time = 20
+    clock.actions.pop()()
+    assert isinstance(watch.error, StageStalled)

@@ -192,6 +192,16 @@ def test_a_retry_that_waits_holds_no_slot(scheduler: TestScheduler) -> None:
     assert messages == [on_next(208, "b"), on_next(218, "a"), on_completed(218)]
 
 
+def test_retries_that_wait_leave_no_slot_idle(scheduler: TestScheduler) -> None:
+    """They take up places of the stage, but as long as there are others new items are called."""
+    work = Work(scheduler, seconds=0, fails=9)
+    retry = Retry(initial=100, max_delay=100, jitter=0)
+    chain = from_iterable(range(30)).pipe(stage(work, concurrency=3, queue_size=10, retry=retry))
+    run(scheduler, lambda: chain)
+    early = [value for when, value in work.calls if when < 300]
+    assert early == list(range(30))
+
+
 def test_a_retry_goes_ahead_of_new_items(scheduler: TestScheduler) -> None:
     """When its delay is over a failed item gets the next free slot, though others have waited for longer."""
     work = Work(scheduler, seconds=4, fails=1)
