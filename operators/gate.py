@@ -59,12 +59,11 @@ class Gate:
         """Items held now."""
         return self.admitted - self.released
 
-    def take(self) -> Gate:
+    def take(self) -> None:
         """Note that one more operator upstream is going to ask."""
         with self._lock:
             self._takers += 1
             self.shared = self._takers > 1
-        return self
 
     def wait(self, wake: Wake) -> bool:
         """Have ``wake`` called when there may be room; or give ``True`` if there is room by now."""
@@ -124,9 +123,9 @@ _announced: ContextVar[_Announcement | None] = ContextVar("rxpipe_gate", default
 
 
 def announced_gate() -> Gate | None:
-    """The gate of the nearest operator downstream; to be asked for once, while being subscribed to."""
+    """The gate of the nearest operator downstream, while being subscribed to; whoever is going to ask it takes it."""
     announcement = _announced.get()
-    return None if announcement is None or announcement.gate is None else announcement.gate.take()
+    return None if announcement is None else announcement.gate
 
 
 @contextmanager

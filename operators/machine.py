@@ -36,6 +36,8 @@ class Producer(Generic[B], DisposableBase):
         self._freed = False
         self._observer = observer
         self._downstream = announced_gate()
+        if self._downstream is not None:
+            self._downstream.take()
         inbox = mailbox(self.advance, self._broken, home)
         self.post = inbox.post
         self._post_last = inbox.post_last

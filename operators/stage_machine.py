@@ -230,7 +230,7 @@ class StageMachine(Machine[A, B]):
             self._stop_running(call)
             self._stats.done += 1
             if self._envelope is not None:
-                result = self._envelope.close(call.item, result, call.attempt)
+                result = self._envelope.close(call.item, result)
             if self._outbox or call.held_back is not None or not self.may_emit():
                 self._result(call, result)
                 self._finish(call)
@@ -239,6 +239,8 @@ class StageMachine(Machine[A, B]):
                 self._taken -= 1
                 self.gate.release()
         elif follow is _unknown:
+            if len(self._follows) >= _KINDS:
+                self._follows.clear()
             self._follows[result.__class__] = self._how_to_follow(result.__class__)
             self.returned(call, ok, result)
         else:
@@ -311,7 +313,7 @@ class StageMachine(Machine[A, B]):
         """The Observable that the function returned gave a value."""
         if call.live:
             if self._envelope is not None:
-                value = self._envelope.close(call.item, value, call.attempt)
+                value = self._envelope.close(call.item, value)
             self._result(call, value)
 
     def inner_ended(self, call: StageCall, error: BaseException | None) -> None:
@@ -387,6 +389,9 @@ class StageMachine(Machine[A, B]):
             self._loop_runner.close()
         if isinstance(self._home, RelayHome):
             self._home.close()
+
+
+_KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
 
 
 def _unknown(call: StageCall, result: Any) -> None:

@@ -88,7 +88,7 @@ class Envelope(Protocol):
         """The function's argument."""
         ...
 
-    def close(self, item: Any, result: Any, attempts: int) -> Any:
+    def close(self, item: Any, result: Any) -> Any:
         """The item as it goes on."""
         ...
 

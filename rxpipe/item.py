@@ -65,7 +65,7 @@ class ItemEnvelope:
         item.attempts += 1
         return item.value
 
-    def close(self, item: Item, result: Any, attempts: int) -> Item:
+    def close(self, item: Item, result: Any) -> Item:
         """The item with the function's result."""
         item.value = result
         item.stage = None

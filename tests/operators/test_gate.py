@@ -176,8 +176,10 @@ def test_an_announcement_ends_also_when_subscribing_fails() -> None:
 def test_a_gate_knows_that_it_is_shared() -> None:
     """From the second asker on, places have to be reserved."""
     gate = Gate(1)
-    assert not gate.take().shared
-    assert gate.take().shared
+    gate.take()
+    assert not gate.shared
+    gate.take()
+    assert gate.shared
 
 
 @pytest.mark.parametrize("queue_size", [0, 1, 5])
