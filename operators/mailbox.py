@@ -109,7 +109,7 @@ class HomeMailbox(Mailbox):
         if taken_from(self._summons):
             try:
                 self._home.call_soon(self._come)
-            except BaseException:
+            except BaseException:  # raised again below
                 self._summons.append(None)
                 raise
 

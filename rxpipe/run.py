@@ -20,8 +20,8 @@ from rxpipe.operators.clock import Clock
 from rxpipe.operators.machine import as_exception
 from rxpipe.operators.stage_settings import StageStats
 from rxpipe.outcome import Outcome, Report, StageReport
+from rxpipe.strategies import Stages
 
-Stages = Callable[[Observable[Item]], Observable[Item]]
 Write = Callable[[Observable[Outcome[Any]]], Observable[Outcome[Any]]]
 
 

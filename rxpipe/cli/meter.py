@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,12 +85,15 @@ class Meter:
         self._run = run
         self._total = total
         self._staged = staged
+        self._lock = threading.Lock()
         self._samples: deque[tuple[float, tuple[int, ...]]] = deque()
         self._sample()
 
     def read(self) -> Figures:
-        """The figures now; for one thread at a time."""
-        run, rates = self._run, self._rates(self._sample())
+        """The figures now; from any thread."""
+        with self._lock:
+            rates = self._rates(self._sample())
+        run = self._run
         written, failed, taken = run.written, run.failed, run.taken
         fraction = self._fraction(written + failed)
         return Figures(
