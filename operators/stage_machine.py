@@ -255,7 +255,7 @@ class StageMachine(Machine[A, B]):
         settings = self.settings
         try:
             if settings.retry is not None and settings.retry.applies(error, call.attempt):
-                self._try_again(call, settings.retry.delay(call.attempt, error))
+                self._try_again(call, error, settings.retry.delay(call.attempt, error))
                 return
         except BaseException as broken:  # noqa: BLE001 - the user's retry_on raised: that is how the item fails
             if broken is not error:
@@ -274,11 +274,13 @@ class StageMachine(Machine[A, B]):
         self._result(call, value)
         self._finish(call)
 
-    def _try_again(self, call: StageCall, delay: float) -> None:
+    def _try_again(self, call: StageCall, error: BaseException, delay: float) -> None:
         again = StageCall(self, call.item)
         again.attempt = call.attempt + 1
         self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
         self._stats.retried += 1
+        if self._envelope is not None:
+            self._envelope.again(call.item, call.attempt, error)
         if call.held_back is not None:
             again.held_back = call.held_back
             self._order[self._order.index(call)] = again

@@ -92,6 +92,10 @@ class Envelope(Protocol):
         """The item as it goes on."""
         ...
 
+    def again(self, item: Any, attempt: int, error: BaseException) -> None:
+        """A call failed, the so many-th, and another follows."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings(Generic[A, B]):

@@ -7,6 +7,7 @@ What is where:
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
 - ``database/``: the sink
+- ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
 - ``questions/``: stages that ship with rxpipe
 - ``cli/``: the command line
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from rxpipe.outcome import Outcome, Report, StageReport
     from rxpipe.pipeline import Pipeline, Stage
+    from rxpipe.store import RunStore
 
 __all__ = [
     "ConfigError",
@@ -44,6 +46,7 @@ __all__ = [
     "RateLimiter",
     "Report",
     "Retry",
+    "RunStore",
     "RxPipeError",
     "SinkError",
     "Stage",
@@ -63,6 +66,7 @@ _NAMES = {
     "operators": ("RateLimiter", "Retry", "deadline", "from_async_iterable", "from_iterable", "to_async_iterable"),
     "outcome": ("Outcome", "Report", "StageReport"),
     "pipeline": ("Pipeline", "Stage"),
+    "store": ("RunStore",),
 }
 
 

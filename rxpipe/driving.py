@@ -59,10 +59,10 @@ def drive(
     if running_loop() is not None:
         raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
     ids = as_observable(source)
-    write = pipeline.open_sink()
+    ends = pipeline.open()
 
     def start() -> Run:
-        return pipeline.start(ids, observer, write=write)
+        return pipeline.start(ids, observer, ends=ends)
 
     def start_and_wait(interrupts: _Interrupts) -> Run:
         if pipeline.scheduler == "asyncio":

@@ -11,7 +11,7 @@ import structlog
 from reactivex.abc import ObserverBase
 
 from rxpipe.errors import ConfigError
-from rxpipe.item import Item
+from rxpipe.item import Claim, Item
 from rxpipe.operators.machine import Machine
 from rxpipe.outcome import Outcome
 
@@ -23,7 +23,7 @@ _MANY_IDS = 100  # that wait to be taken; a source that pauses has one
 class Counts(Protocol):
     """What the ends tell of items: a run."""
 
-    def take(self, item_id: int | str) -> Item | None:
+    def take(self, taken: int | str | Claim) -> Item | None:
         """An ID was taken from the source; ``None`` if it came too late to be."""
         ...
 
@@ -44,6 +44,14 @@ class Counts(Protocol):
         ...
 
 
+def check_id(value: Any) -> ConfigError | None:
+    """What is wrong with an ID, if anything."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return None
+    shown = f"{reprlib.repr(value)} ({type(value).__name__})"
+    return ConfigError(f"source: an ID must be an int or a str, not {shown}")
+
+
 class Intake(Machine[Any, Item]):
     """Where IDs come in: it takes one when there is room for it, and none once it is stopped."""
 
@@ -52,17 +60,17 @@ class Intake(Machine[Any, Item]):
         self._run = run
         self._limit = limit
         self._inside = 0
-        self._ids: deque[int | str] = deque()
+        self._ids: deque[int | str | Claim] = deque()
         self._warned = False
 
     def arrive(self, value: Any) -> None:
         """Queue an ID."""
         if self.source_done:
             return
-        if not isinstance(value, (int, str)) or isinstance(value, bool):
-            shown = f"{reprlib.repr(value)} ({type(value).__name__})"
+        error = None if isinstance(value, Claim) else check_id(value)
+        if error is not None:
             self._upstream.dispose()
-            self.source_failed(ConfigError(f"source: an ID must be an int or a str, not {shown}"))
+            self.source_failed(error)
             return
         self._ids.append(value)
         if len(self._ids) > _MANY_IDS and not self._warned:

@@ -5,6 +5,11 @@
     RxPipeError
     ├── ConfigError         a config or an argument that cannot be used
     ├── SinkError           the database could not be opened, or stayed away too long
+    │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
+    │       └── StagesChanged   the stages are not those that the run began with
+    ├── CheckpointError     what a stage returned cannot be kept, or not be read again
+    ├── WorkerLost          an item was on its way when its workers died, again and again
+    ├── LeaseLost           another worker has taken the item over
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
     ├── CallFailed          a function raised something that is not an Exception
@@ -26,12 +31,17 @@ from rxpipe.operators.errors import (
 __all__ = [
     "BufferOverflow",
     "CallFailed",
+    "CheckpointError",
     "CompletionTimeout",
     "ConfigError",
+    "LeaseLost",
     "RxPipeError",
     "SinkError",
     "StageStalled",
     "StageTimeout",
+    "StagesChanged",
+    "StoreError",
+    "WorkerLost",
 ]
 
 
@@ -41,3 +51,23 @@ class ConfigError(RxPipeError):
 
 class SinkError(RxPipeError):
     """The sink cannot take rows: its database cannot be opened, or was away for longer than it may be."""
+
+
+class StoreError(SinkError):
+    """The run store cannot be used: another process has it, or a newer rxpipe made it."""
+
+
+class StagesChanged(StoreError):
+    """The stages are not those that the run began with; says what changed, and what continuing would do."""
+
+
+class CheckpointError(RxPipeError):
+    """What a stage returned cannot be kept as a checkpoint, or one cannot be read."""
+
+
+class WorkerLost(RxPipeError):
+    """An item was on its way when several workers died, the last of them with nothing else in hand."""
+
+
+class LeaseLost(RxPipeError):
+    """The worker was taken for dead, and another one has taken the item over; what was made of it is discarded."""

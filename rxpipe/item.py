@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
+from rxpipe.errors import CheckpointError
 from rxpipe.operators.stage_settings import Failure
 from rxpipe.outcome import Outcome
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Claim:
+    """An item that a run store has given to this process.
+
+    Attributes:
+        id: The ID, as the source gave it.
+        key: What the store knows it by.
+        owner: The worker that has it.
+        fence: What tells this claim from earlier and later ones of the same item.
+        stage: How many stages have a checkpoint in the store.
+        value: What the last of them returned; the ID if there is none.
+        attempts: Calls made for it before.
+        error: Why it is not to be called with at all, or None.
+    """
+
+    id: int | str
+    key: str
+    owner: str
+    fence: int
+    stage: int = 0
+    value: Any = None
+    attempts: int = 0
+    error: BaseException | None = None
+
+
+class Journal(Protocol):
+    """What keeps what becomes of claimed items: a run store."""
+
+    def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
+        """A stage, by its place, has returned.
+
+        Raises:
+            CheckpointError: The value cannot be kept.
+        """
+        ...
+
+    def attempt_failed(self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any) -> None:
+        """A call with a value has failed, and another follows."""
+        ...
 
 
 class Item:
@@ -14,17 +57,21 @@ class Item:
     Attributes:
         settled: Whether it has failed, or the last stage has returned: no call is made for it any more.
         arrived: Whether it has reached the end of the stages.
+        claim: What a run store knows it by; None without one.
+        finished: How many stages it has been through.
     """
 
-    __slots__ = ("arrived", "attempts", "error", "id", "settled", "stage", "taken_at", "value")
+    __slots__ = ("arrived", "attempts", "claim", "error", "finished", "id", "settled", "stage", "taken_at", "value")
 
-    def __init__(self, item_id: int | str, taken_at: float) -> None:
-        self.id = item_id
-        self.value: Any = item_id
-        self.error: BaseException | None = None
+    def __init__(self, taken: int | str | Claim, taken_at: float) -> None:
+        self.claim = taken if isinstance(taken, Claim) else None
+        self.id = taken.id if isinstance(taken, Claim) else taken
+        self.value: Any = taken.value if isinstance(taken, Claim) else taken
+        self.error = taken.error if isinstance(taken, Claim) else None
+        self.attempts = taken.attempts if isinstance(taken, Claim) else 0
+        self.finished = taken.stage if isinstance(taken, Claim) else 0
         self.stage: str | None = None
-        self.attempts = 0
-        self.settled = False
+        self.settled = self.error is not None
         self.arrived = False
         self.taken_at = taken_at
 
@@ -45,19 +92,22 @@ class Item:
             stage=self.stage,
             attempts=self.attempts,
             seconds=now - self.taken_at,
+            claim=self.claim,
         )
 
 
 class ItemEnvelope:
-    """How a stage handles items: a failed one skips the call."""
+    """How a stage handles items: one that has failed, or been there in an earlier run, skips the call."""
 
-    def __init__(self, stage: str, *, last: bool) -> None:
+    def __init__(self, stage: str, place: int, *, last: bool, journal: Journal | None) -> None:
         self._stage = stage
+        self._place = place
         self._last = last
+        self._journal = journal
 
     def skip(self, item: Item) -> bool:
-        """Whether it has failed."""
-        return item.error is not None
+        """Whether no call is made for it here."""
+        return item.error is not None or item.finished > self._place
 
     def open(self, item: Item) -> Any:
         """The function's argument; a call is about to be made with it."""
@@ -67,10 +117,23 @@ class ItemEnvelope:
 
     def close(self, item: Item, result: Any) -> Item:
         """The item with the function's result."""
+        if self._journal is not None and item.claim is not None:
+            try:
+                self._journal.checkpoint(item.claim, self._place, item.attempts, result)
+            except CheckpointError as error:
+                item.error = error
+                item.settled = True
+                return item
         item.value = result
         item.stage = None
+        item.finished = self._place + 1
         item.settled = self._last
         return item
+
+    def again(self, item: Item, attempt: int, error: BaseException) -> None:
+        """A call has failed, and another will follow."""
+        if self._journal is not None and item.claim is not None:
+            self._journal.attempt_failed(item.claim, self._stage, attempt, error, item.value)
 
 
 def fail(failure: Failure[Item]) -> Item:

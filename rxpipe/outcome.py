@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T", covariant=True)
 
@@ -20,6 +20,7 @@ class Outcome(Generic[T]):
         stage: The stage where it failed or was cancelled, or None.
         attempts: How many calls were made for it, in all stages together.
         seconds: From being taken from the source to this outcome, in seconds.
+        claim: Of a run with a store: what that knows the item by.
     """
 
     id: int | str
@@ -29,6 +30,7 @@ class Outcome(Generic[T]):
     stage: str | None
     attempts: int
     seconds: float
+    claim: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Report:
         written: Items whose row was committed.
         failed: Items that failed, in a stage or because the database refused their row.
         cancelled: Items that were on their way when the run was stopped.
+        written_before: Items that were written before, in earlier runs that this one goes on with.
+        failed_before: Items that failed before, in those.
         seconds: How long the run took.
         first_seconds: How long it took until the first row was committed; None if none was.
         most_in_flight: The most items that were on their way at once, from being taken to being committed.
@@ -79,6 +83,8 @@ class Report:
     first_seconds: float | None
     most_in_flight: int
     stages: tuple[StageReport, ...]
+    written_before: int = 0
+    failed_before: int = 0
 
     @property
     def bottleneck(self) -> str | None:

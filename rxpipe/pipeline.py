@@ -11,14 +11,14 @@ from concurrent.futures import Executor, wait
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.driving import drive, in_thread
-from rxpipe.item import Item, ItemEnvelope, fail
+from rxpipe.item import Item, ItemEnvelope, Journal, fail
 from rxpipe.operators.clock import clock_for, running_loop
 from rxpipe.operators.limiter import RateLimiter
 from rxpipe.operators.retry import Retry
@@ -30,6 +30,9 @@ from rxpipe.run import Run, Write
 from rxpipe.source import Source as Source
 from rxpipe.source import as_observable, on_running_loop
 from rxpipe.strategies import Strategy, compose
+
+if TYPE_CHECKING:
+    from rxpipe.store import RunStore
 
 Scheduler = Literal["threads", "asyncio"]
 
@@ -65,6 +68,7 @@ class Stage:
         rate_limit: Taken by every call, retries included; may be shared between stages.
         executor: Where a plain function runs instead of worker threads: an executor or a reactivex scheduler.
         max_abandoned: See ``ops.stage``.
+        version: With a store: another one says that what was kept of this stage does not apply any more.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Stage:
     rate_limit: RateLimiter | None = None
     executor: Place | None = None
     max_abandoned: int | None = None
+    version: str | int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -105,6 +110,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "rate_limit": (RateLimiter, NoneType),
     "executor": (Executor, SchedulerBase, NoneType),
     "max_abandoned": _NUMBER,
+    "version": (str, int, NoneType),
 }
 
 
@@ -117,6 +123,27 @@ def _check_takes_one_value(stage: Stage) -> None:
         signature.bind(None)
     except TypeError:
         raise TypeError(f"stage {stage.name}: call must take one argument; it takes {signature}") from None
+
+
+def _pass_on(values: Observable[Any]) -> Observable[Any]:
+    return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Where a run begins and ends, made ready.
+
+    Attributes:
+        write: Keeps outcomes.
+        take: Makes of IDs what is taken through the stages.
+        journal: Keeps what happens in between.
+        before: How many items of the run had ended before, as written and as failed.
+    """
+
+    write: Write
+    take: Callable[[Observable[Any]], Observable[Any]] = _pass_on
+    journal: Journal | None = None
+    before: tuple[int, int] = (0, 0)
 
 
 class Pipeline:
@@ -145,6 +172,7 @@ class Pipeline:
         strategy: Strategy = "per_stage",
         scheduler: Scheduler = "threads",
         concurrency: int = 3,
+        store: RunStore | None = None,
     ) -> None:
         """Compose a pipeline.
 
@@ -156,10 +184,14 @@ class Pipeline:
                 ``asyncio``: everything comes on one event loop, coroutine functions run there, plain ones on
                 worker threads.
             concurrency: Calls at once of stages that do not say; with ``per_item``, items at once.
+            store: Keeps what each stage has returned, so that a later run goes on where this one was left.
 
         Raises:
-            ValueError: There is no stage, a name comes twice, or a number is out of range.
-            TypeError: What is not a ``Stage``, or a coroutine function with an executor.
+            ValueError: There is no stage, a name comes twice, a number is out of range, or there is a store and the
+                strategy is ``staged``, which holds all results to the end.
+            TypeError: What is not a ``Stage``, a coroutine function with an executor, or a store and a sink that is no
+                ``DatabaseSink``.
+            ConfigError: The store is not in the sink's database.
         """
         given: tuple[Any, ...] = stages
         for stage in given:
@@ -176,12 +208,17 @@ class Pipeline:
             allowed = get_args(Strategy if option == "strategy" else Scheduler)
             if value not in allowed:
                 raise ValueError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+        if store is not None and strategy == "staged":
+            raise ValueError("strategy staged holds all results until the end: it cannot have a store")
+        if store is not None:
+            store.database_with(sink)  # refuse now what open() would
         self.stages = stages
         self.sink = sink
+        self.store = store
         self.strategy: Strategy = strategy
         self.scheduler: Scheduler = scheduler
         self.concurrency = concurrency
-        compose(strategy, self._placed())  # refuse what cannot be now, not when it is run
+        compose(strategy, self._placed(None))  # refuse what cannot be now, not when it is run
 
     @staticmethod
     def from_yaml(path: str | os.PathLike[str]) -> Pipeline:
@@ -222,11 +259,11 @@ class Pipeline:
         finished is still written before it ends. Raises what ``run`` raises, but for interrupts.
         """
         ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
-        write = await in_thread(self.open_sink, undo=_close)
+        ends = await in_thread(self.open, undo=_close)
         if self.scheduler == "asyncio":
-            run = self.start(ids, write=write)
+            run = self.start(ids, ends=ends)
         else:  # off the loop, so that coroutine functions get a loop of their own
-            run = await in_thread(lambda: self.start(ids, write=write), undo=_give_up)
+            run = await in_thread(lambda: self.start(ids, ends=ends), undo=_give_up)
         finished = asyncio.wrap_future(run.finished)
         try:
             return await asyncio.shield(finished)
@@ -246,9 +283,9 @@ class Pipeline:
         """
         return self._outcomes(source)
 
-    def _outcomes(self, source: Source, write: Write | None = None) -> Observable[Outcome[Any]]:
+    def _outcomes(self, source: Source, ends: Ends | None = None) -> Observable[Outcome[Any]]:
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            return self.start(source, observer, write=write, scheduler=scheduler).subscription
+            return self.start(source, observer, ends=ends, scheduler=scheduler).subscription
 
         return reactivex.create(subscribe)
 
@@ -265,8 +302,8 @@ class Pipeline:
         if not max_items >= 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
         ids = as_observable(source)
-        write = await in_thread(self.open_sink, undo=_close)
-        async with aclosing(to_async_iterable(self._outcomes(ids, write), max_items)) as outcomes:
+        ends = await in_thread(self.open, undo=_close)
+        async with aclosing(to_async_iterable(self._outcomes(ids, ends), max_items)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
@@ -275,7 +312,7 @@ class Pipeline:
         source: Source,
         observer: ObserverBase[Outcome[Any]] | None = None,
         *,
-        write: Write | None = None,
+        ends: Ends | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> Run:
         """Start a run and return it: live counts, ``stop()`` and ``abort()``, and a future of its report.
@@ -283,7 +320,7 @@ class Pipeline:
         Args:
             source: IDs, as for ``run``.
             observer: Notified of each outcome; it slows the run down while it does not return.
-            write: What ``open_sink`` gave, where that was called before so as not to block here.
+            ends: What ``open`` gave, where that was called before so as not to block here.
             scheduler: Whose time the run goes by: a virtual one, in tests.
 
         Raises:
@@ -293,31 +330,46 @@ class Pipeline:
         if self.scheduler == "asyncio" and running_loop() is None:
             raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
         ids = as_observable(source)
-        placed = self._placed()
-        write = write or self.open_sink()
+        ends = ends or self.open()
+        placed = self._placed(ends.journal)
         per_item = self.strategy == "per_item"
         run = Run(
             [settings.stats for settings, _ in placed],
             clock_for(None, scheduler),
             limit=self.concurrency if per_item else math.inf,
             staged=self.strategy == "staged",
+            before=ends.before,
         )
-        run.start(ids, compose(self.strategy, placed), write, observer, scheduler)
+        run.start(ends.take(ids), compose(self.strategy, placed), ends.write, observer, scheduler)
         return run
 
-    def open_sink(self) -> Write:
-        """Make the sink ready; may block.
+    def open(self) -> Ends:
+        """Make the sink and the store ready; may block.
 
         Raises:
-            SinkError: It cannot be opened.
+            SinkError: One of them cannot be opened; ``StoreError`` and ``StagesChanged`` are among these.
+            ConfigError: The store cannot be in such a database.
         """
-        return _pass_on if self.sink is None else self.sink.open()
+        from rxpipe.store.signature import StageSignature  # not above: most pipelines have no store
 
-    def _placed(self) -> list[tuple[Settings[Item, Item], Place | None]]:
+        if self.store is None:
+            return Ends(write=_pass_on if self.sink is None else self.sink.open())
+        placed = [settings for settings, _ in self._placed(None)]
+        per_item = self.strategy == "per_item"
+        session = self.store.open(
+            [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages],
+            self.sink,
+            window=self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed),
+        )
+        before = session.before.get("done", 0), session.before.get("dead", 0)
+        return Ends(write=session.write, take=session.take, journal=session, before=before)
+
+    def _placed(self, journal: Journal | None) -> list[tuple[Settings[Item, Item], Place | None]]:
         """Each stage's settings, and where its calls run."""
-        return [(self._settings_of(stage), stage.executor) for stage in self.stages]
+        return [(self._settings_of(place, journal), stage.executor) for place, stage in enumerate(self.stages)]
 
-    def _settings_of(self, stage: Stage) -> Settings[Item, Item]:
+    def _settings_of(self, place: int, journal: Journal | None) -> Settings[Item, Item]:
+        stage = self.stages[place]
         per_item = self.strategy == "per_item"
         given = None if per_item else stage.concurrency
         return settings_of(
@@ -330,16 +382,12 @@ class Pipeline:
             rate_limit=stage.rate_limit,
             recover=fail,
             max_abandoned=stage.max_abandoned,
-            envelope=ItemEnvelope(stage.name, last=stage is self.stages[-1]),
+            envelope=ItemEnvelope(stage.name, place, last=stage is self.stages[-1], journal=journal),
         )
 
 
-def _pass_on(outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
-    return outcomes
-
-
-def _close(write: Write) -> None:
-    write(reactivex.empty()).subscribe(on_error=_ignore)
+def _close(ends: Ends) -> None:
+    ends.write(reactivex.empty()).subscribe(on_error=_ignore)
 
 
 def _give_up(run: Run) -> None:

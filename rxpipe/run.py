@@ -15,7 +15,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 
 from rxpipe.ends import Exit, Intake
 from rxpipe.errors import SinkError
-from rxpipe.item import Item
+from rxpipe.item import Claim, Item
 from rxpipe.operators.clock import Clock
 from rxpipe.operators.machine import as_exception
 from rxpipe.operators.stage_settings import StageStats
@@ -36,13 +36,20 @@ class Run:
         written: Items whose row is committed.
         failed: Items that failed.
         cancelled: Items that were cancelled.
+        before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
         stages: Each stage's live counts, in order.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
     """
 
     def __init__(
-        self, stages: Sequence[StageStats], clock: Clock, *, limit: float = math.inf, staged: bool = False
+        self,
+        stages: Sequence[StageStats],
+        clock: Clock,
+        *,
+        limit: float = math.inf,
+        staged: bool = False,
+        before: tuple[int, int] = (0, 0),
     ) -> None:
         """Prepare a run.
 
@@ -51,11 +58,13 @@ class Run:
             clock: What seconds are measured with.
             limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
+            before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
         """
         self.taken = 0
         self.written = 0
         self.failed = 0
         self.cancelled = 0
+        self.before = before
         self.stages = stages
         self.finished: Future[Report] = Future()
         self.subscription = SingleAssignmentDisposable()
@@ -128,6 +137,8 @@ class Run:
             written=self.written,
             failed=self.failed,
             cancelled=self.cancelled,
+            written_before=self.before[0],
+            failed_before=self.before[1],
             seconds=seconds,
             first_seconds=self._first_seconds,
             most_in_flight=self._most_in_flight,
@@ -136,13 +147,13 @@ class Run:
 
     # What happens to items; each is called by one thread at a time
 
-    def take(self, item_id: int | str) -> Item | None:
+    def take(self, taken: int | str | Claim) -> Item | None:
         """An ID was taken from the source; ``None`` if it came too late to be."""
-        item = Item(item_id, self._clock.now())
+        item = Item(taken, self._clock.now())
         with self._lock:
             if self._over:
                 return None
-            self._in_flight.setdefault(item_id, []).append(item)
+            self._in_flight.setdefault(item.id, []).append(item)
             self.taken += 1
         self._most_in_flight = max(self._most_in_flight, self.in_flight)
         return item

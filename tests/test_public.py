@@ -21,6 +21,7 @@ NAMES = [
     "RateLimiter",
     "Report",
     "Retry",
+    "RunStore",
     "RxPipeError",
     "SinkError",
     "Stage",

@@ -61,17 +61,26 @@ class Committer:
             return {}
         return self._commit_others(entries, replace)
 
+    def write_in(self, connection: Connection, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
+        """The same in a transaction of the caller's, which commits it.
+
+        Raises:
+            SinkError: The database takes no rows at all, however long one waits.
+            Exception: It is away or busy.
+        """
+        refused: dict[int, RowRefused] = {}
+        for group in self._groups(entries) if entries else []:
+            refused |= self._search(connection, group, replace)
+        return refused
+
     def _commit_others(self, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
         """Commit what is left without the refused rows, which are searched by halves.
 
         One bad row among 500 takes nine halvings: 20 statements, each in a savepoint, in one transaction.
         """
-        refused: dict[int, RowRefused] = {}
         try:
             with self._begin() as connection:
-                for group in self._groups(entries):
-                    refused |= self._search(connection, group, replace)
-            return refused
+                return self.write_in(connection, entries, replace)
         except Exception as error:  # noqa: BLE001 - as above
             raise_unless_refused(error)
             reason = refusal(error)

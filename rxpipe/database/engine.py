@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from rxpipe.database.encoding import one_line
+from rxpipe.database.refusal import is_transient
 from rxpipe.errors import SinkError
 
 CONNECT_SECONDS = 5  # a server that does not answer by then is away
@@ -95,6 +98,31 @@ def without_password(text: str, url: URL) -> str:
         if len(secret) > 3:  # a shorter one would blot out half of the text
             text = text.replace(secret, "***")
     return text
+
+
+@contextmanager
+def begin(engine: Engine) -> Generator[Connection]:
+    """A transaction that can write from the start, committed when left, rolled back when left by an error.
+
+    Raises:
+        SinkError: No connection can be made, and waiting will not help.
+    """
+    with _connect(engine) as connection, connection.begin():
+        driver: Any = connection.connection.dbapi_connection
+        if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", False):
+            # sqlite3 begins a transaction at the first INSERT and not at a savepoint, which would then commit
+            # when it is released; and a transaction that begins by reading may find that it cannot write.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def _connect(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except Exception as error:
+        if is_transient(error):
+            raise
+        raise failed_to_open(engine, error) from error  # whatever it is, no row is to blame
 
 
 def commits_by_itself(connection: Connection) -> bool:

@@ -16,9 +16,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.subject import Subject
 from sqlalchemy import URL, Engine, Table
 
-from rxpipe.database.encoding import one_line
+from rxpipe.database.away import AWAY, as_sink_error
 from rxpipe.database.mapping import RowFunction
-from rxpipe.database.refusal import is_transient
 from rxpipe.database.rows import fields_of
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
@@ -28,8 +27,6 @@ from rxpipe.operators.errors import describe
 from rxpipe.operators.gate import announcing
 from rxpipe.outcome import Outcome
 from rxpipe.run import Write
-
-AWAY = Retry(max_attempts=18, initial=0.1, max_delay=5.0, retry_on=is_transient)
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -51,6 +48,11 @@ class DatabaseSink(ObserverBase[Any]):
     ``chain.pipe(sink.open())`` does the same as part of a chain, and has the source wait without blocking a thread.
 
     Attributes:
+        database: Where.
+        table: The table's name.
+        max_items: Rows in one transaction, at most.
+        max_seconds: How long a row may wait for others to share its transaction.
+        retry: How long to try while the database is away.
         finished: As an observer: resolves once everything is committed, or raises what went wrong.
     """
 
@@ -78,10 +80,13 @@ class DatabaseSink(ObserverBase[Any]):
             ConfigError: ``table`` or ``row`` cannot be used.
             ValueError: A number is out of range.
         """
-        self._writer_of: Callable[[], Writer] = lambda: Writer(database, table=table, row=row)
-        self._writer_of()
+        self.database = database
+        self.max_items = max_items
+        self.max_seconds = max_seconds
+        self.retry = retry
+        self._writer_of: Callable[[str | URL | Engine], Writer] = lambda place: Writer(place, table=table, row=row)
+        self.table = self._writer_of(database).table.fullname
         self._batches = batch(max_items, max_seconds)
-        self._retry = retry
         self._needs_ids = isinstance(table, str) and row is None
         self._most = 2 * max_items
         self._held = 0
@@ -103,8 +108,7 @@ class DatabaseSink(ObserverBase[Any]):
         Raises:
             SinkError: The database cannot be opened; nothing was written.
         """
-        writer = self._writer_of()
-        writer.open()
+        writer = self.writer_on(self.database)
 
         def write(outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
             def subscribe(
@@ -124,7 +128,7 @@ class DatabaseSink(ObserverBase[Any]):
 
                 def on_error(error: Exception) -> None:
                     commits.close()
-                    observer.on_error(_as_sink_error(error))
+                    observer.on_error(as_sink_error(error))
 
                 def on_completed() -> None:
                     commits.close()
@@ -132,7 +136,7 @@ class DatabaseSink(ObserverBase[Any]):
 
                 written = reactivex.create(hold).pipe(
                     self._batches,
-                    stage(commits, name="database", queue_size=0, retry=self._retry),
+                    stage(commits, name="database", queue_size=0, retry=self.retry),
                     unbatch(),
                 )
                 subscription = written.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
@@ -141,6 +145,16 @@ class DatabaseSink(ObserverBase[Any]):
             return reactivex.create(subscribe)
 
         return write
+
+    def writer_on(self, database: str | URL | Engine) -> Writer:
+        """An open writer of the same rows, on the given database.
+
+        Raises:
+            SinkError: The database cannot be opened.
+        """
+        writer = self._writer_of(database)
+        writer.open()
+        return writer
 
     # As an observer at the end of any chain
 
@@ -260,15 +274,6 @@ class _Commits:
             if self._is_at_work:
                 return
         self._writer.close()
-
-
-def _as_sink_error(error: Exception) -> SinkError:
-    if isinstance(error, SinkError):
-        return error
-    what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
-    sink_error = SinkError(f"{what}: {one_line(getattr(error, 'orig', None) or error)}")
-    sink_error.__cause__ = error
-    return sink_error
 
 
 def _outcome_of(value: Any) -> Outcome[Any]:

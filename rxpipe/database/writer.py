@@ -10,12 +10,12 @@ from typing import Any, Self, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, Table
 
-from rxpipe.database.commit import Committer, Entry
+from rxpipe.database.commit import Committer, Entry, Replace
 from rxpipe.database.encoding import is_interrupt, one_line
-from rxpipe.database.engine import failed_to_open, open_engine
+from rxpipe.database.engine import begin, failed_to_open, open_engine
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
 from rxpipe.database.prepare import prepare
-from rxpipe.database.refusal import RowRefused, is_transient
+from rxpipe.database.refusal import RowRefused
 from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
 from rxpipe.database.table import default_table
 from rxpipe.database.upsert import Upserts
@@ -23,6 +23,7 @@ from rxpipe.errors import ConfigError, SinkError
 from rxpipe.outcome import Outcome
 
 Make: TypeAlias = Callable[[Outcome[Any], datetime], Row | None]
+Commit: TypeAlias = Callable[[Sequence[Entry], Replace], dict[int, RowRefused]]
 
 
 class Writer:
@@ -123,11 +124,22 @@ class Writer:
             Exception: ``is_transient`` of it is true, and nothing was committed (in the rare case of a
                 constraint that is checked at the commit, part of the batch may be): write the batch again.
         """
+        return self._write(batch, self._open_committer().commit)
+
+    def write_in(self, connection: Connection, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
+        """The same in a transaction of the caller's, on this writer's database, which commits it; see ``write``."""
+        committer = self._open_committer()
+        return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
+
+    def _open_committer(self) -> Committer:
         if self._committer is None:
             raise SinkError("the writer is not open")
+        return self._committer
+
+    def _write(self, batch: Sequence[Outcome[Any]], commit: Commit) -> list[RowRefused | None]:
         now = datetime.now(UTC)
         entries, unmade = self._entries(batch, now)
-        unwritten = self._committer.commit(entries, lambda index, reason: self._replacement(batch[index], reason, now))
+        unwritten = commit(entries, lambda index, reason: self._replacement(batch[index], reason, now))
         reasons = unwritten | unmade  # of a row in place of one that could not be made, the first reason counts
         return [reasons.get(index) for index in range(len(batch))]
 
@@ -182,21 +194,8 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
-        with self._connect() as connection, connection.begin():
-            driver: Any = connection.connection.dbapi_connection
-            if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", False):
-                # sqlite3 begins a transaction at the first INSERT and not at a savepoint, which would then commit
-                # when it is released; and a transaction that begins by reading may find that it cannot write.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with begin(self.engine) as connection:
             yield connection
-
-    def _connect(self) -> Connection:
-        try:
-            return self.engine.connect()
-        except Exception as error:
-            if is_transient(error):
-                raise
-            raise failed_to_open(self.engine, error) from error  # whatever it is, no row is to blame
 
     def _dispose(self, engine: Engine) -> None:
         if engine is not self._database:

@@ -1,0 +1,20 @@
+"""A database that is away: how long to try, and what to say in the end."""
+
+from __future__ import annotations
+
+from rxpipe.database.encoding import one_line
+from rxpipe.database.refusal import is_transient
+from rxpipe.errors import SinkError
+from rxpipe.operators import Retry
+
+AWAY = Retry(max_attempts=18, initial=0.1, max_delay=5.0, retry_on=is_transient)  # about a minute
+
+
+def as_sink_error(error: Exception) -> SinkError:
+    """What a database's error means for a run that cannot go on without it."""
+    if isinstance(error, SinkError):
+        return error
+    what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
+    sink_error = SinkError(f"{what}: {one_line(getattr(error, 'orig', None) or error)}")
+    sink_error.__cause__ = error
+    return sink_error

@@ -1,0 +1,158 @@
+"""Which items this worker has: those that wait, and new ones from the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rxpipe.database.rows import key_text
+from rxpipe.errors import CheckpointError, ConfigError, RxPipeError, WorkerLost
+from rxpipe.item import Claim
+from rxpipe.store.lease import Lease
+from rxpipe.store.outputs import decode
+from rxpipe.store.schema import CHECKPOINTS, IS_READY, IS_RUNNING, ITEMS
+
+
+class Left(NamedTuple):
+    """What there is still to do in a run, for all of its workers.
+
+    Attributes:
+        ready: Whether any item waits.
+        running: Whether any worker has one.
+    """
+
+    ready: bool
+    running: bool
+
+
+class Claims:
+    """Claims items of one run for one worker; each method runs in a transaction of the caller's."""
+
+    def __init__(self, run_id: int, lease: Lease, *, max_crashes: int) -> None:
+        """Describe them.
+
+        Args:
+            run_id: The run.
+            lease: The worker's.
+            max_crashes: How many workers may be lost with an item before it is given out alone.
+        """
+        self._run_id = run_id
+        self._lease = lease
+        self._max_crashes = max_crashes
+
+    def ready(self, connection: Connection, count: int) -> list[Claim]:
+        """Claim items that wait, but for suspects: up to so many, in the order in which they came."""
+        return self._claim(connection, ITEMS.c.crashes != self._max_crashes, count)
+
+    def suspect(self, connection: Connection) -> list[Claim]:
+        """Claim one item that many workers were lost with: it must be the only one that this worker has."""
+        return self._claim(connection, ITEMS.c.crashes == self._max_crashes, 1)
+
+    def new(self, connection: Connection, ids: Sequence[int | str], first: int) -> list[Claim]:
+        """Claim IDs that the run does not know yet.
+
+        Args:
+            connection: In a transaction.
+            ids: From the source; those that the run knows are left out.
+            first: The place of the first of them in the source.
+
+        Raises:
+            ConfigError: An ID cannot be a key.
+        """
+        if not self._lease.hold(connection):
+            return []
+        owner = self._lease.owner
+        by_key = {_key(one): one for one in ids}
+        rows = [
+            {
+                "run_id": self._run_id,
+                "item_key": key,
+                "is_integer": not isinstance(one, str),
+                "seq": first + place,
+                "state": "running",
+                "stage": 0,
+                "fence": 1,
+                "owner": owner,
+                "attempts": 0,
+                "failures": 0,
+                "crashes": 0,
+            }
+            for place, (key, one) in enumerate(by_key.items())
+        ]
+        module: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = module.insert(ITEMS).on_conflict_do_nothing().returning(ITEMS.c.item_key)
+        added = set(connection.execute(statement, rows).scalars())
+        return [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in by_key.items() if key in added]
+
+    def left(self, connection: Connection) -> Left:
+        """What there is still to do."""
+        mine = ITEMS.c.run_id == self._run_id
+        query = select(exists().where(mine, IS_READY), exists().where(mine, IS_RUNNING))
+        ready, running = connection.execute(query).one()
+        return Left(bool(ready), bool(running))
+
+    def _claim(self, connection: Connection, which: ColumnElement[bool], count: int) -> list[Claim]:
+        if not self._lease.hold(connection):
+            return []
+        owner = self._lease.owner
+        waiting = select(ITEMS.c.item_key).where(ITEMS.c.run_id == self._run_id, IS_READY, which)
+        picked = waiting.order_by(ITEMS.c.seq).limit(count).with_for_update(skip_locked=True).cte("picked")
+        taken = (
+            update(ITEMS)
+            .where(ITEMS.c.run_id == self._run_id, ITEMS.c.item_key.in_(select(picked.c.item_key)))
+            .values(state="running", owner=owner, fence=ITEMS.c.fence + 1)
+            .returning(*ITEMS.c)
+        )
+        rows = sorted(connection.execute(taken).all(), key=lambda row: row.seq)
+        values = self._values(connection, rows)
+        return [self._claim_of(row, values.get(row.item_key)) for row in rows]
+
+    def _values(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, tuple[str, bytes | None]]:
+        """The newest checkpoint of each item that has one."""
+        wanted = [(row.item_key, row.stage - 1) for row in rows if row.stage > 0]
+        if not wanted:
+            return {}
+        columns = CHECKPOINTS.c
+        found = select(columns.item_key, columns.output, columns.pickled).where(
+            and_(columns.run_id == self._run_id, tuple_(columns.item_key, columns.stage).in_(wanted))
+        )
+        return {key: (output, pickled) for key, output, pickled in connection.execute(found)}
+
+    def _claim_of(self, row: Row[Any], checkpoint: tuple[str, bytes | None] | None) -> Claim:
+        item_id = int(row.item_key) if row.is_integer else row.item_key
+        error: RxPipeError | None = None
+        value: Any = item_id
+        if row.crashes > self._max_crashes:
+            error = WorkerLost(f"{row.crashes} workers died while they had it, the last one with nothing else in hand")
+        if row.stage > 0:
+            try:
+                if checkpoint is None:
+                    raise CheckpointError(f"its checkpoint of stage {row.stage} is gone")
+                value = decode(*checkpoint)
+            except CheckpointError as unreadable:
+                error = error or unreadable
+        return Claim(
+            id=item_id,
+            key=row.item_key,
+            owner=row.owner,
+            fence=row.fence,
+            stage=row.stage,
+            value=value,
+            attempts=row.attempts,
+            error=error,
+        )
+
+
+def _key(item_id: int | str) -> str:
+    """The ID's key.
+
+    Raises:
+        ConfigError: It can be none.
+    """
+    try:
+        return key_text(item_id)
+    except RxPipeError as error:
+        raise ConfigError(f"source: {error}") from None

@@ -1,0 +1,269 @@
+"""Committing a batch of records: checkpoints, rows and what the items have come to, in one transaction.
+
+Only what this worker still has counts. An item's row is locked, and its owner, fence and stage are compared with what
+the batch goes by:
+
+- all the same: the item is *held*, and moves on;
+- the owner and fence the same, and the item is where the batch would bring it: the batch *was committed* before, and
+  only the answer was lost;
+- anything else: the item is *lost*, another worker has taken it over, and what was made of it here is discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rxpipe.database.commit import raise_unless_refused
+from rxpipe.database.refusal import RowRefused, refusal
+from rxpipe.errors import LeaseLost
+from rxpipe.item import Claim
+from rxpipe.outcome import Outcome
+from rxpipe.store.database import Database
+from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, db_now
+
+Standing = Literal["held", "committed", "lost"]
+
+
+class Rows(Protocol):
+    """What writes the sink's rows: see ``database/writer.py``."""
+
+    def write_in(self, connection: Connection, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
+        """Write the outcomes' rows in the connection's transaction, and tell which were refused, and why."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Move:
+    """What a batch does to one item."""
+
+    claim: Claim
+    checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    failed: list[FailedCall] = field(default_factory=list[FailedCall])
+    outcome: Outcome[Any] | None = None
+    refused: RowRefused | None = None
+
+    @property
+    def stage(self) -> int:
+        """Where it brings the item: how many stages have a checkpoint then."""
+        return self.claim.stage + len(self.checkpoints)
+
+    @property
+    def state(self) -> str:
+        """What it makes of the item."""
+        if self.outcome is None:
+            return "running"
+        return "done" if self.outcome.status == "written" and self.refused is None else "dead"
+
+    @property
+    def attempts(self) -> int:
+        """Calls made for the item; 0 if the batch does not say."""
+        known = [checkpoint.attempts for checkpoint in self.checkpoints]
+        return max([*known, 0 if self.outcome is None else self.outcome.attempts])
+
+    def standing(self, row: Row[Any] | None) -> Standing:
+        """How the item's row compares with what the batch goes by."""
+        claim = self.claim
+        if row is None or (row.owner, row.fence) != (claim.owner, claim.fence):
+            return "lost"
+        if (row.stage, row.state) == (claim.stage, "running"):
+            return "held"
+        ended = self.outcome is not None and row.state in ("done", "dead")
+        return "committed" if row.stage == self.stage and (ended or row.state == self.state) else "lost"
+
+
+class Commits:
+    """Commits batches of one run."""
+
+    def __init__(self, database: Database, run_id: int, rows: Rows | None) -> None:
+        """Prepare the statements.
+
+        Args:
+            database: The store's.
+            run_id: The run.
+            rows: Writes the sink's rows, if there is a sink.
+        """
+        self._database = database
+        self._run_id = run_id
+        self._rows = rows
+        self._advance = (
+            update(ITEMS)
+            .where(ITEMS.c.run_id == run_id, ITEMS.c.item_key == bindparam("of_key"))
+            .values(
+                state=bindparam("to_state"),
+                stage=bindparam("to_stage"),
+                attempts=bindparam("to_attempts"),
+                failures=bindparam("to_failures"),
+                last_error=bindparam("to_error"),
+            )
+        )
+        module: Any = postgresql if database.engine.dialect.name == "postgresql" else sqlite
+        self._insert_failures = module.insert(FAILURES).on_conflict_do_nothing()
+
+    def commit(self, batch: Sequence[Record]) -> list[Outcome[Any]]:
+        """Commit a batch.
+
+        Args:
+            batch: In the order in which it happened.
+
+        Returns:
+            The outcomes in it: ``failed`` if the row was refused, ``cancelled`` if the item was lost.
+
+        Raises:
+            SinkError: The database takes no rows at all, however long one waits.
+            Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
+        """
+        moves = _moves(batch)
+        standings = self._commit_moves(list(moves.values())) if moves else {}
+        for move in moves.values():
+            move.claim.stage = move.stage
+        return [
+            _result(moves[id(record.claim)], standings[id(record.claim)])
+            for record in batch
+            if isinstance(record, Ended)
+        ]
+
+    def _commit_moves(self, moves: Sequence[Move]) -> dict[int, Standing]:
+        try:
+            with self._database.transaction() as connection:
+                return self._move(connection, moves)
+        except Exception as error:  # noqa: BLE001 - bind processors raise anything; ours are raised again
+            raise_unless_refused(error)
+            reason = refusal(error)
+        # All was taken and the commit refused (a deferred constraint of the user's table): whose row is to blame?
+        if len(moves) > 1:
+            half = len(moves) // 2
+            return self._commit_moves(moves[:half]) | self._commit_moves(moves[half:])
+        if moves[0].refused is not None:
+            raise reason
+        moves[0].refused = reason
+        return self._commit_moves(moves)
+
+    def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
+        rows, now = self._locked(connection, {move.claim.key for move in moves})
+        standings: dict[int, Standing] = {id(move.claim): move.standing(rows.get(move.claim.key)) for move in moves}
+        held = [move for move in moves if standings[id(move.claim)] == "held"]
+        if held:
+            self._write_rows(connection, [move for move in held if move.outcome is not None])
+            connection.execute(self._advance, [_advanced(move, rows[move.claim.key]) for move in held])
+            self._insert(connection, held, now)
+        for move in moves:
+            row = rows.get(move.claim.key)
+            if standings[id(move.claim)] == "committed" and row is not None and row.state == "dead":
+                move.refused = _refused_before(move, row)
+        return standings
+
+    def _locked(self, connection: Connection, keys: set[str]) -> tuple[dict[str, Row[Any]], float]:
+        query = (
+            select(ITEMS, db_now().label("now"))
+            .where(ITEMS.c.run_id == self._run_id, ITEMS.c.item_key.in_(sorted(keys)))
+            .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
+            .with_for_update()
+        )
+        rows = {row.item_key: row for row in connection.execute(query)}
+        return rows, next((row.now for row in rows.values()), 0.0)
+
+    def _write_rows(self, connection: Connection, moves: Sequence[Move]) -> None:
+        wanted = [move for move in moves if move.refused is None]
+        if self._rows is None or not wanted:
+            return
+        refused = self._rows.write_in(connection, [move.outcome for move in wanted if move.outcome is not None])
+        for move, reason in zip(wanted, refused, strict=True):
+            move.refused = reason
+
+    def _insert(self, connection: Connection, moves: Sequence[Move], now: float) -> None:
+        checkpoints = [
+            {
+                "run_id": self._run_id,
+                "item_key": move.claim.key,
+                "stage": checkpoint.stage,
+                "fence": move.claim.fence,
+                "output": checkpoint.output.text,
+                "pickled": checkpoint.output.pickled,
+                "at": now,
+            }
+            for move in moves
+            for checkpoint in move.checkpoints
+        ]
+        failures = [
+            {
+                "id": failure.id,
+                "run_id": self._run_id,
+                "item_key": move.claim.key,
+                "stage": failure.stage,
+                "attempt": failure.attempt,
+                "final": failure.final,
+                "type": failure.type,
+                "text": failure.text,
+                "traceback": failure.traceback,
+                "input": failure.input,
+                "worker": move.claim.owner,
+                "at": now,
+            }
+            for move in moves
+            for failure in _failures(move)
+        ]
+        if checkpoints:
+            connection.execute(insert(CHECKPOINTS), checkpoints)
+        if failures:
+            connection.execute(self._insert_failures, failures)
+
+
+def _moves(batch: Sequence[Record]) -> dict[int, Move]:
+    """What the batch does to each claim, by its identity: an item that was lost may be there twice."""
+    moves: dict[int, Move] = {}
+    for record in batch:
+        if isinstance(record, Closing):
+            continue
+        move = moves.get(id(record.claim))
+        if move is None:
+            move = moves[id(record.claim)] = Move(record.claim)
+        if isinstance(record, Checkpoint):
+            move.checkpoints.append(record)
+        elif isinstance(record, FailedCall):
+            move.failed.append(record)
+        else:
+            move.outcome = record.outcome
+    return moves
+
+
+def _failures(move: Move) -> list[FailedCall]:
+    if move.refused is None or move.outcome is None:
+        return move.failed
+    final = failed_call(
+        move.claim, stage="database", attempt=1, error=move.refused, value=move.outcome.value, final=True
+    )
+    return [*move.failed, final]
+
+
+def _advanced(move: Move, row: Row[Any]) -> dict[str, Any]:
+    failures = _failures(move)
+    return {
+        "of_key": move.claim.key,
+        "to_state": move.state,
+        "to_stage": move.stage,
+        "to_attempts": max(row.attempts, move.attempts),
+        "to_failures": row.failures + len(failures),
+        "to_error": None if move.state == "done" else failures[-1].text if failures else row.last_error,
+    }
+
+
+def _refused_before(move: Move, row: Row[Any]) -> RowRefused | None:
+    """Why a row was refused in a commit whose answer was lost."""
+    if move.outcome is None or move.outcome.status != "written":
+        return None
+    return RowRefused(row.last_error or "the row was refused")
+
+
+def _result(move: Move, standing: Standing) -> Outcome[Any]:
+    outcome = move.outcome
+    assert outcome is not None  # of records that have one
+    if standing == "lost":
+        error = LeaseLost("another worker has taken the item over, as this one did not answer for too long")
+        return replace(outcome, status="cancelled", error=error)
+    return outcome if move.refused is None else replace(outcome, status="failed", error=move.refused, stage="database")

@@ -1,0 +1,150 @@
+"""The store's database: one transaction at a time on SQLite, as many as there are threads on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine
+
+from rxpipe.database.away import as_sink_error
+from rxpipe.database.engine import begin, commits_by_itself, failed_to_open, open_engine, shown
+from rxpipe.database.refusal import is_transient
+from rxpipe.errors import ConfigError, SinkError, StoreError
+from rxpipe.operators import Retry
+
+T = TypeVar("T")
+
+_LOCK_SUFFIX = "-rxpipe-lock"
+
+
+class Database:
+    """Transactions for all threads of one process.
+
+    On SQLite they take turns, so that none waits in SQLite's own busy loop; and the file is locked for other
+    processes, by an exclusive transaction on an empty file beside it, which ends with the process however it dies.
+    """
+
+    def __init__(self, database: str | URL | Engine) -> None:
+        """Make the engine; nothing is opened yet.
+
+        Raises:
+            SinkError: There can be no such engine.
+            ConfigError: The store cannot be kept in such a database.
+        """
+        self.engine = open_engine(database)
+        self._is_ours = self.engine is not database
+        self._lock_file: sqlite3.Connection | None = None
+        name = self.engine.dialect.name
+        path = self.engine.url.database
+        self.is_sqlite = name == "sqlite"
+        if name not in ("sqlite", "postgresql"):
+            raise ConfigError(f"{shown(self.engine)}: a run store needs SQLite or PostgreSQL, not {name}")
+        if self.is_sqlite and (not path or ":memory:" in path or path.startswith("file:")):
+            raise ConfigError(f"{shown(self.engine)}: a run store outlives its process, so it needs a plain file")
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
+        self._changed = threading.Condition()
+        self._active = 0
+        self._is_closed = False
+
+    @contextmanager
+    def transaction(self) -> Generator[Connection]:
+        """A transaction, committed when left, rolled back when left by an error.
+
+        Raises:
+            StoreError: It is closed.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise StoreError("the run store is closed")
+            self._active += 1
+        try:
+            with self._turn, begin(self.engine) as connection:
+                yield connection
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def first(self, action: Callable[[Connection], T]) -> T:
+        """Connect for the first time, and run ``action`` in a transaction.
+
+        Raises:
+            SinkError: The database cannot be opened.
+        """
+        try:
+            with self.engine.connect() as connection:
+                if commits_by_itself(connection):
+                    raise SinkError(f"{shown(self.engine)}: its engine is in autocommit mode, and a store needs more")
+            with self.transaction() as connection:
+                return action(connection)
+        except SinkError as error:
+            place = shown(self.engine)
+            raise error if place in str(error) else type(error)(f"{place}: {error}") from error.__cause__
+        except Exception as error:  # noqa: BLE001 - raised again as what it means
+            raise failed_to_open(self.engine, error) from getattr(error, "orig", None) or error
+
+    def patiently(self, action: Callable[[Connection], T], retry: Retry, over: threading.Event) -> T | None:
+        """Run ``action`` in a transaction, again and again while the database is away; ``None`` if it is over first.
+
+        Raises:
+            SinkError: It stayed away for too long, or something else is wrong.
+        """
+        attempt = 1
+        while not over.is_set():
+            try:
+                with self.transaction() as connection:
+                    return action(connection)
+            except Exception as error:
+                if over.is_set():
+                    break
+                if not is_transient(error) or not retry.applies(error, attempt):
+                    raise as_sink_error(error) from error
+                over.wait(retry.delay(attempt, error))
+                attempt += 1
+        return None
+
+    def lock(self, holder: Callable[[Connection], str]) -> None:
+        """Keep other processes away from an SQLite file; nothing on PostgreSQL.
+
+        Args:
+            holder: Says who has it, from what the store holds.
+
+        Raises:
+            StoreError: Another process has it.
+        """
+        if not self.is_sqlite or self._lock_file is not None:
+            return
+        path = os.path.realpath(str(self.engine.url.database)) + _LOCK_SUFFIX
+        try:
+            lock_file = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
+            try:
+                lock_file.execute("BEGIN EXCLUSIVE")
+            except BaseException:
+                lock_file.close()
+                raise
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise StoreError(f"{shown(self.engine)}: its lock file {path} cannot be used: {error}") from error
+            with self.engine.connect() as connection:
+                who = holder(connection)
+            raise StoreError(
+                f"{shown(self.engine)} is in use by {who}: SQLite takes one process at a time; for several workers "
+                "use PostgreSQL, such as postgresql://user@host/name"
+            ) from None
+        self._lock_file = lock_file
+
+    def close(self) -> None:
+        """Let transactions end, close the connections unless the engine is its owner's, and let go of the lock."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: self._active == 0)
+        if self._is_ours:
+            self.engine.dispose()
+        lock_file, self._lock_file = self._lock_file, None
+        if lock_file is not None:
+            lock_file.close()

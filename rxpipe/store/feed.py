@@ -1,0 +1,217 @@
+"""What comes into the stages: claimed items, first those that wait in the store, then those of the source."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import reactivex
+import structlog
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+from sqlalchemy import Connection
+
+from rxpipe.ends import check_id
+from rxpipe.item import Claim
+from rxpipe.operators import Retry
+from rxpipe.operators.gate import Gate, announcing
+from rxpipe.source import as_observable
+from rxpipe.store.claims import Claims
+from rxpipe.store.database import Database
+
+T = TypeVar("T")
+
+_MOST = 500  # items claimed at once, and IDs that wait for it
+_QUICK = 1.0  # seconds in which a claim is used up that was too small
+_POLL = 0.5  # seconds between two looks for items that other workers have lost
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class InFlight:
+    """How many claimed items have not come to an end."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def add(self, count: int) -> None:
+        """So many more, or fewer."""
+        with self._changed:
+            self._count += count
+            self._changed.notify_all()
+
+    def wait_until_none(self, seconds: float) -> bool:
+        """Whether there are none, at the latest after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count <= 0, seconds)
+
+
+class Feed:
+    """Gives claims one by one, and ends when nothing is left to do in the run.
+
+    A claim takes as many items as the stages hold, and up to 500 where those are used up within a second: enough to
+    keep calls busy, and few enough to leave some to other workers.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        in_flight: InFlight,
+        *,
+        window: float,
+        retry: Retry,
+        over: threading.Event,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            database: The store's.
+            claims: Claims the items.
+            in_flight: Counts them.
+            window: How many items the stages hold.
+            retry: How long to try while the database is away.
+            over: Set when the worker claims no more.
+        """
+        self._database = database
+        self._claims = claims
+        self._in_flight = in_flight
+        self._retry = retry
+        self._over = over
+        self._least = max(1, min(_MOST, int(window) if window != math.inf else _MOST))
+        self._size = self._least
+        self._claimed_at = -math.inf
+
+    def observable(self, ids: Observable[Any]) -> Observable[Claim]:
+        """The claims, pulled when there is room for them."""
+
+        def subscribe(observer: ObserverBase[Claim], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            inbox = _Inbox()
+            upstream = inbox.subscribe_to(ids, scheduler)
+            claims = as_observable(self._all(inbox)).subscribe(observer)
+            return CompositeDisposable(claims, upstream, Disposable(inbox.close))
+
+        return reactivex.create(subscribe)
+
+    def _all(self, inbox: _Inbox) -> Iterator[Claim]:
+        while not self._over.is_set() and not inbox.closed:
+            claimed = self._in_transaction(lambda connection: self._claims.ready(connection, self._next_size()))
+            if not claimed and not inbox.ended:
+                claimed = self._from_source(inbox)
+            elif not claimed:
+                left = self._in_transaction(self._claims.left)
+                if left is None or not (left.ready or left.running):
+                    break
+                none_in_flight = self._in_flight.wait_until_none(_POLL)
+                if left.ready and none_in_flight:  # claimed by now, or suspects only
+                    claimed = self._in_transaction(self._claims.suspect)
+                elif none_in_flight:
+                    inbox.pause(_POLL)  # others have what is left
+            self._claimed_at = time.monotonic()
+            self._in_flight.add(len(claimed or ()))
+            yield from claimed or ()
+        if inbox.error is not None:
+            raise inbox.error
+
+    def _from_source(self, inbox: _Inbox) -> list[Claim] | None:
+        ids = inbox.take(self._size, _POLL)
+        if not ids:
+            return None
+        first = inbox.taken - len(ids)
+        return self._in_transaction(lambda connection: self._claims.new(connection, ids, first))
+
+    def _next_size(self) -> int:
+        quick = time.monotonic() - self._claimed_at < _QUICK
+        self._size = min(_MOST, 2 * self._size) if quick else max(self._least, self._size // 2)
+        return self._size
+
+    def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
+        return self._database.patiently(action, self._retry, self._over)
+
+
+class _Inbox(ObserverBase[Any]):
+    """IDs of a source, which pauses while many wait; taken by a thread that may wait for them.
+
+    Attributes:
+        taken: IDs taken out so far.
+        ended: Whether no more will come.
+        closed: Whether nobody wants any more.
+        error: What the source failed with.
+    """
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.closed = False
+        self.error: Exception | None = None
+        self._gate = Gate(_MOST, slack=_MOST // 2)
+        self._ids: deque[int | str] = deque()
+        self._done = False
+        self._warned = False
+        self._changed = threading.Condition()
+
+    @property
+    def ended(self) -> bool:
+        return self._done and not self._ids
+
+    def subscribe_to(self, ids: Observable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
+        with announcing(self._gate):
+            return ids.subscribe(self, scheduler=scheduler)
+
+    def on_next(self, value: Any) -> None:
+        self._gate.admitted += 1
+        error = check_id(value)
+        if error is not None:
+            self.on_error(error)
+            return
+        with self._changed:
+            if self._done:
+                return
+            self._ids.append(value)
+            self._changed.notify_all()
+            warn, self._warned = (
+                len(self._ids) > 2 * _MOST and not self._warned,
+                self._warned or len(self._ids) > 2 * _MOST,
+            )
+        if warn:
+            _log.warning(
+                "source ignores backpressure, its IDs queue without bound",
+                hint="use an iterable or rxpipe.from_iterable, or ops.overflow for a source that cannot pause",
+            )
+
+    def on_error(self, error: Exception) -> None:
+        with self._changed:
+            if not self._done:
+                self.error = error
+                self._done = True
+                self._changed.notify_all()
+
+    def on_completed(self) -> None:
+        with self._changed:
+            self._done = True
+            self._changed.notify_all()
+
+    def take(self, most: int, seconds: float) -> list[int | str]:
+        """Up to so many IDs: those that are there, or the next one if it comes in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ids or self._done or self.closed, seconds)
+            ids = [self._ids.popleft() for _ in range(min(most, len(self._ids)))]
+            self.taken += len(ids)
+        for _ in ids:
+            self._gate.release()
+        return ids
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless it is closed meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed, seconds)
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()

@@ -1,0 +1,193 @@
+"""A worker's lease: it says that the worker lives, and takes the items of those that do not.
+
+Every ``heartbeat`` seconds the worker's row is marked with the time. A worker that was not marked for as long as its
+lease is taken for dead by the others: its items become ready again, with a higher fence, so that nothing that it
+still writes counts. Only who has been marked without a break for one lease judges others: after an outage of the
+database, or a jump of its clock, everybody gets the time to show up first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from rxpipe.database.encoding import one_line
+from rxpipe.store.database import Database
+from rxpipe.store.process import is_gone, this_process
+from rxpipe.store.schema import IS_RUNNING, ITEMS, WORKERS, db_now
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_STEPS = 4  # looks at the others' leases, for each heartbeat
+
+
+class Beat(NamedTuple):
+    """When a worker's row was marked, in seconds by this machine's steady clock and by the database's."""
+
+    here: float
+    there: float
+
+
+class Lease:
+    """One process's part in a run.
+
+    Attributes:
+        owner: What the worker is called in the store; another name after it was taken for dead.
+        over: Set once it has ended.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        run_id: int,
+        *,
+        seconds: float,
+        heartbeat: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Describe it; ``register`` begins it.
+
+        Args:
+            database: The store's.
+            run_id: The run.
+            seconds: How long it lasts when it is not renewed.
+            heartbeat: Seconds from one renewal to the next.
+            now: A steady clock.
+        """
+        self.owner = ""
+        self.over = threading.Event()
+        self._database = database
+        self._run_id = run_id
+        self._seconds = seconds
+        self._heartbeat = heartbeat
+        self._now = now
+        self._unbroken_since = now()
+        self._last: Beat | None = None
+        self._thread = threading.Thread(target=self._keep, name="rxpipe-heartbeat", daemon=True)
+
+    def register(self, connection: Connection) -> None:
+        """Become a worker of the run."""
+        self.owner = uuid.uuid4().hex
+        row = {
+            "id": self.owner,
+            "run_id": self._run_id,
+            "host": socket.gethostname()[:255],
+            "pid": os.getpid(),
+            "process": this_process(),
+            "lease": self._seconds,
+        }
+        connection.execute(insert(WORKERS).values(**row, started_at=db_now(), heartbeat_at=db_now()))
+
+    def start(self) -> None:
+        """Keep it from now on, on a thread."""
+        self._thread.start()
+
+    def hold(self, connection: Connection) -> bool:
+        """See that it holds for as long as the transaction, under another name if it was lost.
+
+        Returns:
+            Whether it does: not if it has ended.
+        """
+        mine = select(WORKERS.c.id).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
+        # Shared: whoever ends it has to wait, the heartbeat does not.
+        if connection.execute(mine.with_for_update(read=True, key_share=True)).first() is not None:
+            return True
+        if self.over.is_set():
+            return False
+        _log.warning("lease lost, going on as a new worker", worker=self.owner)
+        self.register(connection)
+        return True
+
+    def release(self, connection: Connection) -> int:
+        """End it, and give back what is unfinished, without a mark against it.
+
+        Returns:
+            How many items those are.
+        """
+        self.over.set()
+        mine = WORKERS.c.id == self.owner
+        connection.execute(select(WORKERS.c.id).where(mine).with_for_update())  # not while items are being claimed
+        connection.execute(update(WORKERS).where(mine).values(ended_at=db_now(), ended_as="stopped"))
+        held = update(ITEMS).where(ITEMS.c.run_id == self._run_id, IS_RUNNING, ITEMS.c.owner == self.owner)
+        return connection.execute(held.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)).rowcount
+
+    def stop(self) -> None:
+        """Keep it no longer."""
+        self.over.set()
+
+    def _keep(self) -> None:
+        step = 0
+        while not self.over.wait(self._heartbeat / _STEPS):
+            step += 1
+            try:
+                with self._database.transaction() as connection:
+                    if step % _STEPS == 0:
+                        self._beat(connection)
+                    self._reap_expired(connection)
+            except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
+                self._last = None
+                _log.debug("heartbeat missed", worker=self.owner, error=one_line(error))
+
+    def _beat(self, connection: Connection) -> None:
+        mine = update(WORKERS).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
+        connection.execute(mine.values(heartbeat_at=db_now()))
+        beat = Beat(self._now(), connection.execute(select(db_now())).scalar_one())
+        if self._last is None or not self._is_unbroken(self._last, beat):
+            self._unbroken_since = beat.here
+        self._last = beat
+
+    def _is_unbroken(self, last: Beat, beat: Beat) -> bool:
+        most = self._seconds / 2
+        here, there = beat.here - last.here, beat.there - last.there
+        return here <= most and abs(there - here) <= most
+
+    def _reap_expired(self, connection: Connection) -> None:
+        if self._last is None or self._now() - self._unbroken_since < self._seconds:
+            return
+        # A mark in the future is none either: the clock was set back since.
+        expired = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
+        others = and_(WORKERS.c.run_id == self._run_id, WORKERS.c.ended_at.is_(None), WORKERS.c.id != self.owner)
+        found = select(WORKERS.c.id).where(others, expired).with_for_update(skip_locked=True)
+        if workers := connection.execute(found).scalars().all():
+            reap(connection, self._run_id, workers)
+
+
+def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
+    """Take workers for dead: what they had is ready again, with a mark for the crash.
+
+    Returns:
+        How many items those are.
+    """
+    given = and_(WORKERS.c.id.in_(workers), WORKERS.c.ended_at.is_(None))
+    connection.execute(update(WORKERS).where(given).values(ended_at=db_now(), ended_as="lost"))
+    ended = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_not(None))
+    held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
+    changes = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
+    count = connection.execute(held.values(**changes)).rowcount
+    if workers:
+        _log.warning("workers lost, their items are ready again", workers=list(workers), items=count)
+    return count
+
+
+def reap_certainly_dead(connection: Connection, run_id: int, *, alone: bool) -> int:
+    """Take those workers for dead that cannot be alive: of ended processes of this machine.
+
+    Args:
+        connection: In a transaction.
+        run_id: The run.
+        alone: Whether no other process can have the store: then none of them is.
+
+    Returns:
+        How many items became ready.
+    """
+    query = select(WORKERS.c.id, WORKERS.c.process).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
+    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+    return reap(connection, run_id, [worker for worker, process in rows if alone or is_gone(process)])

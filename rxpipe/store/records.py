@@ -1,0 +1,108 @@
+"""What happens to claimed items, on its way into the store."""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from rxpipe.database.encoding import clean_text, json_text, one_line
+from rxpipe.item import Claim
+from rxpipe.outcome import Outcome
+from rxpipe.store.outputs import Output
+
+_LONGEST = 20_000  # characters of a traceback or an input that are kept
+
+
+@dataclass(slots=True, kw_only=True)
+class Checkpoint:
+    """A stage has returned.
+
+    Attributes:
+        claim: Of the item.
+        stage: The stage's place.
+        attempts: Calls made for the item so far.
+        output: What it returned.
+    """
+
+    claim: Claim
+    stage: int
+    attempts: int
+    output: Output
+
+
+@dataclass(slots=True, kw_only=True)
+class FailedCall:
+    """A call has failed.
+
+    Attributes:
+        claim: Of the item.
+        id: Made once, so that the same one is not kept twice.
+        stage: The stage's name.
+        attempt: The call's number in this stage, from 1.
+        final: Whether no other call follows.
+        type: What it raised.
+        text: The error as one line.
+        traceback: Where.
+        input: What it was called with, as JSON; None if that cannot be said.
+    """
+
+    claim: Claim
+    id: str
+    stage: str
+    attempt: int
+    final: bool
+    type: str
+    text: str
+    traceback: str
+    input: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Ended:
+    """An item has left the stages.
+
+    Attributes:
+        claim: Its.
+        outcome: What goes to the sink.
+    """
+
+    claim: Claim
+    outcome: Outcome[Any]
+
+
+class Closing:
+    """Nothing follows: give back what is unfinished."""
+
+
+Record = Checkpoint | FailedCall | Ended | Closing
+
+
+def failed_call(
+    claim: Claim, *, stage: str | None, attempt: int, error: BaseException, value: Any, final: bool
+) -> FailedCall:
+    """A failed call as it is kept."""
+    kind = type(error)
+    named = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return FailedCall(
+        claim=claim,
+        id=uuid.uuid4().hex,
+        stage=clean_text(stage or ""),
+        attempt=attempt,
+        final=final,
+        type=clean_text(named),
+        text=one_line(error),
+        traceback=clean_text("".join(traceback.format_exception(error)))[-_LONGEST:],
+        input=_shown(value),
+    )
+
+
+def _shown(value: Any) -> str | None:
+    try:
+        return json_text(value)[:_LONGEST]
+    except (ValueError, RecursionError):
+        try:
+            return clean_text(repr(value))[:_LONGEST]
+        except Exception:  # noqa: BLE001 - a foreign __repr__: there is no telling
+            return None

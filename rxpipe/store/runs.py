@@ -1,0 +1,109 @@
+"""Which run goes on: the latest of its name, if its stages are those of today, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rxpipe.errors import StagesChanged, StoreError
+from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
+
+
+class Latest(NamedTuple):
+    """The latest run of a name."""
+
+    id: int
+    generation: int
+    stages: tuple[StageSignature, ...]
+
+
+def begin_or_continue(
+    connection: Connection, name: str, stages: Sequence[StageSignature], *, fresh: bool, resume: bool
+) -> int:
+    """The run to work on.
+
+    Args:
+        connection: In a transaction.
+        name: The run's name.
+        stages: Today's.
+        fresh: Begin a new one in any case.
+        resume: Go on also with other stages: what they have in common from the first on still applies.
+
+    Returns:
+        Its number.
+
+    Raises:
+        StagesChanged: The stages are others than those of the run, and ``resume`` was not asked for.
+        StoreError: Workers are busy with the stages that it had.
+    """
+    latest = latest_of(connection, name)
+    if latest is None or fresh:
+        return _begin(connection, name, stages, 1 if latest is None else latest.generation + 1)
+    found = changes(latest.stages, stages)
+    if found and not resume:
+        raise StagesChanged(_told(connection, latest, stages, found))
+    if found:
+        _adopt(connection, latest, stages)
+    return latest.id
+
+
+def latest_of(connection: Connection, name: str) -> Latest | None:
+    """The latest run of a name."""
+    query = select(RUNS.c.id, RUNS.c.generation, RUNS.c.stages).where(RUNS.c.name == name)
+    row = connection.execute(query.order_by(RUNS.c.generation.desc()).limit(1)).first()
+    return None if row is None else Latest(row.id, row.generation, from_text(row.stages))
+
+
+def counts(connection: Connection, run_id: int) -> dict[str, int]:
+    """How many items a run has, by state."""
+    query = select(ITEMS.c.state, func.count().label("items")).where(ITEMS.c.run_id == run_id).group_by(ITEMS.c.state)
+    return {row.state: row.items for row in connection.execute(query)}
+
+
+def has_workers(connection: Connection, run_id: int) -> bool:
+    """Whether any worker is, or may be, busy with a run."""
+    live = and_(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
+    return bool(connection.execute(select(exists().where(live))).scalar_one())
+
+
+def _begin(connection: Connection, name: str, stages: Sequence[StageSignature], generation: int) -> int:
+    module = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"name": name, "generation": generation, "stages": to_text(stages), "created_at": db_now()}
+    # Where another process has begun the same one at this moment, this is its run, too.
+    connection.execute(module.insert(RUNS).values(**row).on_conflict_do_nothing())
+    query = select(RUNS.c.id).where(RUNS.c.name == name, RUNS.c.generation == generation)
+    return int(connection.execute(query).scalar_one())
+
+
+def _outdated(run_id: int, keep: int) -> ColumnElement[bool]:
+    """The items that have been further than the stages that are kept, or failed behind them."""
+    return and_(ITEMS.c.run_id == run_id, ITEMS.c.stage >= keep, ITEMS.c.state.in_(("done", "dead")))
+
+
+def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignature], found: Sequence[str]) -> str:
+    keep = kept(latest.stages, stages)
+    condition = _outdated(latest.id, keep)
+    again = connection.execute(select(func.count()).select_from(ITEMS).where(condition)).scalar_one()
+    reused = ", ".join(stage.name for stage in stages[:keep])
+    return (
+        f"run {latest.id} began with other stages: {'; '.join(found)}. To go on with it would keep the results of "
+        f"{reused or 'no stage'}, and take {again} items that had ended through the rest again"
+    )
+
+
+def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignature]) -> None:
+    if has_workers(connection, latest.id):
+        raise StoreError(
+            f"run {latest.id} has workers that are busy with its former stages: stop them first (rxpipe workers)"
+        )
+    keep = kept(latest.stages, stages)
+    connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))
+    ready = update(ITEMS).where(_outdated(latest.id, keep))
+    connection.execute(ready.values(state="ready", owner=None, fence=ITEMS.c.fence + 1, failures=0, crashes=0))
+    least = case((ITEMS.c.stage > keep, keep), else_=ITEMS.c.stage)
+    connection.execute(update(ITEMS).where(ITEMS.c.run_id == latest.id).values(stage=least))
+    connection.execute(update(RUNS).where(RUNS.c.id == latest.id).values(stages=to_text(stages)))

@@ -1,0 +1,176 @@
+"""The tables of the run store, and how an older store becomes one of today.
+
+An item is one ID of a run. Its row says who has it and how far it is; what each stage made of it is a row of
+``rxpipe_checkpoints``, which is never changed. Times are seconds since 1970 by the database's clock, so that all
+workers of a run go by the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+from rxpipe.database.table import KEY_LENGTH
+from rxpipe.errors import StoreError
+
+METADATA = MetaData()
+SECONDS: TypeEngine[float] = Double()
+
+VERSION = Table("rxpipe_schema", METADATA, Column("version", Integer(), primary_key=True))
+
+RUNS = Table(
+    "rxpipe_runs",
+    METADATA,
+    Column("id", Integer(), primary_key=True),
+    Column("name", String(KEY_LENGTH), nullable=False),
+    Column("generation", Integer(), nullable=False),  # the highest of a name is the run that is continued
+    Column("stages", Text(), nullable=False),
+    Column("created_at", SECONDS, nullable=False),
+    Column("finished_at", SECONDS),
+    UniqueConstraint("name", "generation"),  # of two processes that begin one at once, the second joins the first
+)
+
+WORKERS = Table(
+    "rxpipe_workers",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("run_id", Integer(), nullable=False),
+    Column("host", String(KEY_LENGTH), nullable=False),
+    Column("pid", Integer(), nullable=False),
+    Column("process", Text()),  # tells whether a process of this machine is the same one; see process.py
+    Column("lease", SECONDS, nullable=False),
+    Column("started_at", SECONDS, nullable=False),
+    Column("heartbeat_at", SECONDS, nullable=False),
+    Column("ended_at", SECONDS),
+    Column("ended_as", String(16)),  # stopped: by itself; lost: its lease ran out
+)
+
+ITEMS = Table(
+    "rxpipe_items",
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("item_key", String(KEY_LENGTH), primary_key=True),
+    Column("is_integer", Boolean(), nullable=False),
+    Column("seq", BigInteger(), nullable=False),  # the order in which items are taken
+    Column("state", String(8), nullable=False),  # ready, running, done or dead
+    Column("stage", Integer(), nullable=False),  # how many stages have a checkpoint
+    Column("fence", Integer(), nullable=False),  # rises whenever the item changes hands, and never falls
+    Column("owner", String(32)),  # the worker that has it, or finished it
+    Column("attempts", Integer(), nullable=False),  # calls made
+    Column("failures", Integer(), nullable=False),  # of them failed
+    Column("crashes", Integer(), nullable=False),  # workers that were lost while they had it
+    Column("last_error", Text()),
+)
+IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: a partial index is not used for a parameter
+IS_RUNNING = ITEMS.c.state == literal_column("'running'")
+Index("rxpipe_items_ready", ITEMS.c.run_id, ITEMS.c.seq, postgresql_where=IS_READY, sqlite_where=IS_READY)
+Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
+
+CHECKPOINTS = Table(
+    "rxpipe_checkpoints",
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("item_key", String(KEY_LENGTH), primary_key=True),
+    Column("stage", Integer(), primary_key=True),
+    Column("fence", Integer(), nullable=False),
+    Column("output", Text(), nullable=False),  # see outputs.py
+    Column("pickled", LargeBinary()),
+    Column("at", SECONDS, nullable=False),
+)
+
+FAILURES = Table(
+    "rxpipe_failures",
+    METADATA,
+    Column("id", String(32), primary_key=True),  # made where it failed, so that telling it twice leaves one row
+    Column("run_id", Integer(), nullable=False),
+    Column("item_key", String(KEY_LENGTH), nullable=False),
+    Column("stage", Text(), nullable=False),
+    Column("attempt", Integer(), nullable=False),
+    Column("final", Boolean(), nullable=False),  # whether it made the item a dead letter
+    Column("type", Text(), nullable=False),
+    Column("text", Text(), nullable=False),
+    Column("traceback", Text(), nullable=False),
+    Column("input", Text()),
+    Column("worker", String(32)),
+    Column("at", SECONDS, nullable=False),
+)
+Index("rxpipe_failures_of_run", FAILURES.c.run_id, FAILURES.c.item_key)
+
+
+class db_now(FunctionElement[float]):
+    """The database's clock, in seconds since 1970."""
+
+    type = SECONDS
+    inherit_cache = True
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(element: Any, compiler: Any, **options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(element: Any, compiler: Any, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def _create(connection: Connection) -> None:
+    METADATA.create_all(connection)
+
+
+# Each makes of a store of the version that is its index one of the next; none is ever changed once released.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create,)
+
+_ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the store of a database up to date, in the transaction that the connection is in.
+
+    Raises:
+        StoreError: It was made by a newer rxpipe.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite's transaction is exclusive anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    found = schema_version(connection)
+    if found > len(MIGRATIONS):
+        raise StoreError(
+            f"its run store has schema {found}, and this rxpipe knows {len(MIGRATIONS)} at most: "
+            "it was made by a newer rxpipe; upgrade this one"
+        )
+    for migration in MIGRATIONS[found:]:
+        migration(connection)
+    if found == 0:
+        connection.execute(VERSION.insert().values(version=len(MIGRATIONS)))
+    elif found < len(MIGRATIONS):
+        connection.execute(update(VERSION).values(version=len(MIGRATIONS)))
+
+
+def schema_version(connection: Connection) -> int:
+    """The version of a database's store; 0 if it has none."""
+    if not inspect(connection).has_table(VERSION.name):
+        return 0
+    return int(connection.execute(select(VERSION.c.version)).scalar_one())
