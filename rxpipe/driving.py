@@ -11,10 +11,10 @@ from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from reactivex.abc import ObserverBase
+from reactivex.abc import DisposableBase, ObserverBase
 from reactivex.scheduler import CurrentThreadScheduler
 
-from rxpipe.operators.clock import running_loop
+from rxpipe.operators.clock import TIMER_THREAD, running_loop
 from rxpipe.operators.threads import taken_from
 from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run
@@ -38,6 +38,7 @@ def drive(
     started: Started | None = None,
     interrupted: Interrupted | None = None,
     signals: Iterable[signal.Signals] = (signal.SIGINT,),
+    grace: float | None = None,
 ) -> Report:
     """Run a pipeline over all IDs of a source, and wait for it.
 
@@ -49,6 +50,7 @@ def drive(
         observer: Notified of each outcome; it slows the run down while it does not return.
         started: Called with the run once it has started; what it raises ends the run.
         interrupted: Called on the thread that waits with the first and the second signal, and which of them it is.
+        grace: Seconds after the first signal when the items on their way are cancelled, as by a second one.
         signals: Which to take notice of; one that has a handler of somebody else's keeps it.
 
     Raises:
@@ -69,7 +71,7 @@ def drive(
             return asyncio.run(_on_loop(start, started, interrupts))
         return _on_this_thread(start, started, interrupts)
 
-    with _Interrupts(signals, interrupted) as interrupts:
+    with _Interrupts(signals, interrupted, grace) as interrupts:
         if CurrentThreadScheduler.singleton().schedule_required():
             run = start_and_wait(interrupts)
         else:  # a trampoline runs on this thread, and would keep the source waiting until this returns
@@ -142,10 +144,12 @@ class _Interrupts:
         count: How many signals came.
     """
 
-    def __init__(self, signals: Iterable[signal.Signals], interrupted: Interrupted | None) -> None:
+    def __init__(self, signals: Iterable[signal.Signals], interrupted: Interrupted | None, grace: float | None) -> None:
         self.count = 0
         self._signals = tuple(signals)
         self._interrupted = interrupted
+        self._grace = grace
+        self._deadline: DisposableBase | None = None
         self._came: list[signal.Signals] = []
         self._told = 0
         self._run: Run | None = None
@@ -169,6 +173,8 @@ class _Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._deadline is not None:
+            self._deadline.dispose()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -185,6 +191,8 @@ class _Interrupts:
             return
         if self.count == 1:
             self._run.stop()
+            if self._grace is not None:
+                self._deadline = TIMER_THREAD.call_later(self._grace, self._run.abort)
         try:
             while self._interrupted is not None and self._told < min(self.count, 2):
                 self._told += 1

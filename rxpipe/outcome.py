@@ -67,6 +67,7 @@ class Report:
         written: Items whose row was committed.
         failed: Items that failed, in a stage or because the database refused their row.
         cancelled: Items that were on their way when the run was stopped.
+        run: The run's number in its store, or None.
         written_before: Items that were written before, in earlier runs that this one goes on with.
         failed_before: Items that failed before, in those.
         seconds: How long the run took.
@@ -83,6 +84,7 @@ class Report:
     first_seconds: float | None
     most_in_flight: int
     stages: tuple[StageReport, ...]
+    run: int | None = None
     written_before: int = 0
     failed_before: int = 0
 

@@ -137,12 +137,14 @@ class Ends:
         write: Keeps outcomes.
         take: Makes of IDs what is taken through the stages.
         journal: Keeps what happens in between.
-        before: How many items of the run had ended before, as written and as failed.
+        number: The run's number in its store.
+        before: How many of its items had ended before, as written and as failed.
     """
 
     write: Write
     take: Callable[[Observable[Any]], Observable[Any]] = _pass_on
     journal: Journal | None = None
+    number: int | None = None
     before: tuple[int, int] = (0, 0)
 
 
@@ -338,6 +340,7 @@ class Pipeline:
             clock_for(None, scheduler),
             limit=self.concurrency if per_item else math.inf,
             staged=self.strategy == "staged",
+            number=ends.number,
             before=ends.before,
         )
         run.start(ends.take(ids), compose(self.strategy, placed), ends.write, observer, scheduler)
@@ -362,7 +365,7 @@ class Pipeline:
             window=self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed),
         )
         before = session.before.get("done", 0), session.before.get("dead", 0)
-        return Ends(write=session.write, take=session.take, journal=session, before=before)
+        return Ends(write=session.write, take=session.take, journal=session, number=session.run_id, before=before)
 
     def _placed(self, journal: Journal | None) -> list[tuple[Settings[Item, Item], Place | None]]:
         """Each stage's settings, and where its calls run."""

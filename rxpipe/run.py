@@ -36,6 +36,7 @@ class Run:
         written: Items whose row is committed.
         failed: Items that failed.
         cancelled: Items that were cancelled.
+        number: The run's number in its store, or None.
         before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
         stages: Each stage's live counts, in order.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
@@ -49,6 +50,7 @@ class Run:
         *,
         limit: float = math.inf,
         staged: bool = False,
+        number: int | None = None,
         before: tuple[int, int] = (0, 0),
     ) -> None:
         """Prepare a run.
@@ -58,12 +60,14 @@ class Run:
             clock: What seconds are measured with.
             limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
+            number: The run's number in its store.
             before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
         """
         self.taken = 0
         self.written = 0
         self.failed = 0
         self.cancelled = 0
+        self.number = number
         self.before = before
         self.stages = stages
         self.finished: Future[Report] = Future()
@@ -137,6 +141,7 @@ class Run:
             written=self.written,
             failed=self.failed,
             cancelled=self.cancelled,
+            run=self.number,
             written_before=self.before[0],
             failed_before=self.before[1],
             seconds=seconds,

@@ -25,6 +25,16 @@ def _count(given: str | int) -> int:
     return int(given)
 
 
+def _failures(given: str) -> str:
+    from rxpipe.cli.failures import FailureLimit
+
+    try:
+        FailureLimit.parse(given)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r}; allowed: a count like 20, or a share like 5%") from None
+    return given
+
+
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -61,10 +71,31 @@ def run(
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="Write there instead of the config's database.")
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin a new run, also if there is one to go on with.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on though the stages have changed: call those again from the first change."),
+    ] = False,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            parser=_failures, metavar="N|P%", help="Stop, and let the rest finish, when so many items have failed."
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(min=0.0, metavar="S", help="Seconds to finish after Ctrl-C or SIGTERM, instead of the config's."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Run a pipeline over all IDs of its source.
+
+    The same command again goes on where an earlier one was left, whatever ended it: with the items that are not
+    done, from the last stage that returned, and with new IDs of the source. Started elsewhere with the same
+    PostgreSQL, it joins in.
 
     Ctrl-C lets the items on their way finish, a second one cancels them.
 
@@ -76,7 +107,16 @@ def run(
         from rxpipe.cli.run import run as run_config
 
         options = Options(
-            count=count, strategy=strategy, scheduler=scheduler, database=database, quiet=quiet, as_json=as_json
+            count=count,
+            strategy=strategy,
+            scheduler=scheduler,
+            database=database,
+            fresh=fresh,
+            resume=resume,
+            max_failures=max_failures,
+            grace=grace,
+            quiet=quiet,
+            as_json=as_json,
         )
         raise typer.Exit(run_config(config, options))
 

@@ -8,14 +8,14 @@ import threading
 from typing import Self
 
 from rxpipe.cli.meter import Figures, Meter
-from rxpipe.cli.texts import clock, number, per_second, plural
+from rxpipe.cli.texts import clock, duration, number, per_second, plural
 
 SECONDS = 5.0  # between two lines
 
 
 def progress_line(figures: Figures) -> str:
     """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``."""
-    of_total = "" if figures.total is None else f" of {number(figures.total)}"
+    of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
     parts = [
         f"{number(figures.written)}{of_total} written",
         f"{number(figures.failed)} failed",
@@ -27,23 +27,27 @@ def progress_line(figures: Figures) -> str:
     return f"{clock(figures.seconds)}  {', '.join(parts)}"
 
 
-def interrupt_line(count: int, in_flight: int) -> str:
+def interrupt_line(count: int, in_flight: int, grace: float) -> str:
     """What the first and the second Ctrl-C do."""
     if not in_flight:
         return "stopping: no items are in flight"
     items = plural(in_flight, "item")
-    return f"stopping: finishing {items}, Ctrl-C again to cancel them" if count == 1 else f"cancelling {items}"
+    if count > 1:
+        return f"cancelling {items}"
+    return f"stopping: finishing {items} within {duration(grace)}, Ctrl-C again to cancel them"
 
 
 class Lines:
     """Writes the lines to standard error while it is entered.
 
     Args:
+        grace: Seconds that items get to finish after the first Ctrl-C.
         quiet: Nothing but what Ctrl-C does.
         seconds: How long from one line to the next.
     """
 
-    def __init__(self, *, quiet: bool = False, seconds: float = SECONDS) -> None:
+    def __init__(self, grace: float, *, quiet: bool = False, seconds: float = SECONDS) -> None:
+        self._grace = grace
         self._quiet = quiet
         self._seconds = seconds
         self._meter: Meter | None = None
@@ -59,7 +63,7 @@ class Lines:
     def interrupted(self, number: signal.Signals, count: int) -> None:
         """A signal came, the first or the second."""
         if self._meter is not None:
-            print(interrupt_line(count, self._meter.read().in_flight), file=sys.stderr, flush=True)
+            print(interrupt_line(count, self._meter.read().in_flight, self._grace), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         return self

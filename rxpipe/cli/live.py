@@ -32,8 +32,9 @@ class Screen:
         interrupts: How many signals came.
     """
 
-    def __init__(self, title: str, meter: Meter) -> None:
+    def __init__(self, title: str, meter: Meter, grace: float) -> None:
         self.interrupts = 0
+        self._grace = grace
         self._title = title
         self._meter = meter
 
@@ -48,7 +49,7 @@ class Screen:
             yield _bar(figures, width)
         yield joined(total_parts(figures, stopping=self.interrupts > 0), width)
         if self.interrupts:
-            yield Text(interrupt_line(self.interrupts, figures.in_flight), style="bold yellow")
+            yield Text(interrupt_line(self.interrupts, figures.in_flight, self._grace), style="bold yellow")
 
 
 def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> Table:
@@ -110,7 +111,7 @@ def joined(parts: Sequence[Text], width: int) -> Text:
 
 def _bar(figures: Figures, width: int) -> Table:
     # Of staged runs the calls are what moves: items only end at the very end.
-    ended, total = figures.written + figures.failed, figures.total or 0
+    ended, total = figures.before + figures.written + figures.failed, figures.total or 0
     of_total = f"{number(ended)} of {number(total)}  " if figures.fraction == ended / max(1, total) else ""
     text = f"{of_total}{figures.fraction or 0:.0%}"
     bar = ProgressBar(total=1.0, completed=figures.fraction or 0.0, width=max(4, min(60, width - len(text) - 2)))
@@ -122,8 +123,9 @@ def _bar(figures: Figures, width: int) -> Table:
 class LiveScreen:
     """Draws the screen on standard error from the beginning of a run until it is left."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, grace: float) -> None:
         self._title = title
+        self._grace = grace
         self._interrupts = 0
         self._screen: Screen | None = None
         self._console = Console(file=sys.stderr, highlight=False)
@@ -136,7 +138,7 @@ class LiveScreen:
 
     def begin(self, meter: Meter) -> None:
         """The run has started."""
-        self._screen = Screen(self._title, meter)
+        self._screen = Screen(self._title, meter, self._grace)
         self._screen.interrupts = self._interrupts
         self._above.install()
         self._live.update(self._screen)

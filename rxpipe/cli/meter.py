@@ -49,6 +49,7 @@ class Figures:
         seconds: How long it has lasted.
         total: How many items there will be, or None.
         taken: Items taken from the source.
+        before: Items that had ended in earlier runs, which this one goes on with.
         written: Items whose row is committed.
         failed: Items that failed.
         in_flight: Items that are on their way.
@@ -61,6 +62,7 @@ class Figures:
     seconds: float
     total: int | None
     taken: int
+    before: int
     written: int
     failed: int
     in_flight: int
@@ -94,18 +96,19 @@ class Meter:
         with self._lock:
             rates = self._rates(self._sample())
         run = self._run
-        written, failed, taken = run.written, run.failed, run.taken
-        fraction = self._fraction(written + failed)
+        written, failed, taken, before = run.written, run.failed, run.taken, sum(run.before)
+        fraction = self._fraction(before + written + failed)
         return Figures(
             seconds=run.seconds,
             total=self._total,
             taken=taken,
+            before=before,
             written=written,
             failed=failed,
             in_flight=max(0, run.in_flight),
             rate=rates[0],
             fraction=fraction,
-            left=self._left(written + failed, rates[0], fraction),
+            left=self._left(before + written + failed, rates[0], fraction),
             stages=tuple(_stage(stage, rate) for stage, rate in zip(run.stages, rates[1:], strict=True)),
         )
 
@@ -142,7 +145,7 @@ class Meter:
             return None
         if self._staged:
             return self._run.seconds * (1 - fraction) / fraction
-        return (self._total - ended) / rate if rate else None
+        return max(0, self._total - ended) / rate if rate else None
 
 
 def _stage(stage: StageStats, rate: float | None) -> StageFigures:

@@ -13,20 +13,20 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 
-from rxpipe.cli.failures import Failures
+from rxpipe.cli.failures import FailureLimit, Failures
 from rxpipe.cli.lines import Lines
 from rxpipe.cli.live import LiveScreen
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.meter import Meter
 from rxpipe.cli.overrides import overridden
 from rxpipe.cli.summary import print_summary
-from rxpipe.cli.texts import length, plural
+from rxpipe.cli.texts import length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.database.engine import shown
 from rxpipe.driving import drive
-from rxpipe.errors import ConfigError, SinkError
+from rxpipe.errors import ConfigError, SinkError, StagesChanged
 from rxpipe.outcome import Report
 from rxpipe.pipeline import Pipeline
 from rxpipe.run import Run
@@ -44,6 +44,10 @@ class Options:
     strategy: str | None = None
     scheduler: str | None = None
     database: str | None = None
+    fresh: bool = False
+    resume: bool = False
+    max_failures: str | None = None
+    grace: float | None = None
     quiet: bool = False
     as_json: bool = False
 
@@ -65,15 +69,22 @@ def run(path: Path, options: Options) -> ExitCode:
     config = overridden(
         load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
     )
-    driven = _Driven(config)
+    if options.fresh and options.resume:
+        raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
+    if (options.fresh or options.resume) and not config.durable:
+        raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
+    grace = config.pipeline_config.grace if options.grace is None else options.grace
+    driven = _Driven(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
-        pipeline = pipeline_of(config)
+        pipeline = pipeline_of(config, fresh=options.fresh, resume=options.resume)
         source = read_ids(config, count=options.count)
         total = length(source)
-        with _reporter(path, config, quiet=options.quiet) as reporter:
+        with _reporter(path, config, grace, quiet=options.quiet) as reporter:
             try:
                 driven.drive(pipeline, source, options.count if total is None else total, reporter)
+            except StagesChanged as error:
+                raise ConfigError(f"{config.where('stages')}: {error}") from None
             except SinkError as error:
                 key = "--database" if options.database else config.where("database.url")
                 raise ConfigError(f"{key}: {error}") from None
@@ -98,8 +109,11 @@ def run(path: Path, options: Options) -> ExitCode:
 class _Driven:
     """A run, and what became of it."""
 
-    def __init__(self, config: Config) -> None:
-        self.failures = Failures()
+    def __init__(self, config: Config, max_failures: str | None, grace: float) -> None:
+        limit = None if max_failures is None else FailureLimit.parse(max_failures)
+        self.failures = Failures(limit, self._stop)
+        self._max_failures = max_failures
+        self._grace = grace
         self.error: BaseException | None = None
         self._staged = config.strategy == "staged"
         self._signal: signal.Signals | None = None
@@ -117,7 +131,15 @@ class _Driven:
             reporter.interrupted(number, count)
 
         try:
-            drive(pipeline, source, observer=self.failures, started=started, interrupted=interrupted, signals=_SIGNALS)
+            drive(
+                pipeline,
+                source,
+                observer=self.failures,
+                started=started,
+                interrupted=interrupted,
+                signals=_SIGNALS,
+                grace=self._grace,
+            )
         except KeyboardInterrupt as interrupt:
             if self._run is None:
                 raise
@@ -128,6 +150,10 @@ class _Driven:
                 raise
             self.error = error  # what was done before is worth telling, whatever this is
 
+    def _stop(self) -> None:
+        if self._run is not None:
+            self._run.stop()
+
     def report(self) -> Report:
         """What was done; the counts add up also if a third Ctrl-C left items on their way."""
         assert self._run is not None  # drive() has raised otherwise
@@ -137,18 +163,27 @@ class _Driven:
 
     @property
     def stopped_by(self) -> str | None:
-        """The signal that stopped it, in words."""
-        return None if self._signal is None else "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
+        """What stopped it, in words."""
+        if self._signal is not None:
+            return "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
+        if not self.failures.too_many:
+            return None
+        cause = self.failures.commonest(1)[0]
+        failed = f"{plural(self.failures.failed, 'item')} of {number(self.failures.ended)} failed"
+        commonest = f"most of them, {number(cause.count)}, in {cause.stage}: {cause.text}"
+        return f"--max-failures {self._max_failures}: {failed}, {commonest}"
 
     def exit_code(self, report: Report) -> ExitCode:
         """What the program is to end with."""
         if self._signal is not None:
             return ExitCode.TERMINATED if self._signal is signal.SIGTERM else ExitCode.INTERRUPTED
-        return ExitCode.FAILED if self.error is not None or report.failed or report.cancelled else ExitCode.OK
+        bad = self.error is not None or self.failures.too_many
+        bad = bad or bool(report.failed or report.cancelled or report.failed_before)
+        return ExitCode.FAILED if bad else ExitCode.OK
 
 
-def _reporter(path: Path, config: Config, *, quiet: bool) -> Lines | LiveScreen:
+def _reporter(path: Path, config: Config, grace: float, *, quiet: bool) -> Lines | LiveScreen:
     # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
     if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):
-        return Lines(quiet=quiet)
-    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {shown(config.database.url)}")
+        return Lines(grace, quiet=quiet)
+    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {shown(config.database.url)}", grace)

@@ -24,18 +24,24 @@ def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped
     """
     console = Console(highlight=False)
     if stopped_by is not None:
-        console.print(Text(f"stopped by {stopped_by}", style="bold yellow"))
+        console.print(Text(f"stopped by {screen_text(stopped_by)}", style="bold yellow"), soft_wrap=True)
     console.print(counts_line(report))
     console.print(times_line(report))
+    if report.written_before or report.failed_before:
+        console.print(before_line(report))
     console.print()
     console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
     console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
-    console.print(Text(f"rows: {rows}"), soft_wrap=True)
+    kept = "" if report.run is None else f", run {report.run}"
+    console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
     if failures:
         console.print(Text("\nerrors, the commonest first:", style="bold"))
         for failed in failures:
             console.print(failure_line(failed), soft_wrap=True)
+    if report.run is not None and report.failed + report.failed_before:
+        hint = f"rxpipe failures {report.run} lists what failed, rxpipe requeue {report.run} tries it again"
+        console.print(Text(f"\n{hint}", style="dim"), soft_wrap=True)
 
 
 def counts_line(report: Report) -> Text:
@@ -49,6 +55,13 @@ def counts_line(report: Report) -> Text:
         " + ",
         (f"{number(report.cancelled)} cancelled", "bold yellow" if report.cancelled else ""),
     )
+
+
+def before_line(report: Report) -> Text:
+    """What of the run was there before: ``run 3 was continued: 998 written and 2 failed before``."""
+    before = f"{number(report.written_before)} written and {number(report.failed_before)} failed before"
+    left = "" if report.taken else "; nothing was left to do, --fresh begins a new run"
+    return Text(f"run {report.run} was continued: {before}{left}", style="bold")
 
 
 def times_line(report: Report) -> Text:

@@ -10,10 +10,16 @@ from rxpipe.database import DatabaseSink
 from rxpipe.errors import ConfigError
 from rxpipe.operators import Retry
 from rxpipe.pipeline import Pipeline, Stage
+from rxpipe.store import RunStore
 
 
-def pipeline_of(config: Config) -> Pipeline:
+def pipeline_of(config: Config, *, fresh: bool = False, resume: bool = False) -> Pipeline:
     """The pipeline that a config describes; imports its stages, and touches nothing else.
+
+    Args:
+        config: The config.
+        fresh: Begin a new run, also if there is one to go on with.
+        resume: Go on with a run also if the stages have changed.
 
     Raises:
         ConfigError: A stage cannot be imported, or its function cannot be called with one value.
@@ -24,6 +30,7 @@ def pipeline_of(config: Config) -> Pipeline:
         strategy=config.strategy,
         scheduler=config.scheduler,
         concurrency=config.pipeline_config.parallel_pipelines,
+        store=RunStore(fresh=fresh, resume=resume) if config.durable else None,
     )
 
 
@@ -38,6 +45,7 @@ def _stage_of(stage: StageSettings, folder: Path | None) -> Stage:
             timeout=stage.timeout,
             retry=Retry(**stage.retry.model_dump()),
             max_abandoned=stage.max_abandoned,
+            version=stage.version,
         )
     except TypeError as error:
         raise ConfigError(f"{stage.where}: {stage.call!r}: {error}") from None

@@ -29,6 +29,9 @@ def contradictions(
     yield from _names_without_stage(shared, names)
     if _is_mapping(_get(data, "source")):
         yield from _kinds(_mapping(data, "source"), kinds)
+    if _get(data, "strategy") == "staged" and _get(_get(data, "database"), "durable") is True:
+        text = given(True, "false, or another strategy than staged, which holds all results to the end")
+        yield Problem(("database", "durable"), text)
     common = _mapping(shared, "retry")
     yield from _delays(("pipeline_config", "retry"), retry, common)
     for index, stage in enumerate(listed or []):

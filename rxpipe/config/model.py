@@ -42,6 +42,7 @@ class StageSettings:
         timeout: Seconds that one call may take.
         queue_size: Items that may wait.
         max_abandoned: Calls that timed out and do without a slot; None for as many as there are slots.
+        version: Which of its results are its own, or None.
         retry: Its retries.
         where: The file and key that ``call`` stands under, for error messages.
     """
@@ -52,6 +53,7 @@ class StageSettings:
     timeout: float
     queue_size: int
     max_abandoned: int | None
+    version: int | str | None
     retry: RetryConfig
     where: str
 
@@ -108,6 +110,11 @@ class Config(Section):
         """A key with the file it stands in, as error messages name it."""
         return f"{self._path}: {key}" if self._path else key
 
+    @property
+    def durable(self) -> bool:
+        """Whether there is a run store: not with the strategy ``staged``, which holds everything to the end."""
+        return self.database.durable and self.strategy != "staged"
+
     def resolved_stages(self) -> tuple[StageSettings, ...]:
         """The stages in order, with every default filled in."""
         return tuple(self._resolved(index, stage) for index, stage in enumerate(self.stages))
@@ -122,6 +129,7 @@ class Config(Section):
             timeout=stage.timeout or shared.timeouts.get(stage.name, 60.0),
             queue_size=stage.queue_size or shared.queue_sizes.get(stage.name, 10),
             max_abandoned=stage.max_abandoned,
+            version=stage.version,
             retry=shared.retry.model_copy(update=own),
             where=self.where(f"stages[{index}].call"),
         )

@@ -38,7 +38,8 @@ def _without_nulls(schema: dict[str, Any]) -> None:
     """Takes null out of a section's schema: there None is no value but the absence of a key."""
     for name, key in schema["properties"].items():
         if key.get("default", ...) is None:
-            (allowed,) = (kind for kind in key["anyOf"] if kind != {"type": "null"})
+            kinds = [kind for kind in key["anyOf"] if kind != {"type": "null"}]
+            allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
             schema["properties"][name] = {"description": key["description"], **allowed}
 
 
@@ -78,6 +79,11 @@ class PipelineConfig(Section):
         default_factory=dict, description="Items that may wait before a stage, by the stage's name; else 10."
     )
     retry: RetryConfig = Field(default=RetryConfig(), description="Retries of all stages.")
+    grace: Delay = Field(
+        default=25.0,
+        description="Seconds that the items on their way get to finish after SIGTERM or Ctrl-C, before their calls "
+        "are cancelled.",
+    )
 
 
 def _range_schema(schema: dict[str, Any]) -> None:
@@ -184,6 +190,10 @@ class StageConfig(Section):
         default=None,
         description="Calls that timed out and hang on, and do without a slot; by default as many as concurrency.",
     )
+    version: Integer | Text | None = Field(
+        default=None,
+        description="Another one says that the stage's earlier results do not apply any more.",
+    )
     retry: RetryConfig | None = Field(
         default=None,
         description="Retries of this stage; keys that it leaves out are those of pipeline_config.retry.",
@@ -199,3 +209,8 @@ class DatabaseConfig(Section):
         description="The database, as SQLAlchemy names it; SQLite paths start from the current directory.",
     )
     table: Text = Field(default="questions", description="The table that holds one row for each ID.")
+    durable: bool = Field(
+        default=True,
+        description="Keep what each stage has returned in the database, too, so that the same command goes on after "
+        "a crash, and no finished call is made again. Needs SQLite or PostgreSQL, and another strategy than staged.",
+    )

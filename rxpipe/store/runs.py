@@ -91,7 +91,8 @@ def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignatur
     reused = ", ".join(stage.name for stage in stages[:keep])
     return (
         f"run {latest.id} began with other stages: {'; '.join(found)}. To go on with it would keep the results of "
-        f"{reused or 'no stage'}, and take {again} items that had ended through the rest again"
+        f"{reused or 'no stage'}, and take {again} items that had ended through the rest again: ask for that with "
+        "--resume, or for a new run with --fresh (in code RunStore(resume=True) or RunStore(fresh=True))"
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sqlalchemy import URL, Connection, Engine, make_url, select
+from sqlalchemy.exc import ArgumentError
 
 from rxpipe.database import DatabaseSink
 from rxpipe.database.away import AWAY
@@ -145,14 +146,22 @@ class RunStore:
             return self.database
         if not isinstance(sink, DatabaseSink):
             raise TypeError(f"a pipeline with a store has a DatabaseSink or none, not {sink!r}")
-        if self.database is not None and self.database is not sink.database:
-            engines = isinstance(self.database, Engine) or isinstance(sink.database, Engine)
-            if engines or make_url(self.database) != make_url(sink.database):
-                raise ConfigError(
-                    f"store: its database, {shown(self.database)}, is not the sink's, {shown(sink.database)}; "
-                    "an item and its row are committed together, so leave the store's out"
-                )
+        ours = self.database
+        if ours is not None and ours is not sink.database and not _is_same(ours, sink.database):
+            raise ConfigError(
+                f"store: its database, {shown(ours)}, is not the sink's, {shown(sink.database)}; "
+                "an item and its row are committed together, so leave the store's out"
+            )
         return sink.database
+
+
+def _is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
+    if isinstance(one, Engine) or isinstance(other, Engine):
+        return False  # its driver may be told to connect to anywhere
+    try:
+        return make_url(one) == make_url(other)
+    except ArgumentError:
+        return False
 
 
 def _holder(connection: Connection) -> str:

@@ -103,7 +103,7 @@ def test_failures_are_explained(folder: Path) -> None:
     assert ended.code == 1
     assert "3 taken = 1 written + 2 failed + 0 cancelled" in ended.out
     lines = ended.out.splitlines()
-    (error,) = lines[lines.index("errors, the commonest first:") + 1 :]
+    error = lines[lines.index("errors, the commonest first:") + 1]
     assert error.split(maxsplit=2)[:2] == ["2", "work"]
     assert "ValueError: no answer to " in error
 
@@ -180,7 +180,7 @@ def test_logs_go_to_standard_error(folder: Path) -> None:
         "[error    ] bad id=1",
     ]
     assert json.loads(ended.out)["written"] == 1
-    quiet = rxpipe("run", config, "--quiet")
+    quiet = rxpipe("run", config, "--quiet", "--fresh")
     assert quiet.out == ""
     assert [line.split(maxsplit=1)[1] for line in quiet.err.splitlines()] == ["[error    ] bad id=1"]
 

@@ -20,7 +20,7 @@ from .runs import MadeRun
 
 def drawn(made: MadeRun, width: int, height: int = 24, *, total: int | None = 1000, interrupts: int = 0) -> list[str]:
     """The lines of a screen, after ten seconds."""
-    screen = Screen("pipeline.yaml", Meter(made.run, total=total, staged=False))
+    screen = Screen("pipeline.yaml", Meter(made.run, total=total, staged=False), 25.0)
     screen.interrupts = interrupts
     made.seconds += 10
     console = Console(file=StringIO(), width=width, height=height, highlight=False)
@@ -55,7 +55,7 @@ def test_screen() -> None:
 def test_screen_knows_when() -> None:
     """Where the total is known, the end is foreseen."""
     made = bank()
-    screen = Screen("pipeline.yaml", Meter(made.run, total=1000, staged=False))
+    screen = Screen("pipeline.yaml", Meter(made.run, total=1000, staged=False), 25.0)
     made.set(taken=300, written=240, failed=10)
     made.seconds = 5.0
     console = Console(file=StringIO(), width=80)
@@ -93,7 +93,7 @@ def test_many_stages() -> None:
 
 @pytest.mark.parametrize(
     ("interrupts", "told"),
-    [(1, "stopping: finishing 7 items, Ctrl-C again to cancel them"), (2, "cancelling 7 items")],
+    [(1, "stopping: finishing 7 items within 25.0 s, Ctrl-C again to cancel them"), (2, "cancelling 7 items")],
 )
 def test_screen_tells_what_a_signal_does(interrupts: int, told: str) -> None:
     """What a Ctrl-C does stands at the end; there is no end to foresee any more."""
@@ -117,7 +117,7 @@ def test_line() -> None:
 
 def test_one_item_is_no_items() -> None:
     """One is told in the singular."""
-    assert interrupt_line(1, 1).startswith("stopping: finishing 1 item, ")
+    assert interrupt_line(1, 1, 25.0).startswith("stopping: finishing 1 item within ")
 
 
 class Heard(StringIO):
@@ -136,7 +136,7 @@ class Heard(StringIO):
 def test_lines_come_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a run lasts there is a line now and then."""
     monkeypatch.setattr(sys, "stderr", heard := Heard())
-    with Lines(seconds=0.001) as lines:
+    with Lines(25.0, seconds=0.001) as lines:
         lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
         for _ in range(3):
             assert heard.lines.acquire(timeout=10)
@@ -146,7 +146,7 @@ def test_lines_come_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quiet has no lines, but answers to signals."""
     monkeypatch.setattr(sys, "stderr", heard := Heard())
-    with Lines(quiet=True, seconds=0.0) as lines:
+    with Lines(25.0, quiet=True, seconds=0.0) as lines:
         lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
         lines.interrupted(signal.SIGINT, 1)
     assert heard.getvalue() == "stopping: no items are in flight\n"

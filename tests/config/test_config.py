@@ -92,6 +92,7 @@ def test_a_stages_own_settings_win(write: Write) -> None:
             timeout=1.5,
             queue_size=4,
             max_abandoned=0,
+            version=None,
             retry=RetryConfig(max_attempts=9, jitter=0),
             where=config.where("stages[0].call"),
         ),

@@ -13,10 +13,10 @@ from rxpipe.errors import ConfigError
 Refused = Callable[[str | bytes], str]
 
 TOP = "pipeline_config, source, stages, database, strategy, scheduler"
-SHARED = "parallel_pipelines, timeouts, queue_sizes, retry"
+SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
 RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter"
 SOURCE = "range, file, sql, url, call"
-STAGE = "name, call, concurrency, timeout, queue_size, max_abandoned, retry"
+STAGE = "name, call, concurrency, timeout, queue_size, max_abandoned, version, retry"
 COUNT = "allowed: a whole number, 1 or more"
 SECONDS = "allowed: a number of seconds above 0"
 RANGE = "allowed: a count of 1 or more, [start, stop], [start, stop, step] or a mapping of them"
