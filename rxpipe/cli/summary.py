@@ -30,8 +30,9 @@ def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped
     if report.written_before or report.failed_before:
         console.print(before_line(report))
     console.print()
-    console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
-    console.print()
+    if report.taken or report.run is None:
+        console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
+        console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
     console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)

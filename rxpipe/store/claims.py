@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.database.rows import key_text
 from rxpipe.errors import CheckpointError, ConfigError, RxPipeError, WorkerLost
 from rxpipe.item import Claim
+from rxpipe.store.given import PARAMETER, given
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import decode
 from rxpipe.store.schema import CHECKPOINTS, IS_READY, IS_RUNNING, ITEMS
@@ -31,10 +46,11 @@ class Left(NamedTuple):
 class Claims:
     """Claims items of one run for one worker; each method runs in a transaction of the caller's."""
 
-    def __init__(self, run_id: int, lease: Lease, *, max_crashes: int) -> None:
+    def __init__(self, dialect: str, run_id: int, lease: Lease, *, max_crashes: int) -> None:
         """Describe them.
 
         Args:
+            dialect: The name of the database's.
             run_id: The run.
             lease: The worker's.
             max_crashes: How many workers may be lost with an item before it is given out alone.
@@ -42,6 +58,7 @@ class Claims:
         self._run_id = run_id
         self._lease = lease
         self._max_crashes = max_crashes
+        self._add = _add_statement(dialect)
 
     def ready(self, connection: Connection, count: int) -> list[Claim]:
         """Claim items that wait, but for suspects: up to so many, in the order in which they came."""
@@ -67,24 +84,11 @@ class Claims:
         owner = self._lease.owner
         by_key = {_key(one): one for one in ids}
         rows = [
-            {
-                "run_id": self._run_id,
-                "item_key": key,
-                "is_integer": not isinstance(one, str),
-                "seq": first + place,
-                "state": "running",
-                "stage": 0,
-                "fence": 1,
-                "owner": owner,
-                "attempts": 0,
-                "failures": 0,
-                "crashes": 0,
-            }
+            {"item_key": key, "is_integer": not isinstance(one, str), "seq": first + place}
             for place, (key, one) in enumerate(by_key.items())
         ]
-        module: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = module.insert(ITEMS).on_conflict_do_nothing().returning(ITEMS.c.item_key)
-        added = set(connection.execute(statement, rows).scalars())
+        parameters = {"this_run": self._run_id, "this_owner": owner, PARAMETER: json.dumps(rows)}
+        added = set(connection.execute(self._add, parameters).scalars())
         return [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in by_key.items() if key in added]
 
     def left(self, connection: Connection) -> Left:
@@ -110,7 +114,7 @@ class Claims:
         values = self._values(connection, rows)
         return [self._claim_of(row, values.get(row.item_key)) for row in rows]
 
-    def _values(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, tuple[str, bytes | None]]:
+    def _values(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, tuple[str, str | None]]:
         """The newest checkpoint of each item that has one."""
         wanted = [(row.item_key, row.stage - 1) for row in rows if row.stage > 0]
         if not wanted:
@@ -121,7 +125,7 @@ class Claims:
         )
         return {key: (output, pickled) for key, output, pickled in connection.execute(found)}
 
-    def _claim_of(self, row: Row[Any], checkpoint: tuple[str, bytes | None] | None) -> Claim:
+    def _claim_of(self, row: Row[Any], checkpoint: tuple[str, str | None] | None) -> Claim:
         item_id = int(row.item_key) if row.is_integer else row.item_key
         error: RxPipeError | None = None
         value: Any = item_id
@@ -144,6 +148,30 @@ class Claims:
             attempts=row.attempts,
             error=error,
         )
+
+
+def _add_statement(dialect: str) -> ReturningInsert[Any]:
+    """Makes items of the IDs that the run does not know yet, claimed from the start."""
+    columns = ITEMS.c
+    ids = given(dialect, columns.item_key, columns.is_integer, columns.seq)
+    values: dict[Any, Any] = {
+        columns.run_id: bindparam("this_run", type_=columns.run_id.type),
+        columns.item_key: ids.c.item_key,
+        columns.is_integer: ids.c.is_integer,
+        columns.seq: ids.c.seq,
+        columns.state: literal_column("'running'"),
+        columns.stage: literal_column("0"),
+        columns.fence: literal_column("1"),
+        columns.owner: bindparam("this_owner", type_=columns.owner.type),
+        columns.attempts: literal_column("0"),
+        columns.failures: literal_column("0"),
+        columns.crashes: literal_column("0"),
+    }
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.
+    insert = module.insert(ITEMS).from_select(list(values), select(*values.values()).where(true()))
+    statement: ReturningInsert[Any] = insert.on_conflict_do_nothing().returning(columns.item_key)
+    return statement
 
 
 def _key(item_id: int | str) -> str:

@@ -11,11 +11,12 @@ the batch goes by:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.database.commit import raise_unless_refused
@@ -24,6 +25,7 @@ from rxpipe.errors import LeaseLost
 from rxpipe.item import Claim
 from rxpipe.outcome import Outcome
 from rxpipe.store.database import Database
+from rxpipe.store.given import PARAMETER, given
 from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, db_now
 
@@ -91,19 +93,12 @@ class Commits:
         self._database = database
         self._run_id = run_id
         self._rows = rows
-        self._advance = (
-            update(ITEMS)
-            .where(ITEMS.c.run_id == run_id, ITEMS.c.item_key == bindparam("of_key"))
-            .values(
-                state=bindparam("to_state"),
-                stage=bindparam("to_stage"),
-                attempts=bindparam("to_attempts"),
-                failures=bindparam("to_failures"),
-                last_error=bindparam("to_error"),
-            )
-        )
-        module: Any = postgresql if database.engine.dialect.name == "postgresql" else sqlite
-        self._insert_failures = module.insert(FAILURES).on_conflict_do_nothing()
+        dialect = database.engine.dialect.name
+        self._lock = _lock_statement(dialect, run_id)
+        self._advance = _advance_statement(dialect, run_id)
+        self._add_checkpoints = _add_statement(dialect, run_id)
+        module: Any = postgresql if dialect == "postgresql" else sqlite
+        self._add_failures = module.insert(FAILURES).on_conflict_do_nothing()
 
     def commit(self, batch: Sequence[Record]) -> list[Outcome[Any]]:
         """Commit a batch.
@@ -150,7 +145,9 @@ class Commits:
         held = [move for move in moves if standings[id(move.claim)] == "held"]
         if held:
             self._write_rows(connection, [move for move in held if move.outcome is not None])
-            connection.execute(self._advance, [_advanced(move, rows[move.claim.key]) for move in held])
+            for to, keys in _destinations(held, rows).items():
+                parameters = dict(zip(_CHANGED, to, strict=True))
+                connection.execute(self._advance, parameters | {PARAMETER: _given_keys(keys)})
             self._insert(connection, held, now)
         for move in moves:
             row = rows.get(move.claim.key)
@@ -159,13 +156,7 @@ class Commits:
         return standings
 
     def _locked(self, connection: Connection, keys: set[str]) -> tuple[dict[str, Row[Any]], float]:
-        query = (
-            select(ITEMS, db_now().label("now"))
-            .where(ITEMS.c.run_id == self._run_id, ITEMS.c.item_key.in_(sorted(keys)))
-            .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
-            .with_for_update()
-        )
-        rows = {row.item_key: row for row in connection.execute(query)}
+        rows = {row.item_key: row for row in connection.execute(self._lock, {PARAMETER: _given_keys(keys)})}
         return rows, next((row.now for row in rows.values()), 0.0)
 
     def _write_rows(self, connection: Connection, moves: Sequence[Move]) -> None:
@@ -179,7 +170,6 @@ class Commits:
     def _insert(self, connection: Connection, moves: Sequence[Move], now: float) -> None:
         checkpoints = [
             {
-                "run_id": self._run_id,
                 "item_key": move.claim.key,
                 "stage": checkpoint.stage,
                 "fence": move.claim.fence,
@@ -209,9 +199,42 @@ class Commits:
             for failure in _failures(move)
         ]
         if checkpoints:
-            connection.execute(insert(CHECKPOINTS), checkpoints)
+            connection.execute(self._add_checkpoints, {PARAMETER: json.dumps(checkpoints)})
         if failures:
-            connection.execute(self._insert_failures, failures)
+            connection.execute(self._add_failures, failures)
+
+
+def _lock_statement(dialect: str, run_id: int) -> Select[Any]:
+    keys = given(dialect, ITEMS.c.item_key)
+    return (
+        select(ITEMS, db_now().label("now"))
+        .where(ITEMS.c.run_id == run_id, ITEMS.c.item_key.in_(select(keys.c.item_key)))
+        .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
+        .with_for_update(of=ITEMS)
+    )
+
+
+_CHANGED = ("to_state", "to_stage", "to_attempts", "to_failures", "to_error")
+
+
+def _advance_statement(dialect: str, run_id: int) -> Update:
+    keys = given(dialect, ITEMS.c.item_key)
+    moved = update(ITEMS).where(ITEMS.c.run_id == run_id, ITEMS.c.item_key.in_(select(keys.c.item_key)))
+    columns = (ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error)
+    return moved.values(
+        {column: bindparam(name, type_=column.type) for column, name in zip(columns, _CHANGED, strict=True)}
+    )
+
+
+def _given_keys(keys: Iterable[str]) -> str:
+    return json.dumps([{"item_key": key} for key in keys])
+
+
+def _add_statement(dialect: str, run_id: int) -> Insert:
+    columns = [column for column in CHECKPOINTS.c if column is not CHECKPOINTS.c.run_id]
+    rows = given(dialect, *columns)
+    values = select(literal(run_id), *(rows.c[column.name] for column in columns))
+    return insert(CHECKPOINTS).from_select([CHECKPOINTS.c.run_id, *columns], values)
 
 
 def _moves(batch: Sequence[Record]) -> dict[int, Move]:
@@ -241,16 +264,15 @@ def _failures(move: Move) -> list[FailedCall]:
     return [*move.failed, final]
 
 
-def _advanced(move: Move, row: Row[Any]) -> dict[str, Any]:
-    failures = _failures(move)
-    return {
-        "of_key": move.claim.key,
-        "to_state": move.state,
-        "to_stage": move.stage,
-        "to_attempts": max(row.attempts, move.attempts),
-        "to_failures": row.failures + len(failures),
-        "to_error": None if move.state == "done" else failures[-1].text if failures else row.last_error,
-    }
+def _destinations(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[tuple[Any, ...], list[str]]:
+    """What the moves make of their items, the values of ``_CHANGED``, and of which: many have the same in common."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for move in moves:
+        row, failures = rows[move.claim.key], _failures(move)
+        error = None if move.state == "done" else failures[-1].text if failures else row.last_error
+        to = move.state, move.stage, max(row.attempts, move.attempts), row.failures + len(failures), error
+        found.setdefault(to, []).append(move.claim.key)
+    return found
 
 
 def _refused_before(move: Move, row: Row[Any]) -> RowRefused | None:

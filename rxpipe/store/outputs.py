@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from base64 import b64decode, b64encode
 from typing import Any, NamedTuple
 
 from rxpipe.database.encoding import json_text, one_line
@@ -19,10 +20,15 @@ _DEEP = 100  # levels of nesting; what is deeper is pickled
 
 
 class Output(NamedTuple):
-    """A stage's result as it is kept."""
+    """A stage's result as it is kept.
+
+    Attributes:
+        text: As JSON.
+        pickled: As a pickle in base64, where the JSON does not say all.
+    """
 
     text: str
-    pickled: bytes | None
+    pickled: str | None
 
 
 def encode(value: Any) -> Output:
@@ -41,10 +47,10 @@ def encode(value: Any) -> Output:
             f"what it returned, of type {kind}, cannot be kept: {one_line(error)}; "
             "return plain data, or what pickles, or run without a store"
         ) from error
-    return Output(_readable(value), pickled)
+    return Output(_readable(value), b64encode(pickled).decode())
 
 
-def decode(text: str, pickled: bytes | None) -> Any:
+def decode(text: str, pickled: str | None) -> Any:
     """The value that was kept.
 
     Raises:
@@ -53,20 +59,19 @@ def decode(text: str, pickled: bytes | None) -> Any:
     if pickled is None:
         return json.loads(text)
     try:
-        return pickle.loads(pickled)
+        return pickle.loads(b64decode(pickled))
     except Exception as error:
         raise CheckpointError(f"a checkpoint cannot be read: {one_line(error)}") from error
 
 
 def _is_plain(value: Any, levels: int) -> bool:
-    kind: type[Any] = type(value)
-    if kind in _SCALARS:
+    if value.__class__ in _SCALARS:
         return True
     if levels == 0:
         return False
-    if kind is dict:
-        return all(type(key) is str and _is_plain(one, levels - 1) for key, one in value.items())
-    return kind is list and all(_is_plain(one, levels - 1) for one in value)
+    if value.__class__ is dict:
+        return all(key.__class__ is str and _is_plain(one, levels - 1) for key, one in value.items())
+    return value.__class__ is list and all(_is_plain(one, levels - 1) for one in value)
 
 
 def _dumps(value: Any) -> str:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
@@ -97,7 +96,7 @@ CHECKPOINTS = Table(
     Column("stage", Integer(), primary_key=True),
     Column("fence", Integer(), nullable=False),
     Column("output", Text(), nullable=False),  # see outputs.py
-    Column("pickled", LargeBinary()),
+    Column("pickled", Text()),
     Column("at", SECONDS, nullable=False),
 )
 

@@ -123,7 +123,7 @@ class RunStore:
         return Session(
             database,
             lease,
-            Claims(run_id, lease, max_crashes=self.max_crashes),
+            Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes),
             Commits(database, run_id, writer),
             run_id=run_id,
             before=before,
