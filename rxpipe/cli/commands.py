@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rxpipe.cli import store_commands
 from rxpipe.cli.messages import errors_told
 
 app = typer.Typer(
@@ -168,3 +169,6 @@ def schema() -> None:
         from rxpipe.config import Config
 
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
+app.add_typer(store_commands.app)

@@ -1,0 +1,195 @@
+"""Files of records: JSON lines, CSV and Parquet, complete or not there at all."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from rxpipe.database.encoding import clean_text
+from rxpipe.errors import ConfigError
+from rxpipe.store.export import ItemRecord, Records
+
+_BEFORE = ("id", "status")
+_AFTER = ("value", "error", "failed_stage", "attempts", "failures")
+_GROUP_ITEMS = 10_000  # of a row group of Parquet, at most
+_GROUP_CHARACTERS = 16_000_000
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+def columns(stages: Sequence[str]) -> list[str]:
+    """The names of a record's fields; a stage that is called like another field gets ``_output`` behind its name."""
+    fixed = {*_BEFORE, *_AFTER}
+    names: list[str] = []
+    for stage in stages:
+        name = clean_text(stage)
+        while name in fixed or name in names or (name != stage and name in stages):
+            name += "_output"
+        names.append(name)
+    return [*_BEFORE, *names, *_AFTER]
+
+
+def check_file(path: Path) -> None:
+    """See that a file can be written.
+
+    Raises:
+        ConfigError: Its name does not say which kind, what is needed for that is not installed, or it can be no file.
+    """
+    kind = path.suffix.lower()
+    if kind not in _KINDS:
+        raise ConfigError(f"{path}: its ending says no kind of file; allowed: .jsonl, .csv or .parquet")
+    if kind == ".parquet":
+        _pyarrow(path)
+    if os.path.isdir(path):
+        raise ConfigError(f"{path}: it is a directory")
+    if not os.path.isdir(path.absolute().parent):
+        raise ConfigError(f"{path}: there is no directory {path.absolute().parent}")
+
+
+@contextmanager
+def records_file(path: Path, stages: Sequence[str], *, integer_ids: bool) -> Generator[Records]:
+    """Write a file, which is there when this is left without an error; else there is what was there before.
+
+    Args:
+        path: The file; its ending says the kind.
+        stages: The names of the stages.
+        integer_ids: Whether IDs are numbers, where a column has one type.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    check_file(path)
+    target = Path(os.path.realpath(path))  # not the link to it
+    temporary = target.with_name(f".rxpipe-{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            writer = _KINDS[path.suffix.lower()](file, columns(stages), integer_ids)
+            yield writer
+            writer.close()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+class _JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+        self._file = file
+        self._names = names
+
+    def write(self, records: Sequence[ItemRecord]) -> None:
+        rows = (dict(zip(self._names, _row(record, _data), strict=True)) for record in records)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self._file.write(clean_text(text).encode())  # half of a surrogate pair has no UTF-8
+
+    def close(self) -> None:
+        """Nothing is left to be written."""
+
+
+class _Csv:
+    """CSV in UTF-8, as spreadsheets read it; what is missing is empty."""
+
+    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+        self._file = file
+        self._write([tuple(names)])
+
+    def write(self, records: Sequence[ItemRecord]) -> None:
+        self._write([_row(record, _cell) for record in records])
+
+    def close(self) -> None:
+        """Nothing is left to be written."""
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._file.write(text.getvalue().encode())
+
+
+class _Parquet:
+    """Parquet, in groups of rows that fit into memory; outputs of stages are text, as those of one may differ."""
+
+    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+        self._arrow = _pyarrow()
+        types: dict[str, Any] = {name: self._arrow.string() for name in names}
+        types |= {"attempts": self._arrow.int64(), "failures": self._arrow.int64()}
+        types["id"] = self._arrow.int64() if integer_ids else self._arrow.string()
+        self._text_ids = not integer_ids
+        self._schema = self._arrow.schema(list(types.items()))
+        self._writer = self._arrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._rows: list[Row] = []
+        self._characters = 0
+
+    def write(self, records: Sequence[ItemRecord]) -> None:
+        for record in records:
+            row = _row(record, _cell)
+            self._rows.append((str(row[0]), *row[1:]) if self._text_ids else row)
+            self._characters += sum(len(cell) for cell in row if isinstance(cell, str))
+        if len(self._rows) >= _GROUP_ITEMS or self._characters >= _GROUP_CHARACTERS:
+            self._write_group()
+
+    def close(self) -> None:
+        if self._rows:
+            self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        cells: list[Row] = list(zip(*self._rows, strict=True))
+        self._writer.write_table(self._arrow.table(cells, schema=self._schema))
+        self._rows, self._characters = [], 0
+
+
+_KINDS: dict[str, Callable[[BinaryIO, Sequence[str], bool], _JsonLines | _Csv | _Parquet]] = {
+    ".jsonl": _JsonLines,
+    ".csv": _Csv,
+    ".parquet": _Parquet,
+}
+
+
+def _row(record: ItemRecord, cell: Callable[[str | None], Any]) -> Row:
+    outputs = [cell(output) for output in record.outputs]
+    ended = (record.error, record.failed_stage, record.attempts, record.failures)
+    return record.id, record.status, *outputs, outputs[-1], *ended
+
+
+def _data(output: str | None) -> Any:
+    """An output as data; NaN and the infinities, which JSON has not, are null."""
+    return None if output is None else json.loads(output, parse_constant=lambda _: None)
+
+
+def _cell(output: str | None) -> str | None:
+    """An output as the text of a cell: text as it is, anything else as JSON, null and no output as None."""
+    if output is None or output == "null":
+        return None
+    if output.startswith('"'):
+        return clean_text(json.loads(output))
+    if "NaN" in output or "Infinity" in output:
+        data = _data(output)
+        return None if data is None else json.dumps(data, ensure_ascii=False)
+    return output
+
+
+def _pyarrow(path: Path | None = None) -> Any:
+    """The library for Parquet.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install 'rxpipe[parquet]'") from error
