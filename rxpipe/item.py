@@ -46,8 +46,10 @@ class Journal(Protocol):
         """
         ...
 
-    def attempt_failed(self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any) -> None:
-        """A call with a value has failed, and another follows."""
+    def call_failed(
+        self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
+    ) -> None:
+        """A stage's call with a value has failed, for good or not."""
         ...
 
 
@@ -121,9 +123,7 @@ class ItemEnvelope:
             try:
                 self._journal.checkpoint(item.claim, self._place, item.attempts, result)
             except CheckpointError as error:
-                item.error = error
-                item.settled = True
-                return item
+                return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
         item.value = result
         item.stage = None
         item.finished = self._place + 1
@@ -132,13 +132,16 @@ class ItemEnvelope:
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
         """A call has failed, and another will follow."""
+        self._note(item, attempt, error, final=False)
+
+    def fail(self, failure: Failure[Item]) -> Item:
+        """The item whose last call has failed; it travels on as data."""
+        item = failure.value
+        self._note(item, failure.attempts, failure.error, final=True)
+        item.error = failure.error
+        item.settled = True
+        return item
+
+    def _note(self, item: Item, attempt: int, error: BaseException, *, final: bool) -> None:
         if self._journal is not None and item.claim is not None:
-            self._journal.attempt_failed(item.claim, self._stage, attempt, error, item.value)
-
-
-def fail(failure: Failure[Item]) -> Item:
-    """The item of a failed call; it travels on as data."""
-    item = failure.value
-    item.error = failure.error
-    item.settled = True
-    return item
+            self._journal.call_failed(item.claim, self._stage, attempt, error, item.value, final=final)

@@ -18,7 +18,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.driving import drive, in_thread
-from rxpipe.item import Item, ItemEnvelope, Journal, fail
+from rxpipe.item import Item, ItemEnvelope, Journal
 from rxpipe.operators.clock import clock_for, running_loop
 from rxpipe.operators.limiter import RateLimiter
 from rxpipe.operators.retry import Retry
@@ -375,6 +375,7 @@ class Pipeline:
         stage = self.stages[place]
         per_item = self.strategy == "per_item"
         given = None if per_item else stage.concurrency
+        envelope = ItemEnvelope(stage.name, place, last=stage is self.stages[-1], journal=journal)
         return settings_of(
             stage.call,
             name=stage.name,
@@ -383,9 +384,9 @@ class Pipeline:
             timeout=stage.timeout,
             retry=stage.retry,
             rate_limit=stage.rate_limit,
-            recover=fail,
+            recover=envelope.fail,
             max_abandoned=stage.max_abandoned,
-            envelope=ItemEnvelope(stage.name, place, last=stage is self.stages[-1], journal=journal),
+            envelope=envelope,
         )
 
 

@@ -75,14 +75,11 @@ class Claims:
             connection: In a transaction.
             ids: From the source; those that the run knows are left out.
             first: The place of the first of them in the source.
-
-        Raises:
-            ConfigError: An ID cannot be a key.
         """
         if not self._lease.hold(connection):
             return []
         owner = self._lease.owner
-        by_key = {_key(one): one for one in ids}
+        by_key = {key_text(one): one for one in ids}
         rows = [
             {"item_key": key, "is_integer": not isinstance(one, str), "seq": first + place}
             for place, (key, one) in enumerate(by_key.items())
@@ -174,13 +171,10 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
     return statement
 
 
-def _key(item_id: int | str) -> str:
-    """The ID's key.
-
-    Raises:
-        ConfigError: It can be none.
-    """
+def check_key(item_id: int | str) -> ConfigError | None:
+    """What is wrong with an ID as the key of an item, if anything."""
     try:
-        return key_text(item_id)
+        key_text(item_id)
     except RxPipeError as error:
-        raise ConfigError(f"source: {error}") from None
+        return ConfigError(f"source: {error}")
+    return None

@@ -21,7 +21,7 @@ from rxpipe.item import Claim
 from rxpipe.operators import Retry
 from rxpipe.operators.gate import Gate, announcing
 from rxpipe.source import as_observable
-from rxpipe.store.claims import Claims
+from rxpipe.store.claims import Claims, check_key
 from rxpipe.store.database import Database
 
 T = TypeVar("T")
@@ -105,13 +105,15 @@ class Feed:
             if not claimed and not inbox.ended:
                 claimed = self._from_source(inbox)
             elif not claimed:
+                idle = self._in_flight.wait_until_none(0)
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
                     break
-                none_in_flight = self._in_flight.wait_until_none(_POLL)
-                if left.ready and none_in_flight:  # claimed by now, or suspects only
+                if not idle:
+                    self._in_flight.wait_until_none(_POLL)
+                elif left.ready:  # claimed by somebody by now, or suspects only
                     claimed = self._in_transaction(self._claims.suspect)
-                elif none_in_flight:
+                if idle and not claimed:
                     inbox.pause(_POLL)  # others have what is left
             self._claimed_at = time.monotonic()
             self._in_flight.add(len(claimed or ()))
@@ -165,7 +167,7 @@ class _Inbox(ObserverBase[Any]):
 
     def on_next(self, value: Any) -> None:
         self._gate.admitted += 1
-        error = check_id(value)
+        error = check_id(value) or check_key(value)
         if error is not None:
             self.on_error(error)
             return

@@ -39,7 +39,7 @@ class FailedCall:
     Attributes:
         claim: Of the item.
         id: Made once, so that the same one is not kept twice.
-        stage: The stage's name.
+        stage: The stage's name; ``database`` for a refused row, blank for an item that was not called with at all.
         attempt: The call's number in this stage, from 1.
         final: Whether no other call follows.
         type: What it raised.
@@ -79,16 +79,14 @@ class Closing:
 Record = Checkpoint | FailedCall | Ended | Closing
 
 
-def failed_call(
-    claim: Claim, *, stage: str | None, attempt: int, error: BaseException, value: Any, final: bool
-) -> FailedCall:
+def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException, value: Any, final: bool) -> FailedCall:
     """A failed call as it is kept."""
     kind = type(error)
     named = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return FailedCall(
         claim=claim,
         id=uuid.uuid4().hex,
-        stage=clean_text(stage or ""),
+        stage=clean_text(stage),
         attempt=attempt,
         final=final,
         type=clean_text(named),

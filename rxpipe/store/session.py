@@ -80,9 +80,11 @@ class Session:
         """
         self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=encode(value)))
 
-    def attempt_failed(self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any) -> None:
-        """Keep that a call failed, which another one follows."""
-        self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=False))
+    def call_failed(
+        self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
+    ) -> None:
+        """Keep that a call failed."""
+        self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=final))
 
     def _note(self, record: Checkpoint | FailedCall) -> None:
         if self._lines is not None:
@@ -178,14 +180,11 @@ class _Lines(Machine[Outcome[Any], Record]):
         self.post(self._records.append, record)
 
     def arrive(self, value: Outcome[Any]) -> None:
-        """Line up an outcome, and the failed call that is behind it."""
+        """Line up an outcome; of an item that no stage was called with, also why."""
         claim: Claim = value.claim
-        if value.error is not None:
-            self._records.append(
-                failed_call(
-                    claim, stage=value.stage, attempt=value.attempts, error=value.error, value=value.value, final=True
-                )
-            )
+        if claim.error is not None:
+            error = failed_call(claim, stage="", attempt=0, error=claim.error, value=value.value, final=True)
+            self._records.append(error)
         self._records.append(Ended(claim=claim, outcome=value))
 
     def source_failed(self, error: Exception) -> None:

@@ -1,0 +1,61 @@
+"""The servers that tests talk to: the usual ones of this machine, unless the environment names others."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+POSTGRES = os.environ.get("RXPIPE_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+MYSQL = os.environ.get("RXPIPE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test")
+
+
+def answering(url: str) -> str:
+    """The URL, if its server answers; else the test is skipped, or fails where servers are said to be there.
+
+    ``RXPIPE_TEST_REQUIRE`` says so: parts of URLs, with commas between, such as ``postgresql``.
+    """
+    reason = _why_not(url)
+    if reason is None:
+        return url
+    required = filter(None, os.environ.get("RXPIPE_TEST_REQUIRE", "").split(","))
+    if any(part in url for part in required):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@cache
+def _why_not(url: str) -> str | None:
+    engine = create_engine(url, connect_args={"connect_timeout": 2}, poolclass=NullPool)
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        return f"no server: {error}"
+    return None
+
+
+@contextmanager
+def own_database(server: str) -> Generator[URL]:
+    """A database on a PostgreSQL server, dropped afterwards whoever still uses it."""
+    url = make_url(server)
+    name = f"rxpipe_{uuid.uuid4().hex}"
+    execute(url, f"CREATE DATABASE {name}")
+    try:
+        yield url.set(database=name)
+    finally:
+        execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute(url: str | URL, *statements: str) -> None:
+    """Execute statements, each on its own."""
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
