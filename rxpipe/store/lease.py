@@ -130,13 +130,14 @@ class Lease:
             try:
                 with self._database.transaction() as connection:
                     if step % _STEPS == 0:
-                        self._beat(connection)
-                    self._reap_expired(connection)
+                        self.beat(connection)
+                    self.reap_expired(connection)
             except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
                 self._last = None
                 _log.debug("heartbeat missed", worker=self.owner, error=one_line(error))
 
-    def _beat(self, connection: Connection) -> None:
+    def beat(self, connection: Connection) -> None:
+        """Mark that the worker lives."""
         mine = update(WORKERS).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
         connection.execute(mine.values(heartbeat_at=db_now()))
         beat = Beat(self._now(), connection.execute(select(db_now())).scalar_one())
@@ -149,7 +150,8 @@ class Lease:
         here, there = beat.here - last.here, beat.there - last.there
         return here <= most and abs(there - here) <= most
 
-    def _reap_expired(self, connection: Connection) -> None:
+    def reap_expired(self, connection: Connection) -> None:
+        """Take workers for dead that have not been marked for as long as their lease, if this one may judge."""
         if self._last is None or self._now() - self._unbroken_since < self._seconds:
             return
         # A mark in the future is none either: the clock was set back since.

@@ -15,10 +15,14 @@ from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
 STAGES = ("generation", "answering", "grading")
 
 
+def nothing(stage: str, item_id: Any) -> None:
+    """Nothing odd."""
+
+
 class Bank:
     """Three stages; what they are called with is counted, and ``act`` may do something odd for some of the calls."""
 
-    def __init__(self, url: str, act: Callable[[str, Any], object] = lambda stage, item_id: None) -> None:
+    def __init__(self, url: str, act: Callable[[str, Any], object] = nothing) -> None:
         self.url = url
         self.calls: Counter[tuple[str, Any]] = Counter()
         self.act = act

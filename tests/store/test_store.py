@@ -21,7 +21,7 @@ from rxpipe.errors import CheckpointError, StagesChanged, StoreError
 from rxpipe.run import Run
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS
 
-from .bank import STAGES, Bank, rows
+from .bank import STAGES, Bank, nothing, rows
 
 QUESTIONS = default_table("questions")
 WAYS = [("per_stage", "threads"), ("per_stage", "asyncio"), ("per_item", "threads"), ("per_item", "asyncio")]
@@ -112,7 +112,7 @@ def test_a_cancelled_run_goes_on_behind_its_checkpoints(store_url: str, schedule
     assert drive(pipeline, range(6), observer=observer, started=started).cancelled == 1
     assert states(store_url)["5"] == "ready"
     assert [row.crashes for row in rows(store_url, ITEMS)] == [0] * 6
-    bank.act = lambda stage, item_id: None
+    bank.act = nothing
     bank.pipeline(scheduler=scheduler).run(range(6))
     assert set(states(store_url).values()) == {"done"}
     assert {key: times for key, times in bank.calls.items() if times > 1} == {("answering", 5): 2}
@@ -195,7 +195,10 @@ def test_a_result_that_cannot_be_kept_fails_its_item(store_url: str) -> None:
         return threading.Lock() if item_id == 2 else item_id
 
     outcomes = Pipeline(Stage("generation", generate), store=RunStore(store_url)).outcomes(range(4))
-    found = {one.id: one for one in outcomes.pipe(reactivex.operators.to_list()).run()}
+    found: dict[Any, Outcome[Any]] = {}
+    done = threading.Event()
+    outcomes.subscribe(lambda one: found.update({one.id: one}), on_completed=done.set)
+    assert done.wait(LIMIT)
     assert [found[number].status for number in range(4)] == ["written", "written", "failed", "written"]
     assert isinstance(found[2].error, CheckpointError)
     assert "of type _thread.lock, cannot be kept" in str(found[2].error)
@@ -297,7 +300,7 @@ def test_disposing_gives_back_what_is_on_its_way(store_url: str) -> None:
     assert "running" not in states(store_url).values()
     assert {row.crashes for row in rows(store_url, ITEMS)} == {0}
     assert [row.ended_as for row in rows(store_url, WORKERS)] == ["stopped"]
-    bank.act = lambda stage, item_id: None
+    bank.act = nothing
     assert bank.pipeline().run(range(50)).written == 50
 
 

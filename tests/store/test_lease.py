@@ -1,0 +1,214 @@
+"""Who is taken for dead, and what becomes of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from rxpipe.store.claims import Claims
+from rxpipe.store.database import Database
+from rxpipe.store.lease import Beat, Lease, reap_certainly_dead
+from rxpipe.store.process import is_gone, this_process
+from rxpipe.store.schema import ITEMS, RUNS, WORKERS, db_now, migrate
+
+RUN = 1
+SECONDS = 60.0
+
+
+class Team:
+    """Workers of one run, whose steady clock is set by the test."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.time = 0.0
+        with database.transaction() as connection:
+            migrate(connection)
+            connection.execute(insert(RUNS).values(id=RUN, name="x", generation=1, stages="[]", created_at=0.0))
+
+    def worker(self) -> Lease:
+        lease = Lease(self.database, RUN, seconds=SECONDS, heartbeat=10.0, now=lambda: self.time)
+        with self.database.transaction() as connection:
+            lease.register(connection)
+        return lease
+
+    def claims(self, lease: Lease, *, max_crashes: int = 3) -> Claims:
+        return Claims(self.database.engine.dialect.name, RUN, lease, max_crashes=max_crashes)
+
+    def claim(self, lease: Lease, *ids: int) -> None:
+        with self.database.transaction() as connection:
+            self.claims(lease).new(connection, ids, 0)
+
+    def beat(self, *leases: Lease, seconds: float = 0.0) -> None:
+        """Let time pass for the steady clock, and for the database's so far as it is kept in rows; then mark."""
+        self.time += seconds
+        with self.database.transaction() as connection:
+            for lease in leases:
+                lease.beat(connection)
+
+    def silence(self, lease: Lease, seconds: float) -> None:
+        """It was marked last so many seconds ago."""
+        with self.database.transaction() as connection:
+            mine = update(WORKERS).where(WORKERS.c.id == lease.owner)
+            connection.execute(mine.values(heartbeat_at=db_now() - seconds))
+
+    def reap(self, lease: Lease) -> None:
+        with self.database.transaction() as connection:
+            lease.reap_expired(connection)
+
+    def items(self) -> dict[str, tuple[str, int, int]]:
+        """State, fence and crashes of each item."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(select(ITEMS)).all()
+        return {row.item_key: (row.state, row.fence, row.crashes) for row in rows}
+
+    def ended(self) -> dict[str, str | None]:
+        with self.database.transaction() as connection:
+            return {row.id: row.ended_as for row in connection.execute(select(WORKERS)).all()}
+
+
+@pytest.fixture
+def team(store_url: str) -> Iterator[Team]:
+    database = Database(store_url)
+    yield Team(database)
+    database.close()
+
+
+def unbroken(lease: Lease, last: Beat, beat: Beat) -> bool:
+    """The two clocks are compared from mark to mark; here the database's stands still."""
+    return True
+
+
+def judge(team: Team, monkeypatch: pytest.MonkeyPatch) -> Lease:
+    """A worker that has been marked for as long as a lease, without a break."""
+    lease = team.worker()
+    monkeypatch.setattr(Lease, "_is_unbroken", unbroken)
+    team.beat(lease)
+    team.beat(lease, seconds=SECONDS)
+    return lease
+
+
+def test_a_silent_worker_loses_its_items(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are ready again, behind a higher fence, with a mark for the crash."""
+    silent, watching = team.worker(), judge(team, monkeypatch)
+    team.claim(silent, 1, 2)
+    team.silence(silent, SECONDS + 1)
+    team.reap(watching)
+    assert team.items() == {"1": ("ready", 2, 1), "2": ("ready", 2, 1)}
+    assert team.ended() == {silent.owner: "lost", watching.owner: None}
+
+
+def test_a_worker_is_not_silent_before_its_lease_is_over(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a second before."""
+    quiet, watching = team.worker(), judge(team, monkeypatch)
+    team.claim(quiet, 1)
+    team.silence(quiet, SECONDS - 1)
+    team.reap(watching)
+    assert team.items() == {"1": ("running", 1, 0)}
+
+
+def test_nobody_is_judged_by_a_newcomer(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one back after an outage must not take everybody for dead."""
+    monkeypatch.setattr(Lease, "_is_unbroken", unbroken)
+    silent, newcomer = team.worker(), team.worker()
+    team.claim(silent, 1)
+    team.silence(silent, 2 * SECONDS)
+    team.beat(newcomer)
+    team.beat(newcomer, seconds=SECONDS - 1)
+    team.reap(newcomer)
+    assert team.items() == {"1": ("running", 1, 0)}
+    team.beat(newcomer, seconds=1)
+    team.reap(newcomer)
+    assert team.items() == {"1": ("ready", 2, 1)}
+
+
+def test_a_late_mark_begins_anew(team: Team) -> None:
+    """After more than half a lease without one, a worker waits for a lease before it judges others."""
+    silent, late = team.worker(), team.worker()
+    team.claim(silent, 1)
+    team.silence(silent, 2 * SECONDS)
+    team.beat(late)
+    team.beat(late, seconds=SECONDS / 2 + 1)
+    team.beat(late, seconds=SECONDS / 2)
+    team.reap(late)
+    assert team.items() == {"1": ("running", 1, 0)}
+
+
+def test_a_mark_in_the_future_is_none(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's clock was set back since: a dead worker must not live until it has caught up."""
+    dead, watching = team.worker(), judge(team, monkeypatch)
+    team.claim(dead, 1)
+    team.silence(dead, -3600)
+    team.reap(watching)
+    assert team.items() == {"1": ("ready", 2, 1)}
+
+
+def test_the_dead_find_out(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was taken for dead claims under another name, which can be lost anew."""
+    zombie, watching = team.worker(), judge(team, monkeypatch)
+    former = zombie.owner
+    team.silence(zombie, SECONDS + 1)
+    team.reap(watching)
+    team.claim(zombie, 1)
+    assert zombie.owner != former
+    assert team.ended() == {former: "lost", zombie.owner: None, watching.owner: None}
+    assert team.items() == {"1": ("running", 1, 0)}
+
+
+def test_releasing_leaves_no_mark(team: Team) -> None:
+    """What is unfinished is ready again, and nothing more can be claimed."""
+    lease = team.worker()
+    team.claim(lease, 1, 2)
+    with team.database.transaction() as connection:
+        assert lease.release(connection) == 2
+    assert team.items() == {"1": ("ready", 2, 0), "2": ("ready", 2, 0)}
+    team.claim(lease, 3)
+    with team.database.transaction() as connection:
+        assert team.claims(lease).ready(connection, 10) == []
+    assert set(team.items()) == {"1", "2"}
+
+
+def test_the_certainly_dead_need_not_wait(team: Team) -> None:
+    """A worker whose process has ended loses its items at once, one whose process is there does not."""
+    dead, alive = team.worker(), team.worker()
+    team.claim(dead, 1)
+    team.claim(alive, 2)
+    with team.database.transaction() as connection:
+        ended = f"{(this_process() or 'x 1 1').rsplit(' ', 2)[0]} 4194304 1"
+        connection.execute(update(WORKERS).where(WORKERS.c.id == dead.owner).values(process=ended))
+        assert reap_certainly_dead(connection, RUN, alone=False) == 1
+    assert team.items() == {"1": ("ready", 2, 1), "2": ("running", 1, 0)}
+
+
+def test_items_of_ended_workers_are_found(team: Team) -> None:
+    """Even if one was left by a worker that had ended before."""
+    lease = team.worker()
+    team.claim(lease, 1)
+    with team.database.transaction() as connection:
+        connection.execute(update(WORKERS).values(ended_at=db_now(), ended_as="stopped"))
+        reap_certainly_dead(connection, RUN, alone=False)
+    assert team.items()["1"][0] == "ready"
+
+
+def test_suspects_are_given_out_alone(team: Team) -> None:
+    """An item that was lost as often as is allowed is not among the others, and after one more loss it has failed."""
+    lease = team.worker()
+    team.claim(lease, 1, 2)
+    claims = team.claims(lease, max_crashes=2)
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None))
+        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(crashes=2))
+        assert [claim.id for claim in claims.ready(connection, 10)] == [2]
+        (suspect,) = claims.suspect(connection)
+        assert (suspect.id, suspect.error) == (1, None)
+        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(state="ready", crashes=3))
+        (failed,) = claims.ready(connection, 10)
+        assert str(failed.error) == "3 workers died while they had it, the last one with nothing else in hand"
+
+
+def test_this_process_is_not_gone() -> None:
+    """One that is unknown is not either."""
+    assert not is_gone(this_process())
+    assert not is_gone(None)
+    assert not is_gone("another-machine 4026531836 1 1")
