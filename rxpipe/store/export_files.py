@@ -72,8 +72,11 @@ def records_file(path: Path, stages: Sequence[str], *, integer_ids: bool) -> Gen
     try:
         with open(temporary, "xb") as file:
             writer = _KINDS[path.suffix.lower()](file, columns(stages), integer_ids)
-            yield writer
-            writer.close()
+            try:
+                yield writer
+                writer.close()
+            finally:
+                writer.release()
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -99,6 +102,9 @@ class _JsonLines:
     def close(self) -> None:
         """Nothing is left to be written."""
 
+    def release(self) -> None:
+        """Nothing is held."""
+
 
 class _Csv:
     """CSV in UTF-8, as spreadsheets read it; what is missing is empty."""
@@ -112,6 +118,9 @@ class _Csv:
 
     def close(self) -> None:
         """Nothing is left to be written."""
+
+    def release(self) -> None:
+        """Nothing is held."""
 
     def _write(self, rows: Sequence[Row]) -> None:
         text = io.StringIO(newline="")
@@ -145,6 +154,12 @@ class _Parquet:
         if self._rows:
             self._write_group()
         self._writer.close()
+
+    def release(self) -> None:
+        """Have the library be done with the file, also where that goes wrong: else it tries again in the end."""
+        with suppress(Exception):
+            self._writer.close()
+        self._writer.is_open = False
 
     def _write_group(self) -> None:
         cells: list[Row] = list(zip(*self._rows, strict=True))

@@ -1,0 +1,161 @@
+"""Dead items become ready again, and the next run takes them up where they failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, select
+
+from rxpipe.errors import StoreError
+from rxpipe.store.history import RunInfo, run
+from rxpipe.store.opening import change, opened
+from rxpipe.store.requeue import requeue
+from rxpipe.store.schema import CHECKPOINTS, ITEMS
+
+from .stores import Answer, answer, bank, connected, live, looking
+
+pytest_plugins = ("store.store_fixtures",)
+
+
+def requeued(url: str, number: int | None = None, *, stage: str | None = None, ids: Sequence[str] | None = None) -> int:
+    """Requeue, and commit."""
+    with opened(url) as engine, change(engine) as connection:
+        return requeue(connection, run(connection, number), stage=stage, ids=ids)
+
+
+def items(url: str) -> dict[str, Row[Any]]:
+    """The items, by their keys."""
+    with connected(url) as connection:
+        return {row.item_key: row for row in connection.execute(select(ITEMS))}
+
+
+def ready(url: str) -> set[str]:
+    """The keys of those that are ready."""
+    return {key for key, row in items(url).items() if row.state == "ready"}
+
+
+def latest(url: str) -> RunInfo:
+    """The latest run."""
+    with looking(url) as connection:
+        return run(connection)
+
+
+def test_all(bank_url: str) -> None:
+    """Without a choice, all dead items are ready again, and no others."""
+    assert requeued(bank_url) == 4
+    assert ready(bank_url) == {"3", "4", "6", "8"}
+
+
+def test_state(bank_url: str) -> None:
+    """A clean slate: nobody's, under a higher fence, without failures; but the calls made stay counted."""
+    before = items(bank_url)["3"]
+    requeued(bank_url)
+    after = items(bank_url)["3"]
+    assert (before.state, before.failures, before.stage, before.attempts) == ("dead", 2, 1, 3)
+    assert (after.state, after.owner, after.fence) == ("ready", None, before.fence + 1)
+    assert (after.failures, after.crashes, after.last_error) == (0, 0, None)
+    assert (after.stage, after.attempts, after.seq) == (before.stage, before.attempts, before.seq)
+
+
+def test_run_is_unfinished(bank_url: str) -> None:
+    """There is something left to do in the run."""
+    requeued(bank_url, ids=["3"])
+    assert (latest(bank_url).state, latest(bank_url).finished_at) == ("unfinished", None)
+
+
+def test_checkpoints_stay(bank_url: str) -> None:
+    """What stages have returned is kept."""
+    with connected(bank_url) as connection:
+        before = connection.execute(select(CHECKPOINTS)).all()
+    requeued(bank_url)
+    with connected(bank_url) as connection:
+        assert connection.execute(select(CHECKPOINTS)).all() == before
+
+
+@pytest.mark.parametrize(("stage", "keys"), [("answering", {"3", "6"}), ("grading", {"4"}), ("database", {"8"})])
+def test_stage(bank_url: str, stage: str, keys: set[str]) -> None:
+    """Those that failed in a stage, or that the database refused."""
+    assert requeued(bank_url, stage=stage) == len(keys)
+    assert ready(bank_url) == keys
+
+
+def test_ids(bank_url: str) -> None:
+    """Those that are named, each once."""
+    assert requeued(bank_url, ids=["6", "8", "6"]) == 2
+    assert ready(bank_url) == {"6", "8"}
+
+
+@pytest.mark.slow
+def test_next_run(bank_url: str) -> None:
+    """The next run takes them up at the stage where they failed, with what the stage before had returned."""
+    taken: list[Any] = []
+
+    @wraps(answer)
+    def works(question: dict[str, Any]) -> Answer:
+        taken.append(question["question"])
+        return Answer(question["number"], "at last")
+
+    requeued(bank_url, stage="answering")
+    report = bank(bank_url, answering=works).run([])
+    assert (report.taken, report.written, report.run) == (2, 2, 1)
+    assert sorted(taken) == ['what is "3"?', 'what is "6"?']
+    assert (latest(bank_url).state, latest(bank_url).done, latest(bank_url).dead) == ("finished", 8, 2)
+
+
+def test_nothing_to_do(bank_url: str) -> None:
+    """Where no item is dead, nothing changes, not even the run's end."""
+    assert requeued(bank_url, stage="generation") == 0
+    assert latest(bank_url).state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["3", "1"], "item 1 is not dead, it is done"),
+        (["9"], "there is no item 9"),
+        (["1", "2", "5", "7", "x", "nine", "ten"], r"there is no item|\(and 2 more\)"),
+    ],
+)
+def test_ids_that_are_not_dead(bank_url: str, ids: list[str], told: str) -> None:
+    """An ID that is not dead is told with its state, and nothing is changed for the others."""
+    with pytest.raises(StoreError, match=told):
+        requeued(bank_url, ids=ids)
+    assert ready(bank_url) == set()
+
+
+def test_id_that_failed_elsewhere(bank_url: str) -> None:
+    """With a stage and an ID, both apply."""
+    with pytest.raises(StoreError, match="item 4 did not fail in answering, but in grading"):
+        requeued(bank_url, stage="answering", ids=["3", "4"])
+
+
+def test_many_ids(bank_url: str) -> None:
+    """More IDs than one statement takes are told at once."""
+    with pytest.raises(StoreError, match=r"there is no item 0; .*\(and 1,995 more\)"):
+        requeued(bank_url, ids=[f"0{number}" if number else "0" for number in range(2000)])
+
+
+def test_run_that_is_over(three_url: str) -> None:
+    """A run that a later one of its name has taken the place of would never be continued."""
+    with pytest.raises(StoreError, match="run 1 is over: run 2 has taken its place"):
+        requeued(three_url, 1)
+
+
+@pytest.mark.slow
+def test_run_that_goes_on(store_url: str) -> None:
+    """The workers of a run that goes on are not disturbed, and take up what is ready."""
+    fails = True
+
+    def work(number: int) -> int:
+        if fails and number == 1:
+            raise ValueError("not yet")
+        return number
+
+    with live(store_url, first=work):
+        fails = False
+        assert requeued(store_url, ids=["1"]) == 1
+    one = latest(store_url)
+    assert (one.state, one.done, one.dead, one.calls) == ("finished", 3, 0, 7)
