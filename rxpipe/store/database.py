@@ -20,6 +20,7 @@ from rxpipe.operators import Retry
 T = TypeVar("T")
 
 _LOCK_SUFFIX = "-rxpipe-lock"
+_WITHOUT = "to run without one, set database.durable: false (in code: no store)"
 
 
 class Database:
@@ -43,9 +44,11 @@ class Database:
         path = self.engine.url.database
         self.is_sqlite = name == "sqlite"
         if name not in ("sqlite", "postgresql"):
-            raise ConfigError(f"{shown(self.engine)}: a run store needs SQLite or PostgreSQL, not {name}")
+            raise ConfigError(f"{shown(self.engine)}: a run store needs SQLite or PostgreSQL, not {name}; {_WITHOUT}")
         if self.is_sqlite and (not path or ":memory:" in path or path.startswith("file:")):
-            raise ConfigError(f"{shown(self.engine)}: a run store outlives its process, so it needs a plain file")
+            raise ConfigError(
+                f"{shown(self.engine)}: a run store outlives its process, so it needs a plain file; {_WITHOUT}"
+            )
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._changed = threading.Condition()
         self._active = 0
