@@ -20,6 +20,7 @@ from rxpipe.config.imports import resolve
 from rxpipe.config.sections import RetryConfig
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
+from rxpipe.store.database import Database
 
 
 def check(path: Path) -> None:
@@ -83,6 +84,7 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
         ("scheduler", config.scheduler),
         ("retries", _retries(config)),
         ("source", source),
+        ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
         ("database", f"{shown(config.database.url)}, table {config.database.table}"),
     ]
 
@@ -94,7 +96,9 @@ def _check_database(config: Config) -> None:
         if url is not None:
             try:
                 open_engine(url).dispose()
-            except SinkError as error:
+                if config.durable and key == "database.url":
+                    Database(url).close()
+            except (ConfigError, SinkError) as error:
                 raise ConfigError(f"{config.where(key)}: {error}") from None
 
 

@@ -61,7 +61,11 @@ def run(
     config: _Config,
     count: Annotated[
         int | None,
-        typer.Option(parser=_count, metavar="N", help="Take so many IDs; a range goes on from its start for so many."),
+        typer.Option(
+            parser=_count,
+            metavar="N",
+            help="Take so many of the source's IDs; a range goes on from its start for so many.",
+        ),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="S", help="per_stage, per_item or staged, instead of the config's.")

@@ -12,7 +12,7 @@ the batch goes by:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ from rxpipe.store.database import Database
 from rxpipe.store.given import PARAMETER, given
 from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, db_now
+
+_LARGEST = 4_000_000  # characters of checkpoints in one statement
 
 Standing = Literal["held", "committed", "lost"]
 
@@ -198,8 +200,8 @@ class Commits:
             for move in moves
             for failure in _failures(move)
         ]
-        if checkpoints:
-            connection.execute(self._add_checkpoints, {PARAMETER: json.dumps(checkpoints)})
+        for some in _chunks(checkpoints):
+            connection.execute(self._add_checkpoints, {PARAMETER: json.dumps(some)})
         if failures:
             connection.execute(self._add_failures, failures)
 
@@ -212,6 +214,20 @@ def _lock_statement(dialect: str, run_id: int) -> Select[Any]:
         .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
         .with_for_update(of=ITEMS)
     )
+
+
+def _chunks(checkpoints: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The checkpoints in lists of a size that is no trouble to anyone."""
+    some: list[dict[str, Any]] = []
+    size = 0
+    for checkpoint in checkpoints:
+        some.append(checkpoint)
+        size += len(checkpoint["output"]) + len(checkpoint["pickled"] or "")
+        if size > _LARGEST:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 _CHANGED = ("to_state", "to_stage", "to_attempts", "to_failures", "to_error")

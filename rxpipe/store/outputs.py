@@ -87,5 +87,5 @@ def _dumps(value: Any) -> str:
 def _readable(value: Any) -> str:
     try:
         return json_text(value)
-    except (ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - whatever a foreign attribute raises: it is pickled, and that is what counts
         return "null"

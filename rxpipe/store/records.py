@@ -97,10 +97,9 @@ def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException,
 
 
 def _shown(value: Any) -> str | None:
-    try:
-        return json_text(value)[:_LONGEST]
-    except (ValueError, RecursionError):
+    for tell in (json_text, repr):
         try:
-            return clean_text(repr(value))[:_LONGEST]
-        except Exception:  # noqa: BLE001 - a foreign __repr__: there is no telling
-            return None
+            return clean_text(tell(value))[:_LONGEST]
+        except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
+            continue
+    return None

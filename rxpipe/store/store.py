@@ -18,7 +18,7 @@ from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Lease, reap_certainly_dead
 from rxpipe.store.runs import begin_or_continue, counts
-from rxpipe.store.schema import WORKERS, migrate
+from rxpipe.store.schema import WORKERS, migrate, schema_version
 from rxpipe.store.session import Session
 from rxpipe.store.signature import StageSignature
 
@@ -105,8 +105,9 @@ class RunStore:
     def _open(
         self, database: Database, stages: Sequence[StageSignature], sink: DatabaseSink | None, window: float
     ) -> Session:
-        database.first(migrate)
+        database.first(lambda connection: None)
         database.lock(_holder)
+        database.first(migrate)
         writer = None if sink is None else sink.writer_on(database.engine)
         name = self.name or (sink.table if sink is not None else "run")
 
@@ -165,6 +166,8 @@ def _is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
 
 
 def _holder(connection: Connection) -> str:
+    if not schema_version(connection):
+        return "another process"
     query = select(WORKERS.c.pid, WORKERS.c.host).where(WORKERS.c.ended_at.is_(None))
     row = connection.execute(query.order_by(WORKERS.c.heartbeat_at.desc()).limit(1)).first()
     return "another process" if row is None else f"process {row.pid} on {row.host}"

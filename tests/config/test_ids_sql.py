@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from servers import MYSQL, POSTGRES, answering
 
 from rxpipe.config import Config, load_config
 from rxpipe.config.ids import read_ids
@@ -19,10 +17,6 @@ from rxpipe.errors import ConfigError
 
 Configured = Callable[..., Config]
 FromSql = Callable[[str, str], Config]
-SERVERS = {
-    "POSTGRES": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
-    "MYSQL": "mysql+pymysql://root@127.0.0.1:3306/test",
-}
 
 
 @pytest.fixture
@@ -216,18 +210,10 @@ def test_a_driver_that_quotes_the_password(configured: Configured) -> None:
     assert told.endswith('invalid sslmode value: "***"')
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=[POSTGRES, MYSQL])
 def server(request: pytest.FixtureRequest) -> str:
     """The URL of each database server that answers."""
-    url = os.environ.get(f"RXPIPE_TEST_{request.param}", SERVERS[request.param])
-    engine = create_engine(url, connect_args={"connect_timeout": 1})
-    try:
-        engine.connect().close()
-    except SQLAlchemyError as error:
-        pytest.skip(f"no server: {error}")
-    finally:
-        engine.dispose()
-    return url
+    return answering(request.param)
 
 
 MANY = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 900) select i from n"

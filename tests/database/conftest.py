@@ -1,53 +1,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from servers import MYSQL, POSTGRES, answering
 
 from rxpipe.database.writer import Writer
 
-from .sink_helpers import MYSQL, POSTGRES, MakeWriter
-
-
-@pytest.fixture(scope="session")
-def reachable() -> Callable[[str], str]:
-    """A server's URL, if it answers; else the test is skipped."""
-    answers: dict[str, str | None] = {}
-
-    def ask(url: str) -> str | None:
-        engine = create_engine(url, connect_args={"connect_timeout": 1})
-        try:
-            engine.connect().close()
-        except SQLAlchemyError as error:
-            return f"no server: {error}"
-        finally:
-            engine.dispose()
-        return None
-
-    def get(url: str) -> str:
-        if url not in answers:
-            answers[url] = ask(url)
-        reason = answers[url]
-        if reason is not None:
-            pytest.skip(reason)
-        return url
-
-    return get
+from .sink_helpers import MakeWriter
 
 
 @pytest.fixture
-def postgres(reachable: Callable[[str], str]) -> str:
-    return reachable(POSTGRES)
+def postgres() -> str:
+    return answering(POSTGRES)
 
 
 @pytest.fixture
-def mysql(reachable: Callable[[str], str]) -> str:
-    return reachable(MYSQL)
+def mysql() -> str:
+    return answering(MYSQL)
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import Row, Table, select
 
 from rxpipe.database.writer import Writer
 from rxpipe.outcome import Outcome
-
-POSTGRES = os.environ.get("RXPIPE_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
-MYSQL = os.environ.get("RXPIPE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test")
 
 
 class MakeWriter(Protocol):
