@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from rxpipe.cli.failures import Failed
 from rxpipe.cli.summary import failure_line
-from rxpipe.cli.tables import Column, fitted
+from rxpipe.cli.tables import GAP, Column, fitted
 from rxpipe.cli.texts import number, plural, screen_text
 from rxpipe.store.details import RunDetails, StageInfo, details
 from rxpipe.store.history import RunInfo, WorkerInfo, run, runs, workers
@@ -22,6 +22,7 @@ from rxpipe.store.opening import snapshot
 
 _STYLES = {"running": "green", "unfinished": "yellow", "alive": "green", "late": "yellow", "lost": "red"}
 _UNKNOWN = "(unknown)"
+_LEAST = 16  # of the name of a function
 
 
 def list_runs(engine: Engine, *, as_json: bool) -> None:
@@ -149,13 +150,13 @@ def _worker_columns(found: Sequence[WorkerInfo]) -> list[Column]:
     ]
 
 
-def _stage_columns(stages: Sequence[StageInfo]) -> list[Column]:
+def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
     columns = [
         Column(title="stage", cells=[cell_text(one.name or _UNKNOWN) for one in stages], justify="left"),
         Column(title="checkpoints", cells=[number(one.checkpoints) for one in stages]),
-        Column(title="failed calls", cells=[number(one.failed_calls) for one in stages]),
+        Column(title="failed", cells=[number(one.failed_calls) for one in stages]),
         Column(
-            title="dead items",
+            title="dead",
             cells=[number(one.dead) for one in stages],
             styles=["bold red" if one.dead else "" for one in stages],
         ),
@@ -163,10 +164,14 @@ def _stage_columns(stages: Sequence[StageInfo]) -> list[Column]:
     if any(one.version for one in stages):
         cells = [cell_text(one.version or "-", 20) for one in stages]
         columns.append(Column(title="version", cells=cells, rank=1, justify="left"))
-    return [
-        *columns,
-        Column(title="call", cells=[cell_text(one.call or "-") for one in stages], rank=2, justify="left"),
-    ]
+    room = max(_LEAST, width - sum(column.width + GAP for column in columns))
+    calls = [_end_of(cell_text(one.call or "-"), room) for one in stages]
+    return [*columns, Column(title="call", cells=calls, rank=2, justify="left")]
+
+
+def _end_of(text: str, most: int) -> str:
+    """The end of a text, where a function's name is."""
+    return text if len(text) <= most else "…" + text[len(text) - most + 1 :]
 
 
 def _print_details(console: Console, found: RunDetails) -> None:
@@ -182,7 +187,7 @@ def _print_details(console: Console, found: RunDetails) -> None:
     failed = sum(stage.failed_calls for stage in found.stages)
     console.print(f"{plural(one.calls, 'call')} in all, {number(failed)} failed")
     console.print()
-    console.print(fitted(_stage_columns(found.stages), console.width))
+    console.print(fitted(_stage_columns(found.stages, console.width), console.width))
     if found.causes:
         console.print(Text("\nfailed calls, the commonest first:", style="bold"))
         for cause in found.causes:

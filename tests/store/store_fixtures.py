@@ -51,3 +51,25 @@ def no_runs_url(stores: Stores, store_kind: str, tmp_path: Path) -> Iterator[str
     """A database with a store that has no runs."""
     with stores.copy(store_kind, fill_nothing, tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, which has no database; nor does the environment name one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RXPIPE_DATABASE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def bank_in(nowhere: Path, bank_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with a run that has dead items, which the environment names."""
+    monkeypatch.setenv("RXPIPE_DATABASE", bank_url)
+    return bank_url
+
+
+@pytest.fixture
+def three_in(nowhere: Path, three_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with three runs, which the environment names."""
+    monkeypatch.setenv("RXPIPE_DATABASE", three_url)
+    return three_url

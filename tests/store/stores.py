@@ -116,7 +116,7 @@ def live(
     run = Pipeline(*stages, sink=DatabaseSink(url, table=table), store=RunStore()).start(ids)
     try:
         block.wait_for(len(held))
-        until(lambda: _ended(url) >= len(ids) - len(held))
+        until(lambda: _ended(url, run.number) >= len(ids) - len(held))
         yield
     finally:
         if abort:
@@ -125,9 +125,10 @@ def live(
         finish(run)
 
 
-def _ended(url: str) -> int:
+def _ended(url: str, run_id: int | None) -> int:
+    query = select(func.count()).where(ITEMS.c.run_id == run_id, ITEMS.c.state.in_(("done", "dead")))
     with connected(url) as connection:
-        return connection.execute(select(func.count()).where(ITEMS.c.state.in_(("done", "dead")))).scalar_one()
+        return connection.execute(query).scalar_one()
 
 
 @contextmanager

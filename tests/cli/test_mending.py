@@ -1,0 +1,151 @@
+"""``rxpipe requeue``, ``export`` and ``prune``: what they do, what they say, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from store.stores import live
+
+from .program import refused, rxpipe, started
+from .store_program import document, lines
+
+pytest_plugins = ("store.store_fixtures",)
+pytestmark = pytest.mark.usefixtures("nowhere")
+
+
+def test_requeue(bank_in: str) -> None:
+    """Dead items are ready again, and who takes them up is told."""
+    assert lines("requeue", "latest") == ["4 items of run 1 are ready again: `rxpipe run CONFIG` takes them up"]
+    (run,) = document("runs")
+    assert (run["state"], run["dead"], run["ready"]) == ("unfinished", 0, 4)
+
+
+def test_requeue_with_a_config(bank_url: str) -> None:
+    """The command to give is told with the config, where that is known."""
+    Path("my bank.yaml").write_text(json.dumps({"database": {"url": bank_url}}))
+    told = lines("requeue", "1", "--stage", "grading", "-c", "my bank.yaml")
+    assert told == ["1 item of run 1 is ready again: `rxpipe run 'my bank.yaml'` takes them up"]
+
+
+def test_requeue_ids(bank_in: str) -> None:
+    """Items are named one by one."""
+    assert lines("requeue", "1", "--id", "3", "--id", "8")[0].startswith("2 items of run 1 are ready again")
+    assert refused("requeue", "1", "--id", "3").startswith("in run 1, item 3 is not dead, it is ready")
+
+
+def test_requeue_nothing(bank_in: str) -> None:
+    """Where nothing is dead, that is told."""
+    assert lines("requeue", "1", "--stage", "generation") == ["no items of run 1 are dead, stage generation"]
+
+
+def test_requeue_what_can_be_no_id(bank_in: str) -> None:
+    """An ID that no database takes is told."""
+    assert refused("requeue", "1", "--id", "\udcff").startswith("--id: the ID '\\udcff' holds a NUL or half of")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_export(bank_in: str, nowhere: Path, ending: str) -> None:
+    """A file appears, and what is in it is told."""
+    assert lines("export", "latest", f"out.{ending}") == [
+        f"out.{ending}: 10 items = 6 written + 4 failed + 0 unfinished of run 1"
+    ]
+    assert [path.name for path in nowhere.iterdir() if path.suffix != ".db"] == [f"out.{ending}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("out.txt", "out.txt: its ending says no kind of file; allowed: .jsonl, .csv or .parquet"),
+        ("-", "-: its ending says no kind of file; allowed: .jsonl, .csv or .parquet"),
+        ("nowhere/out.csv", "nowhere/out.csv: there is no directory "),
+    ],
+)
+def test_export_to_nowhere(bank_in: str, file: str, told: str) -> None:
+    """A file that cannot be is one error."""
+    assert refused("export", "1", file).startswith(told)
+
+
+def test_export_without_the_extra(bank_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Parquet needs is told."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert refused("export", "1", "out.parquet") == (
+        "out.parquet: Parquet needs pyarrow: pip install 'rxpipe[parquet]'"
+    )
+
+
+@pytest.mark.slow
+def test_while_a_run_goes_on(bank_in: str) -> None:
+    """A run that goes on can be looked at and exported; it cannot be deleted, and others are not kept from that."""
+    with live(bank_in, table="other"):
+        assert lines("show", "2")[0] == "run 2 of other, running by 1 worker"
+        assert lines("workers")[2].split()[-2:] == ["2", "alive"]
+        assert lines("export", "2", "out.csv")[0].endswith("3 items = 1 written + 0 failed + 2 unfinished of run 2")
+        assert refused("prune", "2") == "run 2 is running by 1 worker: stop it first; nothing was deleted"
+        told = lines("prune", "--keep", "0")
+    assert told[0] == "run 2 is running by 1 worker: it stays"
+    assert told[1].startswith("deleted run 1 of bank, finished: 10 items")
+    assert [(run["run"], run["state"]) for run in document("runs")] == [(2, "finished")]
+
+
+def test_prune_needs_a_choice(bank_in: str) -> None:
+    """Nothing is deleted unless it is said what."""
+    ended = rxpipe("prune", "--dry-run")
+    assert (ended.code, ended.out) == (2, "")
+    assert "which runs? Name some, or give --finished" in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_prune(three_in: str) -> None:
+    """What is deleted is told, run by run."""
+    told = lines("prune", "1", "latest")
+    assert told == [
+        "deleted run 1 of bank, finished: 2 items, 6 checkpoints, 0 failed calls, 1 worker",
+        "deleted run 3 of other, unfinished: 1 item, 1 checkpoint, 0 failed calls, 1 worker",
+    ]
+    assert [one["run"] for one in document("runs")] == [2]
+
+
+def test_dry_run(three_in: str) -> None:
+    """What would be deleted is told, and stays."""
+    told = lines("prune", "--finished", "--keep", "1", "--dry-run")
+    assert told == ["would delete run 1 of bank, finished: 2 items, 6 checkpoints, 0 failed calls, 1 worker"]
+    assert len(document("runs")) == 3
+
+
+def test_prune_by_age(three_in: str) -> None:
+    """Runs of today are not old."""
+    assert lines("prune", "--older-than", "1") == ["no runs to delete"]
+
+
+def test_prune_an_unknown_run(three_in: str) -> None:
+    """If one of the runs is not there, none is deleted."""
+    assert refused("prune", "1", "7") == "there is no run 7; there are 3, 2, 1"
+    assert len(document("runs")) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--keep", "-1"), ("--older-than", "-1"), ("--older-than", "x"), ("--keep", "1.5")]
+)
+def test_bad_numbers(option: str, value: str) -> None:
+    """Numbers are checked."""
+    ended = rxpipe("prune", option, value)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store_kind", ["sqlite"])
+def test_export_that_is_terminated(bank_in: str, nowhere: Path) -> None:
+    """SIGTERM leaves no half of a file."""
+    names = {path.name for path in nowhere.iterdir()}
+    waits = "import os, sys, time\ndef wait(file):\n    print('writing', file=sys.stderr)\n    time.sleep(60)\n"
+    (nowhere / "sitecustomize.py").write_text(f"{waits}os.fsync = wait\n")
+    with started("export", "1", "out.jsonl", cwd=nowhere, PYTHONPATH=str(nowhere)) as program:
+        program.wait_for("writing")
+        program.send(signal.SIGTERM)
+        assert program.end().code == 143
+    assert {path.name for path in nowhere.iterdir()} - {"sitecustomize.py", "__pycache__"} == names
