@@ -55,8 +55,8 @@ def check_id(value: Any) -> ConfigError | None:
 class Intake(Machine[Any, Item]):
     """Where IDs come in: it takes one when there is room for it, and none once it is stopped."""
 
-    def __init__(self, run: Counts, limit: float, observer: ObserverBase[Item]) -> None:
-        super().__init__(observer, 1)
+    def __init__(self, run: Counts, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:
+        super().__init__(observer, ahead, slack=max(1, ahead // 2))
         self._run = run
         self._limit = limit
         self._inside = 0

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Scheduler = Literal["threads", "asyncio"]
 
+_AHEAD = 64  # claimed items that wait for a stage: handing them over one by one costs two switches of threads each
+
 
 class Sink(Protocol):
     """Where outcomes go: see ``DatabaseSink``."""
@@ -136,6 +138,7 @@ class Ends:
     Attributes:
         write: Keeps outcomes.
         take: Makes of IDs what is taken through the stages.
+        ahead: How many IDs may be asked for before there is room for them.
         journal: Keeps what happens in between.
         number: The run's number in its store.
         before: How many of its items had ended before, as written and as failed.
@@ -143,6 +146,7 @@ class Ends:
 
     write: Write
     take: Callable[[Observable[Any]], Observable[Any]] = _pass_on
+    ahead: int = 1
     journal: Journal | None = None
     number: int | None = None
     before: tuple[int, int] = (0, 0)
@@ -343,7 +347,8 @@ class Pipeline:
             number=ends.number,
             before=ends.before,
         )
-        run.start(ends.take(ids), compose(self.strategy, placed), ends.write, observer, scheduler)
+        stages = compose(self.strategy, placed)
+        run.start(ends.take(ids), stages, ends.write, observer, scheduler, ahead=ends.ahead)
         return run
 
     def open(self) -> Ends:
@@ -365,7 +370,14 @@ class Pipeline:
             window=self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed),
         )
         before = session.before.get("done", 0), session.before.get("dead", 0)
-        return Ends(write=session.write, take=session.take, journal=session, number=session.run_id, before=before)
+        return Ends(
+            write=session.write,
+            take=session.take,
+            ahead=_AHEAD,
+            journal=session,
+            number=session.run_id,
+            before=before,
+        )
 
     def _placed(self, journal: Journal | None) -> list[tuple[Settings[Item, Item], Place | None]]:
         """Each stage's settings, and where its calls run."""

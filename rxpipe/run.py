@@ -95,12 +95,23 @@ class Run:
         write: Write,
         observer: ObserverBase[Outcome[Any]] | None = None,
         scheduler: SchedulerBase | None = None,
+        *,
+        ahead: int = 1,
     ) -> None:
-        """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes."""
+        """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes.
+
+        Args:
+            ids: What is to be taken.
+            stages: What takes items through all stages.
+            write: What keeps outcomes.
+            observer: Notified of each outcome.
+            scheduler: Whose time the run goes by.
+            ahead: How many IDs may be asked for before there is room for them.
+        """
         self._observer = observer
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._intake = Intake(self, self._limit, items)
+            self._intake = Intake(self, self._limit, ahead, items)
             return self._intake.subscribe_to(ids, scheduler)
 
         def leave(outcomes: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
