@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Scheduler = Literal["threads", "asyncio"]
 
-_AHEAD = 64  # claimed items that wait for a stage: handing them over one by one costs two switches of threads each
+_AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
 
 
 class Sink(Protocol):
@@ -364,16 +364,14 @@ class Pipeline:
             return Ends(write=_pass_on if self.sink is None else self.sink.open())
         placed = [settings for settings, _ in self._placed(None)]
         per_item = self.strategy == "per_item"
-        session = self.store.open(
-            [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages],
-            self.sink,
-            window=self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed),
-        )
+        window = self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed)
+        stages = [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages]
+        session = self.store.open(stages, self.sink, window=window)
         before = session.before.get("done", 0), session.before.get("dead", 0)
         return Ends(
             write=session.write,
             take=session.take,
-            ahead=_AHEAD,
+            ahead=int(min(_AHEAD, window)),
             journal=session,
             number=session.run_id,
             before=before,

@@ -92,21 +92,28 @@ def prune(engine: Engine, number: int) -> Pruned:
     with change(engine) as connection:
         _rename(connection, number)
     items = checkpoints = failures = 0
-    keys: Sequence[str] = ("",)
-    while keys:
+    last: str | None = ""
+    while last is not None:
         with change(engine) as connection:
             _check_idle(connection, number)  # it might have come just before the name was changed
-            query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number)
-            keys = connection.execute(query.order_by(ITEMS.c.item_key).limit(_CHUNK)).scalars().all()
+            keys = _next_keys(connection, number, last)
             checkpoints += _delete(connection, CHECKPOINTS, number, keys)
             failures += _delete(connection, FAILURES, number, keys)
             items += _delete(connection, ITEMS, number, keys)
+        last = keys[-1] if keys else None
     with change(engine) as connection:
         checkpoints += _delete(connection, CHECKPOINTS, number)
         failures += _delete(connection, FAILURES, number)
+        items += _delete(connection, ITEMS, number)  # an ID may be empty
         gone = _delete(connection, WORKERS, number)
         connection.execute(delete(RUNS).where(RUNS.c.id == number))
     return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone)
+
+
+def _next_keys(connection: Connection, number: int, last: str) -> Sequence[str]:
+    # Behind the last one: PostgreSQL would else go through all that was deleted, for each part again.
+    query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number, ITEMS.c.item_key > last)
+    return connection.execute(query.order_by(ITEMS.c.item_key).limit(_CHUNK)).scalars().all()
 
 
 def _delete(connection: Connection, table: Table, number: int, keys: Sequence[str] | None = None) -> int:
