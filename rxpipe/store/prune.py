@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Table, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, select, true, update
 
 from rxpipe.database.table import KEY_LENGTH
 from rxpipe.errors import StoreError
@@ -92,35 +92,32 @@ def prune(engine: Engine, number: int) -> Pruned:
     with change(engine) as connection:
         _rename(connection, number)
     items = checkpoints = failures = 0
-    last: str | None = ""
-    while last is not None:
+    before: str | None = ""
+    while before is not None:
         with change(engine) as connection:
             _check_idle(connection, number)  # it might have come just before the name was changed
-            keys = _next_keys(connection, number, last)
-            checkpoints += _delete(connection, CHECKPOINTS, number, keys)
-            failures += _delete(connection, FAILURES, number, keys)
-            items += _delete(connection, ITEMS, number, keys)
-        last = keys[-1] if keys else None
+            last = _last_of_next(connection, number, before)
+            checkpoints += _delete(connection, CHECKPOINTS, number, before, last)
+            failures += _delete(connection, FAILURES, number, before, last)
+            items += _delete(connection, ITEMS, number, before, last)
+        before = last
     with change(engine) as connection:
-        checkpoints += _delete(connection, CHECKPOINTS, number)
-        failures += _delete(connection, FAILURES, number)
-        items += _delete(connection, ITEMS, number)  # an ID may be empty
-        gone = _delete(connection, WORKERS, number)
+        gone = connection.execute(delete(WORKERS).where(WORKERS.c.run_id == number)).rowcount
         connection.execute(delete(RUNS).where(RUNS.c.id == number))
     return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone)
 
 
-def _next_keys(connection: Connection, number: int, last: str) -> Sequence[str]:
-    # Behind the last one: PostgreSQL would else go through all that was deleted, for each part again.
-    query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number, ITEMS.c.item_key > last)
-    return connection.execute(query.order_by(ITEMS.c.item_key).limit(_CHUNK)).scalars().all()
+def _last_of_next(connection: Connection, number: int, before: str) -> str | None:
+    """The last key of the next part; None if what is left is one."""
+    query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number, ITEMS.c.item_key > before)
+    return connection.execute(query.order_by(ITEMS.c.item_key).offset(_CHUNK - 1).limit(1)).scalar_one_or_none()
 
 
-def _delete(connection: Connection, table: Table, number: int, keys: Sequence[str] | None = None) -> int:
-    statement = delete(table).where(table.c.run_id == number)
-    if keys is not None:
-        statement = statement.where(table.c.item_key.in_(keys))
-    return connection.execute(statement).rowcount
+def _delete(connection: Connection, table: Table, number: int, before: str, last: str | None) -> int:
+    # A range, as PostgreSQL goes through all of the run for a list of keys, while it knows little of new tables.
+    key = table.c.item_key
+    part = and_(key > before if before else true(), key <= last if last is not None else true())
+    return connection.execute(delete(table).where(table.c.run_id == number, part)).rowcount
 
 
 def _rename(connection: Connection, number: int) -> None:

@@ -98,7 +98,7 @@ def test_in_parts(bank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(bank_url) as engine:
         event.listen(engine, "commit", commits.append)
         assert prune(engine, 1) == BANK
-    assert len(commits) == 1 + 5 + 1  # the name; 3, 3, 3, 1 and no items; the run
+    assert len(commits) == 1 + 4 + 1  # the name; 3, 3, 3 and 1 items; the run
     assert row_counts(bank_url) == [0, 0, 0, 0, 0]
 
 
