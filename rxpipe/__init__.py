@@ -3,7 +3,7 @@
 What is where:
 
 - ``operators/``: the Rx operators, which work alone in any chain
-- ``pipeline.py``: ``Pipeline`` and ``Stage``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
+- ``pipeline.py``: ``Pipeline``, of ``stage.py``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
 - ``database/``: the sink
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         to_async_iterable,
     )
     from rxpipe.outcome import Outcome, Report, StageReport
-    from rxpipe.pipeline import Pipeline, Stage
+    from rxpipe.pipeline import Pipeline
+    from rxpipe.stage import Stage
     from rxpipe.store import RunStore
 
 __all__ = [
@@ -65,7 +66,8 @@ _NAMES = {
     "errors": ("ConfigError", "RxPipeError", "SinkError", "StageStalled", "StageTimeout"),
     "operators": ("RateLimiter", "Retry", "deadline", "from_async_iterable", "from_iterable", "to_async_iterable"),
     "outcome": ("Outcome", "Report", "StageReport"),
-    "pipeline": ("Pipeline", "Stage"),
+    "pipeline": ("Pipeline",),
+    "stage": ("Stage",),
     "store": ("RunStore",),
 }
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from concurrent.futures import Executor, wait
+from concurrent.futures import wait
 from contextlib import aclosing
 from dataclasses import dataclass
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import reactivex
@@ -20,8 +18,6 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.driving import drive, in_thread
 from rxpipe.item import Item, ItemEnvelope, Journal
 from rxpipe.operators.clock import clock_for, running_loop
-from rxpipe.operators.limiter import RateLimiter
-from rxpipe.operators.retry import Retry
 from rxpipe.operators.stage import Place, settings_of
 from rxpipe.operators.stage_settings import Settings
 from rxpipe.operators.to_async import to_async_iterable
@@ -29,6 +25,7 @@ from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run, Write
 from rxpipe.source import Source as Source
 from rxpipe.source import as_observable, on_running_loop
+from rxpipe.stage import Stage
 from rxpipe.strategies import Strategy, compose
 
 if TYPE_CHECKING:
@@ -53,78 +50,6 @@ class Sink(Protocol):
             SinkError: It cannot keep anything.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A step that every item takes.
-
-    Attributes:
-        name: For reports and errors.
-        call: A function of what the stage before returned (of the ID, for the first); plain, or a coroutine
-            function. If it returns an Observable, the last value counts.
-        concurrency: Calls that may run at once; the pipeline's by default, and with ``per_item`` always.
-        queue_size: Items that may wait before it.
-        timeout: Seconds for one call.
-        retry: Whether and when to call again after a failure.
-        rate_limit: Taken by every call, retries included; may be shared between stages.
-        executor: Where a plain function runs instead of worker threads: an executor or a reactivex scheduler.
-        max_abandoned: See ``ops.stage``.
-        version: With a store: another one says that what was kept of this stage does not apply any more.
-    """
-
-    name: str
-    call: Callable[[Any], Any]
-    concurrency: int | None = None
-    queue_size: int = 10
-    timeout: float | None = None
-    retry: Retry | None = None
-    rate_limit: RateLimiter | None = None
-    executor: Place | None = None
-    max_abandoned: int | None = None
-    version: str | int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            TypeError: An option is of a wrong type, or ``call`` cannot be called with one value.
-            ValueError: The name is empty.
-        """
-        for option, kind in _KINDS.items():
-            value: Any = getattr(self, option)
-            if not isinstance(value, kind):
-                raise TypeError(f"stage {self.name}: {option} must not be {value!r}, of type {type(value).__name__}")
-        if not self.name:
-            raise ValueError("a stage needs a name")
-        if not callable(self.call):
-            raise TypeError(f"stage {self.name}: call must be a function, not {self.call!r}")
-        _check_takes_one_value(self)
-
-
-_NUMBER = (int, float, NoneType)
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "concurrency": _NUMBER,
-    "queue_size": _NUMBER,
-    "timeout": _NUMBER,
-    "retry": (Retry, NoneType),
-    "rate_limit": (RateLimiter, NoneType),
-    "executor": (Executor, SchedulerBase, NoneType),
-    "max_abandoned": _NUMBER,
-    "version": (str, int, NoneType),
-}
-
-
-def _check_takes_one_value(stage: Stage) -> None:
-    try:
-        signature = inspect.signature(stage.call)
-    except (TypeError, ValueError):  # some builtin functions tell nothing
-        return
-    try:
-        signature.bind(None)
-    except TypeError:
-        raise TypeError(f"stage {stage.name}: call must take one argument; it takes {signature}") from None
 
 
 def _pass_on(values: Observable[Any]) -> Observable[Any]:

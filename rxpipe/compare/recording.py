@@ -20,8 +20,9 @@ from rxpipe.compare.bounds import StagePlan
 from rxpipe.compare.timeline import Call, Commit, StageTimeline, Timeline
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler, Sink, Stage
+from rxpipe.pipeline import Scheduler, Sink
 from rxpipe.run import Write
+from rxpipe.stage import Stage
 
 
 class _Carried:

@@ -29,8 +29,9 @@ from rxpipe.driving import drive
 from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
-from rxpipe.pipeline import Pipeline, Scheduler, Stage
+from rxpipe.pipeline import Pipeline, Scheduler
 from rxpipe.run import Run
+from rxpipe.stage import Stage
 from rxpipe.strategies import Strategy
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")

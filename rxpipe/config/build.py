@@ -9,7 +9,8 @@ from rxpipe.config.model import Config, StageSettings
 from rxpipe.database import DatabaseSink
 from rxpipe.errors import ConfigError
 from rxpipe.operators import Retry
-from rxpipe.pipeline import Pipeline, Stage
+from rxpipe.pipeline import Pipeline
+from rxpipe.stage import Stage
 from rxpipe.store import RunStore
 
 
