@@ -117,10 +117,11 @@ def export(
 ) -> None:
     """Write a run into a file: one record for each item, with what each stage returned for it.
 
-    Fields: id, status, each stage's output under its name, value (the last one's), error, failed_stage, attempts,
-    failures.
+    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures.
 
-    The status is written, failed or unfinished. FILE appears, or is replaced, when it is complete.
+    The status is written, failed or unfinished; value is the last stage's output.
+
+    FILE appears, or is replaced, when it is complete.
     """
     with errors_told():
         from rxpipe.cli.mending import export_run
@@ -156,7 +157,7 @@ def workers(
 @app.command(rich_help_panel=_PANEL)
 def prune(
     run: Annotated[
-        list[str] | None, typer.Argument(parser=_run, metavar="RUN...", help="The numbers of runs, or latest.")
+        list[str] | None, typer.Argument(parser=_run, metavar="RUN", help="The numbers of runs, or latest.")
     ] = None,
     finished: Annotated[bool, typer.Option("--finished", help="Only finished runs.")] = False,
     older_than: Annotated[
