@@ -296,7 +296,7 @@ class Pipeline:
         return Ends(
             write=session.write,
             take=session.take,
-            ahead=int(min(_AHEAD, window)),
+            ahead=max(1, int(min(_AHEAD, window / 4))),
             journal=session,
             number=session.run_id,
             before=before,

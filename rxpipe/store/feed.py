@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -27,23 +26,33 @@ from rxpipe.store.database import Database
 T = TypeVar("T")
 
 _MOST = 500  # items claimed at once, and IDs that wait for it
-_QUICK = 1.0  # seconds in which a claim is used up that was too small
 _POLL = 0.5  # seconds between two looks for items that other workers have lost
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class InFlight:
-    """How many claimed items have not come to an end."""
+    """How many claimed items have not come to an end.
+
+    Attributes:
+        ended: How many have.
+    """
 
     def __init__(self) -> None:
+        self.ended = 0
         self._count = 0
         self._changed = threading.Condition()
 
-    def add(self, count: int) -> None:
-        """So many more, or fewer."""
+    def claimed(self, count: int) -> None:
+        """So many more were claimed."""
         with self._changed:
             self._count += count
+
+    def end(self, count: int) -> None:
+        """So many have come to an end."""
+        with self._changed:
+            self._count -= count
+            self.ended += count
             self._changed.notify_all()
 
     def wait_until_none(self, seconds: float) -> bool:
@@ -55,8 +64,8 @@ class InFlight:
 class Feed:
     """Gives claims one by one, and ends when nothing is left to do in the run.
 
-    A claim takes as many items as the stages hold, and up to 500 where those are used up within a second: enough to
-    keep calls busy, and few enough to leave some to other workers.
+    A claim takes half as many items as the stages hold, or as many as come to an end in a second, if that is more, up
+    to 500: enough to keep calls busy, and few enough to leave some to other workers.
     """
 
     def __init__(
@@ -84,9 +93,8 @@ class Feed:
         self._in_flight = in_flight
         self._retry = retry
         self._over = over
-        self._least = max(1, min(_MOST, int(window) if window != math.inf else _MOST))
-        self._size = self._least
-        self._claimed_at = -math.inf
+        self._least = max(1, int(min(_MOST, window / 2)))
+        self._began = time.monotonic()
 
     def observable(self, ids: Observable[Any]) -> Observable[Claim]:
         """The claims, pulled when there is room for them."""
@@ -101,7 +109,7 @@ class Feed:
 
     def _all(self, inbox: _Inbox) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
-            claimed = self._in_transaction(lambda connection: self._claims.ready(connection, self._next_size()))
+            claimed = self._in_transaction(lambda connection: self._claims.ready(connection, self._size()))
             if not claimed and not inbox.ended:
                 claimed = self._from_source(inbox)
             elif not claimed:
@@ -111,27 +119,32 @@ class Feed:
                     break
                 if not idle:
                     self._in_flight.wait_until_none(_POLL)
-                elif left.ready:  # claimed by somebody by now, or suspects only
-                    claimed = self._in_transaction(self._claims.suspect)
-                if idle and not claimed:
+                elif left.ready and (suspect := self._in_transaction(self._claims.suspect)):
+                    yield from self._alone(suspect, inbox)
+                else:
                     inbox.pause(_POLL)  # others have what is left
-            self._claimed_at = time.monotonic()
-            self._in_flight.add(len(claimed or ()))
+            self._in_flight.claimed(len(claimed or ()))
             yield from claimed or ()
         if inbox.error is not None:
             raise inbox.error
 
+    def _alone(self, suspect: list[Claim], inbox: _Inbox) -> Iterator[Claim]:
+        """Give an item, and nothing else before it has come to an end."""
+        self._in_flight.claimed(len(suspect))
+        yield from suspect
+        while not (self._over.is_set() or inbox.closed or self._in_flight.wait_until_none(_POLL)):
+            pass
+
     def _from_source(self, inbox: _Inbox) -> list[Claim] | None:
-        ids = inbox.take(self._size, _POLL)
+        ids = inbox.take(self._size(), _POLL)
         if not ids:
             return None
         first = inbox.taken - len(ids)
         return self._in_transaction(lambda connection: self._claims.new(connection, ids, first))
 
-    def _next_size(self) -> int:
-        quick = time.monotonic() - self._claimed_at < _QUICK
-        self._size = min(_MOST, 2 * self._size) if quick else max(self._least, self._size // 2)
-        return self._size
+    def _size(self) -> int:
+        seconds = time.monotonic() - self._began
+        return max(self._least, min(_MOST, int(self._in_flight.ended / max(seconds, 1e-3))))
 
     def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
         return self._database.patiently(action, self._retry, self._over)

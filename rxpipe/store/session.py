@@ -124,7 +124,7 @@ class Session:
             if any(isinstance(record, Closing) for record in records):
                 self._close(self._ended + len(outcomes))
         self._ended += len(outcomes)
-        self._in_flight.add(-len(outcomes))
+        self._in_flight.end(len(outcomes))
         return outcomes
 
     def _close(self, ended: int) -> None:
