@@ -95,6 +95,7 @@ class Feed:
         self._over = over
         self._least = max(1, int(min(_MOST, window / 2)))
         self._began = time.monotonic()
+        self._told = False
 
     def observable(self, ids: Observable[Any]) -> Observable[Claim]:
         """The claims, pulled when there is room for them."""
@@ -122,11 +123,18 @@ class Feed:
                 elif left.ready and (suspect := self._in_transaction(self._claims.suspect)):
                     yield from self._alone(suspect, inbox)
                 else:
-                    inbox.pause(_POLL)  # others have what is left
+                    self._wait_for_others(inbox)
             self._in_flight.claimed(len(claimed or ()))
             yield from claimed or ()
         if inbox.error is not None:
             raise inbox.error
+
+    def _wait_for_others(self, inbox: _Inbox) -> None:
+        """Other workers have what is left; they may lose it."""
+        if not self._told:
+            self._told = True
+            _log.info("waiting for items that other workers have", hint="rxpipe workers lists them")
+        inbox.pause(_POLL)
 
     def _alone(self, suspect: list[Claim], inbox: _Inbox) -> Iterator[Claim]:
         """Give an item, and nothing else before it has come to an end."""
