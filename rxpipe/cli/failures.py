@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,7 @@ from reactivex.abc import ObserverBase
 
 from rxpipe.operators.errors import describe
 from rxpipe.outcome import Outcome
-
-_KINDS = 1_000  # remembered at most, so that a million different texts take no memory
-_LONGEST = 300  # characters of a text that are kept
-_VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")
+from rxpipe.store.failures import KINDS, LONGEST, VARIES
 
 
 @dataclass(slots=True)
@@ -109,13 +105,13 @@ class Failures(ObserverBase[Outcome[Any]]):
         if value.status != "failed" or value.error is None:
             return
         text = " ".join(describe(value.error).split())
-        if len(text) > _LONGEST:
-            text = text[: _LONGEST - 1] + "…"
-        key = value.stage or "", _VARIES.sub("#", text)
+        if len(text) > LONGEST:
+            text = text[: LONGEST - 1] + "…"
+        key = value.stage or "", VARIES.sub("#", text)
         if (found := self._found.get(key)) is not None:
             found.count += 1
             found.same = found.same and found.text == text
-        elif len(self._found) < _KINDS:
+        elif len(self._found) < KINDS:
             self._found[key] = Failed(key[0], text)
 
     def on_error(self, error: Exception) -> None:

@@ -102,7 +102,8 @@ def run(path: Path, options: Options) -> ExitCode:
             tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
     else:
         place = f"{shown(config.database.url)}, table {config.database.table}"
-        print_summary(report, place, failures, driven.stopped_by)
+        found_by = f" --database {shown(options.database)}" if options.database else f" -c {path}"
+        print_summary(report, place, failures, driven.stopped_by, found_by)
     return driven.exit_code(report)
 
 

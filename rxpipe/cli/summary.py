@@ -13,7 +13,7 @@ from rxpipe.cli.texts import duration, number, per_second, screen_text
 from rxpipe.outcome import Report, StageReport
 
 
-def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None) -> None:
+def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None, place: str) -> None:
     """Write the summary to standard output.
 
     Args:
@@ -21,6 +21,7 @@ def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped
         rows: Where its rows are.
         failures: The commonest errors.
         stopped_by: What stopped it early, or None.
+        place: The options by which other commands find its database.
     """
     console = Console(highlight=False)
     if stopped_by is not None:
@@ -41,7 +42,8 @@ def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped
         for failed in failures:
             console.print(failure_line(failed), soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:
-        hint = f"rxpipe failures {report.run} lists what failed, rxpipe requeue {report.run} tries it again"
+        run = f"{report.run}{place}"
+        hint = f"rxpipe failures {run} lists what failed, rxpipe requeue {run} has it tried again"
         console.print(Text(f"\n{hint}", style="dim"), soft_wrap=True)
 
 

@@ -5,7 +5,9 @@
 - ``records.py``, ``commits.py``, ``outputs.py``: what is kept of them
 - ``lease.py``, ``process.py``: which workers live, and what becomes of the items of those that do not
 - ``runs.py``, ``signature.py``: which run goes on, and whether its stages are still the same
-- ``schema.py``, ``database.py``: the tables and transactions
+- ``schema.py``, ``database.py``, ``given.py``: the tables, transactions, many rows in one statement
+- ``opening.py``: a store that is looked at; ``history.py``, ``details.py``, ``failures.py``: what it tells of runs;
+  ``export.py``, ``export_files.py``: a run as a file; ``requeue.py``, ``prune.py``: mending and deleting
 """
 
 from __future__ import annotations

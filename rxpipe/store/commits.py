@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, inser
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.database.commit import raise_unless_refused
+from rxpipe.database.encoding import one_line
 from rxpipe.database.refusal import RowRefused, refusal
 from rxpipe.errors import LeaseLost
 from rxpipe.item import Claim
@@ -285,10 +286,16 @@ def _destinations(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[t
     found: dict[tuple[Any, ...], list[str]] = {}
     for move in moves:
         row, failures = rows[move.claim.key], _failures(move)
-        error = None if move.state == "done" else failures[-1].text if failures else row.last_error
+        error = None if move.state == "done" else _last_error(move) or row.last_error
         to = move.state, move.stage, max(row.attempts, move.attempts), row.failures + len(failures), error
         found.setdefault(to, []).append(move.claim.key)
     return found
+
+
+def _last_error(move: Move) -> str | None:
+    if move.refused is not None and (move.outcome is None or move.outcome.status == "written"):
+        return one_line(move.refused)
+    return move.failed[-1].text if move.failed else None
 
 
 def _refused_before(move: Move, row: Row[Any]) -> RowRefused | None:

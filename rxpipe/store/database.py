@@ -126,6 +126,7 @@ class Database:
         try:
             lock_file = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
             try:
+                lock_file.execute("PRAGMA journal_mode=MEMORY")  # no file of its own is left when it is killed
                 lock_file.execute("BEGIN EXCLUSIVE")
             except BaseException:
                 lock_file.close()

@@ -12,9 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, 
 from rxpipe.store.history import DATABASE, RunInfo
 from rxpipe.store.schema import FAILURES, ITEMS
 
-_KINDS = 1_000  # of errors that are told apart at most, so that a million different texts take no memory
-_LONGEST = 300  # characters of a text by which errors are told apart
-_VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")
+KINDS = 1_000  # of errors that are told apart at most, so that a million different texts take no memory
+LONGEST = 300  # characters of a text by which errors are told apart
+# What errors with the same cause differ in: addresses, UUIDs, numbers.
+VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")
 
 IS_DEAD = ITEMS.c.state == "dead"
 
@@ -116,16 +117,16 @@ def count_dead(connection: Connection, run: RunInfo, stage: str | None = None) -
 
 def causes(connection: Connection, run: RunInfo, most: int = 5) -> list[Cause]:
     """The errors that most calls failed with, the commonest first."""
-    text = func.substr(FAILURES.c.text, 1, _LONGEST).label("text")
+    text = func.substr(FAILURES.c.text, 1, LONGEST).label("text")
     columns = FAILURES.c.stage, FAILURES.c.type, text
     calls = func.count().label("calls")
     query = select(*columns, calls).where(FAILURES.c.run_id == run.id).group_by(*columns).order_by(calls.desc(), text)
     found: dict[tuple[str, str, str], Cause] = {}
     for row in connection.execute(query.execution_options(yield_per=1000)):
-        key = row.stage, row.type, _VARIES.sub("#", row.text)
+        key = row.stage, row.type, VARIES.sub("#", row.text)
         if (cause := found.get(key)) is not None:
             found[key] = replace(cause, count=cause.count + row.calls, same=False)
-        elif len(found) < _KINDS:
+        elif len(found) < KINDS:
             found[key] = Cause(stage=row.stage or None, type=row.type, text=row.text, count=row.calls)
     return sorted(found.values(), key=lambda cause: -cause.count)[:most]
 

@@ -20,9 +20,10 @@ import structlog
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from rxpipe.database.encoding import one_line
+from rxpipe.errors import StoreError
 from rxpipe.store.database import Database
 from rxpipe.store.process import is_gone, this_process
-from rxpipe.store.schema import IS_RUNNING, ITEMS, WORKERS, db_now
+from rxpipe.store.schema import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -74,7 +75,14 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="rxpipe-heartbeat", daemon=True)
 
     def register(self, connection: Connection) -> None:
-        """Become a worker of the run."""
+        """Become a worker of the run.
+
+        Raises:
+            StoreError: There is no such run any more.
+        """
+        run = select(RUNS.c.id).where(RUNS.c.id == self._run_id)
+        if connection.execute(run.with_for_update(read=True, key_share=True)).first() is None:
+            raise StoreError(f"run {self._run_id} is gone: it was pruned")
         self.owner = uuid.uuid4().hex
         row = {
             "id": self.owner,

@@ -52,9 +52,9 @@ def begin_or_continue(
 
 
 def latest_of(connection: Connection, name: str) -> Latest | None:
-    """The latest run of a name."""
+    """The latest run of a name; nobody else begins, adopts or prunes it until the transaction ends."""
     query = select(RUNS.c.id, RUNS.c.generation, RUNS.c.stages).where(RUNS.c.name == name)
-    row = connection.execute(query.order_by(RUNS.c.generation.desc()).limit(1)).first()
+    row = connection.execute(query.order_by(RUNS.c.generation.desc()).limit(1).with_for_update()).first()
     return None if row is None else Latest(row.id, row.generation, from_text(row.stages))
 
 

@@ -50,6 +50,7 @@ RUNS = Table(
     Column("created_at", SECONDS, nullable=False),
     Column("finished_at", SECONDS),
     UniqueConstraint("name", "generation"),  # of two processes that begin one at once, the second joins the first
+    sqlite_autoincrement=True,  # the number of a run that was pruned is not given again
 )
 
 WORKERS = Table(

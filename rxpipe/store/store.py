@@ -17,7 +17,7 @@ from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Lease, reap_certainly_dead
-from rxpipe.store.runs import begin_or_continue, counts
+from rxpipe.store.runs import begin_or_continue, counts, latest_of
 from rxpipe.store.schema import WORKERS, migrate, schema_version
 from rxpipe.store.session import Session
 from rxpipe.store.signature import StageSignature
@@ -112,8 +112,9 @@ class RunStore:
         name = self.name or (sink.table if sink is not None else "run")
 
         def join(connection: Connection) -> tuple[int, Lease]:
+            if latest := latest_of(connection, name):  # first, as changed stages are not adopted while it has workers
+                reap_certainly_dead(connection, latest.id, alone=database.is_sqlite)
             run_id = begin_or_continue(connection, name, stages, fresh=self.fresh, resume=self.resume)
-            reap_certainly_dead(connection, run_id, alone=database.is_sqlite)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat)
             lease.register(connection)
             return run_id, lease

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
+from rxpipe.errors import StoreError
 from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Beat, Lease, reap_certainly_dead
@@ -154,6 +155,18 @@ def test_the_dead_find_out(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     assert zombie.owner != former
     assert team.ended() == {former: "lost", zombie.owner: None, watching.owner: None}
     assert team.items() == {"1": ("running", 1, 0)}
+
+
+def test_a_run_that_is_gone_has_no_workers(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was taken for dead does not go on with a run that was pruned since."""
+    zombie, watching = team.worker(), judge(team, monkeypatch)
+    team.silence(zombie, SECONDS + 1)
+    team.reap(watching)
+    with team.database.transaction() as connection:
+        connection.execute(delete(RUNS))
+    with pytest.raises(StoreError, match="run 1 is gone"):
+        team.claim(zombie, 1)
+    assert team.items() == {}
 
 
 def test_releasing_leaves_no_mark(team: Team) -> None:

@@ -12,14 +12,15 @@ import reactivex
 from pipeline_helpers import LIMIT, counts
 from reactivex import Observer
 from reactivex.subject import Subject
-from sqlalchemy import Column, MetaData, String, Table, create_engine
+from sqlalchemy import Column, MetaData, String, Table, create_engine, insert
 
 from rxpipe import ConfigError, DatabaseSink, Outcome, Pipeline, Retry, RunStore, Stage
 from rxpipe.database import default_table
 from rxpipe.driving import drive
 from rxpipe.errors import CheckpointError, StagesChanged, StoreError
 from rxpipe.run import Run
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS
+from rxpipe.store.process import this_process
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
 
 from .bank import STAGES, Bank, nothing, rows
 
@@ -324,6 +325,25 @@ def test_resuming_with_changed_stages(store_url: str) -> None:
     assert counts(report) == (4, 4, 0, 0)
     assert [sum(times for (name, _), times in bank.calls.items() if name == stage) for stage in STAGES] == [4, 8, 8]
     assert bank.pipeline(versions=(None, 2, None)).run(range(4)).taken == 0
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_resuming_with_changed_stages_beside_a_worker(store_url: str, alive: bool) -> None:
+    """One that is busy with the former stages keeps others from it, one that is certainly dead does not."""
+    bank = Bank(store_url)
+    bank.pipeline().run(range(4))
+    ended = f"{(this_process() or 'x 1 1').rsplit(' ', 2)[0]} 4194304 1"
+    engine = create_engine(store_url)
+    with engine.begin() as connection:
+        row = {"id": "f" * 32, "run_id": 1, "host": "h", "pid": 1, "process": None if alive else ended, "lease": 60.0}
+        connection.execute(insert(WORKERS).values(**row, started_at=db_now(), heartbeat_at=db_now()))
+    engine.dispose()
+    changed = bank.pipeline(RunStore(resume=True), versions=(None, 2, None))
+    if alive and store_url.startswith("postgresql"):  # SQLite has one process at a time, so that worker is dead
+        with pytest.raises(StoreError, match="busy with its former stages"):
+            changed.run(range(4))
+    else:
+        assert changed.run(range(4)).written == 4
 
 
 def test_a_second_process_on_one_sqlite_file_is_refused(sqlite_url: str) -> None:
