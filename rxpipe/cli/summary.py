@@ -13,7 +13,9 @@ from rxpipe.cli.texts import duration, number, per_second, screen_text
 from rxpipe.outcome import Report, StageReport
 
 
-def print_summary(report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None, place: str) -> None:
+def print_summary(
+    report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None, place: str = ""
+) -> None:
     """Write the summary to standard output.
 
     Args:
