@@ -1,0 +1,96 @@
+"""Failpoints: what a process does with its database and its stages, numbered, so that it can be hurt at each place.
+
+The product knows nothing of them: SQLAlchemy tells of each statement, and its commits are wrapped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import DefaultDialect
+
+Act = Callable[[int, str], None]
+
+
+class Points:
+    """Numbers the places from 1, in all threads of this process together."""
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+        self._numbers = itertools.count(1)
+
+    def __call__(self, what: str) -> None:
+        """The process is at a place."""
+        self._act(next(self._numbers), what)
+
+    def listen(self) -> None:
+        """Come by before and after each statement and each commit of this process, of whichever engine."""
+        event.listen(Engine, "before_cursor_execute", lambda *about: self(f"before {_brief(about[2])}"))
+        event.listen(Engine, "after_cursor_execute", lambda *about: self(f"after {_brief(about[2])}"))
+        wrap_commits(self._commit)
+
+    def _commit(self, commit: Callable[[], None], _dialect: DefaultDialect, _connection: Any) -> None:
+        self("before COMMIT")
+        commit()
+        self("after COMMIT")
+
+
+def wrap_commits(wrapper: Callable[[Callable[[], None], DefaultDialect, Any], None]) -> None:
+    """Let something be called instead of each commit of this process: with it, the dialect and the connection."""
+    dialects: Any = DefaultDialect
+    commit = dialects.do_commit
+
+    def wrapped(dialect: DefaultDialect, connection: Any) -> None:
+        wrapper(lambda: commit(dialect, connection), dialect, connection)
+
+    dialects.do_commit = wrapped
+
+
+def say_nothing(_what: str) -> None:
+    """What a fault returns that does nothing about calls."""
+
+
+def _brief(statement: Any) -> str:
+    return " ".join(str(statement).split())[:60]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalAt:
+    """This process gets a signal at the n-th place; of those, for any signal but SIGKILL, where it has a handler.
+
+    Attributes:
+        number: Which place.
+        signal: Which signal.
+        what: If given, only places that begin with this are counted.
+    """
+
+    number: int
+    signal: signal.Signals
+    what: str = ""
+
+    def arrange(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """Watch this process from now on; returns what its stages tell their calls to."""
+        matching = itertools.count(1)
+
+        def act(_number: int, what: str) -> None:
+            if not what.startswith(self.what) or not self._is_taken():
+                return
+            if next(matching) == self.number:
+                say(f"reached {what}")
+                os.kill(os.getpid(), self.signal)
+                if self.signal is signal.SIGKILL:
+                    time.sleep(60)  # it is on its way
+
+        points = Points(act)
+        points.listen()
+        return points
+
+    def _is_taken(self) -> bool:
+        return self.signal in (signal.SIGKILL, signal.SIGSTOP) or callable(signal.getsignal(self.signal))
