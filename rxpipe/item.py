@@ -23,6 +23,7 @@ class Claim:
         value: What the last of them returned; the ID if there is none.
         attempts: Calls made for it before.
         error: Why it is not to be called with at all, or None.
+        lost: Whether another worker has taken the item over: then calls would be for nothing.
     """
 
     id: int | str
@@ -33,6 +34,7 @@ class Claim:
     value: Any = None
     attempts: int = 0
     error: BaseException | None = None
+    lost: bool = False
 
 
 class Journal(Protocol):
@@ -109,6 +111,8 @@ class ItemEnvelope:
 
     def skip(self, item: Item) -> bool:
         """Whether no call is made for it here."""
+        if item.claim is not None and item.claim.lost:
+            return True
         return item.error is not None or item.finished > self._place
 
     def open(self, item: Item) -> Any:

@@ -1,7 +1,7 @@
 """The run store: what each stage made of each item, so that a run goes on where it was left, whatever ended it.
 
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
-- ``feed.py``, ``claims.py``: the items that come into the stages
+- ``feed.py``, ``claims.py``, ``hands.py``: the items that come into the stages
 - ``records.py``, ``commits.py``, ``outputs.py``: what is kept of them
 - ``lease.py``, ``process.py``: which workers live, and what becomes of the items of those that do not
 - ``runs.py``, ``signature.py``: which run goes on, and whether its stages are still the same

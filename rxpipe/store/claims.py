@@ -13,7 +13,9 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     literal_column,
+    not_,
     select,
     true,
     tuple_,
@@ -28,7 +30,7 @@ from rxpipe.item import Claim
 from rxpipe.store.given import PARAMETER, given
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import decode
-from rxpipe.store.schema import CHECKPOINTS, IS_READY, IS_RUNNING, ITEMS
+from rxpipe.store.schema import CHECKPOINTS, IS_READY, IS_RUNNING, IS_SUSPECT, ITEMS
 
 
 class Left(NamedTuple):
@@ -53,20 +55,48 @@ class Claims:
             dialect: The name of the database's.
             run_id: The run.
             lease: The worker's.
-            max_crashes: How many workers may be lost with an item before it is given out alone.
+            max_crashes: How many workers may be lost with an item; the last of them had nothing else.
         """
         self._run_id = run_id
         self._lease = lease
         self._max_crashes = max_crashes
         self._add = _add_statement(dialect)
 
+    @property
+    def owner(self) -> str:
+        """The worker that claims."""
+        return self._lease.owner
+
     def ready(self, connection: Connection, count: int) -> list[Claim]:
         """Claim items that wait, but for suspects: up to so many, in the order in which they came."""
-        return self._claim(connection, ITEMS.c.crashes != self._max_crashes, count)
+        return self._claim(connection, not_(and_(IS_SUSPECT, ITEMS.c.crashes <= self._max_crashes)), count)
 
-    def suspect(self, connection: Connection) -> list[Claim]:
-        """Claim one item that many workers were lost with: it must be the only one that this worker has."""
-        return self._claim(connection, ITEMS.c.crashes == self._max_crashes, 1)
+    def suspects(self, connection: Connection, window: int) -> list[Claim]:
+        """Claim a few of the items that several workers were lost with; the worker must have nothing else meanwhile.
+
+        The more were lost, the fewer at a time, and at last one: so that the one that is to blame is found, and those
+        that were beside it come through.
+
+        Args:
+            connection: In a transaction.
+            window: How many items the stages hold.
+        """
+        suspects = select(func.max(ITEMS.c.crashes)).where(ITEMS.c.run_id == self._run_id, IS_READY, IS_SUSPECT)
+        crashes = connection.execute(suspects.where(ITEMS.c.crashes <= self._max_crashes)).scalar_one()
+        if crashes is None:
+            return []
+        count = 1 if crashes == self._max_crashes else max(1, window >> 2 * (crashes - 1))
+        return self._claim(connection, and_(IS_SUSPECT, ITEMS.c.crashes == crashes), count)
+
+    def recover(self, connection: Connection, keys: Sequence[str]) -> None:
+        """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
+        in_hand = given(connection.dialect.name, ITEMS.c.item_key)
+        stray = and_(
+            IS_RUNNING, ITEMS.c.owner == self._lease.owner, ITEMS.c.item_key.not_in(select(in_hand.c.item_key))
+        )
+        back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
+        back = back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)
+        connection.execute(back, {PARAMETER: json.dumps([{"item_key": key} for key in keys])})
 
     def new(self, connection: Connection, ids: Sequence[int | str], first: int) -> list[Claim]:
         """Claim IDs that the run does not know yet.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, text
 
 from rxpipe.database.away import as_sink_error
 from rxpipe.database.engine import begin, commits_by_itself, failed_to_open, open_engine, shown
@@ -19,6 +19,10 @@ from rxpipe.operators import Retry
 
 T = TypeVar("T")
 
+# For this transaction only: the connection may be the user's.
+_LIMITS = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', :stuck, true), set_config('lock_timeout', :wait, true)"
+)
 _LOCK_SUFFIX = "-rxpipe-lock"
 _WITHOUT = "to run without one, set database.durable: false (in code: no store)"
 
@@ -26,12 +30,19 @@ _WITHOUT = "to run without one, set database.durable: false (in code: no store)"
 class Database:
     """Transactions for all threads of one process.
 
+    On PostgreSQL a transaction whose process stopped in the middle of it is ended by the server, as it would keep
+    others from what it has locked; and none waits for a lock for ever.
+
     On SQLite they take turns, so that none waits in SQLite's own busy loop; and the file is locked for other
     processes, by an exclusive transaction on an empty file beside it, which ends with the process however it dies.
     """
 
-    def __init__(self, database: str | URL | Engine) -> None:
+    def __init__(self, database: str | URL | Engine, *, stuck_after: float = 30.0) -> None:
         """Make the engine; nothing is opened yet.
+
+        Args:
+            database: SQLite or PostgreSQL, as a URL or an engine.
+            stuck_after: Seconds after which a transaction that does nothing is ended.
 
         Raises:
             SinkError: There can be no such engine.
@@ -39,6 +50,7 @@ class Database:
         """
         self.engine = open_engine(database)
         self._is_ours = self.engine is not database
+        self._stuck_after = stuck_after
         self._lock_file: sqlite3.Connection | None = None
         name = self.engine.dialect.name
         path = self.engine.url.database
@@ -55,8 +67,11 @@ class Database:
         self._is_closed = False
 
     @contextmanager
-    def transaction(self) -> Generator[Connection]:
+    def transaction(self, *, wait: float | None = None) -> Generator[Connection]:
         """A transaction, committed when left, rolled back when left by an error.
+
+        Args:
+            wait: Seconds for which it waits for a lock, at most; on SQLite its own waiting counts.
 
         Raises:
             StoreError: It is closed.
@@ -67,6 +82,9 @@ class Database:
             self._active += 1
         try:
             with self._turn, begin(self.engine) as connection:
+                if not self.is_sqlite:
+                    stuck = self._stuck_after
+                    connection.execute(_LIMITS, {"stuck": _milliseconds(stuck), "wait": _milliseconds(wait or stuck)})
                 yield connection
         finally:
             with self._changed:
@@ -91,8 +109,20 @@ class Database:
         except Exception as error:  # noqa: BLE001 - raised again as what it means
             raise failed_to_open(self.engine, error) from getattr(error, "orig", None) or error
 
-    def patiently(self, action: Callable[[Connection], T], retry: Retry, over: threading.Event) -> T | None:
+    def patiently(
+        self,
+        action: Callable[[Connection], T],
+        retry: Retry,
+        over: threading.Event,
+        again: Callable[[Connection], object],
+    ) -> T | None:
         """Run ``action`` in a transaction, again and again while the database is away; ``None`` if it is over first.
+
+        Args:
+            action: What to do.
+            retry: How long to try.
+            over: Set when it is not wanted any more.
+            again: Called before it, in the same transaction, if one may have been committed whose answer was lost.
 
         Raises:
             SinkError: It stayed away for too long, or something else is wrong.
@@ -101,6 +131,8 @@ class Database:
         while not over.is_set():
             try:
                 with self.transaction() as connection:
+                    if attempt > 1:
+                        again(connection)
                     return action(connection)
             except Exception as error:
                 if over.is_set():
@@ -152,3 +184,7 @@ class Database:
         lock_file, self._lock_file = self._lock_file, None
         if lock_file is not None:
             lock_file.close()
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))

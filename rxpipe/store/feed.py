@@ -22,6 +22,7 @@ from rxpipe.operators.gate import Gate, announcing
 from rxpipe.source import as_observable
 from rxpipe.store.claims import Claims, check_key
 from rxpipe.store.database import Database
+from rxpipe.store.hands import Hands
 
 T = TypeVar("T")
 
@@ -29,36 +30,6 @@ _MOST = 500  # items claimed at once, and IDs that wait for it
 _POLL = 0.5  # seconds between two looks for items that other workers have lost
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class InFlight:
-    """How many claimed items have not come to an end.
-
-    Attributes:
-        ended: How many have.
-    """
-
-    def __init__(self) -> None:
-        self.ended = 0
-        self._count = 0
-        self._changed = threading.Condition()
-
-    def claimed(self, count: int) -> None:
-        """So many more were claimed."""
-        with self._changed:
-            self._count += count
-
-    def end(self, count: int) -> None:
-        """So many have come to an end."""
-        with self._changed:
-            self._count -= count
-            self.ended += count
-            self._changed.notify_all()
-
-    def wait_until_none(self, seconds: float) -> bool:
-        """Whether there are none, at the latest after so many seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._count <= 0, seconds)
 
 
 class Feed:
@@ -72,7 +43,7 @@ class Feed:
         self,
         database: Database,
         claims: Claims,
-        in_flight: InFlight,
+        hands: Hands,
         *,
         window: float,
         retry: Retry,
@@ -83,17 +54,17 @@ class Feed:
         Args:
             database: The store's.
             claims: Claims the items.
-            in_flight: Counts them.
+            hands: Where they go.
             window: How many items the stages hold.
             retry: How long to try while the database is away.
             over: Set when the worker claims no more.
         """
         self._database = database
         self._claims = claims
-        self._in_flight = in_flight
+        self._hands = hands
         self._retry = retry
         self._over = over
-        self._least = max(1, int(min(_MOST, window / 2)))
+        self._window = max(1, int(min(_MOST, window)))
         self._began = time.monotonic()
         self._told = False
 
@@ -110,24 +81,36 @@ class Feed:
 
     def _all(self, inbox: _Inbox) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
-            claimed = self._in_transaction(lambda connection: self._claims.ready(connection, self._size()))
+            if suspects := self._claimed(lambda connection: self._claims.suspects(connection, self._window)):
+                yield from self._by_themselves(suspects, inbox)
+                continue
+            claimed = self._claimed(lambda connection: self._claims.ready(connection, self._size()))
             if not claimed and not inbox.ended:
                 claimed = self._from_source(inbox)
             elif not claimed:
-                idle = self._in_flight.wait_until_none(0)
+                idle = self._hands.wait_until(0, 0.0)
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
                     break
                 if not idle:
-                    self._in_flight.wait_until_none(_POLL)
-                elif left.ready and (suspect := self._in_transaction(self._claims.suspect)):
-                    yield from self._alone(suspect, inbox)
-                else:
+                    self._hands.wait_until(0, _POLL)
+                elif not left.ready:
                     self._wait_for_others(inbox)
-            self._in_flight.claimed(len(claimed or ()))
-            yield from claimed or ()
+            yield from claimed
         if inbox.error is not None:
             raise inbox.error
+
+    def _by_themselves(self, suspects: list[Claim], inbox: _Inbox) -> Iterator[Claim]:
+        """Give these when nothing else is left in hand, and nothing else before they have come to an end."""
+        if self._wait_until(len(suspects), inbox):
+            yield from suspects
+            self._wait_until(0, inbox)
+
+    def _wait_until(self, most: int, inbox: _Inbox) -> bool:
+        while not (self._over.is_set() or inbox.closed):
+            if self._hands.wait_until(most, _POLL):
+                return True
+        return False
 
     def _wait_for_others(self, inbox: _Inbox) -> None:
         """Other workers have what is left; they may lose it."""
@@ -136,26 +119,27 @@ class Feed:
             _log.info("waiting for items that other workers have", hint="rxpipe workers lists them")
         inbox.pause(_POLL)
 
-    def _alone(self, suspect: list[Claim], inbox: _Inbox) -> Iterator[Claim]:
-        """Give an item, and nothing else before it has come to an end."""
-        self._in_flight.claimed(len(suspect))
-        yield from suspect
-        while not (self._over.is_set() or inbox.closed or self._in_flight.wait_until_none(_POLL)):
-            pass
-
-    def _from_source(self, inbox: _Inbox) -> list[Claim] | None:
+    def _from_source(self, inbox: _Inbox) -> list[Claim]:
         ids = inbox.take(self._size(), _POLL)
         if not ids:
-            return None
+            return []
         first = inbox.taken - len(ids)
-        return self._in_transaction(lambda connection: self._claims.new(connection, ids, first))
+        return self._claimed(lambda connection: self._claims.new(connection, ids, first))
 
     def _size(self) -> int:
         seconds = time.monotonic() - self._began
-        return max(self._least, min(_MOST, int(self._in_flight.ended / max(seconds, 1e-3))))
+        return max(1, self._window // 2, min(_MOST, int(self._hands.ended / max(seconds, 1e-3))))
+
+    def _claimed(self, claim: Callable[[Connection], list[Claim]]) -> list[Claim]:
+        claims = self._in_transaction(claim) or []
+        self._hands.add(claims)
+        return claims
 
     def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
-        return self._database.patiently(action, self._retry, self._over)
+        return self._database.patiently(action, self._retry, self._over, again=self._recover)
+
+    def _recover(self, connection: Connection) -> None:
+        self._claims.recover(connection, self._hands.keys(self._claims.owner))
 
 
 class _Inbox(ObserverBase[Any]):

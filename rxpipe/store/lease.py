@@ -2,8 +2,8 @@
 
 Every ``heartbeat`` seconds the worker's row is marked with the time. A worker that was not marked for as long as its
 lease is taken for dead by the others: its items become ready again, with a higher fence, so that nothing that it
-still writes counts. Only who has been marked without a break for one lease judges others: after an outage of the
-database, or a jump of its clock, everybody gets the time to show up first.
+still writes counts. Only who has looked at the clocks without a break for one lease judges others: after an outage of
+the database, a jump of its clock, or a sleep of the whole machine, everybody gets the time to show up first.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _STEPS = 4  # looks at the others' leases, for each heartbeat
 
 
-class Beat(NamedTuple):
-    """When a worker's row was marked, in seconds by this machine's steady clock and by the database's."""
+class Look(NamedTuple):
+    """A look at this machine's steady clock and at the database's, in seconds."""
 
     here: float
     there: float
@@ -52,6 +52,7 @@ class Lease:
         *,
         seconds: float,
         heartbeat: float,
+        lost: Callable[[str], None] = lambda owner: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Describe it; ``register`` begins it.
@@ -61,6 +62,7 @@ class Lease:
             run_id: The run.
             seconds: How long it lasts when it is not renewed.
             heartbeat: Seconds from one renewal to the next.
+            lost: Called with the name that the worker had, when it finds out that it was taken for dead.
             now: A steady clock.
         """
         self.owner = ""
@@ -70,8 +72,9 @@ class Lease:
         self._seconds = seconds
         self._heartbeat = heartbeat
         self._now = now
+        self._lost = lost
         self._unbroken_since = now()
-        self._last: Beat | None = None
+        self._last: Look | None = None
         self._thread = threading.Thread(target=self._keep, name="rxpipe-heartbeat", daemon=True)
 
     def register(self, connection: Connection) -> None:
@@ -111,6 +114,7 @@ class Lease:
         if self.over.is_set():
             return False
         _log.warning("lease lost, going on as a new worker", worker=self.owner)
+        self._lost(self.owner)
         self.register(connection)
         return True
 
@@ -136,9 +140,10 @@ class Lease:
         while not self.over.wait(self._heartbeat / _STEPS):
             step += 1
             try:
-                with self._database.transaction() as connection:
-                    if step % _STEPS == 0:
+                if step % _STEPS == 0:
+                    with self._database.transaction() as connection:
                         self.beat(connection)
+                with self._database.transaction(wait=self._heartbeat / 2) as connection:
                     self.reap_expired(connection)
             except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
                 self._last = None
@@ -147,27 +152,33 @@ class Lease:
     def beat(self, connection: Connection) -> None:
         """Mark that the worker lives."""
         mine = update(WORKERS).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
-        connection.execute(mine.values(heartbeat_at=db_now()))
-        beat = Beat(self._now(), connection.execute(select(db_now())).scalar_one())
-        if self._last is None or not self._is_unbroken(self._last, beat):
-            self._unbroken_since = beat.here
-        self._last = beat
-
-    def _is_unbroken(self, last: Beat, beat: Beat) -> bool:
-        most = self._seconds / 2
-        here, there = beat.here - last.here, beat.there - last.there
-        return here <= most and abs(there - here) <= most
+        if not connection.execute(mine.values(heartbeat_at=db_now())).rowcount:
+            self._lost(self.owner)
 
     def reap_expired(self, connection: Connection) -> None:
         """Take workers for dead that have not been marked for as long as their lease, if this one may judge."""
-        if self._last is None or self._now() - self._unbroken_since < self._seconds:
+        look = self._look(connection)
+        if look.here - self._unbroken_since < self._seconds:
             return
+        # By the clock as it was looked at: who is stopped behind this line must not find that all others were silent.
         # A mark in the future is none either: the clock was set back since.
-        expired = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
+        expired = func.abs(look.there - WORKERS.c.heartbeat_at) > WORKERS.c.lease
         others = and_(WORKERS.c.run_id == self._run_id, WORKERS.c.ended_at.is_(None), WORKERS.c.id != self.owner)
         found = select(WORKERS.c.id).where(others, expired).with_for_update(skip_locked=True)
         if workers := connection.execute(found).scalars().all():
             reap(connection, self._run_id, workers)
+
+    def _look(self, connection: Connection) -> Look:
+        look = Look(self._now(), connection.execute(select(db_now())).scalar_one())
+        if self._last is None or not self._is_unbroken(self._last, look):
+            self._unbroken_since = look.here
+        self._last = look
+        return look
+
+    def _is_unbroken(self, last: Look, look: Look) -> bool:
+        most = self._seconds / 2
+        here, there = look.here - last.here, look.there - last.there
+        return here <= most and abs(there - here) <= most
 
 
 def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:

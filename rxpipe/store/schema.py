@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     inspect,
     literal_column,
     select,
@@ -86,6 +87,9 @@ ITEMS = Table(
 )
 IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: a partial index is not used for a parameter
 IS_RUNNING = ITEMS.c.state == literal_column("'running'")
+IS_SUSPECT = ITEMS.c.crashes > literal_column("1")  # one crash may have come from outside
+_SUSPECTS = and_(IS_READY, IS_SUSPECT)
+Index("rxpipe_items_suspect", ITEMS.c.run_id, ITEMS.c.crashes, postgresql_where=_SUSPECTS, sqlite_where=_SUSPECTS)
 Index("rxpipe_items_ready", ITEMS.c.run_id, ITEMS.c.seq, postgresql_where=IS_READY, sqlite_where=IS_READY)
 Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
 

@@ -21,7 +21,8 @@ from rxpipe.outcome import Outcome
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
-from rxpipe.store.feed import Feed, InFlight
+from rxpipe.store.feed import Feed
+from rxpipe.store.hands import Hands
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
 from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
@@ -45,6 +46,7 @@ class Session:
         lease: Lease,
         claims: Claims,
         commits: Commits,
+        hands: Hands,
         *,
         run_id: int,
         before: dict[str, int],
@@ -61,8 +63,8 @@ class Session:
         self._commits = commits
         self._retry = retry
         self._batches = batch(max_items, max_seconds)
-        self._in_flight = InFlight()
-        self._feed = Feed(database, claims, self._in_flight, window=window, retry=retry, over=lease.over)
+        self._hands = hands
+        self._feed = Feed(database, claims, hands, window=window, retry=retry, over=lease.over)
         self._lines: _Lines | None = None
         self._at_work = threading.Lock()
         self._is_closed = False
@@ -121,10 +123,11 @@ class Session:
             if self._is_closed:
                 return []
             outcomes = self._commits.commit(records)
+            ended = sum(outcome.status != "cancelled" for outcome in outcomes)  # those were lost
             if any(isinstance(record, Closing) for record in records):
-                self._close(self._ended + len(outcomes))
-        self._ended += len(outcomes)
-        self._in_flight.end(len(outcomes))
+                self._close(self._ended + ended)
+        self._ended += ended
+        self._hands.end(outcome.claim for outcome in outcomes)
         return outcomes
 
     def _close(self, ended: int) -> None:

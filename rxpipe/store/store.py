@@ -16,6 +16,7 @@ from rxpipe.pipeline import Sink
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
+from rxpipe.store.hands import Hands
 from rxpipe.store.lease import Lease, reap_certainly_dead
 from rxpipe.store.runs import begin_or_continue, counts, latest_of
 from rxpipe.store.schema import WORKERS, migrate, schema_version
@@ -60,16 +61,16 @@ class RunStore:
                 apply, the others are called again.
             lease: Seconds after which a worker that shows no sign of life loses its items to others.
             heartbeat: Seconds between its signs of life.
-            max_crashes: How many workers may die with an item before it is tried alone. If that one dies, too, the
-                item is a dead letter.
+            max_crashes: How many workers may die with an item before it is tried alone; from the second on it is tried
+                among fewer and fewer others. If a worker dies that had it alone, it is a dead letter.
 
         Raises:
             ValueError: A number is out of range, or both ``fresh`` and ``resume`` were asked for.
         """
         if not 0 < heartbeat <= lease / 2:
             raise ValueError(f"heartbeat must be above 0, and at most half of the lease, not {heartbeat} of {lease}")
-        if not max_crashes >= 1:
-            raise ValueError(f"max_crashes must be at least 1, not {max_crashes}")
+        if not max_crashes >= 2:
+            raise ValueError(f"max_crashes must be at least 2, not {max_crashes}")
         if fresh and resume:
             raise ValueError("fresh begins a new run, resume goes on with one: give one of them")
         self.database = database
@@ -95,7 +96,7 @@ class RunStore:
             ConfigError: It cannot hold a store.
             TypeError: The sink is no ``DatabaseSink``.
         """
-        database = Database(self.database_with(sink))
+        database = Database(self.database_with(sink), stuck_after=self.lease / 2)
         try:
             return self._open(database, stages, sink if isinstance(sink, DatabaseSink) else None, window)
         except BaseException:
@@ -111,11 +112,13 @@ class RunStore:
         writer = None if sink is None else sink.writer_on(database.engine)
         name = self.name or (sink.table if sink is not None else "run")
 
+        hands = Hands()
+
         def join(connection: Connection) -> tuple[int, Lease]:
             if latest := latest_of(connection, name):  # first, as changed stages are not adopted while it has workers
                 reap_certainly_dead(connection, latest.id, alone=database.is_sqlite)
             run_id = begin_or_continue(connection, name, stages, fresh=self.fresh, resume=self.resume)
-            lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat)
+            lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=hands.lose)
             lease.register(connection)
             return run_id, lease
 
@@ -127,6 +130,7 @@ class RunStore:
             lease,
             Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes),
             Commits(database, run_id, writer),
+            hands,
             run_id=run_id,
             before=before,
             window=window,

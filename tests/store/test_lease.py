@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from rxpipe.errors import StoreError
 from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
-from rxpipe.store.lease import Beat, Lease, reap_certainly_dead
+from rxpipe.store.lease import Lease, Look, reap_certainly_dead
 from rxpipe.store.process import is_gone, this_process
 from rxpipe.store.schema import ITEMS, RUNS, WORKERS, db_now, migrate
 
@@ -47,6 +47,7 @@ class Team:
         with self.database.transaction() as connection:
             for lease in leases:
                 lease.beat(connection)
+                lease.reap_expired(connection)
 
     def silence(self, lease: Lease, seconds: float) -> None:
         """It was marked last so many seconds ago."""
@@ -76,7 +77,7 @@ def team(store_url: str) -> Iterator[Team]:
     database.close()
 
 
-def unbroken(lease: Lease, last: Beat, beat: Beat) -> bool:
+def unbroken(lease: Lease, last: Look, look: Look) -> bool:
     """The two clocks are compared from mark to mark; here the database's stands still."""
     return True
 
@@ -213,7 +214,7 @@ def test_suspects_are_given_out_alone(team: Team) -> None:
         connection.execute(update(ITEMS).values(state="ready", owner=None))
         connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(crashes=2))
         assert [claim.id for claim in claims.ready(connection, 10)] == [2]
-        (suspect,) = claims.suspect(connection)
+        (suspect,) = claims.suspects(connection, 40)
         assert (suspect.id, suspect.error) == (1, None)
         connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(state="ready", crashes=3))
         (failed,) = claims.ready(connection, 10)

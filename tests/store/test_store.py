@@ -456,7 +456,7 @@ def test_databases_that_cannot_hold_a_store(url: str) -> None:
     [
         ({"heartbeat": 0}, "heartbeat"),
         ({"heartbeat": 40, "lease": 60}, "heartbeat"),
-        ({"max_crashes": 0}, "max_crashes"),
+        ({"max_crashes": 1}, "max_crashes"),
         ({"fresh": True, "resume": True}, "give one of them"),
     ],
 )
