@@ -53,7 +53,6 @@ def check(job: Job, watch: Watch, workers: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="between two of its own marks, a worker judges the others by a clock that has jumped")
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["forwards", "backwards"])
 def test_clock_of_postgres_is_set(on_postgres: Places, start: Start, tmp_path: Path, seconds: float) -> None:
     """No worker takes another for dead because the clock jumped, there or back."""
