@@ -205,20 +205,52 @@ def test_items_of_ended_workers_are_found(team: Team) -> None:
     assert team.items()["1"][0] == "ready"
 
 
-def test_suspects_are_given_out_alone(team: Team) -> None:
-    """An item that was lost as often as is allowed is not among the others, and after one more loss it has failed."""
+def test_suspects_are_given_out_apart(team: Team) -> None:
+    """Fewer at a time the more workers were lost with them, and at last alone."""
     lease = team.worker()
-    team.claim(lease, 1, 2)
-    claims = team.claims(lease, max_crashes=2)
+    team.claim(lease, *range(100))
+    claims = team.claims(lease)
+    groups: list[tuple[list[int], list[int]]] = []
     with team.database.transaction() as connection:
-        connection.execute(update(ITEMS).values(state="ready", owner=None))
-        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(crashes=2))
-        assert [claim.id for claim in claims.ready(connection, 10)] == [2]
-        (suspect,) = claims.suspects(connection, 40)
-        assert (suspect.id, suspect.error) == (1, None)
-        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(state="ready", crashes=3))
-        (failed,) = claims.ready(connection, 10)
-        assert str(failed.error) == "3 workers died while they had it, the last one with nothing else in hand"
+        for crashes in range(5):
+            connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=crashes))
+            suspects = claims.suspects(connection, 40)
+            ready = claims.ready(connection, 20)
+            groups.append(([int(one.id) for one in suspects], [int(one.id) for one in ready]))
+    assert [(len(suspects), len(ready)) for suspects, ready in groups] == [(0, 20), (0, 20), (10, 0), (1, 0), (0, 20)]
+    assert groups[2][0] == list(range(10))
+
+
+def test_the_most_suspicious_come_first(team: Team) -> None:
+    """And by themselves: others have lost fewer workers."""
+    lease = team.worker()
+    team.claim(lease, 1, 2, 3)
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=2))
+        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "2").values(crashes=3))
+        claims = team.claims(lease)
+        assert [one.id for one in claims.suspects(connection, 40)] == [2]
+        assert [one.id for one in claims.suspects(connection, 40)] == [1, 3]
+
+
+def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
+    """It is given out once more, not to be called with, so that its row says why."""
+    lease = team.worker()
+    team.claim(lease, 1)
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=4))
+        (failed,) = team.claims(lease).ready(connection, 10)
+    assert str(failed.error) == "4 workers died while they had it, the last one with nothing else in hand"
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(team: Team) -> None:
+    """Not what is in hand, nor what other workers have."""
+    lease, other = team.worker(), team.worker()
+    team.claim(lease, 1, 2)
+    team.claim(other, 3)
+    with team.database.transaction() as connection:
+        team.claims(lease).recover(connection, ["1"])
+    assert team.items() == {"1": ("running", 1, 0), "2": ("ready", 2, 0), "3": ("running", 1, 0)}
 
 
 def test_this_process_is_not_gone() -> None:

@@ -1,0 +1,48 @@
+"""What a worker has in hand."""
+
+from __future__ import annotations
+
+import threading
+
+from pipeline_helpers import LIMIT
+
+from rxpipe.item import Claim, Item, ItemEnvelope
+from rxpipe.store.hands import Hands
+
+
+def claim(key: str, owner: str = "a", fence: int = 1) -> Claim:
+    return Claim(id=key, key=key, owner=owner, fence=fence, value=key)
+
+
+def test_claims_are_in_hand_until_they_end() -> None:
+    """Also two of the same item, where the first was lost."""
+    hands = Hands()
+    old, new = claim("1"), claim("1", fence=3)
+    hands.add([old, new, claim("2", owner="b")])
+    assert hands.keys("a") == ["1", "1"]
+    hands.end([old])
+    assert hands.keys("a") == ["1"]
+    assert hands.ended == 1
+
+
+def test_waiting_for_the_others() -> None:
+    """It ends as soon as there are few enough."""
+    hands = Hands()
+    claims = [claim("1"), claim("2")]
+    hands.add(claims)
+    assert not hands.wait_until(1, 0.0)
+    ending = threading.Thread(target=hands.end, args=(claims[:1],))
+    ending.start()
+    assert hands.wait_until(1, LIMIT)
+    ending.join()
+
+
+def test_no_calls_are_made_for_what_is_lost() -> None:
+    """Its items pass the stages that are left; those of another name are not touched."""
+    hands = Hands()
+    mine, other = claim("1"), claim("2", owner="b")
+    hands.add([mine, other])
+    hands.lose("a")
+    envelope = ItemEnvelope("work", 0, last=True, journal=None)
+    assert envelope.skip(Item(mine, 0.0))
+    assert not envelope.skip(Item(other, 0.0))
