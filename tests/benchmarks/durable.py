@@ -85,18 +85,18 @@ def rxpipe(url: str, calls: Sequence[Callable[[Any], Any]], scheduler: Scheduler
 def dbos_threads(url: str) -> Generator[Run]:
     """The fastest way that was found with DBOS: the last step writes the row, too, and again should it be repeated.
 
-    Tried with dbos 3.4.0, items a second in PostgreSQL, in SQLite (medians of 3 rounds of 500, on a busy machine):
+    Tried with dbos 3.4.0, items a second in PostgreSQL, in SQLite (medians of 3 interleaved rounds of 400 items):
 
-    - workflows called on ten threads: 156, 120; with an ID of the item, as here, so that none is done twice: 152, 127
-    - with the row written in the workflow, after the steps: 154, 133; in a fourth step: 121, 101; in a transaction of
-      an ``SQLAlchemyDatasource``, which alone writes it exactly once, as rxpipe does: 94, 82
-    - ``start_workflow`` on ten threads: 142, 119; on one thread, with an executor of ten: 161, 107
-    - a queue with ``worker_concurrency=10``, asked every 10 ms: 123, 82; every 100 ms: 83, 64
-    - coroutine workflows, ten at a time: 137, 108; with ``start_workflow_async``: 134, 106
-    - as DBOS is by default, connections tested before each use: 142, 101; SQLite without WAL: 60
-    - four threads in place of ten: 158, 151; one: 111, 161; one connection to SQLite, as here, or several: the same
+    - workflows called on ten threads, as here, each with its item's ID, so that none is done twice: 146, 148
+    - with the row written in the workflow, after the steps: 152, 148; in a fourth step: 117, 115; in a transaction of
+      an ``SQLAlchemyDatasource``, which alone writes it exactly once, as rxpipe does: 91, 85
+    - ``start_workflow`` on ten threads: 140, 138; on one thread, with an executor of ten: 162, 131
+    - a queue with ``worker_concurrency=10``, asked every 10 ms: 116, 97; every 100 ms: 83, 87
+    - coroutine workflows, ten at a time: 125, 107; with ``start_workflow_async``: 125, 105
+    - with DBOS's own engine, as it is by default (each use tests its connection): 136, 134; SQLite without WAL: 54
+    - four threads in place of ten: 142, 136; one: 92, 143; one connection to SQLite, as here, or up to 20: the same
 
-    In all of these it keeps one core busy with Python, for 5.5 to 10 ms an item.
+    In all of these it keeps a core busy with Python, for 5.5 to 11 ms an item.
     """
     dbos: Any = import_module("dbos")  # by name, so that type checkers do without it
     engine = _engine(url, connections=1 if url.startswith("sqlite") else 2 * CONCURRENCY)
