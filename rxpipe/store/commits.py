@@ -54,9 +54,14 @@ class Move:
     refused: RowRefused | None = None
 
     @property
+    def start(self) -> int:
+        """Where the item is before: how many stages have a checkpoint."""
+        return self.checkpoints[0].stage if self.checkpoints else self.claim.stage
+
+    @property
     def stage(self) -> int:
-        """Where it brings the item: how many stages have a checkpoint then."""
-        return self.claim.stage + len(self.checkpoints)
+        """Where it brings the item."""
+        return self.checkpoints[-1].stage + 1 if self.checkpoints else self.claim.stage
 
     @property
     def state(self) -> str:
@@ -76,7 +81,7 @@ class Move:
         claim = self.claim
         if row is None or (row.owner, row.fence) != (claim.owner, claim.fence):
             return "lost"
-        if (row.stage, row.state) == (claim.stage, "running"):
+        if (row.stage, row.state) == (self.start, "running"):
             return "held"
         ended = self.outcome is not None and row.state in ("done", "dead")
         return "committed" if row.stage == self.stage and (ended or row.state == self.state) else "lost"

@@ -94,7 +94,9 @@ class Feed:
                     break
                 if not idle:
                     self._hands.wait_until(0, _POLL)
-                elif not left.ready:
+                elif left.ready:
+                    inbox.pause(_POLL / 10)  # somebody is claiming them
+                else:
                     self._wait_for_others(inbox)
             yield from claimed
         if inbox.error is not None:

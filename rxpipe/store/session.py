@@ -134,14 +134,10 @@ class Session:
         with self._database.transaction() as connection:
             self._lease.release(connection)
             left = self._claims.left(connection)
-            finished = (
-                None
-                if left.ready or left.running
-                else db_now()
-                if ended
-                else func.coalesce(RUNS.c.finished_at, db_now())
-            )
-            connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished))
+            # A session that ended nothing does not finish a run anew.
+            finished = db_now() if ended else func.coalesce(RUNS.c.finished_at, db_now())
+            finished_at = None if left.ready or left.running else finished
+            connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished_at))
         self._is_closed = True
         self._database.close()
 
