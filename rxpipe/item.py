@@ -23,6 +23,7 @@ class Claim:
         value: What the last of them returned; the ID if there is none.
         attempts: Calls made for it before.
         error: Why it is not to be called with at all, or None.
+        suspect: Whether nothing else may be on its way meanwhile, but for others of its kind.
         lost: Whether another worker has taken the item over: then calls would be for nothing.
     """
 
@@ -34,6 +35,7 @@ class Claim:
     value: Any = None
     attempts: int = 0
     error: BaseException | None = None
+    suspect: bool = False
     lost: bool = False
 
 

@@ -67,26 +67,28 @@ class Claims:
         """The worker that claims."""
         return self._lease.owner
 
-    def ready(self, connection: Connection, count: int) -> list[Claim]:
-        """Claim items that wait, but for suspects: up to so many, in the order in which they came."""
-        return self._claim(connection, not_(and_(IS_SUSPECT, ITEMS.c.crashes <= self._max_crashes)), count)
+    def waiting(self, connection: Connection, count: int, window: int) -> list[Claim]:
+        """Claim items that wait: suspects if there are any, else up to so many, in the order in which they came.
 
-    def suspects(self, connection: Connection, window: int) -> list[Claim]:
-        """Claim a few of the items that several workers were lost with; the worker must have nothing else meanwhile.
-
-        The more were lost, the fewer at a time, and at last one: so that the one that is to blame is found, and those
-        that were beside it come through.
+        Suspects are those that several workers were lost with. The more were, the fewer at a time, and at last one: so
+        that the one that is to blame is found, and those that were beside it come through.
 
         Args:
             connection: In a transaction.
+            count: How many, of those that are no suspects.
             window: How many items the stages hold.
         """
-        suspects = select(func.max(ITEMS.c.crashes)).where(ITEMS.c.run_id == self._run_id, IS_READY, IS_SUSPECT)
-        crashes = connection.execute(suspects.where(ITEMS.c.crashes <= self._max_crashes)).scalar_one()
-        if crashes is None:
+        if not self._lease.hold(connection):
             return []
-        count = 1 if crashes == self._max_crashes else max(1, window >> 2 * (crashes - 1))
-        return self._claim(connection, and_(IS_SUSPECT, ITEMS.c.crashes == crashes), count)
+        tried = select(func.max(ITEMS.c.crashes)).where(ITEMS.c.run_id == self._run_id, IS_READY, IS_SUSPECT)
+        crashes = connection.execute(tried.where(ITEMS.c.crashes <= self._max_crashes)).scalar_one()
+        if crashes is None:
+            return self._claim(connection, not_(and_(IS_SUSPECT, ITEMS.c.crashes <= self._max_crashes)), count)
+        few = 1 if crashes == self._max_crashes else max(1, window >> 2 * (crashes - 1))
+        suspects = self._claim(connection, and_(IS_SUSPECT, ITEMS.c.crashes == crashes), few)
+        for claim in suspects:
+            claim.suspect = True
+        return suspects
 
     def recover(self, connection: Connection, keys: Sequence[str]) -> None:
         """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
@@ -126,8 +128,6 @@ class Claims:
         return Left(bool(ready), bool(running))
 
     def _claim(self, connection: Connection, which: ColumnElement[bool], count: int) -> list[Claim]:
-        if not self._lease.hold(connection):
-            return []
         owner = self._lease.owner
         waiting = select(ITEMS.c.item_key).where(ITEMS.c.run_id == self._run_id, IS_READY, which)
         picked = waiting.order_by(ITEMS.c.seq).limit(count).with_for_update(skip_locked=True).cte("picked")

@@ -81,10 +81,10 @@ class Feed:
 
     def _all(self, inbox: _Inbox) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
-            if suspects := self._claimed(lambda connection: self._claims.suspects(connection, self._window)):
-                yield from self._by_themselves(suspects, inbox)
+            claimed = self._claimed(lambda connection: self._claims.waiting(connection, self._size(), self._window))
+            if claimed and claimed[0].suspect:
+                yield from self._by_themselves(claimed, inbox)
                 continue
-            claimed = self._claimed(lambda connection: self._claims.ready(connection, self._size()))
             if not claimed and not inbox.ended:
                 claimed = self._from_source(inbox)
             elif not claimed:

@@ -69,7 +69,7 @@ class Kept:
         """The items are taken from the worker, which does not notice, and claims the first of them anew."""
         with self.database.transaction() as connection:
             connection.execute(update(ITEMS).values(state="ready", owner=None, fence=ITEMS.c.fence + 1))
-            return self.claims.ready(connection, 1)[0]
+            return self.claims.waiting(connection, 1, 1)[0]
 
     def all(self, table: Table) -> list[Any]:
         with self.database.transaction() as connection:

@@ -179,7 +179,7 @@ def test_releasing_leaves_no_mark(team: Team) -> None:
     assert team.items() == {"1": ("ready", 2, 0), "2": ("ready", 2, 0)}
     team.claim(lease, 3)
     with team.database.transaction() as connection:
-        assert team.claims(lease).ready(connection, 10) == []
+        assert team.claims(lease).waiting(connection, 10, 10) == []
     assert set(team.items()) == {"1", "2"}
 
 
@@ -210,15 +210,14 @@ def test_suspects_are_given_out_apart(team: Team) -> None:
     lease = team.worker()
     team.claim(lease, *range(100))
     claims = team.claims(lease)
-    groups: list[tuple[list[int], list[int]]] = []
+    groups: list[tuple[int, bool]] = []
     with team.database.transaction() as connection:
         for crashes in range(5):
             connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=crashes))
-            suspects = claims.suspects(connection, 40)
-            ready = claims.ready(connection, 20)
-            groups.append(([int(one.id) for one in suspects], [int(one.id) for one in ready]))
-    assert [(len(suspects), len(ready)) for suspects, ready in groups] == [(0, 20), (0, 20), (10, 0), (1, 0), (0, 20)]
-    assert groups[2][0] == list(range(10))
+            given = claims.waiting(connection, 20, 40)
+            assert [one.id for one in given] == list(range(len(given)))
+            groups.append((len(given), given[0].suspect))
+    assert groups == [(20, False), (20, False), (10, True), (1, True), (20, False)]
 
 
 def test_the_most_suspicious_come_first(team: Team) -> None:
@@ -229,8 +228,8 @@ def test_the_most_suspicious_come_first(team: Team) -> None:
         connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=2))
         connection.execute(update(ITEMS).where(ITEMS.c.item_key == "2").values(crashes=3))
         claims = team.claims(lease)
-        assert [one.id for one in claims.suspects(connection, 40)] == [2]
-        assert [one.id for one in claims.suspects(connection, 40)] == [1, 3]
+        assert [one.id for one in claims.waiting(connection, 10, 40)] == [2]
+        assert [one.id for one in claims.waiting(connection, 10, 40)] == [1, 3]
 
 
 def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
@@ -239,7 +238,7 @@ def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
     team.claim(lease, 1)
     with team.database.transaction() as connection:
         connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=4))
-        (failed,) = team.claims(lease).ready(connection, 10)
+        (failed,) = team.claims(lease).waiting(connection, 10, 40)
     assert str(failed.error) == "4 workers died while they had it, the last one with nothing else in hand"
 
 
