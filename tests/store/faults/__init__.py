@@ -5,5 +5,6 @@
 - ``points.py``, ``cuts.py``: where a process hurts itself
 - ``children.py``, ``places.py``, ``cluster.py``: processes, databases and a server of the tests' own
 - ``watch.py``: what must hold, the same for all faults
-- ``mutants.py``: whether the tests notice when the store lacks one of its checks
+- ``workers.py``: workers without processes, for ``test_takeovers.py`` and ``test_feeding.py``
+- ``mutants.py``, ``mutations.py``: whether the tests notice when the store lacks one of its checks
 """

@@ -1,0 +1,158 @@
+"""What the store's source is changed into, one change at a time, and the tests that are to notice.
+
+A fence rises when an item is taken away, and once more when it is claimed. Either would do to tell two claims apart;
+so these are noticed by tests of the fence itself, not of what becomes of an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+COMMITS = "test_commits.py"
+LEASE = "test_lease.py"
+HANDS = "test_hands.py"
+STORE = "test_store.py"
+TAKEOVERS = "faults/test_takeovers.py"
+FEEDING = "faults/test_feeding.py"
+
+
+class Change(NamedTuple):
+    """A change of one file.
+
+    Attributes:
+        lacks: What the store lacks then.
+        old: A piece of its source, which is there once.
+        new: What is there instead.
+        tests: The file of tests that is to notice.
+        only: Which of them, as pytest's ``-k``; all by default.
+    """
+
+    lacks: str
+    old: str
+    new: str
+    tests: str
+    only: str = ""
+
+
+class Mutation(NamedTuple):
+    """A change, and the file."""
+
+    file: str
+    change: Change
+
+
+_OWN = "(row.owner, row.fence) != (claim.owner, claim.fence)"
+_WHERE = '(row.stage, row.state) == (self.start, "running")'
+_WRITE = "refused = self._rows.write_in(connection, "
+_ADD = "connection.execute(self._add_checkpoints, "
+_COMMITS = (
+    Change("fences compared", _OWN, "row.owner != claim.owner", COMMITS),
+    Change("owners compared", _OWN, "row.fence != claim.fence", COMMITS),
+    Change("stages compared", _WHERE, 'row.state == "running"', COMMITS),
+    Change("states compared", _WHERE, "row.stage == self.start", TAKEOVERS, "once"),
+    Change("stages compared where the answer was lost", "row.stage == self.stage and ", "", TAKEOVERS, "another_end"),
+    Change("items locked before they are compared", ".with_for_update(of=ITEMS)", "", TAKEOVERS, "committed"),
+    Change(
+        "rows in the transaction of their items",
+        _WRITE,
+        f"with self._database.engine.begin() as connection: {_WRITE}",
+        COMMITS,
+        "together and postgres",
+    ),
+    Change(
+        "checkpoints in the transaction of their items",
+        _ADD,
+        f"with self._database.engine.begin() as connection: {_ADD}",
+        TAKEOVERS,
+        "commit_fails and postgres",
+    ),
+    Change("the others told what was lost", 'if standing == "lost":', "if not standing:", COMMITS),
+)
+
+_TAKEN = 'state="running", owner=owner, fence=ITEMS.c.fence + 1'
+_BACK = 'back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
+_CLAIMS = (
+    Change("a higher fence for a claim", _TAKEN, 'state="running", owner=owner', TAKEOVERS, "fence"),
+    Change("a higher fence for what is recovered", _BACK, 'back.values(state="ready", owner=None)', LEASE, "lost"),
+    Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
+    Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
+    Change("suspects alone at last", "1 if crashes == self._max_crashes else ", "", LEASE, "suspects"),
+    Change("an end of trying", "if row.crashes > self._max_crashes:", "if row.crashes < 0:", LEASE, "alone"),
+)
+
+_REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
+_RELEASED = 'held.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
+_YOUNG = "if look.here - self._unbroken_since < self._seconds:"
+_EXPIRED = "func.abs(look.there - WORKERS.c.heartbeat_at)"
+_FOUND_OUT = "worker=self.owner)\n        self._lost(self.owner)"
+_MARKED = "mine.values(heartbeat_at=db_now())).rowcount:"
+_LEASE = (
+    Change("a higher fence for what is taken away", _REAPED, '"crashes": ITEMS.c.crashes + 1', LEASE, "silent"),
+    Change("a mark for the crash", _REAPED, '"fence": ITEMS.c.fence + 1', LEASE, "silent"),
+    Change("a higher fence for what is released", _RELEASED, 'held.values(state="ready", owner=None)', LEASE, "leaves"),
+    Change("a lease's time before one judges", _YOUNG, "if look.here < self._unbroken_since:", LEASE, "newcomer"),
+    Change(
+        "judging by the clock that was seen",
+        _EXPIRED,
+        "func.abs(db_now() - WORKERS.c.heartbeat_at)",
+        TAKEOVERS,
+        "clock",
+    ),
+    Change("marks in the future distrusted", _EXPIRED, "(look.there - WORKERS.c.heartbeat_at)", LEASE, "future"),
+    Change("breaks noticed", " or not self._is_unbroken(self._last, look):", ":", LEASE, "late"),
+    Change(
+        "jumps of the clock noticed", "here <= most and abs(there - here) <= most", "here <= most", TAKEOVERS, "jump"
+    ),
+    Change(
+        "the dead kept from claiming", ".first() is not None:", ".first() is not None or self.owner:", LEASE, "find_out"
+    ),
+    Change(
+        "workers locked while they claim",
+        "mine.with_for_update(read=True, key_share=True)",
+        "mine",
+        TAKEOVERS,
+        "claiming",
+    ),
+    Change("the released kept from claiming", "if self.over.is_set():", "if not self.owner:", LEASE, "leaves"),
+    Change("what is lost told when claiming", _FOUND_OUT, "worker=self.owner)", TAKEOVERS, "comes_back"),
+    Change("what is lost told when marking", _MARKED, f"{_MARKED[:-1]} >= 0:", TAKEOVERS, "heartbeat"),
+)
+
+_FEED = (
+    Change("what is stray given back", "again=self._recover", "again=lambda connection: None", FEEDING, "lost"),
+    Change("suspects apart", "if claimed and claimed[0].suspect:", "if not self._window:", FEEDING, "suspect"),
+    Change(
+        "waiting before a suspect", "if self._wait_until(len(suspects), inbox):", "if suspects:", FEEDING, "suspect"
+    ),
+    Change("waiting behind a suspect", "self._wait_until(0, inbox)", "self._told", FEEDING, "suspect"),
+)
+
+_DATABASE = (
+    Change(
+        "a limit of idle transactions",
+        "idle_in_transaction_session_timeout",
+        "rxpipe.stuck",
+        TAKEOVERS,
+        "nothing_is_ended",
+    ),
+    Change("a limit of waiting for locks", "'lock_timeout'", "'rxpipe.wait'", TAKEOVERS, "for_ever"),
+    Change("a second try told from a first", "if attempt > 1:", "if attempt < 1:", FEEDING, "lost"),
+)
+
+_OTHERS = (
+    Mutation("rxpipe/item.py", Change("the lost skipped", " and item.claim.lost:", " and not item.claim:", HANDS)),
+    Mutation("rxpipe/store/hands.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)),
+    Mutation("rxpipe/store/process.py", Change("machines told apart", "there == place and ", "", LEASE, "process")),
+    Mutation("rxpipe/store/session.py", Change("a release", "self._lease.release(connection)", "", STORE, "disposing")),
+    Mutation("rxpipe/store/store.py", Change("one process for SQLite", "database.lock(_holder)", "", STORE, "second")),
+)
+
+
+def mutations() -> Iterator[Mutation]:
+    """All of them."""
+    by_file = {"commits": _COMMITS, "claims": _CLAIMS, "lease": _LEASE, "feed": _FEED, "database": _DATABASE}
+    for name, changes in by_file.items():
+        for change in changes:
+            yield Mutation(f"rxpipe/store/{name}.py", change)
+    yield from _OTHERS
