@@ -11,9 +11,8 @@ from dataclasses import replace
 from .work import Fault, Job, work
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["pytest", "rxpipe", "rxpipe.store", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"]
-)
+_DIALECTS = ["sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite"]
+_CONTEXT.set_forkserver_preload(["pytest", "rxpipe.driving", "rxpipe.store", *_DIALECTS, "psycopg"])
 PATIENCE = 60.0  # seconds that a process may take, on a busy machine
 
 
