@@ -176,7 +176,7 @@ def _end_of(text: str, most: int) -> str:
 
 def _print_details(console: Console, found: RunDetails) -> None:
     one = found.run
-    state = f"running by {plural(one.workers, 'worker')}" if one.workers else one.state
+    state = f"running, {plural(one.workers, 'worker')}" if one.workers else one.state
     title = Text.assemble(
         (f"run {one.id}", "bold"), f" of {cell_text(one.name)}, ", (state, _STYLES.get(one.state, ""))
     )

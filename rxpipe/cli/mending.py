@@ -32,12 +32,14 @@ class Selection:
     """The runs that are to be deleted: those that all of it applies to.
 
     Attributes:
+        name: Of this name; None for all.
         numbers: These; None is the latest.
         finished: Those that are finished.
         older_than: Those without a sign of life for so many days.
         keep: All but the latest of each name, so many.
     """
 
+    name: str | None = None
     numbers: Sequence[int | None] = ()
     finished: bool = False
     older_than: float | None = None
@@ -66,11 +68,12 @@ def requeue_dead(
         check_stage(found, stage)
         count = requeue(connection, found, stage=stage, ids=keys)
     if not count:
-        print(f"no items of run {found.id} are dead{'' if stage is None else f', stage {cell_text(stage)}'}")
+        print(f"run {found.id} has no dead items{'' if stage is None else f' in {cell_text(stage)}'}")
         return
     taker = f"`rxpipe run {'CONFIG' if config is None else shlex.quote(str(config))}`"
     who = f"its workers, or {taker}, take" if found.workers else f"{taker} takes"
-    print(f"{plural(count, 'item')} of run {found.id} {'is' if count == 1 else 'are'} ready again: {who} them up")
+    verb, them = ("is", "it") if count == 1 else ("are", "them")
+    print(f"{plural(count, 'item')} of run {found.id} {verb} ready again: {who} {them} up")
 
 
 def export_run(engine: Engine, wanted: int | None, file: Path) -> None:
@@ -98,7 +101,7 @@ def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
         named = [run(connection, one) for one in selection.numbers]
         picked = chosen(
             connection,
-            runs(connection),
+            [one for one in runs(connection) if selection.name in (None, one.name)],
             numbers={one.id for one in named},
             finished=selection.finished,
             older_than=selection.older_than,
@@ -108,9 +111,9 @@ def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
         extents = {one.id: extent(connection, one) for one in idle} if dry_run else {}
     for one in picked:
         if one.state == "running":
-            text = f"run {one.id} is running by {plural(one.workers, 'worker')}"
+            text = f"{plural(one.workers, 'worker')} {'is' if one.workers == 1 else 'are'} at work on run {one.id}"
             if named:
-                raise StoreError(f"{text}: stop it first; nothing was deleted")
+                raise StoreError(f"{text}: stop them first; nothing was deleted")
             print(f"{text}: it stays")
     if not idle:
         print("no runs to delete")

@@ -12,8 +12,9 @@ from sqlalchemy import Engine, make_url
 
 from rxpipe.cli.overrides import overridden
 from rxpipe.config import Config, load_config
-from rxpipe.errors import ConfigError, SinkError
-from rxpipe.store.opening import opened
+from rxpipe.errors import ConfigError, SinkError, StoreError
+from rxpipe.store.history import runs
+from rxpipe.store.opening import opened, snapshot
 
 VARIABLE = "RXPIPE_DATABASE"
 
@@ -45,6 +46,29 @@ def store_at(place: Place) -> Generator[Engine]:
         except (SinkError, ConfigError) as error:
             raise ConfigError(f"{said_by}: {error}" if said_by else str(error)) from None
         yield engine
+
+
+def name_at(place: Place) -> str | None:
+    """The name of a config's runs; None if no config was given: then it may be any."""
+    return None if place.config is None else load_config(place.config).database.table
+
+
+def number_at(engine: Engine, place: Place, given: str | None) -> int | None:
+    """The run that RUN means: a number, or the latest one, of the config if there is one; None for the very latest.
+
+    Raises:
+        StoreError: The config has no run.
+    """
+    if given is not None and given != "latest":
+        return int(given)
+    name = name_at(place)
+    if name is None:
+        return None
+    with snapshot(engine) as connection:
+        numbers = [one.id for one in runs(connection) if one.name == name]
+    if not numbers:
+        raise StoreError(f"{place.config} has not been run yet: there is no run called {name}")
+    return numbers[-1]
 
 
 def _url(place: Place) -> tuple[str, str]:

@@ -20,11 +20,12 @@ def _run(given: str) -> str:
     return given
 
 
-def _wanted(given: str | None) -> int | None:
-    return None if given is None or given == "latest" else int(given)
-
-
-_Run = Annotated[str, typer.Argument(parser=_run, metavar="RUN", help="A run's number, or latest.", show_default=False)]
+_Run = Annotated[
+    str,
+    typer.Argument(
+        parser=_run, metavar="RUN", help="A run's number, or latest (with a config, its own).", show_default=False
+    ),
+]
 _Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="CONFIG", help="Look into the database of this config.")
 ]
@@ -49,7 +50,8 @@ def runs(config: _Config = None, database: _Database = None, as_json: _Json = Fa
         from rxpipe.cli.history import list_runs
         from rxpipe.cli.place import Place, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
             list_runs(engine, as_json=as_json)
 
 
@@ -58,10 +60,11 @@ def show(run: _Run, config: _Config = None, database: _Database = None, as_json:
     """Show one run: its stages, its items, why calls failed, who works on it."""
     with errors_told():
         from rxpipe.cli.history import show_run
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            show_run(engine, _wanted(run), as_json=as_json)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            show_run(engine, number_at(engine, place, run), as_json=as_json)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -83,10 +86,19 @@ def failures(
     """List the items that are dead, and what they failed with in the end."""
     with errors_told():
         from rxpipe.cli.dead_letters import list_failures
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            list_failures(engine, _wanted(run), stage=stage, limit=limit, every=every, verbose=verbose, as_json=as_json)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            list_failures(
+                engine,
+                number_at(engine, place, run),
+                stage=stage,
+                limit=limit,
+                every=every,
+                verbose=verbose,
+                as_json=as_json,
+            )
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -102,10 +114,11 @@ def requeue(
     """Give dead items another chance: the next run takes them up at the stage where they failed."""
     with errors_told():
         from rxpipe.cli.mending import requeue_dead
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            requeue_dead(engine, _wanted(run), stage=stage, ids=ids or [], config=config)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            requeue_dead(engine, number_at(engine, place, run), stage=stage, ids=ids or [], config=config)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -125,10 +138,11 @@ def export(
     """
     with errors_told():
         from rxpipe.cli.mending import export_run
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            export_run(engine, _wanted(run), file)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            export_run(engine, number_at(engine, place, run), file)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -148,10 +162,17 @@ def workers(
     """
     with errors_told():
         from rxpipe.cli.history import list_workers
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            list_workers(engine, _wanted(run), of_all_runs=run is None, ended=ended, as_json=as_json)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            list_workers(
+                engine,
+                None if run is None else number_at(engine, place, run),
+                of_all_runs=run is None,
+                ended=ended,
+                as_json=as_json,
+            )
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -170,7 +191,7 @@ def prune(
     config: _Config = None,
     database: _Database = None,
 ) -> None:
-    """Delete what is kept of runs: those that all that is given applies to, finished or not.
+    """Delete what is kept of runs: of those that meet all conditions, and with a config only of its own.
 
     Rows in the table of results are never deleted. A run that a worker is busy with is not, either.
     """
@@ -178,9 +199,12 @@ def prune(
         raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
     with errors_told():
         from rxpipe.cli.mending import Selection, prune_runs
-        from rxpipe.cli.place import Place, store_at
+        from rxpipe.cli.place import Place, name_at, number_at, store_at
 
-        with store_at(Place(config=config, database=database)) as engine:
-            numbers = [_wanted(one) for one in run or ()]
-            selection = Selection(numbers=numbers, finished=finished, older_than=older_than, keep=keep)
+        place = Place(config=config, database=database)
+        with store_at(place) as engine:
+            numbers = [number_at(engine, place, one) for one in run or ()]
+            selection = Selection(
+                name=name_at(place), numbers=numbers, finished=finished, older_than=older_than, keep=keep
+            )
             prune_runs(engine, selection, dry_run=dry_run)

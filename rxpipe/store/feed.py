@@ -37,6 +37,9 @@ class Feed:
 
     A claim takes half as many items as the stages hold, or as many as come to an end in a second, if that is more, up
     to 500: enough to keep calls busy, and few enough to leave some to other workers.
+
+    Attributes:
+        exhausted: Whether its source was read to the end, and nothing was left to do in the run.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Feed:
         self._retry = retry
         self._over = over
         self._window = max(1, int(min(_MOST, window)))
+        self.exhausted = False
         self._began = time.monotonic()
         self._told = False
 
@@ -91,6 +95,7 @@ class Feed:
                 idle = self._hands.wait_until(0, 0.0)
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
+                    self.exhausted = left is not None and inbox.error is None
                     break
                 if not idle:
                     self._hands.wait_until(0, _POLL)

@@ -218,4 +218,4 @@ def _no_such_run(connection: Connection, number: int | None) -> str:
     if not numbers:
         return "the store has no runs"
     more = ", …" if len(numbers) > _MOST_NAMED else ""
-    return f"there is no run {number}; there are {', '.join(numbers[:_MOST_NAMED])}{more}"
+    return f"there is no run {number}; known: {', '.join(numbers[:_MOST_NAMED])}{more}"

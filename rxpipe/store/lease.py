@@ -113,7 +113,7 @@ class Lease:
             return True
         if self.over.is_set():
             return False
-        _log.warning("lease lost, going on as a new worker", worker=self.owner)
+        _log.warning("this worker was taken for dead, and goes on as a new one")
         self._lost(self.owner)
         self.register(connection)
         return True
@@ -144,7 +144,7 @@ class Lease:
                     with self._database.transaction() as connection:
                         self.beat(connection)
                 with self._database.transaction(wait=self._heartbeat / 2) as connection:
-                    self.reap_expired(connection)
+                    self.reap_others(connection)
             except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
                 self._last = None
                 _log.debug("heartbeat missed", worker=self.owner, error=one_line(error))
@@ -155,8 +155,13 @@ class Lease:
         if not connection.execute(mine.values(heartbeat_at=db_now())).rowcount:
             self._lost(self.owner)
 
-    def reap_expired(self, connection: Connection) -> None:
-        """Take workers for dead that have not been marked for as long as their lease, if this one may judge."""
+    def reap_others(self, connection: Connection) -> None:
+        """Take workers for dead whose process has ended here, or which have not been marked for their lease.
+
+        Of the latter only if this one may judge.
+        """
+        if gone := certainly_dead(connection, self._run_id):
+            reap(connection, self._run_id, gone)
         look = self._look(connection)
         if look.here - self._unbroken_since < self._seconds:
             return
@@ -187,28 +192,19 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     Returns:
         How many items those are.
     """
-    given = and_(WORKERS.c.id.in_(workers), WORKERS.c.ended_at.is_(None))
-    connection.execute(update(WORKERS).where(given).values(ended_at=db_now(), ended_as="lost"))
+    given = and_(WORKERS.c.run_id == run_id, WORKERS.c.id.in_(workers), WORKERS.c.ended_at.is_(None))
+    lost = update(WORKERS).where(given).values(ended_at=db_now(), ended_as="lost")
+    names = [f"{row.pid} on {row.host}" for row in connection.execute(lost.returning(WORKERS.c.pid, WORKERS.c.host))]
     ended = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_not(None))
     held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
     changes = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
     count = connection.execute(held.values(**changes)).rowcount
-    if workers:
-        _log.warning("workers lost, their items are ready again", workers=list(workers), items=count)
+    if names and count:
+        _log.warning("a worker was lost, what it had is ready again", processes=", ".join(names), items=count)
     return count
 
 
-def reap_certainly_dead(connection: Connection, run_id: int, *, alone: bool) -> int:
-    """Take those workers for dead that cannot be alive: of ended processes of this machine.
-
-    Args:
-        connection: In a transaction.
-        run_id: The run.
-        alone: Whether no other process can have the store: then none of them is.
-
-    Returns:
-        How many items became ready.
-    """
+def certainly_dead(connection: Connection, run_id: int) -> list[str]:
+    """The workers of ended processes of this machine, which need not be waited for."""
     query = select(WORKERS.c.id, WORKERS.c.process).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
-    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
-    return reap(connection, run_id, [worker for worker, process in rows if alone or is_gone(process)])
+    return [worker for worker, process in connection.execute(query) if is_gone(process)]

@@ -105,7 +105,7 @@ def _engine(database: str) -> Engine:
 def _check_version(found: int, place: str) -> None:
     known = len(MIGRATIONS)
     if found == 0:
-        raise StoreError(f"{place} has no run store: it gets one when a pipeline is first run with it as its store")
+        raise StoreError(f"{place} has no run store: nothing has been run there with one yet")
     if found > known:
         raise StoreError(
             f"{place}: its run store has schema {found}, and this rxpipe knows {known} at most: "

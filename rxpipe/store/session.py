@@ -136,7 +136,8 @@ class Session:
             left = self._claims.left(connection)
             # A session that ended nothing does not finish a run anew.
             finished = db_now() if ended else func.coalesce(RUNS.c.finished_at, db_now())
-            finished_at = None if left.ready or left.running else finished
+            is_finished = not (left.ready or left.running) and self._feed.exhausted
+            finished_at = finished if is_finished else None
             connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished_at))
         self._is_closed = True
         self._database.close()

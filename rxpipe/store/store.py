@@ -17,7 +17,7 @@ from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
-from rxpipe.store.lease import Lease, reap_certainly_dead
+from rxpipe.store.lease import Lease, certainly_dead, reap
 from rxpipe.store.runs import begin_or_continue, counts, latest_of
 from rxpipe.store.schema import WORKERS, migrate, schema_version
 from rxpipe.store.session import Session
@@ -116,7 +116,10 @@ class RunStore:
 
         def join(connection: Connection) -> tuple[int, Lease]:
             if latest := latest_of(connection, name):  # first, as changed stages are not adopted while it has workers
-                reap_certainly_dead(connection, latest.id, alone=database.is_sqlite)
+                everybody = select(WORKERS.c.id).where(WORKERS.c.run_id == latest.id, WORKERS.c.ended_at.is_(None))
+                alone = database.is_sqlite  # in SQLite nobody else can be at work
+                dead = connection.execute(everybody).scalars() if alone else certainly_dead(connection, latest.id)
+                reap(connection, latest.id, list(dead))
             run_id = begin_or_continue(connection, name, stages, fresh=self.fresh, resume=self.resume)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=hands.lose)
             lease.register(connection)

@@ -28,7 +28,7 @@ def test_requeue_with_a_config(bank_url: str) -> None:
     """The command to give is told with the config, where that is known."""
     Path("my bank.yaml").write_text(json.dumps({"database": {"url": bank_url}}))
     told = lines("requeue", "1", "--stage", "grading", "-c", "my bank.yaml")
-    assert told == ["1 item of run 1 is ready again: `rxpipe run 'my bank.yaml'` takes them up"]
+    assert told == ["1 item of run 1 is ready again: `rxpipe run 'my bank.yaml'` takes it up"]
 
 
 def test_requeue_ids(bank_in: str) -> None:
@@ -39,7 +39,7 @@ def test_requeue_ids(bank_in: str) -> None:
 
 def test_requeue_nothing(bank_in: str) -> None:
     """Where nothing is dead, that is told."""
-    assert lines("requeue", "1", "--stage", "generation") == ["no items of run 1 are dead, stage generation"]
+    assert lines("requeue", "1", "--stage", "generation") == ["run 1 has no dead items in generation"]
 
 
 def test_requeue_what_can_be_no_id(bank_in: str) -> None:
@@ -82,12 +82,12 @@ def test_export_without_the_extra(bank_in: str, monkeypatch: pytest.MonkeyPatch)
 def test_while_a_run_goes_on(bank_in: str) -> None:
     """A run that goes on can be looked at and exported; it cannot be deleted, and others are not kept from that."""
     with live(bank_in, table="other"):
-        assert lines("show", "2")[0] == "run 2 of other, running by 1 worker"
+        assert lines("show", "2")[0] == "run 2 of other, running, 1 worker"
         assert lines("workers")[2].split()[-2:] == ["2", "alive"]
         assert lines("export", "2", "out.csv")[0].endswith("3 items = 1 written + 0 failed + 2 unfinished of run 2")
-        assert refused("prune", "2") == "run 2 is running by 1 worker: stop it first; nothing was deleted"
+        assert refused("prune", "2") == "1 worker is at work on run 2: stop them first; nothing was deleted"
         told = lines("prune", "--keep", "0")
-    assert told[0] == "run 2 is running by 1 worker: it stays"
+    assert told[0] == "1 worker is at work on run 2: it stays"
     assert told[1].startswith("deleted run 1 of bank, finished: 10 items")
     assert [(run["run"], run["state"]) for run in document("runs")] == [(2, "finished")]
 
@@ -123,7 +123,7 @@ def test_prune_by_age(three_in: str) -> None:
 
 def test_prune_an_unknown_run(three_in: str) -> None:
     """If one of the runs is not there, none is deleted."""
-    assert refused("prune", "1", "7") == "there is no run 7; there are 3, 2, 1"
+    assert refused("prune", "1", "7") == "there is no run 7; known: 3, 2, 1"
     assert len(document("runs")) == 3
 
 

@@ -143,7 +143,7 @@ def test_what_is_no_run(command: str, run: str) -> None:
 @pytest.mark.parametrize("command", [*READING[1:3], ["workers", "7"], *ALL[4:]])
 def test_unknown_run(bank_in: str, command: list[str]) -> None:
     """A run that is not there is told with those that are."""
-    assert refused(*(word.replace("latest", "7") for word in command)) == "there is no run 7; there are 1"
+    assert refused(*(word.replace("latest", "7") for word in command)) == "there is no run 7; known: 1"
 
 
 def test_empty_store(no_runs_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_latest_run(three_url: str) -> None:
 @pytest.mark.parametrize("number", [0, 4, 2**31, 10**30])
 def test_no_such_run(three_url: str, number: int) -> None:
     """A run that is not there is told with those that are."""
-    with looking(three_url) as connection, pytest.raises(StoreError, match=rf"no run {number}; there are 3, 2, 1$"):
+    with looking(three_url) as connection, pytest.raises(StoreError, match=rf"no run {number}; known: 3, 2, 1$"):
         run(connection, number)
 
 

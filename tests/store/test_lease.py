@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from rxpipe.errors import StoreError
 from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
-from rxpipe.store.lease import Lease, Look, reap_certainly_dead
+from rxpipe.store.lease import Lease, Look, certainly_dead, reap
 from rxpipe.store.process import is_gone, this_process
 from rxpipe.store.schema import ITEMS, RUNS, WORKERS, db_now, migrate
 
@@ -47,7 +47,7 @@ class Team:
         with self.database.transaction() as connection:
             for lease in leases:
                 lease.beat(connection)
-                lease.reap_expired(connection)
+                lease.reap_others(connection)
 
     def silence(self, lease: Lease, seconds: float) -> None:
         """It was marked last so many seconds ago."""
@@ -57,7 +57,7 @@ class Team:
 
     def reap(self, lease: Lease) -> None:
         with self.database.transaction() as connection:
-            lease.reap_expired(connection)
+            lease.reap_others(connection)
 
     def items(self) -> dict[str, tuple[str, int, int]]:
         """State, fence and crashes of each item."""
@@ -191,7 +191,8 @@ def test_the_certainly_dead_need_not_wait(team: Team) -> None:
     with team.database.transaction() as connection:
         ended = f"{(this_process() or 'x 1 1').rsplit(' ', 2)[0]} 4194304 1"
         connection.execute(update(WORKERS).where(WORKERS.c.id == dead.owner).values(process=ended))
-        assert reap_certainly_dead(connection, RUN, alone=False) == 1
+        assert certainly_dead(connection, RUN) == [dead.owner]
+    team.reap(alive)
     assert team.items() == {"1": ("ready", 2, 1), "2": ("running", 1, 0)}
 
 
@@ -201,7 +202,7 @@ def test_items_of_ended_workers_are_found(team: Team) -> None:
     team.claim(lease, 1)
     with team.database.transaction() as connection:
         connection.execute(update(WORKERS).values(ended_at=db_now(), ended_as="stopped"))
-        reap_certainly_dead(connection, RUN, alone=False)
+        reap(connection, RUN, [])
     assert team.items()["1"][0] == "ready"
 
 

@@ -133,7 +133,7 @@ def test_live_run(store_url: str) -> None:
 
 def test_no_such_run(bank_url: str) -> None:
     """A run that is not there is told."""
-    with pytest.raises(StoreError, match="there is no run 7; there are 1"):
+    with pytest.raises(StoreError, match="there is no run 7; known: 1"):
         pruned(bank_url, 7)
 
 
