@@ -23,6 +23,7 @@ class Claim:
         value: What the last of them returned; the ID if there is none.
         attempts: Calls made for it before.
         error: Why it is not to be called with at all, or None.
+        outside: Whether the store cannot hold it, as the ID can be no key; ``error`` says why.
         suspect: Whether nothing else may be on its way meanwhile, but for others of its kind.
         lost: Whether another worker has taken the item over: then calls would be for nothing.
     """
@@ -35,6 +36,7 @@ class Claim:
     value: Any = None
     attempts: int = 0
     error: BaseException | None = None
+    outside: bool = False
     suspect: bool = False
     lost: bool = False
 

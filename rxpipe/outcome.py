@@ -68,6 +68,7 @@ class Report:
         failed: Items that failed, in a stage or because the database refused their row.
         cancelled: Items that were on their way when the run was stopped.
         run: The run's number in its store, or None.
+        finished: Of a run with a store: whether its source was read to the end, and nothing is left to do.
         written_before: Items that were written before, in earlier runs that this one goes on with.
         failed_before: Items that failed before, in those.
         seconds: How long the run took.
@@ -85,6 +86,7 @@ class Report:
     most_in_flight: int
     stages: tuple[StageReport, ...]
     run: int | None = None
+    finished: bool = True
     written_before: int = 0
     failed_before: int = 0
 

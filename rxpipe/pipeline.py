@@ -67,6 +67,7 @@ class Ends:
         journal: Keeps what happens in between.
         number: The run's number in its store.
         before: How many of its items had ended before, as written and as failed.
+        is_finished: Whether nothing of it is left to do, asked when it is over.
     """
 
     write: Write
@@ -75,6 +76,7 @@ class Ends:
     journal: Journal | None = None
     number: int | None = None
     before: tuple[int, int] = (0, 0)
+    is_finished: Callable[[], bool] = lambda: True
 
 
 class Pipeline:
@@ -271,6 +273,7 @@ class Pipeline:
             staged=self.strategy == "staged",
             number=ends.number,
             before=ends.before,
+            is_finished=ends.is_finished,
         )
         stages = compose(self.strategy, placed)
         run.start(ends.take(ids), stages, ends.write, observer, scheduler, ahead=ends.ahead)
@@ -300,6 +303,7 @@ class Pipeline:
             journal=session,
             number=session.run_id,
             before=before,
+            is_finished=lambda: session.is_finished,
         )
 
     def _placed(self, journal: Journal | None) -> list[tuple[Settings[Item, Item], Place | None]]:

@@ -52,6 +52,7 @@ class Run:
         staged: bool = False,
         number: int | None = None,
         before: tuple[int, int] = (0, 0),
+        is_finished: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare a run.
 
@@ -61,6 +62,7 @@ class Run:
             limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
             number: The run's number in its store.
+            is_finished: Whether nothing of it is left to do in its store, asked when it is over.
             before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
         """
         self.taken = 0
@@ -69,6 +71,7 @@ class Run:
         self.cancelled = 0
         self.number = number
         self.before = before
+        self._is_finished = is_finished
         self.stages = stages
         self.finished: Future[Report] = Future()
         self.subscription = SingleAssignmentDisposable()
@@ -153,6 +156,7 @@ class Run:
             failed=self.failed,
             cancelled=self.cancelled,
             run=self.number,
+            finished=self._is_finished(),
             written_before=self.before[0],
             failed_before=self.before[1],
             seconds=seconds,

@@ -8,7 +8,7 @@ import threading
 from typing import Self
 
 from rxpipe.cli.meter import Figures, Meter
-from rxpipe.cli.texts import clock, duration, number, per_second, plural
+from rxpipe.cli.texts import clock, number, per_second, plural
 
 SECONDS = 5.0  # between two lines
 
@@ -34,7 +34,9 @@ def interrupt_line(count: int, in_flight: int, grace: float) -> str:
     items = plural(in_flight, "item")
     if count > 1:
         return f"cancelling {items}"
-    return f"stopping: finishing {items} within {duration(grace)}, Ctrl-C again to cancel them"
+    if not grace:
+        return f"stopping: cancelling {items}"
+    return f"stopping: finishing {items} within {grace:g} s, Ctrl-C again to cancel them"
 
 
 class Lines:

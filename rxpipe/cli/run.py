@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import structlog
 from rich.console import Console
 
 from rxpipe.cli.failures import FailureLimit, Failures
@@ -33,6 +34,7 @@ from rxpipe.run import Run
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -77,6 +79,8 @@ def run(path: Path, options: Options) -> ExitCode:
     driven = _Driven(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
+        if config.database.durable and not config.durable:
+            _log.warning("staged keeps nothing to go on with: every ID is called")
         pipeline = pipeline_of(config, fresh=options.fresh, resume=options.resume)
         source = read_ids(config, count=options.count)
         total = length(source)
@@ -98,6 +102,8 @@ def run(path: Path, options: Options) -> ExitCode:
         also = {"errors": errors, "ended_early": early, "stopped_by": driven.stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
     elif options.quiet:
+        if report.failed_before and not report.taken:
+            tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
         for failed in failures:
             tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
     else:
@@ -171,7 +177,7 @@ class _Driven:
             return None
         cause = self.failures.commonest(1)[0]
         failed = f"{plural(self.failures.failed, 'item')} of {number(self.failures.ended)} failed"
-        commonest = f"most of them, {number(cause.count)}, in {cause.stage}: {cause.text}"
+        commonest = f"the commonest error, of {number(cause.count)}, in {cause.stage}: {cause.text}"
         return f"--max-failures {self._max_failures}: {failed}, {commonest}"
 
     def exit_code(self, report: Report) -> ExitCode:

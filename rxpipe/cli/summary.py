@@ -29,7 +29,8 @@ def print_summary(
     if stopped_by is not None:
         console.print(Text(f"stopped by {screen_text(stopped_by)}", style="bold yellow"), soft_wrap=True)
     console.print(counts_line(report))
-    console.print(times_line(report))
+    if report.taken or report.run is None:
+        console.print(times_line(report))
     if report.written_before or report.failed_before:
         console.print(before_line(report))
     console.print()
@@ -43,6 +44,8 @@ def print_summary(
         console.print(Text("\nerrors, the commonest first:", style="bold"))
         for failed in failures:
             console.print(failure_line(failed), soft_wrap=True)
+    if report.run is not None and not report.finished:
+        console.print("the run is not finished: the same command goes on with it")
     if report.run is not None and report.failed + report.failed_before:
         run = f"{report.run}{place}"
         hint = f"rxpipe failures {run} lists what failed, rxpipe requeue {run} has it tried again"
@@ -65,7 +68,8 @@ def counts_line(report: Report) -> Text:
 def before_line(report: Report) -> Text:
     """What of the run was there before: ``run 3 was continued: 998 written and 2 failed before``."""
     before = f"{number(report.written_before)} written and {number(report.failed_before)} failed before"
-    left = "" if report.taken else "; nothing was left to do, --fresh begins a new run"
+    advice = "requeue has those tried again" if report.failed_before else "--fresh begins a new run"
+    left = f"; nothing was left to do, {advice}" if report.finished and not report.taken else ""
     return Text(f"run {report.run} was continued: {before}{left}", style="bold")
 
 

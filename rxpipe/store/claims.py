@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.database.rows import key_text
-from rxpipe.errors import CheckpointError, ConfigError, RxPipeError, WorkerLost
+from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
 from rxpipe.item import Claim
 from rxpipe.store.given import PARAMETER, given
 from rxpipe.store.lease import Lease
@@ -111,14 +111,15 @@ class Claims:
         if not self._lease.hold(connection):
             return []
         owner = self._lease.owner
-        by_key = {key_text(one): one for one in ids}
+        by_key, refused = _by_key(ids)
         rows = [
             {"item_key": key, "is_integer": not isinstance(one, str), "seq": first + place}
             for place, (key, one) in enumerate(by_key.items())
         ]
         parameters = {"this_run": self._run_id, "this_owner": owner, PARAMETER: json.dumps(rows)}
         added = set(connection.execute(self._add, parameters).scalars())
-        return [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in by_key.items() if key in added]
+        new = [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in by_key.items() if key in added]
+        return new + refused
 
     def left(self, connection: Connection) -> Left:
         """What there is still to do."""
@@ -201,10 +202,13 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
     return statement
 
 
-def check_key(item_id: int | str) -> ConfigError | None:
-    """What is wrong with an ID as the key of an item, if anything."""
-    try:
-        key_text(item_id)
-    except RxPipeError as error:
-        return ConfigError(f"source: {error}")
-    return None
+def _by_key(ids: Sequence[int | str]) -> tuple[dict[str, int | str], list[Claim]]:
+    """The IDs by their keys, and those that can have none, which fail without a call."""
+    by_key: dict[str, int | str] = {}
+    refused: list[Claim] = []
+    for one in ids:
+        try:
+            by_key[key_text(one)] = one
+        except RxPipeError as error:
+            refused.append(Claim(id=one, key="", owner="", fence=0, value=one, error=error, outside=True))
+    return by_key, refused

@@ -126,7 +126,7 @@ class Commits:
         for move in moves.values():
             move.claim.stage = move.stage
         return [
-            _result(moves[id(record.claim)], standings[id(record.claim)])
+            record.outcome if record.claim.outside else _result(moves[id(record.claim)], standings[id(record.claim)])
             for record in batch
             if isinstance(record, Ended)
         ]
@@ -263,7 +263,7 @@ def _moves(batch: Sequence[Record]) -> dict[int, Move]:
     """What the batch does to each claim, by its identity: an item that was lost may be there twice."""
     moves: dict[int, Move] = {}
     for record in batch:
-        if isinstance(record, Closing):
+        if isinstance(record, Closing) or record.claim.outside:
             continue
         move = moves.get(id(record.claim))
         if move is None:

@@ -64,7 +64,9 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
     checkpoints = {row.stage: row.items for row in connection.execute(kept.group_by(CHECKPOINTS.c.stage))}
     ended = select(ITEMS.c.stage, func.count().label("items")).where(ITEMS.c.run_id == run.id, IS_DEAD)
     dead = {row.stage: row.items for row in connection.execute(ended.group_by(ITEMS.c.stage))}
-    calls = select(FAILURES.c.stage, func.count().label("calls")).where(FAILURES.c.run_id == run.id)
+    calls = select(FAILURES.c.stage, func.count().label("calls")).where(
+        FAILURES.c.run_id == run.id, FAILURES.c.attempt > 0
+    )
     failed = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
     stages = [
         StageInfo(

@@ -20,7 +20,7 @@ from rxpipe.item import Claim
 from rxpipe.operators import Retry
 from rxpipe.operators.gate import Gate, announcing
 from rxpipe.source import as_observable
-from rxpipe.store.claims import Claims, check_key
+from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
 
@@ -179,7 +179,7 @@ class _Inbox(ObserverBase[Any]):
 
     def on_next(self, value: Any) -> None:
         self._gate.admitted += 1
-        error = check_id(value) or check_key(value)
+        error = check_id(value)
         if error is not None:
             self.on_error(error)
             return

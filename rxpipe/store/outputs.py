@@ -61,7 +61,10 @@ def decode(text: str, pickled: str | None) -> Any:
     try:
         return pickle.loads(b64decode(pickled))
     except Exception as error:
-        raise CheckpointError(f"a checkpoint cannot be read: {one_line(error)}") from error
+        raise CheckpointError(
+            f"a checkpoint cannot be read: {one_line(error)}; define that again and requeue the item, or give its "
+            "stage another version"
+        ) from error
 
 
 def _is_plain(value: Any, levels: int) -> bool:

@@ -39,8 +39,8 @@ class FailedCall:
     Attributes:
         claim: Of the item.
         id: Made once, so that the same one is not kept twice.
-        stage: The stage's name; ``database`` for a refused row, blank for an item that was not called with at all.
-        attempt: The call's number in this stage, from 1.
+        stage: The stage's name; ``database`` for a refused row.
+        attempt: The call's number in this stage, from 1; 0 if the item failed before it was called with.
         final: Whether no other call follows.
         type: What it raised.
         text: The error as one line.

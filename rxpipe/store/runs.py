@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.errors import StagesChanged, StoreError
 from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
 from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Latest(NamedTuple):
@@ -41,6 +44,8 @@ def begin_or_continue(
         StoreError: Workers are busy with the stages that it had.
     """
     latest = latest_of(connection, name)
+    if latest is not None and fresh and has_workers(connection, latest.id):
+        _log.warning("the former run has workers, which go on with it", run=latest.id)
     if latest is None or fresh:
         return _begin(connection, name, stages, 1 if latest is None else latest.generation + 1)
     found = changes(latest.stages, stages)
@@ -90,16 +95,16 @@ def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignatur
     again = connection.execute(select(func.count()).select_from(ITEMS).where(condition)).scalar_one()
     reused = ", ".join(stage.name for stage in stages[:keep])
     return (
-        f"run {latest.id} began with other stages: {'; '.join(found)}. To go on with it would keep the results of "
-        f"{reused or 'no stage'}, and take {again} items that had ended through the rest again: ask for that with "
-        "--resume, or for a new run with --fresh (in code RunStore(resume=True) or RunStore(fresh=True))"
+        f"run {latest.id} has other stages: {'; '.join(found)}. --resume (RunStore(resume=True)) keeps what "
+        f"{reused or 'no stage'} returned, and calls the rest again, also for {again:,} items that had ended; --fresh "
+        "(RunStore(fresh=True)) begins a new run"
     )
 
 
 def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignature]) -> None:
     if has_workers(connection, latest.id):
         raise StoreError(
-            f"run {latest.id} has workers that are busy with its former stages: stop them first (rxpipe workers)"
+            f"run {latest.id} has workers that are busy with other stages: stop them first (rxpipe workers)"
         )
     keep = kept(latest.stages, stages)
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))

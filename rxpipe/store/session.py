@@ -38,6 +38,7 @@ class Session:
     Attributes:
         run_id: The run's number.
         before: How many of its items had come to an end when this began, by state.
+        is_finished: Whether nothing was left to do when it ended.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Session:
         hands: Hands,
         *,
         run_id: int,
+        stages: Sequence[str],
         before: dict[str, int],
         window: float,
         max_items: int,
@@ -57,6 +59,8 @@ class Session:
     ) -> None:
         self.run_id = run_id
         self.before = before
+        self.is_finished = False
+        self._stages = (*stages, "database")
         self._database = database
         self._lease = lease
         self._claims = claims
@@ -97,7 +101,7 @@ class Session:
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def line_up(records: ObserverBase[Record], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                self._lines = _Lines(records)
+                self._lines = _Lines(records, self._stages)
                 return self._lines.subscribe_to(outcomes, scheduler)
 
             def on_error(error: Exception) -> None:
@@ -139,6 +143,7 @@ class Session:
             is_finished = not (left.ready or left.running) and self._feed.exhausted
             finished_at = finished if is_finished else None
             connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished_at))
+        self.is_finished = is_finished
         self._is_closed = True
         self._database.close()
 
@@ -168,8 +173,9 @@ class _Lines(Machine[Outcome[Any], Record]):
         failure: What the stages failed with.
     """
 
-    def __init__(self, observer: ObserverBase[Record]) -> None:
+    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str]) -> None:
         super().__init__(observer, 1)
+        self._stages = stages
         self.failure: Exception | None = None
         self._records: deque[Record] = deque()
         self._holds = False  # an outcome
@@ -183,8 +189,9 @@ class _Lines(Machine[Outcome[Any], Record]):
         """Line up an outcome; of an item that no stage was called with, also why."""
         claim: Claim = value.claim
         if claim.error is not None:
-            error = failed_call(claim, stage="", attempt=0, error=claim.error, value=value.value, final=True)
-            self._records.append(error)
+            stage = self._stages[claim.stage]
+            failed = failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True)
+            self._records.append(failed)
         self._records.append(Ended(claim=claim, outcome=value))
 
     def source_failed(self, error: Exception) -> None:

@@ -65,7 +65,8 @@ def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> 
         if old[name].call != new[name].call:
             found.append(f"stage {name} calls {new[name].call} instead of {old[name].call}")
         if old[name].version != new[name].version:
-            found.append(f"stage {name} has version {new[name].version} instead of {old[name].version}")
+            versions = [f"version {one.version}" if one.version else "no version" for one in (new[name], old[name])]
+            found.append(f"stage {name} has {versions[0]} instead of {versions[1]}")
     common = [name for name in old if name in new]
     if common != [name for name in new if name in old]:
         found.append(f"the stages are in another order, {', '.join(new)} instead of {', '.join(old)}")

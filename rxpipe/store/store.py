@@ -135,6 +135,7 @@ class RunStore:
             Commits(database, run_id, writer),
             hands,
             run_id=run_id,
+            stages=[stage.name for stage in stages],
             before=before,
             window=window,
             max_items=(500 if sink is None else sink.max_items) * (len(stages) + 1),

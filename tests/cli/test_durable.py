@@ -86,7 +86,10 @@ def test_failed_items_are_told_each_time(folder: Path) -> None:
     assert "2 dead items" in rxpipe("failures", "1", "-c", config).out
     again = rxpipe("run", config)
     assert again.code == 1
-    assert "1 written and 2 failed before" in again.out
+    assert "1 written and 2 failed before; nothing was left to do, requeue has those tried again" in " ".join(again.out.split())
+    quiet = rxpipe("run", config, "--quiet")
+    assert (quiet.code, quiet.out) == (1, "")
+    assert "run 1: 2 items failed before" in quiet.err
 
 
 def test_changed_stages(folder: Path) -> None:
@@ -97,8 +100,8 @@ def test_changed_stages(folder: Path) -> None:
     stages["stages"][1]["version"] = 2
     config.write_text(json.dumps(stages))
     message = refused("run", config)
-    assert "run 1 began with other stages: stage work has version 2 instead of None" in message
-    assert "would keep the results of make, and take 3 items" in message
+    assert "run 1 has other stages: stage work has version 2 instead of no version" in message
+    assert "keeps what make returned, and calls the rest again, also for 3 items" in message
     assert "--resume" in message
     assert "--fresh" in message
     assert "3 taken = 3 written" in rxpipe("run", config, "--resume").out
@@ -131,6 +134,7 @@ def test_staged_is_not_durable(folder: Path) -> None:
     ended = rxpipe("run", config_of(folder), "--strategy", "staged")
     assert "3 taken = 3 written" in ended.out
     assert "run 1" not in ended.out
+    assert "staged keeps nothing to go on with" in ended.err
     asked = config_of(folder, strategy="staged", database={"url": "sqlite:///bank.db", "durable": True})
     assert "database.durable: given true; allowed: false, or another strategy than staged" in refused("run", asked)
 
@@ -197,7 +201,7 @@ def test_calls_that_do_not_end_in_time(folder: Path, number: signal.Signals) -> 
     with started("run", config, "--json", "--grace", "0.1", cwd=folder) as program:
         program.wait_for("a call has started", 3)
         program.send(number)
-        program.wait_for("within 0.10 s")
+        program.wait_for("within 0.1 s")
         ended = program.end()
     assert ended.code == 128 + number
     assert json.loads(ended.out)["cancelled"] == 3

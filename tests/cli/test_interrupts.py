@@ -41,7 +41,7 @@ def test_first_signal_drains(folder: Path, scheduler: str, number: signal.Signal
         ended = program.end()
     report = json.loads(ended.out)
     assert ended.code == code
-    (told,) = re.findall(r"stopping: finishing (\d+) items within 25.0 s, Ctrl-C again to cancel them\n", ended.err)
+    (told,) = re.findall(r"stopping: finishing (\d+) items within 25 s, Ctrl-C again to cancel them\n", ended.err)
     assert 2 <= int(told) <= report["taken"]
     assert report["taken"] == report["written"] < 100
     assert len(rows(folder / "bank.db")) == report["written"]

@@ -93,7 +93,7 @@ def test_many_stages() -> None:
 
 @pytest.mark.parametrize(
     ("interrupts", "told"),
-    [(1, "stopping: finishing 7 items within 25.0 s, Ctrl-C again to cancel them"), (2, "cancelling 7 items")],
+    [(1, "stopping: finishing 7 items within 25 s, Ctrl-C again to cancel them"), (2, "cancelling 7 items")],
 )
 def test_screen_tells_what_a_signal_does(interrupts: int, told: str) -> None:
     """What a Ctrl-C does stands at the end; there is no end to foresee any more."""
