@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .stage_machine import StageMachine
 
 TICK = 1e-6  # seconds: what schedulers round times to
+KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
 
 
 class StageCall:
@@ -162,3 +163,7 @@ class StuckCalls:
         if self._timer is not None:
             self._timer.dispose()
             self._timer = None
+
+
+def unknown(call: StageCall, result: Any) -> None:
+    """Stands for a type of result that has not been seen yet."""

@@ -19,7 +19,7 @@ from .loop_runner import result_of
 from .machine import Machine, as_exception
 from .mailbox import Home, RelayHome
 from .runners import Runner, call_context, discard
-from .stage_call import TICK, StageCall, StuckCalls
+from .stage_call import KINDS, TICK, StageCall, StuckCalls, unknown
 from .stage_settings import Failure, Settings
 
 A = TypeVar("A")
@@ -226,7 +226,7 @@ class StageMachine(Machine[A, B]):
             self._stop_running(call)
             self._free_slot(call)
             self._failed(call, result)
-        elif (follow := self._follows.get(result.__class__, _unknown)) is None:
+        elif (follow := self._follows.get(result.__class__, unknown)) is None:
             self._stop_running(call)
             self._stats.done += 1
             if self._envelope is not None:
@@ -238,8 +238,8 @@ class StageMachine(Machine[A, B]):
                 self.emit(result)
                 self._taken -= 1
                 self.gate.release()
-        elif follow is _unknown:
-            if len(self._follows) >= _KINDS:
+        elif follow is unknown:
+            if len(self._follows) >= KINDS:
                 self._follows.clear()
             self._follows[result.__class__] = self._how_to_follow(result.__class__)
             self.returned(call, ok, result)
@@ -312,11 +312,16 @@ class StageMachine(Machine[A, B]):
         self._context.copy().run(call.subscribe_to, source, self._scheduler)
 
     def inner_next(self, call: StageCall, value: Any) -> None:
-        """The Observable that the function returned gave a value."""
-        if call.live:
-            if self._envelope is not None:
-                value = self._envelope.close(call.item, value)
+        """The Observable that the function returned gave a value; where there is an envelope, its last and only one."""
+        if not call.live:
+            return
+        if self._envelope is None:
             self._result(call, value)
+            return
+        self._stop_running(call)
+        self._stats.done += 1
+        self._result(call, self._envelope.close(call.item, value))
+        self._finish(call)
 
     def inner_ended(self, call: StageCall, error: BaseException | None) -> None:
         """The Observable that the function returned failed, or completed."""
@@ -391,10 +396,3 @@ class StageMachine(Machine[A, B]):
             self._loop_runner.close()
         if isinstance(self._home, RelayHome):
             self._home.close()
-
-
-_KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
-
-
-def _unknown(call: StageCall, result: Any) -> None:
-    """Stands for a type of result that has not been seen yet."""

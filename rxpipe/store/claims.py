@@ -67,7 +67,7 @@ class Claims:
         """The worker that claims."""
         return self._lease.owner
 
-    def waiting(self, connection: Connection, count: int, window: int) -> list[Claim]:
+    def waiting(self, connection: Connection, count: int, window: int, *, idle: bool = True) -> list[Claim] | None:
         """Claim items that wait: suspects if there are any, else up to so many, in the order in which they came.
 
         Suspects are those that several workers were lost with. The more were, the fewer at a time, and at last one: so
@@ -77,6 +77,10 @@ class Claims:
             connection: In a transaction.
             count: How many, of those that are no suspects.
             window: How many items the stages hold.
+            idle: Whether the worker has nothing in hand.
+
+        Returns:
+            What was claimed; ``None`` if suspects wait for the worker to be idle.
         """
         if not self._lease.hold(connection):
             return []
@@ -84,6 +88,8 @@ class Claims:
         crashes = connection.execute(tried.where(ITEMS.c.crashes <= self._max_crashes)).scalar_one()
         if crashes is None:
             return self._claim(connection, not_(and_(IS_SUSPECT, ITEMS.c.crashes <= self._max_crashes)), count)
+        if not idle:
+            return None
         few = 1 if crashes == self._max_crashes else max(1, window >> 2 * (crashes - 1))
         suspects = self._claim(connection, and_(IS_SUSPECT, ITEMS.c.crashes == crashes), few)
         for claim in suspects:

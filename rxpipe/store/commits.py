@@ -52,6 +52,7 @@ class Move:
     failed: list[FailedCall] = field(default_factory=list[FailedCall])
     outcome: Outcome[Any] | None = None
     refused: RowRefused | None = None
+    unkept: RowRefused | None = None  # why its checkpoints are not taken
 
     @property
     def start(self) -> int:
@@ -66,6 +67,8 @@ class Move:
     @property
     def state(self) -> str:
         """What it makes of the item."""
+        if self.unkept is not None:
+            return "dead"
         if self.outcome is None:
             return "running"
         return "done" if self.outcome.status == "written" and self.refused is None else "dead"
@@ -79,8 +82,8 @@ class Move:
     def standing(self, row: Row[Any] | None) -> Standing:
         """How the item's row compares with what the batch goes by."""
         claim = self.claim
-        if row is None or (row.owner, row.fence) != (claim.owner, claim.fence):
-            return "lost"
+        if row is None or claim.lost or (row.owner, row.fence) != (claim.owner, claim.fence):
+            return "lost"  # of one that is known to be, calls were left out
         if (row.stage, row.state) == (self.start, "running"):
             return "held"
         ended = self.outcome is not None and row.state in ("done", "dead")
@@ -142,9 +145,13 @@ class Commits:
         if len(moves) > 1:
             half = len(moves) // 2
             return self._commit_moves(moves[:half]) | self._commit_moves(moves[half:])
-        if moves[0].refused is not None:
+        move = moves[0]
+        if move.unkept is not None:
             raise reason
-        moves[0].refused = reason
+        if move.refused is None and move.outcome is not None:
+            move.refused = reason
+        else:  # not the row then, but what is to be kept: too large, or nothing that the database can hold
+            move.unkept, move.checkpoints = reason, []
         return self._commit_moves(moves)
 
     def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
@@ -278,12 +285,11 @@ def _moves(batch: Sequence[Record]) -> dict[int, Move]:
 
 
 def _failures(move: Move) -> list[FailedCall]:
-    if move.refused is None or move.outcome is None:
+    error = move.unkept or move.refused
+    if error is None:
         return move.failed
-    final = failed_call(
-        move.claim, stage="database", attempt=1, error=move.refused, value=move.outcome.value, final=True
-    )
-    return [*move.failed, final]
+    value = None if move.outcome is None or move.unkept is not None else move.outcome.value
+    return [*move.failed, failed_call(move.claim, stage="database", attempt=1, error=error, value=value, final=True)]
 
 
 def _destinations(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[tuple[Any, ...], list[str]]:
@@ -298,6 +304,8 @@ def _destinations(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[t
 
 
 def _last_error(move: Move) -> str | None:
+    if move.unkept is not None:
+        return one_line(move.unkept)
     if move.refused is not None and (move.outcome is None or move.outcome.status == "written"):
         return one_line(move.refused)
     return move.failed[-1].text if move.failed else None
@@ -314,6 +322,7 @@ def _result(move: Move, standing: Standing) -> Outcome[Any]:
     outcome = move.outcome
     assert outcome is not None  # of records that have one
     if standing == "lost":
-        error = LeaseLost("another worker has taken the item over, as this one did not answer for too long")
-        return replace(outcome, status="cancelled", error=error)
-    return outcome if move.refused is None else replace(outcome, status="failed", error=move.refused, stage="database")
+        lost = LeaseLost("another worker has taken the item over, as this one did not answer for too long")
+        return replace(outcome, status="cancelled", error=lost)
+    error = move.unkept or move.refused
+    return outcome if error is None else replace(outcome, status="failed", error=error, stage="database")

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from rxpipe.database.away import as_sink_error
 from rxpipe.database.engine import begin, commits_by_itself, failed_to_open, open_engine, shown
@@ -101,13 +102,24 @@ class Database:
             with self.engine.connect() as connection:
                 if commits_by_itself(connection):
                     raise SinkError(f"{shown(self.engine)}: its engine is in autocommit mode, and a store needs more")
-            with self.transaction() as connection:
-                return action(connection)
+            return self._serialized(action)
         except SinkError as error:
             place = shown(self.engine)
             raise error if place in str(error) else type(error)(f"{place}: {error}") from error.__cause__
         except Exception as error:  # noqa: BLE001 - raised again as what it means
             raise failed_to_open(self.engine, error) from getattr(error, "orig", None) or error
+
+    def _serialized(self, action: Callable[[Connection], T], attempts: int = 10) -> T:
+        """Run ``action`` in a transaction, anew where it got in the way of another one's (SERIALIZABLE, deadlocks)."""
+        for _ in range(attempts - 1):
+            try:
+                with self.transaction() as connection:
+                    return action(connection)
+            except DBAPIError as error:
+                if not str(getattr(error.orig, "sqlstate", "")).startswith("40"):
+                    raise
+        with self.transaction() as connection:
+            return action(connection)
 
     def patiently(
         self,

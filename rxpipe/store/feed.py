@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -70,7 +71,9 @@ class Feed:
         self._window = max(1, int(min(_MOST, window)))
         self.exhausted = False
         self._began = time.monotonic()
+        self._look = 1
         self._told = False
+        self._claiming = threading.Lock()
 
     def observable(self, ids: Observable[Any]) -> Observable[Claim]:
         """The claims, pulled when there is room for them."""
@@ -85,14 +88,15 @@ class Feed:
 
     def _all(self, inbox: _Inbox) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
-            claimed = self._claimed(lambda connection: self._claims.waiting(connection, self._size(), self._window))
-            if claimed and claimed[0].suspect:
-                yield from self._by_themselves(claimed, inbox)
+            idle = self._hands.wait_until(0, 0.0)
+            claimed = self._claimed(functools.partial(self._waiting, idle=idle))
+            if claimed is None or (claimed and claimed[0].suspect):
+                yield from claimed or ()
+                self._wait_until_idle(inbox)
                 continue
             if not claimed and not inbox.ended:
                 claimed = self._from_source(inbox)
             elif not claimed:
-                idle = self._hands.wait_until(0, 0.0)
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
                     self.exhausted = left is not None and inbox.error is None
@@ -107,17 +111,13 @@ class Feed:
         if inbox.error is not None:
             raise inbox.error
 
-    def _by_themselves(self, suspects: list[Claim], inbox: _Inbox) -> Iterator[Claim]:
-        """Give these when nothing else is left in hand, and nothing else before they have come to an end."""
-        if self._wait_until(len(suspects), inbox):
-            yield from suspects
-            self._wait_until(0, inbox)
+    def _waiting(self, connection: Connection, *, idle: bool) -> list[Claim] | None:
+        return self._claims.waiting(connection, self._size(), self._window, idle=idle)
 
-    def _wait_until(self, most: int, inbox: _Inbox) -> bool:
-        while not (self._over.is_set() or inbox.closed):
-            if self._hands.wait_until(most, _POLL):
-                return True
-        return False
+    def _wait_until_idle(self, inbox: _Inbox) -> None:
+        """Suspects are on their way, or wait to be: nothing else meanwhile."""
+        while not (self._over.is_set() or inbox.closed or self._hands.wait_until(0, _POLL)):
+            pass
 
     def _wait_for_others(self, inbox: _Inbox) -> None:
         """Other workers have what is left; they may lose it."""
@@ -127,23 +127,32 @@ class Feed:
         inbox.pause(_POLL)
 
     def _from_source(self, inbox: _Inbox) -> list[Claim]:
-        ids = inbox.take(self._size(), _POLL)
+        ids = inbox.take(max(self._look, self._size()), _POLL)
         if not ids:
             return []
         first = inbox.taken - len(ids)
-        return self._claimed(lambda connection: self._claims.new(connection, ids, first))
+        new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
+        # Where nearly all are known, there is nothing to be fair about: look at more of them.
+        self._look = min(_MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
+        return new
 
     def _size(self) -> int:
         seconds = time.monotonic() - self._began
         return max(1, self._window // 2, min(_MOST, int(self._hands.ended / max(seconds, 1e-3))))
 
-    def _claimed(self, claim: Callable[[Connection], list[Claim]]) -> list[Claim]:
-        claims = self._in_transaction(claim) or []
-        self._hands.add(claims)
+    def end(self) -> None:
+        """Wait until nothing more can be claimed; the worker has said that it is over."""
+        with self._claiming:
+            pass
+
+    def _claimed(self, claim: Callable[[Connection], list[Claim] | None]) -> list[Claim] | None:
+        claims = self._in_transaction(claim)
+        self._hands.add(claims or ())
         return claims
 
     def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
-        return self._database.patiently(action, self._retry, self._over, again=self._recover)
+        with self._claiming:
+            return self._database.patiently(action, self._retry, self._over, again=self._recover)
 
     def _recover(self, connection: Connection) -> None:
         self._claims.recover(connection, self._hands.keys(self._claims.owner))
@@ -186,7 +195,7 @@ class _Inbox(ObserverBase[Any]):
         with self._changed:
             if self._done:
                 return
-            self._ids.append(value)
+            self._ids.append(int(value) if isinstance(value, int) else str.__str__(value))  # not an enum of them
             self._changed.notify_all()
             warn, self._warned = (
                 len(self._ids) > 2 * _MOST and not self._warned,

@@ -29,6 +29,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _STEPS = 4  # looks at the others' leases, for each heartbeat
 
+# A mark in the future is none either: the clock was set back since.
+HAS_EXPIRED = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
+
 
 class Look(NamedTuple):
     """A look at this machine's steady clock and at the database's, in seconds."""
@@ -151,9 +154,10 @@ class Lease:
 
     def beat(self, connection: Connection) -> None:
         """Mark that the worker lives."""
-        mine = update(WORKERS).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
+        owner = self.owner  # once: it may have another name by the time the answer is here
+        mine = update(WORKERS).where(WORKERS.c.id == owner, WORKERS.c.ended_at.is_(None))
         if not connection.execute(mine.values(heartbeat_at=db_now())).rowcount:
-            self._lost(self.owner)
+            self._lost(owner)
 
     def reap_others(self, connection: Connection) -> None:
         """Take workers for dead whose process has ended here, or which have not been marked for their lease.

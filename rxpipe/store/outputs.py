@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import pickle
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rxpipe.database.encoding import json_text, one_line
+from rxpipe.database.encoding import is_interrupt, json_text, one_line
 from rxpipe.errors import CheckpointError
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _DEEP = 100  # levels of nesting; what is deeper is pickled
+_MANY = 100_000  # containers in it; what has more, or shares them, is pickled
+_LARGE = 10_000_000  # bytes of a pickle that is not made readable
 
 
 class Output(NamedTuple):
@@ -35,19 +38,18 @@ def encode(value: Any) -> Output:
     """A value as it is kept.
 
     Raises:
-        CheckpointError: It cannot be kept: neither plain data nor picklable.
+        CheckpointError: It cannot be kept: neither plain data nor picklable, or an iterator, which is used up once.
     """
-    if _is_plain(value, _DEEP):
-        return Output(_dumps(value), None)
     try:
-        pickled = pickle.dumps(value, protocol=5)
-    except Exception as error:
+        return _encode(value)
+    except BaseException as error:
+        if is_interrupt(error) or isinstance(error, CheckpointError):
+            raise
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise CheckpointError(
             f"what it returned, of type {kind}, cannot be kept: {one_line(error)}; "
             "return plain data, or what pickles, or run without a store"
         ) from error
-    return Output(_readable(value), b64encode(pickled).decode())
 
 
 def decode(text: str, pickled: str | None) -> Any:
@@ -60,21 +62,47 @@ def decode(text: str, pickled: str | None) -> Any:
         return json.loads(text)
     try:
         return pickle.loads(b64decode(pickled))
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise CheckpointError(
             f"a checkpoint cannot be read: {one_line(error)}; define that again and requeue the item, or give its "
             "stage another version"
         ) from error
 
 
-def _is_plain(value: Any, levels: int) -> bool:
-    if value.__class__ in _SCALARS:
-        return True
-    if levels == 0:
-        return False
-    if value.__class__ is dict:
-        return all(key.__class__ is str and _is_plain(one, levels - 1) for key, one in value.items())
-    return value.__class__ is list and all(_is_plain(one, levels - 1) for one in value)
+def _encode(value: Any) -> Output:
+    if isinstance(value, Iterator):
+        raise TypeError("it is an iterator; a list of it could be kept")
+    is_plain = _is_plain(value)
+    if is_plain:
+        try:
+            return Output(_dumps(value), None)
+        except ValueError:  # a number of thousands of digits
+            pass
+    pickled = pickle.dumps(value, protocol=5)
+    return Output("null" if is_plain is None else _readable(pickled), b64encode(pickled).decode())
+
+
+def _is_plain(value: Any) -> bool | None:
+    """Whether JSON says all of it; ``None`` if there is too much of it to look through."""
+    left = [(value, _DEEP)]
+    looked = 0
+    while left:
+        one, levels = left.pop()
+        kind = one.__class__
+        if kind in _SCALARS:
+            continue
+        looked += 1
+        if looked > _MANY:
+            return None
+        if kind is dict and levels and all(key.__class__ is str for key in one):
+            left += [(inner, levels - 1) for inner in one.values()]
+        elif kind is list and levels:
+            left += [(inner, levels - 1) for inner in one]
+        else:
+            return False
+    return True
 
 
 def _dumps(value: Any) -> str:
@@ -87,8 +115,11 @@ def _dumps(value: Any) -> str:
     return text
 
 
-def _readable(value: Any) -> str:
+def _readable(pickled: bytes) -> str:
+    """A value for people; of a copy, as looking at an iterator in it uses that up."""
+    if len(pickled) > _LARGE:
+        return "null"
     try:
-        return json_text(value)
+        return json_text(pickle.loads(pickled))
     except Exception:  # noqa: BLE001 - whatever a foreign attribute raises: it is pickled, and that is what counts
         return "null"

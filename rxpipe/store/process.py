@@ -24,7 +24,20 @@ def is_gone(process: str | None) -> bool:
     if process is None or place is None:
         return False
     there, number, started = process.rsplit(" ", 2)
-    return there == place and _started(int(number)) != started
+    return there == place and _has_ended(int(number), started)
+
+
+def _has_ended(pid: int, started: str) -> bool:
+    now = _started(pid)
+    if now is not None:
+        return now != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is there: another user's, whose processes are hidden
+        return False
+    return True  # a zombie
 
 
 def _place() -> str | None:

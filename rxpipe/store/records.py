@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +92,21 @@ def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException,
         final=final,
         type=clean_text(named),
         text=one_line(error),
-        traceback=clean_text("".join(traceback.format_exception(error)))[-_LONGEST:],
+        traceback=_trace(error),
         input=_shown(value),
     )
 
 
+def _trace(error: BaseException) -> str:
+    try:
+        return clean_text("".join(traceback.format_exception(error)))[-_LONGEST:]
+    except Exception:  # noqa: BLE001 - an odd exception, of whose attributes Python expects something else
+        return ""
+
+
 def _shown(value: Any) -> str | None:
-    for tell in (json_text, repr):
+    ways: tuple[Callable[[Any], str], ...] = (json_text, repr)
+    for tell in ways[isinstance(value, Iterator) :]:  # as JSON an iterator would be used up
         try:
             return clean_text(tell(value))[:_LONGEST]
         except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises

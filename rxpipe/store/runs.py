@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import structlog
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.errors import StagesChanged, StoreError
+from rxpipe.store.lease import HAS_EXPIRED, reap
 from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
 from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Latest(NamedTuple):
@@ -45,7 +43,7 @@ def begin_or_continue(
     """
     latest = latest_of(connection, name)
     if latest is not None and fresh and has_workers(connection, latest.id):
-        _log.warning("the former run has workers, which go on with it", run=latest.id)
+        raise StoreError(f"run {latest.id} has workers that write into the same table: stop them first")
     if latest is None or fresh:
         return _begin(connection, name, stages, 1 if latest is None else latest.generation + 1)
     found = changes(latest.stages, stages)
@@ -71,7 +69,7 @@ def counts(connection: Connection, run_id: int) -> dict[str, int]:
 
 def has_workers(connection: Connection, run_id: int) -> bool:
     """Whether any worker is, or may be, busy with a run."""
-    live = and_(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
+    live = and_(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED))
     return bool(connection.execute(select(exists().where(live))).scalar_one())
 
 
@@ -80,8 +78,11 @@ def _begin(connection: Connection, name: str, stages: Sequence[StageSignature], 
     row = {"name": name, "generation": generation, "stages": to_text(stages), "created_at": db_now()}
     # Where another process has begun the same one at this moment, this is its run, too.
     connection.execute(module.insert(RUNS).values(**row).on_conflict_do_nothing())
-    query = select(RUNS.c.id).where(RUNS.c.name == name, RUNS.c.generation == generation)
-    return int(connection.execute(query).scalar_one())
+    query = select(RUNS.c.id, RUNS.c.stages).where(RUNS.c.name == name, RUNS.c.generation == generation)
+    begun = connection.execute(query).one()
+    if found := changes(from_text(begun.stages), stages):
+        raise StagesChanged(f"run {begun.id} was begun by another process at this moment: {'; '.join(found)}")
+    return int(begun.id)
 
 
 def _outdated(run_id: int, keep: int) -> ColumnElement[bool]:
@@ -106,6 +107,8 @@ def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignatu
         raise StoreError(
             f"run {latest.id} has workers that are busy with other stages: stop them first (rxpipe workers)"
         )
+    silent = select(WORKERS.c.id).where(WORKERS.c.run_id == latest.id, WORKERS.c.ended_at.is_(None))
+    reap(connection, latest.id, list(connection.execute(silent).scalars()))
     keep = kept(latest.stages, stages)
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))
     ready = update(ITEMS).where(_outdated(latest.id, keep))

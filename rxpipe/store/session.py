@@ -135,6 +135,8 @@ class Session:
         return outcomes
 
     def _close(self, ended: int) -> None:
+        self._lease.stop()
+        self._feed.end()
         with self._database.transaction() as connection:
             self._lease.release(connection)
             left = self._claims.left(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ class StageSignature(NamedTuple):
 
 def call_name(call: Any) -> str:
     """A function as ``module:name``; an object that is called, by its type."""
-    while hasattr(call, "func"):  # functools.partial
+    while isinstance(call, functools.partial):
         call = call.func
     if not hasattr(call, "__qualname__"):
         call = call.__class__

@@ -86,7 +86,8 @@ def test_failed_items_are_told_each_time(folder: Path) -> None:
     assert "2 dead items" in rxpipe("failures", "1", "-c", config).out
     again = rxpipe("run", config)
     assert again.code == 1
-    assert "1 written and 2 failed before; nothing was left to do, requeue has those tried again" in " ".join(again.out.split())
+    told = " ".join(again.out.split())
+    assert "1 written and 2 failed before; nothing was left to do, requeue has those tried again" in told
     quiet = rxpipe("run", config, "--quiet")
     assert (quiet.code, quiet.out) == (1, "")
     assert "run 1: 2 items failed before" in quiet.err

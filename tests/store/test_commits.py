@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.exc import DataError
 
 from rxpipe import DatabaseSink, Outcome
 from rxpipe.database import RowRefused, default_table
@@ -14,7 +15,7 @@ from rxpipe.database.writer import Writer
 from rxpipe.errors import LeaseLost
 from rxpipe.item import Claim
 from rxpipe.store.claims import Claims
-from rxpipe.store.commits import Commits
+from rxpipe.store.commits import Commits, Move
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
@@ -69,7 +70,8 @@ class Kept:
         """The items are taken from the worker, which does not notice, and claims the first of them anew."""
         with self.database.transaction() as connection:
             connection.execute(update(ITEMS).values(state="ready", owner=None, fence=ITEMS.c.fence + 1))
-            return self.claims.waiting(connection, 1, 1)[0]
+            claims = self.claims.waiting(connection, 1, 1) or []
+        return claims[0]
 
     def all(self, table: Table) -> list[Any]:
         with self.database.transaction() as connection:
@@ -232,6 +234,31 @@ def test_old_and_new_claim_of_an_item_in_one_batch(kept: Kept) -> None:
     statuses = [outcome.status for outcome in kept.commits.commit([*whole(old), *whole(new)])]
     assert statuses == ["cancelled", "written"]
     assert kept.held() == (2, 0, 1)
+
+
+def test_an_item_whose_calls_were_left_out_is_lost(kept: Kept) -> None:
+    """Even if it is held: a row must not say that it was written."""
+    (claim,) = kept.claim(1)
+    claim.lost = True
+    assert kept.commits.commit(whole(claim))[0].status == "cancelled"
+    assert kept.held() == (0, 0, 0)
+
+
+def test_a_checkpoint_that_is_refused_fails_its_item(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, with or without an outcome; the others are committed."""
+    claims = kept.claim(1, 2, 3)
+    add = Commits._insert  # pyright: ignore[reportPrivateUsage]
+
+    def refuse(self: Commits, connection: Connection, moves: Sequence[Move], now: float) -> None:
+        if any(move.claim.key in ("1", "2") and move.checkpoints for move in moves):
+            raise DataError("INSERT", {}, ValueError("too large"))
+        add(self, connection, moves, now)
+
+    monkeypatch.setattr(Commits, "_insert", refuse)
+    outcomes = kept.commits.commit([*whole(claims[0]), checkpoint(claims[1]), *whole(claims[2])])
+    assert [outcome.status for outcome in outcomes] == ["failed", "written"]
+    assert {row.item_key: row.state for row in kept.all(ITEMS)} == {"1": "dead", "2": "dead", "3": "done"}
+    assert {(row.item_key, row.stage) for row in kept.all(FAILURES)} == {("1", "database"), ("2", "database")}
 
 
 def test_one_lost_item_does_not_disturb_the_others(kept: Kept) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import delete, insert, select, update
 
 from rxpipe.errors import StoreError
+from rxpipe.store import process
 from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Lease, Look, certainly_dead, reap
@@ -215,22 +217,23 @@ def test_suspects_are_given_out_apart(team: Team) -> None:
     with team.database.transaction() as connection:
         for crashes in range(5):
             connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=crashes))
-            given = claims.waiting(connection, 20, 40)
+            given = claims.waiting(connection, 20, 40) or []
             assert [one.id for one in given] == list(range(len(given)))
             groups.append((len(given), given[0].suspect))
     assert groups == [(20, False), (20, False), (10, True), (1, True), (20, False)]
 
 
 def test_the_most_suspicious_come_first(team: Team) -> None:
-    """And by themselves: others have lost fewer workers."""
+    """And by themselves, so not to a worker that has something in hand."""
     lease = team.worker()
     team.claim(lease, 1, 2, 3)
     with team.database.transaction() as connection:
         connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=2))
         connection.execute(update(ITEMS).where(ITEMS.c.item_key == "2").values(crashes=3))
         claims = team.claims(lease)
-        assert [one.id for one in claims.waiting(connection, 10, 40)] == [2]
-        assert [one.id for one in claims.waiting(connection, 10, 40)] == [1, 3]
+        assert claims.waiting(connection, 10, 40, idle=False) is None
+        assert [one.id for one in claims.waiting(connection, 10, 40) or ()] == [2]
+        assert [one.id for one in claims.waiting(connection, 10, 40) or ()] == [1, 3]
 
 
 def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
@@ -239,7 +242,7 @@ def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
     team.claim(lease, 1)
     with team.database.transaction() as connection:
         connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=4))
-        (failed,) = team.claims(lease).waiting(connection, 10, 40)
+        (failed,) = team.claims(lease).waiting(connection, 10, 40) or []
     assert str(failed.error) == "4 workers died while they had it, the last one with nothing else in hand"
 
 
@@ -251,6 +254,22 @@ def test_a_claim_whose_answer_was_lost_is_given_back(team: Team) -> None:
     with team.database.transaction() as connection:
         team.claims(lease).recover(connection, ["1"])
     assert team.items() == {"1": ("running", 1, 0), "2": ("ready", 2, 0), "3": ("running", 1, 0)}
+
+
+def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes of other users cannot be seen, one that may not be signalled is there."""
+    this = this_process()
+
+    def hidden(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", hidden)
+
+    def unseen(pid: int) -> None:
+        return None
+
+    monkeypatch.setattr(process, "_started", unseen)
+    assert not is_gone(this)
 
 
 def test_this_process_is_not_gone() -> None:

@@ -90,6 +90,42 @@ def test_what_cannot_be_kept() -> None:
         encode({"lock": threading.Lock()}["lock"])
 
 
+def test_iterators_are_refused() -> None:
+    """The next stage would use one up, and a later run find nothing; those within something are left as they are."""
+    with pytest.raises(CheckpointError, match="a list of it could be kept"):
+        encode(map(str, [1, 2]))
+    value = {"rest": iter([1, 2])}
+    encode(value)
+    assert list(value["rest"]) == [1, 2]
+
+
+def test_numbers_that_are_too_long_for_json() -> None:
+    """They are pickled."""
+    for big in (10**5000, [10**5000]):
+        assert decode(*encode(big)) == big
+
+
+def test_a_structure_that_shares_its_parts() -> None:
+    """It has more parts than could be looked through, and as a pickle is small."""
+    value: Any = []
+    for _ in range(40):
+        value = [value, value]
+    output = encode(value)
+    assert output.pickled is not None
+    assert len(output.pickled) < 10_000
+
+
+class Hostile:
+    def __reduce__(self) -> str:
+        raise SystemExit
+
+
+def test_a_value_that_raises_anything() -> None:
+    """It fails its item, not the run."""
+    with pytest.raises(CheckpointError, match="SystemExit"):
+        encode(Hostile())
+
+
 def test_what_cannot_be_read() -> None:
     """As when a class is gone."""
     text, pickled = encode(Point(1))

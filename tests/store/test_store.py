@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import reactivex
@@ -221,6 +224,80 @@ def test_ids_keep_their_type(store_url: str) -> None:
     fail[0] = False
     Pipeline(Stage("work", work, version=2), store=RunStore(store_url, resume=True)).run([])
     assert sorted(seen, key=str) == [7, "8", "x"]
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+def test_ids_of_enums_are_what_they_equal(store_url: str) -> None:
+    """In this run and in later ones."""
+    bank = Bank(store_url)
+    assert bank.pipeline().run([Color.RED, Number.ONE]).written == 2
+    assert states(store_url) == {"red": "done", "1": "done"}
+    assert bank.pipeline().run(["red", 1]).taken == 0
+
+
+def test_a_fresh_run_beside_workers_of_the_former(postgres_url: str) -> None:
+    """They would write into the same table."""
+    go_on, begun = threading.Event(), threading.Event()
+
+    def act(stage: str, item_id: Any) -> None:
+        begun.set()
+        go_on.wait(LIMIT)
+
+    bank = Bank(postgres_url, act)
+    done = threading.Event()
+    bank.pipeline().outcomes(range(3)).subscribe(on_completed=done.set)
+    assert begun.wait(LIMIT)
+    with pytest.raises(StoreError, match="workers that write into the same table"):
+        bank.pipeline(RunStore(fresh=True)).run(range(3))
+    go_on.set()
+    assert done.wait(LIMIT)
+
+
+class Odd(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__notes__":
+            raise RuntimeError
+        return super().__getattribute__(name)
+
+
+def test_odd_exceptions_fail_their_items(store_url: str) -> None:
+    """Of which not even a traceback can be written."""
+
+    def act(stage: str, item_id: Any) -> None:
+        if item_id == 1:
+            raise Odd("odd")
+        if item_id == 2:
+            details: Any = ("f", 1, 1, 5)
+            raise SyntaxError("bad", details)
+
+    assert counts(Bank(store_url, act).pipeline().run(range(4))) == (4, 2, 2, 0)
+
+
+def test_a_stage_that_is_any_object(store_url: str) -> None:
+    """One that has every attribute, too."""
+    assert Pipeline(Stage("work", Mock(return_value=1)), store=RunStore(store_url)).run([1]).written == 1
+
+
+class Slow:
+    """Takes longer to be kept than its stage may take."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        time.sleep(0.3)
+        return {"a": 1}
+
+
+@pytest.mark.slow
+def test_keeping_a_result_is_not_part_of_its_call(store_url: str) -> None:
+    """The stage's time is over when its Observable has given the value."""
+    work = Stage("work", lambda item_id: reactivex.just(Slow()), timeout=0.2)
+    assert counts(Pipeline(work, store=RunStore(store_url)).run(range(2))) == (2, 2, 0, 0)
 
 
 @pytest.mark.parametrize("bad", ["x" * 300, "a\0b"])
