@@ -49,6 +49,7 @@ _ADD = "connection.execute(self._add_checkpoints, "
 _COMMITS = (
     Change("fences compared", _OWN, "row.owner != claim.owner", COMMITS),
     Change("owners compared", _OWN, "row.fence != claim.fence", COMMITS),
+    Change("what is known to be lost left alone", "claim.lost or ", "", COMMITS),
     Change("stages compared", _WHERE, 'row.state == "running"', COMMITS),
     Change("states compared", _WHERE, "row.stage == self.start", TAKEOVERS, "once"),
     Change("stages compared where the answer was lost", "row.stage == self.stage and ", "", TAKEOVERS, "another_end"),
@@ -78,6 +79,7 @@ _CLAIMS = (
     Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
     Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
     Change("suspects alone at last", "1 if crashes == self._max_crashes else ", "", LEASE, "suspects"),
+    Change("waiting before a suspect", "if not idle:", "if not window:", FEEDING, "suspect"),
     Change("an end of trying", "if row.crashes > self._max_crashes:", "if row.crashes < 0:", LEASE, "alone"),
 )
 
@@ -85,7 +87,7 @@ _REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
 _RELEASED = 'held.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
 _YOUNG = "if look.here - self._unbroken_since < self._seconds:"
 _EXPIRED = "func.abs(look.there - WORKERS.c.heartbeat_at)"
-_FOUND_OUT = "worker=self.owner)\n        self._lost(self.owner)"
+_FOUND_OUT = "self._lost(self.owner)\n        self.register(connection)"
 _MARKED = "mine.values(heartbeat_at=db_now())).rowcount:"
 _LEASE = (
     Change("a higher fence for what is taken away", _REAPED, '"crashes": ITEMS.c.crashes + 1', LEASE, "silent"),
@@ -100,6 +102,13 @@ _LEASE = (
         "clock",
     ),
     Change("marks in the future distrusted", _EXPIRED, "(look.there - WORKERS.c.heartbeat_at)", LEASE, "future"),
+    Change(
+        "ended processes noticed",
+        "if gone := certainly_dead(",
+        "if gone := (lambda *_: [])(",
+        TAKEOVERS,
+        "ended_process",
+    ),
     Change("breaks noticed", " or not self._is_unbroken(self._last, look):", ":", LEASE, "late"),
     Change(
         "jumps of the clock noticed", "here <= most and abs(there - here) <= most", "here <= most", TAKEOVERS, "jump"
@@ -115,17 +124,16 @@ _LEASE = (
         "claiming",
     ),
     Change("the released kept from claiming", "if self.over.is_set():", "if not self.owner:", LEASE, "leaves"),
-    Change("what is lost told when claiming", _FOUND_OUT, "worker=self.owner)", TAKEOVERS, "comes_back"),
+    Change("what is lost told when claiming", _FOUND_OUT, "self.register(connection)", TAKEOVERS, "comes_back"),
     Change("what is lost told when marking", _MARKED, f"{_MARKED[:-1]} >= 0:", TAKEOVERS, "heartbeat"),
 )
 
+_APART = "if claimed is None or (claimed and claimed[0].suspect):"
+_BEHIND = "self._wait_until_idle(inbox)"
 _FEED = (
     Change("what is stray given back", "again=self._recover", "again=lambda connection: None", FEEDING, "lost"),
-    Change("suspects apart", "if claimed and claimed[0].suspect:", "if not self._window:", FEEDING, "suspect"),
-    Change(
-        "waiting before a suspect", "if self._wait_until(len(suspects), inbox):", "if suspects:", FEEDING, "suspect"
-    ),
-    Change("waiting behind a suspect", "self._wait_until(0, inbox)", "self._told", FEEDING, "suspect"),
+    Change("suspects apart", _APART, "if claimed is None:", FEEDING, "suspect"),
+    Change("waiting behind a suspect", _BEHIND, "self._told", FEEDING, "suspect"),
 )
 
 _DATABASE = (

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, make_url, select
+from sqlalchemy import Connection, event, make_url, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Look
+from rxpipe.store.process import this_process
 from rxpipe.store.records import failed_call
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, WORKERS, db_now
 
@@ -122,6 +123,19 @@ def test_the_fence_rises_at_every_handover(two: list[Worker]) -> None:
     assert fences == sorted(set(fences))
 
 
+@pytest.mark.skipif(this_process() is None, reason="the system does not tell processes apart")
+def test_an_ended_process_is_not_waited_for(two: list[Worker]) -> None:
+    """Others of its machine need not wait for its lease."""
+    ended_one, reaper = two
+    ended_one.new(1)
+    machine = str(this_process()).rsplit(" ", 2)[0]
+    with reaper.database.transaction() as connection:
+        mine = update(WORKERS).where(WORKERS.c.id == ended_one.lease.owner)
+        connection.execute(mine.values(process=f"{machine} 4194304 1"))
+    reaper.reap()
+    assert reaper.item() == ("ready", 0, 2, 1)
+
+
 def test_the_heartbeat_tells_what_is_lost(two: list[Worker]) -> None:
     """So that a zombie that claims nothing makes no calls for nothing either."""
     zombie, worker = two
@@ -223,7 +237,7 @@ def test_two_that_claim_at_once_get_different_items(two_on_postgres: list[Worker
     one.new(1, 2, 3, 4)
     take_over(one, other)
     with one.database.transaction() as connection:
-        first = one.claims.waiting(connection, 2, 2)
+        first = one.claims.waiting(connection, 2, 2) or []
         second = other.ready(2)
     assert [claim.id for claim in first + second] == [1, 2, 3, 4]
 

@@ -73,9 +73,9 @@ class Worker:
         """Claim items that wait."""
         return self._claim(lambda connection: self.claims.waiting(connection, count, count))
 
-    def _claim(self, claim: Callable[[Connection], list[Claim]]) -> list[Claim]:
+    def _claim(self, claim: Callable[[Connection], list[Claim] | None]) -> list[Claim]:
         with self.database.transaction() as connection:
-            claims = claim(connection)
+            claims = claim(connection) or []
         self.hands.add(claims)
         return claims
 
@@ -102,7 +102,7 @@ class Worker:
     def reap(self, *, wait: float | None = None) -> None:
         """Look at the others' leases."""
         with self.database.transaction(wait=wait) as connection:
-            self.lease.reap_expired(connection)
+            self.lease.reap_others(connection)
 
     def fall_silent(self, seconds: float = SECONDS + 1) -> None:
         """Let it have been marked last so many seconds ago."""
