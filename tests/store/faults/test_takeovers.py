@@ -136,6 +136,25 @@ def test_an_ended_process_is_not_waited_for(two: list[Worker]) -> None:
     assert reaper.item() == ("ready", 0, 2, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 2])
+def test_stopped_behind_the_rows(postgres_url: str, rows: int) -> None:
+    """Its transaction is ended, and with it the locks, also where many rows went in a pipeline."""
+    with workers(postgres_url, stuck_after=0.2) as (stopped, _):
+        other = Database(postgres_url)
+        claims = stopped.new(*range(rows))
+
+        def stop(connection: Connection, cursor: object, statement: str, *rest: object) -> None:
+            if statement.startswith("INSERT INTO questions"):
+                with other.transaction(wait=5) as waiting:
+                    waiting.execute(select(ITEMS.c.item_key).with_for_update())
+
+        event.listen(stopped.database.engine, "after_cursor_execute", stop)
+        with pytest.raises(DBAPIError, match="idle-in-transaction"):
+            stopped.commit(*map(ended, claims))
+        other.close()
+
+
 def test_the_heartbeat_tells_what_is_lost(two: list[Worker]) -> None:
     """So that a zombie that claims nothing makes no calls for nothing either."""
     zombie, worker = two
