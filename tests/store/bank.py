@@ -11,6 +11,7 @@ from sqlalchemy import Row, Table, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
+from rxpipe.store.schema import ITEMS
 
 STAGES = ("generation", "answering", "grading")
 
@@ -73,3 +74,8 @@ def rows(url: str, table: Table) -> list[Row[Any]]:
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         return list(connection.execute(select(table)).all())
+
+
+def states(url: str) -> dict[str, str]:
+    """The state of each item, by its key."""
+    return {row.item_key: row.state for row in rows(url, ITEMS)}
