@@ -123,9 +123,11 @@ class _Csv:
         """Nothing is held."""
 
     def _write(self, rows: Sequence[Row]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(rows)
-        self._file.write(text.getvalue().encode())
+        text = io.TextIOWrapper(self._file, encoding="utf-8", newline="")
+        try:
+            csv.writer(text).writerows(rows)
+        finally:
+            text.detach()  # which writes what it holds; else it would close the file
 
 
 class _Parquet:
