@@ -92,10 +92,6 @@ class RunInfo:
         """How many it knows."""
         return self.done + self.dead + self.ready + self.running
 
-    def stage_at(self, place: int) -> str:
-        """The name of the stage that an item is at that has so many checkpoints."""
-        return self.stages[place].name if place < len(self.stages) else DATABASE
-
 
 def runs(connection: Connection) -> list[RunInfo]:
     """All runs, the first one first."""

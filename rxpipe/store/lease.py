@@ -208,6 +208,12 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     return count
 
 
+def not_ended(connection: Connection, run_id: int) -> list[str]:
+    """The workers of a run that have not ended, as far as the store knows."""
+    query = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
+    return list(connection.execute(query).scalars())
+
+
 def certainly_dead(connection: Connection, run_id: int) -> list[str]:
     """The workers of ended processes of this machine, which need not be waited for."""
     query = select(WORKERS.c.id, WORKERS.c.process).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))

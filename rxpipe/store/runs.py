@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.errors import StagesChanged, StoreError
-from rxpipe.store.lease import HAS_EXPIRED, reap
+from rxpipe.store.lease import HAS_EXPIRED, not_ended, reap
 from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
 from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
 
@@ -107,8 +107,7 @@ def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignatu
         raise StoreError(
             f"run {latest.id} has workers that are busy with other stages: stop them first (rxpipe workers)"
         )
-    silent = select(WORKERS.c.id).where(WORKERS.c.run_id == latest.id, WORKERS.c.ended_at.is_(None))
-    reap(connection, latest.id, list(connection.execute(silent).scalars()))
+    reap(connection, latest.id, not_ended(connection, latest.id))  # all of them silent for longer than their leases
     keep = kept(latest.stages, stages)
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))
     ready = update(ITEMS).where(_outdated(latest.id, keep))

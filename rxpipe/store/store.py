@@ -17,7 +17,7 @@ from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
-from rxpipe.store.lease import Lease, certainly_dead, reap
+from rxpipe.store.lease import Lease, certainly_dead, not_ended, reap
 from rxpipe.store.runs import begin_or_continue, counts, latest_of
 from rxpipe.store.schema import WORKERS, migrate, schema_version
 from rxpipe.store.session import Session
@@ -106,20 +106,17 @@ class RunStore:
     def _open(
         self, database: Database, stages: Sequence[StageSignature], sink: DatabaseSink | None, window: float
     ) -> Session:
-        database.first(lambda connection: None)
+        database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
         database.lock(_holder)
         database.first(migrate)
         writer = None if sink is None else sink.writer_on(database.engine)
         name = self.name or (sink.table if sink is not None else "run")
-
         hands = Hands()
 
         def join(connection: Connection) -> tuple[int, Lease]:
             if latest := latest_of(connection, name):  # first, as changed stages are not adopted while it has workers
-                everybody = select(WORKERS.c.id).where(WORKERS.c.run_id == latest.id, WORKERS.c.ended_at.is_(None))
-                alone = database.is_sqlite  # in SQLite nobody else can be at work
-                dead = connection.execute(everybody).scalars() if alone else certainly_dead(connection, latest.id)
-                reap(connection, latest.id, list(dead))
+                dead = not_ended if database.is_sqlite else certainly_dead  # in SQLite nobody else can be at work
+                reap(connection, latest.id, dead(connection, latest.id))
             run_id = begin_or_continue(connection, name, stages, fresh=self.fresh, resume=self.resume)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=hands.lose)
             lease.register(connection)

@@ -45,7 +45,7 @@ from .measure import CHECKOUT, PATIENCE, Failed, Missing, Result, Sample, Task, 
 from .tables import markdown
 from .workload import CONCURRENCY, Job
 
-POSTGRES = os.environ.get("RXPIPE_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test")
+POSTGRES = os.environ.get("RXPIPE_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 RESULTS = default_table("results")
 STAGES = 3
 TRANSACTION = 500
