@@ -34,7 +34,18 @@ class Gate:
         shared: Whether more than one operator upstream asks it.
     """
 
-    __slots__ = ("_entering", "_lock", "_reopen", "_takers", "admitted", "capacity", "released", "shared", "waiting")
+    __slots__ = (
+        "_entering",
+        "_lock",
+        "_reopen",
+        "_slack",
+        "_takers",
+        "admitted",
+        "capacity",
+        "released",
+        "shared",
+        "waiting",
+    )
 
     def __init__(self, capacity: float, slack: int = 1) -> None:
         """Make an open gate.
@@ -44,8 +55,8 @@ class Gate:
             slack: How many places must be free before whoever found the gate closed is woken, at most ``capacity``.
                 Several at a time cost one message instead of one each, as where Reactive Streams request in batches.
         """
-        self.capacity = capacity
-        self._reopen = capacity - slack
+        self._slack = slack
+        self.resize(capacity)
         self.admitted = 0
         self.released = 0
         self.waiting: dict[Wake, None] = {}
@@ -53,6 +64,11 @@ class Gate:
         self._entering = 0
         self._takers = 0
         self._lock = threading.Lock()
+
+    def resize(self, capacity: float) -> None:
+        """Hold so many from now on; if there are more, they stay."""
+        self.capacity = capacity
+        self._reopen = capacity - self._slack
 
     @property
     def held(self) -> int:

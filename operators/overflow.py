@@ -13,10 +13,10 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from .clock import running_loop
-from .deadlines import limited
 from .errors import BufferOverflow
 from .gate import announcing
 from .machine import Machine, as_exception
+from .running_call import running_call
 
 A = TypeVar("A")
 
@@ -126,7 +126,7 @@ class _Overflow(Machine[A, A]):
 
     def _wait(self) -> None:
         """Wait for room, if that can ever come."""
-        can_come = running_loop() is None and limited.get() is None and self._emitting != threading.get_ident()
+        can_come = running_loop() is None and running_call.get() is None and self._emitting != threading.get_ident()
         if can_come:
             self._changed.wait_for(lambda: self.over or len(self._items) < self._capacity)
 

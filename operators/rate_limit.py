@@ -11,13 +11,13 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from .clock import Clock, clock_for
-from .limiter import RateLimiter
+from .limiter import Limiter, Permit
 from .machine import Machine
 
 A = TypeVar("A")
 
 
-def rate_limit(limiter: RateLimiter, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
+def rate_limit(limiter: Limiter, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
     """Let items pass in order, each when the limiter has a place for it; the source waits meanwhile.
 
     ::
@@ -46,13 +46,10 @@ def rate_limit(limiter: RateLimiter, *, timer: SchedulerBase | None = None) -> C
 class _RateLimit(Machine[A, A]):
     """Holds one item; reserves its place as soon as there is room downstream, and waits for it."""
 
-    def __init__(self, limiter: RateLimiter, clock: Clock, observer: ObserverBase[A]) -> None:
+    def __init__(self, limiter: Limiter, clock: Clock, observer: ObserverBase[A]) -> None:
         super().__init__(observer, 1)
-        self._limiter = limiter
-        self._clock = clock
+        self._permit = Permit(limiter, clock, self.post)
         self._items: deque[A] = deque()
-        self._permit = False
-        self._timer: DisposableBase | None = None
         self._error: Exception | None = None
 
     def arrive(self, value: A) -> None:
@@ -64,31 +61,15 @@ class _RateLimit(Machine[A, A]):
 
     def advance(self) -> None:
         while self._items and not self.over and self.may_emit():
-            if not self._permitted():
+            if not self._permit.take():
                 self.keep()
                 break
             self.emit(self._items.popleft())
             self.gate.release()
-        self._permit = False  # used, or too late by the time that there is room
+        self._permit.drop()
         if self.source_done and not self._items:
             self.end(self._error)
 
-    def _permitted(self) -> bool:
-        if self._timer is not None:
-            return False
-        if self._permit:
-            self._permit = False
-            return True
-        wait = self._limiter.reserve(self._clock.now())
-        if wait > 0:
-            self._timer = self._clock.call_later(wait, lambda: self.post(self._time_has_come))
-        return wait <= 0
-
-    def _time_has_come(self) -> None:
-        self._timer = None
-        self._permit = True
-
     def free(self) -> None:
-        if self._timer is not None:
-            self._timer.dispose()
+        self._permit.dispose()
         self._items.clear()

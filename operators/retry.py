@@ -18,12 +18,36 @@ from .machine import as_exception
 from .runners import call_context
 
 A = TypeVar("A")
-RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+Kind = type[BaseException] | str
+RetryOn = Kind | tuple[Kind, ...] | Callable[[BaseException], bool]
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of error it is: what it says itself as ``kind``; else ``transient`` or ``error``.
+
+    Timeouts and broken connections are transient.
+    """
+    kind = getattr(error, "kind", None)
+    if isinstance(kind, str):
+        return kind
+    return "transient" if isinstance(error, (TimeoutError, ConnectionError)) else "error"
+
+
+def uses_attempt(error: BaseException) -> bool:
+    """Whether a call that fails with this was an attempt: not if the server has only said that it is busy."""
+    return getattr(error, "uses_attempt", True) is not False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
     """How often to call again, and how long to wait before: exponential backoff with jitter.
+
+    Errors may say how they want to be taken, by attributes:
+
+    - ``retry_after``, seconds: how long to wait before the next call
+    - ``kind``, text: what ``retry_on`` may name
+    - ``uses_attempt``, if false: the call does not count; it is made again as long as it takes, as after a 429
+    - ``is_permanent``, if true: it is not worth another call, unless ``retry_on`` names its kind
 
     Attributes:
         max_attempts: Calls in all, the first included; at least 1.
@@ -31,11 +55,11 @@ class Retry:
         initial: The first delay, in seconds.
         max_delay: The longest delay, in seconds.
         jitter: How far a delay is moved at random, as a share of it, 0 to 1.
-        retry_on: Which errors are worth another call: types, or a function that says so.
+        retry_on: Which errors are worth another call: types, kinds (see ``kind_of``), or a function that says so.
 
     Raises:
         ValueError: A number is out of range.
-        TypeError: ``retry_on`` is neither types nor a function.
+        TypeError: ``retry_on`` is neither types, nor kinds, nor a function.
     """
 
     max_attempts: int = 3
@@ -55,16 +79,22 @@ class Retry:
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be between 0 and 1, not {self.jitter}")
         if not callable(self.retry_on):
-            isinstance(Exception(), self.retry_on)  # raises, if it cannot be asked
+            types, kinds = _told_apart(self.retry_on)
+            isinstance(Exception(), types)  # raises, if it cannot be asked
+            if odd := [kind for kind in kinds if not (kind.isidentifier() and kind.islower())]:
+                raise TypeError(f"a kind of error is a word in lower case, like transient, not {odd[0]!r}")
 
     def applies(self, error: BaseException, attempt: int) -> bool:
         """Whether to call again after call number ``attempt`` (from 1) raised ``error``."""
-        if attempt >= self.max_attempts:
+        if attempt >= self.max_attempts and uses_attempt(error):
             return False
         retry_on = self.retry_on
-        if isinstance(retry_on, type):
-            return isinstance(error, retry_on)
-        return retry_on(error) if callable(retry_on) else isinstance(error, retry_on)
+        if callable(retry_on) and not isinstance(retry_on, type):
+            return retry_on(error)
+        types, kinds = _told_apart(retry_on)
+        if kind_of(error) in kinds:
+            return True
+        return isinstance(error, types) and not getattr(error, "is_permanent", False)
 
     def delay(self, attempt: int, error: BaseException) -> float:
         """Seconds to wait after call number ``attempt`` (from 1) raised ``error``.
@@ -81,6 +111,16 @@ class Retry:
             delay = self.max_delay
         delay *= random.uniform(1 - self.jitter, 1 + self.jitter)
         return min(max(delay, self.initial), self.max_delay)
+
+
+NO_RETRY = Retry(max_attempts=1)
+
+
+def _told_apart(given: Kind | tuple[Kind, ...]) -> tuple[tuple[type[BaseException], ...], tuple[str, ...]]:
+    """The types in it, and the kinds."""
+    several = given if isinstance(given, tuple) else (given,)
+    kinds = tuple(one for one in several if isinstance(one, str))
+    return tuple(one for one in several if not isinstance(one, str)), kinds
 
 
 def retry(policy: Retry, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:

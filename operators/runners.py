@@ -24,9 +24,9 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from .clock import guarded, running_loop, show_unhandled
-from .deadlines import limited
 from .errors import CallFailed, describe
 from .gate import announcing
+from .running_call import Usage, running_call
 from .threads import WORKER_THREADS
 
 Function = Callable[[Any], Any]
@@ -45,6 +45,14 @@ class Call(Protocol):
 
     def remaining(self) -> float | None:
         """Seconds left until the call's deadline."""
+        ...
+
+    def record(self, usage: Usage) -> None:
+        """The function has used this."""
+        ...
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether another attempt follows if the function raises this."""
         ...
 
 
@@ -92,12 +100,21 @@ class Worker:
 
     def __init__(self, context: contextvars.Context) -> None:
         self.context = context
-        context.run(limited.set, self)
+        context.run(running_call.set, self)
         self._fresh = context.copy()
 
     def remaining(self) -> float | None:
         """Seconds left to the present call."""
         return None if self.call is None else self.call.remaining()
+
+    def record(self, usage: Usage) -> None:
+        """The present call has used this."""
+        if self.call is not None:
+            self.call.record(usage)
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether another attempt follows if the present call fails with this."""
+        return self.call is not None and self.call.retries(error)
 
     def is_clean(self) -> bool:
         """Whether the calls so far have left the context as it was."""

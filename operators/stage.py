@@ -13,8 +13,9 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 
+from .adaptive import AdaptiveConcurrency
 from .clock import clock_for, loop_of, running_loop
-from .limiter import RateLimiter
+from .limiter import Limiter
 from .loop_runner import LoopRunner
 from .loops import use_loop
 from .mailbox import Home, LoopHome, RelayHome
@@ -34,11 +35,11 @@ def stage(
     fn: Callable[[A], Observable[B]],
     *,
     name: str | None = ...,
-    concurrency: int | None = ...,
+    concurrency: int | AdaptiveConcurrency | None = ...,
     queue_size: int | None = ...,
     timeout: float | None = ...,
     retry: Retry | None = ...,
-    rate_limit: RateLimiter | None = ...,
+    rate_limit: Limiter | None = ...,
     scheduler: Place | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
@@ -50,11 +51,11 @@ def stage(
     fn: Callable[[A], Awaitable[B]],
     *,
     name: str | None = ...,
-    concurrency: int | None = ...,
+    concurrency: int | AdaptiveConcurrency | None = ...,
     queue_size: int | None = ...,
     timeout: float | None = ...,
     retry: Retry | None = ...,
-    rate_limit: RateLimiter | None = ...,
+    rate_limit: Limiter | None = ...,
     scheduler: Place | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
@@ -66,11 +67,11 @@ def stage(
     fn: Callable[[A], B],
     *,
     name: str | None = ...,
-    concurrency: int | None = ...,
+    concurrency: int | AdaptiveConcurrency | None = ...,
     queue_size: int | None = ...,
     timeout: float | None = ...,
     retry: Retry | None = ...,
-    rate_limit: RateLimiter | None = ...,
+    rate_limit: Limiter | None = ...,
     scheduler: Place | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
@@ -81,11 +82,11 @@ def stage(
     fn: Callable[[Any], Any],
     *,
     name: str | None = None,
-    concurrency: int | None = 1,
+    concurrency: int | AdaptiveConcurrency | None = 1,
     queue_size: int | None = 10,
     timeout: float | None = None,
     retry: Retry | None = None,
-    rate_limit: RateLimiter | None = None,
+    rate_limit: Limiter | None = None,
     scheduler: Place | None = None,
     timer: SchedulerBase | None = None,
     ordered: bool = False,
@@ -112,7 +113,8 @@ def stage(
     Args:
         fn: Called with each item; may be called on several threads at once.
         name: For errors and reports; the function's own by default.
-        concurrency: Calls that may run at once; ``None`` for no bound.
+        concurrency: Calls that may run at once: a number, ``AdaptiveConcurrency`` for as many as the server takes,
+            or ``None`` for no bound.
         queue_size: Items that may wait; ``None`` for no bound.
         timeout: Seconds that one call may take, from its start to its result (the completion of its Observable).
             A coroutine is cancelled and keeps its slot until it has ended. A thread cannot be stopped: it is
@@ -156,11 +158,11 @@ def settings_of(
     fn: Callable[[Any], Any],
     *,
     name: str | None,
-    concurrency: int | None,
+    concurrency: int | AdaptiveConcurrency | None,
     queue_size: int | None,
     timeout: float | None,
     retry: Retry | None,
-    rate_limit: RateLimiter | None,
+    rate_limit: Limiter | None,
     recover: Callable[[Failure[Any]], Any] | None,
     max_abandoned: int | None,
     ordered: bool = False,
@@ -171,14 +173,16 @@ def settings_of(
     Raises:
         ValueError: A number is out of range.
     """
-    counts = {"concurrency": concurrency, "queue_size": queue_size, "max_abandoned": max_abandoned}
+    adaptive = concurrency if isinstance(concurrency, AdaptiveConcurrency) else None
+    most = concurrency.most if isinstance(concurrency, AdaptiveConcurrency) else concurrency
+    counts = {"concurrency": most, "queue_size": queue_size, "max_abandoned": max_abandoned}
     for option, count in counts.items():
         least = 1 if option == "concurrency" else 0
         if count is not None and not (count >= least and count % 1 == 0):
             raise ValueError(f"{option} must be a whole number of at least {least}, not {count}")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0, not {timeout}")
-    slots = math.inf if concurrency is None else concurrency
+    slots = math.inf if most is None else most
     known_as: str = name or getattr(fn, "__name__", None) or type(fn).__name__
     return Settings(
         fn=fn,
@@ -191,6 +195,7 @@ def settings_of(
         ordered=ordered,
         recover=recover,
         max_abandoned=slots if max_abandoned is None else max_abandoned,
+        adaptive=adaptive,
         envelope=envelope,
         stats=StageStats(name=known_as, concurrency=slots),
     )

@@ -7,19 +7,22 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
 
 from .clock import Clock
-from .deadlines import limited
 from .gate import Gate, announcing
+from .running_call import Usage, running_call
 from .stage_settings import Settings
 
 if TYPE_CHECKING:
     from .stage_machine import StageMachine
 
 TICK = 1e-6  # seconds: what schedulers round times to
-KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
+_KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class StageCall:
@@ -29,6 +32,8 @@ class StageCall:
     """
 
     attempt = 1
+    pushed_back = 0  # how often the item has been, without using up an attempt
+    usage: Usage | None = None
     began = 0.0
     handle: DisposableBase | None = None
     live = True  # until it returns, completes or times out
@@ -59,9 +64,17 @@ class StageCall:
         timeout = self.machine.settings.timeout
         return None if timeout is None else self.began + timeout - self.machine.clock.now()
 
+    def record(self, usage: Usage) -> None:
+        """The function has used this."""
+        self.usage = usage if self.usage is None else self.usage + usage
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether another attempt follows if the function raises this."""
+        return self.machine.policy.applies(error, self.attempt)
+
     def subscribe_to(self, source: Observable[Any], scheduler: SchedulerBase | None) -> None:
         """Take the values of the Observable that the function returned, one at a time as they go downstream."""
-        limited.set(self)
+        running_call.set(self)
         self.inner = Gate(1)
         with announcing(self.inner):
             try:
@@ -107,7 +120,7 @@ class StuckCalls:
             on_stall: Called when all slots may have been taken for as long as a call may take; ask ``stalled``.
         """
         self.slots = self._all = settings.concurrency
-        self._usable = min(settings.concurrency, width)
+        self._width = width
         fresh = math.inf if width == math.inf else max(0, width - settings.concurrency)
         self._allowance = min(settings.max_abandoned, fresh)
         self._timeout = settings.timeout or 0.0
@@ -144,9 +157,14 @@ class StuckCalls:
         if self.slots > 0:
             self.dispose()
 
+    def resize(self, slots: int) -> None:
+        """The stage has so many slots from now on."""
+        self._all = slots
+        self._count_slots()
+
     def _count_slots(self) -> None:
         stuck = self._cancelled + max(0, self._abandoned - self._allowance)
-        self.slots = self._all - stuck if stuck < self._usable else 0
+        self.slots = self._all - stuck if stuck < min(self._all, self._width) else 0
 
     def stalled(self) -> bool:
         """Whether all slots have been taken for so long; if not yet, ``on_stall`` is called again."""
@@ -165,5 +183,26 @@ class StuckCalls:
             self._timer = None
 
 
-def unknown(call: StageCall, result: Any) -> None:
-    """Stands for a type of result that has not been seen yet."""
+Follow = Callable[[StageCall, Any], None]
+
+
+class Kinds(dict[type[Any], Follow | None]):
+    """What is to be done with results of each type; found out when the first of them comes."""
+
+    def __init__(self, how: Callable[[type[Any]], Follow | None]) -> None:
+        self._how = how
+
+    def __missing__(self, kind: type[Any]) -> Follow | None:
+        if len(self) >= _KINDS:
+            self.clear()
+        self[kind] = how = self._how(kind)
+        return how
+
+
+def warn_of_queue(stage: str) -> None:
+    """Tell that more items wait than a stage should hold."""
+    _log.warning(
+        "source ignores backpressure, its items queue without bound",
+        stage=stage,
+        hint="use rxpipe.from_iterable, or ops.overflow for a source that cannot pause",
+    )

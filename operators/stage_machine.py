@@ -7,25 +7,25 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import structlog
 from reactivex import Observable
 from reactivex import operators as rx_ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from .adaptive import Adapting
 from .clock import Clock, guarded
 from .errors import StageStalled, StageTimeout
-from .limiter import RateLimiter
+from .limiter import Permit
 from .loop_runner import result_of
 from .machine import Machine, as_exception
 from .mailbox import Home, RelayHome
+from .retry import NO_RETRY, uses_attempt
 from .runners import Runner, call_context, discard
-from .stage_call import KINDS, TICK, StageCall, StuckCalls, unknown
+from .running_call import Usage
+from .stage_call import TICK, Kinds, StageCall, StuckCalls, warn_of_queue
 from .stage_settings import Failure, Settings
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class StageMachine(Machine[A, B]):
@@ -50,10 +50,11 @@ class StageMachine(Machine[A, B]):
         slack = 1 if settings.queue_size == math.inf else max(1, int(settings.queue_size) // 2)
         super().__init__(observer, settings.concurrency + settings.queue_size, home, slack=slack)
         self.settings = settings
+        self.policy = settings.retry or NO_RETRY
         self.clock = clock
         self._fn = settings.fn
         self._timeout = settings.timeout
-        self._limiter = settings.rate_limit
+        self._permit = None if settings.rate_limit is None else Permit(settings.rate_limit, clock, self.post)
         self._envelope = settings.envelope
         self._stats = settings.stats
         self._now = clock.now
@@ -76,10 +77,9 @@ class StageMachine(Machine[A, B]):
         self._stuck = StuckCalls(settings, runner.width, clock, lambda: self.post(self._stall))
         self._taken = 0  # slots of calls that run, or whose results have not gone downstream
         self._timer: DisposableBase | None = None
-        self._permit_timer: DisposableBase | None = None
-        self._permit = False
         self._warned = False
-        self._follows: dict[type[Any], Callable[[StageCall, Any], None] | None] = {}
+        self._adapting = None if settings.adaptive is None else Adapting(settings.adaptive, self._resize)
+        self._follows = Kinds(self._how_to_follow)
 
     # Items come in, and calls start
 
@@ -99,11 +99,7 @@ class StageMachine(Machine[A, B]):
             self._waiting.append(call)
             if len(self._waiting) > self.gate.capacity and not self._warned:
                 self._warned = True
-                _log.warning(
-                    "source ignores backpressure, its items queue without bound",
-                    stage=self.settings.name,
-                    hint="use rxpipe.from_iterable, or ops.overflow for a source that cannot pause",
-                )
+                warn_of_queue(self.settings.name)
 
     def advance(self) -> None:
         """Start what may start, send what may go."""
@@ -121,7 +117,7 @@ class StageMachine(Machine[A, B]):
     def _start_calls(self) -> None:
         while self._taken < self._stuck.slots and not self.over:
             queue = self._due_again or self._waiting
-            if not queue or (self._limiter is not None and not self._permitted(self._limiter)):
+            if not queue or not (self._permit is None or self._permit.take()):
                 return
             self._start(queue.popleft())
         if self._order and self._due_again and self._stuck.slots > 0:
@@ -135,25 +131,9 @@ class StageMachine(Machine[A, B]):
         first = self._order[0]
         if first not in self._due_again or not all(call.inner and call.unsent for call in self._running):
             return
-        if self._limiter is None or self._permitted(self._limiter):
+        if self._permit is None or self._permit.take():
             self._due_again.remove(first)
             self._start(first)
-
-    def _permitted(self, limiter: RateLimiter) -> bool:
-        """Whether the rate limit allows another call now; if not, the machine advances again when it does."""
-        if self._permit:
-            self._permit = False
-            return True
-        if self._permit_timer is None:
-            wait = limiter.reserve(self.clock.now())
-            if wait <= 0:
-                return True
-            self._permit_timer = self.clock.call_later(wait, lambda: self.post(self._permit_due))
-        return False
-
-    def _permit_due(self) -> None:
-        self._permit_timer = None
-        self._permit = True
 
     def _start(self, call: StageCall) -> None:
         call.holds = True
@@ -182,6 +162,11 @@ class StageMachine(Machine[A, B]):
             if self._timer is None:
                 self._timer = self.clock.call_later(self._timeout, self._ring)
 
+    def _resize(self, slots: int) -> None:
+        self._stats.concurrency = slots
+        self._stuck.resize(slots)
+        self.gate.resize(slots + self.settings.queue_size)
+
     # Timeouts
 
     def _ring(self) -> None:
@@ -203,8 +188,7 @@ class StageMachine(Machine[A, B]):
         self._free_slot(call)
         if call.inner is None:
             self._stuck.add(call)
-            if not call.cancels:
-                self._stats.abandoned += 1
+            self._stats.abandoned += not call.cancels
         if call.handle is not None:
             guarded(call.handle.dispose)
         self._failed(call, StageTimeout(self.settings.name, self._timeout or 0.0))
@@ -221,14 +205,16 @@ class StageMachine(Machine[A, B]):
             discard(result)
         elif not call.live:
             self._stuck.remove(call)
+            if call.usage is not None:
+                self._used(call, call.usage)
             discard(result)
         elif not ok:
             self._stop_running(call)
             self._free_slot(call)
             self._failed(call, result)
-        elif (follow := self._follows.get(result.__class__, unknown)) is None:
+        elif (follow := self._follows[result.__class__]) is None:
             self._stop_running(call)
-            self._stats.done += 1
+            self._succeeded(call)
             if self._envelope is not None:
                 result = self._envelope.close(call.item, result)
             if self._outbox or call.held_back is not None or not self.may_emit():
@@ -238,11 +224,6 @@ class StageMachine(Machine[A, B]):
                 self.emit(result)
                 self._taken -= 1
                 self.gate.release()
-        elif follow is unknown:
-            if len(self._follows) >= KINDS:
-                self._follows.clear()
-            self._follows[result.__class__] = self._how_to_follow(result.__class__)
-            self.returned(call, ok, result)
         else:
             follow(call, result)
 
@@ -250,12 +231,24 @@ class StageMachine(Machine[A, B]):
         call.live = False
         del self._running[call]
         self._stats.busy += self._now() - call.began
+        if call.usage is not None:
+            self._used(call, call.usage)
+
+    def _used(self, call: StageCall, usage: Usage) -> None:
+        self._stats.usage += usage
+        if self._envelope is not None:
+            self._envelope.used(call.item, call.attempt, usage)
+
+    def _succeeded(self, call: StageCall) -> None:
+        self._stats.done += 1
+        if self._adapting is not None:
+            self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 
     def _failed(self, call: StageCall, error: BaseException) -> None:
         settings = self.settings
         try:
-            if settings.retry is not None and settings.retry.applies(error, call.attempt):
-                self._try_again(call, error, settings.retry.delay(call.attempt, error))
+            if self.policy.applies(error, call.attempt):
+                self._try_again(call, error)
                 return
         except BaseException as broken:  # noqa: BLE001 - the user's retry_on raised: that is how the item fails
             if broken is not error:
@@ -274,11 +267,20 @@ class StageMachine(Machine[A, B]):
         self._result(call, value)
         self._finish(call)
 
-    def _try_again(self, call: StageCall, error: BaseException, delay: float) -> None:
+    def _try_again(self, call: StageCall, error: BaseException) -> None:
         again = StageCall(self, call.item)
-        again.attempt = call.attempt + 1
+        again.attempt, again.pushed_back = call.attempt, call.pushed_back
+        if uses_attempt(error):
+            again.attempt += 1
+            delay = self.policy.delay(call.attempt, error)
+            self._stats.retried += 1
+        else:
+            again.pushed_back += 1
+            delay = self.policy.delay(again.pushed_back, error)
+            self._stats.pushed_back += 1
+            if self._adapting is not None:
+                self._adapting.pushed_back(self._now(), call.began, delay)
         self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
-        self._stats.retried += 1
         if self._envelope is not None:
             self._envelope.again(call.item, call.attempt, error)
         if call.held_back is not None:
@@ -319,7 +321,7 @@ class StageMachine(Machine[A, B]):
             self._result(call, value)
             return
         self._stop_running(call)
-        self._stats.done += 1
+        self._succeeded(call)
         self._result(call, self._envelope.close(call.item, value))
         self._finish(call)
 
@@ -329,7 +331,7 @@ class StageMachine(Machine[A, B]):
             return
         self._stop_running(call)
         if error is None:
-            self._stats.done += 1
+            self._succeeded(call)
             self._finish(call)
         else:
             self._free_slot(call)
@@ -380,7 +382,7 @@ class StageMachine(Machine[A, B]):
 
     def free(self) -> None:
         """Cancel everything."""
-        for timer in (self._timer, self._permit_timer, self._stuck, *self._delayed.values()):
+        for timer in (self._timer, self._permit, self._stuck, *self._delayed.values()):
             if timer is not None:
                 timer.dispose()
         for call in self._running:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from .limiter import RateLimiter
+from .adaptive import AdaptiveConcurrency
+from .limiter import Limiter
 from .retry import Retry
 from .runners import Function
+from .running_call import Usage
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -37,16 +39,18 @@ class StageStats:
 
     Attributes:
         name: The stage's name.
-        concurrency: How many calls may run at once.
+        concurrency: How many calls may run at once; now, where that adapts itself.
         taken: Items that came in, to be called with.
         started: Calls, retries included.
         done: Items whose function returned.
         failed: Items whose last attempt failed.
         retried: Failed calls that another one follows.
+        pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
         cancelled: Calls that ran when the stage was disposed.
         dropped: Items that waited then.
         abandoned: Calls that timed out and could not be stopped.
         busy: Seconds that calls ran, added up.
+        usage: What calls said that they used, added up.
     """
 
     name: str = ""
@@ -56,15 +60,17 @@ class StageStats:
     done: int = 0
     failed: int = 0
     retried: int = 0
+    pushed_back: int = 0
     cancelled: int = 0
     dropped: int = 0
     abandoned: int = 0
     busy: float = 0.0
+    usage: Usage = field(default_factory=Usage)
 
     @property
     def ended(self) -> int:
         """Calls that ended of themselves or timed out."""
-        return self.done + self.failed + self.retried
+        return self.done + self.failed + self.retried + self.pushed_back
 
     @property
     def running(self) -> int:
@@ -96,6 +102,10 @@ class Envelope(Protocol):
         """A call failed, the so many-th, and another follows."""
         ...
 
+    def used(self, item: Any, attempt: int, usage: Usage) -> None:
+        """A call has ended, the so many-th, and used this."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings(Generic[A, B]):
@@ -107,9 +117,10 @@ class Settings(Generic[A, B]):
     queue_size: float
     timeout: float | None
     retry: Retry | None
-    rate_limit: RateLimiter | None
+    rate_limit: Limiter | None
     ordered: bool
     recover: Callable[[Failure[A]], B] | None
     max_abandoned: float
+    adaptive: AdaptiveConcurrency | None = None
     envelope: Envelope | None = None
     stats: StageStats = field(default_factory=StageStats)

@@ -25,14 +25,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rxpipe import operators
     from rxpipe.database import DatabaseSink
-    from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout
+    from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout, StopRun
     from rxpipe.operators import (
+        AdaptiveConcurrency,
         RateLimiter,
         Retry,
+        Usage,
         deadline,
         from_async_iterable,
         from_iterable,
+        record_usage,
         to_async_iterable,
+        will_retry,
     )
     from rxpipe.outcome import Outcome, Report, StageReport
     from rxpipe.pipeline import Pipeline
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from rxpipe.store import RunStore
 
 __all__ = [
+    "AdaptiveConcurrency",
     "ConfigError",
     "DatabaseSink",
     "Outcome",
@@ -54,17 +59,32 @@ __all__ = [
     "StageReport",
     "StageStalled",
     "StageTimeout",
+    "StopRun",
+    "Usage",
     "deadline",
     "from_async_iterable",
     "from_iterable",
     "operators",
+    "record_usage",
     "to_async_iterable",
+    "will_retry",
 ]
 
 _NAMES = {
     "database": ("DatabaseSink",),
-    "errors": ("ConfigError", "RxPipeError", "SinkError", "StageStalled", "StageTimeout"),
-    "operators": ("RateLimiter", "Retry", "deadline", "from_async_iterable", "from_iterable", "to_async_iterable"),
+    "errors": ("ConfigError", "RxPipeError", "SinkError", "StageStalled", "StageTimeout", "StopRun"),
+    "operators": (
+        "AdaptiveConcurrency",
+        "RateLimiter",
+        "Retry",
+        "Usage",
+        "deadline",
+        "from_async_iterable",
+        "from_iterable",
+        "record_usage",
+        "to_async_iterable",
+        "will_retry",
+    ),
     "outcome": ("Outcome", "Report", "StageReport"),
     "pipeline": ("Pipeline",),
     "stage": ("Stage",),

@@ -10,6 +10,7 @@
     ├── CheckpointError     what a stage returned cannot be kept, or not be read again
     ├── WorkerLost          an item was on its way when its workers died, again and again
     ├── LeaseLost           another worker has taken the item over
+    ├── StopRun             raised by a stage's function: stop the run, and give the item back
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
     ├── CallFailed          a function raised something that is not an Exception
@@ -40,6 +41,7 @@ __all__ = [
     "StageStalled",
     "StageTimeout",
     "StagesChanged",
+    "StopRun",
     "StoreError",
     "WorkerLost",
 ]
@@ -67,6 +69,16 @@ class CheckpointError(RxPipeError):
 
 class WorkerLost(RxPipeError):
     """An item was on its way when several workers died, the last of them with nothing else in hand."""
+
+
+class StopRun(RxPipeError):
+    """Raised by a stage's function when there is no use in going on, for this item or for others.
+
+    No more IDs are taken, and what is on its way finishes as far as it gets. The items whose calls raise it are
+    cancelled, not failed: with a store they are the next run's, from the same stage on. The run fails with the first.
+    """
+
+    is_permanent = True
 
 
 class LeaseLost(RxPipeError):

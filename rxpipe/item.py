@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from rxpipe.errors import CheckpointError
+from rxpipe.errors import CheckpointError, StopRun
+from rxpipe.operators.retry import uses_attempt
+from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage_settings import Failure
 from rxpipe.outcome import Outcome
 
@@ -56,6 +58,10 @@ class Journal(Protocol):
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
     ) -> None:
         """A stage's call with a value has failed, for good or not."""
+        ...
+
+    def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
+        """A stage's call has used this, whether it failed or not."""
         ...
 
 
@@ -140,12 +146,21 @@ class ItemEnvelope:
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
         """A call has failed, and another will follow."""
-        self._note(item, attempt, error, final=False)
+        if uses_attempt(error):
+            self._note(item, attempt, error, final=False)
+        else:
+            item.attempts -= 1
+
+    def used(self, item: Item, attempt: int, usage: Usage) -> None:
+        """A call has used this."""
+        if self._journal is not None and item.claim is not None:
+            self._journal.used(item.claim, self._stage, attempt, usage)
 
     def fail(self, failure: Failure[Item]) -> Item:
         """The item whose last call has failed; it travels on as data."""
         item = failure.value
-        self._note(item, failure.attempts, failure.error, final=True)
+        if not isinstance(failure.error, StopRun):
+            self._note(item, failure.attempts, failure.error, final=True)
         item.error = failure.error
         item.settled = True
         return item

@@ -11,7 +11,8 @@ from typing import Any
 
 from reactivex.abc import SchedulerBase
 
-from rxpipe.operators.limiter import RateLimiter
+from rxpipe.operators.adaptive import AdaptiveConcurrency
+from rxpipe.operators.limiter import Limiter
 from rxpipe.operators.retry import Retry
 from rxpipe.operators.stage import Place
 
@@ -36,11 +37,11 @@ class Stage:
 
     name: str
     call: Callable[[Any], Any]
-    concurrency: int | None = None
+    concurrency: int | AdaptiveConcurrency | None = None
     queue_size: int = 10
     timeout: float | None = None
     retry: Retry | None = None
-    rate_limit: RateLimiter | None = None
+    rate_limit: Limiter | None = None
     executor: Place | None = None
     max_abandoned: int | None = None
     version: str | int | None = None
@@ -66,11 +67,11 @@ class Stage:
 _NUMBER = (int, float, NoneType)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str,
-    "concurrency": _NUMBER,
+    "concurrency": (*_NUMBER, AdaptiveConcurrency),
     "queue_size": _NUMBER,
     "timeout": _NUMBER,
     "retry": (Retry, NoneType),
-    "rate_limit": (RateLimiter, NoneType),
+    "rate_limit": (Limiter, NoneType),
     "executor": (Executor, SchedulerBase, NoneType),
     "max_abandoned": _NUMBER,
     "version": (str, int, NoneType),

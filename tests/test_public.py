@@ -14,6 +14,7 @@ import rxpipe.errors
 from rxpipe import operators
 
 NAMES = [
+    "AdaptiveConcurrency",
     "ConfigError",
     "DatabaseSink",
     "Outcome",
@@ -28,29 +29,38 @@ NAMES = [
     "StageReport",
     "StageStalled",
     "StageTimeout",
+    "StopRun",
+    "Usage",
     "deadline",
     "from_async_iterable",
     "from_iterable",
     "operators",
+    "record_usage",
     "to_async_iterable",
+    "will_retry",
 ]
 
 OPERATORS = [
+    "AdaptiveConcurrency",
     "Failure",
+    "Limiter",
     "OverflowPolicy",
     "RateLimiter",
     "Retry",
+    "Usage",
     "batch",
     "deadline",
     "from_async_iterable",
     "from_iterable",
     "overflow",
     "rate_limit",
+    "record_usage",
     "retry",
     "stage",
     "timeout",
     "to_async_iterable",
     "unbatch",
+    "will_retry",
 ]
 
 PUBLIC = {(module.__name__, name): getattr(module, name) for module in (rxpipe, operators) for name in module.__all__}

@@ -17,6 +17,7 @@ from rxpipe.database.away import as_sink_error
 from rxpipe.item import Claim
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.machine import Machine
+from rxpipe.operators.running_call import Usage
 from rxpipe.outcome import Outcome
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
@@ -91,6 +92,9 @@ class Session:
     ) -> None:
         """Keep that a call failed."""
         self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=final))
+
+    def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
+        """Keep what a call has used."""
 
     def _note(self, record: Checkpoint | FailedCall) -> None:
         if self._lines is not None:

@@ -1,0 +1,113 @@
+"""Concurrency that finds its own bound: as many calls at once as the server takes, and no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_FORM = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)")
+_BACK = 0.8  # what is left of the bound when the server pushes back
+_STEP = 20  # the bound grows by its so-manieth part
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptiveConcurrency:
+    """How many calls may run at once, where that is found out by how the server answers.
+
+    The bound doubles with each round of calls that succeed, until the server first pushes back (an error whose
+    ``uses_attempt`` is false, as a 429 is). Then it is multiplied by 0.8, once per episode: what calls say that
+    began before is of the same episode, and so is all that comes within the cool-down, which lasts as long as the
+    server asks. After that it grows again in small steps, by a twentieth per round, and only while all of it is in use.
+
+    That is slow start and additive increase, multiplicative decrease, as TCP does (RFC 5681), with the factor of
+    CUBIC's more careful relatives.
+
+    Attributes:
+        least: Never fewer calls at once.
+        start: So many to begin with.
+        most: Never more.
+        cool_down: Seconds that an episode lasts at least.
+
+    Raises:
+        ValueError: Not ``1 <= least <= start <= most``, or ``cool_down`` is below 0.
+    """
+
+    least: int = 1
+    start: int = 10
+    most: int = 200
+    cool_down: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.start <= self.most:
+            raise ValueError(f"need 1 <= least <= start <= most, not {self.least}, {self.start}, {self.most}")
+        if not self.cool_down >= 0:
+            raise ValueError(f"cool_down must be 0 or more, not {self.cool_down}")
+
+    @classmethod
+    def parse(cls, text: str) -> AdaptiveConcurrency:
+        """``auto``, or least, start and most, as in ``5-20-100``.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        if text == "auto":
+            return cls()
+        form = _FORM.fullmatch(text)
+        if form is None:
+            raise ValueError(f"{text!r} is neither auto nor least-start-most, like 5-20-100")
+        least, start, most = map(int, form.groups())
+        return cls(least=least, start=start, most=most)
+
+
+class Adapting:
+    """One stage's bound as it changes."""
+
+    def __init__(self, settings: AdaptiveConcurrency, resize: Callable[[int], None]) -> None:
+        """Start.
+
+        Args:
+            settings: Where to start, and how far to go.
+            resize: Called with how many calls may run at once, now and whenever that changes.
+        """
+        self._settings = settings
+        self._resize = resize
+        self._set(settings.start)
+        self._doubles = True
+        self._changed_back = -float("inf")
+        self._cool_until = -float("inf")
+
+    def _set(self, limit: int) -> None:
+        self._limit = limit
+        self._successes = 0  # since the bound last changed
+        self._resize(limit)
+
+    def succeeded(self, now: float, began: float, running: int) -> None:
+        """A call returned.
+
+        Args:
+            now: The clock's time, in seconds.
+            began: When the call began.
+            running: How many calls ran until then, this one included.
+        """
+        if now < self._cool_until or began < self._changed_back or running < self._limit:
+            return
+        self._successes += 1
+        if self._successes >= self._limit:
+            step = self._limit if self._doubles else max(1, self._limit // _STEP)
+            self._set(min(self._settings.most, self._limit + step))
+
+    def pushed_back(self, now: float, began: float, retry_after: float) -> None:
+        """The server has refused a call, as there were too many.
+
+        Args:
+            now: The clock's time, in seconds.
+            began: When the call began.
+            retry_after: Seconds that the server asks to wait; 0 if it does not say.
+        """
+        if now < self._cool_until or began < self._changed_back:
+            return
+        self._set(max(self._settings.least, int(self._limit * _BACK)))
+        self._doubles = False
+        self._changed_back = now
+        self._cool_until = now + max(self._settings.cool_down, retry_after)
