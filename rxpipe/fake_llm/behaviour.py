@@ -1,0 +1,121 @@
+"""How the server behaves: how quick, how limited, how faulty."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_SHARES = ("hang", "fail", "limited", "invalid", "refuse", "length")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so much time.
+
+    Attributes:
+        count: How many; so many may also come at once.
+        seconds: In how many seconds.
+    """
+
+    count: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not 0 < self.seconds < math.inf:
+            raise ValueError(f"a rate is one or more in a time above 0, not {self.count} in {self.seconds} s")
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """``60/s``, ``600/m`` or ``9000/h``.
+
+        Raises:
+            ValueError: It is none of them.
+        """
+        found = re.fullmatch(r"([1-9][0-9]{0,14})/([smh])", text)
+        if found is None:
+            raise ValueError(f"{text!r}; allowed: a rate like 60/s, 600/m or 9000/h")
+        return cls(int(found[1]), _SECONDS[found[2]])
+
+
+def parse_latency(text: str) -> tuple[float, float]:
+    """``0.2`` seconds, or from ``0.1-0.5`` seconds.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    number = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+    found = re.fullmatch(rf"{number}(?:-{number})?", text)
+    if found is not None:
+        low, high = float(found[1]), float(found[2] or found[1])
+        if low <= high < math.inf:
+            return low, high
+    raise ValueError(f"{text!r}; allowed: seconds like 0.2, or a range of them like 0.1-0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How the server behaves; by default it answers every call at once, and well.
+
+    What befalls a call is drawn from the seed, the call's messages and how often they have come, so that it is the
+    same in whatever order calls come. The shares exclude each other, so that they sum up to 1 at most.
+
+    Attributes:
+        latency: Seconds that an answer takes, or a range of them.
+        rate_limit: No more requests than that are let in; the others get a 429.
+        token_limit: Likewise for tokens, of prompts and replies.
+        slots: Calls that are served at once; one more gets a 429. None for any number.
+        retry_after: Seconds to wait that a 429 tells for want of a slot, and one by chance.
+        hang: The share of calls that get no answer at all.
+        fail: The share that get a 500.
+        limited: The share that get a 429.
+        invalid: The share whose text is not what was asked for.
+        refuse: The share that are refused by the model.
+        length: The share whose text is cut, with the ``finish_reason`` that tells so.
+        key: What clients must send as a bearer token; None for anything.
+        no_schema: Whether a JSON schema is refused, as by models that know none.
+        seed: Of all chance.
+    """
+
+    latency: float | tuple[float, float] = 0.0
+    rate_limit: Rate | None = None
+    token_limit: Rate | None = None
+    slots: int | None = None
+    retry_after: float = 1.0
+    hang: float = 0.0
+    fail: float = 0.0
+    limited: float = 0.0
+    invalid: float = 0.0
+    refuse: float = 0.0
+    length: float = 0.0
+    key: str | None = field(default=None, repr=False)
+    no_schema: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.latencies
+        if not 0 <= low <= high < math.inf:
+            raise ValueError(f"latency is 0 or more seconds, or a range of them, not {self.latency}")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"slots are 1 or more, not {self.slots}")
+        if not 0 <= self.retry_after < math.inf:
+            raise ValueError(f"retry_after is 0 or more seconds, not {self.retry_after}")
+        for name, share in self.shares:
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, not {share}")
+        total = math.fsum(share for _, share in self.shares)
+        if total > 1:
+            raise ValueError(f"{', '.join(_SHARES)} are shares that sum up to 1 at most, not to {total:g}")
+        if self.key is not None and not self.key:
+            raise ValueError("key is a text that is not empty, or None")
+
+    @property
+    def latencies(self) -> tuple[float, float]:
+        """The least and the most seconds that an answer takes."""
+        return self.latency if isinstance(self.latency, tuple) else (self.latency, self.latency)
+
+    @property
+    def shares(self) -> list[tuple[str, float]]:
+        """What may befall a call besides a good answer, and how often."""
+        return [(name, getattr(self, name)) for name in _SHARES]

@@ -1,0 +1,142 @@
+"""One call for a completion, from its body to its response."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rxpipe.fake_llm.behaviour import Behaviour
+from rxpipe.fake_llm.chat import ChatRequest, parse, tokens
+from rxpipe.fake_llm.counts import Counts
+from rxpipe.fake_llm.fate import Fate, fates
+from rxpipe.fake_llm.limits import Limits, duration, retry_headers
+from rxpipe.fake_llm.model import REFUSED, reply
+from rxpipe.fake_llm.responses import Refusal, Response, failure, limited, success, unauthorized
+
+
+class Completions:
+    """Answers calls as a behaviour says, and counts them; not of HTTP's business.
+
+    A call passes the key, the check of its body, the slots and the rate limits before its fate is drawn. What they
+    refuse is no attempt, so that the n-th attempt fares the same however many were refused before.
+    """
+
+    def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
+        """Without any calls yet.
+
+        Args:
+            behaviour: How to answer.
+            clock: Seconds, by which rate limits go.
+        """
+        self.counts = Counts()
+        self._behaviour = behaviour
+        self._limits = Limits(behaviour, clock)
+        self._fate = fates(behaviour)
+
+    def allowed(self, authorization: str) -> bool:
+        """Whether the header has the key."""
+        key = self._behaviour.key
+        return key is None or hmac.compare_digest(authorization.encode(), f"Bearer {key}".encode())
+
+    async def complete(self, body: bytes, authorization: str) -> Response:
+        """Answer a call, or never; it is cancelled when its client goes.
+
+        Args:
+            body: The request's.
+            authorization: That header's text, which may be empty.
+        """
+        self.counts.calls += 1
+        if not self.allowed(authorization):
+            response = unauthorized(authorization)
+        else:
+            try:
+                response = await self._complete(parse(body, no_schema=self._behaviour.no_schema))
+            except Refusal as refusal:
+                response = refusal.response
+        self.counts.ended(str(response.status))
+        return response
+
+    async def _complete(self, request: ChatRequest) -> Response:
+        self.counts.came(request.key)
+        self._enter(request)
+        attempt = self.counts.attempt(request.key)
+        fate = self._fate(request.key, attempt)
+        if fate.kind == "limited":
+            raise Refusal(self._busy(request, "try again later."))
+        self.counts.entered()
+        try:
+            return await self._served(request, attempt, fate)
+        except asyncio.CancelledError:
+            self.counts.ended("hung" if fate.kind == "hang" else "gone")
+            raise
+        finally:
+            self.counts.left()
+
+    def _enter(self, request: ChatRequest) -> None:
+        """Let a call in, or refuse it."""
+        slots = self._behaviour.slots
+        if slots is not None and self.counts.in_flight >= slots:
+            raise Refusal(self._busy(request, f"{slots} at once is the most."))
+        if (excess := self._limits.enter(request.prompt_tokens)) is not None:
+            detail = f"the limit is {excess.limit}. Please try again in {duration(excess.wait)}."
+            headers = retry_headers(excess.wait) | self._limits.headers()
+            raise Refusal(limited(request.model, excess.what, detail, headers))
+
+    def _busy(self, request: ChatRequest, detail: str) -> Response:
+        headers = retry_headers(self._behaviour.retry_after) | self._limits.headers()
+        return limited(request.model, "requests", detail, headers)
+
+    async def _served(self, request: ChatRequest, attempt: int, fate: Fate) -> Response:
+        if fate.kind == "hang":
+            await asyncio.get_running_loop().create_future()
+        latency = fate.latency / 10 if fate.kind == "fail" else fate.latency
+        if latency:
+            await asyncio.sleep(latency)
+        headers = self._limits.headers() | {"x-request-id": f"req_{request.key}{attempt}"}
+        if fate.kind == "fail":
+            return failure(headers)
+        refused = fate.kind == "refuse"
+        text = REFUSED if refused else self._text(request, fate)
+        completion_tokens = tokens(len(text))
+        self._limits.spend(completion_tokens)
+        self.counts.completed(request.key, request.prompt_tokens, completion_tokens)
+        message = {
+            "role": "assistant",
+            "content": None if refused else text,
+            "refusal": text if refused else None,
+        }
+        return success(_completion(request, attempt, fate, message, completion_tokens), headers)
+
+    def _text(self, request: ChatRequest, fate: Fate) -> str:
+        good = reply(request, self._behaviour.seed)
+        if fate.kind == "invalid":
+            return good.spoiled(fate.variant)
+        return good.cut if fate.kind == "length" else good.text
+
+
+def _completion(
+    request: ChatRequest, attempt: int, fate: Fate, message: dict[str, Any], completion_tokens: int
+) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{request.key}{attempt}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": "length" if fate.kind == "length" else "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": request.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": request.prompt_tokens + completion_tokens,
+        },
+        "system_fingerprint": "fp_fake",
+    }

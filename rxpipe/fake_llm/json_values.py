@@ -1,0 +1,23 @@
+"""Values from JSON that may be anything."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if _is_object(value) else {}
+
+
+def as_array(value: Any) -> list[Any]:
+    """The value if it is an array, else an empty one."""
+    return value if _is_array(value) else []
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
