@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rxpipe.cli import store_commands
+from rxpipe.cli import llm_commands, store_commands
 from rxpipe.cli.messages import errors_told
 
 app = typer.Typer(
@@ -176,3 +176,4 @@ def schema() -> None:
 
 
 app.add_typer(store_commands.app)
+app.add_typer(llm_commands.app)

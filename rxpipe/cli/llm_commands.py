@@ -1,0 +1,124 @@
+"""The commands around language models; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.messages import errors_told
+
+app = typer.Typer()
+
+_PANEL = "Language models"
+
+
+def _rate(given: str) -> str:
+    from rxpipe.fake_llm.behaviour import Rate
+
+    try:
+        Rate.parse(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return given
+
+
+def _latency(given: str) -> str:
+    from rxpipe.fake_llm.behaviour import parse_latency
+
+    try:
+        parse_latency(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return given
+
+
+def _key_in(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise typer.BadParameter(
+            f"{variable!r}; allowed: an environment variable that is set, to the key", param_hint="'--key-env'"
+        )
+    return key
+
+
+@app.command(rich_help_panel=_PANEL)
+def fake_llm(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Listen at this port; 0 for one that is free.")
+    ] = 8000,
+    latency: Annotated[
+        str,
+        typer.Option(parser=_latency, metavar="S|S-S", help="Seconds that an answer takes, or a range like 0.1-0.5."),
+    ] = "0.2",
+    rate_limit: Annotated[
+        str | None, typer.Option(parser=_rate, metavar="N/s|m|h", help="Refuse more requests than that, like 60/s.")
+    ] = None,
+    token_limit: Annotated[
+        str | None, typer.Option(parser=_rate, metavar="N/s|m|h", help="Refuse more tokens than that, like 100000/m.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Refuse more calls than that at the same time.")
+    ] = None,
+    fail: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a 500.")] = 0.0,
+    limited: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a 429, by chance.")
+    ] = 0.0,
+    retry_after: Annotated[
+        float, typer.Option(min=0.0, metavar="S", help="Seconds to wait that a 429 tells, by chance or for slots.")
+    ] = 1.0,
+    hang: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share is never answered.")] = 0.0,
+    invalid: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a text that is not as asked for.")
+    ] = 0.0,
+    refuse: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share is refused by the model.")
+    ] = 0.0,
+    length: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets half a text.")] = 0.0,
+    key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Clients must send the key that is in this variable.")
+    ] = None,
+    no_schema: Annotated[
+        bool, typer.Option("--no-schema", help="Refuse JSON schemas, as models do that know none.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of all chance.")] = 0,
+) -> None:
+    """Serve a language model that needs no key, costs nothing and fails as you like, to try things with.
+
+    It speaks OpenAI's chat completions, and writes, answers (15% wrongly) and grades questions of arithmetic.
+
+    What befalls a call depends on the seed, on its messages and on how often they came, not on the order of calls.
+
+    Ends with Ctrl-C or SIGTERM, at once.
+    """
+    key = _key_in(key_env)
+    with errors_told():
+        from rxpipe.errors import ConfigError
+        from rxpipe.fake_llm import Behaviour, FakeServer, Rate
+        from rxpipe.fake_llm.behaviour import parse_latency
+        from rxpipe.fake_llm.running import serve_until_signal
+
+        try:
+            behaviour = Behaviour(
+                latency=parse_latency(latency),
+                rate_limit=Rate.parse(rate_limit) if rate_limit else None,
+                token_limit=Rate.parse(token_limit) if token_limit else None,
+                slots=slots,
+                retry_after=retry_after,
+                hang=hang,
+                fail=fail,
+                limited=limited,
+                invalid=invalid,
+                refuse=refuse,
+                length=length,
+                key=key,
+                no_schema=no_schema,
+                seed=seed,
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        server = FakeServer(behaviour, host=host, port=port)
+        serve_until_signal(server, lambda server: typer.echo(f"fake LLM at {server.url}, counts at {server.stats_url}"))
