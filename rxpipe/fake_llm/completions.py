@@ -39,7 +39,11 @@ class Completions:
     def allowed(self, authorization: str) -> bool:
         """Whether the header has the key."""
         key = self._behaviour.key
-        return key is None or hmac.compare_digest(authorization.encode(), f"Bearer {key}".encode())
+        if key is None:
+            return True
+        # Both may hold bytes that are no UTF-8, as surrogates.
+        given, wanted = (text.encode(errors="surrogatepass") for text in (authorization, f"Bearer {key}"))
+        return hmac.compare_digest(given, wanted)
 
     async def complete(self, body: bytes, authorization: str) -> Response:
         """Answer a call, or never; it is cancelled when its client goes.

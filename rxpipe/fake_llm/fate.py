@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rxpipe.fake_llm.behaviour import Behaviour
 
+_ENCODER = json.JSONEncoder(sort_keys=True)
 _WHOLE = float(2**64)
 
 
@@ -29,7 +30,7 @@ class Fate(NamedTuple):
 
 def key_of(messages: list[Any]) -> str:
     """What tells calls apart: 16 hex digits of the SHA-256 of the messages, as JSON with sorted keys."""
-    return sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(_ENCODER.encode(messages).encode()).hexdigest()[:16]
 
 
 def chance(seed: int, key: str, purpose: str) -> float:

@@ -7,6 +7,7 @@ of the user: ``<question>``, ``<reference>`` and ``<answer>``.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ UNKNOWN = "I do not know"
 WRONG = 0.15
 """The share of answers that are wrong."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _RIGHT_WORDS = ("correct", "right", "pass", "passed", "true", "yes", True)
 _WRONG_WORDS = ("wrong", "incorrect", "fail", "failed", "false", "no", False)
 
@@ -129,7 +131,8 @@ def _fitted(value: Any, name: str, instances: Instances) -> Any:
     schema = instances.resolved(instances.properties.get(name))
     kind = schema.get("type")
     if name == "score":
-        value = schema.get("maximum", value) if value else schema.get("minimum", value)
+        bound = schema.get("maximum" if value else "minimum")
+        value = bound if isinstance(bound, (int, float)) and math.isfinite(bound) else value
         return int(value) if kind == "integer" else value
     if name == "verdict":
         return _verdict(value == "correct", [True, False] if kind == "boolean" else as_array(schema.get("enum")))
@@ -162,4 +165,4 @@ def _other_types(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)

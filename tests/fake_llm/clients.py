@@ -79,10 +79,16 @@ def hanging(server: FakeServer, body: Any, count: int = 1) -> Generator[None]:
     before = server.stats()["in_flight"]
     with ExitStack() as stack:
         for _ in range(count):
-            connection = stack.enter_context(closing(HTTPConnection(server.url.split("/")[2])))
+            connection = stack.enter_context(closing(HTTPConnection(*address(server))))
             connection.request("POST", "/v1/chat/completions", json.dumps(body))
         wait_until(lambda: server.stats()["in_flight"] == before + count)
         yield
+
+
+def address(server: FakeServer) -> tuple[str, int]:
+    """Where it listens."""
+    host, port = server.url.split("/")[2].split(":")
+    return host, int(port)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from rxpipe.cli.commands import app
 from rxpipe.fake_llm import serving
 
-from .clients import request, wait_until
+from .clients import address, request, wait_until
 
 
 class Program:
@@ -108,8 +108,8 @@ def test_its_options_reach_the_server() -> None:
 def test_a_taken_port_is_one_error() -> None:
     """Which names it, and what is allowed."""
     with serving() as server:
-        port = server.url.split(":")[2].removesuffix("/v1")
-        told = refused("--port", port)
+        _, port = address(server)
+        told = refused("--port", str(port))
     assert re.fullmatch(rf"error: cannot listen at 127\.0\.0\.1:{port}: .*; allowed: an address of this .*", told)
 
 

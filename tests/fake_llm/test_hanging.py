@@ -13,7 +13,7 @@ import pytest
 from rxpipe.fake_llm import Behaviour, FakeServer, key_of, serving
 from rxpipe.fake_llm.fate import fates
 
-from .clients import hanging, post, post_all, request, wait_until
+from .clients import address, hanging, post, post_all, request, wait_until
 
 
 def text_that(kind: str, behaviour: Behaviour) -> str:
@@ -75,9 +75,9 @@ def test_a_server_ends_while_calls_hang() -> None:
 def test_a_server_is_gone_when_it_has_ended() -> None:
     """Nobody listens there any longer."""
     with serving() as server:
-        host, port = server.url.split("/")[2].split(":")
+        left = address(server)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)))
+        socket.create_connection(left)
 
 
 def test_an_error_in_the_context_ends_the_server_as_well() -> None:

@@ -113,6 +113,12 @@ def test_the_score_is_on_the_scale_of_the_schema() -> None:
     assert [graded("1", given, score=scale)["score"] for given in ("1", "2")] == [5, 1]
 
 
+@pytest.mark.parametrize("maximum", ["5", None, float("inf")])
+def test_a_bound_that_makes_no_sense_is_no_scale(maximum: Any) -> None:
+    """The score is then as without it."""
+    assert graded("1", "1", score={"type": "integer", "maximum": maximum})["score"] == 1
+
+
 def test_answers_may_be_numbers() -> None:
     """If the schema wants that."""
     schema = {**ANSWER, "properties": {"answer": {"type": "integer"}}}

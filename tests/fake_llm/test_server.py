@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import openai
@@ -12,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from rxpipe.errors import ConfigError
 from rxpipe.fake_llm import Behaviour, Rate, key_of, serving
 
-from .clients import ANSWER, QUESTION, fetch, post, post_all, request
+from .clients import ANSWER, QUESTION, address, fetch, post, post_all, request
 
 
 def ask(client: openai.OpenAI, body: dict[str, Any]) -> ChatCompletion:
@@ -116,6 +117,13 @@ def test_another_key_is_a_401(header: dict[str, str], code: str | None) -> None:
     assert "wrong" not in str(reply.body)
 
 
+def test_a_header_that_is_no_utf_8_is_just_another_key() -> None:
+    """A 401 like others."""
+    with serving(Behaviour(key="right")) as server, socket.create_connection(address(server)) as client:
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xe9\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
 def test_the_right_key_is_let_in() -> None:
     """Of a list of models, too."""
     with serving(Behaviour(key="right")) as server:
@@ -195,7 +203,7 @@ def test_counts_are_served_as_json() -> None:
 def test_a_taken_port_is_one_error() -> None:
     """Which says what is allowed."""
     with serving() as server:
-        port = int(server.url.split(":")[2].split("/")[0])
+        _, port = address(server)
         with (
             pytest.raises(ConfigError, match=rf"cannot listen at 127\.0\.0\.1:{port}: .*; allowed: "),
             serving(port=port),
