@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 from reactivex.abc import ObserverBase
 
-from rxpipe.errors import ConfigError, StopRun
+from rxpipe.errors import ConfigError
 from rxpipe.item import Claim, Item
 from rxpipe.operators.machine import Machine
 from rxpipe.outcome import Outcome
@@ -25,10 +25,6 @@ class Counts(Protocol):
 
     def take(self, taken: int | str | Claim) -> Item | None:
         """An ID was taken from the source; ``None`` if it came too late to be."""
-        ...
-
-    def stop(self) -> None:
-        """Take no more IDs."""
         ...
 
     def made_room(self) -> None:
@@ -137,9 +133,7 @@ class Exit(Machine[Item, Outcome[Any]]):
         if value.arrived:
             return
         value.arrived = True
-        if isinstance(value.error, StopRun):  # it stays where it is, and counts as cancelled in the end
-            self._run.fail(value.error)
-            self._run.stop()
+        if value.given_back:  # it goes no further, and counts as cancelled in the end
             self._run.made_room()
             self.gate.release()
         else:

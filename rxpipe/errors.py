@@ -11,6 +11,7 @@
     ├── WorkerLost          an item was on its way when its workers died, again and again
     ├── LeaseLost           another worker has taken the item over
     ├── StopRun             raised by a stage's function: stop the run, and give the item back
+    │   └── BudgetSpent     another call might cost more than the run may
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
     ├── CallFailed          a function raised something that is not an Exception
@@ -29,7 +30,10 @@ from rxpipe.operators.errors import (
     StageTimeout,
 )
 
+_Reduced = tuple[type, tuple[float, float], dict[str, object]]  # what pickle makes an error from
+
 __all__ = [
+    "BudgetSpent",
     "BufferOverflow",
     "CallFailed",
     "CheckpointError",
@@ -79,6 +83,26 @@ class StopRun(RxPipeError):
     """
 
     is_permanent = True
+
+
+class BudgetSpent(StopRun):
+    """What a run may cost has been spent, or the next call would probably exceed it: see ``Pipeline(max_cost=...)``.
+
+    Attributes:
+        limit: What it may cost.
+        spent: What it had cost when a call was refused; those that were running then came to it.
+    """
+
+    def __init__(self, limit: float, spent: float) -> None:
+        super().__init__(
+            f"max_cost is {limit:g}, {spent:.4g} were spent, and another call might exceed it: "
+            "the same again with a higher one goes on"
+        )
+        self.limit = limit
+        self.spent = spent
+
+    def __reduce__(self) -> _Reduced:
+        return type(self), (self.limit, self.spent), self.__dict__
 
 
 class LeaseLost(RxPipeError):

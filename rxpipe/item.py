@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from rxpipe.budget import Budget
 from rxpipe.errors import CheckpointError, StopRun
 from rxpipe.operators.retry import uses_attempt
 from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage_settings import Failure
 from rxpipe.outcome import Outcome
+
+Stop = Callable[[int, StopRun], None]
+"""Takes the place of a stage where the run was told to stop, and why."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -89,6 +94,11 @@ class Item:
         self.arrived = False
         self.taken_at = taken_at
 
+    @property
+    def given_back(self) -> bool:
+        """Whether it goes no further in this run, though it has not failed."""
+        return isinstance(self.error, StopRun)
+
     def outcome(self, now: float) -> Outcome[Any]:
         """How it ended, at the end of the stages: it is called written, for its sink to make that true."""
         return self._outcome("written" if self.error is None else "failed", now)
@@ -113,11 +123,32 @@ class Item:
 class ItemEnvelope:
     """How a stage handles items: one that has failed, or been there in an earlier run, skips the call."""
 
-    def __init__(self, stage: str, place: int, *, last: bool, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        stage: str,
+        place: int,
+        *,
+        last: bool,
+        journal: Journal | None,
+        budget: Budget | None = None,
+        stop: Stop = lambda place, error: None,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            stage: The stage's name.
+            place: Its place among the stages.
+            last: Whether it is the last one.
+            journal: Keeps what happens to items.
+            budget: What the run may cost.
+            stop: Called when a call was not made, or ended, because the run is to stop.
+        """
         self._stage = stage
         self._place = place
         self._last = last
         self._journal = journal
+        self._budget = budget
+        self._stop = stop
 
     def skip(self, item: Item) -> bool:
         """Whether no call is made for it here."""
@@ -126,8 +157,14 @@ class ItemEnvelope:
         return item.error is not None or item.finished > self._place
 
     def open(self, item: Item) -> Any:
-        """The function's argument; a call is about to be made with it."""
+        """The function's argument; a call is about to be made with it.
+
+        Raises:
+            BudgetSpent: It must not be made.
+        """
         item.stage = self._stage
+        if self._budget is not None:
+            self._budget.check(self._place)
         item.attempts += 1
         return item.value
 
@@ -159,12 +196,13 @@ class ItemEnvelope:
     def fail(self, failure: Failure[Item]) -> Item:
         """The item whose last call has failed; it travels on as data."""
         item = failure.value
-        if not isinstance(failure.error, StopRun):
-            self._note(item, failure.attempts, failure.error, final=True)
+        if isinstance(failure.error, StopRun):
+            self._stop(self._place, failure.error)
+        self._note(item, failure.attempts, failure.error, final=True)
         item.error = failure.error
         item.settled = True
         return item
 
     def _note(self, item: Item, attempt: int, error: BaseException, *, final: bool) -> None:
-        if self._journal is not None and item.claim is not None:
+        if self._journal is not None and item.claim is not None and not isinstance(error, StopRun):
             self._journal.call_failed(item.claim, self._stage, attempt, error, item.value, final=final)

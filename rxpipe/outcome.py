@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from rxpipe.operators.running_call import Usage
+
 T = TypeVar("T", covariant=True)
 
 
@@ -39,13 +41,15 @@ class StageReport:
 
     Attributes:
         name: The stage's name.
-        concurrency: How many calls could run at once.
+        concurrency: How many calls could run at once; in the end, where that adapts itself.
         done: Items that it finished.
         failed: Items that failed there.
         retried: Calls that failed and were followed by another.
         abandoned: Calls that timed out on a thread that could not be stopped.
         busy_seconds: How long its calls ran, added up.
         utilization: The share of its slots' time in which calls ran, 0 to 1.
+        pushed_back: Calls that the server refused for now, as a 429 does, and that were made again.
+        usage: What its calls said that they used, added up.
     """
 
     name: str
@@ -56,6 +60,8 @@ class StageReport:
     abandoned: int
     busy_seconds: float
     utilization: float
+    pushed_back: int = 0
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,8 @@ class Report:
         finished: Of a run with a store: whether its source was read to the end, and nothing is left to do.
         written_before: Items that were written before, in earlier runs that this one goes on with.
         failed_before: Items that failed before, in those.
+        usage: What this run's calls said that they used, added up.
+        usage_before: What those of earlier runs used, which this one goes on with.
         seconds: How long the run took.
         first_seconds: How long it took until the first row was committed; None if none was.
         most_in_flight: The most items that were on their way at once, from being taken to being committed.
@@ -89,6 +97,8 @@ class Report:
     finished: bool = True
     written_before: int = 0
     failed_before: int = 0
+    usage: Usage = field(default_factory=Usage)
+    usage_before: Usage = field(default_factory=Usage)
 
     @property
     def bottleneck(self) -> str | None:

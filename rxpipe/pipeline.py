@@ -8,16 +8,19 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from concurrent.futures import wait
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.budget import Budget
 from rxpipe.driving import drive, in_thread
-from rxpipe.item import Item, ItemEnvelope, Journal
+from rxpipe.errors import StopRun
+from rxpipe.item import Item, ItemEnvelope, Journal, Stop
 from rxpipe.operators.clock import clock_for, running_loop
+from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage import Place, settings_of
 from rxpipe.operators.stage_settings import Settings
 from rxpipe.operators.to_async import to_async_iterable
@@ -67,6 +70,7 @@ class Ends:
         journal: Keeps what happens in between.
         number: The run's number in its store.
         before: How many of its items had ended before, as written and as failed.
+        usage_before: What its calls had used before.
         is_finished: Whether nothing of it is left to do, asked when it is over.
     """
 
@@ -76,6 +80,7 @@ class Ends:
     journal: Journal | None = None
     number: int | None = None
     before: tuple[int, int] = (0, 0)
+    usage_before: Usage = field(default_factory=Usage)
     is_finished: Callable[[], bool] = lambda: True
 
 
@@ -106,6 +111,7 @@ class Pipeline:
         scheduler: Scheduler = "threads",
         concurrency: int = 3,
         store: RunStore | None = None,
+        max_cost: float | None = None,
     ) -> None:
         """Compose a pipeline.
 
@@ -118,6 +124,9 @@ class Pipeline:
                 worker threads.
             concurrency: Calls at once of stages that do not say; with ``per_item``, items at once.
             store: Keeps what each stage has returned, so that a later run goes on where this one was left.
+            max_cost: What the calls of a run may cost, by what they tell ``rxpipe.record_usage``; with a store, those
+                of earlier processes of the run included. No call is made that would probably exceed it; then the run
+                stops, and fails with ``BudgetSpent``.
 
         Raises:
             ValueError: There is no stage, a name comes twice, a number is out of range, or there is a store and the
@@ -141,6 +150,8 @@ class Pipeline:
             allowed = get_args(Strategy if option == "strategy" else Scheduler)
             if value not in allowed:
                 raise ValueError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+        if max_cost is not None and not max_cost > 0:
+            raise ValueError(f"max_cost must be above 0, not {max_cost}")
         if store is not None and strategy == "staged":
             raise ValueError("strategy staged holds all results until the end: it cannot have a store")
         if store is not None:
@@ -151,7 +162,8 @@ class Pipeline:
         self.strategy: Strategy = strategy
         self.scheduler: Scheduler = scheduler
         self.concurrency = concurrency
-        compose(strategy, self._placed(None))  # refuse what cannot be now, not when it is run
+        self.max_cost = max_cost
+        compose(strategy, self._placed())  # refuse what cannot be now, not when it is run
 
     @staticmethod
     def from_yaml(path: str | os.PathLike[str]) -> Pipeline:
@@ -179,6 +191,7 @@ class Pipeline:
             ConfigError: The source gives what is no ID.
             SinkError: The sink cannot be opened, or stayed away for too long.
             StageStalled: All slots of a stage are taken by calls that do not return.
+            StopRun: A stage's function raised it; ``BudgetSpent`` if ``max_cost`` would have been exceeded.
             Exception: What the source raised, when all that were taken have ended.
             KeyboardInterrupt: Ctrl-C came.
             RuntimeError: An event loop is running on this thread, which must not be blocked.
@@ -264,15 +277,24 @@ class Pipeline:
             raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
         ids = as_observable(source)
         ends = ends or self.open()
-        placed = self._placed(ends.journal)
+        budget = None if self.max_cost is None else Budget(self.max_cost, ends.usage_before.cost)
+
+        def stop(place: int, error: StopRun) -> None:
+            run.halt(place, error)
+
+        placed = self._placed(ends.journal, budget, stop)
         per_item = self.strategy == "per_item"
+        stats = [settings.stats for settings, _ in placed]
+        if budget is not None:
+            budget.watch(stats)
         run = Run(
-            [settings.stats for settings, _ in placed],
+            stats,
             clock_for(None, scheduler),
             limit=self.concurrency if per_item else math.inf,
             staged=self.strategy == "staged",
             number=ends.number,
             before=ends.before,
+            usage_before=ends.usage_before,
             is_finished=ends.is_finished,
         )
         stages = compose(self.strategy, placed)
@@ -290,7 +312,7 @@ class Pipeline:
 
         if self.store is None:
             return Ends(write=_pass_on if self.sink is None else self.sink.open())
-        placed = [settings for settings, _ in self._placed(None)]
+        placed = [settings for settings, _ in self._placed()]
         per_item = self.strategy == "per_item"
         window = self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed)
         stages = [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages]
@@ -303,18 +325,24 @@ class Pipeline:
             journal=session,
             number=session.run_id,
             before=before,
+            usage_before=session.usage_before,
             is_finished=lambda: session.is_finished,
         )
 
-    def _placed(self, journal: Journal | None) -> list[tuple[Settings[Item, Item], Place | None]]:
+    def _placed(
+        self, journal: Journal | None = None, budget: Budget | None = None, stop: Stop = lambda place, error: None
+    ) -> list[tuple[Settings[Item, Item], Place | None]]:
         """Each stage's settings, and where its calls run."""
-        return [(self._settings_of(place, journal), stage.executor) for place, stage in enumerate(self.stages)]
+        placed: list[tuple[Settings[Item, Item], Place | None]] = []
+        for place, stage in enumerate(self.stages):
+            last = stage is self.stages[-1]
+            envelope = ItemEnvelope(stage.name, place, last=last, journal=journal, budget=budget, stop=stop)
+            placed.append((self._settings_of(stage, envelope), stage.executor))
+        return placed
 
-    def _settings_of(self, place: int, journal: Journal | None) -> Settings[Item, Item]:
-        stage = self.stages[place]
+    def _settings_of(self, stage: Stage, envelope: ItemEnvelope) -> Settings[Item, Item]:
         per_item = self.strategy == "per_item"
         given = None if per_item else stage.concurrency
-        envelope = ItemEnvelope(stage.name, place, last=stage is self.stages[-1], journal=journal)
         return settings_of(
             stage.call,
             name=stage.name,

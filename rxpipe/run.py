@@ -14,13 +14,16 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxpipe.ends import Exit, Intake
-from rxpipe.errors import SinkError
+from rxpipe.errors import SinkError, StopRun
 from rxpipe.item import Claim, Item
 from rxpipe.operators.clock import Clock
 from rxpipe.operators.machine import as_exception
+from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage_settings import StageStats
 from rxpipe.outcome import Outcome, Report, StageReport
 from rxpipe.strategies import Stages
+
+_NOTHING = Usage()
 
 Write = Callable[[Observable[Outcome[Any]]], Observable[Outcome[Any]]]
 
@@ -38,6 +41,7 @@ class Run:
         cancelled: Items that were cancelled.
         number: The run's number in its store, or None.
         before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
+        usage_before: What the calls of those had used.
         stages: Each stage's live counts, in order.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
@@ -52,6 +56,7 @@ class Run:
         staged: bool = False,
         number: int | None = None,
         before: tuple[int, int] = (0, 0),
+        usage_before: Usage = _NOTHING,
         is_finished: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare a run.
@@ -64,6 +69,7 @@ class Run:
             number: The run's number in its store.
             is_finished: Whether nothing of it is left to do in its store, asked when it is over.
             before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
+            usage_before: What the calls of those had used.
         """
         self.taken = 0
         self.written = 0
@@ -71,6 +77,7 @@ class Run:
         self.cancelled = 0
         self.number = number
         self.before = before
+        self.usage_before = usage_before
         self._is_finished = is_finished
         self.stages = stages
         self.finished: Future[Report] = Future()
@@ -143,6 +150,11 @@ class Run:
         return self._clock.now() - self._began if self._seconds is None else self._seconds
 
     @property
+    def usage(self) -> Usage:
+        """What its calls have used, as far as they told."""
+        return sum((stage.usage for stage in self.stages), Usage())
+
+    @property
     def in_flight(self) -> int:
         """Items that are on their way now."""
         return self.taken - self.written - self.failed - self.cancelled
@@ -159,6 +171,8 @@ class Run:
             finished=self._is_finished(),
             written_before=self.before[0],
             failed_before=self.before[1],
+            usage=self.usage,
+            usage_before=self.usage_before,
             seconds=seconds,
             first_seconds=self._first_seconds,
             most_in_flight=self._most_in_flight,
@@ -196,6 +210,19 @@ class Run:
         """Let the run fail with this, the first of its errors, when all items have ended."""
         self._error = self._error or error
 
+    def halt(self, place: int, error: StopRun) -> None:
+        """A call was not made, or has ended, because the run is to stop: take no more IDs, and let the others finish.
+
+        Args:
+            place: The place of its stage, in whose turn this is called.
+            error: What the run fails with.
+        """
+        stage = self.stages[place]
+        stage.failed -= 1  # the item has not, as little as with any other call that a stop has cut off
+        stage.cancelled += 1
+        self.fail(error)
+        self.stop()
+
     def _ended(self, outcome: Outcome[Any]) -> None:
         with self._lock:
             if self._over:
@@ -204,7 +231,7 @@ class Run:
             if not items:
                 raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
             # Of items with the same ID, one of those that the sink was given.
-            items.remove(next((item for item in items if item.arrived), items[0]))
+            items.remove(next((item for item in items if item.arrived and not item.given_back), items[0]))
             if not items:
                 del self._in_flight[outcome.id]
         if outcome.status == "written":
@@ -277,4 +304,6 @@ def _stage_report(stage: StageStats, seconds: float) -> StageReport:
         abandoned=stage.abandoned,
         busy_seconds=stage.busy,
         utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
+        pushed_back=stage.pushed_back,
+        usage=stage.usage,
     )

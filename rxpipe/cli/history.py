@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 
 from rxpipe.cli.failures import Failed
 from rxpipe.cli.summary import failure_line
-from rxpipe.cli.tables import GAP, Column, fitted
-from rxpipe.cli.texts import number, plural, screen_text
+from rxpipe.cli.tables import GAP, Column, fitted, usage_columns
+from rxpipe.cli.texts import number, plural, screen_text, used
+from rxpipe.operators.running_call import Usage
 from rxpipe.store.details import RunDetails, StageInfo, details
 from rxpipe.store.history import RunInfo, WorkerInfo, run, runs, workers
 from rxpipe.store.opening import snapshot
@@ -90,7 +91,7 @@ def run_json(one: RunInfo) -> dict[str, Any]:
     """A run for programs."""
     fields = ("name", "generation", "state", "workers", "items", "done", "dead", "ready", "running", "calls")
     times = {name: utc_time(getattr(one, name)) for name in ("created_at", "finished_at", "active_at")}
-    return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times}
+    return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times, "usage": asdict(one.usage)}
 
 
 def _worker_json(one: WorkerInfo) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
         counts("dead", style="bold red"),
         counts("ready"),
         counts("running", rank=1),
+        *usage_columns([one.usage for one in found], rank=2),
         Column(title="created", cells=[local_time(one.created_at) for one in found], rank=2),
         Column(title="finished", cells=[local_time(one.finished_at) for one in found], rank=4),
     ]
@@ -161,6 +163,7 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
             styles=["bold red" if one.dead else "" for one in stages],
         ),
     ]
+    columns += usage_columns([one.usage for one in stages], rank=3)
     if any(one.version for one in stages):
         cells = [cell_text(one.version or "-", 20) for one in stages]
         columns.append(Column(title="version", cells=cells, rank=1, justify="left"))
@@ -186,6 +189,8 @@ def _print_details(console: Console, found: RunDetails) -> None:
     console.print(_counts_line(one))
     failed = sum(stage.failed_calls for stage in found.stages)
     console.print(f"{plural(one.calls, 'call')} in all, {number(failed)} failed")
+    if one.usage != Usage():
+        console.print(f"{used(one.usage)}, all workers together")
     console.print()
     console.print(fitted(_stage_columns(found.stages, console.width), console.width))
     if found.causes:

@@ -25,6 +25,7 @@ from rxpipe.store.history import RunInfo, run, runs
 from rxpipe.store.opening import change, snapshot
 from rxpipe.store.prune import Pruned, chosen, extent, prune
 from rxpipe.store.requeue import requeue
+from rxpipe.store.usage import has_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,8 @@ def export_run(engine: Engine, wanted: int | None, file: Path) -> None:
     with _terminated_tidily(), snapshot(engine) as connection:
         found = run(connection, wanted)
         stages = [stage.name for stage in found.stages]
-        with records_file(file, stages, integer_ids=has_integer_ids(connection, found)) as records:
+        fields = {"integer_ids": has_integer_ids(connection, found), "usage": has_usage(connection, found.id)}
+        with records_file(file, stages, **fields) as records:
             counts = export(connection, found, records)
     print(f"{file}: {_counted(counts)} of run {found.id}")
 
@@ -128,6 +130,8 @@ def _pruned_line(one: RunInfo, gone: Pruned, *, dry_run: bool) -> str:
         plural(gone.failures, "failed call"),
         plural(gone.workers, "worker"),
     ]
+    if gone.usage:
+        parts.append(f"what {plural(gone.usage, 'call')} used")
     verb = "would delete" if dry_run else "deleted"
     return f"{verb} run {one.id} of {cell_text(one.name)}, {one.state}: {', '.join(parts)}"
 

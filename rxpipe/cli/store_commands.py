@@ -130,7 +130,8 @@ def export(
 ) -> None:
     """Write a run into a file: one record for each item, with what each stage returned for it.
 
-    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures.
+    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; and
+    prompt_tokens, completion_tokens and cost, if the run's calls told any.
 
     The status is written, failed or unfinished; value is the last stage's output.
 

@@ -11,6 +11,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from rxpipe.cli.texts import cost, tokens
+from rxpipe.operators.running_call import Usage
+
 GAP = 2
 
 
@@ -62,6 +65,19 @@ def fitted(columns: Sequence[Column], width: int, *, least: int = 12) -> Table:
     for index in range(len(first.cells)):
         table.add_row(*(_cell(column, index) for column in kept))
     return table
+
+
+def usage_columns(usages: Sequence[Usage], *, rank: int) -> list[Column]:
+    """What the rows used, where any used anything; the tokens go before the cost does where there is no room."""
+    columns: list[Column] = []
+    if any(usage.tokens for usage in usages):
+        prompts = [tokens(usage.prompt_tokens) for usage in usages]
+        completions = [tokens(usage.completion_tokens) for usage in usages]
+        columns.append(Column(title="prompt tokens", cells=prompts, rank=rank + 1))
+        columns.append(Column(title="completion", cells=completions, rank=rank + 1))
+    if any(usage.cost for usage in usages):
+        columns.append(Column(title="cost", cells=[cost(usage.cost) for usage in usages], rank=rank))
+    return columns
 
 
 def _width(columns: Sequence[Column], first_at_most: int | None = None) -> int:

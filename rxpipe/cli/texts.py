@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sized
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what is here is needed for --help, which comes at once
+    from rxpipe.operators.running_call import Usage
 
 
 def number(value: float) -> str:
     """A count: ``1,000``."""
     return f"{int(value):,}"
+
+
+def tokens(count: float) -> str:
+    """A count of tokens: ``12,345``, from a million on ``1.2M``."""
+    return number(count) if count < 1_000_000 else f"{count / 1_000_000:,.1f}M"
+
+
+def cost(amount: float) -> str:
+    """What something costs, with two decimals, or two figures if it is small: ``12.30``, ``0.42``, ``0.0042``."""
+    if not 0 < amount < 0.1:
+        return f"{amount:,.2f}" if amount else "0"
+    return f"{amount:.{1 - math.floor(math.log10(amount))}f}"
+
+
+def used(usage: Usage) -> str:
+    """What calls used, in words: ``1,234 prompt and 567 completion tokens, cost 0.42``."""
+    text = f"{tokens(usage.prompt_tokens)} prompt and {tokens(usage.completion_tokens)} completion tokens"
+    return f"{text}, cost {cost(usage.cost)}" if usage.cost else text
 
 
 def per_second(rate: float | None) -> str:

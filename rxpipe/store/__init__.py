@@ -3,6 +3,7 @@
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
 - ``feed.py``, ``claims.py``, ``hands.py``: the items that come into the stages
 - ``records.py``, ``commits.py``, ``outputs.py``: what is kept of them
+- ``usage.py``: what calls have used
 - ``lease.py``, ``process.py``: which workers live, and what becomes of the items of those that do not
 - ``runs.py``, ``signature.py``: which run goes on, and whether its stages are still the same
 - ``schema.py``, ``database.py``, ``given.py``: the tables, transactions, many rows in one statement

@@ -7,6 +7,8 @@ the batch goes by:
 - the owner and fence the same, and the item is where the batch would bring it: the batch *was committed* before, and
   only the answer was lost;
 - anything else: the item is *lost*, another worker has taken it over, and what was made of it here is discarded.
+
+What calls have used is kept in any case: it was spent, whoever has the item now.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, insert, literal, select, update
+from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, exists, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.database.commit import raise_unless_refused
@@ -27,8 +29,8 @@ from rxpipe.item import Claim
 from rxpipe.outcome import Outcome
 from rxpipe.store.database import Database
 from rxpipe.store.given import PARAMETER, given
-from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, db_now
+from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, Used, failed_call
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, db_now
 
 _LARGEST = 4_000_000  # characters of checkpoints in one statement
 
@@ -50,9 +52,15 @@ class Move:
     claim: Claim
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
     failed: list[FailedCall] = field(default_factory=list[FailedCall])
+    used: list[Used] = field(default_factory=list[Used])
     outcome: Outcome[Any] | None = None
     refused: RowRefused | None = None
     unkept: RowRefused | None = None  # why its checkpoints are not taken
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything to the item, but for telling what its calls used."""
+        return bool(self.checkpoints or self.failed or self.outcome is not None or self.unkept is not None)
 
     @property
     def start(self) -> int:
@@ -110,6 +118,7 @@ class Commits:
         self._add_checkpoints = _add_statement(dialect, run_id)
         module: Any = postgresql if dialect == "postgresql" else sqlite
         self._add_failures = module.insert(FAILURES).on_conflict_do_nothing()
+        self._add_usage = _usage_statement(dialect, run_id)
 
     def commit(self, batch: Sequence[Record]) -> list[Outcome[Any]]:
         """Commit a batch.
@@ -155,6 +164,10 @@ class Commits:
         return self._commit_moves(moves)
 
     def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
+        self._insert_usage(connection, [used for move in moves for used in move.used])
+        moves = [move for move in moves if move.changes]
+        if not moves:
+            return {}
         rows, now = self._locked(connection, {move.claim.key for move in moves})
         standings: dict[int, Standing] = {id(move.claim): move.standing(rows.get(move.claim.key)) for move in moves}
         held = [move for move in moves if standings[id(move.claim)] == "held"]
@@ -169,6 +182,24 @@ class Commits:
             if standings[id(move.claim)] == "committed" and row is not None and row.state == "dead":
                 move.refused = _refused_before(move, row)
         return standings
+
+    def _insert_usage(self, connection: Connection, records: Sequence[Used]) -> None:
+        if not records:
+            return
+        rows = [
+            {
+                "id": used.id,
+                "item_key": used.claim.key,
+                "stage": used.stage,
+                "attempt": used.attempt,
+                "prompt_tokens": used.usage.prompt_tokens,
+                "completion_tokens": used.usage.completion_tokens,
+                "cost": used.usage.cost,
+                "worker": used.claim.owner,
+            }
+            for used in records
+        ]
+        connection.execute(self._add_usage, {PARAMETER: json.dumps(rows)})
 
     def _locked(self, connection: Connection, keys: set[str]) -> tuple[dict[str, Row[Any]], float]:
         rows = {row.item_key: row for row in connection.execute(self._lock, {PARAMETER: _given_keys(keys)})}
@@ -266,6 +297,18 @@ def _add_statement(dialect: str, run_id: int) -> Insert:
     return insert(CHECKPOINTS).from_select([CHECKPOINTS.c.run_id, *columns], values)
 
 
+def _usage_statement(dialect: str, run_id: int) -> Insert:
+    columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
+    rows = given(dialect, *columns)
+    # Of a run that was pruned meanwhile, nothing is to be left.
+    there = exists(select(RUNS.c.id).where(RUNS.c.id == run_id))
+    values = select(literal(run_id), *(rows.c[column.name] for column in columns), db_now()).where(there)
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    added = module.insert(USAGE).from_select([USAGE.c.run_id, *columns, USAGE.c.at], values)
+    statement: Insert = added.on_conflict_do_nothing()
+    return statement
+
+
 def _moves(batch: Sequence[Record]) -> dict[int, Move]:
     """What the batch does to each claim, by its identity: an item that was lost may be there twice."""
     moves: dict[int, Move] = {}
@@ -279,6 +322,8 @@ def _moves(batch: Sequence[Record]) -> dict[int, Move]:
             move.checkpoints.append(record)
         elif isinstance(record, FailedCall):
             move.failed.append(record)
+        elif isinstance(record, Used):
+            move.used.append(record)
         else:
             move.outcome = record.outcome
     return moves

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
+from rxpipe.operators.running_call import Usage
+from rxpipe.store import usage
 from rxpipe.store.failures import IS_DEAD, Cause, causes
 from rxpipe.store.history import DATABASE, RunInfo, WorkerInfo, workers
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS
@@ -22,6 +24,7 @@ class StageInfo:
         checkpoints: Items for which it has returned.
         failed_calls: Calls that failed, also those that another one followed.
         dead: Items that are dead, and had come to it.
+        usage: What its calls used, also for results that do not apply any more.
     """
 
     name: str | None
@@ -30,6 +33,7 @@ class StageInfo:
     checkpoints: int = 0
     failed_calls: int = 0
     dead: int = 0
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
         FAILURES.c.run_id == run.id, FAILURES.c.attempt > 0
     )
     failed = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
+    used = usage.by_stage(connection, run.id)
     stages = [
         StageInfo(
             name=stage.name,
@@ -76,6 +81,7 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
             checkpoints=checkpoints.get(place, 0),
             failed_calls=failed.pop(stage.name, 0),
             dead=dead.get(place, 0),
+            usage=used.pop(stage.name, Usage()),
         )
         for place, stage in enumerate(run.stages)
     ]
@@ -83,5 +89,8 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
     refused = failed.pop(DATABASE, 0)
     if through or refused:
         stages.append(StageInfo(name=DATABASE, failed_calls=refused, dead=through))
-    stages += [StageInfo(name=name or None, failed_calls=calls) for name, calls in sorted(failed.items())]
+    stages += [
+        StageInfo(name=name or None, failed_calls=failed.get(name, 0), usage=used.get(name, Usage()))
+        for name in sorted(failed.keys() | used.keys())
+    ]
     return tuple(stages)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import Connection, Row, func, or_, select
 
+from rxpipe.operators.running_call import Usage
+from rxpipe.store import usage
 from rxpipe.store.failures import final_failures, item_id, stage_of_item
 from rxpipe.store.history import RunInfo
 from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS
@@ -32,6 +34,7 @@ class ItemRecord:
         failed_stage: Where; ``database`` if its row was refused.
         attempts: Calls made for it.
         failures: How many of them failed.
+        usage: What the calls for it used, also those whose results do not apply any more.
     """
 
     id: int | str
@@ -41,6 +44,7 @@ class ItemRecord:
     failed_stage: str | None
     attempts: int
     failures: int
+    usage: Usage = field(default_factory=Usage)
 
 
 class Records(Protocol):
@@ -79,15 +83,17 @@ def has_integer_ids(connection: Connection, run: RunInfo) -> bool:
 def _parts(connection: Connection, run: RunInfo) -> Iterator[list[ItemRecord]]:
     stage = stage_of_item(run).label("stage_name")
     query = select(ITEMS, stage).where(ITEMS.c.run_id == run.id).order_by(ITEMS.c.seq, ITEMS.c.item_key)
+    is_used = usage.has_usage(connection, run.id)
     for rows in connection.execute(query.execution_options(yield_per=_BATCH)).partitions():
         keys = [row.item_key for row in rows]
         outputs = _outputs(connection, run, keys)
         errors = _errors(connection, run, [row.item_key for row in rows if row.state == "dead"])
-        yield [_record(run, row, outputs, errors) for row in rows]
+        used = usage.by_item(connection, run.id, keys) if is_used else {}
+        yield [_record(run, row, outputs, errors, used.get(row.item_key, Usage())) for row in rows]
 
 
 def _record(
-    run: RunInfo, row: Row[Any], outputs: dict[tuple[str, int], str], errors: dict[str, tuple[str, str]]
+    run: RunInfo, row: Row[Any], outputs: dict[tuple[str, int], str], errors: dict[str, tuple[str, str]], used: Usage
 ) -> ItemRecord:
     status = _STATUSES.get(row.state, "unfinished")
     stage, error = errors.get(row.item_key, ("", row.last_error)) if status == "failed" else ("", None)
@@ -99,6 +105,7 @@ def _record(
         failed_stage=(stage or row.stage_name) if status == "failed" else None,
         attempts=row.attempts,
         failures=row.failures,
+        usage=used,
     )
 
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from rxpipe.database.encoding import clean_text
 from rxpipe.errors import ConfigError
@@ -19,22 +19,29 @@ from rxpipe.store.export import ItemRecord, Records
 
 _BEFORE = ("id", "status")
 _AFTER = ("value", "error", "failed_stage", "attempts", "failures")
+_USAGE = ("prompt_tokens", "completion_tokens", "cost")
 _GROUP_ITEMS = 10_000  # of a row group of Parquet, at most
 _GROUP_CHARACTERS = 16_000_000
 
 Row: TypeAlias = tuple[Any, ...]
 
 
-def columns(stages: Sequence[str]) -> list[str]:
-    """The names of a record's fields; a stage that is called like another field gets ``_output`` behind its name."""
-    fixed = {*_BEFORE, *_AFTER}
+def columns(stages: Sequence[str], *, usage: bool = False) -> list[str]:
+    """The names of a record's fields; a stage that is called like another field gets ``_output`` behind its name.
+
+    Args:
+        stages: The names of the stages.
+        usage: Whether there is a field for what calls used.
+    """
+    after = (*_AFTER, *_USAGE) if usage else _AFTER
+    fixed = {*_BEFORE, *after}
     names: list[str] = []
     for stage in stages:
         name = clean_text(stage)
         while name in fixed or name in names or (name != stage and name in stages):
             name += "_output"
         names.append(name)
-    return [*_BEFORE, *names, *_AFTER]
+    return [*_BEFORE, *names, *after]
 
 
 def check_file(path: Path) -> None:
@@ -55,23 +62,25 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def records_file(path: Path, stages: Sequence[str], *, integer_ids: bool) -> Generator[Records]:
+def records_file(path: Path, stages: Sequence[str], *, integer_ids: bool, usage: bool = False) -> Generator[Records]:
     """Write a file, which is there when this is left without an error; else there is what was there before.
 
     Args:
         path: The file; its ending says the kind.
         stages: The names of the stages.
         integer_ids: Whether IDs are numbers, where a column has one type.
+        usage: Whether it is to tell what calls used.
 
     Raises:
         ConfigError: It cannot be written.
     """
     check_file(path)
+    form = _Form(tuple(columns(stages, usage=usage)), integer_ids, usage)
     target = Path(os.path.realpath(path))  # not the link to it
     temporary = target.with_name(f".rxpipe-{uuid.uuid4().hex}.part")
     try:
         with open(temporary, "xb") as file:
-            writer = _KINDS[path.suffix.lower()](file, columns(stages), integer_ids)
+            writer = _KINDS[path.suffix.lower()](file, form)
             try:
                 yield writer
                 writer.close()
@@ -87,15 +96,24 @@ def records_file(path: Path, stages: Sequence[str], *, integer_ids: bool) -> Gen
             temporary.unlink()
 
 
+class _Form(NamedTuple):
+    """What a file's records are like: their fields, whether IDs are numbers, and whether there is what was used."""
+
+    names: tuple[str, ...]
+    integer_ids: bool
+    usage: bool
+
+
 class _JsonLines:
     """One JSON object a line."""
 
-    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+    def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._file = file
-        self._names = names
+        self._form = form
 
     def write(self, records: Sequence[ItemRecord]) -> None:
-        rows = (dict(zip(self._names, _row(record, _data), strict=True)) for record in records)
+        form = self._form
+        rows = (dict(zip(form.names, _row(record, _data, form), strict=True)) for record in records)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         self._file.write(clean_text(text).encode())  # half of a surrogate pair has no UTF-8
 
@@ -109,12 +127,13 @@ class _JsonLines:
 class _Csv:
     """CSV in UTF-8, as spreadsheets read it; what is missing is empty."""
 
-    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+    def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._file = file
-        self._write([tuple(names)])
+        self._form = form
+        self._write([form.names])
 
     def write(self, records: Sequence[ItemRecord]) -> None:
-        self._write([_row(record, _cell) for record in records])
+        self._write([_row(record, _cell, self._form) for record in records])
 
     def close(self) -> None:
         """Nothing is left to be written."""
@@ -133,12 +152,15 @@ class _Csv:
 class _Parquet:
     """Parquet, in groups of rows that fit into memory; outputs of stages are text, as those of one may differ."""
 
-    def __init__(self, file: BinaryIO, names: Sequence[str], integer_ids: bool) -> None:
+    def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._arrow = _pyarrow()
-        types: dict[str, Any] = {name: self._arrow.string() for name in names}
+        types: dict[str, Any] = {name: self._arrow.string() for name in form.names}
         types |= {"attempts": self._arrow.int64(), "failures": self._arrow.int64()}
-        types["id"] = self._arrow.int64() if integer_ids else self._arrow.string()
-        self._text_ids = not integer_ids
+        if form.usage:
+            types |= {"prompt_tokens": self._arrow.int64(), "completion_tokens": self._arrow.int64()}
+            types["cost"] = self._arrow.float64()
+        types["id"] = self._arrow.int64() if form.integer_ids else self._arrow.string()
+        self._form = form
         self._schema = self._arrow.schema(list(types.items()))
         self._writer = self._arrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
         self._rows: list[Row] = []
@@ -146,8 +168,8 @@ class _Parquet:
 
     def write(self, records: Sequence[ItemRecord]) -> None:
         for record in records:
-            row = _row(record, _cell)
-            self._rows.append((str(row[0]), *row[1:]) if self._text_ids else row)
+            row = _row(record, _cell, self._form)
+            self._rows.append(row if self._form.integer_ids else (str(row[0]), *row[1:]))
             self._characters += sum(len(cell) for cell in row if isinstance(cell, str))
         if len(self._rows) >= _GROUP_ITEMS or self._characters >= _GROUP_CHARACTERS:
             self._write_group()
@@ -169,17 +191,18 @@ class _Parquet:
         self._rows, self._characters = [], 0
 
 
-_KINDS: dict[str, Callable[[BinaryIO, Sequence[str], bool], _JsonLines | _Csv | _Parquet]] = {
+_KINDS: dict[str, Callable[[BinaryIO, _Form], _JsonLines | _Csv | _Parquet]] = {
     ".jsonl": _JsonLines,
     ".csv": _Csv,
     ".parquet": _Parquet,
 }
 
 
-def _row(record: ItemRecord, cell: Callable[[str | None], Any]) -> Row:
+def _row(record: ItemRecord, cell: Callable[[str | None], Any], form: _Form) -> Row:
     outputs = [cell(output) for output in record.outputs]
     ended = (record.error, record.failed_stage, record.attempts, record.failures)
-    return record.id, record.status, *outputs, outputs[-1], *ended
+    used = (record.usage.prompt_tokens, record.usage.completion_tokens, record.usage.cost) if form.usage else ()
+    return record.id, record.status, *outputs, outputs[-1], *ended, *used
 
 
 def _data(output: str | None) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, true
 
 from rxpipe.errors import StoreError
+from rxpipe.operators.running_call import Usage
+from rxpipe.store import usage
 from rxpipe.store.process import is_gone
 from rxpipe.store.schema import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 from rxpipe.store.signature import StageSignature, from_text
@@ -70,6 +72,7 @@ class RunInfo:
         created_at: When it began.
         finished_at: When the last item ended; None if it is not finished.
         active_at: When a worker last showed a sign of life.
+        usage: What its calls used, as far as they told.
     """
 
     id: int
@@ -86,6 +89,7 @@ class RunInfo:
     created_at: float
     finished_at: float | None
     active_at: float
+    usage: Usage = field(default_factory=Usage)
 
     @property
     def items(self) -> int:
@@ -161,6 +165,7 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
     rows = connection.execute(select(RUNS).where(which).order_by(RUNS.c.id)).all()
     numbers = [row.id for row in rows]
     counts, calls = _items(connection, numbers)
+    used = usage.by_run(connection, numbers)
     live = [worker.run_id for worker in alive(workers(connection))]
     signs = _signs(connection)
     found: list[RunInfo] = []
@@ -183,6 +188,7 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
             # An earlier end is none while there is more to do.
             finished_at=row.finished_at if is_finished and not at_work else None,
             active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
+            usage=used.get(row.id, Usage()),
         )
         found.append(info)
     return found

@@ -11,7 +11,7 @@ from rxpipe.database.table import KEY_LENGTH
 from rxpipe.errors import StoreError
 from rxpipe.store.history import RunInfo, alive, run, workers
 from rxpipe.store.opening import change
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, WORKERS, db_now
 
 _CHUNK = 500  # items that are deleted in one transaction
 _DAY = 86_400.0
@@ -26,12 +26,14 @@ class Pruned:
         checkpoints: Results of stages.
         failures: Failed calls.
         workers: Workers.
+        usage: What calls used.
     """
 
     items: int
     checkpoints: int
     failures: int
     workers: int
+    usage: int = 0
 
 
 def chosen(
@@ -76,7 +78,13 @@ def extent(connection: Connection, one: RunInfo) -> Pruned:
         query = select(func.count()).select_from(table).where(table.c.run_id == one.id)
         return connection.execute(query).scalar_one()
 
-    return Pruned(items=rows(ITEMS), checkpoints=rows(CHECKPOINTS), failures=rows(FAILURES), workers=rows(WORKERS))
+    return Pruned(
+        items=rows(ITEMS),
+        checkpoints=rows(CHECKPOINTS),
+        failures=rows(FAILURES),
+        workers=rows(WORKERS),
+        usage=rows(USAGE),
+    )
 
 
 def prune(engine: Engine, number: int) -> Pruned:
@@ -91,7 +99,7 @@ def prune(engine: Engine, number: int) -> Pruned:
     """
     with change(engine) as connection:
         _rename(connection, number)
-    items = checkpoints = failures = 0
+    items = checkpoints = failures = usage = 0
     before: str | None = ""
     while before is not None:
         with change(engine) as connection:
@@ -99,12 +107,13 @@ def prune(engine: Engine, number: int) -> Pruned:
             last = _last_of_next(connection, number, before)
             checkpoints += _delete(connection, CHECKPOINTS, number, before, last)
             failures += _delete(connection, FAILURES, number, before, last)
+            usage += _delete(connection, USAGE, number, before, last)
             items += _delete(connection, ITEMS, number, before, last)
         before = last
     with change(engine) as connection:
         gone = connection.execute(delete(WORKERS).where(WORKERS.c.run_id == number)).rowcount
         connection.execute(delete(RUNS).where(RUNS.c.id == number))
-    return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone)
+    return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone, usage=usage)
 
 
 def _last_of_next(connection: Connection, number: int, before: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,10 +11,12 @@ from typing import Any
 
 from rxpipe.database.encoding import clean_text, json_text, one_line
 from rxpipe.item import Claim
+from rxpipe.operators.running_call import Usage
 from rxpipe.outcome import Outcome
 from rxpipe.store.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept
+_MOST_TOKENS = 2**53  # of one call, so that sums of them fit into 64 bits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +64,25 @@ class FailedCall:
 
 
 @dataclass(slots=True, kw_only=True)
+class Used:
+    """A call has used something, whether it failed or not.
+
+    Attributes:
+        claim: Of the item.
+        id: Made once, so that the same one is not kept twice.
+        stage: The stage's name.
+        attempt: The call's number in this stage, from 1.
+        usage: What, in numbers that any database takes.
+    """
+
+    claim: Claim
+    id: str
+    stage: str
+    attempt: int
+    usage: Usage
+
+
+@dataclass(slots=True, kw_only=True)
 class Ended:
     """An item has left the stages.
 
@@ -77,7 +99,7 @@ class Closing:
     """Nothing follows: give back what is unfinished."""
 
 
-Record = Checkpoint | FailedCall | Ended | Closing
+Record = Checkpoint | FailedCall | Used | Ended | Closing
 
 
 def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException, value: Any, final: bool) -> FailedCall:
@@ -95,6 +117,16 @@ def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException,
         traceback=_trace(error),
         input=_shown(value),
     )
+
+
+def used(claim: Claim, *, stage: str, attempt: int, usage: Usage) -> Used:
+    """What a call used as it is kept."""
+    kept = Usage(
+        prompt_tokens=min(int(usage.prompt_tokens), _MOST_TOKENS),
+        completion_tokens=min(int(usage.completion_tokens), _MOST_TOKENS),
+        cost=float(usage.cost) if math.isfinite(usage.cost) else 0.0,
+    )
+    return Used(claim=claim, id=uuid.uuid4().hex, stage=clean_text(stage), attempt=attempt, usage=kept)
 
 
 def _trace(error: BaseException) -> str:

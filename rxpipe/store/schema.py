@@ -123,6 +123,22 @@ FAILURES = Table(
 )
 Index("rxpipe_failures_of_run", FAILURES.c.run_id, FAILURES.c.item_key)
 
+USAGE = Table(
+    "rxpipe_usage",
+    METADATA,
+    Column("id", String(32), primary_key=True),  # made where it was used, so that telling it twice leaves one row
+    Column("run_id", Integer(), nullable=False),
+    Column("item_key", String(KEY_LENGTH), nullable=False),
+    Column("stage", Text(), nullable=False),
+    Column("attempt", Integer(), nullable=False),
+    Column("prompt_tokens", BigInteger(), nullable=False),
+    Column("completion_tokens", BigInteger(), nullable=False),
+    Column("cost", Double(), nullable=False),
+    Column("worker", String(32), nullable=False),
+    Column("at", SECONDS, nullable=False),
+)
+Index("rxpipe_usage_of_run", USAGE.c.run_id, USAGE.c.item_key)
+
 
 class db_now(FunctionElement[float]):
     """The database's clock, in seconds since 1970."""
@@ -142,11 +158,17 @@ def _sqlite_now(element: Any, compiler: Any, **options: Any) -> str:
 
 
 def _create(connection: Connection) -> None:
-    METADATA.create_all(connection)
+    METADATA.create_all(connection, tables=[VERSION, RUNS, WORKERS, ITEMS, CHECKPOINTS, FAILURES])
 
 
-# Each makes of a store of the version that is its index one of the next; none is ever changed once released.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create,)
+def _add_usage(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[USAGE])
+
+
+# Each makes of a store of the version that is its index one of the next; none is ever changed once released. A new
+# store goes through all of them. So a table that was released is changed by a migration that alters it, and what is
+# defined above stays as the migration that creates it made it.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_create, _add_usage)
 
 _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
 

@@ -26,7 +26,7 @@ from rxpipe.store.feed import Feed
 from rxpipe.store.hands import Hands
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
-from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, failed_call
+from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, Used, failed_call, used
 from rxpipe.store.schema import RUNS, db_now
 
 
@@ -39,6 +39,7 @@ class Session:
     Attributes:
         run_id: The run's number.
         before: How many of its items had come to an end when this began, by state.
+        usage_before: What calls of the run had used until then.
         is_finished: Whether nothing was left to do when it ended.
     """
 
@@ -53,6 +54,7 @@ class Session:
         run_id: int,
         stages: Sequence[str],
         before: dict[str, int],
+        usage_before: Usage,
         window: float,
         max_items: int,
         max_seconds: float,
@@ -60,6 +62,7 @@ class Session:
     ) -> None:
         self.run_id = run_id
         self.before = before
+        self.usage_before = usage_before
         self.is_finished = False
         self._stages = (*stages, "database")
         self._database = database
@@ -95,8 +98,9 @@ class Session:
 
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
         """Keep what a call has used."""
+        self._note(used(claim, stage=stage, attempt=attempt, usage=usage))
 
-    def _note(self, record: Checkpoint | FailedCall) -> None:
+    def _note(self, record: Checkpoint | FailedCall | Used) -> None:
         if self._lines is not None:
             self._lines.note(record)
 

@@ -13,6 +13,7 @@ from rxpipe.database.away import AWAY
 from rxpipe.database.engine import shown
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline import Sink
+from rxpipe.store import usage
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
@@ -124,6 +125,7 @@ class RunStore:
 
         run_id, lease = database.first(join)
         before = database.first(lambda connection: counts(connection, run_id))
+        usage_before = database.first(lambda connection: usage.of_run(connection, run_id))
         lease.start()
         return Session(
             database,
@@ -134,6 +136,7 @@ class RunStore:
             run_id=run_id,
             stages=[stage.name for stage in stages],
             before=before,
+            usage_before=usage_before,
             window=window,
             max_items=(500 if sink is None else sink.max_items) * (len(stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, delete, event, insert, select, update
 from sqlalchemy.exc import DataError
 
 from rxpipe import DatabaseSink, Outcome
@@ -14,13 +14,14 @@ from rxpipe.database import RowRefused, default_table
 from rxpipe.database.writer import Writer
 from rxpipe.errors import LeaseLost
 from rxpipe.item import Claim
+from rxpipe.operators import Usage
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits, Move
 from rxpipe.store.database import Database
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
-from rxpipe.store.records import Checkpoint, Ended, Record, failed_call
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, migrate
+from rxpipe.store.records import Checkpoint, Ended, Record, Used, failed_call, used
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, migrate
 
 RUN = 1
 QUESTIONS = default_table("questions")
@@ -110,6 +111,10 @@ def ended(claim: Claim, *, error: BaseException | None = None) -> Ended:
         claim=claim,
     )
     return Ended(claim=claim, outcome=outcome)
+
+
+def use(claim: Claim, cost: float = 0.25) -> Used:
+    return used(claim, stage="a", attempt=1, usage=Usage(prompt_tokens=30, completion_tokens=4, cost=cost))
 
 
 def whole(claim: Claim) -> list[Record]:
@@ -290,3 +295,88 @@ def test_a_checkpoint_is_never_replaced(kept: Kept) -> None:
     kept.commits.commit([checkpoint(claim, 0)])
     assert kept.item() == ("running", 2)
     assert len(kept.all(CHECKPOINTS)) == 2
+
+
+def test_what_a_call_used_is_kept(kept: Kept) -> None:
+    """With the item, the stage, the worker and the time; the item stays as it is."""
+    (claim,) = kept.claim(1)
+    kept.commits.commit([use(claim)])
+    (row,) = kept.all(USAGE)
+    assert (row.run_id, row.item_key, row.stage, row.attempt, row.worker) == (RUN, "1", "a", 1, claim.owner)
+    assert (row.prompt_tokens, row.completion_tokens, row.cost) == (30, 4, 0.25)
+    assert row.at > 1e9
+    assert kept.item() == ("running", 0)
+
+
+def test_what_was_used_is_committed_with_what_follows(kept: Kept) -> None:
+    """All of it or nothing."""
+    (claim,) = kept.claim(1)
+
+    def cut() -> None:
+        raise Away
+
+    kept.rows.then = cut
+    batch = [use(claim), *whole(claim)]
+    with pytest.raises(Away):
+        kept.commits.commit(batch)
+    assert kept.all(USAGE) == []
+    kept.rows.then = lambda: None
+    kept.commits.commit(batch)
+    assert (len(kept.all(USAGE)), *kept.held()) == (1, 2, 0, 1)
+
+
+def test_what_was_used_is_counted_once(kept: Kept) -> None:
+    """Also where the answer to a commit was lost, so that it is done again."""
+    (claim,) = kept.claim(1)
+    batch = [use(claim), use(claim), *whole(claim)]
+    for _ in range(2):
+        kept.commits.commit(batch)
+    assert len(kept.all(USAGE)) == 2
+
+
+def test_what_was_used_is_kept_though_the_item_was_lost(kept: Kept) -> None:
+    """It was paid for, whoever has the item now."""
+    (claim,) = kept.claim(1)
+    kept.claim_again()
+    (outcome,) = kept.commits.commit([use(claim), *whole(claim)])
+    assert outcome.status == "cancelled"
+    assert (len(kept.all(USAGE)), *kept.held()) == (1, 0, 0, 0)
+
+
+def test_what_was_used_is_kept_though_the_row_was_refused(kept: Kept) -> None:
+    """So is what was used for the others of the batch."""
+    claims = kept.claim(1, 2)
+    kept.rows.refuse = {1}
+    kept.commits.commit([record for claim in claims for record in (use(claim), *whole(claim))])
+    assert sorted(row.item_key for row in kept.all(USAGE)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf")])
+def test_what_no_column_can_hold_is_no_reason_to_lose_the_rest(kept: Kept, cost: float) -> None:
+    """A cost that is no number counts as none, and the checkpoint beside it is kept."""
+    (claim,) = kept.claim(1)
+    kept.commits.commit([use(claim, cost), used(claim, stage="a", attempt=2, usage=Usage(prompt_tokens=10**30))])
+    assert sorted((row.prompt_tokens, row.cost) for row in kept.all(USAGE)) == [(30, 0.0), (2**53, 0.0)]
+
+
+def test_of_a_run_that_was_pruned_nothing_is_kept(kept: Kept) -> None:
+    """As nobody would find it, or delete it."""
+    (claim,) = kept.claim(1)
+    with kept.database.transaction() as connection:
+        connection.execute(delete(RUNS))
+    kept.commits.commit([use(claim)])
+    assert kept.all(USAGE) == []
+
+
+def test_runs_that_use_nothing_pay_nothing(kept: Kept) -> None:
+    """No statement tells of what was used."""
+    (claim,) = kept.claim(1)
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(kept.database.engine, "before_cursor_execute", note)
+    kept.commits.commit(whole(claim))
+    assert statements
+    assert not any("rxpipe_usage" in statement for statement in statements)

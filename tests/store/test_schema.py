@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, update
+from sqlalchemy import Connection, create_engine, inspect, select, update
+from sqlalchemy.pool import NullPool
 
 from rxpipe.errors import StoreError
 from rxpipe.store import schema
 from rxpipe.store.database import Database
-from rxpipe.store.schema import VERSION, migrate, schema_version
+from rxpipe.store.schema import RUNS, VERSION, migrate, schema_version
 
 from .bank import Bank
 
@@ -23,6 +25,26 @@ def database(store_url: str) -> Iterator[Database]:
     database.close()
 
 
+@contextmanager
+def sole(url: str) -> Generator[Connection]:
+    """A transaction."""
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        yield connection
+
+
+def described(connection: Connection) -> dict[str, object]:
+    """All tables, with their columns and indexes."""
+    look = inspect(connection)
+    return {
+        name: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in look.get_columns(name)],
+            look.get_pk_constraint(name)["constrained_columns"],
+            sorted((str(index["name"]), tuple(index["column_names"])) for index in look.get_indexes(name)),
+        )
+        for name in look.get_table_names()
+    }
+
+
 def test_a_new_store(database: Database) -> None:
     """It has today's version, and making it twice changes nothing."""
     for _ in range(2):
@@ -31,26 +53,54 @@ def test_a_new_store(database: Database) -> None:
             assert schema_version(connection) == len(schema.MIGRATIONS)
 
 
+def test_the_first_version(database: Database) -> None:
+    """Has the tables that it always had, and goes on, though what is in them is older than what calls use."""
+    with database.transaction() as connection:
+        schema.MIGRATIONS[0](connection)
+        connection.execute(VERSION.insert().values(version=1))
+        names = {"schema", "runs", "workers", "items", "checkpoints", "failures"}
+        assert set(inspect(connection).get_table_names()) == {f"rxpipe_{name}" for name in names}
+        connection.execute(RUNS.insert().values(id=7, name="x", generation=1, stages="[]", created_at=0.0))
+    with database.transaction() as connection:
+        migrate(connection)
+        assert schema_version(connection) == len(schema.MIGRATIONS)
+        assert [row.id for row in connection.execute(select(RUNS))] == [7]
+
+
+def test_an_older_store_becomes_what_a_new_one_is(store_url: str) -> None:
+    """The same tables, columns and indexes, whichever way it came about; and a run goes on in it."""
+    bank = Bank(store_url)
+    bank.pipeline().run(range(2))
+    with sole(store_url) as connection:
+        new = described(connection)
+        connection.exec_driver_sql("DROP TABLE rxpipe_usage")
+        connection.execute(update(VERSION).values(version=1))
+    report = bank.pipeline().run(range(3))
+    assert (report.written_before, report.written) == (2, 1)
+    with sole(store_url) as connection:
+        assert described(connection) == new
+
+
 def test_an_older_store_is_brought_up_to_date(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """By each migration that it lacks, once."""
     with database.transaction() as connection:
         migrate(connection)
     done: list[int] = []
 
-    def second(connection: Connection) -> None:
-        done.append(2)
-        connection.exec_driver_sql("CREATE TABLE added (id INTEGER)")
-
     def third(connection: Connection) -> None:
         done.append(3)
+        connection.exec_driver_sql("CREATE TABLE added (id INTEGER)")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, second, third))
+    def fourth(connection: Connection) -> None:
+        done.append(4)
+
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, third, fourth))
     for _ in range(2):
         with database.transaction() as connection:
             migrate(connection)
-    assert done == [2, 3]
+    assert done == [3, 4]
     with database.transaction() as connection:
-        assert schema_version(connection) == 3
+        assert schema_version(connection) == 4
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,15 +108,15 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(database: Database, m
     with database.transaction() as connection:
         migrate(connection)
 
-    def second(connection: Connection) -> None:
+    def third(connection: Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE added (id INTEGER)")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, second))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, third))
     with pytest.raises(ZeroDivisionError), database.transaction() as connection:
         migrate(connection)
     with database.transaction() as connection:
-        assert schema_version(connection) == 1
+        assert schema_version(connection) == len(schema.MIGRATIONS) - 1
         assert not inspect(connection).has_table("added")
 
 

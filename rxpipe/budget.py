@@ -1,0 +1,61 @@
+"""What a run may cost: asked before each call, so that none is made that would exceed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rxpipe.errors import BudgetSpent
+from rxpipe.operators.stage_settings import StageStats
+
+
+class Budget:
+    """Refuses calls when what was spent, and what the calls that run will probably cost, exceeds a limit.
+
+    A call is expected to cost what those of its stage did on average so far, and nothing before the first has ended.
+    So what is spent in the end exceeds the limit by what the calls in flight cost beyond that, at most.
+
+    It only reads the live counts of the stages, each of which may change on another thread meanwhile, in this order: a
+    call is counted as started before it is asked for here, and its cost is added before it is counted as ended. Read
+    in the opposite order, what a reading meets half-way is counted twice, and nothing is missed.
+    """
+
+    def __init__(self, limit: float, before: float = 0.0) -> None:
+        """Set a limit.
+
+        Args:
+            limit: What may be spent, in whatever the costs are in.
+            before: What was spent before, by earlier processes of the run.
+        """
+        self._limit = limit
+        self._before = before
+        self._stages: Sequence[StageStats] = ()
+
+    def watch(self, stages: Sequence[StageStats]) -> None:
+        """These are the stages whose calls cost something."""
+        self._stages = stages
+
+    @property
+    def spent(self) -> float:
+        """What was spent so far."""
+        return self._before + sum(stage.usage.cost for stage in self._stages)
+
+    def check(self, place: int) -> None:
+        """A call of a stage, by its place, is about to be made, and is among those that run already.
+
+        Raises:
+            BudgetSpent: It must not be made. A stage whose calls have cost nothing so far is never refused one.
+        """
+        stage = self._stages[place]
+        if stage.ended and not stage.usage.cost:
+            return
+        expected = sum(_expected(one) for one in self._stages)
+        spent = self.spent
+        if spent >= self._limit or spent + expected > self._limit:
+            raise BudgetSpent(self._limit, spent)
+
+
+def _expected(stage: StageStats) -> float:
+    """What the calls that run will cost."""
+    ended = stage.ended
+    running = stage.started - ended - stage.cancelled
+    return running * stage.usage.cost / ended if ended else 0.0
