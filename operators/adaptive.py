@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_FORM = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)")
+PATTERN = "^(auto|[0-9]+-[0-9]+-[0-9]+)$"
+"""What ``AdaptiveConcurrency.parse`` reads."""
+
 _BACK = 0.8  # what is left of the bound when the server pushes back
 _STEP = 20  # the bound grows by its so-manieth part
 
@@ -38,6 +40,9 @@ class AdaptiveConcurrency:
     most: int = 200
     cool_down: float = 1.0
 
+    def __str__(self) -> str:
+        return f"{self.least}-{self.start}-{self.most}"
+
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.start <= self.most:
             raise ValueError(f"need 1 <= least <= start <= most, not {self.least}, {self.start}, {self.most}")
@@ -53,10 +58,9 @@ class AdaptiveConcurrency:
         """
         if text == "auto":
             return cls()
-        form = _FORM.fullmatch(text)
-        if form is None:
+        if not re.match(PATTERN, text):
             raise ValueError(f"{text!r} is neither auto nor least-start-most, like 5-20-100")
-        least, start, most = map(int, form.groups())
+        least, start, most = map(int, text.split("-"))
         return cls(least=least, start=start, most=most)
 
 

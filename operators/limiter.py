@@ -73,6 +73,17 @@ class RateLimiter:
             self._next -= self._interval * amount
 
 
+class AllOf:
+    """Several limiters as one: a call has its place when it has one in each."""
+
+    def __init__(self, *limiters: Limiter) -> None:
+        self._limiters = limiters
+
+    def reserve(self, now: float) -> float:
+        """Take the next free place in each schedule; see ``Limiter``."""
+        return max((limiter.reserve(now) for limiter in self._limiters), default=0.0)
+
+
 class Permit:
     """One operator's place in a limiter: reserved when it is asked for, and there when its time has come."""
 

@@ -54,7 +54,7 @@ def stage_columns(config: Config) -> list[Column]:
     ]
     if config.strategy != "per_item":  # which has a limit for all stages together
         columns += [
-            Column(title="slots", cells=[number(stage.concurrency) for stage in stages], rank=1),
+            Column(title="slots", cells=[f"{stage.concurrency}" for stage in stages], rank=1),
             Column(title="queue", cells=[number(stage.queue_size) for stage in stages], rank=2),
         ]
     return columns

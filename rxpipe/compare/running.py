@@ -27,6 +27,7 @@ from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
 from rxpipe.driving import drive
 from rxpipe.errors import ConfigError, RxPipeError
+from rxpipe.operators import AdaptiveConcurrency
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline import Pipeline, Scheduler
@@ -186,9 +187,14 @@ def _plans(config: Config, stages: Sequence[Stage], latency: Mapping[str, float]
         if not 0 <= seconds < timeouts[name]:
             allowed = f"seconds, 0 or more and below the stage's timeout of {timeouts[name]:g}"
             raise ConfigError(f"latency: {name}: {given(seconds, allowed)}")
+    slots = [stage.concurrency for stage in config.resolved_stages()]
     return tuple(
-        StagePlan(name=stage.name, latency=float(latency.get(stage.name, 0.0)), slots=stage.concurrency)
-        for stage in config.resolved_stages()
+        StagePlan(
+            name=name,
+            latency=float(latency.get(name, 0.0)),
+            slots=count.most if isinstance(count, AdaptiveConcurrency) else count,
+        )
+        for name, count in zip(names, slots, strict=True)
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from rxpipe.config.arguments import ArgumentError, bound
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
+from rxpipe.config.providers import Providers
 from rxpipe.database import DatabaseSink
 from rxpipe.errors import ConfigError
-from rxpipe.operators import Retry
+from rxpipe.llm.provider import Provider
+from rxpipe.operators import Limiter, Retry
+from rxpipe.operators.limiter import AllOf
 from rxpipe.pipeline import Pipeline
 from rxpipe.stage import Stage
 from rxpipe.store import RunStore
@@ -25,8 +27,9 @@ def pipeline_of(config: Config, *, fresh: bool = False, resume: bool = False) ->
     Raises:
         ConfigError: A stage cannot be imported, or its function cannot be called with one value.
     """
+    providers = Providers(config)
     return Pipeline(
-        *(_stage_of(stage, config.folder) for stage in config.resolved_stages()),
+        *(_stage_of(stage, config, providers) for stage in config.resolved_stages()),
         sink=DatabaseSink(config.database.url, table=config.database.table),
         strategy=config.strategy,
         scheduler=config.scheduler,
@@ -35,8 +38,24 @@ def pipeline_of(config: Config, *, fresh: bool = False, resume: bool = False) ->
     )
 
 
-def _stage_of(stage: StageSettings, folder: Path | None) -> Stage:
-    call = resolve(stage.call, folder, where=stage.where)
+def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Stage:
+    where, asked = config.where(f"{stage.key}.call"), list[Limiter]()
+    call = resolve(stage.call, config.folder, where=where)
+
+    def provider(name: object) -> Provider:
+        found = providers.provider(name, key=f"{stage.key}.with.provider")
+        asked.append(found.limits)
+        return found
+
+    try:
+        call = bound(call, stage.options, folder=config.folder, provider=provider)
+    except ArgumentError as error:
+        key = f"{stage.key}.with" + (f".{error.name}" if error.name else "")
+        raise ConfigError(f"{config.where(key)}: {error}") from None
+    if stage.rate_limit is not None:
+        asked.append(providers.limits(stage.rate_limit, key=f"{stage.key}.rate_limit"))
+    limiters = list(dict.fromkeys(asked))
+    retry = stage.retry.model_dump(exclude_none=True)
     try:
         return Stage(
             stage.name,
@@ -44,9 +63,10 @@ def _stage_of(stage: StageSettings, folder: Path | None) -> Stage:
             concurrency=stage.concurrency,
             queue_size=stage.queue_size,
             timeout=stage.timeout,
-            retry=Retry(**stage.retry.model_dump()),
+            retry=Retry(**retry),
+            rate_limit=None if not limiters else limiters[0] if len(limiters) == 1 else AllOf(*limiters),
             max_abandoned=stage.max_abandoned,
             version=stage.version,
         )
     except TypeError as error:
-        raise ConfigError(f"{stage.where}: {stage.call!r}: {error}") from None
+        raise ConfigError(f"{where}: {stage.call!r}: {error}") from None

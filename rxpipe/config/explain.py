@@ -127,7 +127,7 @@ def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
     found = _model_at(model, loc)
-    return list(found.model_fields) if found else []
+    return [field.alias or name for name, field in found.model_fields.items()] if found else []
 
 
 def _described(model: type[BaseModel], loc: Loc) -> str:

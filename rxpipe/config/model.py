@@ -9,6 +9,7 @@ opens or imports anything but the config file itself.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,17 +19,19 @@ from pydantic_core import PydanticCustomError
 
 from rxpipe.config.consistency import contradictions
 from rxpipe.config.explain import CONTRADICTION, Problem, dotted, explain
+from rxpipe.config.llm_sections import LimitsConfig, Name, ProviderConfig
+from rxpipe.config.section import Section
 from rxpipe.config.sections import (
     KINDS,
     DatabaseConfig,
     PipelineConfig,
     RangeConfig,
     RetryConfig,
-    Section,
     SourceConfig,
     StageConfig,
 )
 from rxpipe.config.yaml_file import read_yaml
+from rxpipe.operators.adaptive import AdaptiveConcurrency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +41,28 @@ class StageSettings:
     Attributes:
         name: Its name.
         call: Its function, as ``module:function``.
+        options: Arguments of the function, besides the value.
         concurrency: Calls at the same time.
         timeout: Seconds that one call may take.
         queue_size: Items that may wait.
         max_abandoned: Calls that timed out and do without a slot; None for as many as there are slots.
         version: Which of its results are its own, or None.
         retry: Its retries.
-        where: The file and key that ``call`` stands under, for error messages.
+        rate_limit: Limits of its calls, or None.
+        key: Where it stands in the file, for error messages: ``stages[0]``.
     """
 
     name: str
     call: str
-    concurrency: int
+    options: Mapping[str, Any]
+    concurrency: int | AdaptiveConcurrency
     timeout: float
     queue_size: int
     max_abandoned: int | None
     version: int | str | None
     retry: RetryConfig
-    where: str
+    rate_limit: LimitsConfig | None
+    key: str
 
 
 def _question_bank() -> tuple[StageConfig, ...]:
@@ -75,6 +82,14 @@ class Config(Section):
         min_length=1,
         default_factory=_question_bank,
         description="The stages in their order; by default the question bank.",
+    )
+    providers: Mapping[Name, ProviderConfig] = Field(
+        default_factory=dict,
+        description="Language models by name, for stages that are given one with: {provider: NAME}. There is always "
+        "`local`, a small one in this process.",
+    )
+    limits: Mapping[Name, LimitsConfig] = Field(
+        default_factory=dict, description="Limits by name, for several providers or stages to share."
     )
     database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="Where the results go.")
     strategy: Literal["per_stage", "per_item", "staged"] = Field(
@@ -121,17 +136,20 @@ class Config(Section):
 
     def _resolved(self, index: int, stage: StageConfig) -> StageSettings:
         shared = self.pipeline_config
+        given = stage.concurrency or shared.parallel_pipelines
         own = stage.retry.model_dump(exclude_unset=True) if stage.retry else {}
         return StageSettings(
             name=stage.name,
             call=stage.call,
-            concurrency=stage.concurrency or shared.parallel_pipelines,
+            options=stage.options,
+            concurrency=AdaptiveConcurrency.parse(given) if isinstance(given, str) else given,
             timeout=stage.timeout or shared.timeouts.get(stage.name, 60.0),
             queue_size=stage.queue_size or shared.queue_sizes.get(stage.name, 10),
             max_abandoned=stage.max_abandoned,
             version=stage.version,
             retry=shared.retry.model_copy(update=own),
-            where=self.where(f"stages[{index}].call"),
+            rate_limit=stage.rate_limit,
+            key=f"stages[{index}]",
         )
 
 

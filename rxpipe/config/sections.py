@@ -1,60 +1,48 @@
-"""The sections of a config: what each key means, what it allows, and its default.
-
-A type says what it allows in words too, right beside its limits, for the error messages.
-"""
+"""The sections of a config: what each key means, what it allows, and its default."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.explain import NOT_ALLOWED, says
+from rxpipe.config.llm_sections import LimitsConfig
+from rxpipe.config.section import (
+    Count,
+    CountFromZero,
+    Delay,
+    Factor,
+    Fraction,
+    Integer,
+    Seconds,
+    Section,
+    StageName,
+    Target,
+    Text,
+    Url,
+    without_nulls,
+)
+from rxpipe.operators.adaptive import PATTERN, AdaptiveConcurrency
 
-Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
-CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]
-Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number of seconds above 0")]
-Delay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number of seconds, 0 or more")]
-Factor: TypeAlias = Annotated[float, Field(ge=1, allow_inf_nan=False), says("a number, 1 or more")]
-Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), says("a number from 0 to 1")]
-Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), says("text that is not blank")]
-StageName: TypeAlias = Annotated[
-    str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
+
+def _concurrency(given: int | str) -> int | str:
+    if isinstance(given, str):
+        AdaptiveConcurrency.parse(given)
+    elif given < 1:
+        raise ValueError
+    return given
+
+
+Concurrency: TypeAlias = Annotated[
+    int | str,
+    AfterValidator(_concurrency),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": PATTERN}]}),
+    says("a whole number, 1 or more; auto; or least-start-most, like 5-20-100"),
 ]
-Target: TypeAlias = Annotated[
-    str, Field(pattern=r"^[^\s:]+:[^\s:]+$"), says("a function as module:function, like my_stages:generate")
-]
-Url: TypeAlias = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z][\w+.-]*://"),
-    says("a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"),
-]
-
-
-def _without_nulls(schema: dict[str, Any]) -> None:
-    """Takes null out of a section's schema: there None is no value but the absence of a key."""
-    for name, key in schema["properties"].items():
-        if key.get("default", ...) is None:
-            kinds = [kind for kind in key["anyOf"] if kind != {"type": "null"}]
-            allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-            schema["properties"][name] = {"description": key["description"], **allowed}
-
-
-class Section(BaseModel):
-    """A mapping in the file: frozen, no unknown keys, no conversions between types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_without_nulls)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_null(cls, value: Any) -> Any:
-        """A key with nothing behind it is more likely unfinished than meant: None only stands for no key."""
-        if value is None:
-            raise PydanticCustomError(NOT_ALLOWED, "a value, or leave the key out for its default")
-        return value
+ErrorKind: TypeAlias = Literal["rate_limited", "transient", "invalid_output", "refused", "permanent", "error"]
 
 
 class RetryConfig(Section):
@@ -65,6 +53,10 @@ class RetryConfig(Section):
     initial: Delay = Field(default=1.0, description="Seconds before the second call, and the least of all delays.")
     max_delay: Delay = Field(default=60.0, description="Seconds that no delay exceeds.")
     jitter: Fraction = Field(default=0.5, description="How far a delay may stray at random, as a fraction of it.")
+    retry_on: Annotated[tuple[ErrorKind, ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="Kinds of errors that are worth another call; by default all that are not refused or permanent.",
+    )
 
 
 class PipelineConfig(Section):
@@ -88,7 +80,7 @@ class PipelineConfig(Section):
 
 def _range_schema(schema: dict[str, Any]) -> None:
     """The two short forms stand beside the mapping in the schema, as they do in the file."""
-    _without_nulls(schema)
+    without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
     schema["description"] = "A count (1, 2, 3, ...), [start, stop], [start, stop, step], or a mapping of them."
@@ -146,7 +138,7 @@ KINDS = ("range", "file", "sql", "call")
 
 
 def _source_schema(schema: dict[str, Any]) -> None:
-    _without_nulls(schema)
+    without_nulls(schema)
     schema["oneOf"] = [{"required": [kind]} for kind in KINDS]
 
 
@@ -175,8 +167,13 @@ class StageConfig(Section):
 
     name: StageName = Field(description="The stage's name, which no other stage has.")
     call: Target = Field(description="The function as module:function; looked for beside the config file first.")
-    concurrency: Count | None = Field(
-        default=None, description="Calls at the same time; by default pipeline_config.parallel_pipelines."
+    options: Mapping[Text, Any] = Field(
+        default_factory=dict, alias="with", description="Arguments of the function, besides the value, by name."
+    )
+    concurrency: Concurrency | None = Field(
+        default=None,
+        description="Calls at the same time; auto, or least-start-most, for as many as the server takes. By default "
+        "pipeline_config.parallel_pipelines.",
     )
     timeout: Seconds | None = Field(
         default=None,
@@ -186,6 +183,7 @@ class StageConfig(Section):
         default=None,
         description="Items that may wait; by default what pipeline_config.queue_sizes says, else 10.",
     )
+    rate_limit: LimitsConfig | None = Field(default=None, description="Limits of its calls; besides its provider's.")
     max_abandoned: CountFromZero | None = Field(
         default=None,
         description="Calls that timed out and hang on, and do without a slot; by default as many as concurrency.",

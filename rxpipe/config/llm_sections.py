@@ -1,0 +1,98 @@
+"""The sections of a config that are about language models and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe.config.explain import NOT_ALLOWED, says
+from rxpipe.config.section import Count, Section, Text, without_nulls
+
+LOCAL = "local"
+"""The provider that every config has: a small model in this process."""
+
+Name: TypeAlias = Annotated[
+    str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
+]
+Price: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number, 0 or more")]
+Endpoint: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^https?://[^\s/@]+(/\S*)?$"),
+    says("a URL like https://api.example.com/v1, without password"),
+]
+Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _limits_schema(schema: dict[str, Any]) -> None:
+    """The short form stands beside the mapping in the schema, as it does in the file."""
+    without_nulls(schema)
+    mapping = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [{"type": "string", "description": "A name in the config's limits."}, mapping]
+
+
+class LimitsConfig(Section):
+    """How often something may be called; or the name of limits that others share."""
+
+    model_config = ConfigDict(json_schema_extra=_limits_schema)
+
+    requests_per_minute: Count | None = Field(default=None, description="Calls a minute, evenly spaced.")
+    tokens_per_minute: Count | None = Field(
+        default=None, description="Tokens of prompts and replies a minute, of language models."
+    )
+    shared: Name | None = Field(default=None, description="The name of limits in the config's `limits`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"shared": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        own = self.requests_per_minute or self.tokens_per_minute
+        if bool(own) == (self.shared is not None):
+            raise PydanticCustomError(
+                NOT_ALLOWED, "requests_per_minute, tokens_per_minute or both; or shared, the name of other limits"
+            )
+        return self
+
+
+class PricesConfig(Section):
+    """What tokens cost, per million, in any currency."""
+
+    prompt: Price = Field(description="A million tokens that are sent.")
+    completion: Price = Field(description="A million tokens that are returned.")
+
+
+class ProviderConfig(Section):
+    """A language model: behind an OpenAI-compatible endpoint, or a file that runs in this process."""
+
+    model: Text | None = Field(default=None, description="The model's name at the endpoint.")
+    base_url: Endpoint | None = Field(default=None, description="The endpoint, with its /v1; by default OpenAI's.")
+    api_key_env: Variable | None = Field(
+        default=None,
+        repr=False,
+        description="The environment variable with the key; by default OPENAI_API_KEY for OpenAI, none for others.",
+    )
+    gguf: Text | None = Field(
+        default=None, description="A model file instead of an endpoint, found from the config file's folder."
+    )
+    limits: LimitsConfig | None = Field(default=None, description="Limits of all calls to it.")
+    prices: PricesConfig | None = Field(default=None, description="Prices, to count what calls cost.")
+    structured: Literal["auto", "json_schema", "json_object", "text"] = Field(
+        default="auto", description="How JSON is asked for; auto finds out what the server takes."
+    )
+    options: Mapping[Text, Any] = Field(
+        default_factory=dict, description="Parameters of every request, such as temperature."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.model is None) == (self.gguf is None):
+            raise PydanticCustomError(NOT_ALLOWED, "model, the name of one at an endpoint, or gguf, a model's file")
+        if self.gguf is not None and (self.base_url or self.api_key_env):
+            raise PydanticCustomError(NOT_ALLOWED, "gguf without base_url and api_key_env: it runs in this process")
+        return self

@@ -1,0 +1,56 @@
+"""What all sections of a config have in common, and the types of their keys.
+
+A type says what it allows in words too, right beside its limits, for the error messages.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe.config.explain import NOT_ALLOWED, says
+
+Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
+CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]
+Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number of seconds above 0")]
+Delay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number of seconds, 0 or more")]
+Factor: TypeAlias = Annotated[float, Field(ge=1, allow_inf_nan=False), says("a number, 1 or more")]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), says("a number from 0 to 1")]
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), says("text that is not blank")]
+StageName: TypeAlias = Annotated[
+    str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
+]
+Target: TypeAlias = Annotated[
+    str, Field(pattern=r"^[^\s:]+:[^\s:]+$"), says("a function as module:function, like my_stages:generate")
+]
+Url: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z][\w+.-]*://"),
+    says("a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"),
+]
+
+
+def without_nulls(schema: dict[str, Any]) -> None:
+    """Takes null out of a section's schema: there None is no value but the absence of a key."""
+    for name, key in schema["properties"].items():
+        if key.get("default", ...) is None:
+            kinds = [kind for kind in key["anyOf"] if kind != {"type": "null"}]
+            allowed = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+            schema["properties"][name] = {"description": key["description"], **allowed}
+
+
+class Section(BaseModel):
+    """A mapping in the file: frozen, no unknown keys, no conversions between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=without_nulls)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        """A key with nothing behind it is more likely unfinished than meant: None only stands for no key."""
+        if value is None:
+            raise PydanticCustomError(NOT_ALLOWED, "a value, or leave the key out for its default")
+        return value

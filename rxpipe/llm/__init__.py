@@ -1,0 +1,42 @@
+"""Calls to language models: any OpenAI-compatible endpoint, or a model that runs in this process.
+
+- ``provider.py``: ``Provider``, an endpoint and a model there; ``client.py``: its connections and their errors
+- ``local.py``: ``local_provider``, a model in this process
+- ``prompt.py``: files with named fields; ``structured.py``: pydantic models from replies; ``reply.py``: what came
+- ``limits.py``, ``headers.py``: how often a server may be called, and how long it asks to wait
+- ``health.py``: when no call can succeed any more; ``errors.py``: what goes wrong, by kind
+- ``transcript.py``: for whoever wants to see what is said
+"""
+
+from __future__ import annotations
+
+from rxpipe.llm.errors import (
+    InvalidOutput,
+    LLMError,
+    PermanentError,
+    ProviderUnusable,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from rxpipe.llm.limits import Limits
+from rxpipe.llm.local import local_provider
+from rxpipe.llm.prompt import Prompt
+from rxpipe.llm.provider import Provider
+from rxpipe.llm.reply import Prices, Reply
+
+__all__ = [
+    "InvalidOutput",
+    "LLMError",
+    "Limits",
+    "PermanentError",
+    "Prices",
+    "Prompt",
+    "Provider",
+    "ProviderUnusable",
+    "RateLimited",
+    "Refused",
+    "Reply",
+    "Unavailable",
+    "local_provider",
+]

@@ -1,0 +1,177 @@
+"""The HTTP side of a provider: one ``openai`` client per event loop, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from rxpipe.errors import ConfigError
+from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Unavailable
+from rxpipe.llm.headers import retry_after
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+LARGEST = 2_000_000  # bytes of a reply
+_SHOWN = 300  # characters of a server's message
+_BUSY = 429
+_TRANSIENT = frozenset({408, 409, 425})
+_OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+
+Connect = Callable[[], AbstractAsyncContextManager["openai.AsyncOpenAI"]]
+
+
+class PerLoop:
+    """A client for each event loop that calls are made on: opened by the first call, closed with the loop.
+
+    A connection pool belongs to a loop. A task of that loop holds it: ``asyncio.run``, and rxpipe's own loop, cancel
+    the tasks that are left at their end, and wait for them.
+    """
+
+    def __init__(self, connected: Connect) -> None:
+        self._connected = connected
+        self._held: dict[asyncio.AbstractEventLoop, tuple[asyncio.Future[openai.AsyncOpenAI], asyncio.Task[None]]] = {}
+
+    async def get(self) -> openai.AsyncOpenAI:
+        """The running loop's client.
+
+        Raises:
+            Exception: What opening it raised; the next call tries again.
+        """
+        loop = asyncio.get_running_loop()
+        if loop not in self._held:
+            ready: asyncio.Future[openai.AsyncOpenAI] = loop.create_future()
+            holding = loop.create_task(self._hold(loop, ready), name="rxpipe-llm", context=contextvars.Context())
+            self._held[loop] = ready, holding
+        ready = self._held[loop][0]
+        return ready.result() if ready.done() else await asyncio.shield(ready)
+
+    async def aclose(self) -> None:
+        """Close the running loop's client, if there is one."""
+        if (held := self._held.get(asyncio.get_running_loop())) is not None:
+            held[1].cancel()
+            await asyncio.wait([held[1]])
+
+    async def _hold(self, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[openai.AsyncOpenAI]) -> None:
+        try:
+            async with self._connected() as client:
+                ready.set_result(client)
+                await loop.create_future()  # until it is cancelled
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+            ready.exception()  # seen, if nobody waits for it any more
+        finally:
+            ready.cancel()
+            del self._held[loop]
+
+
+@asynccontextmanager
+async def connected(base_url: str | None, key: str) -> AsyncIterator[openai.AsyncOpenAI]:
+    """A client, on a connection pool of its own, which makes each request once."""
+    import openai  # not above: a second, and pipelines without models need none
+
+    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None)  # stages bound their calls
+    http = openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bounded]})
+    identity = {"Accept-Encoding": "identity"}  # so that what is counted is what is read
+    async with openai.AsyncOpenAI(
+        base_url=base_url, api_key=key, max_retries=0, http_client=http, default_headers=identity
+    ) as client:
+        yield client
+
+
+def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
+    """The key in an environment variable.
+
+    Raises:
+        ConfigError: It is not set, or cannot be sent. The variable is not named: it may be a key, by mistake.
+    """
+    if variable is None:
+        return "none"  # the client wants one, servers of one's own do not
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(f"{where}: the environment variable that it names is not set")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"{where}: the environment variable that it names holds no key: not printable ASCII")
+    return key
+
+
+class _TooLarge(Exception):
+    """More came than anybody would have asked for."""
+
+
+async def _bounded(response: httpx2.Response) -> None:
+    """Have the body, when it is read, end with an error where it is too large."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = LARGEST
+            async for chunk in stream:
+                left -= len(chunk)
+                if left < 0:
+                    raise _TooLarge
+                yield chunk
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _TooLarge  # a small body that may become any size
+    stream = cast("httpx2.AsyncByteStream", response.stream)
+    response.stream = Bounded()
+
+
+def told(error: Exception, clean: Callable[[str], str]) -> LLMError:
+    """What an error of the client means.
+
+    Args:
+        error: What the client raised.
+        clean: Takes the key, if it is in there, out of a text.
+    """
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _status_error(error, clean)
+    if isinstance(error.__cause__, _TooLarge):
+        return InvalidOutput(f"the reply was cut: it is larger than {LARGEST:,} bytes, or compressed")
+    if isinstance(error, openai.APITimeoutError):
+        return Unavailable("no answer in time")
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        return Unavailable(f"no connection: {_short(clean(str(cause or error)))}")
+    return Unavailable(f"not an answer: {_short(clean(f'{type(error).__name__}: {error}'))}")
+
+
+def _status_error(error: openai.APIStatusError, clean: Callable[[str], str]) -> LLMError:
+    status = error.status_code
+    text = f"{status}: {_short(clean(_message(error)))}"
+    found: LLMError
+    if status == _BUSY and error.code not in _OUT_OF_QUOTA:
+        found = RateLimited(text)
+    elif status >= 500 or status in _TRANSIENT:
+        found = Unavailable(text)
+    else:
+        found = PermanentError(text)
+    found.status = status
+    found.retry_after = retry_after(error.response.headers)
+    return found
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body: Any = error.body
+    for part in (body.get("message") if isinstance(body, dict) else None, body):
+        if isinstance(part, str) and part.strip():
+            return part
+    return error.response.reason_phrase or "no message"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

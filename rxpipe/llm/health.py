@@ -1,0 +1,47 @@
+"""Whether calls to a provider can succeed at all: judged by what came of those so far."""
+
+from __future__ import annotations
+
+from rxpipe.llm.errors import LLMError, PermanentError, Unavailable
+from rxpipe.operators.running_call import will_retry
+
+_REFUSED = 3  # requests in a row, before any was answered: then all will be
+_LOST = 5  # items in a row that no connection could be had for
+
+
+class Health:
+    """Counts what came of a provider's calls."""
+
+    def __init__(self, *, has_key: bool) -> None:
+        self._has_key = has_key
+        self._has_answered = False
+        self._refused = 0
+        self._lost = 0
+
+    def answered(self) -> None:
+        """A call was answered."""
+        self._has_answered, self._refused, self._lost = True, 0, 0
+
+    def why_unusable(self, error: LLMError) -> str | None:
+        """What to do, if after this error no call can be expected to succeed; None if others may."""
+        if isinstance(error, PermanentError):
+            return self._why_refused(error.status)
+        if isinstance(error, Unavailable) and error.status is None and not will_retry(error):
+            self._lost += 1
+            if not self._has_answered or self._lost >= _LOST:
+                return "check that the server runs, and base_url"
+        return None
+
+    def _why_refused(self, status: int | None) -> str | None:
+        if status == 401:
+            return "check the key" if self._has_key else "it wants a key: name its variable with api_key_env"
+        if status in (402, 429):
+            return "there is no quota left"
+        if self._has_answered:
+            return None  # it is this request that is not taken
+        self._refused += 1
+        if status == 403:
+            return "check the key, and what it may be used for"
+        if status == 404:
+            return "check base_url and model"
+        return "it has not taken any request so far" if self._refused >= _REFUSED else None

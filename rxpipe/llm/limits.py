@@ -1,0 +1,105 @@
+"""Limits that all calls to one server share: requests and tokens a minute, and a pause when it refuses nearly all."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from rxpipe.operators.limiter import RateLimiter
+
+_RECENT = 20  # replies that are looked at
+_ENOUGH = 10  # of them, to judge by
+_FIRST_ESTIMATE = 500.0  # tokens of a call, before there is a reply to go by
+_WEIGHT = 0.1  # of a new reply in the estimate
+
+
+class Limits:
+    """How often a server may be called; a ``Limiter`` for stages, which takes its place before a call gets a slot.
+
+    ::
+
+        limits = Limits(requests_per_minute=600, tokens_per_minute=100_000)
+
+    Calls are spaced evenly. How many tokens a call takes is known afterwards only: an estimate, the recent mean, is
+    taken, and the difference is given back, or taken, when the reply is there. When most of the last 20 replies are
+    429s, everything pauses for as long as the server asked last; a single one holds up its own item only.
+
+    Safe to share between providers, stages and threads.
+    """
+
+    def __init__(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
+        """Limit what is given.
+
+        Args:
+            requests_per_minute: Calls a minute, at least 1; ``None`` for no limit.
+            tokens_per_minute: Tokens of prompts and completions a minute, at least 1; ``None`` for no limit.
+
+        Raises:
+            ValueError: A number is below 1.
+        """
+        self._requests = None if requests_per_minute is None else RateLimiter(requests_per_minute, 60)
+        self._tokens = None if tokens_per_minute is None else RateLimiter(tokens_per_minute, 60)
+        self._estimate = _FIRST_ESTIMATE
+        self._taken: deque[float] = deque()  # of calls that have a place, and have not begun
+        self._recent: deque[bool] = deque(maxlen=_RECENT)  # whether they were refused
+        self._pause = 0.0  # seconds, from the next time that somebody asks
+        self._paused_until = float("-inf")
+        self._lock = threading.Lock()
+
+    def reserve(self, now: float) -> float:
+        """Take a place for one call.
+
+        Args:
+            now: The clock's time, in seconds.
+
+        Returns:
+            Seconds to wait before the call.
+        """
+        with self._lock:
+            self._paused_until = max(self._paused_until, now + self._pause)
+            self._pause = 0.0
+            wait = max(0.0, self._paused_until - now)
+            if self._requests is not None:
+                wait = max(wait, self._requests.reserve(now))
+            if self._tokens is not None:
+                self._taken.append(self._estimate)
+                wait = max(wait, self._tokens.reserve(now, self._estimate))
+            return wait
+
+    def begin(self) -> float:
+        """A call begins; how many tokens were taken for it: none, if nobody has reserved a place."""
+        with self._lock:
+            return self._taken.popleft() if self._taken else 0.0
+
+    def answered(self, taken: float, used: int) -> None:
+        """A call was answered.
+
+        Args:
+            taken: What ``begin`` gave for it.
+            used: Tokens that it used.
+        """
+        with self._lock:
+            self._recent.append(False)
+            self._estimate += _WEIGHT * (used - self._estimate)
+            if self._tokens is not None:
+                self._tokens.give_back(taken - used)
+
+    def failed(self, taken: float) -> None:
+        """A call failed without having used any tokens."""
+        with self._lock:
+            if self._tokens is not None:
+                self._tokens.give_back(taken)
+
+    def refused(self, taken: float, retry_after: float) -> None:
+        """A call was refused, as there were too many.
+
+        Args:
+            taken: What ``begin`` gave for it.
+            retry_after: Seconds that the server asks to wait; 0 if it does not say.
+        """
+        with self._lock:
+            self._recent.append(True)
+            if self._tokens is not None:
+                self._tokens.give_back(taken)
+            if len(self._recent) >= _ENOUGH and sum(self._recent) * 2 > len(self._recent):
+                self._pause = max(self._pause, retry_after or 1.0)

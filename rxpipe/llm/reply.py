@@ -1,0 +1,94 @@
+"""What a model answered, read from a chat completion that may be anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rxpipe.llm.errors import InvalidOutput, Refused
+from rxpipe.operators.running_call import Usage
+
+_CHARACTERS = 4  # of a token, about, where a server does not count
+_SHOWN = 300  # characters of a refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What tokens cost, in any currency, per million.
+
+    Attributes:
+        prompt: Tokens that are sent.
+        completion: Tokens that are returned.
+    """
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What a call costs."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a model answered.
+
+    Attributes:
+        text: Its text.
+        finish_reason: Why it ended: ``stop``, or ``length`` if it was cut.
+        usage: What it used.
+    """
+
+    text: str
+    finish_reason: str | None
+    usage: Usage
+
+
+def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices | None) -> Usage:
+    """What a call used, as the server counts; where it does not, a token is taken for four characters."""
+    counts = _get(answer, "usage")
+    sent = sum(len(message["content"]) for message in messages)
+    received = len(_text(answer))
+    prompt = _count(_get(counts, "prompt_tokens"), sent)
+    completion = _count(_get(counts, "completion_tokens"), received)
+    cost = 0.0 if prices is None else prices.cost(prompt, completion)
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)
+
+
+def reply_of(answer: Any, usage: Usage) -> Reply:
+    """The reply in an answer.
+
+    Raises:
+        InvalidOutput: There is none.
+        Refused: The model declined, or a filter kept the reply back.
+    """
+    choice = _choice(answer)
+    message = _get(choice, "message")
+    if not isinstance(message, dict):
+        raise InvalidOutput("the reply is no chat completion")
+    refusal, reason = _get(message, "refusal"), _get(choice, "finish_reason")
+    if isinstance(refusal, str) and refusal.strip():
+        raise Refused(f"the model declined: {refusal[:_SHOWN]}")
+    if reason == "content_filter":
+        raise Refused("a content filter kept the answer back")
+    return Reply(text=_text(answer), finish_reason=reason if isinstance(reason, str) else None, usage=usage)
+
+
+def _choice(answer: Any) -> Any:
+    choices = _get(answer, "choices")
+    return choices[0] if isinstance(choices, list) and choices else None
+
+
+def _text(answer: Any) -> str:
+    text = _get(_get(_choice(answer), "message"), "content")
+    return text if isinstance(text, str) else ""
+
+
+def _get(value: Any, name: str) -> Any:
+    return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+
+
+def _count(told: Any, characters: int) -> int:
+    is_count = isinstance(told, int) and not isinstance(told, bool) and told >= 0
+    return told if is_count else -(-characters // _CHARACTERS)

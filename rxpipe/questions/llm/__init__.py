@@ -1,0 +1,27 @@
+"""A question bank that a language model fills: generate a question, answer it, grade the answer.
+
+- ``stages.py``: the stages ``generate``, ``answer`` and ``grade``, coroutine functions
+- ``values.py``: what travels from stage to stage, ``Question``, ``Answered`` and ``Graded``
+- ``prompts/``: what the model is told; each can be replaced by a file of your own with the same fields
+
+Example::
+
+    from functools import partial
+
+    from rxpipe import Pipeline, Retry, Stage
+    from rxpipe.llm import Provider
+    from rxpipe.questions.llm import answer, generate, grade
+
+    main = Provider(model="gpt-4.1-mini")
+    calls = {"generation": partial(generate, topic="fractions"), "answering": answer, "grading": grade}
+    pipeline = Pipeline(
+        *(Stage(name, partial(call, provider=main), timeout=60, retry=Retry()) for name, call in calls.items())
+    )
+"""
+
+from __future__ import annotations
+
+from rxpipe.questions.llm.stages import answer, generate, grade
+from rxpipe.questions.llm.values import Answered, Graded, Question
+
+__all__ = ["Answered", "Graded", "Question", "answer", "generate", "grade"]

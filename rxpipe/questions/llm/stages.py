@@ -1,0 +1,124 @@
+"""The stages of the question bank: coroutine functions that each make one call to a language model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+
+from rxpipe.llm import InvalidOutput, Prompt, Provider
+from rxpipe.operators.running_call import will_retry
+from rxpipe.questions.llm.values import Answered, Grade, Graded, Question, WrittenAnswer, WrittenQuestion
+
+_PROMPTS = files(__package__) / "prompts"
+
+
+def _prompt(name: str, *fields: str) -> Prompt:
+    return Prompt((_PROMPTS / f"{name}.md").read_text("utf-8"), fields)
+
+
+_GENERATE = _prompt("generate", "id", "topic", "kind", "difficulty", "language")
+_ANSWER = _prompt("answer", "question", "topic", "kind", "difficulty", "language")
+_GRADE = _prompt("grade", "question", "reference", "answer", "topic", "kind", "difficulty", "language")
+
+
+async def generate(
+    question_id: int | str,
+    *,
+    provider: Provider,
+    topic: str | Sequence[str] = "general knowledge",
+    kind: str | Sequence[str] = "a question with a short answer",
+    difficulty: str | Sequence[str] = "medium",
+    language: str | Sequence[str] = "English",
+    prompt: Prompt = _GENERATE,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> Question:
+    """Have a model write the question that belongs to an ID.
+
+    Args:
+        question_id: The ID.
+        provider: The model.
+        topic: What it is to be about; of several, the ID decides which one, the same in every run.
+        kind: What kind of question.
+        difficulty: How hard.
+        language: In which language.
+        prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty`` and ``language``.
+        temperature: How freely the model chooses its words; its own by default.
+        max_tokens: Tokens of the reply, at most.
+
+    Raises:
+        LLMError: The call failed; see ``rxpipe.llm.errors``.
+    """
+    about = {
+        name: choices if isinstance(choices, str) else _choice(question_id, name, choices)
+        for name, choices in (("topic", topic), ("kind", kind), ("difficulty", difficulty), ("language", language))
+    }
+    messages = prompt.messages(id=question_id, **about)
+    written = await provider.ask(messages, WrittenQuestion, temperature=temperature, max_tokens=max_tokens)
+    return Question(id=question_id, **about, question=written.question, reference=written.reference)
+
+
+async def answer(
+    question: Question,
+    *,
+    provider: Provider,
+    prompt: Prompt = _ANSWER,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> Answered:
+    """Have a model answer a question, of which it sees the text alone.
+
+    Args:
+        question: The question.
+        provider: The model.
+        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
+        temperature: How freely the model chooses its words; its own by default.
+        max_tokens: Tokens of the reply, at most.
+
+    Raises:
+        LLMError: The call failed; see ``rxpipe.llm.errors``.
+    """
+    known = asdict(question)
+    messages = prompt.messages(**{field: known[field] for field in prompt.fields})
+    given = await provider.ask(messages, WrittenAnswer, temperature=temperature, max_tokens=max_tokens)
+    return Answered(**known, answer=given.answer)
+
+
+async def grade(
+    answered: Answered,
+    *,
+    provider: Provider,
+    prompt: Prompt = _GRADE,
+    temperature: float | None = 0.0,
+    max_tokens: int | None = None,
+) -> Graded:
+    """Have a model compare an answer with the reference.
+
+    Where the last attempt's reply cannot be read either, the answer is ``ungraded``, never wrong.
+
+    Args:
+        answered: The question and its answer.
+        provider: The model.
+        prompt: With the fields ``question``, ``reference`` and ``answer``, and those of ``answer``'s prompt.
+        temperature: How freely the model chooses its words.
+        max_tokens: Tokens of the reply, at most.
+
+    Raises:
+        LLMError: The call failed; see ``rxpipe.llm.errors``.
+    """
+    known = asdict(answered)
+    messages = prompt.messages(**{field: known[field] for field in prompt.fields})
+    try:
+        found = await provider.ask(messages, Grade, temperature=temperature, max_tokens=max_tokens)
+    except InvalidOutput as error:
+        if will_retry(error):
+            raise
+        return Graded(**known, score=None, verdict="ungraded", reason=str(error))
+    return Graded(**known, score=found.score, verdict=found.verdict, reason=found.reason)
+
+
+def _choice(question_id: int | str, name: str, choices: Sequence[str]) -> str:
+    digest = hashlib.blake2b(f"{name} {question_id}".encode(), digest_size=8).digest()
+    return choices[int.from_bytes(digest) % len(choices)]
