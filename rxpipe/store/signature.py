@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+_DIGITS = 12  # of a hash
 
 
 class StageSignature(NamedTuple):
@@ -14,7 +18,7 @@ class StageSignature(NamedTuple):
     Attributes:
         name: Its name.
         call: Its function, as ``module:name``.
-        version: What the user says when the function is another though its name is not.
+        version: What tells it from others of its name: what the user says, and the arguments that were put in place.
     """
 
     name: str
@@ -24,7 +28,8 @@ class StageSignature(NamedTuple):
     @staticmethod
     def of(name: str, call: Any, version: str | int | None) -> StageSignature:
         """A stage's, by its function."""
-        return StageSignature(name, call_name(call), None if version is None else str(version))
+        parts = ([] if version is None else [str(version)]) + arguments_of(call)
+        return StageSignature(name, call_name(call), ", ".join(parts) or None)
 
 
 def call_name(call: Any) -> str:
@@ -34,6 +39,44 @@ def call_name(call: Any) -> str:
     if not hasattr(call, "__qualname__"):
         call = call.__class__
     return f"{call.__module__}:{call.__qualname__}"
+
+
+def arguments_of(call: Any) -> list[str]:
+    """The arguments of a function besides its value, as far as they say what it makes: ``prompt 3f2a…``.
+
+    What has a text as ``version``, as a ``Prompt`` does, goes by that, also where it is a default. Plain data that
+    ``functools.partial`` put in place go by their hash. Anything else, such as a provider, does not count: an answer
+    is an answer, wherever it came from.
+    """
+    given: dict[str, Any] = {}
+    while isinstance(call, functools.partial):
+        given = {**call.keywords, **given}
+        call = call.func
+    versions = {name: value.version for name, value in {**_defaults(call), **given}.items() if _has_version(value)}
+    plain: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in versions:
+            try:
+                plain[name] = json.dumps(value, sort_keys=True)
+            except (TypeError, ValueError):
+                continue
+    parts = [f"{name} {version}" for name, version in sorted(versions.items())]
+    if plain:
+        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        parts.append(f"options {digest[:_DIGITS]}")
+    return parts
+
+
+def _has_version(value: Any) -> bool:
+    return isinstance(getattr(value, "version", None), str)
+
+
+def _defaults(call: Any) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # some builtin functions tell nothing
+        return {}
+    return {one.name: one.default for one in parameters}
 
 
 def to_text(stages: Sequence[StageSignature]) -> str:
