@@ -36,6 +36,16 @@ def _failures(given: str) -> str:
     return given
 
 
+def _cost(given: str | float) -> float:
+    try:
+        cost = float(given)
+    except ValueError:
+        cost = 0.0
+    if not 0 < cost < float("inf"):
+        raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 2.50")
+    return cost
+
+
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -89,6 +99,14 @@ def run(
             parser=_failures, metavar="N|P%", help="Stop, and let the rest finish, when so many items have failed."
         ),
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            parser=_cost,
+            metavar="N",
+            help="Stop, and let the rest finish, before the run's calls have cost more, earlier ones included.",
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(min=0.0, metavar="S", help="Seconds to finish after Ctrl-C or SIGTERM, instead of the config's."),
@@ -119,6 +137,7 @@ def run(
             fresh=fresh,
             resume=resume,
             max_failures=max_failures,
+            max_cost=max_cost,
             grace=grace,
             quiet=quiet,
             as_json=as_json,

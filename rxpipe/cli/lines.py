@@ -8,13 +8,16 @@ import threading
 from typing import Self
 
 from rxpipe.cli.meter import Figures, Meter
-from rxpipe.cli.texts import clock, number, per_second, plural
+from rxpipe.cli.texts import clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
 
 
 def progress_line(figures: Figures) -> str:
-    """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``."""
+    """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``.
+
+    With what was used, and how often the server was too busy, if it was: ``cost 0.42 of about 3.10, 12 429s``.
+    """
     of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
     parts = [
         f"{number(figures.written)}{of_total} written",
@@ -22,9 +25,23 @@ def progress_line(figures: Figures) -> str:
         f"{number(figures.in_flight)} in flight",
         f"{per_second(figures.rate)}/s",
     ]
+    if spent := spent_text(figures):
+        parts.append(spent)
+    if pushed_back := sum(stage.pushed_back for stage in figures.stages):
+        parts.append(f"{number(pushed_back)} 429s")
     if figures.left is not None:
         parts.append(f"{clock(figures.left)} left")
     return f"{clock(figures.seconds)}  {', '.join(parts)}"
+
+
+def spent_text(figures: Figures) -> str:
+    """What was spent so far, and what that will come to: money, or tokens where nobody said what they cost."""
+    usage, projected = figures.usage, figures.projected
+    if usage.cost:
+        return f"cost {cost(usage.cost)}" + (f" of about {cost(projected.cost)}" if projected else "")
+    if usage.tokens:
+        return f"{tokens(usage.tokens)} tokens" + (f" of about {tokens(projected.tokens)}" if projected else "")
+    return ""
 
 
 def interrupt_line(count: int, in_flight: int, grace: float) -> str:

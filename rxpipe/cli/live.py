@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rxpipe.cli.above import Above
-from rxpipe.cli.lines import interrupt_line
+from rxpipe.cli.lines import interrupt_line, spent_text
 from rxpipe.cli.meter import Figures, Meter, StageFigures
 from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.texts import clock, duration, number, per_second
+from rxpipe.cli.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
 _SECONDS = 0.2  # from one drawing to the next
@@ -61,7 +61,7 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
         Column(
             title="running",
             cells=[f"{stage.running}/{stage.slots}" for stage in shown],
-            styles=["bold" if stage.running == stage.slots else "" for stage in shown],
+            styles=["bold" if stage.running >= stage.slots else "" for stage in shown],
         ),
         Column(title="done", cells=[number(stage.done) for stage in shown], styles=["green"] * len(shown)),
         Column(
@@ -76,6 +76,7 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
             styles=["yellow" if stage.retried else "dim" for stage in shown],
             rank=4,
         ),
+        *_columns_that_matter(shown),
         Column(title="items/s", cells=[per_second(stage.rate) for stage in shown], rank=2),
         Column(title="mean", cells=[duration(stage.latency) for stage in shown], rank=5),
     ]
@@ -83,6 +84,18 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
     if len(shown) < len(stages):
         table.add_row(Text(f"+ {len(stages) - len(shown)} more", style="dim"))
     return table
+
+
+def _columns_that_matter(stages: Sequence[StageFigures]) -> list[Column]:
+    """Those that are shown only when there is anything in them."""
+    columns: list[Column] = []
+    if any(stage.pushed_back for stage in stages):
+        cells = [number(stage.pushed_back) for stage in stages]
+        styles = ["yellow" if stage.pushed_back else "dim" for stage in stages]
+        columns.append(Column(title="429s", cells=cells, styles=styles, rank=2))
+    if any(stage.usage.tokens for stage in stages):
+        columns.append(Column(title="tokens", cells=[tokens(stage.usage.tokens) for stage in stages], rank=3))
+    return columns
 
 
 def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
@@ -94,6 +107,8 @@ def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
         Text(f"{number(figures.failed)} failed", style="bold red" if figures.failed else ""),
         Text(f"{per_second(figures.rate)}/s"),
     ]
+    if spent := spent_text(figures):
+        parts.append(Text(spent))
     if figures.left is not None and not stopping:
         parts.append(Text(f"ETA {clock(figures.left)}"))
     return parts

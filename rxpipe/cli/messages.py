@@ -60,7 +60,7 @@ def raised_text(error: BaseException, folder: Path | None) -> str:
     from rxpipe.config.imports import describe_raised
     from rxpipe.errors import RxPipeError
 
-    return str(error) if isinstance(error, RxPipeError) else describe_raised(error, folder)
+    return str(error) or type(error).__name__ if isinstance(error, RxPipeError) else describe_raised(error, folder)
 
 
 def configure_logs(*, quiet: bool = False) -> None:

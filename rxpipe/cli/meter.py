@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage_settings import StageStats
 from rxpipe.run import Run
 
 WINDOW = 10.0  # seconds that a rate goes by
 _LEAST = 0.2  # seconds between two samples
+_ENOUGH = 5  # items that have ended, to tell from what others will use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +24,12 @@ class StageFigures:
         name: Its name.
         waiting: Items that wait for a slot or for their next attempt.
         running: Calls that run.
-        slots: How many may run at once.
+        slots: How many may run at once; now, where that adapts itself.
         done: Items that it finished.
         failed: Items that failed there.
         retried: Calls that were followed by another.
+        pushed_back: Calls that the server refused for now, and that are made again.
+        usage: What its calls used.
         rate: Items a second, lately; None if there was no time to tell.
         latency: Seconds that a call took on average; None before the first has ended.
     """
@@ -37,6 +41,8 @@ class StageFigures:
     done: int
     failed: int
     retried: int
+    pushed_back: int
+    usage: Usage
     rate: float | None
     latency: float | None
 
@@ -56,6 +62,9 @@ class Figures:
         rate: Items that ended a second, lately; None if there was no time to tell.
         fraction: How much of the work is done, 0 to 1; None if there is no telling.
         left: Seconds until it is done, or None.
+        usage: What calls used, those of earlier runs that this one goes on with included.
+        projected: What they will have used in the end, by what was used for those items that have ended; None if
+            there is no telling.
         stages: Each stage.
     """
 
@@ -69,6 +78,8 @@ class Figures:
     rate: float | None
     fraction: float | None
     left: float | None
+    usage: Usage
+    projected: Usage | None
     stages: tuple[StageFigures, ...]
 
 
@@ -88,6 +99,7 @@ class Meter:
         self._total = total
         self._staged = staged
         self._lock = threading.Lock()
+        self._most = [0] * len(run.stages)  # slots that each stage had at once
         self._samples: deque[tuple[float, tuple[int, ...]]] = deque()
         self._sample()
 
@@ -95,9 +107,13 @@ class Meter:
         """The figures now; from any thread."""
         with self._lock:
             rates = self._rates(self._sample())
+            self._most = [
+                max(most, int(one.concurrency)) for most, one in zip(self._most, self._run.stages, strict=True)
+            ]
         run = self._run
         written, failed, taken, before = run.written, run.failed, run.taken, sum(run.before)
         fraction = self._fraction(before + written + failed)
+        usage = run.usage_before + run.usage
         return Figures(
             seconds=run.seconds,
             total=self._total,
@@ -109,7 +125,9 @@ class Meter:
             rate=rates[0],
             fraction=fraction,
             left=self._left(before + written + failed, rates[0], fraction),
-            stages=tuple(_stage(stage, rate) for stage, rate in zip(run.stages, rates[1:], strict=True)),
+            usage=usage,
+            projected=self._projected(usage, before + written + failed),
+            stages=tuple(map(_stage, run.stages, rates[1:], self._most)),
         )
 
     def _sample(self) -> tuple[float, tuple[int, ...]]:
@@ -147,18 +165,31 @@ class Meter:
             return self._run.seconds * (1 - fraction) / fraction
         return max(0, self._total - ended) / rate if rate else None
 
+    def _projected(self, usage: Usage, ended: int) -> Usage | None:
+        if ended < _ENOUGH or not self._total or ended >= self._total:
+            return None
+        times = self._total / ended
+        return Usage(
+            prompt_tokens=round(usage.prompt_tokens * times),
+            completion_tokens=round(usage.completion_tokens * times),
+            cost=usage.cost * times,
+        )
 
-def _stage(stage: StageStats, rate: float | None) -> StageFigures:
-    # Read while they change: what is derived from several counts may be off by a call for a moment.
+
+def _stage(stage: StageStats, rate: float | None, most: int) -> StageFigures:
+    # Read while they change: what is derived from several counts may be off by a call for a moment. But where there
+    # are fewer slots than before, calls do run beyond them.
     ended = stage.ended
     return StageFigures(
         name=stage.name,
         waiting=max(0, stage.waiting),
-        running=min(max(0, stage.running), int(stage.concurrency)),
+        running=min(max(0, stage.running), most),
         slots=int(stage.concurrency),
         done=stage.done,
         failed=stage.failed,
         retried=stage.retried,
+        pushed_back=stage.pushed_back,
+        usage=stage.usage,
         rate=rate,
         latency=stage.busy / ended if ended else None,
     )

@@ -21,13 +21,13 @@ from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_erro
 from rxpipe.cli.meter import Meter
 from rxpipe.cli.overrides import overridden
 from rxpipe.cli.summary import print_summary
-from rxpipe.cli.texts import length, number, plural
+from rxpipe.cli.texts import cost, length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.database.engine import shown
 from rxpipe.driving import drive
-from rxpipe.errors import ConfigError, SinkError, StagesChanged
+from rxpipe.errors import BudgetSpent, ConfigError, SinkError, StagesChanged
 from rxpipe.outcome import Report
 from rxpipe.pipeline import Pipeline
 from rxpipe.run import Run
@@ -49,6 +49,7 @@ class Options:
     fresh: bool = False
     resume: bool = False
     max_failures: str | None = None
+    max_cost: float | None = None
     grace: float | None = None
     quiet: bool = False
     as_json: bool = False
@@ -82,6 +83,8 @@ def run(path: Path, options: Options) -> ExitCode:
         if config.database.durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
         pipeline = pipeline_of(config, fresh=options.fresh, resume=options.resume)
+        if options.max_cost is not None:
+            pipeline.max_cost = options.max_cost
         source = read_ids(config, count=options.count)
         total = length(source)
         with _reporter(path, config, grace, quiet=options.quiet) as reporter:
@@ -93,15 +96,20 @@ def run(path: Path, options: Options) -> ExitCode:
                 key = "--database" if options.database else config.where("database.url")
                 raise ConfigError(f"{key}: {error}") from None
     report = driven.report()
-    early = None if driven.error is None else raised_text(driven.error, config.folder)
+    early = None if driven.error is None or driven.budget else raised_text(driven.error, config.folder)
+    stopped_by = driven.stopped_by(report)
+    if options.max_cost is not None and report.usage.tokens and not report.usage.cost:
+        _log.warning("no call told what it cost, so --max-cost bounds nothing", hint="prices are the provider's")
     failures = driven.failures.commonest()
     if early is not None:
         tell_error(f"the run ended early: {early}")
     if options.as_json:
         errors = [asdict(failed) for failed in failures]
-        also = {"errors": errors, "ended_early": early, "stopped_by": driven.stopped_by}
+        also = {"errors": errors, "ended_early": early, "stopped_by": stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
     elif options.quiet:
+        if driven.budget:
+            tell_error(f"stopped by {stopped_by}")
         if report.failed_before and not report.taken:
             tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
         for failed in failures:
@@ -109,7 +117,8 @@ def run(path: Path, options: Options) -> ExitCode:
     else:
         place = f"{shown(config.database.url)}, table {config.database.table}"
         found_by = f" --database {shown(options.database)}" if options.database else f" -c {path}"
-        print_summary(report, place, failures, driven.stopped_by, found_by)
+        goes_on = "the same command with a higher --max-cost" if driven.budget else "the same command"
+        print_summary(report, place, failures, stopped_by, found_by, goes_on)
     return driven.exit_code(report)
 
 
@@ -169,10 +178,16 @@ class _Driven:
         return replace(report, cancelled=report.cancelled + max(0, left))
 
     @property
-    def stopped_by(self) -> str | None:
+    def budget(self) -> BudgetSpent | None:
+        """The refusal of a call that stopped it, if nothing else did before."""
+        return self.error if isinstance(self.error, BudgetSpent) and self._signal is None else None
+
+    def stopped_by(self, report: Report) -> str | None:
         """What stopped it, in words."""
         if self._signal is not None:
             return "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
+        if self.budget is not None:
+            return f"--max-cost {self.budget.limit:g}: {cost(report.usage_before.cost + report.usage.cost)} spent"
         if not self.failures.too_many:
             return None
         cause = self.failures.commonest(1)[0]

@@ -8,13 +8,19 @@ from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.failures import Failed
-from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.texts import duration, number, per_second, screen_text
+from rxpipe.cli.tables import Column, fitted, usage_columns
+from rxpipe.cli.texts import duration, number, per_second, screen_text, used
+from rxpipe.operators.running_call import Usage
 from rxpipe.outcome import Report, StageReport
 
 
 def print_summary(
-    report: Report, rows: str, failures: Sequence[Failed], stopped_by: str | None, place: str = ""
+    report: Report,
+    rows: str,
+    failures: Sequence[Failed],
+    stopped_by: str | None,
+    place: str = "",
+    goes_on: str = "the same command",
 ) -> None:
     """Write the summary to standard output.
 
@@ -24,6 +30,7 @@ def print_summary(
         failures: The commonest errors.
         stopped_by: What stopped it early, or None.
         place: The options by which other commands find its database.
+        goes_on: What goes on with the run, if it is not finished.
     """
     console = Console(highlight=False)
     if stopped_by is not None:
@@ -33,6 +40,8 @@ def print_summary(
         console.print(times_line(report))
     if report.written_before or report.failed_before:
         console.print(before_line(report))
+    if report.usage + report.usage_before != Usage():
+        console.print(usage_line(report), soft_wrap=True)
     console.print()
     if report.taken or report.run is None:
         console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
@@ -45,7 +54,7 @@ def print_summary(
         for failed in failures:
             console.print(failure_line(failed), soft_wrap=True)
     if report.run is not None and not report.finished:
-        console.print("the run is not finished: the same command goes on with it")
+        console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:
         run = f"{report.run}{place}"
         hint = f"rxpipe failures {run} lists what failed, rxpipe requeue {run} has it tried again"
@@ -71,6 +80,14 @@ def before_line(report: Report) -> Text:
     advice = "requeue has those tried again" if report.failed_before else "--fresh begins a new run"
     left = f"; nothing was left to do, {advice}" if report.finished and not report.taken else ""
     return Text(f"run {report.run} was continued: {before}{left}", style="bold")
+
+
+def usage_line(report: Report) -> Text:
+    """What calls used, now and before: ``1,234 prompt and 567 completion tokens, cost 0.42; before: cost 1.10``."""
+    now = used(report.usage) if report.usage != Usage() else ""
+    before = f"before: {used(report.usage_before)}" if report.usage_before != Usage() else ""
+    whole = f"in all: {used(report.usage_before + report.usage)}" if now and before else ""
+    return Text("; ".join(filter(None, (now, before, whole))))
 
 
 def times_line(report: Report) -> Text:
@@ -100,6 +117,7 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
             rank=1,
         ),
         Column(title="retried", cells=[number(stage.retried) for stage in stages], rank=3),
+        *_pushed_back_column(stages),
         Column(
             title="abandoned",
             cells=[number(stage.abandoned) for stage in stages],
@@ -108,10 +126,19 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
         Column(title="busy s", cells=[f"{stage.busy_seconds:,.2f}" for stage in stages], rank=4),
         Column(title="slots used", cells=[f"{stage.utilization:.0%} of {stage.concurrency}" for stage in stages]),
     ]
+    columns += usage_columns([stage.usage for stage in stages], rank=1)
     if any(is_bottleneck):
         marks = ["◀ bottleneck" if one else "" for one in is_bottleneck]
         columns.append(Column(title="", cells=marks, styles=["yellow"] * len(stages), rank=2, justify="left"))
     return columns
+
+
+def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
+    if not any(stage.pushed_back for stage in stages):
+        return []
+    cells = [number(stage.pushed_back) for stage in stages]
+    styles = ["yellow" if stage.pushed_back else "" for stage in stages]
+    return [Column(title="429s", cells=cells, styles=styles, rank=3)]
 
 
 def failure_line(failed: Failed) -> Text:

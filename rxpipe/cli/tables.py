@@ -73,7 +73,7 @@ def usage_columns(usages: Sequence[Usage], *, rank: int) -> list[Column]:
     if any(usage.tokens for usage in usages):
         prompts = [tokens(usage.prompt_tokens) for usage in usages]
         completions = [tokens(usage.completion_tokens) for usage in usages]
-        columns.append(Column(title="prompt tokens", cells=prompts, rank=rank + 1))
+        columns.append(Column(title="prompt", cells=prompts, rank=rank + 1))
         columns.append(Column(title="completion", cells=completions, rank=rank + 1))
     if any(usage.cost for usage in usages):
         columns.append(Column(title="cost", cells=[cost(usage.cost) for usage in usages], rank=rank))

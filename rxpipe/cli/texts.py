@@ -29,8 +29,10 @@ def cost(amount: float) -> str:
 
 def used(usage: Usage) -> str:
     """What calls used, in words: ``1,234 prompt and 567 completion tokens, cost 0.42``."""
-    text = f"{tokens(usage.prompt_tokens)} prompt and {tokens(usage.completion_tokens)} completion tokens"
-    return f"{text}, cost {cost(usage.cost)}" if usage.cost else text
+    parts = [f"{tokens(usage.prompt_tokens)} prompt and {tokens(usage.completion_tokens)} completion tokens"]
+    if usage.cost:
+        parts.append(f"cost {cost(usage.cost)}")
+    return ", ".join(parts if usage.tokens else parts[1:])
 
 
 def per_second(rate: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rxpipe import Usage
 from rxpipe.cli.meter import WINDOW, Meter
 
 from .runs import MadeRun
@@ -96,3 +97,45 @@ def test_staged(first: dict[str, Any], second: dict[str, Any], fraction: float, 
     figures = made.figures(100, staged=True, taken=100)
     assert figures.fraction == fraction
     assert figures.left == pytest.approx(left)
+
+
+def test_usage() -> None:
+    """What was used before counts too; what the end will have used follows from the items that have ended."""
+    made = MadeRun("a", "b")
+    made.run.before = (3, 1)
+    made.run.usage_before = Usage(prompt_tokens=400, cost=4.0)
+    made.stages[0].usage = Usage(prompt_tokens=300, completion_tokens=60)
+    made.stages[1].usage = Usage(cost=2.0)
+    figures = made.figures(60, written=1, failed=1)
+    assert figures.usage == Usage(prompt_tokens=700, completion_tokens=60, cost=6.0)
+    assert figures.projected == Usage(prompt_tokens=7000, completion_tokens=600, cost=60.0)
+    assert [stage.usage for stage in figures.stages] == [stage.usage for stage in made.stages]
+
+
+@pytest.mark.parametrize(("total", "written"), [(None, 50), (100, 4), (50, 50), (20, 50)])
+def test_no_projection(total: int | None, written: int) -> None:
+    """Where there is no total, or nothing to go by yet, or nothing more to come."""
+    made = MadeRun("a")
+    made.stages[0].usage = Usage(cost=1.0)
+    assert made.figures(total, written=written).projected is None
+
+
+def test_fewer_slots_than_before() -> None:
+    """Calls that began before run on, beyond the bound of now."""
+    made = MadeRun("a", concurrency=10)
+    meter = Meter(made.run, total=None, staged=False)
+    (stage,) = made.stages
+    stage.taken = stage.started = 10
+    meter.read()
+    stage.concurrency = 8
+    (figures,) = meter.read().stages
+    assert (figures.running, figures.slots) == (10, 8)
+
+
+def test_pushed_back() -> None:
+    """Calls that a server refused for now are counted by themselves, and have ended."""
+    made = MadeRun("a")
+    stage = made.stages[0]
+    stage.taken, stage.started, stage.pushed_back = 5, 7, 4
+    (figures,) = made.figures().stages
+    assert (figures.pushed_back, figures.running, figures.waiting, figures.retried) == (4, 3, 2, 0)

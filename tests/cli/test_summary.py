@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from rxpipe import Usage
 from rxpipe.cli.failures import Failures
 from rxpipe.cli.summary import print_summary
 from rxpipe.outcome import Outcome, Report, StageReport
@@ -29,6 +31,46 @@ REPORT = Report(
     most_in_flight=40,
     stages=(stage("generation", 0.5), stage("answering", 0.99, failed=8, retried=20), stage("grading", 0.25)),
 )
+
+
+def told(capsys: pytest.CaptureFixture[str], report: Report) -> list[str]:
+    """The lines of the summary of a report."""
+    print_summary(report, "sqlite:///bank.db, table questions", [], None)
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each stage used, and how often the server was too busy; and all together, now and before."""
+    monkeypatch.setenv("COLUMNS", "120")
+    usage = Usage(prompt_tokens=1234, completion_tokens=56, cost=0.42)
+    stages = stage("generation", 0.5, usage=usage), stage("answering", 0.25, pushed_back=7)
+    before = Usage(prompt_tokens=6, cost=0.1)
+    report = replace(REPORT, stages=stages, usage=usage, usage_before=before, run=3, written_before=5)
+    lines = told(capsys, report)
+    assert lines[3] == (
+        "1,234 prompt and 56 completion tokens, cost 0.42; before: 6 prompt and 0 completion tokens, cost 0.10; "
+        "in all: 1,240 prompt and 56 completion tokens, cost 0.52"
+    )
+    header, _, first, second = lines[5:9]
+    assert "  retried  429s  " in header
+    assert header.split("slots used")[1].split() == ["prompt", "completion", "cost"]
+    assert first.split("50% of 3")[1].split()[:3] == ["1,234", "56", "0.42"]
+    assert second.split()[4] == "7"
+    assert second.split("25% of 3")[1].split() == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_summary_of_paid_calls_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """The table is no wider than the screen, and keeps the cost as long as it can."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    usage = Usage(prompt_tokens=1234, completion_tokens=56, cost=0.42)
+    lines = told(capsys, replace(REPORT, stages=(stage("generation", 0.5, usage=usage, pushed_back=3),), usage=usage))
+    first = next(number for number, line in enumerate(lines) if line.startswith("stage"))
+    table = lines[first : first + 3]
+    assert max(map(cell_len, table)) <= width
+    assert width == 40 or "cost" in table[0]
 
 
 def failed(error: BaseException, stage: str = "answering", item: int = 1) -> Outcome[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.texts import clock, duration, length, number, per_second, plural, screen_text
+from rxpipe import Usage
+from rxpipe.cli.tables import Column, fitted, usage_columns
+from rxpipe.cli.texts import clock, cost, duration, length, number, per_second, plural, screen_text, tokens, used
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,49 @@ def test_rate(rate: float | None, text: str) -> None:
 def test_counts() -> None:
     """Counts have separators, and one is singular."""
     assert (number(1234567), plural(1, "item"), plural(2000, "item")) == ("1,234,567", "1 item", "2,000 items")
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0.0, "0"),
+        (0.0000042, "0.0000042"),
+        (0.0042, "0.0042"),
+        (0.042, "0.042"),
+        (0.42, "0.42"),
+        (2.484, "2.48"),
+        (12.3, "12.30"),
+        (1234.5, "1,234.50"),
+    ],
+)
+def test_cost(amount: float, text: str) -> None:
+    """A cost has two decimals, or two figures where that would be nothing."""
+    assert cost(amount) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (12345, "12,345"), (999_999, "999,999"), (1_234_567, "1.2M")])
+def test_tokens(count: int, text: str) -> None:
+    """Tokens are counted one by one, up to a million."""
+    assert tokens(count) == text
+
+
+def test_used() -> None:
+    """Only what there is is told."""
+    both = Usage(prompt_tokens=1234, completion_tokens=5, cost=0.42)
+    assert used(both) == "1,234 prompt and 5 completion tokens, cost 0.42"
+    assert used(Usage(prompt_tokens=1)) == "1 prompt and 0 completion tokens"
+    assert used(Usage(cost=1)) == "cost 1.00"
+
+
+def test_usage_columns() -> None:
+    """There are none where there is nothing in them."""
+    assert usage_columns([Usage(), Usage()], rank=1) == []
+    columns = usage_columns([Usage(), Usage(prompt_tokens=5, cost=0.5)], rank=1)
+    assert {column.title: column.cells for column in columns} == {
+        "prompt": ["0", "5"],
+        "completion": ["0", "0"],
+        "cost": ["0", "0.50"],
+    }
 
 
 def test_length() -> None:

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from rxpipe import Usage
 from rxpipe.cli.lines import Lines, interrupt_line, progress_line
 from rxpipe.cli.live import Screen
 from rxpipe.cli.meter import Meter
@@ -50,6 +51,34 @@ def test_screen() -> None:
     ]
     assert lines[-2].endswith("0 of 1,000  0%")
     assert lines[-1] == "0:10 elapsed · 0 in flight · 0 written · 0 failed · 0/s"
+
+
+def test_screen_of_paid_calls() -> None:
+    """What is used, and how often the server was too busy, have columns when there is any."""
+    made = bank()
+    made.stages[0].usage = Usage(prompt_tokens=1_500_000, completion_tokens=700_000)
+    made.stages[1].usage = Usage(prompt_tokens=12_000, completion_tokens=345)
+    made.stages[1].pushed_back, made.stages[1].started = 7, 547
+    lines = drawn(made, 100)
+    assert lines[2:6] == [
+        "stage       waiting  running  done  failed  retried  429s  tokens  items/s    mean",
+        "─" * 82,
+        "generation       10      3/3   530       0        0     0    2.2M        0  0.28 s",
+        "answering        15      3/3   520       0       12     7  12,345        0  0.28 s",
+    ]
+    assert lines[-1].endswith("0/s · 2.2M tokens")
+
+
+def test_screen_of_costs() -> None:
+    """So far, and in the end."""
+    made = bank()
+    made.stages[0].usage = Usage(prompt_tokens=10, cost=0.421)
+    made.set(taken=150, written=140, failed=10)
+    lines = drawn(made, 80)
+    assert lines[-2:] == [
+        "0:10 elapsed · 0 in flight · 140 written · 10 failed · 0/s",
+        "cost 0.42 of about 2.81",
+    ]
 
 
 def test_screen_knows_when() -> None:
@@ -113,6 +142,20 @@ def test_line() -> None:
     )
     unknown = MadeRun("a").figures(taken=1, written=1)
     assert progress_line(unknown) == "0:10  1 written, 0 failed, 0 in flight, 0.10/s"
+
+
+def test_line_of_paid_calls() -> None:
+    """What was used so far and what that will come to, and how often the server was too busy."""
+    made = MadeRun("a")
+    made.stages[0].usage = Usage(prompt_tokens=500, completion_tokens=12, cost=0.42)
+    made.stages[0].pushed_back = 12
+    line = progress_line(made.figures(1000, taken=100, written=100))
+    assert (
+        line == "0:10  100 of 1,000 written, 0 failed, 0 in flight, 10.0/s, cost 0.42 of about 4.20, 12 429s, 1:30 left"
+    )
+    made.stages[0].usage = Usage(prompt_tokens=500, completion_tokens=12)
+    assert ", 512 tokens of about 5,120, " in progress_line(made.figures(1000, taken=100, written=100))
+    assert ", 512 tokens, " in progress_line(made.figures(None, taken=100, written=100))
 
 
 def test_one_item_is_no_items() -> None:
