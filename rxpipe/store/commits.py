@@ -164,7 +164,7 @@ class Commits:
         return self._commit_moves(moves)
 
     def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
-        self._insert_usage(connection, [used for move in moves for used in move.used])
+        self._insert_usage(connection, [used for move in moves for used in move.used])  # whoever has the items now
         moves = [move for move in moves if move.changes]
         if not moves:
             return {}

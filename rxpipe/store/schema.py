@@ -38,6 +38,7 @@ from rxpipe.errors import StoreError
 
 METADATA = MetaData()
 SECONDS: TypeEngine[float] = Double()
+MONEY: TypeEngine[float] = Double()
 
 VERSION = Table("rxpipe_schema", METADATA, Column("version", Integer(), primary_key=True))
 
@@ -133,7 +134,7 @@ USAGE = Table(
     Column("attempt", Integer(), nullable=False),
     Column("prompt_tokens", BigInteger(), nullable=False),
     Column("completion_tokens", BigInteger(), nullable=False),
-    Column("cost", Double(), nullable=False),
+    Column("cost", MONEY, nullable=False),
     Column("worker", String(32), nullable=False),
     Column("at", SECONDS, nullable=False),
 )

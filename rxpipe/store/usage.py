@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, func, select
 
 from rxpipe.operators.running_call import Usage
 from rxpipe.store.schema import USAGE
@@ -48,12 +48,9 @@ def has_usage(connection: Connection, run_id: int) -> bool:
 
 
 def _grouped(connection: Connection, key: Column[Any], *which: ColumnElement[bool]) -> dict[Any, Usage]:
-    query: Select[Any] = select(key, *_SUMS).where(*which).group_by(key)
-    return {row[0]: _usage(row) for row in connection.execute(query)}
-
-
-def _usage(row: Row[Any]) -> Usage:
-    # PostgreSQL's sum of BIGINT is a NUMERIC.
-    return Usage(
-        prompt_tokens=int(row.prompt_tokens), completion_tokens=int(row.completion_tokens), cost=float(row.cost)
-    )
+    query = select(key, *_SUMS).where(*which).group_by(key)
+    return {
+        # PostgreSQL's sum of BIGINT is a NUMERIC.
+        one: Usage(prompt_tokens=int(prompt_tokens), completion_tokens=int(completion_tokens), cost=float(cost))
+        for one, prompt_tokens, completion_tokens, cost in connection.execute(query)
+    }

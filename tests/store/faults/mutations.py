@@ -46,6 +46,8 @@ _OWN = "(row.owner, row.fence) != (claim.owner, claim.fence)"
 _WHERE = '(row.stage, row.state) == (self.start, "running")'
 _WRITE = "refused = self._rows.write_in(connection, "
 _ADD = "connection.execute(self._add_checkpoints, "
+_USE = "connection.execute(self._add_usage, "
+_ONCE = "added.on_conflict_do_nothing()"
 _COMMITS = (
     Change("fences compared", _OWN, "row.owner != claim.owner", COMMITS),
     Change("owners compared", _OWN, "row.fence != claim.fence", COMMITS),
@@ -68,6 +70,16 @@ _COMMITS = (
         TAKEOVERS,
         "commit_fails and postgres",
     ),
+    Change(
+        "what was used in the transaction of what follows",
+        _USE,
+        f"with self._database.engine.begin() as connection: {_USE}",
+        COMMITS,
+        "with_what_follows and postgres",
+    ),
+    Change("what was used counted once", _ONCE, "added", COMMITS, "counted_once"),
+    Change("what was used kept by itself", "for used in move.used]", "for used in move.used if move.changes]", COMMITS),
+    Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", COMMITS, "pruned"),
     Change("the others told what was lost", 'if standing == "lost":', "if not standing:", COMMITS),
 )
 
