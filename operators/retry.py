@@ -38,6 +38,12 @@ def uses_attempt(error: BaseException) -> bool:
     return getattr(error, "uses_attempt", True) is not False
 
 
+def asked_delay(error: BaseException) -> float | None:
+    """Seconds to wait, as the error says by ``retry_after``; ``None`` if that is no time that could be waited for."""
+    asked = getattr(error, "retry_after", None)
+    return float(asked) if isinstance(asked, (int, float)) and 0 <= asked < FOREVER else None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
     """How often to call again, and how long to wait before: exponential backoff with jitter.
@@ -90,7 +96,7 @@ class Retry:
             return False
         retry_on = self.retry_on
         if callable(retry_on) and not isinstance(retry_on, type):
-            return retry_on(error)
+            return bool(retry_on(error))
         types, kinds = _told_apart(retry_on)
         if kind_of(error) in kinds:
             return True
@@ -101,10 +107,17 @@ class Retry:
 
         ``initial * backoff_factor ** (attempt - 1)``, moved by up to ``jitter`` of itself either way, then clamped
         to ``initial`` and ``max_delay``. An error that carries a number as ``retry_after`` decides for itself.
+
+        After one that does not use up an attempt, ``attempt`` is how many of these there have been, and there is a
+        delay in any case: without one the calls would go on at once, for ever. Where neither the error nor the policy
+        gives one, it is as long as by default.
         """
-        asked = getattr(error, "retry_after", None)
-        if isinstance(asked, (int, float)) and 0 <= asked < FOREVER:
-            return float(asked)
+        asked = asked_delay(error)
+        if uses_attempt(error):
+            return self._backoff(attempt) if asked is None else asked
+        return asked or self._backoff(attempt) or NO_RETRY._backoff(attempt)
+
+    def _backoff(self, attempt: int) -> float:
         try:
             delay = self.initial and self.initial * float(self.backoff_factor) ** (attempt - 1)
         except OverflowError:
@@ -171,14 +184,14 @@ class _Attempts(ObserverBase[A], DisposableBase):
         self._scheduler = scheduler
         self._gate = announced_gate()
         self._context = call_context()  # so that later attempts find there what the first one does
-        self._attempt = 0
+        self._attempt = 1
+        self._pushed_back = 0  # how often, without using up an attempt
         self._ended = False
         self._waiting = SerialDisposable()
         self._subscription = SerialDisposable()
 
     def start(self) -> None:
         """Begin an attempt."""
-        self._attempt += 1
         # There before the source is subscribed to, as the attempt may fail, and the next begin, before that returns.
         subscription = SingleAssignmentDisposable()
         self._subscription.disposable = subscription
@@ -203,7 +216,12 @@ class _Attempts(ObserverBase[A], DisposableBase):
             return
         try:
             if self._policy.applies(error, self._attempt):
-                delay = self._policy.delay(self._attempt, error)
+                if uses_attempt(error):
+                    delay = self._policy.delay(self._attempt, error)
+                    self._attempt += 1
+                else:
+                    self._pushed_back += 1
+                    delay = self._policy.delay(self._pushed_back, error)
                 self._waiting.disposable = self._clock.call_later(delay, self._start_again)
                 return
         except BaseException as broken:  # noqa: BLE001 - the user's retry_on raised: that ends the sequence
