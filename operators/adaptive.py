@@ -11,6 +11,8 @@ PATTERN = "^(auto|[0-9]+-[0-9]+-[0-9]+)$"
 
 _BACK = 0.8  # what is left of the bound when the server pushes back
 _STEP = 20  # the bound grows by its so-manieth part
+_TOLERATED = 10  # so-manieth part of a round that may be refused
+_ROUND = 10  # calls of which a round consists at least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +24,9 @@ class AdaptiveConcurrency:
     began before is of the same episode, and so is all that comes within the cool-down, which lasts as long as the
     server asks. After that it grows again in small steps, by a twentieth per round, and only while all of it is in use.
 
+    A later episode begins when more than a tenth of a round is refused, of at least ten calls. A server that has too
+    many calls soon refuses more than that; one that refuses a few at random is not called less for it.
+
     That is slow start and additive increase, multiplicative decrease, as TCP does (RFC 5681), with the factor of
     CUBIC's more careful relatives.
 
@@ -32,7 +37,7 @@ class AdaptiveConcurrency:
         cool_down: Seconds that an episode lasts at least.
 
     Raises:
-        ValueError: Not ``1 <= least <= start <= most``, or ``cool_down`` is below 0.
+        ValueError: Not ``1 <= least <= start <= most``, all whole, or ``cool_down`` is below 0.
     """
 
     least: int = 1
@@ -44,8 +49,9 @@ class AdaptiveConcurrency:
         return f"{self.least}-{self.start}-{self.most}"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.start <= self.most:
-            raise ValueError(f"need 1 <= least <= start <= most, not {self.least}, {self.start}, {self.most}")
+        bounds = (self.least, self.start, self.most)
+        if not (1 <= self.least <= self.start <= self.most and all(bound % 1 == 0 for bound in bounds)):
+            raise ValueError(f"need 1 <= least <= start <= most, whole numbers, not {', '.join(map(str, bounds))}")
         if not self.cool_down >= 0:
             raise ValueError(f"cool_down must be 0 or more, not {self.cool_down}")
 
@@ -76,14 +82,15 @@ class Adapting:
         """
         self._settings = settings
         self._resize = resize
-        self._set(settings.start)
         self._doubles = True
-        self._changed_back = -float("inf")
+        self._fell = -float("inf")
         self._cool_until = -float("inf")
+        self._set(settings.start)
 
     def _set(self, limit: int) -> None:
         self._limit = limit
-        self._successes = 0  # since the bound last changed
+        self._successes = 0  # while all of it was in use, since it last changed
+        self._ended = self._refused = 0  # in this round
         self._resize(limit)
 
     def succeeded(self, now: float, began: float, running: int) -> None:
@@ -94,10 +101,13 @@ class Adapting:
             began: When the call began.
             running: How many calls ran until then, this one included.
         """
-        if now < self._cool_until or began < self._changed_back or running < self._limit:
+        if now < self._cool_until or began <= self._fell:
+            return
+        self._count(refused=False)
+        if running < self._limit:
             return
         self._successes += 1
-        if self._successes >= self._limit:
+        if self._successes >= self._limit < self._settings.most:
             step = self._limit if self._doubles else max(1, self._limit // _STEP)
             self._set(min(self._settings.most, self._limit + step))
 
@@ -109,9 +119,21 @@ class Adapting:
             began: When the call began.
             retry_after: Seconds that the server asks to wait; 0 if it does not say.
         """
-        if now < self._cool_until or began < self._changed_back:
+        if now < self._cool_until or began <= self._fell:
             return
-        self._set(max(self._settings.least, int(self._limit * _BACK)))
-        self._doubles = False
-        self._changed_back = now
-        self._cool_until = now + max(self._settings.cool_down, retry_after)
+        if self._count(refused=True) or self._doubles:
+            self._doubles = False
+            self._fell = now
+            self._cool_until = now + max(self._settings.cool_down, retry_after)
+            self._set(max(self._settings.least, int(self._limit * _BACK)))
+
+    def _count(self, *, refused: bool) -> bool:
+        """Count a call that has ended in its round; whether too many of that were refused."""
+        self._ended += 1
+        self._refused += refused
+        calls = max(self._limit, _ROUND)
+        if self._refused * _TOLERATED > calls:
+            return True
+        if self._ended >= calls:
+            self._ended = self._refused = 0
+        return False
