@@ -105,16 +105,17 @@ class Worker:
 
     def remaining(self) -> float | None:
         """Seconds left to the present call."""
-        return None if self.call is None else self.call.remaining()
+        call = self.call  # read once, here and below: a thread that the call has started may ask when it has ended
+        return None if call is None else call.remaining()
 
     def record(self, usage: Usage) -> None:
         """The present call has used this."""
-        if self.call is not None:
-            self.call.record(usage)
+        if (call := self.call) is not None:
+            call.record(usage)
 
     def retries(self, error: BaseException) -> bool:
         """Whether another attempt follows if the present call fails with this."""
-        return self.call is not None and self.call.retries(error)
+        return (call := self.call) is not None and call.retries(error)
 
     def is_clean(self) -> bool:
         """Whether the calls so far have left the context as it was."""

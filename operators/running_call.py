@@ -72,8 +72,10 @@ def deadline() -> float | None:
 def record_usage(usage: Usage) -> None:
     """Count what the call that is running has used: in its stage's figures, and in the run store.
 
-    May be called several times in a call; they are added up. It counts whether the call succeeds or fails. Does
-    nothing outside of a call, or in another process.
+    May be called several times in a call; they are added up. It counts whether the call succeeds, fails, times out or
+    is cancelled. Threads and tasks that the function starts may call it until the function has returned, if they run
+    in a copy of its context, as tasks and ``asyncio.to_thread`` do. Does nothing outside of a call, or in another
+    process.
     """
     if (call := running_call.get()) is not None:
         call.record(usage)

@@ -13,6 +13,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 
 from .clock import Clock
 from .gate import Gate, announcing
+from .retry import uses_attempt
 from .running_call import Usage, running_call
 from .stage_settings import Settings
 
@@ -48,6 +49,17 @@ class StageCall:
         self.machine = machine
         self.item = item
 
+    def following(self, error: BaseException) -> tuple[StageCall, float]:
+        """The item's next call after this one has failed so, and the seconds until then."""
+        again, policy = StageCall(self.machine, self.item), self.machine.policy
+        again.held_back = self.held_back
+        again.attempt, again.pushed_back = self.attempt, self.pushed_back
+        if uses_attempt(error):
+            again.attempt += 1
+            return again, policy.delay(self.attempt, error)
+        again.pushed_back += 1
+        return again, policy.delay(again.pushed_back, error)
+
     def begin(self) -> bool:
         """It had to queue, and begins now, unless all is over."""
         self.began = self.machine.clock.now()
@@ -65,12 +77,25 @@ class StageCall:
         return None if timeout is None else self.began + timeout - self.machine.clock.now()
 
     def record(self, usage: Usage) -> None:
-        """The function has used this."""
-        self.usage = usage if self.usage is None else self.usage + usage
+        """The function has used this; from any thread."""
+        with self.machine.recording:
+            self.usage = usage if self.usage is None else self.usage + usage
+
+    def take_usage(self) -> Usage | None:
+        """What it has used since this was last asked."""
+        with self.machine.recording:
+            usage, self.usage = self.usage, None
+        return usage
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows if the function raises this."""
-        return self.machine.policy.applies(error, self.attempt)
+        """Whether another attempt follows if the function raises this: not if the call has timed out, or all is over.
+
+        Nor if the policy's own function fails at it, as that is how the item fails then.
+        """
+        try:
+            return self.live and not self.machine.over and self.machine.policy.applies(error, self.attempt)
+        except Exception:  # noqa: BLE001 - the user's retry_on raised: it does so again, when the call has failed
+            return False
 
     def subscribe_to(self, source: Observable[Any], scheduler: SchedulerBase | None) -> None:
         """Take the values of the Observable that the function returned, one at a time as they go downstream."""
@@ -143,9 +168,6 @@ class StuckCalls:
         else:
             self._abandoned += 1
         self._count_slots()
-        if self.slots <= 0 and self._timer is None:
-            self._since = self._clock.now()
-            self._timer = self._clock.call_later(self._timeout, self._on_stall)
 
     def remove(self, call: StageCall) -> None:
         """It ended after all."""
@@ -154,8 +176,6 @@ class StuckCalls:
         else:
             self._abandoned -= 1
         self._count_slots()
-        if self.slots > 0:
-            self.dispose()
 
     def resize(self, slots: int) -> None:
         """The stage has so many slots from now on."""
@@ -165,6 +185,11 @@ class StuckCalls:
     def _count_slots(self) -> None:
         stuck = self._cancelled + max(0, self._abandoned - self._allowance)
         self.slots = self._all - stuck if stuck < min(self._all, self._width) else 0
+        if self.slots > 0:
+            self.dispose()
+        elif self._timer is None:
+            self._since = self._clock.now()
+            self._timer = self._clock.call_later(self._timeout, self._on_stall)
 
     def stalled(self) -> bool:
         """Whether all slots have been taken for so long; if not yet, ``on_stall`` is called again."""

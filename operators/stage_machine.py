@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,9 +19,8 @@ from .limiter import Permit
 from .loop_runner import result_of
 from .machine import Machine, as_exception
 from .mailbox import Home, RelayHome
-from .retry import NO_RETRY, uses_attempt
+from .retry import NO_RETRY, asked_delay, uses_attempt
 from .runners import Runner, call_context, discard
-from .running_call import Usage
 from .stage_call import TICK, Kinds, StageCall, StuckCalls, warn_of_queue
 from .stage_settings import Failure, Settings
 
@@ -78,6 +78,7 @@ class StageMachine(Machine[A, B]):
         self._taken = 0  # slots of calls that run, or whose results have not gone downstream
         self._timer: DisposableBase | None = None
         self._warned = False
+        self.recording = threading.Lock()  # held while a call's usage is added to, or taken
         self._adapting = None if settings.adaptive is None else Adapting(settings.adaptive, self._resize)
         self._follows = Kinds(self._how_to_follow)
 
@@ -122,6 +123,8 @@ class StageMachine(Machine[A, B]):
             self._start(queue.popleft())
         if self._order and self._due_again and self._stuck.slots > 0:
             self._start_awaited()
+        if self._permit is not None:
+            self._permit.drop()  # if it has come, the slot that it was for has gone meanwhile
 
     def _start_awaited(self) -> None:
         """Start the next in order, beyond the bound, if all slots are taken by Observables that wait for it.
@@ -201,13 +204,11 @@ class StageMachine(Machine[A, B]):
 
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
         """The function returned, or raised."""
-        if self.over:
+        if self.over or not call.live:
+            self._count_usage(call)
             discard(result)
-        elif not call.live:
-            self._stuck.remove(call)
-            if call.usage is not None:
-                self._used(call, call.usage)
-            discard(result)
+            if not self.over:
+                self._stuck.remove(call)
         elif not ok:
             self._stop_running(call)
             self._free_slot(call)
@@ -232,12 +233,14 @@ class StageMachine(Machine[A, B]):
         del self._running[call]
         self._stats.busy += self._now() - call.began
         if call.usage is not None:
-            self._used(call, call.usage)
+            self._count_usage(call)
 
-    def _used(self, call: StageCall, usage: Usage) -> None:
-        self._stats.usage += usage
-        if self._envelope is not None:
-            self._envelope.used(call.item, call.attempt, usage)
+    def _count_usage(self, call: StageCall) -> None:
+        usage = call.take_usage()
+        if usage is not None:
+            self._stats.usage += usage
+            if self._envelope is not None:
+                self._envelope.used(call.item, call.attempt, usage)
 
     def _succeeded(self, call: StageCall) -> None:
         self._stats.done += 1
@@ -247,6 +250,8 @@ class StageMachine(Machine[A, B]):
     def _failed(self, call: StageCall, error: BaseException) -> None:
         settings = self.settings
         try:
+            if self._adapting is not None and not uses_attempt(error):
+                self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
             if self.policy.applies(error, call.attempt):
                 self._try_again(call, error)
                 return
@@ -268,23 +273,15 @@ class StageMachine(Machine[A, B]):
         self._finish(call)
 
     def _try_again(self, call: StageCall, error: BaseException) -> None:
-        again = StageCall(self, call.item)
-        again.attempt, again.pushed_back = call.attempt, call.pushed_back
-        if uses_attempt(error):
-            again.attempt += 1
-            delay = self.policy.delay(call.attempt, error)
+        again, delay = call.following(error)
+        if again.pushed_back == call.pushed_back:
             self._stats.retried += 1
         else:
-            again.pushed_back += 1
-            delay = self.policy.delay(again.pushed_back, error)
             self._stats.pushed_back += 1
-            if self._adapting is not None:
-                self._adapting.pushed_back(self._now(), call.began, delay)
         self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
         if self._envelope is not None:
             self._envelope.again(call.item, call.attempt, error)
         if call.held_back is not None:
-            again.held_back = call.held_back
             self._order[self._order.index(call)] = again
 
     def _delay_over(self, call: StageCall) -> None:
@@ -387,6 +384,7 @@ class StageMachine(Machine[A, B]):
                 timer.dispose()
         for call in self._running:
             call.live = False
+            self._count_usage(call)
             if call.handle is not None:
                 guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)

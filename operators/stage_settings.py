@@ -24,7 +24,7 @@ class Failure(Generic[A]):
         value: The item, as it came into the stage.
         error: What the last attempt raised.
         stage: The stage's name.
-        attempts: How often the function was called.
+        attempts: How often the function was called, apart from calls that were pushed back.
     """
 
     value: A
