@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,21 @@ def _key_in(variable: str | None) -> str | None:
             f"{variable!r}; allowed: an environment variable that is set, to the key", param_hint="'--key-env'"
         )
     return key
+
+
+@app.command(rich_help_panel=_PANEL)
+def preview(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Take so many of the source's IDs.")] = 3,
+) -> None:
+    """Take a few items through all stages, and show what goes into each and comes out of it; nothing is written.
+
+    The functions are called, and models paid for. Items go one after the other.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.preview import preview as preview_config
+
+        raise typer.Exit(preview_config(config, count))
 
 
 @app.command(rich_help_panel=_PANEL)
