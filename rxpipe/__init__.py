@@ -9,6 +9,7 @@ What is where:
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
+- ``llm/``: calls to language models; ``fake_llm/``: a server to test them with
 - ``questions/``: stages that ship with rxpipe
 - ``cli/``: the command line
 - ``errors.py``: the tree of errors

@@ -6,10 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from rxpipe.llm import InvalidOutput, Prompt, Provider
 from rxpipe.operators.running_call import will_retry
 from rxpipe.questions.llm.values import Answered, Grade, Graded, Question, WrittenAnswer, WrittenQuestion
+
+OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
 
 _PROMPTS = files(__package__) / "prompts"
 
@@ -27,10 +32,10 @@ async def generate(
     question_id: int | str,
     *,
     provider: Provider,
-    topic: str | Sequence[str] = "general knowledge",
-    kind: str | Sequence[str] = "a question with a short answer",
-    difficulty: str | Sequence[str] = "medium",
-    language: str | Sequence[str] = "English",
+    topic: OneOf = "general knowledge",
+    kind: OneOf = "a question with a short answer",
+    difficulty: OneOf = "medium",
+    language: OneOf = "English",
     prompt: Prompt = _GENERATE,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -91,7 +96,7 @@ async def grade(
     *,
     provider: Provider,
     prompt: Prompt = _GRADE,
-    temperature: float | None = 0.0,
+    temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> Graded:
     """Have a model compare an answer with the reference.
@@ -102,7 +107,7 @@ async def grade(
         answered: The question and its answer.
         provider: The model.
         prompt: With the fields ``question``, ``reference`` and ``answer``, and those of ``answer``'s prompt.
-        temperature: How freely the model chooses its words.
+        temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
 
     Raises:
