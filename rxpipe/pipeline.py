@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from concurrent.futures import wait
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -71,6 +71,7 @@ class Ends:
         number: The run's number in its store.
         before: How many of its items had ended before, as written and as failed.
         usage_before: What its calls had used before.
+        mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
         is_finished: Whether nothing of it is left to do, asked when it is over.
     """
 
@@ -81,6 +82,7 @@ class Ends:
     number: int | None = None
     before: tuple[int, int] = (0, 0)
     usage_before: Usage = field(default_factory=Usage)
+    mean_costs: Mapping[str, float] = field(default_factory=dict[str, float])
     is_finished: Callable[[], bool] = lambda: True
 
 
@@ -277,7 +279,7 @@ class Pipeline:
             raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
         ids = as_observable(source)
         ends = ends or self.open()
-        budget = None if self.max_cost is None else Budget(self.max_cost, ends.usage_before.cost)
+        budget = None if self.max_cost is None else Budget(self.max_cost, ends.usage_before.cost, ends.mean_costs)
 
         def stop(place: int, error: StopRun) -> None:
             run.halt(place, error)
@@ -326,6 +328,7 @@ class Pipeline:
             number=session.run_id,
             before=before,
             usage_before=session.usage_before,
+            mean_costs=session.mean_costs,
             is_finished=lambda: session.is_finished,
         )
 

@@ -7,6 +7,7 @@ import itertools
 import pickle
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -71,6 +72,16 @@ def test_what_was_spent_before_counts_too() -> None:
 def test_the_first_calls_are_made() -> None:
     """Nobody knows yet what they cost."""
     assert allows(0.01, stage(0.0, ended=0, running=50))
+
+
+def test_the_first_calls_are_expected_to_cost_what_those_of_earlier_processes_did() -> None:
+    """By their own stage's mean."""
+    stage_a = StageStats(name="a", started=2)
+    for limit, allowed in ((4.9, False), (5.0, True)):
+        budget = Budget(limit, 3.0, {"a": 1.0, "b": 50.0})
+        budget.watch([stage_a])
+        with nullcontext() if allowed else pytest.raises(BudgetSpent):
+            budget.check(0)
 
 
 def test_the_first_calls_are_refused_when_all_is_spent() -> None:

@@ -40,6 +40,7 @@ class Session:
         run_id: The run's number.
         before: How many of its items had come to an end when this began, by state.
         usage_before: What calls of the run had used until then.
+        mean_costs: What one of them had cost on average, by the stage's name.
         is_finished: Whether nothing was left to do when it ended.
     """
 
@@ -55,6 +56,7 @@ class Session:
         stages: Sequence[str],
         before: dict[str, int],
         usage_before: Usage,
+        mean_costs: dict[str, float],
         window: float,
         max_items: int,
         max_seconds: float,
@@ -63,6 +65,7 @@ class Session:
         self.run_id = run_id
         self.before = before
         self.usage_before = usage_before
+        self.mean_costs = mean_costs
         self.is_finished = False
         self._stages = (*stages, "database")
         self._database = database

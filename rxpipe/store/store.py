@@ -126,6 +126,7 @@ class RunStore:
         run_id, lease = database.first(join)
         before = database.first(lambda connection: counts(connection, run_id))
         usage_before = database.first(lambda connection: usage.of_run(connection, run_id))
+        mean_costs = database.first(lambda connection: usage.mean_costs(connection, run_id))
         lease.start()
         return Session(
             database,
@@ -137,6 +138,7 @@ class RunStore:
             stages=[stage.name for stage in stages],
             before=before,
             usage_before=usage_before,
+            mean_costs=mean_costs,
             window=window,
             max_items=(500 if sink is None else sink.max_items) * (len(stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,

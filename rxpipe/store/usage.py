@@ -34,6 +34,12 @@ def by_stage(connection: Connection, run_id: int) -> dict[str, Usage]:
     return found
 
 
+def mean_costs(connection: Connection, run_id: int) -> dict[str, float]:
+    """What a call of a run has cost on average, by the stage's name; of those that told what they used."""
+    query = select(USAGE.c.stage, func.avg(USAGE.c.cost)).where(USAGE.c.run_id == run_id).group_by(USAGE.c.stage)
+    return {stage: float(mean) for stage, mean in connection.execute(query)}
+
+
 def by_item(connection: Connection, run_id: int, keys: Sequence[str]) -> dict[str, Usage]:
     """What was used for each of these items; those for which nothing was are left out."""
     found: dict[str, Usage] = _grouped(

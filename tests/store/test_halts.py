@@ -63,6 +63,16 @@ def test_the_same_with_a_higher_limit_goes_on(store_url: str, strategy: Any, sch
     assert set(bank.calls.values()) == {1}
 
 
+def test_the_same_with_the_same_limit_spends_nothing(store_url: str) -> None:
+    """Though not all was spent: what a call costs is known, whoever made those before."""
+    bank = Bank(store_url, costly)
+    with pytest.raises(BudgetSpent):
+        bank.pipeline(concurrency=1, max_cost=3.5).run(range(50))
+    with pytest.raises(BudgetSpent):
+        bank.pipeline(concurrency=4, max_cost=3.5).run(range(50))
+    assert len(bank.called("answering")) == 3
+
+
 @pytest.mark.parametrize(("strategy", "scheduler"), WAYS)
 @pytest.mark.parametrize("every", [True, False])
 def test_a_function_stops_the_run(store_url: str, every: bool, strategy: Any, scheduler: Any) -> None:
