@@ -29,7 +29,7 @@ from pipeline_helpers import (
 from reactivex import operators as rx_ops
 from reactivex.subject import Subject
 
-from rxpipe import Pipeline, Stage
+from rxpipe import Pipeline, Stage, Usage, record_usage
 from rxpipe.pipeline import Scheduler
 from rxpipe.run import Run
 from rxpipe.strategies import Strategy
@@ -288,6 +288,32 @@ def test_figures_are_of_the_time_that_the_run_goes_by() -> None:
     assert (a.busy_seconds, b.busy_seconds) == (12.0, 4.0)
     assert (a.utilization, b.utilization) == (12 / 14, 4 / 14)
     assert report.bottleneck == "a"
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_what_calls_used_is_added_up(scheduler: Scheduler) -> None:
+    """By stage and in all, also of calls that failed; and calls that were pushed back are told apart."""
+    busy = [True, True]
+
+    class Busy(Exception):
+        uses_attempt = False
+        retry_after = 0
+
+    def call(value: int) -> int:
+        record_usage(Usage(prompt_tokens=10))
+        record_usage(Usage(completion_tokens=1, cost=0.5))
+        if value == 1:
+            raise ValueError
+        if busy:
+            busy.pop()
+            raise Busy
+        return value
+
+    report = Pipeline(Stage("a", call, concurrency=1), Stage("b", same), scheduler=scheduler).run([0, 1])
+    assert counts(report) == (2, 1, 1, 0)
+    assert report.usage == Usage(prompt_tokens=40, completion_tokens=4, cost=2.0)
+    assert report.usage_before == Usage()
+    assert [(stage.usage, stage.pushed_back) for stage in report.stages] == [(report.usage, 2), (Usage(), 0)]
 
 
 def test_an_outcome_tells_how_long_its_item_took() -> None:
