@@ -46,10 +46,11 @@ class Budget:
         """A call of a stage, by its place, is about to be made, and is among those that run already.
 
         Raises:
-            BudgetSpent: It must not be made. A stage whose calls have cost nothing so far is never refused one.
+            BudgetSpent: It must not be made. A stage is never refused one if calls of it have returned, and none has
+                cost anything so far; those that failed, or that a server refused, say nothing of that.
         """
         stage = self._stages[place]
-        if stage.ended and not stage.usage.cost:
+        if stage.done and not stage.usage.cost and not self._means.get(stage.name):
             return
         expected = sum(self._expected(one) for one in self._stages)
         spent = self.spent

@@ -94,6 +94,11 @@ def test_stages_that_cost_nothing_go_on() -> None:
     assert allows(5.0, stage(0.0, ended=1, running=1), stage(9.0, ended=1, running=0))
 
 
+def test_calls_that_did_not_return_do_not_tell_that_a_stage_costs_nothing() -> None:
+    """Its next call may."""
+    assert not allows(5.0, StageStats(started=9, failed=3, pushed_back=5), before=5.0)
+
+
 def test_calls_that_were_pushed_back_and_made_again_are_calls() -> None:
     """Most of them cost nothing, and so will most of those that run."""
     busy = StageStats(started=13, done=1, pushed_back=9, usage=Usage(cost=1.0))
