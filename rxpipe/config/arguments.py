@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,20 @@ from rxpipe.llm.prompt import Prompt
 from rxpipe.llm.provider import Provider
 
 Function = Callable[..., Any]
+_WORDS = {
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "an instance of Sequence": "a list",
+    "a valid dictionary": "a mapping",
+    "None": "null",
+}
+Find = Callable[[object, str], Provider]
 
 
-def bound(
-    call: Function, options: Mapping[str, Any], *, folder: Path | None, provider: Callable[[object], Provider]
-) -> Function:
+def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, provider: Find) -> Function:
     """A function of one value, with the other arguments in place.
 
     What an argument may be follows from its annotation: a ``Provider`` is named, a ``Prompt`` is a file, found from
@@ -31,11 +41,11 @@ def bound(
         call: The function.
         options: Its arguments, by name.
         folder: The config file's folder.
-        provider: Finds a provider by name.
+        provider: Finds a provider by its name, for an argument.
 
     Raises:
-        ConfigError: It has no such argument, cannot have such a value, or needs one that is not given. The text
-            begins with the argument's name in brackets, if there is one.
+        ArgumentError: It has no such argument, cannot have such a value, or needs one that is not given.
+        ConfigError: What ``provider`` raises.
     """
     try:
         parameters = list(inspect.signature(call).parameters.values())[1:]  # the first is the value
@@ -47,8 +57,8 @@ def bound(
         if name not in by_name and not takes_any:
             raise ArgumentError(name, unknown("the function has no such argument", name, by_name or ["none"]))
     for name, one in by_name.items():
-        if one.default is one.empty and one.kind is one.KEYWORD_ONLY and name not in options:
-            raise ArgumentError(None, f"the function needs {name}")
+        if one.default is one.empty and name not in options:
+            raise ArgumentError(None, f"the function needs the argument {name}")
     hints = _hints(call)
     values = {
         name: _converted(name, value, hints.get(name, Any), by_name.get(name), folder, provider)
@@ -69,38 +79,54 @@ class ArgumentError(ConfigError):
         self.name = name
 
 
+class _Names(dict[str, Any]):
+    """What annotations may name; what is imported for type checkers alone may be anything, but for our own."""
+
+    def __missing__(self, name: str) -> Any:
+        return {"Provider": Provider, "Prompt": Prompt}.get(name, Any)
+
+
 def _hints(call: Function) -> dict[str, Any]:
     while isinstance(call, functools.partial):
         call = call.func
+    annotated: Any = call
+    if not inspect.isroutine(call):
+        annotated = call.__init__ if inspect.isclass(call) else type(call).__call__
+    names = _Names(vars(builtins) | getattr(inspect.unwrap(annotated), "__globals__", {}))
     try:
-        return typing.get_type_hints(call if inspect.isroutine(call) else type(call).__call__, include_extras=True)
-    except Exception:  # noqa: BLE001 - annotations may be anything, and name what is not there
+        return typing.get_type_hints(annotated, localns=names, include_extras=True)
+    except Exception:  # noqa: BLE001 - annotations may be anything
         return {}
 
 
 def _converted(
-    name: str,
-    value: Any,
-    hint: Any,
-    parameter: inspect.Parameter | None,
-    folder: Path | None,
-    provider: Callable[[object], Provider],
+    name: str, value: Any, hint: Any, parameter: inspect.Parameter | None, folder: Path | None, provider: Find
 ) -> Any:
-    if hint is Provider:
-        return provider(value)
-    if hint is Prompt:
-        if not isinstance(value, str):
-            raise ArgumentError(name, given(value, "a file with the prompt"))
+    kinds = typing.get_args(hint) or (hint,)  # of an argument that may be left out, too: Provider | None
+    if Provider in kinds and value is not None:
+        return provider(value, name)
+    if Prompt in kinds and value is not None:
         default = None if parameter is None else parameter.default
-        fields = default.fields if isinstance(default, Prompt) else None
-        try:
-            return Prompt.read((folder or Path()) / value, fields)
-        except ConfigError as error:
-            raise ArgumentError(name, str(error)) from None
+        return _prompt(name, value, default.fields if isinstance(default, Prompt) else None, folder)
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ArgumentError(name, given(value, first["msg"].removeprefix("Input should be "))) from None
+        allowed = [_in_words(one["msg"]) for one in error.errors(include_url=False)]
+        raise ArgumentError(name, given(value, " or ".join(dict.fromkeys(allowed)))) from None
     except (PydanticSchemaGenerationError, PydanticUserError):  # a type that pydantic knows nothing of
         return value
+
+
+def _in_words(message: str) -> str:
+    """What pydantic says of a type, in words of YAML."""
+    message = message.removeprefix("Input should be ")
+    return _WORDS.get(message.partition(", unable")[0], message)
+
+
+def _prompt(name: str, value: Any, fields: Collection[str] | None, folder: Path | None) -> Prompt:
+    if not isinstance(value, str):
+        raise ArgumentError(name, given(value, "a file with the prompt"))
+    try:
+        return Prompt.read((folder or Path()) / value, fields)
+    except ConfigError as error:
+        raise ArgumentError(name, str(error)) from None

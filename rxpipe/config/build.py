@@ -42,8 +42,8 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
     where, asked = config.where(f"{stage.key}.call"), list[Limiter]()
     call = resolve(stage.call, config.folder, where=where)
 
-    def provider(name: object) -> Provider:
-        found = providers.provider(name, key=f"{stage.key}.with.provider")
+    def provider(name: object, argument: str) -> Provider:
+        found = providers.provider(name, key=f"{stage.key}.with.{argument}")
         asked.append(found.limits)
         return found
 
@@ -53,7 +53,11 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
         key = f"{stage.key}.with" + (f".{error.name}" if error.name else "")
         raise ConfigError(f"{config.where(key)}: {error}") from None
     if stage.rate_limit is not None:
-        asked.append(providers.limits(stage.rate_limit, key=f"{stage.key}.rate_limit"))
+        own = providers.limits(stage.rate_limit, key=(key := f"{stage.key}.rate_limit"))
+        if own.counts_tokens and own not in asked:
+            text = "tokens are counted by a provider only: they belong to the limits of the one that the stage is given"
+            raise ConfigError(f"{config.where(key)}: {text}")
+        asked.append(own)
     limiters = list(dict.fromkeys(asked))
     retry = stage.retry.model_dump(exclude_none=True)
     try:

@@ -10,8 +10,8 @@ import difflib
 import math
 import re
 import reprlib
-from collections.abc import Iterable
-from typing import Any, LiteralString, NamedTuple, TypeAlias, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, LiteralString, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -20,6 +20,8 @@ Loc: TypeAlias = tuple[str | int, ...]
 
 NOT_ALLOWED: LiteralString = "not_allowed"
 """The error type of a value that its own type refused; its message says what is allowed."""
+NOT_SHOWN: LiteralString = "not_shown"
+"""The same, of a value that may be a key or a password by mistake."""
 CONTRADICTION: LiteralString = "contradiction"
 """The error type of keys that are right by themselves and not together."""
 
@@ -31,14 +33,14 @@ class Problem(NamedTuple):
     text: str
 
 
-def says(allowed: LiteralString) -> WrapValidator:
+def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> WrapValidator:
     """Makes a type answer any wrong value with what it allows, in the words of a user."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
             return handler(value)
         except ValidationError:
-            raise PydanticCustomError(NOT_ALLOWED, allowed) from None
+            raise PydanticCustomError(kind, allowed) from None
 
     return WrapValidator(check)
 
@@ -67,9 +69,10 @@ def shown(value: object) -> str:
 
 
 def redact(text: str) -> str:
-    """Takes out what may be a password: whatever stands between the first ``:`` and the last ``@``."""
+    """Takes out what may be a password: whatever stands between the first ``:`` and the last ``@``; or a key."""
     text = re.sub(r":[^\n]*@", ":***@", text)
-    return re.sub(r"(?i)(passw\w*|pwd|secret|token)(=|'?: ?'?)[^&\s'\"}]+", r"\1\2***", text)
+    text = re.sub(r"\bsk-[\w-]+", "sk-***", text)
+    return re.sub(r"(?i)(passw\w*|pwd|secret|token|api_?key)(=|'?: ?'?)[^&\s'\"}]+", r"\1\2***", text)
 
 
 def near(name: object, known: Iterable[str]) -> str:
@@ -119,6 +122,8 @@ def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "literal_error":
             expected = str(detail.get("ctx", {}).get("expected"))
             return given(value, expected.replace("'", ""), near(value, re.findall(r"'([^']*)'", expected)))
+        case "not_shown":
+            return f"not shown, as it may be secret; allowed: {detail['msg']}"
         case "not_allowed":
             return given(value, detail["msg"])
         case _:
@@ -140,12 +145,15 @@ def _described(model: type[BaseModel], loc: Loc) -> str:
 def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
     """The model of the section at this path; an index into a list stays with the model of its items."""
     found: type[BaseModel] | None = model
+    names_next = False  # in a mapping of sections, of which each has a name
     for part in loc:
-        if isinstance(part, int):
+        if names_next or isinstance(part, int):
+            names_next = False
             continue
         field = found.model_fields.get(part) if found else None
         found = _model_in(field.annotation) if field else None
-    return found
+        names_next = field is not None and get_origin(field.annotation) is Mapping
+    return None if names_next else found
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

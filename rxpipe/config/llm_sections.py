@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.explain import NOT_ALLOWED, says
+from rxpipe.config.explain import NOT_ALLOWED, NOT_SHOWN, says
 from rxpipe.config.section import Count, Section, Text, without_nulls
 
 LOCAL = "local"
@@ -23,7 +23,11 @@ Endpoint: TypeAlias = Annotated[
     Field(pattern=r"^https?://[^\s/@]+(/\S*)?$"),
     says("a URL like https://api.example.com/v1, without password"),
 ]
-Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Variable: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    says("the name of an environment variable, like OPENAI_API_KEY, which holds the key", NOT_SHOWN),
+]
 
 
 def _limits_schema(schema: dict[str, Any]) -> None:
@@ -63,8 +67,8 @@ class LimitsConfig(Section):
 class PricesConfig(Section):
     """What tokens cost, per million, in any currency."""
 
-    prompt: Price = Field(description="A million tokens that are sent.")
-    completion: Price = Field(description="A million tokens that are returned.")
+    prompt: Price = Field(description="What a million tokens cost that are sent.")
+    completion: Price = Field(description="What a million tokens cost that are returned.")
 
 
 class ProviderConfig(Section):
@@ -93,6 +97,8 @@ class ProviderConfig(Section):
     def _one_place(self) -> Self:
         if (self.model is None) == (self.gguf is None):
             raise PydanticCustomError(NOT_ALLOWED, "model, the name of one at an endpoint, or gguf, a model's file")
-        if self.gguf is not None and (self.base_url or self.api_key_env):
-            raise PydanticCustomError(NOT_ALLOWED, "gguf without base_url and api_key_env: it runs in this process")
+        if self.gguf is not None and self.model_fields_set & {"base_url", "api_key_env", "structured"}:
+            raise PydanticCustomError(
+                NOT_ALLOWED, "gguf without base_url, api_key_env and structured: it runs in this process"
+            )
         return self

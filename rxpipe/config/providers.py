@@ -51,7 +51,10 @@ class Providers:
         named = self._config.limits.get(section.shared)
         if named is None or named.shared is not None:
             own = [name for name, one in self._config.limits.items() if one.shared is None]
-            text = unknown(f"no limits of their own are called {section.shared!r}", section.shared, own or ["none"])
+            what = f"no limits are called {section.shared!r}"
+            if named is not None:
+                what = f"{section.shared!r} only names other limits"
+            text = unknown(what, section.shared, own or ["none"])
             raise ConfigError(f"{self._config.where(key)}: {text}")
         if section.shared not in self._limits:
             self._limits[section.shared] = self.limits(named, key=key)
@@ -65,7 +68,10 @@ class Providers:
         prices = None if section.prices is None else Prices(**section.prices.model_dump())
         if section.gguf is not None:
             path = (self._config.folder or Path()) / section.gguf
-            return local_provider(path, name=name, limits=limits, prices=prices, options=section.options)
+            try:
+                return local_provider(path, name=name, limits=limits, prices=prices, options=section.options)
+            except ConfigError as error:
+                raise ConfigError(f"{self._config.where(f'{key}.gguf')}: {error}") from None
         provider = Provider(
             name=name,
             model=section.model or "",

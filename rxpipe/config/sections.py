@@ -70,7 +70,7 @@ class PipelineConfig(Section):
     queue_sizes: Mapping[StageName, Count] = Field(
         default_factory=dict, description="Items that may wait before a stage, by the stage's name; else 10."
     )
-    retry: RetryConfig = Field(default=RetryConfig(), description="Retries of all stages.")
+    retry: RetryConfig = Field(default_factory=RetryConfig, description="Retries of all stages.")
     grace: Delay = Field(
         default=25.0,
         description="Seconds that the items on their way get to finish after SIGTERM or Ctrl-C, before their calls "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from rxpipe.errors import ConfigError
-from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Unavailable
+from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Refused, Unavailable
 from rxpipe.llm.headers import retry_after
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     import openai
 
 LARGEST = 2_000_000  # bytes of a reply
-_SHOWN = 300  # characters of a server's message
 _BUSY = 429
 _TRANSIENT = frozenset({408, 409, 425})
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_FILTERED = "content_filter"  # of a prompt, as a 400
+_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what no key looks like
 
 Connect = Callable[[], AbstractAsyncContextManager["openai.AsyncOpenAI"]]
 
@@ -53,7 +55,7 @@ class PerLoop:
 
     async def aclose(self) -> None:
         """Close the running loop's client, if there is one."""
-        if (held := self._held.get(asyncio.get_running_loop())) is not None:
+        if (held := self._held.pop(asyncio.get_running_loop(), None)) is not None:
             held[1].cancel()
             await asyncio.wait([held[1]])
 
@@ -69,11 +71,12 @@ class PerLoop:
             ready.exception()  # seen, if nobody waits for it any more
         finally:
             ready.cancel()
-            del self._held[loop]
+            if (held := self._held.get(loop)) is not None and held[0] is ready:
+                del self._held[loop]
 
 
 @asynccontextmanager
-async def connected(base_url: str | None, key: str) -> AsyncIterator[openai.AsyncOpenAI]:
+async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.AsyncOpenAI]:
     """A client, on a connection pool of its own, which makes each request once."""
     import openai  # not above: a second, and pipelines without models need none
 
@@ -90,15 +93,16 @@ def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
     """The key in an environment variable.
 
     Raises:
-        ConfigError: It is not set, or cannot be sent. The variable is not named: it may be a key, by mistake.
+        ConfigError: It is not set, or cannot be sent. What may be a key, by mistake, is not shown.
     """
     if variable is None:
         return "none"  # the client wants one, servers of one's own do not
+    shown = variable if _NAME.fullmatch(variable) else "that it names"
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise ConfigError(f"{where}: the environment variable that it names is not set")
+        raise ConfigError(f"{where}: the environment variable {shown} is not set")
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"{where}: the environment variable that it names holds no key: not printable ASCII")
+        raise ConfigError(f"{where}: the environment variable {shown} holds no key: not printable ASCII")
     return key
 
 
@@ -128,33 +132,29 @@ async def _bounded(response: httpx2.Response) -> None:
     response.stream = Bounded()
 
 
-def told(error: Exception, clean: Callable[[str], str]) -> LLMError:
-    """What an error of the client means.
-
-    Args:
-        error: What the client raised.
-        clean: Takes the key, if it is in there, out of a text.
-    """
+def told(error: Exception) -> LLMError:
+    """What an error of the client means; its text may be long, and have the key in it."""
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _status_error(error, clean)
+        return _status_error(error)
     if isinstance(error.__cause__, _TooLarge):
         return InvalidOutput(f"the reply was cut: it is larger than {LARGEST:,} bytes, or compressed")
     if isinstance(error, openai.APITimeoutError):
         return Unavailable("no answer in time")
     if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        return Unavailable(f"no connection: {_short(clean(str(cause or error)))}")
-    return Unavailable(f"not an answer: {_short(clean(f'{type(error).__name__}: {error}'))}")
+        return Unavailable(f"no connection: {error.__cause__ or error}")
+    return Unavailable(f"not an answer: {type(error).__name__}: {error}")
 
 
-def _status_error(error: openai.APIStatusError, clean: Callable[[str], str]) -> LLMError:
+def _status_error(error: openai.APIStatusError) -> LLMError:
     status = error.status_code
-    text = f"{status}: {_short(clean(_message(error)))}"
+    text = f"{status}: {_message(error)}"
     found: LLMError
-    if status == _BUSY and error.code not in _OUT_OF_QUOTA:
+    if status == _BUSY and not {str(error.code), str(error.type)} & _OUT_OF_QUOTA:
         found = RateLimited(text)
+    elif status == 400 and error.code == _FILTERED:
+        found = Refused(text)
     elif status >= 500 or status in _TRANSIENT:
         found = Unavailable(text)
     else:
@@ -166,12 +166,7 @@ def _status_error(error: openai.APIStatusError, clean: Callable[[str], str]) -> 
 
 def _message(error: openai.APIStatusError) -> str:
     body: Any = error.body
-    for part in (body.get("message") if isinstance(body, dict) else None, body):
+    for part in (cast("dict[str, Any]", body).get("message") if isinstance(body, dict) else None, body):
         if isinstance(part, str) and part.strip():
             return part
     return error.response.reason_phrase or "no message"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -4,7 +4,7 @@
 
     LLMError
     ├── RateLimited         429: too many calls; made again when the server allows, and no attempt is used up
-    ├── Unavailable         5xx, no connection, no answer in time: worth another attempt
+    ├── Unavailable         5xx, no connection, no answer in time, or none that can be read: worth another attempt
     ├── InvalidOutput       the reply is not of the form that was asked for: worth another attempt
     ├── Refused             the model declined
     └── PermanentError      400, 404 and such: the same request would fail again
@@ -42,7 +42,7 @@ class RateLimited(LLMError):
 
 
 class Unavailable(LLMError):
-    """The server failed, or could not be reached."""
+    """The server failed, could not be reached, or sent what is no chat completion."""
 
     kind = "transient"
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 86_400.0  # seconds: what is longer is a time, or a mistake
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
@@ -15,17 +16,17 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     """Seconds to wait before another call.
 
     From ``retry-after-ms``; else ``Retry-After``, in seconds or as a date (RFC 9110, 10.2.3); else from
-    ``x-ratelimit-reset-requests`` and ``-tokens``, of those of which nothing remains.
+    ``x-ratelimit-reset-requests`` and ``-tokens``, of those of which nothing remains, or nobody knows.
 
     Args:
         headers: Of the reply; names are looked up in lower case.
         now: The time, where a date is compared with it.
 
     Returns:
-        None if the server does not say, or a time that is over.
+        None if the server does not say, or a time that is over or more than a day away.
     """
     for found in (_milliseconds(headers), _seconds_or_date(headers, now), _resets(headers)):
-        if found is not None and found > 0:
+        if found is not None and 0 < found <= _LONGEST:
             return found
     return None
 
@@ -57,11 +58,13 @@ def _milliseconds(headers: Mapping[str, str]) -> float | None:
 
 def _seconds_or_date(headers: Mapping[str, str], now: datetime | None) -> float | None:
     text = headers.get("retry-after")
-    if text is None or (number := _number(text)) is not None:
-        return None if text is None else number
+    if text is None:
+        return None
+    if (number := _number(text)) is not None:
+        return number
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return seconds_of(text)
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
@@ -69,11 +72,10 @@ def _seconds_or_date(headers: Mapping[str, str], now: datetime | None) -> float 
 
 
 def _resets(headers: Mapping[str, str]) -> float | None:
-    """The longest time until a limit that is used up starts anew; of all limits, if none says what remains."""
-    waits: dict[str, float] = {}
+    """The longest time until a limit that is used up starts anew; else one of which nobody says what remains."""
+    waits: dict[float | None, list[float]] = {}  # by what remains
     for limit in ("requests", "tokens"):
         reset = seconds_of(headers.get(f"x-ratelimit-reset-{limit}", ""))
         if reset is not None:
-            waits[limit] = reset
-    used_up = [limit for limit in waits if _number(headers.get(f"x-ratelimit-remaining-{limit}")) == 0]
-    return max((waits[limit] for limit in used_up or waits), default=None)
+            waits.setdefault(_number(headers.get(f"x-ratelimit-remaining-{limit}")), []).append(reset)
+    return max(waits.get(0.0) or waits.get(None) or (), default=None)

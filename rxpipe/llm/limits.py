@@ -46,6 +46,11 @@ class Limits:
         self._paused_until = float("-inf")
         self._lock = threading.Lock()
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens are limited: only for calls of a provider that has these limits."""
+        return self._tokens is not None
+
     def reserve(self, now: float) -> float:
         """Take a place for one call.
 

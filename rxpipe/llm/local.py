@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,7 +57,7 @@ def local_provider(
         raise ConfigError(f"{path}: there is no such model file")
 
     @asynccontextmanager
-    async def server() -> AsyncIterator[str]:
+    async def server() -> AsyncGenerator[str]:
         running = await asyncio.to_thread(_start, path, slots)
         try:
             yield f"{running.listening_address}/v1"

@@ -11,7 +11,7 @@ from typing import Any
 from rxpipe.errors import ConfigError
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_DIVIDER = re.compile(r"^---[ \t]*$", re.MULTILINE)
+_DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
 
 
 class Prompt:
@@ -31,7 +31,7 @@ class Prompt:
         version: A hash of the text: another one says that what a stage made with it does not apply any more.
     """
 
-    def __init__(self, text: str, fields: Collection[str] | None = None, *, where: str = "prompt") -> None:
+    def __init__(self, text: str, fields: Collection[str] | None = None, *, where: str = "the prompt") -> None:
         """Read a prompt's text.
 
         Args:
@@ -46,33 +46,33 @@ class Prompt:
         self.fields = frozenset(used if fields is None else fields)
         if unknown := [field for field in used if field not in self.fields]:
             allowed = ", ".join(sorted(self.fields)) or "none"
-            raise ConfigError(f"{where}: there is no field {{{unknown[0]}}}; allowed: {allowed}")
+            raise ConfigError(f"{where}: it has no value for the field {{{unknown[0]}}}; allowed: {allowed}")
         divider = _DIVIDER.search(text)
         self._system = text[: divider.start()].strip() if divider else ""
         self._user = (text[divider.end() :] if divider else text).strip()
         if not self._user:
-            raise ConfigError(f"{where}: the prompt has no text for the user's message")
+            raise ConfigError(f"{where}: there is no text for the user's message")
         self.version = hashlib.sha256(text.strip().encode()).hexdigest()[:12]
 
     @classmethod
-    def read(cls, path: Path, fields: Collection[str] | None = None, *, where: str = "prompt") -> Prompt:
+    def read(cls, path: Path, fields: Collection[str] | None = None) -> Prompt:
         """A prompt from a file in UTF-8.
 
         Raises:
             ConfigError: The file cannot be read, or the prompt not be used.
         """
         try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeError) as error:
+            text = path.read_text("utf-8-sig")
+        except (OSError, ValueError) as error:  # ValueError: of UTF-8, and of a NUL in the path
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise ConfigError(f"{where}: {path}: the prompt cannot be read: {reason}") from None
-        return cls(text, fields, where=f"{where}: {path}")
+            raise ConfigError(f"{path}: the prompt cannot be read: {reason}") from None
+        return cls(text, fields, where=str(path))
 
     def messages(self, **values: Any) -> list[dict[str, str]]:
         """The messages, with values in place of the fields.
 
         Values may be anybody's text: what looks like a field in one stays as it is, and a tag named as the field,
-        such as ``</answer>``, cannot be closed from within.
+        such as ``</answer>``, cannot be closed from within, however it is written.
 
         Raises:
             KeyError: A field that the text uses has no value.
@@ -80,7 +80,7 @@ class Prompt:
 
         def value(match: re.Match[str]) -> str:
             name = match[1]
-            return str(values[name]).replace(f"</{name}", f"<\u200b/{name}")
+            return re.sub(rf"<(?=\s*/\s*{name}\b)", "<\u200b", str(values[name]), flags=re.IGNORECASE)
 
         messages = [("system", self._system), ("user", self._user)]
         return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]

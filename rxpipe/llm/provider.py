@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from rxpipe.errors import ConfigError
 from rxpipe.llm.client import PerLoop, connected, key_from, told
-from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, ProviderUnusable, RateLimited
+from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, ProviderUnusable, RateLimited, Unavailable
 from rxpipe.llm.health import Health
 from rxpipe.llm.limits import Limits
-from rxpipe.llm.reply import Prices, Reply, reply_of, usage_of
+from rxpipe.llm.reply import Prices, Reply, check, reply_of, usage_of
 from rxpipe.llm.structured import parse, schema_of
 from rxpipe.llm.transcript import Exchange, note
 from rxpipe.operators.running_call import record_usage
@@ -31,6 +31,8 @@ Server = Callable[[], AbstractAsyncContextManager[str]]
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+_UNKNOWN_FORM = frozenset({400, 404, 422, 501})
+_SHOWN = 300  # characters of a server's text
 _LONG_WAIT = 60.0  # seconds that a server asks for, and that are worth a line in the log
 
 
@@ -132,8 +134,9 @@ class Provider:
         try:
             return parse(reply.text, output)
         except InvalidOutput as error:
-            cut = "; it was cut at the most tokens allowed" if reply.finish_reason == "length" else ""
-            raise InvalidOutput(f"{self.name}: {error}{cut}") from None
+            cut = "the reply was cut at the most tokens allowed; " if reply.finish_reason == "length" else ""
+            text = f"{self.name}: {cut}{self._shown(str(error))}"
+        raise InvalidOutput(text)  # outside, so that all of the reply is not chained to it
 
     async def chat(self, messages: Sequence[Message], **options: Any) -> Reply:
         """Have the model answer with text.
@@ -144,9 +147,9 @@ class Provider:
 
         Raises:
             RateLimited: 429, which uses up no attempt of the stage.
-            Unavailable: The server failed, or could not be reached.
+            Unavailable: The server failed, could not be reached, or sent what is no chat completion.
             Refused: The model declined.
-            InvalidOutput: What came is no reply, or far too long.
+            InvalidOutput: What came is far too long.
             PermanentError: The server does not take the request.
             ProviderUnusable: It will not take any: a wrong key, no quota, an unknown model, nobody there.
         """
@@ -157,7 +160,7 @@ class Provider:
         await self._clients.aclose()
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[openai.AsyncOpenAI]:
+    async def _connected(self) -> AsyncGenerator[openai.AsyncOpenAI]:
         async with AsyncExitStack() as stack:
             url = self._base_url
             if self._server is not None:
@@ -167,8 +170,8 @@ class Provider:
     async def _chat(
         self, messages: Sequence[Message], output: type[BaseModel] | None, options: Mapping[str, Any]
     ) -> Reply:
-        given = {name: value for name, value in {**self._options, **options}.items() if value is not None}
-        body = {"model": self.model, "messages": list(messages), **given}
+        given = {name: value for name, value in options.items() if value is not None}
+        body = {"model": self.model, "messages": list(messages), **self._options, **given}
         try:
             client = await self._clients.get()
         except ConfigError as error:
@@ -176,7 +179,7 @@ class Provider:
         try:
             return await (self._request(client, body) if output is None else self._request_as(client, body, output))
         except LLMError as error:
-            raised: Exception = type(error)(f"{self.name}: {error}")
+            raised: Exception = type(error)(f"{self.name}: {self._shown(str(error))}")
             vars(raised).update(vars(error))
             if advice := self._health.why_unusable(error):
                 raised = ProviderUnusable(f"{raised}; {advice}")
@@ -188,11 +191,12 @@ class Provider:
         while True:
             try:
                 reply = await self._request(client, body | self._response_format(self._forms[form], output))
-            except PermanentError as error:
+            except (PermanentError, Unavailable) as error:
                 # A server that does not know a form says so in many ways.
-                if self._form_works or form + 1 == len(self._forms) or error.status not in (400, 404, 422, 501):
+                known = self._form_works and form == self._form
+                if known or form + 1 == len(self._forms) or error.status not in _UNKNOWN_FORM:
                     raise
-                form += 1
+                form = max(form + 1, self._form)  # another call may have found out meanwhile
             else:
                 if not self._form_works:
                     self._form, self._form_works = form, True
@@ -209,9 +213,10 @@ class Provider:
         taken = self.limits.begin()
         try:
             answer: Any = await client.post("/chat/completions", body=body, cast_to=object)
+            check(answer)
         except Exception as error:  # noqa: BLE001 - of many kinds, the HTTP library's own among them
-            found = told(error, self._clean)
-            note(Exchange(messages=messages, reply=str(found)))
+            found = error if isinstance(error, LLMError) else told(error)
+            note(Exchange(messages=messages, reply=self._shown(str(found))))
             self._count_failed(found, taken)
             raise found from None
         usage = usage_of(answer, messages, self._prices)
@@ -221,7 +226,7 @@ class Provider:
         try:
             reply = reply_of(answer, usage)
         except LLMError as error:
-            note(Exchange(messages=messages, reply=str(error), usage=usage))
+            note(Exchange(messages=messages, reply=self._shown(str(error)), usage=usage))
             raise
         note(Exchange(messages=messages, reply=reply.text, usage=usage))
         return reply
@@ -234,10 +239,11 @@ class Provider:
         if (error.retry_after or 0.0) > _LONG_WAIT:
             _log.warning("the server asks to wait", provider=self.name, seconds=error.retry_after)
 
-    def _clean(self, text: str) -> str:
-        """A server's text without the key, which some repeat."""
+    def _shown(self, text: str) -> str:
+        """A server's text, short, and without the key, which some repeat."""
         key = os.environ.get(self._key_env, "").strip() if self._key_env else ""
-        return text.replace(key, "***") if key else text
+        text = " ".join((text.replace(key, "***") if key else text).split())
+        return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r})"

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from rxpipe.llm.errors import InvalidOutput, Refused
+from rxpipe.llm.errors import Refused, Unavailable
 from rxpipe.operators.running_call import Usage
 
 _CHARACTERS = 4  # of a token, about, where a server does not count
-_SHOWN = 300  # characters of a refusal
+_MOST = 1_000_000_000  # tokens of a call: what is more is no count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Reply:
 def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices | None) -> Usage:
     """What a call used, as the server counts; where it does not, a token is taken for four characters."""
     counts = _get(answer, "usage")
-    sent = sum(len(message["content"]) for message in messages)
+    sent = sum(len(str(message.get("content", ""))) for message in messages)
     received = len(_text(answer))
     prompt = _count(_get(counts, "prompt_tokens"), sent)
     completion = _count(_get(counts, "completion_tokens"), received)
@@ -56,20 +56,28 @@ def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices 
     return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)
 
 
-def reply_of(answer: Any, usage: Usage) -> Reply:
-    """The reply in an answer.
+def check(answer: Any) -> None:
+    """Whether an answer is a chat completion.
 
     Raises:
-        InvalidOutput: There is none.
+        Unavailable: It is something else, such as an error that came with a status of success.
+    """
+    if not isinstance(_get(_choice(answer), "message"), dict):
+        message = _get(_get(answer, "error"), "message")
+        raise Unavailable(f"not a chat completion{f': {message}' if message else ''}")
+
+
+def reply_of(answer: Any, usage: Usage) -> Reply:
+    """The reply in a chat completion.
+
+    Raises:
         Refused: The model declined, or a filter kept the reply back.
     """
     choice = _choice(answer)
     message = _get(choice, "message")
-    if not isinstance(message, dict):
-        raise InvalidOutput("the reply is no chat completion")
     refusal, reason = _get(message, "refusal"), _get(choice, "finish_reason")
     if isinstance(refusal, str) and refusal.strip():
-        raise Refused(f"the model declined: {refusal[:_SHOWN]}")
+        raise Refused(f"the model declined: {refusal}")
     if reason == "content_filter":
         raise Refused("a content filter kept the answer back")
     return Reply(text=_text(answer), finish_reason=reason if isinstance(reason, str) else None, usage=usage)
@@ -77,7 +85,7 @@ def reply_of(answer: Any, usage: Usage) -> Reply:
 
 def _choice(answer: Any) -> Any:
     choices = _get(answer, "choices")
-    return choices[0] if isinstance(choices, list) and choices else None
+    return cast("list[Any]", choices)[0] if isinstance(choices, list) and choices else None
 
 
 def _text(answer: Any) -> str:
@@ -90,5 +98,5 @@ def _get(value: Any, name: str) -> Any:
 
 
 def _count(told: Any, characters: int) -> int:
-    is_count = isinstance(told, int) and not isinstance(told, bool) and told >= 0
+    is_count = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST
     return told if is_count else -(-characters // _CHARACTERS)

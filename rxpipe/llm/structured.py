@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,8 +14,9 @@ from rxpipe.llm.errors import InvalidOutput
 M = TypeVar("M", bound=BaseModel)
 
 _MOST_TRIED = 100  # places in a text where JSON may begin
-_SHOWN = 200  # characters of a reply in an error
-_THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
+_MOST_READ = 1_000_000  # characters that are read in vain from there
+# Up to where they end, or all of the text if they do not; some servers keep the tag back that they begin with.
+_THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|\A(?!\s*[{`]).*?</think(?:ing)?>", re.DOTALL)
 # What strict modes of servers do not take; a reply is checked against all of it here.
 _LEFT_OUT = frozenset({"title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"})
 
@@ -35,11 +36,11 @@ def schema_of(output: type[BaseModel], *, longest: int | None = None) -> dict[st
 
 def _strict(schema: Any, longest: int | None) -> Any:
     if isinstance(schema, list):
-        return [_strict(one, longest) for one in schema]
+        return [_strict(one, longest) for one in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     strict: dict[str, Any] = {}
-    for key, value in schema.items():
+    for key, value in cast("dict[str, Any]", schema).items():
         if key in ("properties", "$defs"):  # names here, not keywords
             strict[key] = {name: _strict(one, longest) for name, one in value.items()}
         elif key not in _LEFT_OUT:
@@ -58,7 +59,7 @@ def parse(text: str, output: type[M]) -> M:
     is valid counts.
 
     Raises:
-        InvalidOutput: There is none.
+        InvalidOutput: There is none; the text of the error has all of the reply at its end.
     """
     problem: ValidationError | None = None
     for found in _objects(_THOUGHTS.sub("", text)):
@@ -66,23 +67,23 @@ def parse(text: str, output: type[M]) -> M:
             return output.model_validate(found)
         except ValidationError as error:
             problem = problem or error
-    shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     if problem is None:
-        raise InvalidOutput(f"no JSON in the reply: {shown!r}" if text.strip() else "the reply is empty")
+        raise InvalidOutput(f"no JSON in the reply: {text!r}" if text.strip() else "the reply is empty")
     first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"])) or "it"
-    raise InvalidOutput(f"the reply does not fit: {place}: {first['msg']}; in {shown!r}")
+    raise InvalidOutput(f"the reply does not fit: {place}: {first['msg']}; in {text!r}")
 
 
 def _objects(text: str) -> Iterator[Any]:
     """The JSON objects in a text, in order; what is within one that was read is not tried by itself."""
-    start = text.find("{")
+    start, read = text.find("{"), 0
     for _ in range(_MOST_TRIED):
-        if start < 0:
+        if start < 0 or read > _MOST_READ:
             return
         try:
             found, end = _decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            read += getattr(error, "pos", start) - start
             start = text.find("{", start + 1)
         else:
             yield found

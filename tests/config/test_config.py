@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rxpipe.config import Config, RetryConfig, SourceConfig, StageConfig, StageSettings, load_config
+from rxpipe.config.llm_sections import LimitsConfig
 from rxpipe.errors import ConfigError
 
 Write = Callable[[str | bytes], Path]
@@ -80,7 +81,8 @@ def test_a_stages_own_settings_win(write: Write) -> None:
         pipeline_config: {parallel_pipelines: 7, timeouts: {a: 5}, queue_sizes: {a: 6}, retry: {jitter: 0}}
         stages:
           - {name: a, call: "m:f", concurrency: 2, timeout: 1.5, queue_size: 4, max_abandoned: 0,
-             retry: {max_attempts: 9}}
+             with: {style: loud}, rate_limit: {requests_per_minute: 60},
+             retry: {max_attempts: 9, retry_on: [transient, error]}}
         """,
     )
 
@@ -88,13 +90,15 @@ def test_a_stages_own_settings_win(write: Write) -> None:
         StageSettings(
             name="a",
             call="m:f",
+            options={"style": "loud"},
             concurrency=2,
             timeout=1.5,
             queue_size=4,
             max_abandoned=0,
             version=None,
-            retry=RetryConfig(max_attempts=9, jitter=0),
-            where=config.where("stages[0].call"),
+            retry=RetryConfig(max_attempts=9, jitter=0, retry_on=("transient", "error")),
+            rate_limit=LimitsConfig(requests_per_minute=60),
+            key="stages[0]",
         ),
     )
 
@@ -224,6 +228,9 @@ def test_the_schema_describes_every_key() -> None:
         "call",
         "table",
         "strategy",
+        "with",
+        "api_key_env",
+        "retry_on",
     } <= keys.keys()
     assert [name for name, key in keys.items() if "description" not in key and "$ref" not in key] == []
     assert "null" not in json.dumps(schema)
@@ -234,6 +241,13 @@ def test_the_schema_has_the_short_forms_of_a_range() -> None:
     forms = Config.model_json_schema()["$defs"]["RangeConfig"]["anyOf"]
 
     assert [form["type"] for form in forms] == ["integer", "array", "object"]
+
+
+def test_the_schema_has_the_short_form_of_limits() -> None:
+    """A name stands beside the mapping."""
+    forms = Config.model_json_schema()["$defs"]["LimitsConfig"]["anyOf"]
+
+    assert [form["type"] for form in forms] == ["string", "object"]
 
 
 def test_the_schema_wants_one_kind_of_source() -> None:

@@ -12,20 +12,27 @@ from rxpipe.errors import ConfigError
 
 Refused = Callable[[str | bytes], str]
 
-TOP = "pipeline_config, source, stages, database, strategy, scheduler"
+TOP = "pipeline_config, source, stages, providers, limits, database, strategy, scheduler"
 SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
-RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter"
+RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter, retry_on"
 SOURCE = "range, file, sql, url, call"
-STAGE = "name, call, concurrency, timeout, queue_size, max_abandoned, version, retry"
+STAGE = "name, call, with, concurrency, timeout, queue_size, rate_limit, max_abandoned, version, retry"
 COUNT = "allowed: a whole number, 1 or more"
+CONCURRENCY = "allowed: a whole number, 1 or more; auto; or least-start-most, like 5-20-100"
 SECONDS = "allowed: a number of seconds above 0"
 RANGE = "allowed: a count of 1 or more, [start, stop], [start, stop, step] or a mapping of them"
 NO_RANGE = "allowed: a range with at least one ID in it, and a step that is not 0"
 URL = "allowed: a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"
 CALL = "allowed: a function as module:function, like my_stages:generate"
 NAME = "allowed: a name: text on one line, with no space around it"
+ENDPOINT = "allowed: a URL like https://api.example.com/v1, without password"
+MODEL = "allowed: model, the name of one at an endpoint, or gguf, a model's file"
 KINDS = "allowed: one of range, file, sql, call"
 TEXT = "allowed: text that is not blank"
+PROVIDER = "model, base_url, api_key_env, gguf, limits, prices, structured, options"
+LIMITS = "allowed: a mapping with the keys requests_per_minute, tokens_per_minute, shared"
+SOME_LIMIT = "allowed: requests_per_minute, tokens_per_minute or both; or shared, the name of other limits"
+ERROR_KINDS = "allowed: rate_limited, transient, invalid_output, refused, permanent or error"
 STRATEGY = "allowed: per_stage, per_item or staged"
 NULL = "given nothing (null); allowed: a value, or leave the key out for its default"
 TAB = "a tab; YAML forbids tabs for indentation: use spaces"
@@ -155,8 +162,34 @@ def test_wrong_sources(refused: Refused, text: str, key: str, message: str) -> N
             ".call",
             "missing; needed: the function as module:function; looked for beside the config file first",
         ),
-        ("{name: b, call: 'm:f', concurrency: 0}", ".concurrency", f"given 0; {COUNT}"),
+        ("{name: b, call: 'm:f', concurrency: 0}", ".concurrency", f"given 0; {CONCURRENCY}"),
+        *(
+            (f"{{name: b, call: 'm:f', concurrency: {wrong}}}", ".concurrency", f"given {given}; {CONCURRENCY}")
+            for wrong, given in [
+                ("automatic", "the text 'automatic'"),
+                ("5-20", "the text '5-20'"),
+                ("20-5-100", "the text '20-5-100'"),
+                ("0-5-100", "the text '0-5-100'"),
+                ("'7'", "the text '7'"),
+                ("true", "true"),
+                ("1.5", "1.5"),
+            ]
+        ),
         ("{name: b, call: 'm:f', timeout: null}", ".timeout", NULL),
+        ("{name: b, call: 'm:f', with: 3}", ".with", "given 3; allowed: a mapping"),
+        ("{name: b, call: 'm:f', with: {3: 4}}", ".with[3]", f"given the key 3; {TEXT}"),
+        ("{name: b, call: 'm:f', rate_limit: 60}", ".rate_limit", f"given 60; {LIMITS}"),
+        ("{name: b, call: 'm:f', rate_limit: {}}", ".rate_limit", f"given a mapping {{}}; {SOME_LIMIT}"),
+        (
+            "{name: b, call: 'm:f', retry: {retry_on: transient}}",
+            ".retry.retry_on",
+            "given the text 'transient'; allowed: a list",
+        ),
+        (
+            "{name: b, call: 'm:f', retry: {retry_on: [transent]}}",
+            ".retry.retry_on[0]",
+            f"given the text 'transent'; did you mean 'transient'? {ERROR_KINDS}",
+        ),
         ("{name: b, call: 'm:f', timeout: -.inf}", ".timeout", f"given -.inf; {SECONDS}"),
         ("{name: b, call: 'm:f', queue_size: 1.5}", ".queue_size", f"given 1.5; {COUNT}"),
         (
@@ -218,6 +251,80 @@ def test_wrong_stages(refused: Refused, text: str, key: str, message: str) -> No
 def test_other_wrong_keys(refused: Refused, text: str, key: str, message: str) -> None:
     """Keys at the top and of the database are told the same way."""
     assert refused(text) == f"pipeline.yaml, line 1: {key}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ("{modle: x}", ".modle", f"unknown key; did you mean 'model'? allowed: {PROVIDER}"),
+        ("gpt", "", f"given the text 'gpt'; allowed: a mapping with the keys {PROVIDER}"),
+        ("{base_url: localhost:8000}", ".base_url", f"given the text 'localhost:8000'; {ENDPOINT}"),
+        ("{}", "", f"given a mapping {{}}; {MODEL}"),
+        ("{model: a, gguf: b}", "", f"given a mapping {{'gguf': 'b', 'model': 'a'}}; {MODEL}"),
+        (
+            "{gguf: b, base_url: 'http://h/v1'}",
+            "",
+            "given a mapping {'base_url': 'http://h/v1', 'gguf': 'b'}; "
+            "allowed: gguf without base_url, api_key_env and structured: it runs in this process",
+        ),
+        ("{model: a, prices: {prompt: -1, completion: 1}}", ".prices.prompt", "given -1; allowed: a number, 0 or more"),
+        (
+            "{model: a, prices: {prompt: 1}}",
+            ".prices.completion",
+            "missing; needed: what a million tokens cost that are returned",
+        ),
+        (
+            "{model: a, structured: jsn_schema}",
+            ".structured",
+            "given the text 'jsn_schema'; did you mean 'json_schema'? allowed: auto, json_schema, json_object or text",
+        ),
+        ("{model: a, limits: {requests_per_minute: 0}}", ".limits.requests_per_minute", f"given 0; {COUNT}"),
+        (
+            "{model: a, limits: {shared: b, tokens_per_minute: 3}}",
+            ".limits",
+            f"given a mapping {{'shared': 'b', 'tokens_per_minute': 3}}; {SOME_LIMIT}",
+        ),
+        ("{model: a, limits: ''}", ".limits.shared", f"given the text ''; {NAME}"),
+    ],
+)
+def test_wrong_providers(refused: Refused, text: str, key: str, message: str) -> None:
+    """A provider is told by its name, with all keys that it may have."""
+    assert refused(f"providers:\n  main: {text}") == f"pipeline.yaml, line 2: providers.main{key}: {message}"
+
+
+def test_wrong_limits(refused: Refused) -> None:
+    """Limits are told by their name, with all keys that they may have."""
+    message = "limits.fast.rpm: unknown key; allowed: requests_per_minute, tokens_per_minute, shared"
+
+    assert refused("limits: {fast: {rpm: 3}}") == f"pipeline.yaml, line 1: {message}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "providers: {main: {model: a, api_key: sk-hunter2}}",
+        "providers: {main: {model: a, api_key: hunter2}}",
+        "providers: {main: {api_key: hunter2}}",
+        "providers: {main: {model: a, api_key_env: sk-hunter2}}",
+        "providers: {main: {model: a, api_key_env: hunter2/+}}",
+        "providers: {main: {model: a, base_url: 'https://u:hunter2@h/v1'}}",
+        "providers: {main: {model: a, base_url: 'https://hunter2@h/v1'}}",
+        "providers: {main: sk-hunter2}",
+        "providers: [{model: a, api_key: hunter2}]",
+        "api_key: sk-hunter2",
+    ],
+)
+def test_no_message_shows_a_key(refused: Refused, text: str) -> None:
+    """Neither where it has no place, nor where the name of its variable should be."""
+    assert "hunter2" not in refused(text)
+
+
+def test_a_key_in_the_file_is_told_where_it_belongs(refused: Refused) -> None:
+    """It is the environment's."""
+    message = refused("providers: {main: {model: a, api_key: sk-hunter2}}")
+    assert message == (
+        f"pipeline.yaml, line 1: providers.main.api_key: unknown key; did you mean 'api_key_env'? allowed: {PROVIDER}"
+    )
 
 
 def test_stages_of_the_file_are_the_known_ones(refused: Refused) -> None:

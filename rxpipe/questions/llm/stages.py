@@ -16,7 +16,7 @@ from rxpipe.questions.llm.values import Answered, Grade, Graded, Question, Writt
 
 OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
 
-_PROMPTS = files(__package__) / "prompts"
+_PROMPTS = files("rxpipe.questions.llm") / "prompts"
 
 
 def _prompt(name: str, *fields: str) -> Prompt:
