@@ -166,7 +166,7 @@ def _status_error(error: openai.APIStatusError) -> LLMError:
 
 def _message(error: openai.APIStatusError) -> str:
     body: Any = error.body
-    for part in (cast("dict[str, Any]", body).get("message") if isinstance(body, dict) else None, body):
-        if isinstance(part, str) and part.strip():
-            return part
+    message = cast("dict[str, Any]", body).get("message") if isinstance(body, dict) else body
+    if isinstance(message, str) and message.strip():
+        return message
     return error.response.reason_phrase or "no message"

@@ -85,7 +85,7 @@ def reply_of(answer: Any, usage: Usage) -> Reply:
 
 def _choice(answer: Any) -> Any:
     choices = _get(answer, "choices")
-    return cast("list[Any]", choices)[0] if isinstance(choices, list) and choices else None
+    return cast("Sequence[Any]", choices)[0] if isinstance(choices, list) and choices else None
 
 
 def _text(answer: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -36,7 +36,7 @@ def schema_of(output: type[BaseModel], *, longest: int | None = None) -> dict[st
 
 def _strict(schema: Any, longest: int | None) -> Any:
     if isinstance(schema, list):
-        return [_strict(one, longest) for one in cast("list[Any]", schema)]
+        return [_strict(one, longest) for one in cast("Iterable[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     strict: dict[str, Any] = {}
