@@ -319,16 +319,16 @@ class Pipeline:
         window = self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed)
         stages = [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages]
         session = self.store.open(stages, self.sink, window=window)
-        before = session.before.get("done", 0), session.before.get("dead", 0)
+        before = session.before
         return Ends(
             write=session.write,
             take=session.take,
             ahead=max(1, int(min(_AHEAD, window / 4))),
             journal=session,
             number=session.run_id,
-            before=before,
-            usage_before=session.usage_before,
-            mean_costs=session.mean_costs,
+            before=(before.counts.get("done", 0), before.counts.get("dead", 0)),
+            usage_before=before.usage,
+            mean_costs=before.mean_costs,
             is_finished=lambda: session.is_finished,
         )
 

@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rxpipe.errors import StagesChanged, StoreError
+from rxpipe.operators.running_call import Usage
+from rxpipe.store import usage
 from rxpipe.store.lease import HAS_EXPIRED, not_ended, reap
 from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
 from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
@@ -20,6 +22,25 @@ class Latest(NamedTuple):
     id: int
     generation: int
     stages: tuple[StageSignature, ...]
+
+
+class Before(NamedTuple):
+    """What there was of a run when a process began to work on it.
+
+    Attributes:
+        counts: How many items, by state.
+        usage: What its calls had used.
+        mean_costs: What a call had cost on average, by the stage's name; of those that told what they used.
+    """
+
+    counts: dict[str, int]
+    usage: Usage
+    mean_costs: dict[str, float]
+
+    @classmethod
+    def of(cls, connection: Connection, run_id: int) -> Before:
+        """A run's."""
+        return cls(counts(connection, run_id), usage.of_run(connection, run_id), usage.mean_costs(connection, run_id))
 
 
 def begin_or_continue(

@@ -27,6 +27,7 @@ from rxpipe.store.hands import Hands
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
 from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, Used, failed_call, used
+from rxpipe.store.runs import Before
 from rxpipe.store.schema import RUNS, db_now
 
 
@@ -38,9 +39,7 @@ class Session:
 
     Attributes:
         run_id: The run's number.
-        before: How many of its items had come to an end when this began, by state.
-        usage_before: What calls of the run had used until then.
-        mean_costs: What one of them had cost on average, by the stage's name.
+        before: What there was of the run when this began.
         is_finished: Whether nothing was left to do when it ended.
     """
 
@@ -54,9 +53,7 @@ class Session:
         *,
         run_id: int,
         stages: Sequence[str],
-        before: dict[str, int],
-        usage_before: Usage,
-        mean_costs: dict[str, float],
+        before: Before,
         window: float,
         max_items: int,
         max_seconds: float,
@@ -64,8 +61,6 @@ class Session:
     ) -> None:
         self.run_id = run_id
         self.before = before
-        self.usage_before = usage_before
-        self.mean_costs = mean_costs
         self.is_finished = False
         self._stages = (*stages, "database")
         self._database = database

@@ -13,13 +13,12 @@ from rxpipe.database.away import AWAY
 from rxpipe.database.engine import shown
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline import Sink
-from rxpipe.store import usage
 from rxpipe.store.claims import Claims
 from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
 from rxpipe.store.lease import Lease, certainly_dead, not_ended, reap
-from rxpipe.store.runs import begin_or_continue, counts, latest_of
+from rxpipe.store.runs import Before, begin_or_continue, latest_of
 from rxpipe.store.schema import WORKERS, migrate, schema_version
 from rxpipe.store.session import Session
 from rxpipe.store.signature import StageSignature
@@ -124,9 +123,7 @@ class RunStore:
             return run_id, lease
 
         run_id, lease = database.first(join)
-        before = database.first(lambda connection: counts(connection, run_id))
-        usage_before = database.first(lambda connection: usage.of_run(connection, run_id))
-        mean_costs = database.first(lambda connection: usage.mean_costs(connection, run_id))
+        before = database.first(lambda connection: Before.of(connection, run_id))
         lease.start()
         return Session(
             database,
@@ -137,8 +134,6 @@ class RunStore:
             run_id=run_id,
             stages=[stage.name for stage in stages],
             before=before,
-            usage_before=usage_before,
-            mean_costs=mean_costs,
             window=window,
             max_items=(500 if sink is None else sink.max_items) * (len(stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,
