@@ -134,13 +134,15 @@ async def _bounded(response: httpx2.Response) -> None:
 
 def told(error: Exception) -> LLMError:
     """What an error of the client means; its text may be long, and have the key in it."""
+    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
         return _status_error(error)
     if isinstance(error.__cause__, _TooLarge):
         return InvalidOutput(f"the reply was cut: it is larger than {LARGEST:,} bytes, or compressed")
-    if isinstance(error, openai.APITimeoutError):
+    # aiohttp's errors of connecting all come as a timeout of it
+    if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, httpx2.ConnectTimeout):
         return Unavailable("no answer in time")
     if isinstance(error, openai.APIConnectionError):
         return Unavailable(f"no connection: {error.__cause__ or error}")
