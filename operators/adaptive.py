@@ -12,7 +12,7 @@ PATTERN = "^(auto|[0-9]+-[0-9]+-[0-9]+)$"
 _BACK = 0.8  # what is left of the bound when the server pushes back
 _STEP = 20  # the bound grows by its so-manieth part
 _TOLERATED = 10  # so-manieth part of a round that may be refused
-_ROUND = 10  # calls of which a round consists at least
+_ROUND = 50  # calls by which refusals are judged at least: of fewer, chance alone makes too large a part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +24,8 @@ class AdaptiveConcurrency:
     began before is of the same episode, and so is all that comes within the cool-down, which lasts as long as the
     server asks. After that it grows again in small steps, by a twentieth per round, and only while all of it is in use.
 
-    A later episode begins when more than a tenth of a round is refused, of at least ten calls. A server that has too
-    many calls soon refuses more than that; one that refuses a few at random is not called less for it.
+    A later episode begins when more than a tenth of a round is refused, or of fifty calls if a round is less. A server
+    that has too many calls soon refuses more than that; one that refuses a few at random is not called less for it.
 
     That is slow start and additive increase, multiplicative decrease, as TCP does (RFC 5681), with the factor of
     CUBIC's more careful relatives.
@@ -90,7 +90,7 @@ class Adapting:
     def _set(self, limit: int) -> None:
         self._limit = limit
         self._successes = 0  # while all of it was in use, since it last changed
-        self._ended = self._refused = 0  # in this round
+        self._ended = self._refused = 0  # lately
         self._resize(limit)
 
     def succeeded(self, now: float, began: float, running: int) -> None:
@@ -107,7 +107,7 @@ class Adapting:
         if running < self._limit:
             return
         self._successes += 1
-        if self._successes >= self._limit < self._settings.most:
+        if self._successes >= self._limit < self._settings.most and self._refused * _TOLERATED <= self._ended:
             step = self._limit if self._doubles else max(1, self._limit // _STEP)
             self._set(min(self._settings.most, self._limit + step))
 
@@ -128,7 +128,7 @@ class Adapting:
             self._set(max(self._settings.least, int(self._limit * _BACK)))
 
     def _count(self, *, refused: bool) -> bool:
-        """Count a call that has ended in its round; whether too many of that were refused."""
+        """Count a call that has ended; whether too many were refused."""
         self._ended += 1
         self._refused += refused
         calls = max(self._limit, _ROUND)

@@ -52,7 +52,8 @@ class Retry:
 
     - ``retry_after``, seconds: how long to wait before the next call
     - ``kind``, text: what ``retry_on`` may name
-    - ``uses_attempt``, if false: the call does not count; it is made again as long as it takes, as after a 429
+    - ``uses_attempt``, if false: the call does not count; it is made again as long as it takes, as after a 429,
+      whichever types and kinds ``retry_on`` names
     - ``is_permanent``, if true: it is not worth another call, unless ``retry_on`` names its kind
 
     Attributes:
@@ -100,7 +101,9 @@ class Retry:
         types, kinds = _told_apart(retry_on)
         if kind_of(error) in kinds:
             return True
-        return isinstance(error, types) and not getattr(error, "is_permanent", False)
+        if getattr(error, "is_permanent", False):
+            return False
+        return isinstance(error, types) or not uses_attempt(error)
 
     def delay(self, attempt: int, error: BaseException) -> float:
         """Seconds to wait after call number ``attempt`` (from 1) raised ``error``.
