@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+import openai  # noqa: F401  # pyright: ignore[reportUnusedImport] - takes a second, which is no test's
 from aiohttp import web
 
 from rxpipe import Retry, Usage
