@@ -87,6 +87,63 @@ def test_a_gate_with_slack_reopens_when_several_places_are_free() -> None:
     assert wake.count == 1
 
 
+def test_a_gate_that_is_resized_holds_so_many() -> None:
+    """More at once, or fewer; what it holds beyond that stays."""
+    gate, wake = Gate(2), Wakes()
+    admit(gate, 2)
+    gate.resize(3)
+    assert gate.wait(wake)
+    admit(gate)
+    gate.resize(1)
+    assert gate.held == 3
+    assert not gate.wait(wake)
+
+
+def test_a_smaller_gate_reopens_later() -> None:
+    """Who waits is woken when there is room by the new measure."""
+    gate, wake = Gate(3), Wakes()
+    admit(gate, 3)
+    assert not gate.wait(wake)
+    gate.resize(1)
+    gate.release()
+    gate.release()
+    assert wake.count == 0
+    gate.release()
+    assert wake.count == 1
+
+
+def test_a_larger_gate_wakes_at_the_next_release_or_when_it_is_opened() -> None:
+    """Resizing alone wakes nobody, as whoever resizes it has more to do first."""
+    gate, wake = Gate(1), Wakes()
+    admit(gate)
+    assert not gate.wait(wake)
+    gate.resize(2)
+    assert wake.count == 0
+    gate.open()
+    assert wake.count == 1
+
+
+def test_a_resized_gate_keeps_its_slack() -> None:
+    """So many places must be free before somebody is woken, of whatever capacity."""
+    gate, wake = Gate(4, slack=2), Wakes()
+    gate.resize(6)
+    admit(gate, 6)
+    assert not gate.wait(wake)
+    gate.release()
+    assert wake.count == 0
+    gate.release()
+    assert wake.count == 1
+
+
+def test_reservations_count_in_a_resized_gate() -> None:
+    """A place that is reserved is none that is free."""
+    gate = Gate(1)
+    assert gate.enter(Wakes())
+    gate.resize(2)
+    assert gate.enter(Wakes())
+    assert not gate.enter(Wakes())
+
+
 def test_places_are_reserved_in_a_shared_gate() -> None:
     """Of two who ask for the one place left, the first gets it, and the other is woken if it is not used."""
     gate, first, second = Gate(1), Wakes(), Wakes()

@@ -19,7 +19,19 @@ from reactivex import Observable
 from reactivex import operators as rx_ops
 from reactivex.testing import TestScheduler
 
-from rxpipe.operators import Failure, RateLimiter, Retry, batch, from_iterable, rate_limit, stage, timeout
+from rxpipe.operators import (
+    AdaptiveConcurrency,
+    Failure,
+    RateLimiter,
+    Retry,
+    Usage,
+    batch,
+    from_iterable,
+    rate_limit,
+    record_usage,
+    stage,
+    timeout,
+)
 
 Fate = tuple[int, str]  # an item, and how it ended
 
@@ -111,6 +123,38 @@ def test_bounds() -> None:
     assert sorted(watch.end()) == list(range(900))
     assert running.most <= 4
     assert held.most <= 4 + 3
+
+
+class Busy(Exception):
+    """A call is refused, and made again."""
+
+    uses_attempt = False
+    retry_after = 0.001
+
+
+def test_bounds_of_a_stage_that_adapts() -> None:
+    """Never more calls run than `most`, nor more items held than that and `queue_size`, those pushed back included."""
+    running, held, chance, lock = Gauge(), Gauge(), random.Random(1), threading.Lock()
+
+    def source(numbers: range) -> Iterator[int]:
+        for number in numbers:
+            held.__enter__()
+            yield number
+
+    def refusing(number: int) -> int:
+        with running, lock:
+            if running.now > 6 or chance.random() < 0.1:
+                raise Busy
+        return number
+
+    def leave(number: int) -> None:
+        held.__exit__(None, None, None)
+
+    adaptive = AdaptiveConcurrency(least=2, start=4, most=12, cool_down=0.001)
+    chain = from_iterable(source(range(900))).pipe(stage(refusing, concurrency=adaptive, queue_size=3))
+    assert sorted(Watch[int](leave).to(chain).end()) == list(range(900))
+    assert running.most <= 12
+    assert held.most <= 12 + 3
 
 
 @pytest.mark.slow
@@ -219,6 +263,7 @@ def test_no_lock_is_held_while_user_code_runs(monkeypatch: pytest.MonkeyPatch) -
 
     def fn(number: int) -> int:
         here("function")
+        record_usage(Usage(prompt_tokens=1))
         if number % 10 == 0:
             raise ValueError
         return number
@@ -238,20 +283,25 @@ def test_no_lock_is_held_while_user_code_runs(monkeypatch: pytest.MonkeyPatch) -
         here("recover")
         return -1
 
+    class Limit(RateLimiter):
+        def reserve(self, now: float, amount: float = 1.0) -> float:
+            here("limiter")
+            return super().reserve(now, amount)
+
     watch = Watch[list[int]](lambda values: here("on_next"))
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Lock", Lock)
         retry = Retry(max_attempts=2, initial=0, retry_on=retry_on)
         chain = from_iterable(source()).pipe(
-            stage(fn, concurrency=4, timeout=60, retry=retry, recover=recover, rate_limit=RateLimiter(1_000_000, 1)),
-            rate_limit(RateLimiter(1_000_000, 1)),
+            stage(fn, concurrency=4, timeout=60, retry=retry, recover=recover, rate_limit=Limit(1_000_000, 1)),
+            rate_limit(Limit(1_000_000, 1)),
             stage(inner, concurrency=2),
             batch(7, 0.001),
             timeout(60),
         )
         assert len([number for numbers in watch.to(chain).end() for number in numbers]) == 200
     assert wrong == []
-    assert set(places) == {"source", "function", "subscribe", "retry_on", "recover", "on_next"}
+    assert set(places) == {"source", "function", "subscribe", "retry_on", "recover", "limiter", "on_next"}
 
 
 def test_an_exception_in_an_observer_never_re_runs_a_stage() -> None:

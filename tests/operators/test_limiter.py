@@ -1,18 +1,23 @@
-"""`RateLimiter`: the schedule that calls are given."""
+"""`RateLimiter` and other limiters: the schedule that calls are given, and how operators wait for a place in it."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_helpers import LIMIT
+from operator_helpers import LIMIT, Watch, merged
+from reactivex.abc import DisposableBase
+from reactivex.disposable import Disposable
+from reactivex.testing import TestScheduler
 
-from rxpipe.operators import RateLimiter
+from rxpipe.operators import Limiter, RateLimiter, from_iterable, rate_limit, stage
+from rxpipe.operators.limiter import AllOf, Permit
 
 
 def test_calls_are_spaced_evenly() -> None:
@@ -123,3 +128,204 @@ def test_a_burst_below_one_is_refused(burst: Any) -> None:
     """A single call is a burst of one."""
     with pytest.raises(ValueError, match="burst >= 1"):
         RateLimiter(1, 1, burst=burst)
+
+
+def test_a_call_may_take_a_larger_amount() -> None:
+    """The next one waits for so much longer; the call itself does not."""
+    limiter = RateLimiter(60, 60)
+    assert [limiter.reserve(0, amount) for amount in (30, 5, 1)] == [0, 30, 35]
+
+
+def test_a_call_may_take_nothing() -> None:
+    """It waits for its turn, and the next one waits no longer for it."""
+    limiter = RateLimiter(1, 10)
+    assert [limiter.reserve(0, amount) for amount in (1, 0, 0, 1, 1)] == [0, 10, 10, 10, 20]
+
+
+def test_what_is_given_back_shortens_the_wait() -> None:
+    """The call took less than was thought."""
+    limiter = RateLimiter(60, 60)
+    limiter.reserve(0, 30)
+    limiter.give_back(20)
+    assert limiter.reserve(0) == 10
+
+
+def test_what_was_not_taken_can_be_taken_later() -> None:
+    """Below 0, giving back takes: the call took more than was thought."""
+    limiter = RateLimiter(60, 60)
+    limiter.reserve(0, 10)
+    limiter.give_back(-20)
+    assert limiter.reserve(0) == 30
+
+
+@pytest.mark.parametrize("burst", [1, 3])
+def test_giving_back_allows_for_no_larger_burst(burst: int) -> None:
+    """However much it is, only what the limiter allows after a rest can follow at once."""
+    limiter = RateLimiter(1, 10, burst=burst)
+    limiter.reserve(0)
+    limiter.give_back(1000)
+    assert [limiter.reserve(0) for _ in range(burst + 2)] == [*[0] * burst, 10, 20]
+
+
+def test_giving_back_to_one_that_has_rested_changes_nothing() -> None:
+    """What is in the past is over."""
+    limiter = RateLimiter(1, 10)
+    limiter.give_back(5)
+    limiter.reserve(0, 2)
+    limiter.give_back(1)
+    assert [limiter.reserve(100) for _ in range(2)] == [0, 10]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9), st.integers(0, 9)), max_size=40))
+def test_estimates_that_are_corrected_keep_the_pace(calls: list[tuple[int, int, int]]) -> None:
+    """With what calls took in truth given back or taken at once, the waits are those of the truth."""
+    estimating, knowing, now = RateLimiter(1, 1), RateLimiter(1, 1), 0.0
+    for gap, estimate, truth in calls:
+        now += gap
+        assert estimating.reserve(now, estimate) == knowing.reserve(now, truth)
+        estimating.give_back(estimate - truth)
+
+
+class Counting:
+    """A limiter that is not one of rxpipe's: it has each call wait for the same time."""
+
+    def __init__(self, wait: float) -> None:
+        self.asked: list[float] = []
+        self._wait = wait
+
+    def reserve(self, now: float) -> float:
+        self.asked.append(now)
+        return self._wait
+
+
+def test_a_limiter_is_what_has_its_method() -> None:
+    """Nothing has to be inherited."""
+    assert isinstance(Counting(0), Limiter)
+    assert isinstance(RateLimiter(1), Limiter)
+    assert isinstance(AllOf(), Limiter)
+    assert not isinstance(object(), Limiter)
+
+
+def test_all_of_them_means_the_longest_wait() -> None:
+    """A call has its place when it has one in each."""
+    assert AllOf(Counting(3), Counting(7), Counting(0)).reserve(0) == 7
+
+
+def test_all_of_them_are_asked() -> None:
+    """Each call takes a place in each, also in those that have one at once."""
+    slow, quick = RateLimiter(1, 10), RateLimiter(1, 2)
+    both = AllOf(slow, quick)
+    assert [both.reserve(0) for _ in range(3)] == [0, 10, 20]
+    assert (slow.reserve(0), quick.reserve(0)) == (30, 6)
+
+
+def test_all_of_none_is_no_limit() -> None:
+    """Nobody has to be asked."""
+    assert AllOf().reserve(5) == 0
+
+
+class ByHand:
+    """A clock whose timers ring when the test says so."""
+
+    def __init__(self) -> None:
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.disposed = 0
+
+    def now(self) -> float:
+        return 100.0
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> DisposableBase:
+        self.timers.append((seconds, action))
+
+        def dispose() -> None:
+            self.disposed += 1
+
+        return Disposable(dispose)
+
+    def ring(self) -> None:
+        self.timers.pop(0)[1]()
+
+
+def permit(limiter: Limiter, clock: ByHand) -> Permit:
+    return Permit(limiter, clock, lambda come: come())
+
+
+def test_a_permit_without_a_wait_is_there() -> None:
+    """It is taken at once, as often as the limiter allows."""
+    clock, limiter = ByHand(), Counting(0)
+    one = permit(limiter, clock)
+    assert (one.take(), one.take()) == (True, True)
+    assert limiter.asked == [100, 100]
+    assert clock.timers == []
+
+
+def test_a_permit_on_its_way_is_asked_for_once() -> None:
+    """Who asks again meanwhile takes no other place, and when it has come it is taken once."""
+    clock, limiter = ByHand(), Counting(5)
+    one = permit(limiter, clock)
+    assert [one.take() for _ in range(3)] == [False] * 3
+    assert [seconds for seconds, _ in clock.timers] == [5]
+    clock.ring()
+    assert (one.take(), one.take()) == (True, False)
+    assert limiter.asked == [100, 100]
+
+
+def test_a_permit_that_is_dropped_is_gone() -> None:
+    """The next call asks for another place."""
+    clock = ByHand()
+    one = permit(Counting(5), clock)
+    one.take()
+    clock.ring()
+    one.drop()
+    assert one.take() is False
+    assert len(clock.timers) == 1
+
+
+def test_a_permit_on_its_way_cannot_be_dropped() -> None:
+    """It comes for whoever still waits."""
+    clock = ByHand()
+    one = permit(Counting(5), clock)
+    one.take()
+    one.drop()
+    clock.ring()
+    assert one.take() is True
+
+
+def test_disposing_a_permit_cancels_its_timer() -> None:
+    """If there is one."""
+    clock = ByHand()
+    one = permit(Counting(5), clock)
+    one.dispose()
+    one.take()
+    one.dispose()
+    assert clock.disposed == 1
+
+
+def test_two_stages_share_a_limiter() -> None:
+    """Side by side, their calls take turns in one schedule."""
+    scheduler, times = TestScheduler(), list[float]()
+
+    def call(item: int) -> int:
+        times.append(scheduler.clock)
+        return item
+
+    limiter = RateLimiter(1, 10)
+    chains = [from_iterable(range(3)).pipe(stage(call, concurrency=3, rate_limit=limiter)) for _ in range(2)]
+    watch = Watch[int]().to(merged(*chains), scheduler)
+    scheduler.start()
+    assert sorted(watch.result()) == [0, 0, 1, 1, 2, 2]
+    assert times == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("limited", ["stage", "rate_limit"])
+def test_operators_take_any_limiter(limited: str) -> None:
+    """One of several, and one that is the user's own."""
+    scheduler, times = TestScheduler(), list[float]()
+    own = Counting(4)
+    limiter = AllOf(RateLimiter(1, 3), own)
+    operator: Any = stage(lambda item: item, rate_limit=limiter) if limited == "stage" else rate_limit(limiter)
+    watch = Watch[Any](lambda _: times.append(scheduler.clock)).to(from_iterable(range(4)).pipe(operator), scheduler)
+    scheduler.start()
+    assert watch.result() == [0, 1, 2, 3]
+    assert own.asked == [0, 4, 8, 12]
+    assert times == [4, 8, 12, 16]

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.operators import Retry
+from rxpipe.operators.errors import StageTimeout
+from rxpipe.operators.retry import kind_of
 
 ERROR = ValueError("no")
 
@@ -176,3 +178,162 @@ def test_it_is_a_value() -> None:
     assert Retry() == Retry(max_attempts=3, backoff_factor=2.0, initial=1.0, max_delay=60.0, jitter=0.5)
     with pytest.raises(AttributeError):
         setattr(Retry(), "initial", 2)  # noqa: B010 - the type checkers know that it is frozen
+
+
+class Odd(Exception):
+    """An error that says of what kind it is."""
+
+    kind = "odd"
+
+
+class Final(Exception):
+    """One that is not worth another call."""
+
+    is_permanent = True
+    kind = "final"
+
+
+class Pushed(Exception):
+    """One that does not use up an attempt."""
+
+    uses_attempt = False
+    kind = "pushed"
+
+    def __init__(self, retry_after: Any = None) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
+class Unkind(Exception):
+    """One whose kind is no text."""
+
+    kind = 7
+
+
+class FinalOfItsKind(Odd):
+    is_permanent = True
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Odd(), "odd"),
+        (Unkind(), "error"),
+        (ValueError(), "error"),
+        (TimeoutError(), "transient"),
+        (ConnectionResetError(), "transient"),
+        (StageTimeout("a", 1), "transient"),
+        (OSError(), "error"),
+        (KeyboardInterrupt(), "error"),
+    ],
+)
+def test_kinds_of_errors(error: BaseException, kind: str) -> None:
+    """What it says itself; else timeouts and broken connections are transient."""
+    assert kind_of(error) == kind
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "error", "again"),
+    [
+        ("odd", Odd(), True),
+        ("odd", ValueError(), False),
+        ("transient", TimeoutError(), True),
+        ("transient", Odd(), False),
+        ("error", ValueError(), True),
+        ("error", Odd(), False),
+        (("odd", "transient"), ConnectionError(), True),
+        (("odd", ValueError), ValueError(), True),
+        (("odd", ValueError), Odd(), True),
+        (("odd", ValueError), OSError(), False),
+        ((Odd, "transient"), Odd(), True),
+        (Exception, Final(), False),
+        (Final, Final(), False),
+        ("final", Final(), True),
+        ((Exception, "odd"), FinalOfItsKind(), True),
+        (Exception, FinalOfItsKind(), False),
+    ],
+)
+def test_retry_on_may_name_kinds(retry_on: Any, error: BaseException, again: bool) -> None:
+    """Alone or beside types; a permanent error is tried again only where its kind is named."""
+    assert Retry(retry_on=retry_on).applies(error, 1) is again
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_function_decides_alone(answer: bool) -> None:
+    """Also about permanent errors, and those that use up no attempt."""
+
+    def decide(error: BaseException) -> bool:
+        return answer
+
+    policy = Retry(retry_on=decide)
+    assert [policy.applies(error, 1) for error in (Odd(), Final(), Pushed(), KeyboardInterrupt())] == [answer] * 4
+
+
+@pytest.mark.parametrize("retry_on", [Exception, OSError, "transient", ("odd", OSError), ()])
+def test_what_uses_no_attempt_is_tried_again_for_ever(retry_on: Any) -> None:
+    """Whatever the policy names, and though its attempts are used up."""
+    assert all(Retry(max_attempts=2, retry_on=retry_on).applies(Pushed(), attempt) for attempt in (1, 2, 3, 100))
+
+
+def test_a_function_is_not_asked_when_the_attempts_are_used_up() -> None:
+    """Unless the error uses up none."""
+    asked: list[BaseException] = []
+
+    def decide(error: BaseException) -> bool:
+        asked.append(error)
+        return True
+
+    pushed = Pushed()
+    policy = Retry(max_attempts=1, retry_on=decide)
+    assert (policy.applies(ValueError(), 1), policy.applies(pushed, 1)) == (False, True)
+    assert asked == [pushed]
+
+
+@pytest.mark.parametrize("kind", ["Transient", "rate limited", "", "x-y", ("odd", "ODD")])
+def test_what_is_no_kind_is_refused(kind: Any) -> None:
+    """A kind is a word in lower case."""
+    with pytest.raises(TypeError, match="a word in lower case"):
+        Retry(retry_on=kind)
+
+
+@pytest.mark.parametrize("asked", [0, -0.0, -1, math.nan, math.inf, None, "5"])
+def test_a_push_back_without_a_time_backs_off(asked: Any) -> None:
+    """At once is no answer, as calls that do not count would go on at once for ever."""
+    policy = exactly(initial=2)
+    assert [policy.delay(times, Pushed(asked)) for times in (1, 2, 3)] == [2, 4, 8]
+
+
+@given(
+    asked=st.none() | st.floats() | st.integers(-5, 5),
+    initial=st.sampled_from([0, 0.5]),
+    jitter=st.floats(0, 1),
+    times=st.integers(1, 50),
+)
+def test_a_push_back_always_waits(asked: Any, initial: float, jitter: float, times: int) -> None:
+    """Whatever the server says, and without a delay in the policy."""
+    policy = Retry(initial=initial, max_delay=initial, jitter=jitter)
+    assert policy.delay(times, Pushed(asked)) > 0
+
+
+def test_a_push_back_waits_as_long_as_it_is_told() -> None:
+    """Above 0 the server decides."""
+    assert [exactly().delay(1, Pushed(asked)) for asked in (0.001, 7, 3600)] == [0.001, 7, 3600]
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["odd", "transient", "error", "final", "pushed"]), max_size=3),
+    types=st.lists(st.sampled_from([Exception, Odd, ValueError, OSError, Final]), max_size=3),
+    error=st.sampled_from([Odd(), Final(), Pushed(), ValueError(), ConnectionError(), FinalOfItsKind()]),
+    attempt=st.integers(1, 4),
+)
+def test_types_and_kinds_mix_in_any_order(
+    kinds: list[str], types: list[type[Exception]], error: Exception, attempt: int
+) -> None:
+    """Any of them is enough, unless the error is permanent or the attempts are used up."""
+    named = kind_of(error) in kinds
+    pushed = isinstance(error, Pushed)
+    typed = (isinstance(error, tuple(types)) or pushed) and not getattr(error, "is_permanent", False)
+    expected = (named or typed) and (attempt < 3 or pushed)
+    mixtures: list[Any] = [(*kinds, *types), (*types, *kinds)]
+    for mixed in mixtures:
+        assert Retry(max_attempts=3, retry_on=mixed).applies(error, attempt) is expected

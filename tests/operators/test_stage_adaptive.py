@@ -20,7 +20,7 @@ from reactivex import operators as rx_ops
 from reactivex.testing import TestScheduler
 from reactivex.testing.recorded import Recorded
 
-from rxpipe.operators import AdaptiveConcurrency, RateLimiter, Retry, from_iterable, stage
+from rxpipe.operators import AdaptiveConcurrency, Failure, RateLimiter, Retry, from_iterable, stage
 from rxpipe.operators.errors import StageStalled
 from rxpipe.operators.stage import stage_with
 from rxpipe.operators.stage_settings import Settings, StageStats
@@ -29,6 +29,14 @@ Latency = Callable[[], float]
 
 CONSTANT: Latency = lambda: 2.0  # noqa: E731
 SHORT: Latency = lambda: 0.25  # noqa: E731
+
+
+def minus_one(failure: Failure[int]) -> int:
+    return -1
+
+
+def negative(failure: Failure[int]) -> int:
+    return -1 - failure.value
 
 
 def varying(seed: int = 1) -> Latency:
@@ -253,7 +261,7 @@ def test_a_place_that_comes_when_the_bound_has_fallen_is_given_up() -> None:
 def test_timeouts_say_nothing_of_the_bound() -> None:
     """A call that times out is neither a success nor a refusal."""
     scheduler = TestScheduler()
-    options = settings(lambda _: rx.never(), AdaptiveConcurrency(), timeout=3, recover=lambda _: -1)
+    options = settings(lambda _: rx.never(), AdaptiveConcurrency(), timeout=3, recover=minus_one)
     watch = Watch[int]().to(from_iterable(range(300)).pipe(stage_with(options)), scheduler)
     scheduler.start()
     assert watch.result() == [-1] * 300
@@ -267,7 +275,7 @@ def test_other_failures_say_nothing_of_the_bound() -> None:
     def fails(item: int) -> int:
         raise ValueError(item)
 
-    options = settings(fails, AdaptiveConcurrency(), recover=lambda _: -1)
+    options = settings(fails, AdaptiveConcurrency(), recover=minus_one)
     watch = Watch[int]().to(from_iterable(range(300)).pipe(stage_with(options)), scheduler)
     scheduler.start()
     assert watch.result() == [-1] * 300
@@ -281,7 +289,7 @@ def test_a_refusal_that_is_not_tried_again_counts() -> None:
     def refuse(item: int) -> int:
         raise Busy
 
-    options = settings(refuse, AdaptiveConcurrency(), retry=Retry(retry_on=lambda _: False), recover=lambda _: -1)
+    options = settings(refuse, AdaptiveConcurrency(), retry=Retry(retry_on=lambda _: False), recover=minus_one)
     watch = Watch[int]().to(from_iterable(range(5)).pipe(stage_with(options)), scheduler)
     scheduler.start()
     assert watch.result() == [-1] * 5
@@ -354,12 +362,16 @@ def test_a_stage_whose_last_slots_are_stuck_stalls_when_the_bound_falls() -> Non
 
 def test_abandoned_threads_leave_slots_within_their_allowance(hanging: Any) -> None:
     """On threads, calls that time out are abandoned, and others go on in fresh ones, as with a fixed number."""
+
+    def call(item: int) -> int:
+        return hanging(item) if item < 2 else item
+
     chain = from_iterable([0, 1, 2]).pipe(
         stage(
-            lambda item: hanging(item) if item < 2 else item,
+            call,
             concurrency=AdaptiveConcurrency(start=1, most=3),
             timeout=0.02,
-            recover=lambda failure: -1,
+            recover=minus_one,
         )
     )
     assert collect(chain) == [-1, -1, 2]
@@ -428,7 +440,7 @@ def test_conservation(
         timeout=5,
         retry=Retry(max_attempts=2, retry_on=ValueError, jitter=0),
         ordered=ordered,
-        recover=lambda failure: -1 - failure.value,
+        recover=negative,
     )
     check_stats = Checked(options.stats)
     chain = from_iterable(range(len(plan))).pipe(
