@@ -30,6 +30,11 @@ class Call(NamedTuple):
     token: str
 
 
+def token_number(token: str) -> int:
+    """A number that tells a call from others, of a size that can be counted as something that it used."""
+    return int(token[:12], 16)
+
+
 class Ledger:
     """A file that processes append lines to; one write each, so that none is torn."""
 

@@ -24,6 +24,7 @@ WINDOW = 0.05  # seconds, of the sink
 # The same results as those of ``work.Step``, and the same ledger, without what only the tests' folder has.
 CODE = """
 import os, pathlib, time, uuid
+import rxpipe
 
 path = pathlib.Path(__file__).with_name("ledger")
 
@@ -33,6 +34,7 @@ def call(stage, value):
     token = uuid.uuid4().hex[:16]
     with open(path, "ab", buffering=0) as ledger:
         ledger.write(f"{given['id']} {stage} 1 {os.getpid()} {time.monotonic_ns()} {token}\\n".encode())
+    rxpipe.record_usage(rxpipe.Usage(prompt_tokens=int(token[:12], 16)))
     time.sleep(0.004)
     return {"id": given["id"], "calls": [*given["calls"], token]}
 

@@ -11,9 +11,9 @@ from sqlalchemy import Row, create_engine, inspect, select
 from sqlalchemy.pool import NullPool
 
 from rxpipe.database.table import default_table
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS
+from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, WORKERS
 
-from .ledger import Call, Ledger
+from .ledger import Call, Ledger, token_number
 from .places import Place
 from .work import STAGES
 
@@ -30,6 +30,7 @@ class Snapshot(NamedTuple):
         failures: Failed calls.
         workers: The workers.
         rows: The sink's rows by key.
+        usage: What calls used.
     """
 
     runs: list[Row[Any]]
@@ -38,6 +39,7 @@ class Snapshot(NamedTuple):
     failures: list[Row[Any]]
     workers: list[Row[Any]]
     rows: dict[str, Row[Any]]
+    usage: list[Row[Any]]
 
     def states(self) -> Counter[str]:
         """How many items are in each state."""
@@ -81,6 +83,7 @@ class Watch:
                 failures=all_of(FAILURES),
                 workers=all_of(WORKERS),
                 rows={row.id: row for row in all_of(QUESTIONS)},
+                usage=all_of(USAGE),
             )
 
     def look(self) -> Snapshot:
@@ -113,6 +116,7 @@ class Watch:
         self._check_items(snapshot, {str(one) for one in items}, {str(one) for one in dead})
         self._check_contents(snapshot)
         self._check_calls(snapshot, frozenset(zombies))
+        self._check_usage(snapshot)
         self._check_fences(snapshot)
         return snapshot
 
@@ -150,6 +154,18 @@ class Watch:
             most = 1 + failures[key, stage] + snapshot.items[key].crashes
             assert count <= most, f"{count} calls of {stage} for item {key}, and {most} at most were to be made"
         assert self.late() == [call for call in self.late() if call.pid in zombies]
+
+    def _check_usage(self, snapshot: Snapshot) -> None:
+        """What a call used is kept once, and in any case if its result is."""
+        called = {token_number(call.token): call for call in self.ledger.calls()}
+        used = [row.prompt_tokens for row in snapshot.usage]
+        assert len(used) == len(set(used))
+        for row in snapshot.usage:
+            call = called[row.prompt_tokens]
+            assert (row.item_key, row.stage) == (call.item, call.stage)
+        kept = {token_number(output(checkpoint)["calls"][-1]) for checkpoint in snapshot.checkpoints.values()}
+        assert kept <= set(used)
+        assert len(used) >= len(kept) + sum(failure.attempt > 0 for failure in snapshot.failures)
 
     def late(self) -> list[Call]:
         """Calls whose checkpoint was there before they were made."""

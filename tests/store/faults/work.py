@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rxpipe import DatabaseSink, Pipeline, Retry, Stage
+from rxpipe import DatabaseSink, Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.driving import drive
 from rxpipe.errors import SinkError
 from rxpipe.run import Run
 from rxpipe.store import RunStore
 
-from .ledger import Ledger
+from .ledger import Ledger, token_number
 from .points import say_nothing
 
 STAGES = ("generation", "answering", "grading")
@@ -110,6 +110,7 @@ class Step:
         key = str(given["id"])
         self.calls[key] += 1
         token = self.ledger.note(key, self.stage, self.calls[key])
+        record_usage(Usage(prompt_tokens=token_number(token)))
         self.tell(f"call of {self.stage} begins")
         self.suffer(key, token)
         if self.seconds:
