@@ -139,7 +139,7 @@ def told(error: Exception) -> LLMError:
 
     if isinstance(error, openai.APIStatusError):
         return _status_error(error)
-    if isinstance(error.__cause__, _TooLarge):
+    if isinstance(error, _TooLarge) or isinstance(error.__cause__, _TooLarge):
         return InvalidOutput(f"the reply was cut: it is larger than {LARGEST:,} bytes, or compressed")
     # aiohttp's errors of connecting all come as a timeout of it
     if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, httpx2.ConnectTimeout):

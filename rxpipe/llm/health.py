@@ -26,9 +26,9 @@ class Health:
         """What to do, if after this error no call can be expected to succeed; None if others may."""
         if isinstance(error, PermanentError):
             return self._why_refused(error.status)
-        if isinstance(error, Unavailable) and error.status is None and not will_retry(error):
-            self._lost += 1
-            if not self._has_answered or self._lost >= _LOST:
+        if isinstance(error, Unavailable) and error.status is None:
+            self._lost += not will_retry(error)
+            if self._lost >= (_LOST if self._has_answered else 1):  # then others need not use up their attempts
                 return "check that the server runs, and base_url"
         return None
 

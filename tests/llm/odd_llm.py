@@ -116,7 +116,8 @@ def in_turn(answers: Iterable[tuple[int, Any, dict[str, str]]]) -> Answer:
 
 def provider_at(url: str, **options: Any) -> Provider:
     """A provider called ``main``, which needs no key."""
-    return Provider(**{"model": "m", "base_url": url, "name": "main", **options})
+    settings: dict[str, Any] = {"model": "m", "base_url": url, "name": "main", **options}
+    return Provider(**settings)
 
 
 class Call:

@@ -164,7 +164,7 @@ def test_three_requests_that_are_not_taken_stop_the_run() -> None:
         ([], "not a chat completion"),
         ("3", "not a chat completion"),
         ({"choices": []}, "not a chat completion"),
-        ({"choices": [{}]}, "not a chat completion"),
+        ('{"choices": [{}]}', "not a chat completion"),
         ({"choices": [{"message": "hello"}]}, "not a chat completion"),
         ({"choices": {"a": 1}}, "not a chat completion"),
         ({"error": {"message": "upstream is gone", "code": 502}}, "not a chat completion: upstream is gone"),
@@ -236,6 +236,14 @@ def test_a_server_that_is_not_there_stops_the_run() -> None:
     """When the attempts of one item are used up."""
     with pytest.raises(ProviderUnusable, match=r"check that the server runs, and base_url$"):
         chat(provider_at(f"http://127.0.0.1:{unused_port()}/v1"), Call(last=True))
+
+
+def test_what_one_item_has_found_out_the_others_need_not() -> None:
+    """Their attempts are not used up in vain, one after the other."""
+    provider = provider_at(f"http://127.0.0.1:{unused_port()}/v1")
+    for call in (Call(last=True), Call()):
+        with pytest.raises(ProviderUnusable):
+            chat(provider, call)
 
 
 def test_a_server_that_has_gone_stops_the_run_after_a_while() -> None:
