@@ -25,6 +25,7 @@ from odd_llm import (
     provider_at,
     replying,
     run,
+    unused_port,
 )
 from pydantic import BaseModel
 
@@ -216,13 +217,6 @@ def test_a_code_may_be_anything() -> None:
     """Servers put numbers there, and worse."""
     for code in (429, ["a"], {"a": 1}):
         assert type(error_of(failing(429, code=code))) is RateLimited
-
-
-def unused_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def test_a_connection_that_is_refused_may_be_tried_again() -> None:

@@ -14,9 +14,9 @@ import pytest
 import structlog
 from aiohttp import web
 from cli.program import refused, rxpipe
+from llm_pipelines import SOON, ask
 from odd_llm import (
     MESSAGES,
-    SOON,
     Answer,
     Call,
     answering,
@@ -28,7 +28,6 @@ from odd_llm import (
     replying,
     run,
 )
-from test_llm_runs import ask
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.llm import InvalidOutput, LLMError, ProviderUnusable

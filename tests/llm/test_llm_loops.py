@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_llm.clients import wait_until
+from llm_pipelines import asking
 from odd_llm import MESSAGES, chat, odd_server, provider_at, replying
 from pipeline_helpers import SCHEDULERS
-from test_llm_runs import asking
 
 from rxpipe.fake_llm import Behaviour, serving
 from rxpipe.llm import Provider

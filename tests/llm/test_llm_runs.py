@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,51 +12,19 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_llm.clients import wait_until
-from odd_llm import MESSAGES, SOON, Answer, completion, failing, in_turn, odd_server, provider_at, replying
-from pipeline_helpers import SCHEDULERS, Seen
-from test_llm_errors import unused_port
+from llm_pipelines import GOOD, SOON, ask, asking, bank, outcomes
+from odd_llm import MESSAGES, Answer, completion, failing, in_turn, odd_server, provider_at, replying, unused_port
+from pipeline_helpers import SCHEDULERS
 
-from rxpipe import DatabaseSink, Outcome, Pipeline, Report, Retry, RunStore, Stage, StopRun
+from rxpipe import DatabaseSink, Outcome, Pipeline, Report, Retry, RunStore, Stage
 from rxpipe.fake_llm import Behaviour, Rate, serving
 from rxpipe.llm import InvalidOutput, Limits, PermanentError, Prices, Provider, ProviderUnusable, Refused, Unavailable
 from rxpipe.pipeline import Scheduler
-from rxpipe.questions.llm import answer, generate, grade
-from rxpipe.questions.llm.values import WrittenAnswer
 
-CALLS: dict[str, Callable[..., Any]] = {"generation": generate, "answering": answer, "grading": grade}
 QUEUED = 10  # items before a stage, by default
 ONCE = Retry(max_attempts=1)
-GOOD = replying('{"answer": "7"}')
 
 schedulers = pytest.mark.parametrize("scheduler", SCHEDULERS)
-
-
-async def ask(number: int, *, provider: Provider) -> str:
-    """A stage that asks for an answer."""
-    messages = [{"role": "user", "content": f"<question>How much is {number} + 1?</question>"}]
-    return (await provider.ask(messages, WrittenAnswer)).answer
-
-
-def asking(provider: Provider, scheduler: Scheduler = "threads", **options: Any) -> Pipeline:
-    """A pipeline of one stage that asks."""
-    settings: dict[str, Any] = {"retry": SOON, "concurrency": 4, **options}
-    return Pipeline(Stage("asking", partial(ask, provider=provider), **settings), scheduler=scheduler)
-
-
-def bank(provider: Provider, scheduler: Scheduler = "threads", **options: Any) -> Pipeline:
-    """The question bank."""
-    settings: dict[str, Any] = {"retry": SOON, "concurrency": 4, **options}
-    stages = (Stage(name, partial(call, provider=provider), **settings) for name, call in CALLS.items())
-    return Pipeline(*stages, scheduler=scheduler)
-
-
-def outcomes(pipeline: Pipeline, source: Any) -> dict[Any, Outcome[Any]]:
-    """How each item ended."""
-    seen = Seen()
-    run = pipeline.start(source, seen)
-    with suppress(StopRun):
-        run.finished.result(20)
-    return {outcome.id: outcome for outcome in seen.outcomes}
 
 
 def one(answer_: Answer, **options: Any) -> tuple[Outcome[Any], int]:

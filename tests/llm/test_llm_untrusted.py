@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_llm.clients import wait_until
+from llm_pipelines import CALLS
 from odd_llm import MESSAGES, Answer, chat, completion, odd_server, provider_at, replying
 from servers import POSTGRES, answering, own_database
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
-from test_llm_runs import CALLS
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.llm import InvalidOutput, LLMError, Provider

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -13,13 +14,12 @@ from typing import Any
 import openai  # noqa: F401  # pyright: ignore[reportUnusedImport] - takes a second, which is no test's
 from aiohttp import web
 
-from rxpipe import Retry, Usage
+from rxpipe import Usage
 from rxpipe.llm import Provider
 from rxpipe.operators.running_call import running_call
 
 Answer = Callable[[web.BaseRequest, dict[str, Any]], Awaitable[web.StreamResponse]]
 
-SOON = Retry(max_attempts=3, initial=0, max_delay=0)
 MESSAGES = [{"role": "user", "content": "Hello?"}]
 
 
@@ -150,3 +150,10 @@ def run(calling: Awaitable[Any], call: Call | None = None) -> Any:
         return await calling
 
     return asyncio.run(within())
+
+
+def unused_port() -> int:
+    """One that nobody listens at."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
