@@ -1,0 +1,221 @@
+"""The stages that a language model fills: what each asks, what it sees, and what comes of odd replies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pytest
+from llm_pipelines import SOON, outcomes
+from odd_llm import Call, OddServer, odd_server, provider_at, replying, run
+from pydantic import ValidationError
+
+from rxpipe import Pipeline, Retry, Stage
+from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.llm import InvalidOutput, Prompt, Unavailable
+from rxpipe.questions.llm import Answered, Graded, Question, answer, generate, grade
+from rxpipe.questions.llm.values import Grade, WrittenQuestion
+
+ABOUT = {"topic": "bees", "kind": "a riddle", "difficulty": "hard", "language": "German"}
+QUESTION = Question(id=7, **ABOUT, question="What hums?", reference="A secret swarm")
+ANSWERED = Answered(**asdict(QUESTION), answer="A fridge")
+
+WRITTEN = {"question": " What hums? ", "reference": "A bee"}
+GRADE = {"reason": "It says so.", "verdict": "correct", "score": 1.0}
+
+
+def calling(reply: Any, call: Callable[..., Any], value: Any, running: Call | None = None, **options: Any) -> Any:
+    """What a stage's function returns, and the messages that it sent."""
+    text = reply if isinstance(reply, str) else json.dumps(reply)
+    with odd_server(replying(text)) as server:
+        value = run(call(value, provider=provider_at(server.url), **options), running)
+    return value, sent(server)
+
+
+def sent(server: OddServer) -> str:
+    """All messages of its last call."""
+    return "\n".join(message["content"] for message in server.bodies[-1]["messages"])
+
+
+def test_generate_asks_for_what_the_bank_is_about() -> None:
+    """And remembers it with the question."""
+    question, messages = calling(WRITTEN, generate, 7, **ABOUT)
+    assert question == Question(id=7, **ABOUT, question="What hums?", reference="A bee")
+    assert [text for text in ("question number 7", *ABOUT.values()) if text not in messages] == []
+
+
+def test_answer_sees_the_question_only() -> None:
+    """The reference is in no message of its call."""
+    given, messages = calling({"answer": "A bee"}, answer, QUESTION)
+    assert given == Answered(**asdict(QUESTION), answer="A bee")
+    assert "What hums?" in messages
+    assert "secret" not in messages
+
+
+def test_the_reference_is_no_field_of_answers_prompt() -> None:
+    """Nor could a file put it there."""
+    with pytest.raises(Exception, match=r"reference"):
+        Prompt("{question} {reference}", answer.__kwdefaults__["prompt"].fields)
+
+
+def test_grade_sees_question_reference_and_answer() -> None:
+    """Each between tags of its own."""
+    graded, messages = calling(GRADE, grade, ANSWERED)
+    assert graded == Graded(**asdict(ANSWERED), score=1, verdict="correct", reason="It says so.")
+    for tag, text in [("question", "What hums?"), ("reference", "A secret swarm"), ("answer", "A fridge")]:
+        assert f"<{tag}>\n{text}\n</{tag}>" in messages
+
+
+@pytest.mark.parametrize(("call", "value"), [(generate, 7), (answer, QUESTION), (grade, ANSWERED)])
+def test_a_prompt_can_be_replaced(call: Callable[..., Any], value: Any) -> None:
+    """With the fields that the stage has."""
+    reply = {**WRITTEN, **GRADE, "answer": "A bee"}
+    _, messages = calling(
+        reply, call, value, prompt=Prompt("Hm, {topic}?"), **({"topic": "bees"} if call is generate else {})
+    )
+    assert messages == "Hm, bees?"
+
+
+@pytest.mark.parametrize(("call", "value"), [(generate, 7), (answer, QUESTION), (grade, ANSWERED)])
+def test_parameters_of_the_request_can_be_given(call: Callable[..., Any], value: Any) -> None:
+    """By default they are the model's own."""
+    reply = replying(json.dumps({**WRITTEN, **GRADE, "answer": "A bee"}))
+    with odd_server(reply) as server:
+        provider = provider_at(server.url)
+        run(call(value, provider=provider))
+        run(call(value, provider=provider, temperature=0.3, max_tokens=99))
+    assert [(body.get("temperature"), body.get("max_tokens")) for body in server.bodies] == [(None, None), (0.3, 99)]
+
+
+# Topics
+
+
+TOPICS = ["animals", "geography", "food", "music", "sports"]
+CHOOSING = f"""
+from rxpipe.questions.llm.stages import _choice
+print([_choice(number, "topic", {TOPICS!r}) for number in range(50)])
+"""
+
+
+def chosen(count: int, **lists: Any) -> list[Question]:
+    """What questions are about."""
+
+    async def all_of_them() -> list[Question]:
+        return [await generate(number, provider=provider, **lists) for number in range(count)]
+
+    with odd_server(replying(json.dumps(WRITTEN))) as server:
+        provider = provider_at(server.url)
+        found: list[Question] = run(all_of_them())
+        return found
+
+
+def test_a_topic_is_chosen_by_the_id() -> None:
+    """All come about equally often; that of one list does not follow that of another."""
+    questions = chosen(300, topic=TOPICS, difficulty=["easy", "hard"])
+    topics = Counter(question.topic for question in questions)
+    assert set(topics) == set(TOPICS)
+    assert min(topics.values()) > 35
+    assert len({(question.topic, question.difficulty) for question in questions}) == 10
+
+
+@pytest.mark.slow
+def test_a_topic_is_the_same_in_every_process() -> None:
+    """However Python hashes there."""
+    here = str([question.topic for question in chosen(50, topic=TOPICS)])
+    for seed in ("1", "2"):
+        ended = subprocess.run(
+            [sys.executable, "-c", CHOOSING], capture_output=True, text=True, env={"PYTHONHASHSEED": seed}, check=True
+        )
+        assert ended.stdout.strip() == here
+
+
+def test_ids_may_be_text() -> None:
+    """Of any sort."""
+    for number in ("a", "", "漢字", "{topic}"):
+        question, _ = calling(WRITTEN, generate, number, topic=TOPICS)
+        assert question.topic in TOPICS
+
+
+# Replies that are not what was asked for
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "No.",
+        {"verdict": "wrong", "score": 0},
+        {**GRADE, "verdict": "perfect"},
+        {**GRADE, "score": 2},
+        {**GRADE, "score": None},
+        {**GRADE, "verdict": "correct", "score": 0},
+        {**GRADE, "verdict": "correct", "score": 0.4},
+        {**GRADE, "verdict": "wrong", "score": 1},
+        {**GRADE, "verdict": "wrong", "score": 0.6},
+        '{"reason": "x", "verdict": "wrong", "score": NaN}',
+    ],
+)
+def test_a_grade_that_cannot_be_read_is_none(reply: Any) -> None:
+    """It is asked for again; after the last attempt the answer is ungraded, not wrong."""
+    with pytest.raises(InvalidOutput):
+        calling(reply, grade, ANSWERED)
+    graded, _ = calling(reply, grade, ANSWERED, Call(last=True))
+    assert (graded.score, graded.verdict) == (None, "ungraded")
+    assert graded.reason.startswith("main: ")
+
+
+@pytest.mark.parametrize(("verdict", "score"), [("correct", 0.5), ("partial", 0.2), ("wrong", 0.5), ("wrong", 0)])
+def test_a_grade_that_agrees_with_itself_counts(verdict: Any, score: float) -> None:
+    """Within reason."""
+    assert Grade(reason="x", verdict=verdict, score=score).score == score
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 20_001])
+def test_a_text_is_neither_blank_nor_endless(text: str) -> None:
+    """It is invalid output."""
+    with pytest.raises(ValidationError):
+        WrittenQuestion(question=text, reference="x")
+
+
+@pytest.mark.parametrize(
+    ("retry", "calls"),
+    [
+        (SOON, 3),
+        (Retry(max_attempts=1), 1),
+        (Retry(max_attempts=3, initial=0, max_delay=0, retry_on=("transient",)), 1),
+        (Retry(max_attempts=3, initial=0, max_delay=0, retry_on=("invalid_output",)), 3),
+    ],
+)
+def test_in_a_pipeline_an_answer_is_ungraded_after_the_last_attempt(retry: Retry, calls: int) -> None:
+    """Also where the policy does not name invalid output."""
+    with odd_server(replying("No.")) as server:
+        stage = Stage("grading", partial(grade, provider=provider_at(server.url)), retry=retry)
+        (outcome,) = outcomes(Pipeline(Stage("a", lambda _: ANSWERED), stage), [7]).values()
+        assert server.calls == calls
+    assert (outcome.status, outcome.value.verdict, outcome.value.score) == ("written", "ungraded", None)
+
+
+def test_a_grader_that_cannot_be_reached_grades_nothing() -> None:
+    """That is an error of the call, which fails the item or stops the run."""
+    with odd_server(replying("No.")) as server:
+        provider = provider_at(server.url)
+    with pytest.raises(Unavailable):
+        run(grade(ANSWERED, provider=provider))
+
+
+def test_a_bank_is_graded_whatever_the_server_does() -> None:
+    """No item ends as wrong that was answered rightly."""
+    retry = Retry(max_attempts=20, initial=0, max_delay=0)
+    calls: dict[str, Any] = {"generation": generate, "answering": answer, "grading": grade}
+    with serving(Behaviour(invalid=0.2, fail=0.1, limited=0.1, length=0.1, retry_after=0.001, seed=5)) as server:
+        provider = provider_at(server.url)
+        stages = (Stage(name, partial(call, provider=provider), retry=retry) for name, call in calls.items())
+        found = outcomes(Pipeline(*stages), range(20))
+    for outcome in found.values():
+        assert outcome.status == "written"
+        assert (outcome.value.verdict == "correct") == (outcome.value.answer == outcome.value.reference)
