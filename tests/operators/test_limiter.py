@@ -301,6 +301,10 @@ def test_disposing_a_permit_cancels_its_timer() -> None:
     assert clock.disposed == 1
 
 
+def _same(value: int) -> int:
+    return value
+
+
 def test_two_stages_share_a_limiter() -> None:
     """Side by side, their calls take turns in one schedule."""
     scheduler, times = TestScheduler(), list[float]()
@@ -323,8 +327,10 @@ def test_operators_take_any_limiter(limited: str) -> None:
     scheduler, times = TestScheduler(), list[float]()
     own = Counting(4)
     limiter = AllOf(RateLimiter(1, 3), own)
-    operator: Any = stage(lambda item: item, rate_limit=limiter) if limited == "stage" else rate_limit(limiter)
-    watch = Watch[Any](lambda _: times.append(scheduler.clock)).to(from_iterable(range(4)).pipe(operator), scheduler)
+    operators: dict[str, Any] = {"stage": stage(_same, rate_limit=limiter), "rate_limit": rate_limit(limiter)}
+    watch = Watch[Any](lambda _: times.append(scheduler.clock)).to(
+        from_iterable(range(4)).pipe(operators[limited]), scheduler
+    )
     scheduler.start()
     assert watch.result() == [0, 1, 2, 3]
     assert own.asked == [0, 4, 8, 12]

@@ -484,7 +484,7 @@ def test_will_retry_is_a_truth_value() -> None:
 
 
 def test_will_retry_is_false_when_the_time_is_up(hanging: Hanging) -> None:
-    """The call has failed by then, and what it raises is discarded."""
+    """The call has failed by then, and what it raises is discarded, though its stage goes on."""
     told: list[bool] = []
 
     def fn(item: int) -> int:
@@ -493,10 +493,12 @@ def test_will_retry_is_false_when_the_time_is_up(hanging: Hanging) -> None:
         told.append(will_retry(ValueError()))
         return item
 
-    policy = Retry(retry_on=ValueError, initial=0)
-    assert usage_of(fn, retry=policy, timeout=0.02) == Usage()
+    made = settings(fn, 1, timeout=0.02, retry=Retry(retry_on=ValueError), recover=minus_one)
+    watch = Watch[int]().to(rx.concat(rx.of(0), rx.never()).pipe(stage_with(made)))
+    watch.wait_for(1)
     hanging.release(0)
     assert eventually(lambda: told == [True, False])
+    watch.dispose()
 
 
 def test_will_retry_is_false_when_all_is_over(hanging: Hanging) -> None:
