@@ -15,11 +15,19 @@ class Usage:
         prompt_tokens: Tokens that were sent to a language model.
         completion_tokens: Tokens that it returned.
         cost: What that cost, in whatever currency the prices are in.
+
+    Raises:
+        ValueError: A count is no whole number of 0 or more, or the cost is not finite, or below 0.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        counts: tuple[object, ...] = (self.prompt_tokens, self.completion_tokens)
+        if not all(isinstance(count, int) and count >= 0 for count in counts) or not 0 <= self.cost < float("inf"):
+            raise ValueError(f"tokens must be whole numbers and cost a number, 0 or more, not {counts} and {self.cost}")
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

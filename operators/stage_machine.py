@@ -166,7 +166,7 @@ class StageMachine(Machine[A, B]):
                 self._timer = self.clock.call_later(self._timeout, self._ring)
 
     def _resize(self, slots: int) -> None:
-        self._stats.concurrency = slots
+        self._stats.resize(slots, self._now())
         self._stuck.resize(slots)
         self.gate.resize(slots + self.settings.queue_size)
 

@@ -66,6 +66,19 @@ class StageStats:
     abandoned: int = 0
     busy: float = 0.0
     usage: Usage = field(default_factory=Usage)
+    _slot_seconds: float = 0.0  # up to the last time that the concurrency changed
+    _changed_at: float | None = None
+
+    def resize(self, concurrency: int, now: float) -> None:
+        """So many calls may run at once from now on."""
+        if self._changed_at is not None:
+            self._slot_seconds += self.concurrency * (now - self._changed_at)
+        self.concurrency, self._changed_at = concurrency, now
+
+    def slot_seconds(self, began: float, now: float) -> float:
+        """How long calls could have run from one time to another, added up, with as many at once as there might be."""
+        since = began if self._changed_at is None else self._changed_at
+        return self._slot_seconds + self.concurrency * max(0.0, now - since)
 
     @property
     def ended(self) -> int:

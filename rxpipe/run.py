@@ -176,7 +176,7 @@ class Run:
             seconds=seconds,
             first_seconds=self._first_seconds,
             most_in_flight=self._most_in_flight,
-            stages=tuple(_stage_report(stage, seconds) for stage in self.stages),
+            stages=tuple(_stage_report(stage, self._began, seconds) for stage in self.stages),
         )
 
     # What happens to items; each is called by one thread at a time
@@ -293,8 +293,8 @@ class Run:
             self.abort()
 
 
-def _stage_report(stage: StageStats, seconds: float) -> StageReport:
-    slot_seconds = stage.concurrency * seconds
+def _stage_report(stage: StageStats, began: float, seconds: float) -> StageReport:
+    slot_seconds = stage.slot_seconds(began, began + seconds)
     return StageReport(
         name=stage.name,
         concurrency=int(stage.concurrency),

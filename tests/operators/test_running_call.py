@@ -531,3 +531,21 @@ def test_an_observable_knows_its_call() -> None:
     scheduler.start()
     assert watch.result() == [-1]
     assert told == [(10, True), (10, False)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt_tokens": -1},
+        {"prompt_tokens": None},
+        {"completion_tokens": 1.5},
+        {"cost": -0.1},
+        {"cost": float("nan")},
+        {"cost": float("inf")},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_counted_is_refused(wrong: dict[str, Any]) -> None:
+    """Where it is told, not where it is added up."""
+    with pytest.raises(ValueError, match="0 or more"):
+        Usage(**wrong)
