@@ -85,7 +85,7 @@ provider = local_provider(options={"max_tokens": 120, "seed": 1})
 calls = {"generation": partial(generate, topic=["animals", "food"]), "answering": answer, "grading": grade}
 pipeline = Pipeline(
     *(Stage(name, partial(call, provider=provider), timeout=100, concurrency=2,
-        retry=Retry(max_attempts=1 if name == "grading" else 5, initial=0, max_delay=0)) for name, call in calls.items()),
+        retry=Retry(max_attempts=1 if name == "grading" else 5, initial=0)) for name, call in calls.items()),
     scheduler=sys.argv[1],
 )
 print("started", flush=True)
