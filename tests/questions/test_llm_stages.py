@@ -60,10 +60,13 @@ def test_answer_sees_the_question_only() -> None:
 
 
 def test_the_reference_is_no_field_of_answers_prompt() -> None:
-    """Nor could a file put it there."""
+    """Neither a file can put it there, nor a prompt in code."""
     default = inspect.signature(answer).parameters["prompt"].default
     with pytest.raises(ConfigError, match=r"field \{reference\}; allowed"):
         Prompt("{question} {reference}", default.fields)
+    with odd_server(replying("No.")) as server, pytest.raises(KeyError, match="reference"):
+        run(answer(QUESTION, provider=provider_at(server.url), prompt=Prompt("{question} {reference}")))
+    assert server.calls == 0
 
 
 def test_grade_sees_question_reference_and_answer() -> None:

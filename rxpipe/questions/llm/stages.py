@@ -86,7 +86,7 @@ async def answer(
         LLMError: The call failed; see ``rxpipe.llm.errors``.
     """
     known = asdict(question)
-    messages = prompt.messages(**{field: known[field] for field in prompt.fields})
+    messages = prompt.messages(**{field: known[field] for field in _ANSWER.fields})
     given = await provider.ask(messages, WrittenAnswer, temperature=temperature, max_tokens=max_tokens)
     return Answered(**known, answer=given.answer)
 
@@ -114,7 +114,7 @@ async def grade(
         LLMError: The call failed; see ``rxpipe.llm.errors``.
     """
     known = asdict(answered)
-    messages = prompt.messages(**{field: known[field] for field in prompt.fields})
+    messages = prompt.messages(**{field: known[field] for field in _GRADE.fields})
     try:
         found = await provider.ask(messages, Grade, temperature=temperature, max_tokens=max_tokens)
     except InvalidOutput as error:
