@@ -24,6 +24,8 @@ class BackgroundLoop:
         self._lock = threading.Lock()
         self._users: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closing: set[threading.Thread] = set()
 
     def acquire(self) -> tuple[asyncio.AbstractEventLoop, Callable[[], None]]:
         """The running loop, and what to call when it is no longer needed; both from any thread."""
@@ -32,7 +34,8 @@ class BackgroundLoop:
             self._users.add(user)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_serve, args=(self._loop,), name="rxpipe-loop", daemon=True).start()
+                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="rxpipe-loop", daemon=True)
+                self._thread.start()
             return self._loop, lambda: self._release(user)
 
     def _release(self, user: object) -> None:
@@ -41,7 +44,26 @@ class BackgroundLoop:
             if self._users or self._loop is None:
                 return
             loop, self._loop = self._loop, None
+            if self._thread is not None:
+                self._closing.add(self._thread)
         loop.call_soon_threadsafe(loop.stop)
+
+    def wait_closed(self, seconds: float) -> None:
+        """Wait until what was open on loops that nobody uses any more is closed, such as connections; at most so long.
+
+        Not to be called on the loop.
+        """
+        with self._lock:
+            closing = list(self._closing)
+        for thread in closing:
+            thread.join(seconds)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            _serve(loop)
+        finally:
+            with self._lock:
+                self._closing.discard(threading.current_thread())
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -15,6 +15,7 @@ from reactivex.abc import DisposableBase, ObserverBase
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxpipe.operators.clock import TIMER_THREAD, running_loop
+from rxpipe.operators.loops import BACKGROUND_LOOP
 from rxpipe.operators.threads import taken_from
 from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run
@@ -23,6 +24,7 @@ from rxpipe.source import Source, as_observable
 if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline
 
+_CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
 _PATIENCE = 0.2  # seconds: a signal that comes just before a thread begins to wait does not wake it
 
 T = TypeVar("T")
@@ -109,6 +111,7 @@ def _on_this_thread(start: Callable[[], Run], started: Started | None, interrupt
         except Empty:
             continue  # handlers run now
         if action is None:
+            BACKGROUND_LOOP.wait_closed(_CLOSING)
             return run
         action()
 

@@ -78,8 +78,9 @@ class WorkerLost(RxPipeError):
 class StopRun(RxPipeError):
     """Raised by a stage's function when there is no use in going on, for this item or for others.
 
-    No more IDs are taken, and what is on its way finishes as far as it gets. The items whose calls raise it are
-    cancelled, not failed: with a store they are the next run's, from the same stage on. The run fails with the first.
+    No more IDs are taken, its stage makes no more calls, and what is on its way otherwise finishes. The items whose
+    calls raise it, or are not made, are cancelled, not failed: with a store they are the next run's, from the same
+    stage on. The run fails with the first such error.
     """
 
     is_permanent = True

@@ -149,6 +149,7 @@ class ItemEnvelope:
         self._journal = journal
         self._budget = budget
         self._stop = stop
+        self._stopped_by: StopRun | None = None
 
     def skip(self, item: Item) -> bool:
         """Whether no call is made for it here."""
@@ -160,9 +161,11 @@ class ItemEnvelope:
         """The function's argument; a call is about to be made with it.
 
         Raises:
-            BudgetSpent: It must not be made.
+            StopRun: It must not be made: a call of this stage has stopped the run, or its money is spent.
         """
         item.stage = self._stage
+        if self._stopped_by is not None:
+            raise self._stopped_by.with_traceback(None)
         if self._budget is not None:
             self._budget.check(self._place)
         item.attempts += 1
@@ -197,6 +200,7 @@ class ItemEnvelope:
         """The item whose last call has failed; it travels on as data."""
         item = failure.value
         if isinstance(failure.error, StopRun):
+            self._stopped_by = self._stopped_by or failure.error
             self._stop(self._place, failure.error)
         self._note(item, failure.attempts, failure.error, final=True)
         item.error = failure.error

@@ -64,13 +64,16 @@ def test_every_call_stops_the_run(place: int, strategy: Strategy, scheduler: Sch
 
 @pytest.mark.parametrize(("strategy", "scheduler"), WAYS)
 def test_one_call_stops_the_run(strategy: Strategy, scheduler: Scheduler) -> None:
-    """What is on its way is written."""
+    """Its stage is called no more, and what is behind it is written."""
     seen = Seen()
     pipeline = Pipeline(Stage("a", stopping(5)), Stage("b", same), strategy=strategy, scheduler=scheduler)
     run = halted(pipeline, itertools.count(), seen)
-    assert (run.failed, run.cancelled, run.written) == (0, 1, run.taken - 1)
+    assert (run.failed, run.written) == (0, run.taken - run.cancelled)
     assert run.taken > 5
-    assert [(outcome.id, outcome.stage) for outcome in seen.outcomes if outcome.status == "cancelled"] == [(5, "a")]
+    cancelled = [outcome for outcome in seen.outcomes if outcome.status == "cancelled"]
+    assert 5 in [outcome.id for outcome in cancelled]
+    assert {outcome.stage for outcome in cancelled} == {"a"}
+    assert {id for id, status in seen.statuses.items() if status == "written"} >= set(range(3))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -94,8 +97,9 @@ def test_two_stages_stop_the_run_at_once(strategy: Strategy) -> None:
     stages = Stage("a", stop_at("a", 1), concurrency=2), Stage("b", stop_at("b", 0), concurrency=2)
     run = halted(Pipeline(*stages, strategy=strategy, concurrency=2), Ids(10), seen)
     assert stopped == {"a": 1, "b": 1}
-    assert (run.failed, run.cancelled) == (0, 2)
-    assert run.taken == run.written + 2
+    assert run.failed == 0
+    assert run.cancelled >= 2
+    assert run.taken == run.written + run.cancelled
 
 
 def test_nothing_is_taken_when_a_call_has_stopped_the_run() -> None:
@@ -108,7 +112,7 @@ def test_nothing_is_taken_when_a_call_has_stopped_the_run() -> None:
 
     pipeline = Pipeline(Stage("a", call, concurrency=1, queue_size=2), Stage("b", same), strategy="staged")
     halted(pipeline, itertools.count(), Seen())
-    assert len(calls) <= 2 * (1 + 2) + 1
+    assert len(calls) == 1
 
 
 def test_of_items_with_one_id_the_right_one_is_given_back() -> None:
@@ -120,12 +124,12 @@ def test_of_items_with_one_id_the_right_one_is_given_back() -> None:
     def call(value: str) -> Any:
         number = next(calls)
         if number == 0:
-            until(lambda: bool(runs) and runs[0].taken == 2)
+            until(lambda: bool(runs) and runs[0].stages[0].started == 2)
             raise StopRun("no credit is left")
         return number
 
     seen = Seen()
-    runs.append(Pipeline(Stage("a", call, concurrency=1), Stage("b", block)).start(["x", "x"], seen))
+    runs.append(Pipeline(Stage("a", call, concurrency=2), Stage("b", block)).start(["x", "x"], seen))
     block.wait_for(1)
     block.may_return.set()
     with pytest.raises(StopRun):

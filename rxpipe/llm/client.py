@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from rxpipe.errors import ConfigError
@@ -78,8 +79,7 @@ class PerLoop:
 @asynccontextmanager
 async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.AsyncOpenAI]:
     """A client, on a connection pool of its own, which makes each request once."""
-    import openai  # not above: a second, and pipelines without models need none
-
+    openai = await asyncio.to_thread(import_module, "openai")  # a second, for which the loop must not stand still
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None)  # stages bound their calls
     http = openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bounded]})
     identity = {"Accept-Encoding": "identity"}  # so that what is counted is what is read

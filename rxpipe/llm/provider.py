@@ -101,6 +101,7 @@ class Provider:
         self._options = dict(options or {})
         self._longest_text = longest_text
         self._forms = list(get_args(Structured)[1:]) if structured == "auto" else [structured]
+        self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making one takes longer than sending it
         self._form = 0  # of these: the one to ask in
         self._form_works = len(self._forms) == 1
         self._health = Health(has_key=self._key_env is not None)
@@ -204,7 +205,9 @@ class Provider:
 
     def _response_format(self, form: str, output: type[BaseModel]) -> dict[str, Any]:
         if form == "json_schema":
-            return {"response_format": schema_of(output, longest=self._longest_text)}
+            if output not in self._schemas:
+                self._schemas[output] = schema_of(output, longest=self._longest_text)
+            return {"response_format": self._schemas[output]}
         return {"response_format": {"type": "json_object"}} if form == "json_object" else {}
 
     async def _request(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Reply:
