@@ -35,7 +35,8 @@ def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, pr
     """A function of one value, with the other arguments in place.
 
     What an argument may be follows from its annotation: a ``Provider`` is named, a ``Prompt`` is a file, found from
-    the config's folder; anything else is checked by pydantic. One without an annotation may be anything.
+    the config's folder; anything else is checked by pydantic. One without an annotation may be anything, but for one
+    that is called ``provider``.
 
     Args:
         call: The function.
@@ -103,7 +104,7 @@ def _converted(
     name: str, value: Any, hint: Any, parameter: inspect.Parameter | None, folder: Path | None, provider: Find
 ) -> Any:
     kinds = typing.get_args(hint) or (hint,)  # of an argument that may be left out, too: Provider | None
-    if Provider in kinds and value is not None:
+    if (Provider in kinds or (hint is Any and name == "provider")) and value is not None:
         return provider(value, name)
     if Prompt in kinds and value is not None:
         default = None if parameter is None else parameter.default

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
+_CONNECTIONS = 1_000_000
 LARGEST = 2_000_000  # bytes of a reply
 _BUSY = 429
 _TRANSIENT = frozenset({408, 409, 425})
@@ -80,8 +81,9 @@ class PerLoop:
 async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.AsyncOpenAI]:
     """A client, on a connection pool of its own, which makes each request once."""
     openai = await asyncio.to_thread(import_module, "openai")  # a second, for which the loop must not stand still
-    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None)  # stages bound their calls
-    http = openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bounded]})
+    # Stages bound their calls. No bound here would be aiohttp's default, of 100.
+    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=_CONNECTIONS)
+    http = openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bounding()]})
     identity = {"Accept-Encoding": "identity"}  # so that what is counted is what is read
     async with openai.AsyncOpenAI(
         base_url=base_url, api_key=key, max_retries=0, http_client=http, default_headers=identity
@@ -110,26 +112,31 @@ class _TooLarge(Exception):
     """More came than anybody would have asked for."""
 
 
-async def _bounded(response: httpx2.Response) -> None:
-    """Have the body, when it is read, end with an error where it is too large."""
+def _bounding() -> Callable[[httpx2.Response], Awaitable[None]]:
+    """What has the body of each response end with an error, when it is read, where it is too large."""
     import httpx2
 
     class Bounded(httpx2.AsyncByteStream):
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+            self._stream = stream
+
         async def __aiter__(self) -> AsyncIterator[bytes]:
             left = LARGEST
-            async for chunk in stream:
+            async for chunk in self._stream:
                 left -= len(chunk)
                 if left < 0:
                     raise _TooLarge
                 yield chunk
 
         async def aclose(self) -> None:
-            await stream.aclose()
+            await self._stream.aclose()
 
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise _TooLarge  # a small body that may become any size
-    stream = cast("httpx2.AsyncByteStream", response.stream)
-    response.stream = Bounded()
+    async def bound(response: httpx2.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise _TooLarge  # a small body that may become any size
+        response.stream = Bounded(cast("httpx2.AsyncByteStream", response.stream))
+
+    return bound
 
 
 def told(error: Exception) -> LLMError:

@@ -52,6 +52,18 @@ def test_a_provider_serves_two_runs_at_a_time(scheduler: Scheduler) -> None:
         wait_until(lambda: held(provider) == {} and server.connections() == 0)
 
 
+@pytest.mark.slow
+def test_as_many_calls_at_once_as_are_made() -> None:
+    """No library below has a bound of its own: some have one of 100."""
+
+    async def many(provider: Provider) -> None:
+        await asyncio.gather(*(provider.chat(MESSAGES) for _ in range(250)))
+
+    with serving(Behaviour(latency=1.0)) as server:
+        asyncio.run(many(provider_at(server.url)))
+        assert server.stats()["most_in_flight"] == 250
+
+
 def test_a_provider_serves_two_loops_at_once() -> None:
     """Of users' own, which each have a client."""
     together = threading.Barrier(2)
