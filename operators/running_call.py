@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Usage:
     cost: float = 0.0
 
     def __post_init__(self) -> None:
-        counts: tuple[object, ...] = (self.prompt_tokens, self.completion_tokens)
+        counts: tuple[Any, ...] = (self.prompt_tokens, self.completion_tokens)
         if not all(isinstance(count, int) and count >= 0 for count in counts) or not 0 <= self.cost < float("inf"):
             raise ValueError(f"tokens must be whole numbers and cost a number, 0 or more, not {counts} and {self.cost}")
 

@@ -203,7 +203,7 @@ def child(case: Case, url: str) -> dict[str, float]:
 
 def _run_pipeline(case: Case, url: str) -> None:
     provider = Provider(model="fake-model", base_url=url)
-    calls = {"generation": partial(generate, topic="fractions"), "answering": answer, "grading": grade}
+    calls: dict[str, Any] = {"generation": partial(generate, topic="fractions"), "answering": answer, "grading": grade}
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Pipeline(
             *(

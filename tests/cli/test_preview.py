@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,7 @@ def written(folder: Path, text: str, **fields: str) -> Path:
 
 def preview_own(folder: Path, monkeypatch: pytest.MonkeyPatch, function: str, count: int = 1) -> Ended:
     (folder / "own_stages.py").write_text(FUNCTIONS, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(__import__("sys").modules, "own_stages", raising=False)
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
     return rxpipe("preview", written(folder, OWN, function=function), "--count", str(count))
 
 

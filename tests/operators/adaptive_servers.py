@@ -15,6 +15,8 @@ from rxpipe.operators import AdaptiveConcurrency
 from rxpipe.operators.stage import settings_of
 from rxpipe.operators.stage_settings import Settings
 
+Latency = Callable[[], float]
+
 
 class Busy(Exception):
     """Too many calls: a 429."""
@@ -87,3 +89,18 @@ def settings(fn: Callable[[Any], Any], concurrency: AdaptiveConcurrency | int, *
         "max_abandoned": None,
     }
     return settings_of(fn, concurrency=concurrency, **given | options)
+
+
+def bounds(scheduler: TestScheduler, stages: list[Settings[Any, Any]], seconds: int) -> list[float]:
+    """What the bounds add up to, from now on, each second."""
+    seen: list[float] = []
+    begin = int(scheduler.clock)
+    for second in range(seconds):
+        scheduler.advance_to(begin + second)
+        seen.append(sum(one.stats.concurrency for one in stages))
+    return seen
+
+
+def varying(seed: int = 1) -> Latency:
+    chance = random.Random(seed)
+    return lambda: chance.uniform(0.5, 4)

@@ -1,14 +1,12 @@
-"""What a function may ask and tell of the call that is running: its deadline, what it used, whether another follows."""
+"""What a function may tell of the call that is running: what it used."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,27 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from operator_helpers import LIMIT, Gauge, Hanging, Watch, collect, run_on_loop
 from reactivex import Observable
-from reactivex import operators as rx_ops
-from reactivex.testing import TestScheduler
+from usage_helpers import Noted, eventually, minus_one, noting, usage_of, used
 
-from rxpipe.operators import Failure, Retry, Usage, deadline, from_iterable, record_usage, will_retry
+from rxpipe.operators import Retry, Usage, deadline, from_iterable, record_usage, will_retry
 from rxpipe.operators.stage import stage_with
-from rxpipe.operators.stage_settings import Settings
-
-
-def used(tokens: int) -> Usage:
-    return Usage(prompt_tokens=tokens, completion_tokens=2 * tokens, cost=float(tokens))
-
-
-def minus_one(failure: Failure[Any]) -> int:
-    return -1
-
-
-def usage_of(fn: Callable[[Any], Any], items: int = 1, **options: Any) -> Usage:
-    """What a stage counts of a function, when all of its items are through."""
-    made = settings(fn, options.pop("concurrency", 2), recover=minus_one, **options)
-    assert len(collect(from_iterable(range(items)).pipe(stage_with(made)))) == items
-    return made.stats.usage
 
 
 def test_usages_add_up() -> None:
@@ -206,33 +187,6 @@ def test_a_thread_that_outlives_its_call_breaks_nothing() -> None:
     assert done.is_set()
 
 
-@dataclass
-class Noted:
-    """An envelope that notes what it is told."""
-
-    used_by: list[tuple[Any, int, Usage]] = field(default_factory=list[tuple[Any, int, Usage]])
-
-    def skip(self, item: Any) -> bool:
-        return False
-
-    def open(self, item: Any) -> Any:
-        return item
-
-    def close(self, item: Any, result: Any) -> Any:
-        return result
-
-    def again(self, item: Any, attempt: int, error: BaseException) -> None:
-        pass
-
-    def used(self, item: Any, attempt: int, usage: Usage) -> None:
-        self.used_by.append((item, attempt, usage))
-
-
-def noting(fn: Callable[[Any], Any], **options: Any) -> tuple[Settings[Any, Any], Noted]:
-    noted = Noted()
-    return settings(fn, 4, envelope=noted, **options), noted
-
-
 def test_an_abandoned_call_counts_what_it_used_once(hanging: Hanging) -> None:
     """What it had used when its time was up counts then, and what it used later when it returns."""
     recorded = Gauge()
@@ -253,16 +207,6 @@ def test_an_abandoned_call_counts_what_it_used_once(hanging: Hanging) -> None:
     assert eventually(lambda: made.stats.usage == used(11))
     assert noted.used_by == [(7, 1, used(1)), (7, 1, used(10))]
     watch.dispose()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true soon."""
-    changed = threading.Event()
-    for _ in range(int(LIMIT * 1000)):
-        if condition():
-            return True
-        changed.wait(0.001)
-    return False
 
 
 def test_a_cancelled_coroutine_counts_what_it_used_once() -> None:
@@ -417,120 +361,6 @@ def test_usage_is_neither_lost_nor_counted_twice(
     calls.wait_for(0)  # those that timed out end later
     assert eventually(lambda: made.stats.usage == used(sum(recorded)))
     assert sum((usage for _, _, usage in noted.used_by), Usage()) == used(sum(recorded))
-
-
-@pytest.mark.parametrize(
-    ("policy", "foretold"),
-    [
-        (None, [False]),
-        (Retry(max_attempts=3, initial=0), [True, True, False]),
-        (Retry(max_attempts=3, initial=0, retry_on=OSError), [False]),
-        (Retry(max_attempts=3, initial=0, retry_on=("odd", "error")), [True, True, False]),
-    ],
-)
-def test_will_retry_knows_the_attempts_left(policy: Retry | None, foretold: list[bool]) -> None:
-    """It tells for each call whether another follows if that raises the error."""
-    told: list[bool] = []
-
-    def fn(item: int) -> int:
-        error = ValueError()
-        told.append(will_retry(error))
-        raise error
-
-    usage_of(fn, retry=policy)
-    assert told == foretold
-
-
-def test_will_retry_is_asked_of_the_error_given() -> None:
-    """A call may ask about several, also about one that is pushed back."""
-    told: list[bool] = []
-
-    def fn(item: int) -> int:
-        told.extend(will_retry(error) for error in (ValueError(), ConnectionError(), Busy(), KeyboardInterrupt()))
-        return item
-
-    usage_of(fn, retry=Retry(retry_on="transient"))
-    assert told == [False, True, True, False]
-
-
-def test_will_retry_is_false_where_the_policy_breaks() -> None:
-    """If `retry_on` raises, the item fails."""
-    told: list[bool] = []
-
-    def broken(error: BaseException) -> bool:
-        raise LookupError
-
-    def fn(item: int) -> int:
-        told.append(will_retry(ValueError()))
-        raise ValueError
-
-    usage_of(fn, retry=Retry(retry_on=broken))
-    assert told == [False]
-
-
-def test_will_retry_is_a_truth_value() -> None:
-    """Whatever true thing `retry_on` gives."""
-    told: list[Any] = []
-
-    def yes(error: BaseException) -> Any:
-        return "yes"
-
-    def fn(item: int) -> int:
-        told.append(will_retry(ValueError()))
-        return item
-
-    usage_of(fn, retry=Retry(retry_on=yes))
-    assert told == [True]
-
-
-def test_will_retry_is_false_when_the_time_is_up(hanging: Hanging) -> None:
-    """The call has failed by then, and what it raises is discarded, though its stage goes on."""
-    told: list[bool] = []
-
-    def fn(item: int) -> int:
-        told.append(will_retry(ValueError()))
-        hanging(item)
-        told.append(will_retry(ValueError()))
-        return item
-
-    made = settings(fn, 1, timeout=0.02, retry=Retry(retry_on=ValueError), recover=minus_one)
-    watch = Watch[int]().to(rx.concat(rx.of(0), rx.never()).pipe(stage_with(made)))
-    watch.wait_for(1)
-    hanging.release(0)
-    assert eventually(lambda: told == [True, False])
-    watch.dispose()
-
-
-def test_will_retry_is_false_when_all_is_over(hanging: Hanging) -> None:
-    """Nothing follows in a stage that was disposed."""
-    told: list[bool] = []
-
-    def fn(item: int) -> int:
-        hanging(item)
-        told.append(will_retry(ValueError()))
-        return item
-
-    made = settings(fn, 1, retry=Retry(initial=0))
-    watch = Watch[int]().to(from_iterable([0]).pipe(stage_with(made)))
-    hanging.gauge.wait_for(1)
-    watch.dispose()
-    hanging.release(0)
-    assert eventually(lambda: told == [False])
-
-
-def test_an_observable_knows_its_call() -> None:
-    """Subscribed to, it may ask for the deadline, and whether another attempt follows."""
-    scheduler, told = TestScheduler(), list[Any]()
-
-    def inner(_: Any) -> Observable[int]:
-        told.append((deadline(), will_retry(ValueError())))
-        return rx.timer(4).pipe(rx_ops.flat_map(lambda _: rx.throw(ValueError())))
-
-    made = settings(lambda _: rx.defer(inner), 1, timeout=10, retry=Retry(max_attempts=2, jitter=0), recover=minus_one)
-    watch = Watch[int]().to(from_iterable([0]).pipe(stage_with(made)), scheduler)
-    scheduler.start()
-    assert watch.result() == [-1]
-    assert told == [(10, True), (10, False)]
 
 
 @pytest.mark.parametrize(
