@@ -13,6 +13,7 @@ from rich.text import Text
 from rxpipe.cli.messages import ExitCode, configure_logs
 from rxpipe.cli.overrides import latencies
 from rxpipe.cli.tables import Column, fitted
+from rxpipe.cli.texts import screen_text
 from rxpipe.compare import Comparison
 from rxpipe.compare import compare as compare_all
 from rxpipe.compare.html import page
@@ -55,7 +56,7 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(fitted(columns, console.width, least=columns[0].width))
     for note in comparison.notes:
         console.print()
-        console.print(Text(note, style="dim"))
+        console.print(Text(screen_text(note), style="dim"))
 
 
 def comparison_columns(comparison: Comparison) -> list[Column]:

@@ -77,4 +77,10 @@ def length(source: object) -> int | None:
 
 def screen_text(text: str) -> str:
     """Foreign text without what a terminal would act on: escape sequences, and control characters but line ends."""
-    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
+    return "".join(one if one.isprintable() or one in "\n\t" else _escaped(ord(one)) for one in text)
+
+
+def _escaped(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

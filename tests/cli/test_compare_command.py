@@ -55,6 +55,16 @@ def test_run_that_fails(folder: Path) -> None:
     assert "stalled" in ended.out
 
 
+@pytest.mark.slow
+def test_control_characters_of_an_error_do_not_reach_the_terminal(folder: Path) -> None:
+    """What stopped a run may be a server's text."""
+    code = "from rxpipe import StopRun\n" + r"def work(i): raise StopRun('\x1b[2Jgone [bold]')"
+    ended = rxpipe("compare", write_config(folder, code))
+    assert ended.code == 1
+    assert "\x1b" not in ended.out + ended.err
+    assert r"StopRun: \x1b[2Jgone [bold]" in ended.out
+
+
 @pytest.mark.parametrize(
     ("latency", "told"),
     [

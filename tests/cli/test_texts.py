@@ -91,6 +91,11 @@ def test_screen_text() -> None:
     assert screen_text("\x1b[2J\a\x9b问题\n\tx") == "\\x1b[2J\\x07\\x9b问题\n\tx"
 
 
+def test_control_characters_beyond_a_byte() -> None:
+    """They are written as Python writes them, so that what follows is not taken for a part of the number."""
+    assert screen_text("\u202egnp.exe \U000e0001a") == "\\u202egnp.exe \\U000e0001a"
+
+
 COLUMNS = [
     Column(title="name", cells=["generation", "回答"], justify="left"),
     Column(title="count", cells=["1", "22"]),
