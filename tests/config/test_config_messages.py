@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from refusing import Refused, refusing
 
-from rxpipe.config import load_config
-from rxpipe.errors import ConfigError
-
 TOP = "pipeline_config, source, stages, providers, limits, database, strategy, scheduler"
 SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
 RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter, retry_on"
@@ -370,32 +367,3 @@ def test_no_message_shows_a_password(refused: Refused, text: str) -> None:
 
     assert "***" in message
     assert "hunter2" not in message
-
-
-@pytest.mark.parametrize(("name", "message"), [("a.yaml", "no such file"), ("", "a directory; allowed: a file")])
-def test_a_path_that_is_no_file(tmp_path: Path, name: str, message: str) -> None:
-    """A missing file and a directory are told as such."""
-    path = tmp_path / name
-
-    with pytest.raises(ConfigError) as raised:
-        load_config(path)
-    assert str(raised.value) == f"{path}: {message}"
-
-
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system says is passed on, with the file's name."""
-
-    def denied(_self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_bytes", denied)  # root may read every file
-
-    with pytest.raises(ConfigError) as raised:
-        load_config(tmp_path / "a.yaml")
-    assert str(raised.value) == f"{tmp_path / 'a.yaml'}: cannot be read: Permission denied"
-
-
-def test_a_path_with_a_nul() -> None:
-    """It cannot be a path on any system."""
-    with pytest.raises(ConfigError, match=r"^'a\\x00b': not a path"):
-        load_config("a\0b")
