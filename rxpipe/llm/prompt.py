@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from rxpipe.errors import ConfigError
+from rxpipe.errors import ConfigError, StopRun
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
@@ -43,10 +43,10 @@ class Prompt:
             ConfigError: It uses another field, or says nothing.
         """
         used = dict.fromkeys(_FIELD.findall(text))
+        self._where, self._used = where, tuple(used)
         self.fields = frozenset(used if fields is None else fields)
         if unknown := [field for field in used if field not in self.fields]:
-            allowed = ", ".join(sorted(self.fields)) or "none"
-            raise ConfigError(f"{where}: it has no value for the field {{{unknown[0]}}}; allowed: {allowed}")
+            raise ConfigError(f"{where}: {_no_value(unknown[0], self.fields)}")
         divider = _DIVIDER.search(text)
         self._system = text[: divider.start()].strip() if divider else ""
         self._user = (text[divider.end() :] if divider else text).strip()
@@ -75,8 +75,10 @@ class Prompt:
         such as ``</answer>``, cannot be closed from within, however it is written.
 
         Raises:
-            KeyError: A field that the text uses has no value.
+            StopRun: A field that the text uses has no value, and would have none in other calls either.
         """
+        if missing := [field for field in self._used if field not in values]:
+            raise StopRun(f"{self._where}: {_no_value(missing[0], values)}")
 
         def value(match: re.Match[str]) -> str:
             name = match[1]
@@ -84,3 +86,7 @@ class Prompt:
 
         messages = [("system", self._system), ("user", self._user)]
         return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]
+
+
+def _no_value(field: str, known: Iterable[str]) -> str:
+    return f"it has no value for the field {{{field}}}; allowed: {', '.join(sorted(known)) or 'none'}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxpipe import ConfigError
+from rxpipe import ConfigError, StopRun
 from rxpipe.llm import Prompt
 
 TAGGED = Prompt("Judge.\n---\n<answer>\n{answer}\n</answer>\n<reference>{reference}</reference>")
@@ -59,6 +59,13 @@ def test_a_text_that_cannot_be_used(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Prompt(text, ["a"], where="here")
     assert str(raised.value) == message
+
+
+def test_a_value_that_a_stage_does_not_give_stops_the_run() -> None:
+    """Another attempt, or another item, would not have it either."""
+    with pytest.raises(StopRun) as raised:
+        Prompt("{text} for {nobody}", where="here").messages(text="bees", style="plain")
+    assert str(raised.value) == "here: it has no value for the field {nobody}; allowed: style, text"
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from llm_pipelines import SOON, outcomes
 from odd_llm import Call, OddServer, odd_server, provider_at, replying, run
 from pydantic import ValidationError
 
-from rxpipe import ConfigError, Pipeline, Retry, Stage
+from rxpipe import ConfigError, Pipeline, Retry, Stage, StopRun
 from rxpipe.fake_llm import Behaviour, serving
 from rxpipe.llm import InvalidOutput, Prompt, Unavailable
 from rxpipe.questions.llm import Answered, Graded, Question, answer, generate, grade
@@ -64,7 +64,7 @@ def test_the_reference_is_no_field_of_answers_prompt() -> None:
     default = inspect.signature(answer).parameters["prompt"].default
     with pytest.raises(ConfigError, match=r"field \{reference\}; allowed"):
         Prompt("{question} {reference}", default.fields)
-    with odd_server(replying("No.")) as server, pytest.raises(KeyError, match="reference"):
+    with odd_server(replying("No.")) as server, pytest.raises(StopRun, match=r"\{reference\}"):
         run(answer(QUESTION, provider=provider_at(server.url), prompt=Prompt("{question} {reference}")))
     assert server.calls == 0
 
