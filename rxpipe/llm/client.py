@@ -25,6 +25,7 @@ _BUSY = 429
 _TRANSIENT = frozenset({408, 409, 425})
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _FILTERED = "content_filter"  # of a prompt, as a 400
+_TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what no key looks like
 
 Connect = Callable[[], AbstractAsyncContextManager["openai.AsyncOpenAI"]]
@@ -99,13 +100,18 @@ def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
     """
     if variable is None:
         return "none"  # the client wants one, servers of one's own do not
-    shown = variable if _NAME.fullmatch(variable) else "that it names"
+    shown = shown_name(variable) or "that it names"
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(f"{where}: the environment variable {shown} is not set")
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"{where}: the environment variable {shown} holds no key: not printable ASCII")
     return key
+
+
+def shown_name(variable: str) -> str | None:
+    """A variable's name, unless it looks as if it might be a key."""
+    return variable if _NAME.fullmatch(variable) else None
 
 
 class _TooLarge(Exception):
@@ -152,8 +158,19 @@ def told(error: Exception) -> LLMError:
     if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, httpx2.ConnectTimeout):
         return Unavailable("no answer in time")
     if isinstance(error, openai.APIConnectionError):
-        return Unavailable(f"no connection: {error.__cause__ or error}")
+        return Unavailable(f"no connection: {_why_no_connection(error)}")
     return Unavailable(f"not an answer: {type(error).__name__}: {error}")
+
+
+def _why_no_connection(error: openai.APIConnectionError) -> str:
+    import aiohttp
+
+    cause = error.__cause__
+    if cause is None or not isinstance(cause.__cause__, aiohttp.ClientConnectorError):
+        return str(cause or error)
+    failed = cause.__cause__
+    refused = isinstance(failed.os_error, ConnectionRefusedError)
+    return f"{failed.host}:{failed.port}: {'connection refused' if refused else failed.os_error.strerror or failed}"
 
 
 def _status_error(error: openai.APIStatusError) -> LLMError:
@@ -176,6 +193,9 @@ def _status_error(error: openai.APIStatusError) -> LLMError:
 def _message(error: openai.APIStatusError) -> str:
     body: Any = error.body
     message = cast("dict[str, Any]", body).get("message") if isinstance(body, dict) else body
-    if isinstance(message, str) and message.strip():
-        return message
-    return error.response.reason_phrase or "no message"
+    if not isinstance(message, str) or not message.strip():
+        return error.response.reason_phrase or "no message"
+    if message.lstrip().startswith("<"):  # a page, of what stands before the server: its title says all there is
+        title = _TITLE.search(message)
+        return title[1].strip() if title else error.response.reason_phrase or message
+    return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rxpipe.llm.client import shown_name
 from rxpipe.llm.errors import LLMError, PermanentError, Unavailable
 from rxpipe.operators.running_call import will_retry
 
@@ -12,8 +13,15 @@ _LOST = 5  # items in a row that no connection could be had for
 class Health:
     """Counts what came of a provider's calls."""
 
-    def __init__(self, *, has_key: bool) -> None:
-        self._has_key = has_key
+    def __init__(self, *, key_env: str | None) -> None:
+        """Know of no calls yet.
+
+        Args:
+            key_env: The environment variable that holds the key, or None.
+        """
+        self._has_key = key_env is not None
+        name = None if key_env is None else shown_name(key_env)
+        self._key = f"the key in {name}" if name else "the key"
         self._has_answered = False
         self._refused = 0
         self._lost = 0
@@ -34,14 +42,14 @@ class Health:
 
     def _why_refused(self, status: int | None) -> str | None:
         if status == 401:
-            return "check the key" if self._has_key else "it wants a key: name its variable with api_key_env"
+            return f"check {self._key}" if self._has_key else "it wants a key: name its variable with api_key_env"
         if status in (402, 429):
             return "there is no quota left"
         if self._has_answered:
             return None  # it is this request that is not taken
         self._refused += 1
         if status == 403:
-            return "check the key, and what it may be used for"
+            return f"check {self._key}, and what it may be used for"
         if status == 404:
             return "check base_url and model"
         return "it has not taken any request so far" if self._refused >= _REFUSED else None

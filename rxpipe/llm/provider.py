@@ -104,7 +104,7 @@ class Provider:
         self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making one takes longer than sending it
         self._form = 0  # of these: the one to ask in
         self._form_works = len(self._forms) == 1
-        self._health = Health(has_key=self._key_env is not None)
+        self._health = Health(key_env=self._key_env)
         self._clients = PerLoop(self._connected)
 
     def check(self, *, where: str = "api_key_env") -> None:
@@ -183,7 +183,7 @@ class Provider:
             raised: Exception = type(error)(f"{self.name}: {self._shown(str(error))}")
             vars(raised).update(vars(error))
             if advice := self._health.why_unusable(error):
-                raised = ProviderUnusable(f"{raised}; {advice}")
+                raised = ProviderUnusable(f"{str(raised).rstrip('.')}; {advice}")
         raise raised  # outside, so that nothing of the client's is chained to it
 
     async def _request_as(self, client: openai.AsyncOpenAI, body: dict[str, Any], output: type[BaseModel]) -> Reply:

@@ -63,7 +63,7 @@ def check(answer: Any) -> None:
         Unavailable: It is something else, such as an error that came with a status of success.
     """
     if not isinstance(_get(_choice(answer), "message"), dict):
-        message = _get(_get(answer, "error"), "message")
+        message = _get(_get(answer, "error"), "message") or (repr(answer) if isinstance(answer, str) else None)
         raise Unavailable(f"not a chat completion{f': {message}' if message else ''}")
 
 

@@ -68,7 +68,8 @@ def parse(text: str, output: type[M]) -> M:
         except ValidationError as error:
             problem = problem or error
     if problem is None:
-        raise InvalidOutput(f"no JSON in the reply: {text!r}" if text.strip() else "the reply is empty")
+        what = "no complete JSON" if "{" in text else "no JSON"
+        raise InvalidOutput(f"{what} in the reply: {text!r}" if text.strip() else "the reply is empty")
     first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"])) or "it"
     raise InvalidOutput(f"the reply does not fit: {place}: {first['msg']}; in {text!r}")

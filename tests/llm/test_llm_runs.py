@@ -108,7 +108,7 @@ def test_a_wrong_key_stops_the_run(scheduler: Scheduler, monkeypatch: pytest.Mon
         with pytest.raises(ProviderUnusable) as raised:
             pipeline.run(itertools.count())
         assert server.stats()["calls"] <= 4
-    assert str(raised.value) == "main: 401: Incorrect API key provided.; check the key"
+    assert str(raised.value) == "main: 401: Incorrect API key provided; check the key in TEST_KEY"
 
 
 @pytest.mark.parametrize(("status", "failed"), [(401, 0), (402, 0), (403, 0), (404, 0), (400, 2)])

@@ -81,8 +81,8 @@ def test_what_is_within_a_text_is_text(text: str) -> None:
         ("", "the reply is empty"),
         (" \n", "the reply is empty"),
         ("No.", "no JSON in the reply: 'No.'"),
-        ('{"said": "x', """no JSON in the reply: '{"said": "x'"""),
-        ('<think>{"said": "x"}', """no JSON in the reply: '<think>{"said": "x"}'"""),
+        ('{"said": "x', """no complete JSON in the reply: '{"said": "x'"""),
+        ('<think>{"said": "x"}', """no complete JSON in the reply: '<think>{"said": "x"}'"""),
         ("[1, 2]", "no JSON in the reply: '[1, 2]'"),
         ('{"sad": "x"}', """the reply does not fit: said: Field required; in '{"sad": "x"}'"""),
         ('{"said": [1]}', """the reply does not fit: said: Input should be a valid string; in '{"said": [1]}'"""),
@@ -257,7 +257,7 @@ def test_a_reply_that_was_cut_is_told_so() -> None:
     with odd_server(replying('{"said": "an endl', reason="length")) as server, pytest.raises(InvalidOutput) as raised:
         run(provider_at(server.url).ask(MESSAGES, Said))
     assert str(raised.value) == (
-        """main: the reply was cut at the most tokens allowed; no JSON in the reply: '{"said": "an endl'"""
+        """main: the reply was cut at the most tokens allowed; no complete JSON in the reply: '{"said": "an endl'"""
     )
 
 
