@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,12 @@ def test_pruned(folder: Path, costly: Path) -> None:
 
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
 def test_a_function_that_stops_the_run(folder: Path, scheduler: str) -> None:
-    """It is told once, and the same command goes on."""
+    """It is told once, and the same command goes on; calls that were not made yet are not made."""
     config = write_config(folder, STOPS, source={"range": 5}, scheduler=scheduler)
     ended = rxpipe("run", config)
     assert (ended.code, ended.err) == (1, "error: the run ended early: no credit is left\n")
     assert "no credit" not in ended.out
-    assert " + 0 failed + 1 cancelled" in ended.out
+    assert re.search(r" \+ 0 failed \+ [1-4] cancelled", ended.out)
     assert "the run is not finished: the same command goes on with it" in ended.out
 
 
