@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli import llm_commands, store_commands
-from rxpipe.cli.messages import errors_told
+from rxpipe.cli.messages import errors_told, flowing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,7 +104,7 @@ def run(
         typer.Option(
             parser=_cost,
             metavar="N",
-            help="Stop, and let the rest finish, before the run's calls have cost more, earlier ones included.",
+            help="Stop before a call that would probably bring the run's cost, earlier sessions included, above this.",
         ),
     ] = None,
     grace: Annotated[
@@ -122,8 +122,8 @@ def run(
 
     Ctrl-C lets the items on their way finish, a second one cancels them.
 
-    Exit codes: 0 all written, 1 some failed, 2 nothing was run (usage, config, database), 130 interrupted,
-    143 terminated.
+    Exit codes: 0 all written, 1 some failed or the run ended early, 2 nothing was run (usage, config, database),
+    130 interrupted, 143 terminated.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.run import Options
@@ -196,3 +196,5 @@ def schema() -> None:
 
 app.add_typer(store_commands.app)
 app.add_typer(llm_commands.app)
+for part in (app, store_commands.app, llm_commands.app):
+    flowing(part)

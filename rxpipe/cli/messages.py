@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,6 +24,13 @@ class ExitCode(IntEnum):
     """Nothing was run: bad usage, a bad config, a database that cannot be opened."""
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+def flowing(app: typer.Typer) -> None:
+    """Let the paragraphs of commands' help fill the width that there is; typer keeps the line ends of docstrings."""
+    for command in app.registered_commands:
+        paragraphs = inspect.cleandoc(getattr(command.callback, "__doc__", None) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def tell_error(text: str) -> None:

@@ -41,7 +41,7 @@ def print_summary(
     if report.written_before or report.failed_before:
         console.print(before_line(report))
     if report.usage + report.usage_before != Usage():
-        console.print(usage_line(report), soft_wrap=True)
+        console.print(usage_lines(report), soft_wrap=True)
     console.print()
     if report.taken or report.run is None:
         console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
@@ -82,12 +82,12 @@ def before_line(report: Report) -> Text:
     return Text(f"run {report.run} was continued: {before}{left}", style="bold")
 
 
-def usage_line(report: Report) -> Text:
-    """What calls used, now and before: ``1,234 prompt and 567 completion tokens, cost 0.42; before: cost 1.10``."""
+def usage_lines(report: Report) -> Text:
+    """What calls used, now, before and in all, each on its line: ``1,234 prompt and 567 completion tokens``."""
     now = used(report.usage) if report.usage != Usage() else ""
     before = f"before: {used(report.usage_before)}" if report.usage_before != Usage() else ""
     whole = f"in all: {used(report.usage_before + report.usage)}" if now and before else ""
-    return Text("; ".join(filter(None, (now, before, whole))))
+    return Text("\n".join(filter(None, (now, before, whole))))
 
 
 def times_line(report: Report) -> Text:
@@ -100,8 +100,8 @@ def times_line(report: Report) -> Text:
 
 def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
     """The table of the stages."""
-    # What is no work to speak of holds nothing up.
-    is_bottleneck = [stage.name == bottleneck and stage.utilization >= 0.01 for stage in stages]
+    # What is no work to speak of holds nothing up, and what nothing came of is another kind of trouble.
+    is_bottleneck = [stage.name == bottleneck and stage.utilization >= 0.01 and stage.done > 0 for stage in stages]
     columns = [
         Column(
             title="stage",

@@ -22,6 +22,16 @@ def test_help_names_the_commands() -> None:
         assert f" {command} " in ended.out
 
 
+def test_help_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paragraphs fill the width, wherever the source breaks its lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in rxpipe("run", "--help").out.split("Arguments")[0].splitlines()]
+    (begin,) = (number for number, line in enumerate(lines) if line.startswith("The same command again"))
+    paragraph = lines[begin : lines.index("", begin)]
+    assert paragraph[-1].endswith("joins in.")
+    assert all(len(line) > 60 for line in paragraph[:-1])
+
+
 def test_help_imports_nothing_heavy() -> None:
     """Help does not wait for SQLAlchemy and the like."""
     code = (

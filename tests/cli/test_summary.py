@@ -47,11 +47,12 @@ def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: 
     before = Usage(prompt_tokens=6, cost=0.1)
     report = replace(REPORT, stages=stages, usage=usage, usage_before=before, run=3, written_before=5)
     lines = told(capsys, report)
-    assert lines[3] == (
-        "1,234 prompt and 56 completion tokens, cost 0.42; before: 6 prompt and 0 completion tokens, cost 0.10; "
-        "in all: 1,240 prompt and 56 completion tokens, cost 0.52"
-    )
-    header, _, first, second = lines[5:9]
+    assert lines[3:6] == [
+        "1,234 prompt and 56 completion tokens, cost 0.42",
+        "before: 6 prompt and 0 completion tokens, cost 0.10",
+        "in all: 1,240 prompt and 56 completion tokens, cost 0.52",
+    ]
+    header, _, first, second = lines[7:11]
     assert "  retried  429s  " in header
     assert header.split("slots used")[1].split() == ["prompt", "completion", "cost"]
     assert first.split("50% of 3")[1].split()[:3] == ["1,234", "56", "0.42"]
@@ -98,6 +99,12 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
         "",
         "rows: sqlite:///bank.db, table questions",
     ]
+
+
+def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage that was busy in vain is no slow one."""
+    idle = stage("generation", 0.99, done=0), stage("answering", 0, done=0)
+    assert not any("bottleneck" in line for line in told(capsys, replace(REPORT, stages=idle)))
 
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
