@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.explain import NOT_ALLOWED, NOT_SHOWN, says
@@ -13,6 +13,9 @@ from rxpipe.config.section import Count, Section, Text, without_nulls
 
 LOCAL = "local"
 """The provider that every config has: a small model in this process."""
+
+_OURS = frozenset({"model", "messages", "response_format", "stream"})
+"""Parameters of requests that a provider decides on."""
 
 Name: TypeAlias = Annotated[
     str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
@@ -92,6 +95,16 @@ class ProviderConfig(Section):
     options: Mapping[Text, Any] = Field(
         default_factory=dict, description="Parameters of every request, such as temperature."
     )
+
+    @field_validator("options")
+    @classmethod
+    def _not_ours(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        if _OURS & options.keys():
+            raise PydanticCustomError(
+                NOT_ALLOWED,
+                "parameters such as temperature and max_tokens, but not model, messages, response_format or stream",
+            )
+        return options
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -54,7 +54,7 @@ class Providers:
             what = f"no limits are called {section.shared!r}"
             if named is not None:
                 what = f"{section.shared!r} only names other limits"
-            text = unknown(what, section.shared, own or ["none"])
+            text = unknown(what, section.shared, own or ["none, until the config's own limits have some"])
             raise ConfigError(f"{self._config.where(key)}: {text}")
         if section.shared not in self._limits:
             self._limits[section.shared] = self.limits(named, key=key)

@@ -11,6 +11,7 @@ COUNT = "allowed: a whole number, 1 or more"
 NAME = "allowed: a name: text on one line, with no space around it"
 ENDPOINT = "allowed: a URL like https://api.example.com/v1, without password"
 MODEL = "allowed: model, the name of one at an endpoint, or gguf, a model's file"
+OPTIONS = "allowed: parameters such as temperature and max_tokens, but not model, messages, response_format or stream"
 PROVIDER = "model, base_url, api_key_env, gguf, limits, prices, structured, options"
 SOME_LIMIT = "allowed: requests_per_minute, tokens_per_minute or both; or shared, the name of other limits"
 
@@ -52,6 +53,7 @@ def refused(tmp_path: Path) -> Refused:
             ".limits",
             f"given a mapping {{'shared': 'b', 'tokens_per_minute': 3}}; {SOME_LIMIT}",
         ),
+        ("{model: a, options: {stream: true}}", ".options", f"given a mapping {{'stream': True}}; {OPTIONS}"),
         ("{model: a, limits: ''}", ".limits.shared", f"given the text ''; {NAME}"),
     ],
 )
