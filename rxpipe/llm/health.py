@@ -23,12 +23,20 @@ class Health:
         name = None if key_env is None else shown_name(key_env)
         self._key = f"the key in {name}" if name else "the key"
         self._has_answered = False
+        self._was_told = False
         self._refused = 0
         self._lost = 0
 
     def answered(self) -> None:
         """A call was answered."""
         self._has_answered, self._refused, self._lost = True, 0, 0
+
+    def is_first_miss(self, error: LLMError) -> bool:
+        """Whether nobody was there for the first call that is made again: those who watch should not have to guess."""
+        is_miss = isinstance(error, Unavailable) and error.status is None and will_retry(error)
+        is_first = is_miss and not self._has_answered and not self._was_told
+        self._was_told = self._was_told or is_first
+        return is_first
 
     def why_unusable(self, error: LLMError) -> str | None:
         """What to do, if after this error no call can be expected to succeed; None if others may."""

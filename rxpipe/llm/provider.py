@@ -182,6 +182,8 @@ class Provider:
         except LLMError as error:
             raised: Exception = type(error)(f"{self.name}: {self._shown(str(error))}")
             vars(raised).update(vars(error))
+            if self._health.is_first_miss(error):
+                _log.warning("the server is not there yet", provider=self.name, error=self._shown(str(error)))
             if advice := self._health.why_unusable(error):
                 raised = ProviderUnusable(f"{str(raised).rstrip('.')}; {advice}")
         raise raised  # outside, so that nothing of the client's is chained to it

@@ -139,23 +139,6 @@ def test_a_first_call_that_is_turned_away_stops_the_run(status: int, advice: str
     assert server.calls == 1
 
 
-def test_three_requests_that_are_not_taken_stop_the_run() -> None:
-    """Where none was before."""
-
-    async def calls() -> list[type[Exception]]:
-        found: list[type[Exception]] = []
-        for _ in range(3):
-            try:
-                await provider.chat(MESSAGES)
-            except (PermanentError, ProviderUnusable) as error:
-                found.append(type(error))
-        return found
-
-    with odd_server(failing(400)) as server:
-        provider = provider_at(server.url)
-        assert run(calls()) == [PermanentError, PermanentError, ProviderUnusable]
-
-
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -240,33 +223,6 @@ def test_a_connection_that_is_refused_may_be_tried_again() -> None:
     with pytest.raises(Unavailable, match=rf"^main: no connection: 127.0.0.1:{port}: connection refused$") as raised:
         chat(provider_at(f"http://127.0.0.1:{port}/v1"))
     assert raised.value.status is None
-
-
-def test_a_server_that_is_not_there_stops_the_run() -> None:
-    """When the attempts of one item are used up."""
-    with pytest.raises(ProviderUnusable, match=r"check that the server runs, and base_url$"):
-        chat(provider_at(f"http://127.0.0.1:{unused_port()}/v1"), Call(last=True))
-
-
-def test_what_one_item_has_found_out_the_others_need_not() -> None:
-    """Their attempts are not used up in vain, one after the other."""
-    provider = provider_at(f"http://127.0.0.1:{unused_port()}/v1")
-    for call in (Call(last=True), Call()):
-        with pytest.raises(ProviderUnusable):
-            chat(provider, call)
-
-
-def test_a_server_that_has_gone_stops_the_run_after_a_while() -> None:
-    """One item may be lost to a restart, five in a row are not."""
-    with odd_server(FULL) as server:
-        provider = provider_at(server.url)
-        chat(provider)
-    found: list[type[Exception]] = []
-    for _ in range(5):
-        with pytest.raises((LLMError, ProviderUnusable)) as raised:
-            chat(provider, Call(last=True))
-        found.append(raised.type)
-    assert found == [Unavailable] * 4 + [ProviderUnusable]
 
 
 def test_a_connection_that_breaks_may_be_tried_again() -> None:
