@@ -17,7 +17,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import Disposable
@@ -79,6 +79,15 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Start no more calls, and free what is idle."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A place for calls that is none of the known kinds, and brings its own runners: a cluster, say."""
+
+    def runner(self) -> Runner:
+        """One for a stage that is being subscribed to, which closes it."""
         ...
 
 

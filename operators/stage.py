@@ -20,14 +20,14 @@ from .loop_runner import LoopRunner
 from .loops import use_loop
 from .mailbox import Home, LoopHome, RelayHome
 from .retry import Retry
-from .runners import ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
+from .runners import Engine, ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
 from .stage_machine import StageMachine
 from .stage_settings import Envelope, Failure, Settings, StageStats
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-Place = SchedulerBase | Executor
+Place = SchedulerBase | Executor | Engine
 
 
 @overload
@@ -121,8 +121,9 @@ def stage(
             abandoned, and its result discarded.
         retry: Whether and when to call again after a failure; the slot is free meanwhile.
         rate_limit: Taken by every call, retries included; may be shared.
-        scheduler: Where a plain function runs: a reactivex scheduler or an executor. Functions and values must
-            pickle for a process pool.
+        scheduler: Where a plain function runs: a reactivex scheduler, an executor, or one of
+            ``rxpipe.executors``, which is opened for the subscription. Functions and values must pickle for a
+            process pool.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
         ordered: Give results in the order of their items instead of as they finish. A result that waits for its
             turn has left its slot, and counts as held.
@@ -208,7 +209,7 @@ def stage_with(
     if isinstance(scheduler, ThreadPoolScheduler):
         # A scheduled action that was disposed while it waited in the pool would stay there and never report.
         scheduler = scheduler.executor
-    if isinstance(scheduler, Executor) and is_coroutine_function(settings.fn):
+    if isinstance(scheduler, (Executor, Engine)) and is_coroutine_function(settings.fn):
         raise TypeError(f"stage {settings.name}: a coroutine function cannot run on an executor")
 
     def operator(source: Observable[A]) -> Observable[B]:
@@ -236,6 +237,8 @@ def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribe
         return _loop_runner(settings.name) if loop is None else LoopRunner(settings.name, loop, _nothing)
     if isinstance(scheduler, Executor):
         return ExecutorRunner(scheduler)
+    if isinstance(scheduler, Engine):
+        return scheduler.runner()
     if scheduler is None and isinstance(subscribed_on, VirtualTimeScheduler):
         # Threads would not wait for virtual time; and many actions at one tick would make the virtual clock advance.
         return SchedulerRunner(ImmediateScheduler.singleton())

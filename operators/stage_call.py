@@ -71,6 +71,10 @@ class StageCall:
         machine = self.machine
         machine.post(machine.returned, self, ok, result)
 
+    def give_up(self, error: Exception) -> None:
+        """End it with this error, if it runs; if its item waits for another attempt, have that begin now."""
+        self.machine.post(self.machine.give_up, self, error)
+
     def remaining(self) -> float | None:
         """Seconds left until the deadline."""
         timeout = self.machine.settings.timeout

@@ -51,21 +51,15 @@ class StageMachine(Machine[A, B]):
         super().__init__(observer, settings.concurrency + settings.queue_size, home, slack=slack)
         self.settings = settings
         self.policy = settings.retry or NO_RETRY
-        self.clock = clock
-        self._fn = settings.fn
-        self._timeout = settings.timeout
+        self._fn, self._timeout = settings.fn, settings.timeout
         self._permit = None if settings.rate_limit is None else Permit(settings.rate_limit, clock, self.post)
-        self._envelope = settings.envelope
-        self._stats = settings.stats
-        self._now = clock.now
-        self._runner = runner
-        self._start_call = runner.start
-        self._queues = runner.queues  # read once: asked for each call
-        self._cancels = runner.cancels
+        self._envelope, self._stats = settings.envelope, settings.stats
+        self.clock, self._now = clock, clock.now
+        self._runner, self._start_call = runner, runner.start
+        self._queues, self._cancels = runner.queues, runner.cancels  # read once: asked for each call
         self._make_loop_runner = loop_runner
         self._loop_runner: Runner | None = None
-        self._home = home
-        self._scheduler = scheduler
+        self._home, self._scheduler = home, scheduler
         self._context = call_context()
         self._waiting: deque[StageCall] = deque()  # new items
         self._due_again: deque[StageCall] = deque()  # retries whose delay is over: ahead of new items
@@ -152,7 +146,7 @@ class StageMachine(Machine[A, B]):
             if self._timer is None:
                 self._timer = self.clock.call_later(self._timeout, self._ring)
         try:
-            argument = call.item if self._envelope is None else self._envelope.open(call.item)
+            argument = call.item if self._envelope is None else self._envelope.open(call.item, call)
             call.handle = self._start_call(self._fn, argument, call)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down or broken: this call's failure
             self.returned(call, False, error)
@@ -170,7 +164,7 @@ class StageMachine(Machine[A, B]):
         self._stuck.resize(slots)
         self.gate.resize(slots + self.settings.queue_size)
 
-    # Timeouts
+    # Calls are ended early
 
     def _ring(self) -> None:
         self.post(self._expire)
@@ -184,9 +178,17 @@ class StageMachine(Machine[A, B]):
             if left > TICK:
                 self._timer = self.clock.call_later(left, self._ring)
                 return
-            self._time_out(call)
+            self._end_early(call, StageTimeout(self.settings.name, self._timeout or 0.0))
 
-    def _time_out(self, call: StageCall) -> None:
+    def give_up(self, call: StageCall, error: Exception) -> None:
+        """See ``Call.give_up``."""
+        if call in self._running and not self.over:
+            self._end_early(call, error)
+        for again in [again for again in self._delayed if again.item is call.item]:
+            self._delayed[again].dispose()
+            self._delay_over(again)
+
+    def _end_early(self, call: StageCall, error: Exception) -> None:
         self._stop_running(call)
         self._free_slot(call)
         if call.inner is None:
@@ -194,7 +196,7 @@ class StageMachine(Machine[A, B]):
             self._stats.abandoned += not call.cancels
         if call.handle is not None:
             guarded(call.handle.dispose)
-        self._failed(call, StageTimeout(self.settings.name, self._timeout or 0.0))
+        self._failed(call, error)
 
     def _stall(self) -> None:
         if self._stuck.stalled():  # if not, it is asked again when it may have

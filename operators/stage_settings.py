@@ -96,6 +96,14 @@ class StageStats:
         return self.taken - self.done - self.failed - self.cancelled - self.dropped - self.running
 
 
+class Call(Protocol):
+    """A call that is about to be made, or was."""
+
+    def give_up(self, error: Exception) -> None:
+        """End it with this error, if it runs; if its item waits for another attempt, have that begin now."""
+        ...
+
+
 class Envelope(Protocol):
     """How a stage handles items that carry more than the value its function takes."""
 
@@ -103,8 +111,8 @@ class Envelope(Protocol):
         """Whether the item passes without a call."""
         ...
 
-    def open(self, item: Any) -> Any:
-        """The function's argument."""
+    def open(self, item: Any, call: Call) -> Any:
+        """The function's argument; what it raises is how the call fails."""
         ...
 
     def close(self, item: Any, result: Any) -> Any:

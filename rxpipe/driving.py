@@ -6,14 +6,16 @@ import asyncio
 import contextvars
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import reactivex
 from reactivex.abc import DisposableBase, ObserverBase
 from reactivex.scheduler import CurrentThreadScheduler
 
+from rxpipe.listener import Listener
 from rxpipe.operators.clock import TIMER_THREAD, running_loop
 from rxpipe.operators.loops import BACKGROUND_LOOP
 from rxpipe.operators.threads import taken_from
@@ -22,7 +24,7 @@ from rxpipe.run import Run
 from rxpipe.source import Source, as_observable
 
 if TYPE_CHECKING:
-    from rxpipe.pipeline import Pipeline
+    from rxpipe.pipeline import Ends, Pipeline, Tell
 
 _CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
 _PATIENCE = 0.2  # seconds: a signal that comes just before a thread begins to wait does not wake it
@@ -63,7 +65,7 @@ def drive(
     if running_loop() is not None:
         raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
     ids = as_observable(source)
-    ends = pipeline.open()
+    ends = pipeline.prepare()
 
     def start() -> Run:
         return pipeline.start(ids, observer, ends=ends)
@@ -203,6 +205,47 @@ class _Interrupts:
         finally:
             if self.count > 1:
                 self._run.abort()
+
+
+async def start_async(
+    pipeline: Pipeline, source: Source, *, listeners: Sequence[Listener] = (), tell: Tell | None = None
+) -> Run:
+    """Start a run from an event loop, which opening the sink does not block.
+
+    Args:
+        pipeline: What to run.
+        source: IDs, as for ``Pipeline.run``.
+        listeners: Told of its items and calls.
+        tell: Told of IDs that had ended before, or are in other hands.
+    """
+    ends = await prepare_async(pipeline)
+    if tell is not None:
+        ends.tell(tell)
+
+    def start() -> Run:
+        return pipeline.start(source, ends=ends, listeners=listeners)
+
+    if pipeline.scheduler == "asyncio":
+        return start()
+    return await in_thread(start, undo=_give_up)  # off the loop, so that coroutine functions get a loop of their own
+
+
+async def prepare_async(pipeline: Pipeline) -> Ends:
+    """What ``pipeline.prepare`` gives, made in a thread."""
+    return await in_thread(pipeline.prepare, undo=_close)
+
+
+def _close(ends: Ends) -> None:
+    ends.write(reactivex.empty()).subscribe(on_error=_ignore)
+
+
+def _give_up(run: Run) -> None:
+    run.abort()
+    wait([run.finished])
+
+
+def _ignore(error: Exception) -> None:
+    """Whoever was to be told has been cancelled."""
 
 
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:

@@ -27,8 +27,8 @@ class Counts(Protocol):
         """An ID was taken from the source; ``None`` if it came too late to be."""
         ...
 
-    def made_room(self) -> None:
-        """An item has gone on to the sink, and made room for another."""
+    def left(self, item: Item) -> None:
+        """An item leaves for the sink, and makes room for another."""
         ...
 
     def outcome(self, item: Item) -> Outcome[Any]:
@@ -134,7 +134,7 @@ class Exit(Machine[Item, Outcome[Any]]):
             return
         value.arrived = True
         if value.given_back:  # it goes no further, and counts as cancelled in the end
-            self._run.made_room()
+            self._run.left(value)
             self.gate.release()
         else:
             self._items.append(value)
@@ -160,8 +160,9 @@ class Exit(Machine[Item, Outcome[Any]]):
         if self._staged and not self.source_done:
             return
         while self._items and not self.over and self.may_emit():
-            self.emit(self._run.outcome(self._items.popleft()))
-            self._run.made_room()
+            item = self._items.popleft()
+            self.emit(self._run.outcome(item))
+            self._run.left(item)
             self.gate.release()
         if self.source_done and not self._items:
             self.end()

@@ -10,6 +10,9 @@
     ├── CheckpointError     what a stage returned cannot be kept, or not be read again
     ├── WorkerLost          an item was on its way when its workers died, again and again
     ├── LeaseLost           another worker has taken the item over
+    ├── ItemCancelled       whoever submitted the item has cancelled it
+    ├── Overloaded          an open pipeline is full, and the ID was not to wait
+    ├── PipelineClosed      an open pipeline takes no more, or has failed
     ├── StopRun             raised by a stage's function: stop the run, and give the item back
     │   └── BudgetSpent     another call might cost more than the run may
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
@@ -39,7 +42,10 @@ __all__ = [
     "CheckpointError",
     "CompletionTimeout",
     "ConfigError",
+    "ItemCancelled",
     "LeaseLost",
+    "Overloaded",
+    "PipelineClosed",
     "RxPipeError",
     "SinkError",
     "StageStalled",
@@ -108,3 +114,36 @@ class BudgetSpent(StopRun):
 
 class LeaseLost(RxPipeError):
     """The worker was taken for dead, and another one has taken the item over; what was made of it is discarded."""
+
+
+class ItemCancelled(RxPipeError):
+    """An item was cancelled by whoever submitted it; see ``Submission.cancel``."""
+
+    is_permanent = True
+
+    def __init__(self, text: str = "cancelled by whoever submitted it") -> None:
+        super().__init__(text)
+
+
+class PipelineClosed(RxPipeError):
+    """An open pipeline takes no more IDs, or failed before an item had ended; then ``__cause__`` is why."""
+
+    def __init__(self, text: str = "the pipeline is closed") -> None:
+        super().__init__(text)
+
+
+class Overloaded(RxPipeError):
+    """An open pipeline is full, and the ID was not to wait.
+
+    Attributes:
+        held: How many IDs it has.
+        retry_after: Seconds until there is probably room again, as things have gone so far.
+    """
+
+    def __init__(self, held: int, retry_after: float) -> None:
+        super().__init__(f"the pipeline is full: it has {held} IDs; try again in {retry_after:.0f} s")
+        self.held = held
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> _Reduced:
+        return type(self), (self.held, self.retry_after), self.__dict__

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from rxpipe.budget import Budget
-from rxpipe.errors import CheckpointError, StopRun
+from rxpipe.errors import CheckpointError, ItemCancelled, StopRun
+from rxpipe.listener import Listener
 from rxpipe.operators.retry import uses_attempt
 from rxpipe.operators.running_call import Usage
-from rxpipe.operators.stage_settings import Failure
+from rxpipe.operators.stage_settings import Call, Failure
 from rxpipe.outcome import Outcome
 
-Stop = Callable[[int, StopRun], None]
-"""Takes the place of a stage where the run was told to stop, and why."""
+CutOff = Callable[[int, StopRun | ItemCancelled], None]
+"""Takes the place of a stage where a call was not made, or has ended, though the item has not failed; and why."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -78,9 +80,26 @@ class Item:
         arrived: Whether it has reached the end of the stages.
         claim: What a run store knows it by; None without one.
         finished: How many stages it has been through.
+        context: That of whoever submitted it; where it came from a source, of whoever started the run.
+        in_call: Whether a stage's function is at work on it.
     """
 
-    __slots__ = ("arrived", "attempts", "claim", "error", "finished", "id", "settled", "stage", "taken_at", "value")
+    __slots__ = (
+        "_call",
+        "_is_cancelled",
+        "arrived",
+        "attempts",
+        "claim",
+        "context",
+        "error",
+        "finished",
+        "id",
+        "in_call",
+        "settled",
+        "stage",
+        "taken_at",
+        "value",
+    )
 
     def __init__(self, taken: int | str | Claim, taken_at: float) -> None:
         self.claim = taken if isinstance(taken, Claim) else None
@@ -93,6 +112,27 @@ class Item:
         self.settled = self.error is not None
         self.arrived = False
         self.taken_at = taken_at
+        self.context: Context | None = None
+        self.in_call = False
+        self._call: Call | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Let it end as cancelled, unless it leaves the stages first; from any thread."""
+        self._is_cancelled = True
+        if self._call is not None:
+            self._call.give_up(ItemCancelled())
+
+    def enter(self, stage: str, call: Call) -> None:
+        """A call is about to be made with it.
+
+        Raises:
+            ItemCancelled: It is cancelled.
+        """
+        self.stage = stage
+        self._call = call  # first: whoever cancels it now sees the call, or this sees that it is cancelled
+        if self._is_cancelled:
+            raise ItemCancelled
 
     @property
     def given_back(self) -> bool:
@@ -101,6 +141,8 @@ class Item:
 
     def outcome(self, now: float) -> Outcome[Any]:
         """How it ended, at the end of the stages: it is called written, for its sink to make that true."""
+        if isinstance(self.error, ItemCancelled):
+            return self._outcome("cancelled", now)
         return self._outcome("written" if self.error is None else "failed", now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
@@ -129,9 +171,10 @@ class ItemEnvelope:
         place: int,
         *,
         last: bool,
-        journal: Journal | None,
+        journal: Journal | None = None,
         budget: Budget | None = None,
-        stop: Stop = lambda place, error: None,
+        cut_off: CutOff = lambda place, error: None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         """Describe it.
 
@@ -141,14 +184,16 @@ class ItemEnvelope:
             last: Whether it is the last one.
             journal: Keeps what happens to items.
             budget: What the run may cost.
-            stop: Called when a call was not made, or ended, because the run is to stop.
+            cut_off: Called when a call was not made, or has ended, though the item has not failed.
+            listeners: Told of each call.
         """
         self._stage = stage
         self._place = place
         self._last = last
         self._journal = journal
         self._budget = budget
-        self._stop = stop
+        self._cut_off = cut_off
+        self._listeners = listeners
         self._stopped_by: StopRun | None = None
 
     def skip(self, item: Item) -> bool:
@@ -157,18 +202,22 @@ class ItemEnvelope:
             return True
         return item.error is not None or item.finished > self._place
 
-    def open(self, item: Item) -> Any:
+    def open(self, item: Item, call: Call) -> Any:
         """The function's argument; a call is about to be made with it.
 
         Raises:
-            StopRun: It must not be made: a call of this stage has stopped the run, or its money is spent.
+            ItemCancelled: It must not be made: the item is cancelled.
+            StopRun: Nor then: a call of this stage has stopped the run, or its money is spent.
         """
-        item.stage = self._stage
+        item.enter(self._stage, call)
         if self._stopped_by is not None:
             raise self._stopped_by.with_traceback(None)
         if self._budget is not None:
             self._budget.check(self._place)
         item.attempts += 1
+        item.in_call = True
+        for listener in self._listeners:
+            listener.call_started(item, self._stage)
         return item.value
 
     def close(self, item: Item, result: Any) -> Item:
@@ -178,6 +227,7 @@ class ItemEnvelope:
                 self._journal.checkpoint(item.claim, self._place, item.attempts, result)
             except CheckpointError as error:
                 return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
+        self._call_ended(item)
         item.value = result
         item.stage = None
         item.finished = self._place + 1
@@ -186,6 +236,7 @@ class ItemEnvelope:
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
         """A call has failed, and another will follow."""
+        self._call_ended(item, error, again=True)
         if uses_attempt(error):
             self._note(item, attempt, error, final=False)
         else:
@@ -195,17 +246,27 @@ class ItemEnvelope:
         """A call has used this."""
         if self._journal is not None and item.claim is not None:
             self._journal.used(item.claim, self._stage, attempt, usage)
+        for listener in self._listeners:
+            listener.used(item, self._stage, attempt, usage)
 
     def fail(self, failure: Failure[Item]) -> Item:
         """The item whose last call has failed; it travels on as data."""
         item = failure.value
+        self._call_ended(item, failure.error)
         if isinstance(failure.error, StopRun):
             self._stopped_by = self._stopped_by or failure.error
-            self._stop(self._place, failure.error)
+        if isinstance(failure.error, (StopRun, ItemCancelled)):
+            self._cut_off(self._place, failure.error)
         self._note(item, failure.attempts, failure.error, final=True)
         item.error = failure.error
         item.settled = True
         return item
+
+    def _call_ended(self, item: Item, error: BaseException | None = None, *, again: bool = False) -> None:
+        if item.in_call:
+            item.in_call = False
+            for listener in self._listeners:
+                listener.call_ended(item, self._stage, error, again=again)
 
     def _note(self, item: Item, attempt: int, error: BaseException, *, final: bool) -> None:
         if self._journal is not None and item.claim is not None and not isinstance(error, StopRun):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
-from concurrent.futures import wait
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -16,9 +15,10 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.budget import Budget
-from rxpipe.driving import drive, in_thread
-from rxpipe.errors import StopRun
-from rxpipe.item import Item, ItemEnvelope, Journal, Stop
+from rxpipe.driving import drive, prepare_async, start_async
+from rxpipe.errors import ItemCancelled, StopRun
+from rxpipe.item import Item, ItemEnvelope, Journal
+from rxpipe.listener import Listener
 from rxpipe.operators.clock import clock_for, running_loop
 from rxpipe.operators.running_call import Usage
 from rxpipe.operators.stage import Place, settings_of
@@ -32,9 +32,11 @@ from rxpipe.stage import Stage
 from rxpipe.strategies import Strategy, compose
 
 if TYPE_CHECKING:
+    from rxpipe.open_pipeline import OpenPipeline
     from rxpipe.store import RunStore
 
 Scheduler = Literal["threads", "asyncio"]
+Tell = Callable[[Outcome[Any]], None]
 
 _AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
 
@@ -73,6 +75,7 @@ class Ends:
         usage_before: What its calls had used before.
         mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
         is_finished: Whether nothing of it is left to do, asked when it is over.
+        tell: Has whoever submits IDs told of those that had ended before, or are in other hands.
     """
 
     write: Write
@@ -84,6 +87,7 @@ class Ends:
     usage_before: Usage = field(default_factory=Usage)
     mean_costs: Mapping[str, float] = field(default_factory=dict[str, float])
     is_finished: Callable[[], bool] = lambda: True
+    tell: Callable[[Tell], None] = lambda tell: None
 
 
 class Pipeline:
@@ -114,6 +118,7 @@ class Pipeline:
         concurrency: int = 3,
         store: RunStore | None = None,
         max_cost: float | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         """Compose a pipeline.
 
@@ -129,6 +134,7 @@ class Pipeline:
             max_cost: What the calls of a run may cost, by what they tell ``rxpipe.record_usage``; with a store, those
                 of earlier processes of the run included. No call is made that would probably exceed it; then the run
                 stops, and fails with ``BudgetSpent``.
+            listeners: Told of all items and calls, for traces and the like.
 
         Raises:
             ValueError: There is no stage, a name comes twice, a number is out of range, or there is a store and the
@@ -165,6 +171,7 @@ class Pipeline:
         self.scheduler: Scheduler = scheduler
         self.concurrency = concurrency
         self.max_cost = max_cost
+        self.listeners = tuple(listeners)
         compose(strategy, self._placed())  # refuse what cannot be now, not when it is run
 
     @staticmethod
@@ -207,11 +214,7 @@ class Pipeline:
         finished is still written before it ends. Raises what ``run`` raises, but for interrupts.
         """
         ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
-        ends = await in_thread(self.open, undo=_close)
-        if self.scheduler == "asyncio":
-            run = self.start(ids, ends=ends)
-        else:  # off the loop, so that coroutine functions get a loop of their own
-            run = await in_thread(lambda: self.start(ids, ends=ends), undo=_give_up)
+        run = await start_async(self, ids)
         finished = asyncio.wrap_future(run.finished)
         try:
             return await asyncio.shield(finished)
@@ -221,6 +224,31 @@ class Pipeline:
             if not finished.cancelled():
                 finished.exception()  # else asyncio logs that nobody asked for it
             raise
+
+    def open(
+        self, *, capacity: int | None = None, grace: float | None = None, stalled_after: float | None = None
+    ) -> OpenPipeline:
+        """Open it for IDs that are submitted one by one, as requests and messages come.
+
+        ::
+
+            async with pipeline.open() as running:  # also ``with``, in threads
+                outcome = await running.submit(question_id)
+
+        Args:
+            capacity: IDs that it holds at most until they leave the stages for the sink; by default as many as the
+                stages have slots and places in their queues.
+            grace: Seconds that what is on its way has to finish when it is closed; then it is cancelled. By default
+                it takes as long as it takes.
+            stalled_after: Seconds without any progress after which ``health()`` calls it stalled; by default a
+                minute, or half as much again as the longest timeout of a stage, if that is longer.
+
+        Raises:
+            ValueError: A number is out of range, or the strategy is ``staged``, which lets nothing out to the end.
+        """
+        from rxpipe.open_pipeline import OpenPipeline  # not above: most pipelines are not kept open
+
+        return OpenPipeline(self, capacity=capacity, grace=grace, stalled_after=stalled_after)
 
     def outcomes(self, source: Source) -> Observable[Outcome[Any]]:
         """The outcomes, as they come: a cold observable, each subscription a run of its own.
@@ -250,7 +278,7 @@ class Pipeline:
         if not max_items >= 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
         ids = as_observable(source)
-        ends = await in_thread(self.open, undo=_close)
+        ends = await prepare_async(self)
         async with aclosing(to_async_iterable(self._outcomes(ids, ends), max_items)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -262,14 +290,16 @@ class Pipeline:
         *,
         ends: Ends | None = None,
         scheduler: SchedulerBase | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> Run:
         """Start a run and return it: live counts, ``stop()`` and ``abort()``, and a future of its report.
 
         Args:
             source: IDs, as for ``run``.
             observer: Notified of each outcome; it slows the run down while it does not return.
-            ends: What ``open`` gave, where that was called before so as not to block here.
+            ends: What ``prepare`` gave, where that was called before so as not to block here.
             scheduler: Whose time the run goes by: a virtual one, in tests.
+            listeners: Told of its items and calls, beside the pipeline's own.
 
         Raises:
             SinkError: The sink cannot be opened.
@@ -278,13 +308,14 @@ class Pipeline:
         if self.scheduler == "asyncio" and running_loop() is None:
             raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
         ids = as_observable(source)
-        ends = ends or self.open()
+        ends = ends or self.prepare()
+        listeners = (*self.listeners, *listeners)
         budget = None if self.max_cost is None else Budget(self.max_cost, ends.usage_before.cost, ends.mean_costs)
 
-        def stop(place: int, error: StopRun) -> None:
-            run.halt(place, error)
+        def cut_off(place: int, error: StopRun | ItemCancelled) -> None:
+            run.cut_off(place, error)
 
-        placed = self._placed(ends.journal, budget, stop)
+        placed = self._placed(journal=ends.journal, budget=budget, cut_off=cut_off, listeners=listeners)
         per_item = self.strategy == "per_item"
         stats = [settings.stats for settings, _ in placed]
         if budget is not None:
@@ -298,12 +329,13 @@ class Pipeline:
             before=ends.before,
             usage_before=ends.usage_before,
             is_finished=ends.is_finished,
+            listeners=listeners,
         )
         stages = compose(self.strategy, placed)
         run.start(ends.take(ids), stages, ends.write, observer, scheduler, ahead=ends.ahead)
         return run
 
-    def open(self) -> Ends:
+    def prepare(self) -> Ends:
         """Make the sink and the store ready; may block.
 
         Raises:
@@ -314,9 +346,7 @@ class Pipeline:
 
         if self.store is None:
             return Ends(write=_pass_on if self.sink is None else self.sink.open())
-        placed = [settings for settings, _ in self._placed()]
-        per_item = self.strategy == "per_item"
-        window = self.concurrency if per_item else sum(one.concurrency + one.queue_size for one in placed)
+        window = self.window
         stages = [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages]
         session = self.store.open(stages, self.sink, window=window)
         before = session.before
@@ -330,24 +360,33 @@ class Pipeline:
             usage_before=before.usage,
             mean_costs=before.mean_costs,
             is_finished=lambda: session.is_finished,
+            tell=session.tell,
         )
 
-    def _placed(
-        self, journal: Journal | None = None, budget: Budget | None = None, stop: Stop = lambda place, error: None
-    ) -> list[tuple[Settings[Item, Item], Place | None]]:
-        """Each stage's settings, and where its calls run."""
+    @property
+    def window(self) -> float:
+        """How many items the stages hold."""
+        if self.strategy == "per_item":
+            return self.concurrency
+        return sum(settings.concurrency + settings.queue_size for settings, _ in self._placed())
+
+    def _placed(self, **options: Any) -> list[tuple[Settings[Item, Item], Place | None]]:
+        """Each stage's settings, and where its calls run; with options of ``ItemEnvelope``."""
         placed: list[tuple[Settings[Item, Item], Place | None]] = []
         for place, stage in enumerate(self.stages):
             last = stage is self.stages[-1]
-            envelope = ItemEnvelope(stage.name, place, last=last, journal=journal, budget=budget, stop=stop)
-            placed.append((self._settings_of(stage, envelope), stage.executor))
+            envelope = ItemEnvelope(stage.name, place, last=last, **options)
+            call = stage.call
+            for listener in options.get("listeners", ()):
+                call = listener.wrapped(stage, call)
+            placed.append((self._settings_of(stage, call, envelope), stage.executor))
         return placed
 
-    def _settings_of(self, stage: Stage, envelope: ItemEnvelope) -> Settings[Item, Item]:
+    def _settings_of(self, stage: Stage, call: Callable[[Any], Any], envelope: ItemEnvelope) -> Settings[Item, Item]:
         per_item = self.strategy == "per_item"
         given = None if per_item else stage.concurrency
         return settings_of(
-            stage.call,
+            call,
             name=stage.name,
             concurrency=self.concurrency if given is None else given,
             queue_size=0 if per_item else stage.queue_size,
@@ -358,16 +397,3 @@ class Pipeline:
             max_abandoned=stage.max_abandoned,
             envelope=envelope,
         )
-
-
-def _close(ends: Ends) -> None:
-    ends.write(reactivex.empty()).subscribe(on_error=_ignore)
-
-
-def _give_up(run: Run) -> None:
-    run.abort()
-    wait([run.finished])
-
-
-def _ignore(error: Exception) -> None:
-    """Whoever was to be told has been cancelled."""

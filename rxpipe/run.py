@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -14,8 +15,9 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxpipe.ends import Exit, Intake
-from rxpipe.errors import SinkError, StopRun
+from rxpipe.errors import ItemCancelled, SinkError, StopRun
 from rxpipe.item import Claim, Item
+from rxpipe.listener import Listener
 from rxpipe.operators.clock import Clock
 from rxpipe.operators.machine import as_exception
 from rxpipe.operators.running_call import Usage
@@ -58,6 +60,7 @@ class Run:
         before: tuple[int, int] = (0, 0),
         usage_before: Usage = _NOTHING,
         is_finished: Callable[[], bool] = lambda: True,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         """Prepare a run.
 
@@ -70,6 +73,7 @@ class Run:
             is_finished: Whether nothing of it is left to do in its store, asked when it is over.
             before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
             usage_before: What the calls of those had used.
+            listeners: Told of each item.
         """
         self.taken = 0
         self.written = 0
@@ -79,6 +83,7 @@ class Run:
         self.before = before
         self.usage_before = usage_before
         self._is_finished = is_finished
+        self._listeners = listeners
         self.stages = stages
         self.finished: Future[Report] = Future()
         self.subscription = SingleAssignmentDisposable()
@@ -91,6 +96,7 @@ class Run:
         self._in_flight: dict[int | str, list[Item]] = {}
         self._most_in_flight = 0
         self._over = False
+        self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._error: Exception | None = None
         self._intake: Intake | None = None
@@ -119,6 +125,8 @@ class Run:
             ahead: How many IDs may be asked for before there is room for them.
         """
         self._observer = observer
+        for listener in self._listeners:
+            listener.run_started(self)
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._intake = Intake(self, self._limit, ahead, items)
@@ -184,16 +192,21 @@ class Run:
     def take(self, taken: int | str | Claim) -> Item | None:
         """An ID was taken from the source; ``None`` if it came too late to be."""
         item = Item(taken, self._clock.now())
+        item.context = self._context
         with self._lock:
             if self._over:
                 return None
             self._in_flight.setdefault(item.id, []).append(item)
             self.taken += 1
         self._most_in_flight = max(self._most_in_flight, self.in_flight)
+        for listener in reversed(self._listeners):  # a desk comes last, and knows the context of whoever submitted it
+            listener.taken(item)
         return item
 
-    def made_room(self) -> None:
-        """An item has gone on to the sink, and made room for another."""
+    def left(self, item: Item) -> None:
+        """An item leaves for the sink, and makes room for another."""
+        for listener in self._listeners:
+            listener.left(item)
         if self._limit != math.inf and self._intake is not None:
             self._intake.make_room()
 
@@ -210,18 +223,19 @@ class Run:
         """Let the run fail with this, the first of its errors, when all items have ended."""
         self._error = self._error or error
 
-    def halt(self, place: int, error: StopRun) -> None:
-        """A call was not made, or has ended, because the run is to stop: take no more IDs, and let the others finish.
+    def cut_off(self, place: int, error: StopRun | ItemCancelled) -> None:
+        """A call was not made, or has ended, though the item has not failed.
 
         Args:
             place: The place of its stage, in whose turn this is called.
-            error: What the run fails with.
+            error: Why; if the run is to stop, no more IDs are taken, the others finish, and it fails with this.
         """
         stage = self.stages[place]
-        stage.failed -= 1  # the item has not, as little as with any other call that a stop has cut off
+        stage.failed -= 1
         stage.cancelled += 1
-        self.fail(error)
-        self.stop()
+        if isinstance(error, StopRun):
+            self.fail(error)
+            self.stop()
 
     def _ended(self, outcome: Outcome[Any]) -> None:
         with self._lock:
@@ -231,7 +245,8 @@ class Run:
             if not items:
                 raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
             # Of items with the same ID, one of those that the sink was given.
-            items.remove(next((item for item in items if item.arrived and not item.given_back), items[0]))
+            item = next((item for item in items if item.arrived and not item.given_back), items[0])
+            items.remove(item)
             if not items:
                 del self._in_flight[outcome.id]
         if outcome.status == "written":
@@ -242,7 +257,7 @@ class Run:
             self.failed += 1
         else:
             self.cancelled += 1
-        self._notify(outcome)
+        self._notify(item, outcome)
 
     def _close(self) -> list[Item] | None:
         """Take nothing more: what has not come out by now was cancelled; ``None`` if that was done before."""
@@ -267,7 +282,7 @@ class Run:
         is_awaited = self.finished.set_running_or_notify_cancel()  # first: the observer may dispose of the run
         now = self._clock.now()
         for item in cancelled:
-            self._notify(item.cancelled(now))
+            self._notify(item, item.cancelled(now))
         try:
             if self._observer is not None:
                 self._observer.on_completed() if self._error is None else self._observer.on_error(self._error)
@@ -278,11 +293,19 @@ class Run:
                 self.finished.set_exception(self._error)
 
     def _disposed(self) -> None:
-        if self._close() is not None:
-            self.finished.cancel()
+        items = self._close()
+        if items is None:
+            return
+        for item in items:
+            outcome = item.cancelled(self._clock.now())
+            for listener in self._listeners:
+                listener.ended(item, outcome)
+        self.finished.cancel()
 
-    def _notify(self, outcome: Outcome[Any]) -> None:
+    def _notify(self, item: Item, outcome: Outcome[Any]) -> None:
         """Tell the observer; if it raises, it is told no more, and what is finished is still written."""
+        for listener in self._listeners:
+            listener.ended(item, outcome)
         if self._observer is None or self._observer_failed:
             return
         try:

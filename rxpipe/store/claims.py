@@ -117,15 +117,15 @@ class Claims:
         if not self._lease.hold(connection):
             return []
         owner = self._lease.owner
-        by_key, refused = _by_key(ids)
+        new, refused = by_key(ids)
         rows = [
             {"item_key": key, "is_integer": not isinstance(one, str), "seq": first + place}
-            for place, (key, one) in enumerate(by_key.items())
+            for place, (key, one) in enumerate(new.items())
         ]
         parameters = {"this_run": self._run_id, "this_owner": owner, PARAMETER: json.dumps(rows)}
         added = set(connection.execute(self._add, parameters).scalars())
-        new = [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in by_key.items() if key in added]
-        return new + refused
+        claims = [Claim(id=one, key=key, owner=owner, fence=1, value=one) for key, one in new.items() if key in added]
+        return claims + refused
 
     def left(self, connection: Connection) -> Left:
         """What there is still to do."""
@@ -208,13 +208,13 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
     return statement
 
 
-def _by_key(ids: Sequence[int | str]) -> tuple[dict[str, int | str], list[Claim]]:
+def by_key(ids: Sequence[int | str]) -> tuple[dict[str, int | str], list[Claim]]:
     """The IDs by their keys, and those that can have none, which fail without a call."""
-    by_key: dict[str, int | str] = {}
+    keyed: dict[str, int | str] = {}
     refused: list[Claim] = []
     for one in ids:
         try:
-            by_key[key_text(one)] = one
+            keyed[key_text(one)] = one
         except RxPipeError as error:
             refused.append(Claim(id=one, key="", owner="", fence=0, value=one, error=error, outside=True))
-    return by_key, refused
+    return keyed, refused

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import reactivex
@@ -20,8 +20,9 @@ from rxpipe.ends import check_id
 from rxpipe.item import Claim
 from rxpipe.operators import Retry
 from rxpipe.operators.gate import Gate, announcing
+from rxpipe.outcome import Outcome
 from rxpipe.source import as_observable
-from rxpipe.store.claims import Claims
+from rxpipe.store.claims import Claims, by_key
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
 
@@ -52,6 +53,7 @@ class Feed:
         window: float,
         retry: Retry,
         over: threading.Event,
+        ended: Callable[[Connection, Mapping[str, int | str]], list[tuple[str, Outcome[Any]]]] = lambda one, ids: [],
     ) -> None:
         """Describe it.
 
@@ -62,18 +64,33 @@ class Feed:
             window: How many items the stages hold.
             retry: How long to try while the database is away.
             over: Set when the worker claims no more.
+            ended: Those of some items that have ended, as ``known.ended`` finds them.
         """
         self._database = database
         self._claims = claims
         self._hands = hands
         self._retry = retry
         self._over = over
+        self._ended = ended
         self._window = max(1, int(min(_MOST, window)))
         self.exhausted = False
         self._began = time.monotonic()
         self._look = 1
+        self._tell: Callable[[Outcome[Any]], None] | None = None
+        self._watched: dict[str, int | str] = {}
+        self._looked_at = 0.0
         self._told = False
         self._claiming = threading.Lock()
+
+    def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
+        """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
+        self._tell = tell
+
+    def watch(self, ids: Mapping[str, int | str]) -> None:
+        """Tell how these end, which this worker does not have; by what the store knows them by."""
+        if self._tell is not None:
+            self._watched.update(ids)
+            self._looked_at = 0.0
 
     def observable(self, ids: Observable[Any]) -> Observable[Claim]:
         """The claims, pulled when there is room for them."""
@@ -88,6 +105,10 @@ class Feed:
 
     def _all(self, inbox: _Inbox) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
+            self._look_for_ended()
+            if self._tell is not None and inbox.ended and not self._watched:
+                self.exhausted = inbox.error is None
+                break
             idle = self._hands.wait_until(0, 0.0)
             claimed = self._claimed(functools.partial(self._waiting, idle=idle))
             if claimed is None or (claimed and claimed[0].suspect):
@@ -132,9 +153,19 @@ class Feed:
             return []
         first = inbox.taken - len(ids)
         new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
+        added = {claim.key for claim in new}
+        self.watch({key: one for key, one in by_key(ids)[0].items() if key not in added})
         # Where nearly all are known, there is nothing to be fair about: look at more of them.
         self._look = min(_MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
         return new
+
+    def _look_for_ended(self) -> None:
+        if self._tell is None or not self._watched or time.monotonic() < self._looked_at + _POLL / 5:
+            return
+        for key, outcome in self._in_transaction(lambda one: self._ended(one, dict(self._watched))) or ():
+            self._watched.pop(key, None)
+            self._tell(outcome)
+        self._looked_at = time.monotonic()
 
     def _size(self) -> int:
         seconds = time.monotonic() - self._began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
@@ -124,7 +123,7 @@ def used(claim: Claim, *, stage: str, attempt: int, usage: Usage) -> Used:
     kept = Usage(
         prompt_tokens=min(int(usage.prompt_tokens), _MOST_TOKENS),
         completion_tokens=min(int(usage.completion_tokens), _MOST_TOKENS),
-        cost=float(usage.cost) if math.isfinite(usage.cost) else 0.0,
+        cost=float(usage.cost),
     )
     return Used(claim=claim, id=uuid.uuid4().hex, stage=clean_text(stage), attempt=attempt, usage=kept)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import reactivex
@@ -14,6 +14,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from sqlalchemy import func, update
 
 from rxpipe.database.away import as_sink_error
+from rxpipe.errors import LeaseLost
 from rxpipe.item import Claim
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.machine import Machine
@@ -24,6 +25,7 @@ from rxpipe.store.commits import Commits
 from rxpipe.store.database import Database
 from rxpipe.store.feed import Feed
 from rxpipe.store.hands import Hands
+from rxpipe.store.known import ended
 from rxpipe.store.lease import Lease
 from rxpipe.store.outputs import encode
 from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, Used, failed_call, used
@@ -70,7 +72,15 @@ class Session:
         self._retry = retry
         self._batches = batch(max_items, max_seconds)
         self._hands = hands
-        self._feed = Feed(database, claims, hands, window=window, retry=retry, over=lease.over)
+        self._feed = Feed(
+            database,
+            claims,
+            hands,
+            window=window,
+            retry=retry,
+            over=lease.over,
+            ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
+        )
         self._lines: _Lines | None = None
         self._at_work = threading.Lock()
         self._is_closed = False
@@ -79,6 +89,10 @@ class Session:
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
         """The items to take through the stages: those that wait, and what is new in the source."""
         return self._feed.observable(ids)
+
+    def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
+        """Tell how IDs of the source end that the run knew already; it does not wait for what others have to do."""
+        self._feed.tell(tell)
 
     def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
         """Keep what a stage returned.
@@ -133,21 +147,22 @@ class Session:
             if self._is_closed:
                 return []
             outcomes = self._commits.commit(records)
-            ended = sum(outcome.status != "cancelled" for outcome in outcomes)  # those were lost
+            lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
+            self._feed.watch({outcome.claim.key: outcome.id for outcome in lost})
+            self._ended += len(outcomes) - len(lost)
             if any(isinstance(record, Closing) for record in records):
-                self._close(self._ended + ended)
-        self._ended += ended
+                self._close()
         self._hands.end(outcome.claim for outcome in outcomes)
         return outcomes
 
-    def _close(self, ended: int) -> None:
+    def _close(self) -> None:
         self._lease.stop()
         self._feed.end()
         with self._database.transaction() as connection:
             self._lease.release(connection)
             left = self._claims.left(connection)
             # A session that ended nothing does not finish a run anew.
-            finished = db_now() if ended else func.coalesce(RUNS.c.finished_at, db_now())
+            finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, db_now())
             is_finished = not (left.ready or left.running) and self._feed.exhausted
             finished_at = finished if is_finished else None
             connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished_at))
@@ -168,7 +183,7 @@ class Session:
         with self._at_work:
             if not self._is_closed:
                 try:
-                    self._close(self._ended)
+                    self._close()
                 except Exception:  # noqa: BLE001 - the database is away: then the lease will run out
                     self._is_closed = True
                     self._database.close()

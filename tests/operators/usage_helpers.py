@@ -39,7 +39,7 @@ class Noted:
     def skip(self, item: Any) -> bool:
         return False
 
-    def open(self, item: Any) -> Any:
+    def open(self, item: Any, call: Any) -> Any:
         return item
 
     def close(self, item: Any, result: Any) -> Any:

@@ -1,0 +1,305 @@
+"""Where IDs are submitted to an open pipeline: it lets in as many as there is room for, and tells how they ended."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.ends import check_id
+from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed
+from rxpipe.item import Item
+from rxpipe.listener import Listener
+from rxpipe.operators.clock import running_loop
+from rxpipe.operators.machine import Producer
+from rxpipe.outcome import Outcome
+from rxpipe.submission import Submission
+
+
+class _Entry:
+    """An ID that was submitted and has not ended, however often it was.
+
+    Attributes:
+        submissions: Those that wait for its outcome.
+        context: Of whoever submitted it first.
+        room: Set when it is let in; there if a thread waits for that.
+        has_room: Whether it is let in, and has not left the stages.
+        cancelled: Whether nobody wants it any more.
+        cut_off: The outcome of an item that its run has left unfinished.
+    """
+
+    __slots__ = ("cancelled", "context", "cut_off", "has_room", "id", "item", "room", "submissions")
+
+    def __init__(self, item_id: int | str) -> None:
+        self.id = item_id
+        self.submissions: list[Submission] = []
+        self.context = contextvars.copy_context()
+        self.item: Item | None = None
+        self.room: threading.Event | None = None
+        self.has_room = False
+        self.cancelled = False
+        self.cut_off: Outcome[Any] | None = None
+
+    def end(self, outcome: Outcome[Any] | Exception) -> None:
+        for submission in self.submissions:
+            submission.end(outcome)
+        if self.room is not None:
+            self.room.set()
+
+
+class _Line(Producer[int | str]):
+    """The IDs that are let in, on their way into the stages."""
+
+    def __init__(
+        self, take: Callable[[], _Entry | None], is_over: Callable[[], bool], observer: ObserverBase[int | str]
+    ) -> None:
+        super().__init__(observer)
+        self._take = take
+        self._is_over = is_over
+
+    def advance(self) -> None:
+        while not self.over and self.may_emit():
+            entry = self._take()
+            if entry is None:
+                self.keep()
+                break
+            self.emit(entry.id)
+        if not self.over and self._is_over():
+            self.end()
+
+    def free(self) -> None:
+        """Nothing to free: the desk has them."""
+
+
+class Desk(Listener):
+    """Takes IDs, at most ``capacity`` at a time until they leave the stages; the others wait in the order they came.
+
+    Attributes:
+        capacity: How many there may be.
+        held: How many there are.
+        closed: Whether it takes no more.
+        progress_at: When anything last happened to an item, by ``time.monotonic()``.
+    """
+
+    def __init__(self, capacity: float) -> None:
+        self.capacity = capacity
+        self.held = 0
+        self.closed = False
+        self._why: Exception | None = None
+        self._lock = threading.Lock()
+        self._entries: dict[int | str, _Entry] = {}
+        self._waiting: deque[_Entry] = deque()
+        self._let_in: deque[_Entry] = deque()
+        self._line: _Line | None = None
+        self._began = self.progress_at = time.monotonic()
+        self._left = 0
+
+    @property
+    def waiting(self) -> int:
+        """IDs that wait to be let in."""
+        return len(self._waiting)
+
+    @property
+    def unfinished(self) -> int:
+        """IDs that were submitted and have not ended."""
+        return len(self._entries)
+
+    def submit(self, item_id: int | str, *, nowait: bool) -> Submission:
+        """Take an ID; the same one as another that has not ended shares its item.
+
+        Where an event loop is running it returns at once, and awaiting the submission waits for room, too. In a
+        thread it returns when there is room.
+
+        Args:
+            item_id: The ID.
+            nowait: Refuse it if there is no room.
+
+        Raises:
+            Overloaded: There is no room, and it is not to wait.
+            PipelineClosed: No more are taken.
+            ConfigError: It is no ID.
+        """
+        if (error := check_id(item_id)) is not None:
+            raise error
+        submission = Submission(item_id, self._cancel)
+        with self._lock:
+            if self.closed:
+                raise PipelineClosed from self._why
+            entry = self._entries.get(item_id)
+            is_new = entry is None
+            if entry is None:
+                is_full = self.held >= self.capacity
+                if is_full and nowait:
+                    raise Overloaded(self.held, self._seconds_to_room())
+                if not self._entries:
+                    self.progress_at = time.monotonic()
+                entry = self._entries[item_id] = _Entry(item_id)
+                if is_full:
+                    self._waiting.append(entry)
+                else:
+                    self._admit(entry)
+            entry.submissions.append(submission)
+            must_wait = not (nowait or entry.has_room or entry.item) and running_loop() is None
+            if must_wait and entry.room is None:
+                entry.room = threading.Event()
+        if is_new:
+            self._wake()
+        if must_wait and entry.room is not None:
+            entry.room.wait()
+        return submission
+
+    def _admit(self, entry: _Entry) -> None:
+        self.held += 1
+        entry.has_room = True
+        self._let_in.append(entry)
+        if entry.room is not None:
+            entry.room.set()
+
+    def _wake(self) -> None:
+        if self._line is not None and self._let_in:
+            self._line.wake()
+
+    def _seconds_to_room(self) -> float:
+        """How long it takes, as things have gone so far, until as many have left as are held."""
+        rate = self._left / max(1e-3, time.monotonic() - self._began)
+        return min(60.0, max(1.0, self.held / rate)) if rate else 1.0
+
+    def source(self) -> Observable[int | str]:
+        """The IDs that are let in, as there is room downstream; it completes when the desk is closed and empty."""
+
+        def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            self._line = _Line(self._next, lambda: self.closed and not (self._waiting or self._let_in), observer)
+            self._line.wake()
+            return self._line
+
+        return reactivex.create(subscribe)
+
+    def _next(self) -> _Entry | None:
+        while self._let_in:
+            entry = self._let_in.popleft()
+            if not entry.cancelled:
+                return entry
+            self._end(entry, _not_taken(entry))
+        return None
+
+    # What becomes of items
+
+    def call_started(self, item: Item, stage: str) -> None:
+        """Note that something happens."""
+        self.progress_at = time.monotonic()
+
+    def call_ended(self, item: Item, stage: str, error: BaseException | None, *, again: bool) -> None:
+        """Note that something happens."""
+        self.progress_at = time.monotonic()
+
+    def taken(self, item: Item) -> None:
+        """Remember the item of an ID."""
+        self.progress_at = time.monotonic()
+        entry = self._entries.get(item.id)
+        if entry is not None:
+            item.context = entry.context
+            entry.item = item
+            if entry.cancelled:
+                item.cancel()
+
+    def left(self, item: Item) -> None:
+        """Make room."""
+        self._left += 1
+        entry = self._entries.get(item.id)
+        if entry is not None:
+            with self._lock:
+                self._make_room(entry)
+            self._wake()
+
+    def _make_room(self, entry: _Entry) -> None:
+        if not entry.has_room:
+            return
+        entry.has_room = False
+        self.held -= 1
+        while self._waiting and self.held < self.capacity:
+            waiting = self._waiting.popleft()
+            if not waiting.cancelled:
+                self._admit(waiting)
+
+    def ended(self, item: Item, outcome: Outcome[Any]) -> None:
+        """Tell those who wait for it, unless its run has only left it unfinished."""
+        self.progress_at = time.monotonic()
+        entry = self._entries.get(item.id)
+        if entry is None:
+            return
+        if outcome.status == "cancelled" and not isinstance(outcome.error, ItemCancelled):
+            entry.cut_off = outcome
+        else:
+            self._end(entry, outcome)
+
+    def known(self, outcome: Outcome[Any]) -> None:
+        """An ID that was submitted has ended before, or elsewhere."""
+        entry = self._entries.get(outcome.id)
+        if entry is not None:
+            self._end(entry, outcome)
+
+    def _end(self, entry: _Entry, outcome: Outcome[Any] | Exception) -> None:
+        with self._lock:
+            if self._entries.get(entry.id) is entry:
+                del self._entries[entry.id]
+            self._make_room(entry)
+        self._wake()
+        entry.end(outcome)
+
+    def _cancel(self, submission: Submission) -> bool:
+        with self._lock:
+            entry = self._entries.get(submission.id)
+            if entry is None or submission not in entry.submissions:
+                return False
+            is_last = len(entry.submissions) == 1
+            was_waiting = is_last and entry in self._waiting
+            if was_waiting:
+                self._waiting.remove(entry)
+            if is_last:
+                entry.cancelled = True
+            else:
+                entry.submissions.remove(submission)
+        if not is_last:
+            submission.end(_not_taken(entry))
+        elif entry.item is not None:
+            entry.item.cancel()
+        elif was_waiting:
+            self._end(entry, _not_taken(entry))
+        return True
+
+    # The end
+
+    def close(self) -> None:
+        """Take no more; those that were submitted are still let in."""
+        with self._lock:
+            self.closed = True
+        if self._line is not None:
+            self._line.wake()
+
+    def fail(self, error: Exception | None) -> None:
+        """The run is over: end what has not ended, with an error if it has failed."""
+        with self._lock:
+            self.closed = True
+            self._why = error
+            entries = list(self._entries.values())
+            self._entries.clear()
+            self._waiting.clear()
+            self.held = 0
+        for entry in entries:
+            if error is None:
+                entry.end(entry.cut_off or _not_taken(entry))
+            else:
+                closed = PipelineClosed()
+                closed.__cause__ = error
+                entry.end(closed)
+
+
+def _not_taken(entry: _Entry) -> Outcome[Any]:
+    return Outcome(id=entry.id, status="cancelled", value=entry.id, error=None, stage=None, attempts=0, seconds=0.0)

@@ -1,0 +1,74 @@
+"""How an open pipeline is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from rxpipe.desk import Desk
+from rxpipe.run import Run
+
+_PATIENCE = 60.0  # seconds without progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How an open pipeline is.
+
+    Attributes:
+        status: ``alive``; ``draining``: it finishes what it has, and takes no more; ``stalled``: it has items, and
+            nothing has happened to any for too long; ``closed``.
+        reason: Why it is not alive; empty if it is.
+        held: IDs in its stages.
+        waiting: IDs that wait to be let in.
+        unfinished: IDs that were submitted and have not ended, those included.
+    """
+
+    status: Literal["alive", "draining", "stalled", "closed"]
+    reason: str
+    held: int
+    waiting: int
+    unfinished: int
+
+
+def health_of(desk: Desk, run: Run | None, stalled_after: float) -> Health:
+    """How the pipeline behind a desk is.
+
+    Args:
+        desk: Where IDs are submitted to it.
+        run: Its run; None before it has begun.
+        stalled_after: Seconds without progress.
+    """
+    status, reason = _judged(desk, run, stalled_after)
+    return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=desk.unfinished)
+
+
+def patience(timeouts: list[float]) -> float:
+    """Seconds without progress that are not too many, where calls may take so long."""
+    return max(_PATIENCE, 1.5 * max(timeouts, default=0.0))
+
+
+def _judged(
+    desk: Desk, run: Run | None, stalled_after: float
+) -> tuple[Literal["alive", "draining", "stalled", "closed"], str]:
+    if run is None:
+        return "closed", "it is not open"
+    if run.finished.done():
+        error = None if run.finished.cancelled() else run.finished.exception()
+        return "closed", "it was closed" if error is None else f"it failed: {type(error).__name__}: {error}"
+    silence = time.monotonic() - desk.progress_at
+    if desk.unfinished and silence > stalled_after:
+        return "stalled", f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}"
+    if desk.closed:
+        return "draining", f"it is closing, and finishes {desk.unfinished} that it has"
+    return "alive", ""
+
+
+def _whereabouts(run: Run) -> str:
+    at = [f"{stage.running} calls of {stage.name} run" for stage in run.stages if stage.running]
+    at += [f"{stage.waiting} wait for {stage.name}" for stage in run.stages if stage.waiting]
+    inside = sum(stage.running + stage.waiting for stage in run.stages)
+    if run.in_flight > inside:
+        at.append(f"{run.in_flight - inside} are between stages, or wait to be written")
+    return ", ".join(at) or "none has been let into the stages"

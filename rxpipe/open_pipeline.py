@@ -1,0 +1,230 @@
+"""A pipeline that stays open: IDs are submitted to it one by one, and each gives its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase
+
+from rxpipe.desk import Desk
+from rxpipe.driving import start_async
+from rxpipe.events import Event, Events
+from rxpipe.health import Health, health_of, patience
+from rxpipe.operators.clock import TIMER_THREAD, running_loop
+from rxpipe.operators.loops import BACKGROUND_LOOP
+from rxpipe.outcome import Outcome, Report
+from rxpipe.run import Run
+from rxpipe.submission import Submission
+
+if TYPE_CHECKING:
+    from rxpipe.pipeline import Pipeline
+
+_LOOK = 0.2  # seconds: signals are handled in between
+_CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
+
+
+class OpenPipeline:
+    """Takes IDs that are submitted to it; made by ``Pipeline.open``, and open inside ``async with`` or ``with``.
+
+    Leaving the context takes no more, and waits until all that were submitted have ended; after Ctrl-C, or where the
+    task was cancelled, it cancels their calls instead, and what is finished is still written. Then it raises what
+    the pipeline has failed with, if it has. It can be entered once.
+
+    It may be used from any thread, and from any event loop.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, *, capacity: int | None, grace: float | None, stalled_after: float | None
+    ) -> None:
+        """See ``Pipeline.open``."""
+        if pipeline.strategy == "staged":
+            raise ValueError("strategy staged lets nothing out before all have come in: it cannot be open")
+        for option, value in (("grace", grace), ("stalled_after", stalled_after)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"{option} must be at least 0 seconds, not {value}")
+        if capacity is not None and not (capacity >= 1 and capacity % 1 == 0):
+            raise ValueError(f"capacity must be a whole number of at least 1, not {capacity}")
+        self._pipeline = pipeline
+        self._grace = grace
+        self._stalled_after = (
+            patience([stage.timeout or 0.0 for stage in pipeline.stages]) if stalled_after is None else stalled_after
+        )
+        self._desk = Desk(pipeline.window if capacity is None else capacity)
+        self._events = Events()
+        self._run: Run | None = None
+        self._entered = False
+        self._stalled = False  # when its health was last asked for
+        self._release: Callable[[], None] | None = None
+
+    @property
+    def outcomes(self) -> Observable[Outcome[Any]]:
+        """How items end, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        return self._events.outcomes.observable
+
+    @property
+    def events(self) -> Observable[Event]:
+        """What happens to items, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        return self._events.events.observable
+
+    def submit(self, item_id: int | str) -> Submission:
+        """Take an ID; what comes back gives its outcome once its row is committed.
+
+        Where an event loop is running, it returns at once: awaiting the submission waits until there is room, too. In a
+        thread, it returns when there is room. An ID that was submitted and has not ended is not taken again: both
+        submissions get its outcome. With a store, one that has ended before gives the outcome that it had.
+
+        Args:
+            item_id: The ID.
+
+        Raises:
+            PipelineClosed: It takes no more; if it has failed, ``__cause__`` is why.
+            ConfigError: It is no ID.
+        """
+        return self._desk.submit(item_id, nowait=False)
+
+    def submit_nowait(self, item_id: int | str) -> Submission:
+        """The same, if there is room now.
+
+        Raises:
+            Overloaded: There is none.
+        """
+        return self._desk.submit(item_id, nowait=True)
+
+    def health(self) -> Health:
+        """Whether it is alive, draining, stalled or closed, and why."""
+        health = health_of(self._desk, self._run, self._stalled_after)
+        is_stalled = health.status == "stalled"
+        if is_stalled and not self._stalled and self._run is not None:
+            for listener in self._pipeline.listeners:
+                listener.stalled(self._run, health.reason)
+        self._stalled = is_stalled
+        return health
+
+    def report(self) -> Report:
+        """The counts so far; they add up once it is closed.
+
+        Raises:
+            RuntimeError: It has not been opened.
+        """
+        if self._run is None:
+            raise RuntimeError("it has not been opened")
+        return self._run.report()
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("it was opened before: pipeline.open() makes another one")
+        self._entered = True
+
+    def _known(self, outcome: Outcome[Any]) -> None:
+        self._events.outcomes.publish(outcome)
+        self._desk.known(outcome)
+
+    async def _open(self) -> Run:
+        listeners = (self._events, self._desk)  # what is published comes before what is awaited
+        return await start_async(self._pipeline, self._desk.source(), listeners=listeners, tell=self._known)
+
+    def _opened(self, run: Run) -> Self:
+        self._run = run
+        run.finished.add_done_callback(self._finished)
+        return self
+
+    def _finished(self, finished: Future[Report]) -> None:
+        error = None if finished.cancelled() else finished.exception()
+        self._desk.fail(error if isinstance(error, Exception) else None)
+        self._events.end(error if isinstance(error, Exception) else None)
+
+    def _close(self, run: Run, *, at_once: bool) -> DisposableBase | None:
+        self._desk.close()
+        for listener in self._pipeline.listeners:
+            listener.draining(run)
+        if at_once or self._grace == 0:
+            run.abort()
+            return None
+        return None if self._grace is None else TIMER_THREAD.call_later(self._grace, run.abort)
+
+    async def __aenter__(self) -> Self:
+        """Open it, on the loop that is running."""
+        self._enter()
+        return self._opened(await self._open())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        run = self._run
+        assert run is not None  # it was entered
+        timer = self._close(run, at_once=_cuts_off(error))
+        finished = asyncio.wrap_future(run.finished)
+        try:
+            await asyncio.shield(finished)
+        except asyncio.CancelledError:
+            run.abort()
+            await asyncio.wait([finished])
+            raise
+        except Exception:
+            if error is None:
+                raise
+        finally:
+            if timer is not None:
+                timer.dispose()
+            if not finished.cancelled():
+                finished.exception()  # else asyncio logs that nobody asked for it
+
+    def __enter__(self) -> Self:
+        """Open it; a pipeline for an event loop gets one of its own.
+
+        Raises:
+            RuntimeError: An event loop is running here, which must not be blocked.
+        """
+        if running_loop() is not None:
+            raise RuntimeError("an event loop is running here: open it by async with")
+        self._enter()
+        if self._pipeline.scheduler != "asyncio":
+            ends = self._pipeline.prepare()
+            ends.tell(self._known)
+            return self._opened(
+                self._pipeline.start(self._desk.source(), ends=ends, listeners=(self._events, self._desk))
+            )
+        loop, self._release = BACKGROUND_LOOP.acquire()
+        try:
+            return self._opened(asyncio.run_coroutine_threadsafe(self._open(), loop).result())
+        except BaseException:
+            self._release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        run = self._run
+        assert run is not None  # it was entered
+        timer = self._close(run, at_once=_cuts_off(error))
+        try:
+            _wait_for(run)
+        except BaseException:
+            run.abort()
+            _wait_for(run)
+            raise
+        finally:
+            if timer is not None:
+                timer.dispose()
+            if self._release is not None:
+                self._release()
+            BACKGROUND_LOOP.wait_closed(_CLOSING)
+        failure = None if run.finished.cancelled() else run.finished.exception()
+        if failure is not None and error is None:
+            raise failure
+
+
+def _cuts_off(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, Exception)
+
+
+def _wait_for(run: Run) -> None:
+    while not wait([run.finished], timeout=_LOOK).done:
+        pass
