@@ -1,0 +1,144 @@
+"""What is counted and measured, for each stage."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from rxpipe.operators.running_call import Usage
+from rxpipe.operators.stage_settings import StageStats
+from rxpipe.otel import attributes as names
+from rxpipe.outcome import Outcome
+from rxpipe.run import Run
+
+# Those that the conventions want of calls to language models: seconds.
+_CALLS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_ITEMS = (*_CALLS, 163.84, 327.68, 655.36, 1310.72)
+
+
+class Runs:
+    """The runs whose stages are observed: it is asked when metrics are collected, and costs nothing in between."""
+
+    def __init__(self) -> None:
+        self._runs: WeakSet[Run] = WeakSet()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, run: Run) -> None:
+        """Observe a run until it is over."""
+        with self._lock:
+            self._runs.add(run)
+        run.finished.add_done_callback(lambda _: self._remove(run))
+
+    def _remove(self, run: Run) -> None:
+        with self._lock:
+            self._runs.discard(run)
+
+    def observe(self, count: Callable[[StageStats], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        """What an instrument asks: a count of each stage, those of the same name added up."""
+
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            with self._lock:
+                runs = list(self._runs)
+            counts: Counter[str] = Counter()
+            for run in runs:
+                for stage in run.stages:
+                    counts[stage.name] += max(0, count(stage))  # its parts are read one after the other
+            return [Observation(value, {names.STAGE: stage}) for stage, value in counts.items()]
+
+        return callback
+
+
+class _Observed:
+    """The runs of each meter provider: it keeps the first callback of an instrument, and drops those that follow."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: WeakKeyDictionary[MeterProvider, Runs] = WeakKeyDictionary()
+
+    def of(self, provider: MeterProvider) -> Runs:
+        with self._lock:
+            return self._runs.setdefault(provider, Runs())
+
+
+_OBSERVED = _Observed()
+
+
+class Metrics:
+    """The instruments.
+
+    Attributes:
+        runs: Those whose stages are observed.
+    """
+
+    def __init__(self, provider: MeterProvider, version: str) -> None:
+        meter = provider.get_meter("rxpipe", version)
+        self.runs = runs = _OBSERVED.of(provider)
+        self._calls = meter.create_histogram(
+            "rxpipe.stage.duration",
+            unit="s",
+            description="How long calls of stages take",
+            explicit_bucket_boundaries_advisory=_CALLS,
+        )
+        self._retries = meter.create_counter(
+            "rxpipe.stage.retries", unit="{call}", description="Calls that failed, and that another one follows"
+        )
+        self._tokens = meter.create_counter(
+            "rxpipe.stage.tokens", unit="{token}", description="Tokens that calls told of by record_usage"
+        )
+        self._cost = meter.create_counter(
+            "rxpipe.stage.cost", unit="1", description="What calls cost, in the currency of the prices"
+        )
+        self._items = meter.create_histogram(
+            "rxpipe.item.duration",
+            unit="s",
+            description="How long items take, from the source until they are written, have failed or are cancelled",
+            explicit_bucket_boundaries_advisory=_ITEMS,
+        )
+        self._ended = meter.create_counter("rxpipe.items", unit="{item}", description="Items that have ended")
+        meter.create_observable_up_down_counter(
+            "rxpipe.stage.running",
+            [runs.observe(lambda stage: stage.running)],
+            unit="{call}",
+            description="Calls that run",
+        )
+        meter.create_observable_up_down_counter(
+            "rxpipe.stage.waiting",
+            [runs.observe(lambda stage: stage.waiting)],
+            unit="{item}",
+            description="Items that wait for a slot of the stage, or for another attempt",
+        )
+
+    def called(self, stage: str, seconds: float, error: str | None, *, again: bool) -> None:
+        """A call has ended, with an error of this type."""
+        attributes = {names.STAGE: stage}
+        if error is not None:
+            attributes[names.ERROR_TYPE] = error
+        self._calls.record(seconds, attributes)
+        if again:
+            self._retries.add(1, attributes)
+
+    def used(self, stage: str, usage: Usage) -> None:
+        """A call has used this."""
+        for kind, tokens in (("input", usage.prompt_tokens), ("output", usage.completion_tokens)):
+            if tokens:
+                self._tokens.add(tokens, {names.STAGE: stage, names.TOKEN_TYPE: kind})
+        if usage.cost:
+            self._cost.add(usage.cost, {names.STAGE: stage})
+
+    def ended(self, outcome: Outcome[Any]) -> None:
+        """An item has ended."""
+        attributes: dict[str, str] = {names.ITEM_STATUS: outcome.status}
+        if outcome.status == "failed" and outcome.error is not None:
+            attributes[names.ERROR_TYPE] = names.error_type(outcome.error)
+            if outcome.stage is not None:
+                attributes[names.STAGE] = outcome.stage
+        self._ended.add(1, attributes)
+        self._items.record(max(0.0, outcome.seconds), {names.ITEM_STATUS: outcome.status})
