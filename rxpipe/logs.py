@@ -1,0 +1,104 @@
+"""``Logging``: what operators of a service want to read of its pipelines, as lines of structlog."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
+
+from rxpipe.inside import Undo, inside
+from rxpipe.item import Item
+from rxpipe.listener import Listener
+from rxpipe.operators.errors import describe
+from rxpipe.outcome import Outcome
+from rxpipe.run import Run
+from rxpipe.stage import Stage
+
+_LONGEST = 500  # characters of an error's text
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Logging(Listener):
+    """Logs how items and pipelines fare; events are constant phrases, see docs/observability.md.
+
+    ::
+
+        pipeline = Pipeline(Stage("answering", answer), listeners=[Logging()])
+
+    What a function logs while it runs has its item's ``id`` and ``stage``, and what whoever submitted the item had
+    bound by ``structlog.contextvars``, such as a ``request_id``. For that, structlog's processors must have
+    ``merge_contextvars`` among them, as they have by default.
+
+    It may be given to several pipelines, and never configures structlog.
+    """
+
+    def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The stage's function, with what its lines have in common."""
+
+        def bind(item: Item) -> Undo:
+            of_submitter = {} if item.context is None else item.context.copy().run(get_contextvars)
+            tokens = bind_contextvars(**{**of_submitter, "id": item.id, "stage": stage.name})
+            return lambda: reset_contextvars(**tokens)
+
+        return inside(stage, call, bind)
+
+    def run_started(self, run: Run) -> None:
+        """Log that it starts, and how it ends."""
+        _log.info("pipeline started", stages=[stage.name for stage in run.stages], **_number(run))
+        context = contextvars.copy_context()
+        run.finished.add_done_callback(lambda _: context.run(_log_end, run))
+
+    def draining(self, run: Run) -> None:
+        """Log that it takes no more."""
+        _log.info("pipeline draining", on_their_way=run.in_flight, **_number(run))
+
+    def stalled(self, run: Run, reason: str) -> None:
+        """Log that nothing happens any more."""
+        _log.warning("pipeline stalled", reason=reason, **_number(run))
+
+    def call_ended(self, item: Item, stage: str, error: BaseException | None, *, again: bool) -> None:
+        """Log that another call follows."""
+        if again and error is not None:
+            _say(item, _log.debug, "call retried", stage=stage, error=one_line(error))
+
+    def ended(self, item: Item, outcome: Outcome[Any]) -> None:
+        """Log that it has failed, or is cancelled."""
+        more = {"stage": outcome.stage, "calls": outcome.attempts, "seconds": round(outcome.seconds, 3)}
+        if outcome.status == "failed" and outcome.error is not None:
+            _say(item, _log.warning, "item failed", **more, error=one_line(outcome.error))
+        elif outcome.status == "cancelled":
+            _say(item, _log.debug, "item cancelled", **more)
+
+
+def one_line(error: BaseException) -> str:
+    """An error as a line of a log: its text may be a server's, or a model's, so nothing in it acts on a terminal."""
+    text = describe(error)
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _say(item: Item, log: Callable[..., Any], event: str, **more: Any) -> None:
+    """Log it where the item was submitted: with what is bound there, and in the trace that goes on there."""
+    # A copy, as a context can be entered by one thread at a time only.
+    context = contextvars.Context() if item.context is None else item.context.copy()
+    with suppress(Exception):  # a line that cannot be written must not cost an item
+        context.run(log, event, id=item.id, **more)
+
+
+def _log_end(run: Run) -> None:
+    counts = {"taken": run.taken, "written": run.written, "failed": run.failed, "cancelled": run.cancelled}
+    more = {**counts, "seconds": round(run.seconds, 3), **_number(run)}
+    error = None if run.finished.cancelled() else run.finished.exception()
+    if error is None:
+        _log.info("pipeline ended", **more)
+    else:
+        _log.error("pipeline failed", **more, error=one_line(error))
+
+
+def _number(run: Run) -> dict[str, int]:
+    return {} if run.number is None else {"run": run.number}
