@@ -7,7 +7,8 @@ from rxpipe.llm.errors import LLMError, PermanentError, Unavailable
 from rxpipe.operators.running_call import will_retry
 
 _REFUSED = 3  # requests in a row, before any was answered: then all will be
-_LOST = 5  # items in a row that no connection could be had for
+_LOST = 5  # items in a row that nobody was there for
+_NOBODY = frozenset({None, 502, 503, 504})  # no connection; or what is in between has none, or the model is not loaded
 
 
 class Health:
@@ -33,7 +34,7 @@ class Health:
 
     def is_first_miss(self, error: LLMError) -> bool:
         """Whether nobody was there for the first call that is made again: those who watch should not have to guess."""
-        is_miss = isinstance(error, Unavailable) and error.status is None and will_retry(error)
+        is_miss = isinstance(error, Unavailable) and error.status in _NOBODY and will_retry(error)
         is_first = is_miss and not self._has_answered and not self._was_told
         self._was_told = self._was_told or is_first
         return is_first
@@ -42,7 +43,7 @@ class Health:
         """What to do, if after this error no call can be expected to succeed; None if others may."""
         if isinstance(error, PermanentError):
             return self._why_refused(error.status)
-        if isinstance(error, Unavailable) and error.status is None:
+        if isinstance(error, Unavailable) and error.status in _NOBODY:
             self._lost += not will_retry(error)
             if self._lost >= (_LOST if self._has_answered else 1):  # then others need not use up their attempts
                 return "check that the server runs, and base_url"

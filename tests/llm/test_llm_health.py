@@ -6,7 +6,7 @@ import pytest
 from odd_llm import MESSAGES, Call, chat, failing, odd_server, provider_at, replying, run, unused_port
 from structlog.testing import capture_logs
 
-from rxpipe.llm import LLMError, PermanentError, ProviderUnusable, Unavailable
+from rxpipe.llm import LLMError, PermanentError, ProviderUnusable, RateLimited, Unavailable
 
 FULL = replying("Hello!")
 
@@ -32,6 +32,23 @@ def test_a_server_that_is_not_there_stops_the_run() -> None:
     """When the attempts of one item are used up."""
     with pytest.raises(ProviderUnusable, match=r"check that the server runs, and base_url$"):
         chat(provider_at(f"http://127.0.0.1:{unused_port()}/v1"), Call(last=True))
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_nobody_stands_behind_is_not_there(status: int) -> None:
+    """A proxy says so, or a server that has not loaded its model: no item can be answered, so none is to fail."""
+    with odd_server(failing(status)) as server:
+        provider = provider_at(server.url)
+        with pytest.raises(Unavailable):
+            chat(provider)
+        with pytest.raises(ProviderUnusable, match=rf"^main: {status}: no; check that the server runs, and base_url$"):
+            chat(provider, Call(last=True))
+
+
+def test_a_server_that_fails_is_there() -> None:
+    """A 500 may be about the request."""
+    with odd_server(failing(500)) as server, pytest.raises(Unavailable):
+        chat(provider_at(server.url), Call(last=True))
 
 
 def test_what_one_item_has_found_out_the_others_need_not() -> None:
@@ -81,3 +98,13 @@ def test_a_connection_lost_after_an_answer_is_not_told() -> None:
     with capture_logs() as logs, pytest.raises(Unavailable):
         chat(provider)
     assert logs == []
+
+
+def test_a_long_wait_is_told_once() -> None:
+    """However many calls it is asked of."""
+    with odd_server(failing(429, Retry_After="90")) as server, capture_logs() as logs:
+        provider = provider_at(server.url)
+        for _ in range(3):
+            with pytest.raises(RateLimited):
+                chat(provider)
+    assert [(one["event"], one["seconds"]) for one in logs] == [("the server asks to wait", 90.0)]
