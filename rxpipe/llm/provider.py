@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
@@ -104,6 +105,7 @@ class Provider:
         self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making one takes longer than sending it
         self._form = 0  # of these: the one to ask in
         self._form_works = len(self._forms) == 1
+        self._told_until = 0.0  # of a long wait
         self._health = Health(key_env=self._key_env)
         self._clients = PerLoop(self._connected)
 
@@ -241,8 +243,10 @@ class Provider:
             self.limits.failed(taken)
             return
         self.limits.refused(taken, error.retry_after or 0.0)
-        if (error.retry_after or 0.0) > _LONG_WAIT:
-            _log.warning("the server asks to wait", provider=self.name, seconds=error.retry_after)
+        seconds, now = error.retry_after or 0.0, time.monotonic()
+        if seconds > _LONG_WAIT and now >= self._told_until:  # once, however many calls it is asked of
+            self._told_until = now + seconds
+            _log.warning("the server asks to wait", provider=self.name, seconds=seconds)
 
     def _shown(self, text: str) -> str:
         """A server's text, short, and without the key, which some repeat."""
