@@ -1,0 +1,102 @@
+"""What differs between FastStream's brokers: how many messages they hand out, and how they are kept in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from copy import copy
+from typing import Any
+
+Options = dict[str, Any]
+
+
+def broker_name(broker: object) -> str:
+    """Which broker one is of FastStream's, by where its class is; so none is imported that is not there.
+
+    Raises:
+        TypeError: It is none of those that are known here.
+    """
+    for kind in type(broker).__mro__:
+        for name in _OPTIONS:
+            if kind.__module__.startswith(f"faststream.{name}."):
+                return name
+    raise TypeError(f"not a broker or router of faststream's {', '.join(_OPTIONS)}: {broker!r}")
+
+
+def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[Options]:
+    """The options of ``broker.subscriber`` that bound the messages in hand, beside those given; of each subscriber."""
+    return _OPTIONS[name](options, prefetch, lease)
+
+
+def _nats(options: Options, prefetch: int, lease: float) -> list[Options]:
+    from faststream.nats import PullSub
+    from nats.js.api import ConsumerConfig
+
+    if options.get("stream") is None:
+        raise TypeError("NATS acknowledges nothing without JetStream: give stream=")
+    config = options.get("config") or ConsumerConfig(filter_subjects=[])
+    if config.ack_wait is None:
+        config.ack_wait = lease
+    # max_ack_pending is of all processes together, and counts what dead ones had: the bound is here, at the pull
+    pull = PullSub(batch_size=_ahead(prefetch), timeout=1.0)
+    return [{"max_workers": prefetch, "pull_sub": pull} | options | {"config": config}]
+
+
+def _redis(options: Options, prefetch: int, lease: float) -> list[Options]:
+    stream: Any = options.get("stream")
+    if not getattr(stream, "group", None):
+        raise TypeError("Redis acknowledges in groups of streams: give stream=StreamSub(name, group=..., consumer=...)")
+    reader, claimer = copy(stream), copy(stream)
+    reader.max_records = reader.max_records or _ahead(prefetch)  # else one read takes all that there are
+    options = {"max_workers": prefetch} | options
+    if reader.claim_min_idle_time or reader.min_idle_time:  # the user has seen to it
+        return [options | {"stream": reader}]
+    claimer.min_idle_time = max(1, round(1000 * lease))
+    claimer.polling_interval = max(100, min(1000, claimer.min_idle_time // 4))
+    # The first one makes the group where last_id says; a reader with another one than ">" never gets new messages
+    reader.last_id = ">"
+    return [options | {"stream": claimer, "max_workers": _ahead(prefetch)}, options | {"stream": reader}]
+
+
+def _rabbit(options: Options, prefetch: int, lease: float) -> list[Options]:
+    from faststream.rabbit import Channel
+
+    return [{"channel": Channel(prefetch_count=prefetch)} | options]
+
+
+def _mqtt(options: Options, prefetch: int, lease: float) -> list[Options]:
+    from faststream.mqtt import QoS
+
+    return [{"max_workers": prefetch, "qos": QoS.AT_LEAST_ONCE} | options]
+
+
+def _kafka(options: Options, prefetch: int, lease: float) -> list[Options]:
+    # One by one, FastStream commits offsets of messages that others are still busy with
+    return [{"max_records": prefetch} | options | {"batch": True}]
+
+
+def _ahead(prefetch: int) -> int:
+    """How many messages are read at once, and may wait until one in hand is finished."""
+    return max(1, prefetch // 8)
+
+
+async def _nats_sign(subscriber: Any, messages: list[Any]) -> None:
+    for message in messages:
+        await message.in_progress()
+
+
+async def _redis_sign(subscriber: Any, messages: list[Any]) -> None:
+    if not messages:
+        return
+    stream, client = subscriber.stream_sub, messages[0].consumer
+    ids = [each for message in messages for each in message.raw_message["message_ids"]]
+    await client.xclaim(stream.name, stream.group, stream.consumer, 0, ids, justid=True)
+
+
+_OPTIONS: dict[str, Callable[[Options, int, float], list[Options]]] = {
+    "nats": _nats,
+    "redis": _redis,
+    "rabbit": _rabbit,
+    "mqtt": _mqtt,
+    "kafka": _kafka,
+}
+SIGNS: dict[str, Callable[[Any, list[Any]], Awaitable[None]]] = {"nats": _nats_sign, "redis": _redis_sign}

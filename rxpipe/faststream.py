@@ -1,0 +1,366 @@
+"""Messages of NATS, Redis, RabbitMQ, MQTT and Kafka as the source of an open pipeline (needs the extra ``faststream``).
+
+::
+
+    questions = PipelineConsumer(pipeline)
+    questions.subscribe(broker, "questions", stream="bank", durable="bank")  # as ``broker.subscriber``
+    app = FastStream(broker, lifespan=questions.lifespan)
+
+A message is acknowledged once its row is committed. What is guaranteed with which broker is in
+``docs/event_driven.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol, cast
+
+import structlog
+
+from rxpipe.brokers import SIGNS, Options, broker_name, subscriptions
+from rxpipe.database.encoding import json_text
+from rxpipe.ends import check_id
+from rxpipe.errors import ConfigError, PipelineClosed
+from rxpipe.open_pipeline import OpenPipeline
+from rxpipe.outcome import Outcome
+from rxpipe.pipeline import Pipeline
+
+try:
+    from faststream import AckPolicy, Context
+    from faststream.message import StreamMessage, decode_message
+except ModuleNotFoundError as missing:
+    raise ConfigError(f'brokers need {missing.name}: pip install "rxpipe[faststream]"') from missing
+
+__all__ = ["PipelineConsumer", "Publisher", "Registrator"]
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_COMMIT = 0.05  # seconds that a row may wait for its transaction
+_RATE = 1000  # rows a second that messages in flight suffice for
+_PAUSE = 1.0  # seconds before a message is given back that would come again at once
+_SHOWN = 200  # characters of a body
+_AT_ONCE = 16  # acknowledgements; Redis' client takes a connection for each, and has 100 at most
+
+_Fate = Literal["ack", "reject", "redeliver"]
+
+
+class Registrator(Protocol):
+    """A broker of FastStream, or a router."""
+
+    def subscriber(self, *args: Any, **options: Any) -> Any:
+        """Make a subscriber."""
+        ...
+
+
+class Publisher(Protocol):
+    """What ``broker.publisher(...)`` gives."""
+
+    def publish(self, message: Any, /, **options: Any) -> Awaitable[Any]:
+        """Publish a message."""
+        ...
+
+
+class PipelineConsumer:
+    """Takes IDs out of messages into a pipeline that is open as long as the app runs.
+
+    Attributes:
+        prefetch: Messages that each subscription has in hand at most: as many as the stages hold, and as wait for
+            their rows' commit, for which 50 ms at 1,000 rows a second are counted.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, grace: float | None = 25.0, prefetch: int | None = None) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            pipeline: Where the IDs go. With a store, a message that comes again costs no second call.
+            grace: Seconds that messages in hand have to finish when the app stops; then they are given back to the
+                broker. None: as long as it takes.
+            prefetch: Messages that each subscription has in hand at most.
+
+        Raises:
+            ValueError: ``prefetch`` is below 1, or must be given, as a stage's queue has no bound.
+        """
+        if prefetch is None:
+            if math.isinf(pipeline.window):
+                raise ValueError("a stage's queue has no bound: say with prefetch= how many messages may be in hand")
+            prefetch = int(pipeline.window) + math.ceil(_COMMIT * _RATE)
+        if prefetch < 1:
+            raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        self.prefetch = prefetch
+        self._pipeline = pipeline
+        self._grace = grace
+        self._subscriptions: list[_Subscription] = []
+        self._running: OpenPipeline | None = None
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+        self._failure: Exception | None = None
+        self._app: Any = None
+        self._is_over = False
+        self.telling = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def running(self) -> OpenPipeline:
+        """The open pipeline: its health, its events.
+
+        Raises:
+            PipelineClosed: The app has not started, or is over.
+        """
+        if self._running is None:
+            raise PipelineClosed("the pipeline is not open: give lifespan to the app")
+        return self._running
+
+    @property
+    def in_flight(self) -> int:
+        """Messages in hand: received, and neither acknowledged nor given back."""
+        return sum(sum(subscription.held.values()) for subscription in self._subscriptions)
+
+    def subscribe(
+        self,
+        broker: Registrator,
+        *args: Any,
+        outcomes: Publisher | None = None,
+        dead_letters: Publisher | None = None,
+        lease: float = 60.0,
+        **options: Any,
+    ) -> None:
+        """Take IDs from a subject, a stream, a queue or a topic.
+
+        Bounds and acknowledgement are set; anything else is as ``broker.subscriber`` has it. A body is an ID, an int
+        or a str, as JSON or as plain text; give a ``decoder`` where it is anything else.
+
+        Args:
+            broker: A broker or a router of FastStream, for NATS, Redis, RabbitMQ, MQTT or Kafka.
+            args: For ``broker.subscriber``.
+            outcomes: A publisher that is told of every item that was written or has failed, before its message is
+                acknowledged: ``id``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``.
+            dead_letters: The same, of failed items and of messages that are no ID, which come with their ``body``.
+            lease: NATS and Redis: seconds after which messages of a consumer that gives no sign of life are others'.
+            options: For ``broker.subscriber``.
+
+        Raises:
+            TypeError: It is no such broker, or a Redis subscription that is not a stream's with a group.
+            ValueError: ``lease`` is not above 0.
+        """
+        if not lease > 0:
+            raise ValueError(f"lease must be above 0 seconds, not {lease}")
+        name = broker_name(broker)
+        options |= {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
+        for each in subscriptions(name, options, self.prefetch, lease):
+            subscriber = broker.subscriber(*args, **each)
+            subscription = _Subscription(self, subscriber, name, lease, outcomes, dead_letters)
+            subscriber(subscription.handle, filter=_readable)
+            self._subscriptions.append(subscription)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Annotated[Any, Context("app", default=None)] = None) -> AsyncGenerator[None, None]:
+        """Keep the pipeline open; for ``FastStream(broker, lifespan=...)``, or ``async with`` around the broker.
+
+        When the app stops, no more messages are taken, and those in hand are finished and acknowledged before the
+        broker is left.
+
+        Raises:
+            Exception: What the pipeline has failed with: then the app ends, and its messages are others'.
+        """
+        self._stopping, self._failure, self._is_over, self._app = asyncio.Event(), None, False, app
+        self._running = await self._stack.enter_async_context(self._pipeline.open(grace=self._grace))
+        if app is not None:
+            app.on_shutdown(self.drain)  # which comes before the broker is left
+        signs = [asyncio.create_task(each.give_signs_of_life()) for each in self._subscriptions]
+        try:
+            yield
+        finally:
+            await self.drain()
+            for sign in signs:
+                sign.cancel()
+            await asyncio.wait(signs) if signs else None
+            self._running = None
+        if self._failure is not None:
+            raise self._failure
+
+    async def drain(self) -> None:
+        """Take no more messages, and wait until those in hand are finished; the app's lifespan does it."""
+        for subscription in self._subscriptions:
+            subscription.pause()  # the grace is ours: FastStream's own stop waits for its graceful_timeout only
+        self._stopping.set()
+        try:
+            await self._stack.aclose()
+        except Exception as error:  # noqa: BLE001  # the broker is to be left in any case: lifespan raises it
+            self._failure = error
+
+    async def pause(self) -> None:
+        """Wait a moment, or until the app stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), _PAUSE)
+
+    async def end(self, why: PipelineClosed) -> None:
+        """Have the app end, unless it does already: the pipeline takes no more, so nothing can be done here."""
+        if not (self._stopping.is_set() or self._is_over):
+            self._is_over = True
+            error = why.__cause__ or why
+            _log.critical("pipeline has failed, the app ends", error=f"{type(error).__name__}: {error}")
+            if self._app is not None:
+                self._app.exit()
+        await self._stopping.wait()  # a message given back before that would come again at once
+
+
+class _Subscription:
+    """One subscriber, and the messages that it has in hand."""
+
+    def __init__(
+        self,
+        consumer: PipelineConsumer,
+        subscriber: Any,
+        broker: str,
+        lease: float,
+        outcomes: Publisher | None,
+        dead_letters: Publisher | None,
+    ) -> None:
+        self.held: dict[StreamMessage[Any], int] = {}  # and how many they are: a batch comes as one
+        self._consumer = consumer
+        self._subscriber = subscriber
+        self._broker = broker
+        self._lease = lease
+        self._outcomes = outcomes
+        self._dead_letters = dead_letters
+
+    async def handle(self, body: Any) -> None:
+        """Take a message's ID through the pipeline, and acknowledge it by how that ended."""
+        message = _MESSAGE.get()
+        is_batch = self._broker == "kafka"
+        self.held[message] = len(body) if is_batch else 1
+        try:
+            await self._settle(message, await (self._batch if is_batch else self._one)(body, message))
+        finally:
+            del self.held[message]
+
+    async def _batch(self, bodies: Any, message: StreamMessage[Any]) -> _Fate:
+        fates = await asyncio.gather(*(self._one(body, message) for body in bodies))
+        return "redeliver" if "redeliver" in fates else "ack"  # an offset stands for all before it
+
+    async def _one(self, body: Any, message: StreamMessage[Any]) -> _Fate:
+        item_id = _as_id(body)
+        if isinstance(item_id, ConfigError):
+            _log.error("message is no ID, and is rejected", error=str(item_id), message_id=message.message_id)
+            letter: Options = {"id": None, "status": "rejected", "error": str(item_id), "body": _shown(message, body)}
+            return await self._publish(letter, message, self._dead_letters, fate="reject")
+        try:
+            outcome = await self._consumer.running.submit(item_id)
+        except PipelineClosed as closed:
+            await self._consumer.end(closed)
+            return "redeliver"
+        if outcome.status == "cancelled":
+            await self._consumer.pause()
+            return "redeliver"
+        if outcome.status == "written":
+            return await self._publish(_told(outcome), message, self._outcomes, fate="ack")
+        _log.warning("item of a message has failed", id=item_id, error=_error(outcome), stage=outcome.stage)
+        return await self._publish(_told(outcome), message, self._dead_letters, self._outcomes, fate="reject")
+
+    async def _publish(
+        self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, fate: _Fate
+    ) -> _Fate:
+        """Publish before it is acknowledged: else a crash in between would lose it."""
+        for publisher in publishers:
+            if publisher is None:
+                continue
+            try:
+                async with self._consumer.telling:
+                    await publisher.publish(told, correlation_id=message.correlation_id)
+            except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
+                _log.error("outcome was not published, its message comes again", id=told["id"], error=repr(error))
+                await self._consumer.pause()
+                return "redeliver"
+        return fate
+
+    async def _settle(self, message: StreamMessage[Any], fate: _Fate) -> None:
+        if fate == "reject" and self._broker == "redis":
+            fate = "ack"  # streams know no other end
+        settle = {"ack": message.ack, "reject": message.reject, "redeliver": message.nack}[fate]
+        try:
+            async with self._consumer.telling:
+                await settle()
+        except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
+            _log.warning("message was not acknowledged, and comes again", fate=fate, error=repr(error))
+
+    def pause(self) -> None:
+        """Take no more messages."""
+        self._subscriber.running = False
+
+    async def give_signs_of_life(self) -> None:
+        """Keep the messages in hand from being given to others, however long they take."""
+        sign = SIGNS.get(self._broker)
+        while sign is not None:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                await sign(self._subscriber, list(self.held))
+            except Exception as error:  # noqa: BLE001  # the broker is away: the next one may arrive
+                _log.warning("broker was not told that messages are in hand", error=repr(error))
+
+
+# What a message holds
+
+_MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")
+
+
+async def _readable(message: StreamMessage[Any]) -> bool:
+    """A filter that lets all messages pass, those that cannot be decoded as well; and remembers them."""
+    _MESSAGE.set(message)
+    try:
+        await message.decode()
+    except Exception as error:  # noqa: BLE001  # a decoder may raise anything
+        body: Any = message.body
+        if isinstance(body, list):  # of a batch, only some cannot be
+            message.set_decoder(partial(_given, [_decoded(each) for each in cast("list[bytes]", body)]))
+        else:
+            message.set_decoder(partial(_given, error))
+    return True
+
+
+async def _given(body: Any, message: StreamMessage[Any]) -> Any:
+    return body
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return decode_message(body)  # type: ignore[arg-type]  # takes bytes as well, and its annotation does not say so
+    except Exception as error:  # noqa: BLE001  # whatever JSON raises
+        return error
+
+
+def _as_id(body: Any) -> int | str | ConfigError:
+    if isinstance(body, Exception):
+        return ConfigError(f"the body cannot be decoded: {type(body).__name__}: {body}")
+    if isinstance(body, bytes):
+        try:
+            body = body.decode()  # text that is no JSON
+        except UnicodeDecodeError as error:
+            return ConfigError(f"the body cannot be decoded: {error}")
+    if body == "":
+        return ConfigError("the body is empty")
+    return check_id(body) or body
+
+
+def _shown(message: StreamMessage[Any], body: Any) -> str:
+    raw = message.body if isinstance(message.body, bytes) else body
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else repr(raw)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _error(outcome: Outcome[Any]) -> str | None:
+    return None if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
+
+
+def _told(outcome: Outcome[Any]) -> Options:
+    names = ("id", "status", "stage", "attempts", "seconds")
+    told = {name: getattr(outcome, name) for name in names} | {"error": _error(outcome)}
+    try:
+        value = json.loads(json_text(outcome.value))
+    except ValueError:  # it is no data: there is a row without a sink's JSON, too
+        value = repr(outcome.value)
+    return told | {"value": value}
