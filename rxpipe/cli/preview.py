@@ -31,6 +31,8 @@ from rxpipe.outcome import Outcome, Report
 from rxpipe.pipeline import Pipeline
 from rxpipe.stage import Stage
 
+_LONGEST = 20_000  # characters that are shown of a text
+
 
 def preview(path: Path, count: int) -> ExitCode:
     """Take a few IDs through the stages and show everything; nothing is written.
@@ -133,7 +135,8 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._part("input", _pretty(call.value))
         for exchange in call.exchanges:
             for message in exchange.messages:
-                self._part(message["role"], message["content"], "dim")
+                content: Any = message.get("content")  # text, or parts, or none
+                self._part(str(message.get("role")), content if isinstance(content, str) else _pretty(content), "dim")
             about = "" if exchange.usage is None else f", {used(exchange.usage)}"
             self._part(f"reply{about}", exchange.reply, "dim")
         if error is None:
@@ -147,7 +150,9 @@ class _Script(ObserverBase[Outcome[Any]]):
 
     def _part(self, title: str, text: str, style: str = "") -> None:
         self._console.print(Text(f"  {title}:", style="bold"), soft_wrap=True)
-        indented = "\n".join(f"    {line}" for line in screen_text(text).splitlines())
+        left = len(text) - _LONGEST
+        shown = text if left <= 0 else f"{text[:_LONGEST]}…\n({plural(left, 'character')} more)"
+        indented = "\n".join(f"    {line}" for line in screen_text(shown).splitlines())
         self._console.print(Text(indented, style=style), soft_wrap=True)
 
     def end(self, report: Report, total: int | None) -> None:

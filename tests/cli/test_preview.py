@@ -44,6 +44,14 @@ def promising(value):
 
 def odd(value):
     return object
+
+def long(value):
+    return "x" * 30_000 + "END"
+
+def parts(value):
+    from rxpipe.llm.transcript import Exchange, note
+    note(Exchange(messages=[{"role": "user", "content": [{"text": "Hi"}]}, {"role": "assistant"}], reply="Hello!"))
+    return value
 """
 
 
@@ -134,6 +142,22 @@ def test_a_function_that_returns_something_to_await(tmp_path: Path, monkeypatch:
 def test_a_value_that_is_no_data_is_shown_as_python_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As well as can be."""
     assert "<class 'object'>" in preview_own(tmp_path, monkeypatch, "odd").out
+
+
+def test_a_text_that_is_far_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that finds no end is not to fill the terminal."""
+    ended = preview_own(tmp_path, monkeypatch, "long")
+    assert 20_000 < len(ended.out) < 21_000
+    assert "END" not in ended.out
+    assert "(10,005 characters more)" in ended.out
+
+
+def test_messages_may_have_any_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts, or none, as in calls of users' own."""
+    ended = preview_own(tmp_path, monkeypatch, "parts")
+    assert ended.code == 0
+    assert '"text": "Hi"' in ended.out
+    assert "  assistant:\n    null\n" in ended.out
 
 
 def test_a_config_that_cannot_be_used_is_one_message(tmp_path: Path) -> None:
