@@ -17,6 +17,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.budget import Budget
 from rxpipe.driving import drive, prepare_async, start_async
 from rxpipe.errors import ItemCancelled, StopRun
+from rxpipe.executors.opening import with_executors
 from rxpipe.item import Item, ItemEnvelope, Journal
 from rxpipe.listener import Listener
 from rxpipe.operators.clock import clock_for, running_loop
@@ -57,10 +58,6 @@ class Sink(Protocol):
         ...
 
 
-def _pass_on(values: Observable[Any]) -> Observable[Any]:
-    return values
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """Where a run begins and ends, made ready.
@@ -76,10 +73,11 @@ class Ends:
         mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
         is_finished: Whether nothing of it is left to do, asked when it is over.
         tell: Has whoever submits IDs told of those that had ended before, or are in other hands.
+        place: Where calls run, given what a stage has for ``executor``.
     """
 
     write: Write
-    take: Callable[[Observable[Any]], Observable[Any]] = _pass_on
+    take: Callable[[Observable[Any]], Observable[Any]] = lambda ids: ids
     ahead: int = 1
     journal: Journal | None = None
     number: int | None = None
@@ -88,6 +86,7 @@ class Ends:
     mean_costs: Mapping[str, float] = field(default_factory=dict[str, float])
     is_finished: Callable[[], bool] = lambda: True
     tell: Callable[[Tell], None] = lambda tell: None
+    place: Callable[[Place | None], Place | None] = lambda place: place
 
 
 class Pipeline:
@@ -331,21 +330,23 @@ class Pipeline:
             is_finished=ends.is_finished,
             listeners=listeners,
         )
-        stages = compose(self.strategy, placed)
+        stages = compose(self.strategy, [(settings, ends.place(place)) for settings, place in placed])
         run.start(ends.take(ids), stages, ends.write, observer, scheduler, ahead=ends.ahead)
         return run
 
+    @with_executors
     def prepare(self) -> Ends:
-        """Make the sink and the store ready; may block.
+        """Make the executors, the sink and the store ready; may block.
 
         Raises:
             SinkError: One of them cannot be opened; ``StoreError`` and ``StagesChanged`` are among these.
-            ConfigError: The store cannot be in such a database.
+            ConfigError: The store cannot be in such a database, or a stage's function not be found by its executor.
+            ExecutorLost: An executor cannot be opened.
         """
         from rxpipe.store.signature import StageSignature  # not above: most pipelines have no store
 
         if self.store is None:
-            return Ends(write=_pass_on if self.sink is None else self.sink.open())
+            return Ends(write=(lambda outcomes: outcomes) if self.sink is None else self.sink.open())
         window = self.window
         stages = [StageSignature.of(stage.name, stage.call, stage.version) for stage in self.stages]
         session = self.store.open(stages, self.sink, window=window)

@@ -11,6 +11,7 @@ from typing import Any
 
 from reactivex.abc import SchedulerBase
 
+from rxpipe.executors.engine import EngineSettings
 from rxpipe.operators.adaptive import AdaptiveConcurrency
 from rxpipe.operators.limiter import Limiter
 from rxpipe.operators.retry import Retry
@@ -25,12 +26,14 @@ class Stage:
         name: For reports and errors.
         call: A function of what the stage before returned (of the ID, for the first); plain, or a coroutine
             function. If it returns an Observable, the last value counts.
-        concurrency: Calls that may run at once; the pipeline's by default, and with ``per_item`` always.
+        concurrency: Calls that may run at once; by default as many as ``executor`` has workers, if that is known, else
+            the pipeline's, which it is with ``per_item`` always.
         queue_size: Items that may wait before it.
         timeout: Seconds for one call.
         retry: Whether and when to call again after a failure.
         rate_limit: Taken by every call, retries included; may be shared between stages.
-        executor: Where a plain function runs instead of worker threads: an executor or a reactivex scheduler.
+        executor: Where a plain function runs instead of worker threads: one of ``rxpipe.executors``, which is opened
+            for each run and closed after it; or an executor or a reactivex scheduler that stays yours.
         max_abandoned: See ``ops.stage``.
         version: With a store: another one says that what was kept of this stage does not apply any more.
     """
@@ -50,8 +53,9 @@ class Stage:
         """Refuse what cannot be.
 
         Raises:
-            TypeError: An option is of a wrong type, or ``call`` cannot be called with one value.
-            ValueError: The name is empty.
+            TypeError: An option is of a wrong type, or ``call`` cannot be called with one value, or cannot be sent to
+                where ``executor`` runs calls.
+            ValueError: The name is empty, or ``concurrency`` adapts itself to a server though calls run elsewhere.
         """
         for option, kind in _KINDS.items():
             value: Any = getattr(self, option)
@@ -62,6 +66,12 @@ class Stage:
         if not callable(self.call):
             raise TypeError(f"stage {self.name}: call must be a function, not {self.call!r}")
         _check_takes_one_value(self)
+        if isinstance(self.executor, EngineSettings):
+            if isinstance(self.concurrency, AdaptiveConcurrency):
+                raise ValueError(f"stage {self.name}: concurrency must be a number beside {self.executor!r}")
+            self.executor.packed(self.name, self.call)
+            if self.concurrency is None:
+                object.__setattr__(self, "concurrency", self.executor.width)
 
 
 _NUMBER = (int, float, NoneType)
@@ -72,7 +82,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "timeout": _NUMBER,
     "retry": (Retry, NoneType),
     "rate_limit": (Limiter, NoneType),
-    "executor": (Executor, SchedulerBase, NoneType),
+    "executor": (EngineSettings, Executor, SchedulerBase, NoneType),
     "max_abandoned": _NUMBER,
     "version": (str, int, NoneType),
 }

@@ -1,0 +1,42 @@
+"""What runs on a worker of a Dask cluster: beside rxpipe and the functions' own modules, all that is needed there."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
+from distributed import get_worker
+
+from rxpipe.executors.shipping import run_shipped
+
+TOPIC = "rxpipe-begun"  # one for all: a scheduler keeps the last events of each topic for as long as it lives
+
+_FLUSHED = 0.1  # seconds in which an event has left the worker
+
+
+def run_on_cluster(
+    identity: str, function: bytes, value: bytes, seconds: float | None, told: bool, suspect: bool
+) -> bytes:
+    """Make a call.
+
+    Args:
+        identity: What the events of this call are known by.
+        function: See ``run_shipped``, as for the next two.
+        value: See there.
+        seconds: See there.
+        told: Whether to tell that it begins.
+        suspect: Whether workers have died with it: then that is told before it can happen again.
+    """
+    if told:
+        get_worker().log_event(TOPIC, identity)
+        if suspect:
+            time.sleep(_FLUSHED)
+    return run_shipped(function, value, seconds, cloudpickle)
+
+
+def dask_setup(worker: object) -> None:
+    """Preloaded by the workers of a local cluster: Ctrl-C goes to the whole group, and a run that is stopped drains."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,248 @@
+"""A Dask cluster that is open, and what becomes of the calls that it has.
+
+Everything that happens to a call happens on the client's own event loop, which must not be held up: so nothing is done
+there but bookkeeping. What is known of Dask and matters here:
+
+- A worker that dies casts suspicion on all tasks that it had, those that only waited there included. After
+  ``allowed-failures`` of them a task fails with ``KilledWorker``, whosever fault it was. So such a call is made again
+  as a suspect, one of them at a time, and each time tells before it begins: it is convicted only if every worker that
+  died then had really begun it.
+- A task that runs cannot be stopped. To cancel it only lets the scheduler believe that its worker is free, and send
+  more there; so a call that has begun and is not wanted any more is left to end, if it is known that it has begun.
+- A client that has lost its scheduler gives up all futures, and connects again by itself for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
+import structlog
+from distributed import Client, KilledWorker, LocalCluster
+from reactivex.abc import DisposableBase
+from reactivex.disposable import Disposable
+
+from rxpipe.executors.cluster_worker import TOPIC, run_on_cluster
+from rxpipe.executors.engine import OpenEngine
+from rxpipe.executors.errors import CallKilled, ExecutorLost
+from rxpipe.executors.shipping import Function, Reply, unpacked, what_is_missing
+from rxpipe.operators.errors import describe
+from rxpipe.operators.runners import Call
+
+if TYPE_CHECKING:
+    from rxpipe.executors.dask_settings import DaskCluster
+
+_LOOK_AGAIN = 0.1  # seconds, while the client connects again
+_DEATHS = 1  # of a local cluster's workers that a task is forgiven: each costs a second, and they have one thread each
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def open_cluster(settings: DaskCluster) -> OpenEngine:
+    """Connect to a cluster, or start one.
+
+    Raises:
+        ExecutorLost: There is no way to its scheduler, or a file cannot be sent.
+    """
+    cluster: Any = None
+    client: Any = None
+    try:
+        if settings.address is None:
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]  # nor has Dask, in part
+                n_workers=settings.workers or os.cpu_count(),
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                silence_logs=logging.ERROR,
+                preload=["rxpipe.executors.cluster_worker"],
+                scheduler_kwargs={"allowed_failures": _DEATHS},
+            )
+        client = Client(  # type: ignore[no-untyped-call]  # as above
+            cluster or settings.address, timeout=settings.timeout, set_as_default=False, name="rxpipe"
+        )
+        for file in settings.upload:
+            client.upload_file(file)
+    except Exception as error:
+        if client is not None:
+            client.close()
+        if cluster is not None:
+            cluster.close()
+        where = settings.address or "of this machine"
+        raise ExecutorLost(f"the Dask cluster {where} cannot be used: {describe(error)}") from error
+    return _Cluster(client, cluster, settings.timeout)
+
+
+class _Shipped:
+    """One call, from its submission to its end.
+
+    Attributes:
+        begun: How often a worker has told that it begins; as a suspect, if it is one.
+        unwanted: Whether its result is.
+        suspect: Whether too many workers have died with it.
+    """
+
+    def __init__(self, function: bytes, value: bytes, call: Call) -> None:
+        self.function = function
+        self.value = value
+        self.call = call
+        self.seconds = call.remaining()
+        self.identity = uuid.uuid4().hex
+        self.future: Any = None
+        self.begun = 0
+        self.unwanted = False
+        self.suspect = False
+
+
+class _Cluster(OpenEngine):
+    """A client of a cluster, and the calls that are in the cluster's hands."""
+
+    def __init__(self, client: Any, cluster: Any, timeout: float) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._timeout = timeout
+        self._closed = False
+        self._calls: dict[str, _Shipped] = {}
+        self._alone = asyncio.Lock()  # of the suspect that is on its way
+        self._following: set[asyncio.Task[None]] = set()
+        client.subscribe_topic(TOPIC, self._on_begun)
+
+    def runner(self) -> _ClusterRunner:
+        return _ClusterRunner(self)
+
+    def missing(self, function: bytes) -> str | None:
+        future = self._client.submit(
+            what_is_missing, function, key=f"rxpipe-import-{uuid.uuid4().hex}", pure=False, retries=0
+        )
+        try:
+            return future.result(timeout=self._timeout)  # type: ignore[no-any-return]  # as what was called
+        except TimeoutError:
+            raise ExecutorLost(f"no worker of the Dask cluster has answered within {self._timeout:g} s") from None
+        except CancelledError as error:
+            raise ExecutorLost(f"the Dask cluster has gone away: {describe(error)}") from None
+        except Exception as error:  # noqa: BLE001 - rxpipe itself is missing there, or of another version
+            return describe(error)
+
+    def submit(self, shipped: _Shipped) -> None:
+        """Hand a call to the cluster."""
+        if self._closed or self._client.status == "closed":
+            raise self._lost()
+        self._send(shipped)
+        self._client.loop.add_callback(self._follow_soon, shipped)
+
+    def cancel(self, shipped: _Shipped) -> None:
+        """Take a call back, unless it runs."""
+        with suppress(RuntimeError):  # the loop is closed, and the call over
+            self._client.loop.add_callback(self._cancel, shipped)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
+        with suppress(RuntimeError, TimeoutError):  # the loop is closed, or the scheduler away
+            asyncio.run_coroutine_threadsafe(self._give_up(), loop).result(self._timeout)
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _send(self, shipped: _Shipped) -> None:
+        told = shipped.seconds is not None or shipped.suspect
+        arguments = (shipped.identity, shipped.function, shipped.value, shipped.seconds, told, shipped.suspect)
+        # A key of its own: equal calls are not the same call, nor is one that is made again.
+        shipped.future = self._client.submit(
+            run_on_cluster, *arguments, key=f"rxpipe-call-{uuid.uuid4().hex}", pure=False, retries=0
+        )
+
+    # On the client's loop
+
+    def _follow_soon(self, shipped: _Shipped) -> None:
+        self._calls[shipped.identity] = shipped
+        task = asyncio.ensure_future(self._follow(shipped))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
+    async def _follow(self, shipped: _Shipped) -> None:
+        try:
+            reply = await self._reply_to(shipped)
+        except BaseException as error:  # noqa: BLE001 - of Dask's own, or the loop's end: the call must end with it
+            reply = Reply(False, error)
+        del self._calls[shipped.identity]
+        if shipped.suspect:
+            self._alone.release()
+        if reply.usage is not None:
+            shipped.call.record(reply.usage)
+        shipped.call.done(reply.ok, reply.result)
+
+    async def _reply_to(self, shipped: _Shipped) -> Reply:
+        while True:
+            try:
+                return unpacked(await self._client.gather(shipped.future, asynchronous=True))
+            except KilledWorker as error:
+                if shipped.unwanted:
+                    return Reply(False, CancelledError())
+                if shipped.suspect and shipped.begun > error.allowed_failures:
+                    return Reply(False, CallKilled(f"{shipped.begun} workers of the Dask cluster died while it ran"))
+                shipped.begun = 0
+                if not shipped.suspect:
+                    await self._alone.acquire()
+                    shipped.suspect = True
+            except CancelledError:
+                if shipped.unwanted or self._closed:
+                    return Reply(False, CancelledError())
+                _log.warning("the connection to the Dask scheduler was lost", seconds=self._timeout)
+                while self._client.status == "connecting":  # noqa: ASYNC110 - Dask has no event for that
+                    await asyncio.sleep(_LOOK_AGAIN)
+                if self._client.status != "running":
+                    return Reply(False, self._lost())
+            self._send(shipped)
+
+    def _on_begun(self, event: tuple[float, Any]) -> None:
+        shipped = self._calls.get(event[1])
+        if shipped is not None:
+            shipped.begun += 1
+            shipped.call.begin()
+
+    async def _cancel(self, shipped: _Shipped) -> None:
+        shipped.unwanted = True
+        if not shipped.begun and shipped.identity in self._calls:
+            await self._client.cancel([shipped.future], asynchronous=True)
+
+    async def _give_up(self) -> None:
+        for shipped in self._calls.values():
+            shipped.unwanted = True
+        await self._client.cancel([shipped.future for shipped in self._calls.values()], asynchronous=True)
+        if self._following:
+            await asyncio.wait(self._following)
+
+    def _lost(self) -> ExecutorLost:
+        return ExecutorLost(f"the scheduler of the Dask cluster has been away for {self._timeout:g} s")
+
+
+class _ClusterRunner:
+    """Makes the calls of one stage."""
+
+    queues = True
+    cancels = False
+    width = float("inf")
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+        self._packed: tuple[Function, bytes] | None = None
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
+        """Submit a call."""
+        if self._packed is None or self._packed[0] is not fn:
+            self._packed = fn, cloudpickle.dumps(fn)
+        shipped = _Shipped(self._packed[1], cloudpickle.dumps(value), call)
+        self._cluster.submit(shipped)
+        return Disposable(lambda: self._cluster.cancel(shipped))
+
+    def close(self) -> None:
+        """Nothing to free: its stage has cancelled its calls, and the cluster may have other stages."""

@@ -1,0 +1,81 @@
+"""``DaskCluster``: calls on a Dask cluster, of this machine or of many."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+from rxpipe.errors import ConfigError
+from rxpipe.executors.engine import EngineSettings, OpenEngine
+from rxpipe.executors.shipping import Pickler
+
+ADDRESS = r"^[a-z]+://\S+$"
+
+
+@dataclass(frozen=True, slots=True)
+class DaskCluster(EngineSettings):
+    """A Dask cluster: by its scheduler's address, or one of worker processes on this machine.
+
+    ::
+
+        Stage("grading", grade, concurrency=100, timeout=60, executor=DaskCluster("tcp://scheduler:8786"))
+
+    As many calls are in the cluster's hands as the stage has slots. A call's time begins when a worker begins it. One
+    that waits in the cluster can be taken back; one that runs cannot be stopped, and is abandoned, as on a thread. The
+    calls of a worker that dies are made again on others. One that more workers have died with than the cluster allows
+    is tried again alone; if they die with it then too, it has failed with ``CallKilled``. While the scheduler
+    is away calls wait for it; when they have for ``timeout`` seconds, the run stops with ``ExecutorLost``.
+
+    Workers need the same Python, rxpipe and the functions' modules: see ``docs/scaling.md``.
+
+    Attributes:
+        address: The scheduler's, as ``tcp://host:8786``; without it a cluster of this machine is started for the run.
+        workers: How many worker processes that has, of one thread each; by default as many as there are cores.
+        upload: Modules (``.py``, ``.zip`` or ``.egg`` files) to send to all workers first.
+        timeout: Seconds to wait for the scheduler, and for its first worker.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    upload: tuple[str, ...] = ()
+    timeout: float = 60.0
+
+    where: ClassVar[str] = "a worker of the Dask cluster"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ValueError: The address is none, a number is out of range, or there are an address and a count of workers.
+            ConfigError: Dask is not installed.
+        """
+        workers: Any = self.workers
+        if self.address is not None and not re.match(ADDRESS, self.address):
+            raise ValueError(f"address must be like tcp://host:8786, not {self.address!r}")
+        if workers is not None and not (isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1):
+            raise ValueError(f"workers must be a whole number of at least 1, not {workers!r}")
+        if self.address is not None and workers is not None:
+            raise ValueError("workers are started on this machine only: not beside an address")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be above 0, not {self.timeout}")
+        if find_spec("distributed") is None:
+            raise ConfigError('Dask is not installed: pip install "rxpipe[dask]"')
+
+    @property
+    def width(self) -> int | None:
+        """Not known of a cluster elsewhere: it may grow."""
+        return None if self.address is not None else self.workers or os.cpu_count()
+
+    def pickler(self) -> Pickler:
+        """What pickles lambdas, closures and functions of a script, too."""
+        import cloudpickle  # type: ignore[import-untyped]  # it has no types; not above: an extra
+
+        return cloudpickle  # type: ignore[no-any-return]  # a module, which has the function
+
+    def _open(self) -> OpenEngine:
+        from rxpipe.executors.dask_engine import open_cluster  # not above: importing Dask takes a second
+
+        return open_cluster(self)

@@ -1,0 +1,136 @@
+"""What all executors of rxpipe's own share: settings, which say where calls run, and what is opened for a run."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from reactivex.abc import DisposableBase
+
+from rxpipe.errors import ConfigError
+from rxpipe.executors.shipping import Function, Pickler, name_of
+from rxpipe.operators.errors import describe
+from rxpipe.operators.runners import Call, Runner
+from rxpipe.operators.stage import is_coroutine_function
+
+
+class OpenEngine(ABC):
+    """A place for calls that is open, until it is closed; a context manager, for use with ``ops.stage``."""
+
+    @abstractmethod
+    def runner(self) -> Runner:
+        """Makes the calls of one stage."""
+
+    @abstractmethod
+    def missing(self, function: bytes) -> str | None:
+        """Why a function, pickled, cannot be made again where calls run, or None; waits until that is known.
+
+        Raises:
+            ExecutorLost: Nothing can run there.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Cancel what is running, and let go of everything; may block for a moment, and be called again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class EngineSettings(ABC):
+    """Where calls run: opened when a run starts, and closed when it is over; equal ones are opened once for all stages.
+
+    Subclasses are frozen dataclasses.
+
+    Attributes:
+        where: What the place is called in errors.
+    """
+
+    where: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def width(self) -> int | None:
+        """How many calls can run there at once, if that is known."""
+
+    @abstractmethod
+    def pickler(self) -> Pickler:
+        """What makes bytes of functions and values.
+
+        Raises:
+            ConfigError: An extra is not installed.
+        """
+
+    @abstractmethod
+    def _open(self) -> OpenEngine:
+        """See ``open``."""
+
+    def open(self, functions: Mapping[str, Function] | None = None) -> OpenEngine:
+        """Open it; may block for a moment.
+
+        Args:
+            functions: What it will have to call, by the names of their stages.
+
+        Raises:
+            ConfigError: A function cannot be made again where calls run, as its module is not there.
+            ExecutorLost: Nothing can run there.
+        """
+        packed = {stage: self.packed(stage, function) for stage, function in (functions or {}).items()}
+        engine = self._open()
+        try:
+            for stage, function in packed.items():
+                missing = engine.missing(function)
+                if missing is not None:
+                    name = name_of((functions or {})[stage])
+                    raise ConfigError(f"stage {stage}: {self.where} cannot import its function {name}: {missing}")
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def packed(self, stage: str, function: Function) -> bytes:
+        """A stage's function as bytes.
+
+        Raises:
+            TypeError: It cannot run there: a coroutine function, or one that does not pickle.
+        """
+        name = name_of(function)
+        if is_coroutine_function(function):
+            raise TypeError(f"stage {stage}: {name} is a coroutine function, which cannot run on {self.where}")
+        try:
+            return self.pickler().dumps(function)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a foreign __reduce__ raises
+            raise TypeError(
+                f"stage {stage}: {name} cannot be sent to {self.where}, as it does not pickle ({describe(error)}); "
+                "use a function of a module, or a partial of one"
+            ) from None
+
+    def runner(self) -> Runner:
+        """For ``ops.stage`` alone: opened for one subscription, and closed with it."""
+        return _OwnEngine(self.open())
+
+
+class _OwnEngine:
+    """A runner that has its engine to itself."""
+
+    def __init__(self, engine: OpenEngine) -> None:
+        self._engine = engine
+        self._runner = runner = engine.runner()
+        self.queues, self.cancels, self.width = runner.queues, runner.cancels, runner.width
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase | None:
+        """Start a call."""
+        return self._runner.start(fn, value, call)
+
+    def close(self) -> None:
+        """Close the engine, without waiting for it."""
+        self._runner.close()
+        threading.Thread(target=self._engine.close, name="rxpipe-closing", daemon=True).start()

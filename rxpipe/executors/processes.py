@@ -1,0 +1,344 @@
+"""``Processes``: calls on worker processes of this machine, for work that keeps a core busy.
+
+Each process has a thread here that gives it one call at a time. So it is known whose call a process ends in, and a
+call can be stopped by ending its process: two things that ``ProcessPoolExecutor`` cannot do, which breaks as a whole
+when one of its processes dies.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import pickle
+import threading
+from collections import deque
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, ClassVar, Literal
+
+from reactivex.abc import DisposableBase
+from reactivex.disposable import Disposable
+
+from rxpipe.executors.engine import EngineSettings, OpenEngine
+from rxpipe.executors.errors import CallKilled, ExecutorLost, exit_text
+from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked
+from rxpipe.executors.worker_process import serve
+from rxpipe.operators.errors import describe
+from rxpipe.operators.runners import Call
+from rxpipe.operators.running_call import Usage
+
+_PATIENCE = 10.0  # seconds until a process that has been killed counts as one that cannot be
+
+
+@dataclass(frozen=True, slots=True)
+class Processes(EngineSettings):
+    """So many worker processes.
+
+    ::
+
+        Stage("grading", grade, timeout=60, executor=Processes(4))
+
+    Functions and values must pickle. A call that times out or is cancelled is really stopped: its process is killed,
+    and another started. A call whose process dies of itself is made again at once; if that process dies too, the call
+    has failed with ``CallKilled``. Other calls take no notice.
+
+    Processes are started when they are first needed, not by ``fork``, as there are threads; so a script's main part
+    stands behind ``if __name__ == "__main__":``. They end with the process that started them, whatever ends that.
+
+    Attributes:
+        workers: How many.
+        start_method: ``forkserver`` (the default where there is one) starts them sooner, ``spawn`` with nothing shared.
+    """
+
+    workers: int
+    start_method: Literal["forkserver", "spawn"] | None = None
+
+    where: ClassVar[str] = "a worker process"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ValueError: ``workers`` is no whole number of at least 1, or there is no such start method.
+        """
+        workers: Any = self.workers
+        if not (isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1):
+            raise ValueError(f"workers must be a whole number of at least 1, not {workers!r}")
+        methods = [name for name in multiprocessing.get_all_start_methods() if name != "fork"]
+        if self.start_method is not None and self.start_method not in methods:
+            raise ValueError(f"start_method must be one of {', '.join(methods)}, not {self.start_method!r}")
+
+    @property
+    def width(self) -> int:
+        """As many calls at once as there are processes."""
+        return self.workers
+
+    def pickler(self) -> Pickler:
+        """What the standard library pickles."""
+        return pickle
+
+    def _open(self) -> OpenEngine:
+        return _Pool(self.workers, self.start_method or _default_start_method())
+
+
+def _default_start_method() -> str:
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+class _Job:
+    """One call, from its submission to its end.
+
+    Attributes:
+        seat: Who has it, while it runs.
+        cancelled: Whether nobody wants it any more.
+        spared: Whether a process has died of it before.
+    """
+
+    __slots__ = ("call", "cancelled", "function", "seat", "spared", "value")
+
+    def __init__(self, function: bytes, value: bytes | None, call: Call) -> None:
+        self.function = function
+        self.value = value
+        self.call = call
+        self.seat: _Seat | None = None
+        self.cancelled = False
+        self.spared = False
+
+
+class _Pool(OpenEngine):
+    """Worker processes, and the calls that wait for one."""
+
+    def __init__(self, workers: int, start_method: str) -> None:
+        self.workers = workers
+        self.context: Any = multiprocessing.get_context(start_method)
+        self.lock = threading.Lock()
+        self.closed = False
+        self._changed = threading.Condition(self.lock)
+        self._jobs: deque[_Job] = deque()
+        self._seats: list[_Seat] = []
+        self._idle = 0
+
+    def runner(self) -> _PoolRunner:
+        return _PoolRunner(self)
+
+    def missing(self, function: bytes) -> str | None:
+        asked = _Asked()
+        self.submit(_Job(function, None, asked))
+        return asked.answer.result()
+
+    def submit(self, job: _Job) -> None:
+        """Have a call made by the next process that is free."""
+        with self._changed:
+            if self.closed:
+                raise RuntimeError("the pool of processes is closed")
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+            elif len(self._seats) < self.workers:
+                seat = _Seat(self, len(self._seats))
+                self._seats.append(seat)
+                seat.thread.start()
+
+    def next_for(self, seat: _Seat) -> _Job | None:
+        """Wait for a call to make; None when there will be no more."""
+        with self._changed:
+            self._idle += 1
+            while not self._jobs and not self.closed:
+                self._changed.wait()
+            self._idle -= 1
+            if self.closed:
+                return None
+            job = self._jobs.popleft()
+            job.seat = seat
+            return job
+
+    def cancel(self, job: _Job) -> None:
+        """Let a call end without a result: at once if it waits, with its process if it runs."""
+        with self.lock:
+            if job.cancelled:
+                return
+            job.cancelled = True
+            waits = job in self._jobs
+            if waits:
+                self._jobs.remove(job)
+            elif job.seat is not None:
+                job.seat.kill()
+        if waits:
+            job.call.done(False, CancelledError())
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            waiting, seats = list(self._jobs), list(self._seats)
+            self._jobs.clear()
+            for seat in seats:
+                seat.kill()
+            self._changed.notify_all()
+        for job in waiting:
+            job.call.done(False, CancelledError())
+        for seat in seats:
+            if seat.thread is not threading.current_thread():
+                seat.thread.join(_PATIENCE)
+
+
+class _Seat:
+    """One place in a pool: a thread, and the process that it gives calls to."""
+
+    def __init__(self, pool: _Pool, number: int) -> None:
+        self._pool = pool
+        self._number = number
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self.thread = threading.Thread(target=self._serve, name=f"rxpipe-process-{number}", daemon=True)
+
+    def kill(self) -> None:
+        """End the process; the pool's lock is held, so that it is the one that was meant."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _serve(self) -> None:
+        while (job := self._pool.next_for(self)) is not None:
+            ok, result, usage = self._reply_to(job)
+            with self._pool.lock:
+                job.seat = None  # from now on its cancellation does not end the process
+            if usage is not None:
+                job.call.record(usage)
+            job.call.done(ok, result)
+            del job, result
+        self._let_go()
+
+    def _reply_to(self, job: _Job) -> Reply:
+        """Make a call, twice if its process dies, and say what came of it."""
+        while True:
+            try:
+                connection = self._connected()
+            except ExecutorLost as error:
+                return Reply(False, CancelledError() if self._unwanted(job) else error)
+            if self._unwanted(job) or not job.call.begin():
+                return Reply(False, CancelledError())
+            code = self._exchange(connection, job)
+            if isinstance(code, Reply):
+                return code
+            if self._unwanted(job):
+                return Reply(False, CancelledError())
+            if job.spared:
+                return Reply(False, CallKilled(f"its process {exit_text(code)}, twice"))
+            job.spared = True
+
+    def _unwanted(self, job: _Job) -> bool:
+        return job.cancelled or self._pool.closed
+
+    def _exchange(self, connection: Connection, job: _Job) -> Reply | int | None:
+        """Send a call and wait for its reply; else how the process ended."""
+        request = pickle.dumps((job.function, job.value, job.call.remaining()))
+        try:
+            connection.send_bytes(request)
+            wait([connection, self._process.sentinel])  # what it started itself may hold its end of the connection
+            packed = connection.recv_bytes() if connection.poll() else None
+        except (EOFError, OSError):
+            packed = None
+        if packed is None:
+            return self._ended()
+        return unpacked(packed) if job.value is not None else Reply(True, pickle.loads(packed))
+
+    def _connected(self) -> Connection:
+        """The process's connection; a new process if there is none that lives."""
+        if self._connection is not None and self._process.is_alive():
+            return self._connection
+        self._let_go()
+        try:
+            here: Connection
+            here, there = self._pool.context.Pipe()
+            process = self._pool.context.Process(
+                target=serve, args=(there,), name=f"rxpipe-{self._number}", daemon=True
+            )
+            process.start()
+        except OSError as error:
+            raise ExecutorLost(f"no process can be started: {describe(error)}") from error
+        there.close()
+        with self._pool.lock:
+            self._process, self._connection = process, here
+            if self._pool.closed:
+                process.kill()
+        try:
+            wait([here, process.sentinel])
+            here.recv_bytes()
+        except (EOFError, OSError):
+            raise ExecutorLost(
+                f"a process that was started {exit_text(self._ended())} before its first call; if the program is a "
+                'script, its main part must stand behind: if __name__ == "__main__":'
+            ) from None
+        return here
+
+    def _ended(self) -> int | None:
+        """Wait for the end of a process that does not answer; its exit code."""
+        self._process.join(_PATIENCE)
+        code: int | None = self._process.exitcode
+        self._let_go()
+        return code
+
+    def _let_go(self) -> None:
+        """End the process, if there is one, and close what belongs to it."""
+        with self._pool.lock:
+            process, connection = self._process, self._connection
+            self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.kill()
+            process.join(_PATIENCE)
+            if process.exitcode is not None:
+                process.close()
+
+
+class _PoolRunner:
+    """Makes the calls of one stage."""
+
+    queues = True
+    cancels = True
+    width = math.inf  # a call that is stopped leaves none behind
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
+        self._packed: tuple[Function, bytes] | None = None
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
+        """Submit a call."""
+        if self._packed is None or self._packed[0] is not fn:
+            self._packed = fn, pickle.dumps(fn)
+        job = _Job(self._packed[1], pickle.dumps(value), call)
+        self._pool.submit(job)
+        return Disposable(lambda: self._pool.cancel(job))
+
+    def close(self) -> None:
+        """Nothing to free: its stage has cancelled its calls, and the pool may have other stages."""
+
+
+class _Asked:
+    """What asks a question of a pool, in the place of a stage's call."""
+
+    def __init__(self) -> None:
+        self.answer: Future[str | None] = Future()
+
+    def begin(self) -> bool:
+        """It is wanted."""
+        return True
+
+    def done(self, ok: bool, result: Any) -> None:
+        """The answer has come."""
+        if ok:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(result)
+
+    def remaining(self) -> float | None:
+        """It has all the time that it takes."""
+        return None
+
+    def record(self, usage: Usage) -> None:
+        """It uses nothing."""
+
+    def retries(self, error: BaseException) -> bool:
+        """It is asked once."""
+        return False
