@@ -85,6 +85,8 @@ def run(path: Path, options: Options) -> ExitCode:
         pipeline = pipeline_of(config, fresh=options.fresh, resume=options.resume)
         if options.max_cost is not None:
             pipeline.max_cost = options.max_cost
+            if free := [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]:
+                _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
         source = read_ids(config, count=options.count)
         total = length(source)
         with _reporter(path, config, grace, quiet=options.quiet) as reporter:

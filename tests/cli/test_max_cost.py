@@ -92,6 +92,22 @@ def test_tokens_without_prices(folder: Path) -> None:
     assert "no call told what it cost, so --max-cost bounds nothing" in ended.err
 
 
+def test_providers_without_prices(folder: Path) -> None:
+    """They are told before anything is spent; those with prices are not."""
+    providers = {
+        "dear": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "prices": {"prompt": 1, "completion": 2}},
+        "unknown": {"model": "m", "base_url": "http://127.0.0.1:9/v1"},
+        "mine": {"gguf": "m.gguf"},
+    }
+    config = write_config(folder, "def work(i): return i", providers=providers)
+    ended = rxpipe("run", config, "--max-cost", "1")
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert "calls of providers without prices are free to --max-cost" in line
+    assert line.endswith("providers=unknown")
+    assert "without prices" not in rxpipe("run", config, "--fresh").err
+
+
 def test_runs_and_show_tell_what_was_used(folder: Path, costly: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By run and by stage, as a table and for programs."""
     monkeypatch.setenv("COLUMNS", "200")
