@@ -340,8 +340,7 @@ class Pipeline:
 
         Raises:
             SinkError: One of them cannot be opened; ``StoreError`` and ``StagesChanged`` are among these.
-            ConfigError: The store cannot be in such a database, or a stage's function not be found by its executor.
-            ExecutorLost: An executor cannot be opened.
+            ConfigError: The store cannot be in such a database, or an executor not be opened.
         """
         from rxpipe.store.signature import StageSignature  # not above: most pipelines have no store
 

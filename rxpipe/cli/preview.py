@@ -54,7 +54,7 @@ def preview(path: Path, count: int) -> ExitCode:
         pipeline = pipeline_of(config)
         total = None if config.source.call else length(read_ids(config))
         watched = Pipeline(
-            *(replace(stage, call=_watched(stage, script)) for stage in pipeline.stages),
+            *(replace(stage, call=_watched(stage, script), executor=None) for stage in pipeline.stages),
             strategy="per_item",
             scheduler=pipeline.scheduler,
             concurrency=1,  # so that what is shown is of one item at a time

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rxpipe.config.arguments import ArgumentError, bound
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.config.providers import Providers
 from rxpipe.database import DatabaseSink
 from rxpipe.errors import ConfigError
+from rxpipe.executors import DaskCluster, Processes
 from rxpipe.llm.provider import Provider
 from rxpipe.operators import Limiter, Retry
 from rxpipe.operators.limiter import AllOf
@@ -65,6 +68,7 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
             stage.name,
             call,
             concurrency=stage.concurrency,
+            executor=_executor_of(stage, config),
             queue_size=stage.queue_size,
             timeout=stage.timeout,
             retry=Retry(**retry),
@@ -74,3 +78,18 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
         )
     except TypeError as error:
         raise ConfigError(f"{where}: {stage.call!r}: {error}") from None
+
+
+def _executor_of(stage: StageSettings, config: Config) -> Processes | DaskCluster | None:
+    given = stage.executor
+    if given is None or given.dask is None:
+        return None if given is None or given.processes is None else Processes(given.processes)
+    where = f"{stage.key}.executor.dask"
+    files = [(config.folder or Path()) / file for file in given.dask.upload]
+    for index, file in enumerate(files):
+        if not file.is_file():
+            raise ConfigError(f"{config.where(f'{where}.upload[{index}]')}: there is no file {file}")
+    try:
+        return DaskCluster(given.dask.address, workers=given.dask.workers, upload=tuple(map(str, files)))
+    except ConfigError as error:  # the extra is not installed
+        raise ConfigError(f"{config.where(where)}: {error}") from None

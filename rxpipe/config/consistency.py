@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
+from rxpipe.config.executor_sections import EXECUTORS
 from rxpipe.config.explain import Loc, Problem, given, near, shown, unknown
 
 
@@ -36,6 +37,8 @@ def contradictions(
     yield from _delays(("pipeline_config", "retry"), retry, common)
     for index, stage in enumerate(listed or []):
         yield from _delays(("stages", index, "retry"), {**retry, **common}, _mapping(stage, "retry"))
+        if _is_mapping(_get(stage, "executor")):
+            yield from _executor(("stages", index), stage)
 
 
 def _same_names(names: list[Any]) -> Iterator[Problem]:
@@ -66,6 +69,21 @@ def _kinds(source: Mapping[Any, Any], kinds: Sequence[str]) -> Iterator[Problem]
             yield Problem(("source",), f"given {what}; allowed: one of {', '.join(kinds)}")
     elif "url" in source and found != ["sql"]:
         yield Problem(("source", "url"), f"given beside {found[0]}; allowed: beside sql only")
+
+
+def _executor(loc: Loc, stage: Mapping[Any, Any]) -> Iterator[Problem]:
+    executor, concurrency = _mapping(stage, "executor"), _get(stage, "concurrency")
+    found = [kind for kind in EXECUTORS if kind in executor]
+    if len(found) != 1 and (found or not any(near(key, EXECUTORS) for key in executor)):
+        what = " and ".join(found) if found else "no kind of executor"
+        yield Problem((*loc, "executor"), f"given {what}; allowed: one of {', '.join(EXECUTORS)}")
+    dask = _mapping(executor, "dask")
+    if "address" in dask and "workers" in dask:
+        text = given(dask["workers"], "without an address only: a cluster elsewhere has the workers that it has")
+        yield Problem((*loc, "executor", "dask", "workers"), text)
+    if isinstance(concurrency, str):
+        text = given(concurrency, "a whole number, 1 or more, beside executor: only a server can push back")
+        yield Problem((*loc, "concurrency"), text)
 
 
 def _delays(loc: Loc, common: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Problem]:

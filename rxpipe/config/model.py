@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.consistency import contradictions
+from rxpipe.config.executor_sections import ExecutorConfig
 from rxpipe.config.explain import CONTRADICTION, Problem, dotted, explain
 from rxpipe.config.llm_sections import LimitsConfig, Name, ProviderConfig
 from rxpipe.config.section import Section
@@ -43,6 +44,7 @@ class StageSettings:
         call: Its function, as ``module:function``.
         options: Arguments of the function, besides the value.
         concurrency: Calls at the same time.
+        executor: Where they run, or None.
         timeout: Seconds that one call may take.
         queue_size: Items that may wait.
         max_abandoned: Calls that timed out and do without a slot; None for as many as there are slots.
@@ -56,6 +58,7 @@ class StageSettings:
     call: str
     options: Mapping[str, Any]
     concurrency: int | AdaptiveConcurrency
+    executor: ExecutorConfig | None
     timeout: float
     queue_size: int
     max_abandoned: int | None
@@ -136,13 +139,15 @@ class Config(Section):
 
     def _resolved(self, index: int, stage: StageConfig) -> StageSettings:
         shared = self.pipeline_config
-        given = stage.concurrency or shared.parallel_pipelines
+        width = stage.executor.width if stage.executor else None
+        given = stage.concurrency or width or shared.parallel_pipelines
         own = stage.retry.model_dump(exclude_unset=True) if stage.retry else {}
         return StageSettings(
             name=stage.name,
             call=stage.call,
             options=stage.options,
             concurrency=AdaptiveConcurrency.parse(given) if isinstance(given, str) else given,
+            executor=stage.executor,
             timeout=stage.timeout or shared.timeouts.get(stage.name, 60.0),
             queue_size=stage.queue_size or shared.queue_sizes.get(stage.name, 10),
             max_abandoned=stage.max_abandoned,

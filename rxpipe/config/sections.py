@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from rxpipe.config.executor_sections import ExecutorConfig
 from rxpipe.config.explain import NOT_ALLOWED, says
 from rxpipe.config.llm_sections import LimitsConfig
 from rxpipe.config.section import (
@@ -173,7 +174,12 @@ class StageConfig(Section):
     concurrency: Concurrency | None = Field(
         default=None,
         description="Calls at the same time; auto, or least-start-most, for as many as the server takes. By default "
-        "pipeline_config.parallel_pipelines.",
+        "as many as its executor has workers, else pipeline_config.parallel_pipelines.",
+    )
+    executor: ExecutorConfig | None = Field(
+        default=None,
+        description="Where its calls run instead of on threads: {processes: 4}, {dask: local} or "
+        "{dask: tcp://host:8786}; opened for the run, and shared by stages that name the same.",
     )
     timeout: Seconds | None = Field(
         default=None,

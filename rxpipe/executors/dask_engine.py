@@ -22,7 +22,6 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped]  # it has no types
 import structlog
 from distributed import Client, KilledWorker, LocalCluster
 from reactivex.abc import DisposableBase
@@ -31,13 +30,15 @@ from reactivex.disposable import Disposable
 from rxpipe.executors.cluster_worker import TOPIC, run_on_cluster
 from rxpipe.executors.engine import OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost
-from rxpipe.executors.shipping import Function, Reply, unpacked, what_is_missing
+from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked, what_is_missing
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners import Call
 
 if TYPE_CHECKING:
     from rxpipe.executors.dask_settings import DaskCluster
 
+_HANGS = 0.5  # seconds until a worker of a local cluster that does not close is killed
+_CLOSED = 10.0  # seconds until its end is not waited for any more
 _LOOK_AGAIN = 0.1  # seconds, while the client connects again
 _DEATHS = 1  # of a local cluster's workers that a task is forgiven: each costs a second, and they have one thread each
 
@@ -54,13 +55,13 @@ def open_cluster(settings: DaskCluster) -> OpenEngine:
     client: Any = None
     try:
         if settings.address is None:
-            cluster = LocalCluster(  # type: ignore[no-untyped-call]  # nor has Dask, in part
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]  # Dask has few types
                 n_workers=settings.workers or os.cpu_count(),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address=None,  # pyright: ignore[reportArgumentType] - its type is taken from its default
                 worker_dashboard_address=None,
-                silence_logs=logging.ERROR,
+                silence_logs=logging.CRITICAL,  # of deaths of workers: what comes of them is told otherwise
                 preload=["rxpipe.executors.cluster_worker"],
                 scheduler_kwargs={"allowed_failures": _DEATHS},
             )
@@ -73,10 +74,21 @@ def open_cluster(settings: DaskCluster) -> OpenEngine:
         if client is not None:
             client.close()
         if cluster is not None:
-            cluster.close()
+            _close_cluster(cluster)
         where = settings.address or "of this machine"
         raise ExecutorLost(f"the Dask cluster {where} cannot be used: {describe(error)}") from error
-    return _Cluster(client, cluster, settings.timeout)
+    return _Cluster(client, cluster, settings.timeout, settings.pickler())
+
+
+def _close_cluster(cluster: Any) -> None:
+    """Close one that was started here; a worker that hangs is ended rather than waited for."""
+
+    async def end_workers() -> None:
+        await asyncio.gather(*(worker.close(timeout=_HANGS) for worker in list(cluster.workers.values())))
+
+    with suppress(Exception):  # they are ended with their cluster at the latest
+        asyncio.run_coroutine_threadsafe(end_workers(), cluster.loop.asyncio_loop).result(_CLOSED)
+    cluster.close()
 
 
 class _Shipped:
@@ -103,7 +115,8 @@ class _Shipped:
 class _Cluster(OpenEngine):
     """A client of a cluster, and the calls that are in the cluster's hands."""
 
-    def __init__(self, client: Any, cluster: Any, timeout: float) -> None:
+    def __init__(self, client: Any, cluster: Any, timeout: float, pickler: Pickler) -> None:
+        self.pack = pickler.dumps
         self._client = client
         self._cluster = cluster
         self._timeout = timeout
@@ -150,7 +163,7 @@ class _Cluster(OpenEngine):
             asyncio.run_coroutine_threadsafe(self._give_up(), loop).result(self._timeout)
         self._client.close()
         if self._cluster is not None:
-            self._cluster.close()
+            _close_cluster(self._cluster)
 
     def _send(self, shipped: _Shipped) -> None:
         told = shipped.seconds is not None or shipped.suspect
@@ -239,8 +252,8 @@ class _ClusterRunner:
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Submit a call."""
         if self._packed is None or self._packed[0] is not fn:
-            self._packed = fn, cloudpickle.dumps(fn)
-        shipped = _Shipped(self._packed[1], cloudpickle.dumps(value), call)
+            self._packed = fn, self._cluster.pack(fn)
+        shipped = _Shipped(self._packed[1], self._cluster.pack(value), call)
         self._cluster.submit(shipped)
         return Disposable(lambda: self._cluster.cancel(shipped))
 

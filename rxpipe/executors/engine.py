@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from reactivex.abc import DisposableBase
 
 from rxpipe.errors import ConfigError
+from rxpipe.executors.errors import ExecutorLost
 from rxpipe.executors.shipping import Function, Pickler, name_of
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners import Call, Runner
@@ -78,17 +79,25 @@ class EngineSettings(ABC):
             functions: What it will have to call, by the names of their stages.
 
         Raises:
-            ConfigError: A function cannot be made again where calls run, as its module is not there.
-            ExecutorLost: Nothing can run there.
+            ConfigError: Nothing can run there; or a function cannot be made again, as its module is not there.
+            TypeError: A function cannot be sent there.
         """
-        packed = {stage: self.packed(stage, function) for stage, function in (functions or {}).items()}
-        engine = self._open()
+        functions = functions or {}
+        packed = {stage: self.packed(stage, function) for stage, function in functions.items()}
+        start = f"{'stages' if len(packed) > 1 else 'stage'} {', '.join(packed)}: " if packed else ""
+        try:
+            engine = self._open()
+        except ExecutorLost as error:
+            raise ConfigError(f"{start}{error}") from error
         try:
             for stage, function in packed.items():
                 missing = engine.missing(function)
                 if missing is not None:
-                    name = name_of((functions or {})[stage])
+                    name = name_of(functions[stage])
                     raise ConfigError(f"stage {stage}: {self.where} cannot import its function {name}: {missing}")
+        except ExecutorLost as error:
+            engine.close()
+            raise ConfigError(f"{start}{error}") from error
         except BaseException:
             engine.close()
             raise

@@ -21,6 +21,7 @@ from rxpipe.stage import Stage
 
 if TYPE_CHECKING:
     from rxpipe.pipeline import Ends, Pipeline
+    from rxpipe.run import Write
 
 A = TypeVar("A")
 
@@ -38,8 +39,7 @@ def with_executors(prepare: Callable[[Pipeline], Ends]) -> Callable[[Pipeline], 
         except BaseException:
             executors.close()
             raise
-        write = ends.write
-        return replace(ends, write=lambda outcomes: executors.closed_after(write(outcomes)), place=executors.place)
+        return replace(ends, write=executors.closed_with(ends.write), place=executors.place)
 
     return prepare_with
 
@@ -51,8 +51,7 @@ class OpenExecutors:
         """Open them.
 
         Raises:
-            ConfigError: A stage's function is missing where its calls would run.
-            ExecutorLost: An executor cannot be used.
+            ConfigError: An executor cannot be used, or a stage's function is missing where its calls would run.
         """
         self._opened: dict[EngineSettings, OpenEngine] = {}
         functions: dict[EngineSettings, dict[str, Function]] = {}
@@ -73,6 +72,10 @@ class OpenExecutors:
     def close(self) -> None:
         """Close them all; may block for a moment, and be called again."""
         _close_all(self._opened.values())
+
+    def closed_with(self, write: Write) -> Write:
+        """The same way of keeping outcomes, at whose end they are closed."""
+        return lambda outcomes: self.closed_after(write(outcomes))
 
     def closed_after(self, source: Observable[A]) -> Observable[A]:
         """The same sequence, at whose end they are closed before that is told; disposing of it closes them, too."""

@@ -92,6 +92,7 @@ def test_a_stages_own_settings_win(write: Write) -> None:
             call="m:f",
             options={"style": "loud"},
             concurrency=2,
+            executor=None,
             timeout=1.5,
             queue_size=4,
             max_abandoned=0,

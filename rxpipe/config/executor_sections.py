@@ -1,0 +1,80 @@
+"""The sections of a config that say where else than on threads a stage's calls run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe.config.explain import NOT_ALLOWED, says
+from rxpipe.config.section import Count, Section, Text, without_nulls
+from rxpipe.executors.dask_settings import ADDRESS
+
+Address: TypeAlias = Annotated[
+    str, Field(pattern=ADDRESS), says("local, or a Dask scheduler's address, like tcp://host:8786")
+]
+EXECUTORS = ("processes", "dask")
+LOCAL = "local"
+
+
+def _dask_schema(schema: dict[str, Any]) -> None:
+    """The short form stands beside the mapping in the schema, as it does in the file."""
+    without_nulls(schema)
+    mapping = dict(schema)
+    schema.clear()
+    schema["description"] = "local, a Dask scheduler's address, or a mapping."
+    schema["anyOf"] = [{"type": "string", "pattern": f"{ADDRESS}|^{LOCAL}$"}, mapping]
+
+
+class DaskConfig(Section):
+    """A Dask cluster: by its scheduler's address, or one of this machine that is started for the run."""
+
+    model_config = ConfigDict(json_schema_extra=_dask_schema)
+
+    address: Address | None = Field(
+        default=None, description="The scheduler's address; without it a cluster of this machine."
+    )
+    workers: Count | None = Field(
+        default=None, description="Worker processes of a cluster of this machine; by default one for each core."
+    )
+    upload: Annotated[tuple[Text, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Modules to send to the workers first: .py, .zip or .egg files, found from the config's folder.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        match value:
+            case str():
+                return {} if value == LOCAL else {"address": value}
+            case Mapping() | DaskConfig():
+                return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
+            case _:
+                raise PydanticCustomError(NOT_ALLOWED, "local, a Dask scheduler's address, or a mapping")
+
+
+def _executor_schema(schema: dict[str, Any]) -> None:
+    without_nulls(schema)
+    schema["oneOf"] = [{"required": [kind]} for kind in EXECUTORS]
+
+
+class ExecutorConfig(Section):
+    """Where a stage's calls run instead of on threads: one of ``processes`` and ``dask``."""
+
+    model_config = ConfigDict(json_schema_extra=_executor_schema)
+
+    processes: Count | None = Field(default=None, description="So many worker processes of this machine.")
+    dask: DaskConfig | None = Field(
+        default=None, description="A Dask cluster: local, tcp://host:8786, or a mapping of address, workers, upload."
+    )
+
+    @property
+    def width(self) -> int | None:
+        """How many calls can run there at once, if that is known: as many slots its stage has by default."""
+        if self.dask is None:
+            return self.processes
+        return None if self.dask.address is not None else self.dask.workers or os.cpu_count()
