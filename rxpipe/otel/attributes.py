@@ -21,7 +21,7 @@ CALL_STATUS = "rxpipe.call.status"
 
 CANCELLED = "cancelled"  # as an error.type, too: of calls that were cut off
 
-_LONGEST = 1_000  # characters of a status's description
+_LONGEST = 1_000  # characters of what an error says
 
 
 def error_type(error: BaseException) -> str:
@@ -32,8 +32,19 @@ def error_type(error: BaseException) -> str:
 
 def description(error: BaseException) -> str:
     """An error in one line, cut where it is very long."""
-    text = encodable(describe(error))
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return _cut(describe(error))
+
+
+def message(error: BaseException) -> str:
+    """What an error says, cut where it is very long."""
+    try:
+        return _cut(str(error))
+    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
+        return "(its text could not be read)"
+
+
+def _cut(text: str) -> str:
+    return encodable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
 def encodable(text: str) -> str:

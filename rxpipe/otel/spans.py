@@ -133,6 +133,6 @@ def _failed(span: Span, error: BaseException, *, texts: bool, in_full: bool) -> 
         # What Span.record_exception does, but that fails where the error's own str does.
         event = {"exception.type": kind}
         if texts:
-            event["exception.message"] = names.description(error)
+            event["exception.message"] = names.message(error)
             event["exception.stacktrace"] = names.encodable("".join(traceback.format_exception(error)))
         span.add_event("exception", event)

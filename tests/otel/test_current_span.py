@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -22,6 +23,12 @@ from rxpipe.pipeline import Scheduler
 from rxpipe.strategies import Strategy
 
 CALLS = 8
+
+
+def current(value: Any) -> Any:
+    """Fails where a span is current."""
+    assert trace.get_current_span() is INVALID_SPAN
+    return value
 
 
 class Client:
@@ -121,6 +128,16 @@ def test_on_a_scheduler(make: Callable[[], SchedulerBase]) -> None:
         scheduler.dispose()
     elif isinstance(scheduler, ThreadPoolScheduler):
         scheduler.executor.shutdown()
+
+
+@pytest.mark.slow
+def test_in_other_processes() -> None:
+    """Calls there have spans, too: only that these are current nowhere."""
+    telemetry = Telemetry()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        Pipeline(Stage("a", current, executor=pool), Stage("b", same), listeners=[telemetry.listener]).run([1])
+    assert telemetry.tree() == ["rxpipe.item", ["a", "b"]]
+    assert told(telemetry.only("a"))["rxpipe.call.status"] == "returned"
 
 
 def test_each_attempt_has_its_own() -> None:

@@ -112,6 +112,17 @@ def test_below_the_span_that_submitted_it(scheduler: Scheduler) -> None:
     telemetry.assert_all_over()
 
 
+@pytest.mark.slow
+def test_pipeline_of_a_config(tmp_path: Path) -> None:
+    """A listener can be added to a pipeline that there is already."""
+    config = tmp_path / "pipeline.yaml"
+    config.write_text('stages: [{name: a, call: "pipeline_helpers:same"}]\n', "utf-8")
+    telemetry, pipeline = Telemetry(), Pipeline.from_yaml(config)
+    pipeline.listeners += (telemetry.listener,)
+    pipeline.run([1])
+    assert telemetry.tree() == ["rxpipe.item", ["a"]]
+
+
 def test_ended_before_whoever_waits_goes_on() -> None:
     """Whoever has got an outcome finds the item's span ended."""
     telemetry = Telemetry()
@@ -133,6 +144,7 @@ def test_retries_are_seen() -> None:
     (event,) = first.events
     assert event.name == "exception"
     assert (event.attributes or {})["exception.type"] == "ValueError"
+    assert (event.attributes or {})["exception.message"] == "no"
     assert "in call" in str((event.attributes or {})["exception.stacktrace"])
     assert told(second)["rxpipe.call.status"] == "returned"
     item = telemetry.only("rxpipe.item")
