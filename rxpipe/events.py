@@ -152,5 +152,5 @@ class Events(Listener):
         self.events.end(error)
 
     def _publish(self, kind: Kind, item: Item, **more: Any) -> None:
-        if self.events.is_watched:
+        if self.events.is_watched:  # an event costs more than all else here
             self.events.publish(Event(kind=kind, id=item.id, at=time.time(), attempts=item.attempts, **more))

@@ -174,6 +174,8 @@ class OpenPipeline:
                 timer.dispose()
             if not finished.cancelled():
                 finished.exception()  # else asyncio logs that nobody asked for it
+            if self._pipeline.scheduler != "asyncio":
+                await asyncio.to_thread(BACKGROUND_LOOP.wait_closed, _CLOSING)
 
     def __enter__(self) -> Self:
         """Open it; a pipeline for an event loop gets one of its own.

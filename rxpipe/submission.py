@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from rxpipe.operators.clock import running_loop
+from rxpipe.operators.clock import running_loop, show_unhandled
 from rxpipe.outcome import Outcome
 
 
@@ -21,12 +21,13 @@ class Submission:
         id: The ID.
     """
 
-    __slots__ = ("_cancel", "_future", "id")
+    __slots__ = ("_callbacks", "_cancel", "_ended", "id")
 
     def __init__(self, item_id: int | str, cancel: Callable[[Submission], bool]) -> None:
         self.id = item_id
         self._cancel = cancel
-        self._future: Future[Outcome[Any]] = Future()
+        self._ended: Outcome[Any] | Exception | None = None
+        self._callbacks: list[Callable[[Submission], object]] = []
 
     def __await__(self) -> Generator[Any, None, Outcome[Any]]:
         """Wait for the outcome, on any event loop.
@@ -34,15 +35,12 @@ class Submission:
         Raises:
             PipelineClosed: The pipeline failed before the item had ended; its ``__cause__`` is why.
         """
-        return self._outcome().__await__()
-
-    async def _outcome(self) -> Outcome[Any]:
-        if not self._future.done():
+        if self._ended is None:
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
-            self._future.add_done_callback(lambda _: _tell(loop, ended))
-            await ended
-        return self._future.result()
+            self.add_done_callback(lambda _: _tell(loop, ended))
+            yield from ended
+        return self._result()
 
     def result(self, timeout: float | None = None) -> Outcome[Any]:
         """Wait for the outcome, in a thread.
@@ -55,13 +53,24 @@ class Submission:
             PipelineClosed: The pipeline failed before the item had ended; its ``__cause__`` is why.
             RuntimeError: An event loop is running here, which must not be blocked.
         """
-        if not self._future.done() and running_loop() is not None:
-            raise RuntimeError("an event loop is running here: await the submission instead")
-        return self._future.result(timeout)
+        if self._ended is None:
+            if running_loop() is not None:
+                raise RuntimeError("an event loop is running here: await the submission instead")
+            ended = threading.Event()
+            self.add_done_callback(lambda _: ended.set())
+            if not ended.wait(timeout):
+                raise TimeoutError(f"{self.id!r} has not ended within {timeout:g} s")
+        return self._result()
+
+    def _result(self) -> Outcome[Any]:
+        assert self._ended is not None
+        if isinstance(self._ended, Exception):
+            raise self._ended
+        return self._ended
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._future.done()
+        return self._ended is not None
 
     def cancel(self) -> bool:
         """Have its item cancelled, unless others have submitted the same ID meanwhile; from any thread.
@@ -76,16 +85,26 @@ class Submission:
 
     def add_done_callback(self, callback: Callable[[Submission], object]) -> None:
         """Have ``callback`` called with it when it has ended, on the thread that ends it; or now, if it has."""
-        self._future.add_done_callback(lambda _: callback(self))
+        self._callbacks.append(callback)
+        if self._ended is not None:
+            self._call_back()
 
     def end(self, outcome: Outcome[Any] | Exception) -> None:
         """Tell whoever waits; nothing if that was done before."""
-        if self._future.done():
-            return
-        if isinstance(outcome, Exception):
-            self._future.set_exception(outcome)
-        else:
-            self._future.set_result(outcome)
+        if self._ended is None:
+            self._ended = outcome
+            self._call_back()
+
+    def _call_back(self) -> None:
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop(0)
+            except IndexError:  # another thread has it: one that adds a callback while it is being ended
+                return
+            try:
+                callback(self)
+            except BaseException as error:  # noqa: BLE001 - a callback's failure is not the pipeline's
+                show_unhandled(error)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -153,8 +153,9 @@ class Feed:
             return []
         first = inbox.taken - len(ids)
         new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
-        added = {claim.key for claim in new}
-        self.watch({key: one for key, one in by_key(ids)[0].items() if key not in added})
+        if self._tell is not None and len(new) < len(ids):
+            added = {claim.key for claim in new}
+            self.watch({key: one for key, one in by_key(ids)[0].items() if key not in added})
         # Where nearly all are known, there is nothing to be fair about: look at more of them.
         self._look = min(_MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
         return new
