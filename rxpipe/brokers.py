@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 Options = dict[str, Any]
+Parse = Callable[[Any], Awaitable[Any]]
 
 
 def broker_name(broker: object) -> str:
@@ -79,6 +81,29 @@ def _ahead(prefetch: int) -> int:
     return max(1, prefetch // 8)
 
 
+async def _redis_parser(entry: Any, original: Parse) -> Any:
+    """An entry with fields that are no UTF-8 becomes a body that is none: else nobody would acknowledge it."""
+    try:
+        return await original(entry)
+    except Exception:  # noqa: BLE001  # what FastStream's parser raises is not said
+        return await original({**entry, "data": {b"__data__": b"\xff" + repr(entry["data"]).encode()}})
+
+
+async def _kafka_parser(records: Any, original: Parse) -> Any:
+    """Headers that are no UTF-8 are left out: else the batch would be skipped, and the next one commit its offset."""
+    try:
+        return await original(records)
+    except Exception:  # noqa: BLE001  # what FastStream's parser raises is not said
+        return await original(tuple(replace(record, headers=()) for record in records))
+
+
+async def _mqtt_leave(subscriber: Any) -> None:
+    """Keep the session's subscription: FastStream ends it, and what is published meanwhile would go to nobody."""
+    subscription = getattr(subscriber, "_subscription", None)  # FastStream has no public way to it
+    if subscription is not None:
+        await subscription.detach()
+
+
 async def _nats_sign(subscriber: Any, messages: list[Any]) -> None:
     for message in messages:
         await message.in_progress()
@@ -100,3 +125,5 @@ _OPTIONS: dict[str, Callable[[Options, int, float], list[Options]]] = {
     "kafka": _kafka,
 }
 SIGNS: dict[str, Callable[[Any, list[Any]], Awaitable[None]]] = {"nats": _nats_sign, "redis": _redis_sign}
+LEAVE: dict[str, Callable[[Any], Awaitable[None]]] = {"mqtt": _mqtt_leave}
+PARSERS: dict[str, Callable[[Any, Parse], Awaitable[Any]]] = {"redis": _redis_parser, "kafka": _kafka_parser}

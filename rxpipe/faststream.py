@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Protocol, cast
 
 import structlog
 
-from rxpipe.brokers import SIGNS, Options, broker_name, subscriptions
+from rxpipe.brokers import LEAVE, PARSERS, SIGNS, Options, broker_name, subscriptions
 from rxpipe.database.encoding import json_text
 from rxpipe.ends import check_id
 from rxpipe.errors import ConfigError, PipelineClosed
@@ -53,16 +53,18 @@ _Fate = Literal["ack", "reject", "redeliver"]
 class Registrator(Protocol):
     """A broker of FastStream, or a router."""
 
-    def subscriber(self, *args: Any, **options: Any) -> Any:
-        """Make a subscriber."""
+    @property
+    def subscriber(self) -> Callable[..., Any]:
+        """Makes a subscriber."""
         ...
 
 
 class Publisher(Protocol):
     """What ``broker.publisher(...)`` gives."""
 
-    def publish(self, message: Any, /, **options: Any) -> Awaitable[Any]:
-        """Publish a message."""
+    @property
+    def publish(self) -> Callable[..., Awaitable[Any]]:
+        """Publishes a message."""
         ...
 
 
@@ -150,11 +152,12 @@ class PipelineConsumer:
         if not lease > 0:
             raise ValueError(f"lease must be above 0 seconds, not {lease}")
         name = broker_name(broker)
+        own_parser = options.get("parser") or getattr(getattr(broker, "config", None), "broker_parser", None)
         options |= {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
         for each in subscriptions(name, options, self.prefetch, lease):
             subscriber = broker.subscriber(*args, **each)
             subscription = _Subscription(self, subscriber, name, lease, outcomes, dead_letters)
-            subscriber(subscription.handle, filter=_readable)
+            subscriber(subscription.handle, filter=_readable, parser=None if own_parser else PARSERS.get(name))
             self._subscriptions.append(subscription)
 
     @asynccontextmanager
@@ -186,7 +189,7 @@ class PipelineConsumer:
     async def drain(self) -> None:
         """Take no more messages, and wait until those in hand are finished; the app's lifespan does it."""
         for subscription in self._subscriptions:
-            subscription.pause()  # the grace is ours: FastStream's own stop waits for its graceful_timeout only
+            await subscription.leave()
         self._stopping.set()
         try:
             await self._stack.aclose()
@@ -288,9 +291,11 @@ class _Subscription:
         except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
             _log.warning("message was not acknowledged, and comes again", fate=fate, error=repr(error))
 
-    def pause(self) -> None:
-        """Take no more messages."""
+    async def leave(self) -> None:
+        """Take no more messages; not by the subscriber's own stop, which waits for its graceful_timeout only."""
         self._subscriber.running = False
+        if self._broker in LEAVE:
+            await LEAVE[self._broker](self._subscriber)
 
     async def give_signs_of_life(self) -> None:
         """Keep the messages in hand from being given to others, however long they take."""

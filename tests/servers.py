@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url
@@ -22,13 +24,31 @@ def answering(url: str) -> str:
 
     ``RXPIPE_TEST_REQUIRE`` says so: parts of URLs, with commas between, such as ``postgresql``.
     """
-    reason = _why_not(url)
+    return _there(url, _why_not(url))
+
+
+def answering_port(url: str) -> str:
+    """The same of a broker: whether anything listens there."""
+    return _there(url, _why_no_port(url))
+
+
+def _there(url: str, reason: str | None) -> str:
     if reason is None:
         return url
     required = filter(None, os.environ.get("RXPIPE_TEST_REQUIRE", "").split(","))
     if any(part in url for part in required):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@cache
+def _why_no_port(url: str) -> str | None:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=2).close()
+    except OSError as error:
+        return f"no server: {url}: {error}"
+    return None
 
 
 @cache

@@ -1,0 +1,47 @@
+"""A process that takes a test's messages: ``python broker_worker.py nats NAME FOLDER SECONDS``.
+
+Each call that is made is a line of ``calls`` in the folder; rows and run store are in its ``bank.db``.
+SIGTERM drains it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from broker_helpers import make_place
+from faststream import FastStream
+
+from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
+from rxpipe.faststream import PipelineConsumer
+
+
+def main(kind: str, name: str, folder: str, seconds: str) -> None:
+    with (Path(folder) / "calls").open("a", buffering=1) as calls:
+
+        def stage(stage: str) -> Stage:
+            async def call(value: Any) -> Any:
+                calls.write(f"{stage} {value}\n")
+                await asyncio.sleep(float(seconds))
+                return value
+
+            return Stage(stage, call, concurrency=16, version=1)
+
+        pipeline = Pipeline(
+            stage("one"),
+            stage("two"),
+            sink=DatabaseSink(f"sqlite:///{folder}/bank.db"),
+            store=RunStore(max_crashes=20),
+            scheduler="asyncio",
+        )
+        consumer = PipelineConsumer(pipeline)
+        place = make_place(kind, name)
+        broker = place.broker()
+        place.subscribe(consumer, broker)
+        asyncio.run(FastStream(broker, lifespan=consumer.lifespan, logger=None).run())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

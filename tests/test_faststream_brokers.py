@@ -1,0 +1,331 @@
+"""Messages of real brokers: how each kind of item ends, what is bounded, what comes again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from broker_helpers import Place, app_of, bodies, place_at, until
+from structlog.testing import capture_logs
+
+from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, StopRun
+from rxpipe.faststream import PipelineConsumer
+
+BROKERS = pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
+
+
+def pipeline_of(call: Callable[[Any], Any], folder: Path, *, concurrency: int = 4) -> Pipeline:
+    """One stage, with a store."""
+    return Pipeline(
+        Stage("only", call, concurrency=concurrency, queue_size=4, retry=Retry(max_attempts=1)),
+        sink=DatabaseSink(f"sqlite:///{folder}/bank.db", max_seconds=0.02),
+        store=RunStore(),
+        scheduler="asyncio",
+    )
+
+
+async def nothing_left(place: Place, consumer: PipelineConsumer) -> None:
+    """Wait until all are acknowledged."""
+
+    async def nothing() -> bool:
+        return consumer.in_flight == 0 and await place.left() == 0
+
+    await until(nothing)
+
+
+async def same(value: Any) -> Any:
+    return value
+
+
+async def refuse_odd(value: int) -> int:
+    if value % 2:
+        raise ValueError(f"{value} is odd")
+    return 10 * value
+
+
+@BROKERS
+@pytest.mark.slow
+def test_failed_for_good(kind: str, tmp_path: Path) -> None:
+    """What fails goes to the dead letters and does not come again; outcomes are published, of both kinds."""
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            consumer = PipelineConsumer(pipeline_of(refuse_odd, tmp_path))
+            broker = place.broker()
+            place.subscribe(consumer, broker, outcomes=place.publisher(broker, "done"))
+            async with app_of(consumer, broker):
+                await place.publish(bodies(range(10)))
+                await until(lambda: consumer.running.report().taken == 10)
+                await nothing_left(place, consumer)
+            letters = await place.published("failed")
+            assert sorted(letter["id"] for letter in letters) == [1, 3, 5, 7, 9]
+            assert {letter["error"] for letter in letters} == {f"ValueError: {n} is odd" for n in (1, 3, 5, 7, 9)}
+            done = await place.published("done")
+            assert sorted((each["id"], each["status"], each["value"]) for each in done) == [
+                (n, "failed", n) if n % 2 else (n, "written", 10 * n) for n in range(10)
+            ]
+            if kind == "rabbit":
+                dead: Any = place
+                assert sorted(await dead.bodies(f"{place.name}.dead")) == [b"1", b"3", b"5", b"7", b"9"]
+
+    asyncio.run(main())
+
+
+POISON = [b'{"id": 7}', b"[1]", b"1.5", b"true", b"null", b"", b"\xff\xfe", b"NaN", b'"' + 300 * b"x" + b'"']
+ODD_IDS = [b"7", b'"q-8"', b"q-9", '"\N{GREEK SMALL LETTER ALPHA}"'.encode(), 30 * b"9"]
+
+
+@BROKERS
+@pytest.mark.slow
+def test_poison(kind: str, tmp_path: Path) -> None:
+    """What is no ID is a log line and a dead letter, once, and the messages behind it are worked on."""
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            consumer = PipelineConsumer(pipeline_of(same, tmp_path))
+            broker = place.broker()
+            place.subscribe(consumer, broker)
+            with capture_logs() as logs:
+                async with app_of(consumer, broker):
+                    await place.publish([*POISON, *ODD_IDS])
+                    await until(lambda: consumer.running.report().written >= len(ODD_IDS))
+                    await nothing_left(place, consumer)
+            letters = await place.published("failed")
+            assert len(letters) == len(POISON)
+            assert len([log for log in logs if log["log_level"] in ("error", "warning")]) == len(POISON)
+            shown = [letter["body"] for letter in letters if letter["status"] == "rejected"]
+            assert {'{"id": 7}', "[1]", "1.5", "true", "null", "NaN"} < set(shown)
+
+    asyncio.run(main())
+
+
+@BROKERS
+@pytest.mark.slow
+def test_backlog_does_not_pile_up(kind: str, tmp_path: Path) -> None:
+    """Of thousands of messages, only as many as said are in hand, the stage is busy, and the rest is left."""
+    running: list[int] = []
+    in_flight: list[int] = []
+    busy = 0
+
+    async def call(value: int) -> int:
+        nonlocal busy
+        busy += 1
+        running.append(busy)
+        in_flight.append(consumer.in_flight)
+        await asyncio.sleep(0.01)
+        busy -= 1
+        return value
+
+    consumer = PipelineConsumer(pipeline_of(call, tmp_path), prefetch=24)
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            await place.publish(bodies(range(3000)))
+            broker = place.broker()
+            place.subscribe(consumer, broker)
+            unacknowledged: list[int] = []
+            async with app_of(consumer, broker):
+                while (done := consumer.running.report().written) < 300:
+                    if kind != "rabbit":
+                        unacknowledged.append(await place.in_hand())  # type: ignore[attr-defined]
+                    await asyncio.sleep(0.01)
+                assert done < 400
+            written = 3000 - await place.left()
+            assert len(running) == written < 500
+            assert max(unacknowledged, default=0) <= 24 + 2 * (24 // 8) + 1
+
+    asyncio.run(main())
+    assert max(in_flight) == 24
+    assert running.count(4) > 0.9 * len(running)
+    assert max(running) == 4
+
+
+@BROKERS
+@pytest.mark.slow
+def test_connection_is_cut(kind: str, tmp_path: Path) -> None:
+    """When the connection is lost in the middle, it is made again, and every row is written once."""
+    calls: list[int] = []
+
+    async def call(value: int) -> int:
+        calls.append(value)
+        await asyncio.sleep(0.005)
+        return value
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            consumer = PipelineConsumer(pipeline_of(call, tmp_path, concurrency=8))
+            broker = place.broker()
+            place.subscribe(consumer, broker, lease=1)
+            async with app_of(consumer, broker):
+                await place.publish(bodies(range(400)))
+                await until(lambda: len(calls) >= 100)
+                assert await place.cut() >= 1
+                await until(lambda: consumer.running.report().written == 400)
+                await nothing_left(place, consumer)
+            assert sorted(calls) == list(range(400))
+            assert await place.published("failed") == []
+
+    asyncio.run(main())
+
+
+@BROKERS
+@pytest.mark.slow
+def test_pipeline_fails(kind: str, tmp_path: Path) -> None:
+    """When the pipeline fails the app ends with its error, and its messages are there for the next one."""
+    is_broken = True
+    calls: list[int] = []
+
+    async def call(value: int) -> int:
+        if is_broken and value == 5:
+            raise StopRun("the account is empty")
+        calls.append(value)
+        return value
+
+    async def consume(place: Place) -> None:
+        consumer = PipelineConsumer(pipeline_of(call, tmp_path))
+        broker = place.broker()
+        place.subscribe(consumer, broker, lease=1)
+        async with app_of(consumer, broker) as app:
+            if is_broken:
+                await asyncio.wait_for(asyncio.wait([app]), 20)
+            else:
+                await nothing_left(place, consumer)
+
+    async def main() -> None:
+        nonlocal is_broken
+        async with place_at(kind) as place:
+            await place.publish(bodies(range(20)))
+            with pytest.raises(StopRun, match="the account is empty"), capture_logs() as logs:
+                await consume(place)
+            assert [log["event"] for log in logs if log["log_level"] == "critical"] == [
+                "pipeline has failed, the app ends"
+            ]
+            assert await place.left() > 0
+            is_broken = False
+            await consume(place)
+            assert sorted(calls) == list(range(20))
+
+    asyncio.run(main())
+
+
+@BROKERS
+@pytest.mark.slow
+def test_grace_is_over(kind: str, tmp_path: Path) -> None:
+    """Items that are cancelled at the end of the grace come again, to the next app."""
+    calls: list[int] = []
+
+    async def call(value: int) -> int:
+        calls.append(value)
+        await asyncio.sleep(60 if len(calls) <= 4 else 0)
+        return value
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            await place.publish(bodies(range(8)))
+            for grace in (0.2, None):
+                consumer = PipelineConsumer(pipeline_of(call, tmp_path), grace=grace)
+                broker = place.broker()
+                place.subscribe(consumer, broker, lease=1)
+                async with app_of(consumer, broker):
+                    if grace is None:
+                        await nothing_left(place, consumer)
+                    else:
+                        await until(lambda: len(calls) == 4)
+            assert sorted(calls[4:]) == list(range(8))
+            assert await place.published("failed") == []
+
+    asyncio.run(main())
+
+
+@BROKERS
+@pytest.mark.slow
+def test_two_consumers(kind: str, tmp_path: Path) -> None:
+    """Two apps share the messages of one subscription: each has some, and none is taken twice."""
+    calls: list[tuple[int, int]] = []
+
+    def worker(number: int) -> Pipeline:
+        async def call(value: int) -> int:
+            calls.append((number, value))
+            await asyncio.sleep(0.01)
+            return value
+
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return pipeline_of(call, folder)
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            consumers = [PipelineConsumer(worker(number), prefetch=16) for number in (1, 2)]
+            brokers = [place.broker() for _ in consumers]
+            for number, (consumer, broker) in enumerate(zip(consumers, brokers, strict=True)):
+                place.subscribe(consumer, broker, **({"member": str(number)} if kind == "redis" else {}))
+            async with app_of(consumers[0], brokers[0]), app_of(consumers[1], brokers[1]):
+                await place.publish(bodies(range(400)))
+                await until(lambda: len(calls) == 400)
+                for consumer in consumers:
+                    await nothing_left(place, consumer)
+            assert sorted(value for _, value in calls) == list(range(400))
+            assert {number for number, _ in calls} == {1, 2}
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_signs_of_life(kind: str, tmp_path: Path) -> None:
+    """A call that takes longer than the lease does not have its message delivered again."""
+    in_flight: set[int] = set()
+
+    async def call(value: int) -> int:
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            in_flight.add(consumer.in_flight)
+        return value
+
+    consumer = PipelineConsumer(pipeline_of(call, tmp_path))
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            broker = place.broker()
+            place.subscribe(consumer, broker, lease=0.6)
+            async with app_of(consumer, broker):
+                await place.publish(bodies([1]))
+                await until(lambda: consumer.running.report().written == 1)
+                await nothing_left(place, consumer)
+            assert in_flight == {1}
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nats", "rabbit"])
+def test_outcome_is_not_published(kind: str, tmp_path: Path) -> None:
+    """When an outcome cannot be published its message comes again, and no call is made again."""
+    calls: list[int] = []
+    told: list[int] = []
+
+    async def call(value: int) -> int:
+        calls.append(value)
+        return value
+
+    class Outcomes:
+        async def publish(self, message: Any, /, **options: Any) -> None:
+            told.append(message["id"])
+            if len(told) == 1:
+                raise ConnectionError("gone")
+
+    async def main() -> None:
+        async with place_at(kind) as place:
+            consumer = PipelineConsumer(pipeline_of(call, tmp_path))
+            broker = place.broker()
+            place.subscribe(consumer, broker, outcomes=Outcomes())
+            async with app_of(consumer, broker):
+                await place.publish(bodies([3]))
+                await until(lambda: len(told) == 2)
+                await nothing_left(place, consumer)
+        assert (calls, told) == ([3], [3, 3])
+
+    asyncio.run(main())

@@ -1,0 +1,110 @@
+"""The consuming process is killed again and again: every row is written once, and every message acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from broker_helpers import bodies, place_at, until
+
+WORKER = Path(__file__).with_name("broker_worker.py")
+MESSAGES = 2000
+KILLS = 5
+
+
+@contextmanager
+def worker(kind: str, name: str, folder: Path, seconds: float) -> Generator[subprocess.Popen[bytes]]:
+    arguments = [sys.executable, str(WORKER), kind, name, str(folder), str(seconds)]
+    with (folder / "errors").open("ab") as errors, subprocess.Popen(arguments, stderr=errors) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def rows(folder: Path) -> list[str]:
+    """The IDs of rows that are committed as written."""
+    if not (folder / "bank.db").exists():
+        return []
+    with closing(sqlite3.connect(folder / "bank.db", timeout=10)) as database:
+        try:
+            found = database.execute("SELECT id FROM questions WHERE status = 'written'").fetchall()
+        except sqlite3.OperationalError:  # the table is not made yet
+            return []
+    return [str(each) for (each,) in found]
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def called(folder: Path, count: int) -> None:
+    """Wait until so many calls were made."""
+    await until(lambda: len(calls(folder)) >= count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
+def test_killed_five_times(kind: str, tmp_path: Path) -> None:
+    """No message is lost, none is left, each row is there once, and what was committed is not called again."""
+    asyncio.run(kill_and_go_on(kind, tmp_path))
+    assert (tmp_path / "errors").read_text() == ""
+
+
+async def kill_and_go_on(kind: str, folder: Path) -> None:
+    chance = random.Random()
+    async with place_at(kind) as place:
+        await place.publish(bodies(range(MESSAGES)))
+        committed: list[tuple[int, set[str]]] = []
+        for _ in range(KILLS):
+            made = len(calls(folder)) + chance.randrange(100, 600)
+            with worker(kind, place.name, folder, 0.005) as process:
+                await called(folder, made)
+                process.kill()
+            committed.append((len(calls(folder)), set(rows(folder))))
+        with worker(kind, place.name, folder, 0.005) as process:
+            await until(lambda: len(rows(folder)) >= MESSAGES)
+            if kind != "rabbit":  # which tells it of what nobody has in hand only
+
+                async def nothing_left() -> bool:
+                    return await place.left() == 0
+
+                await until(nothing_left)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 20) == 0
+        assert await place.left() == 0
+        assert await place.published("failed") == []
+    found = rows(folder)
+    assert sorted(map(int, found)) == list(range(MESSAGES))
+    made_again = [call for count, ids in committed for call in calls(folder)[count:] if call.partition(" ")[2] in ids]
+    assert made_again == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
+def test_drained(kind: str, tmp_path: Path) -> None:
+    """After SIGTERM what is in hand is finished and acknowledged, the rest is left, and the process ends well."""
+    asyncio.run(drain(kind, tmp_path))
+    assert (tmp_path / "errors").read_text() == ""
+
+
+async def drain(kind: str, folder: Path) -> None:
+    async with place_at(kind) as place:
+        await place.publish(bodies(range(MESSAGES)))
+        with worker(kind, place.name, folder, 0.01) as process:
+            await called(folder, 600)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 20) == 0
+        written = sorted(map(int, rows(folder)))
+        assert 200 < len(written) < MESSAGES
+        assert len(calls(folder)) == 2 * len(written)
+        assert await place.left() == MESSAGES - len(written)
