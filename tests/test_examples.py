@@ -13,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from broker_helpers import URLS
+from servers import answering_port
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+BROKERS = {"nats_consumer": "nats", "redis_consumer": "redis", "rabbit_consumer": "rabbit"}
 WITH_MODELS = {"flaky_llm", "local_llm"}
 
 
@@ -22,6 +25,8 @@ WITH_MODELS = {"flaky_llm", "local_llm"}
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     """It ends well, says something, and complains of nothing."""
+    if example.stem in BROKERS:
+        answering_port(URLS[BROKERS[example.stem]])
     ended = subprocess.run(
         [sys.executable, "-W", "error", example], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

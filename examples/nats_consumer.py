@@ -1,0 +1,55 @@
+"""Questions that come as messages of NATS: each is acknowledged once its row is committed.
+
+python examples/nats_consumer.py, with pip install "rxpipe[faststream]" "faststream[nats]", and nats-server -js running
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from faststream import FastStream
+from faststream.nats import JStream, NatsBroker
+from nats.js.api import RetentionPolicy
+
+from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
+from rxpipe.faststream import PipelineConsumer
+
+
+async def generate(number: int) -> dict[str, Any]:
+    await asyncio.sleep(0.02)
+    return {"question": f"What is {number} + {number}?", "number": number}
+
+
+pipeline = Pipeline(
+    Stage("generation", generate, concurrency=4),
+    sink=DatabaseSink("sqlite:///nats_questions.db"),
+    store=RunStore(),  # a message that comes again is answered from here
+    scheduler="asyncio",
+)
+questions = PipelineConsumer(pipeline)
+broker = NatsBroker("nats://127.0.0.1:4222", logger=None)
+bank = JStream("rxpipe-bank", subjects=["rxpipe.questions"], retention=RetentionPolicy.WORK_QUEUE)
+ended = broker.publisher("rxpipe.ended")
+questions.subscribe(broker, "rxpipe.questions", stream=bank, durable="bank", outcomes=ended, dead_letters=ended)
+app = FastStream(broker, lifespan=questions.lifespan, logger=None)
+counts: Counter[str] = Counter()
+
+
+@broker.subscriber("rxpipe.ended")
+async def count(outcome: dict[str, Any]) -> None:
+    counts[outcome["status"]] += 1
+    if counts.total() >= 51:
+        app.exit()
+
+
+@app.after_startup
+async def publish() -> None:
+    for body in [*range(50), "{not an ID}".encode("utf-16")]:
+        await broker.publish(body, "rxpipe.questions", stream="rxpipe-bank")
+
+
+if __name__ == "__main__":
+    asyncio.run(app.run())
+    print(f"{counts['written']} written, {counts['rejected']} rejected")
