@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,3 +94,16 @@ def into_database(folder: Path, *stages: Stage, scheduler: Scheduler = "asyncio"
     """Into SQLite, with a store or without."""
     sink = DatabaseSink(f"sqlite:///{folder / 'questions.db'}")
     return Pipeline(*stages, sink=sink, store=RunStore() if durable else None, scheduler=scheduler)
+
+
+def refuse_odd(value: int) -> int:
+    """A stage's function that fails for some."""
+    if value % 2:
+        raise ValueError("odd")
+    return value * 10
+
+
+def rows(folder: Path) -> dict[str, str]:
+    """Status by ID, of the database in a folder."""
+    with closing(sqlite3.connect(folder / "questions.db")) as connection:
+        return dict(connection.execute("select id, status from questions"))

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import Door, into_database, on_loop, until
+from opened import Door, into_database, on_loop, refuse_odd, rows, until
 from pipeline_helpers import LIMIT, SCHEDULERS, ListSink, counts, same
 from reactivex import operators as rx_ops
 
-from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
-from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed
+from rxpipe import ConfigError, Pipeline, SinkError, Stage, StopRun
+from rxpipe.errors import Overloaded, PipelineClosed
 from rxpipe.pipeline import Scheduler
 from rxpipe.submission import Submission
-
-
-def refuse_odd(value: int) -> int:
-    if value % 2:
-        raise ValueError("odd")
-    return value * 10
-
-
-def rows(folder: Path) -> dict[str, str]:
-    """Status by ID."""
-    with closing(sqlite3.connect(folder / "questions.db")) as connection:
-        return dict(connection.execute("select id, status from questions"))
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -406,148 +391,3 @@ def test_health_while_draining() -> None:
 
     seen: list[Any] = []
     on_loop(main())
-
-
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_cancelling_a_submission_cancels_its_call(scheduler: Scheduler) -> None:
-    """The item ends as cancelled, and takes up no room; no other is disturbed."""
-    door = Door()
-
-    async def main() -> None:
-        async with Pipeline(Stage("door", door.coroutine, concurrency=2), scheduler=scheduler).open() as running:
-            first, second = running.submit(1), running.submit(2)
-            await until(lambda: door.calls.total() == 2)
-            assert first.cancel()
-            outcome = await first
-            assert (outcome.status, outcome.stage, outcome.attempts) == ("cancelled", "door", 1)
-            assert isinstance(outcome.error, ItemCancelled)
-            assert not first.cancel()
-            await until(lambda: door.cut_off == [1])
-            door.open()
-            assert (await second).status == "written"
-            assert running.health().held == 0
-        assert counts(running.report()) == (2, 1, 0, 1)
-        (stage,) = running.report().stages
-        assert (stage.done, stage.failed) == (1, 0)
-
-    on_loop(main())
-
-
-def test_cancelling_what_waits_for_another_attempt() -> None:
-    """It does not wait for its time."""
-    calls: list[int] = []
-
-    def fail(value: int) -> int:
-        calls.append(value)
-        raise ValueError
-
-    async def main() -> None:
-        stage = Stage("fail", fail, retry=Retry(initial=3600, max_delay=3600))
-        async with Pipeline(stage, scheduler="asyncio").open() as running:
-            submission = running.submit(1)
-            await until(lambda: running.report().stages[0].retried == 1)
-            assert submission.cancel()
-            assert (await submission).status == "cancelled"
-        assert calls == [1]
-
-    on_loop(main())
-
-
-@pytest.mark.parametrize("capacity", [1, 20])
-def test_cancelling_what_waits(capacity: int) -> None:
-    """Whether in the stage's queue or for room: no call is made with it."""
-    door = Door()
-
-    async def main() -> None:
-        stage = Stage("door", door.coroutine, concurrency=1)
-        async with Pipeline(stage, scheduler="asyncio").open(capacity=capacity) as running:
-            submissions = [running.submit(number) for number in range(4)]
-            await door.calls_made(1)
-            assert submissions[2].cancel()
-            door.open()
-            outcomes = [await one for one in submissions]
-            assert [outcome.status for outcome in outcomes] == ["written", "written", "cancelled", "written"]
-        assert sorted(door.calls) == [0, 1, 3]
-
-    on_loop(main())
-
-
-def test_cancelling_one_of_two() -> None:
-    """The other still wants it."""
-    door = Door()
-
-    async def main() -> None:
-        async with Pipeline(Stage("door", door.coroutine), scheduler="asyncio").open() as running:
-            first, second = running.submit(1), running.submit(1)
-            await door.calls_made(1)
-            assert first.cancel()
-            assert (await first).status == "cancelled"
-            assert not first.cancel()
-            door.open()
-            assert (await second).status == "written"
-        assert (door.calls[1], door.cut_off) == (1, [])
-
-    on_loop(main())
-
-
-def test_a_cancelled_item_of_a_durable_run(tmp_path: Path) -> None:
-    """It is a dead letter, and is not called with again; its row says so."""
-    door = Door()
-
-    async def main() -> None:
-        async with into_database(tmp_path, Stage("door", door.coroutine, version=1)).open() as running:
-            submission = running.submit(1)
-            await door.calls_made(1)
-            submission.cancel()
-            assert (await submission).status == "cancelled"
-        assert rows(tmp_path) == {"1": "cancelled"}
-        async with into_database(tmp_path, Stage("door", door.coroutine, version=1)).open() as running:
-            again = await running.submit(1)
-            assert (again.status, str(again.error)) == ("failed", "ItemCancelled: cancelled by whoever submitted it")
-        assert door.calls[1] == 1
-
-    on_loop(main())
-
-
-def test_what_has_ended_before_is_not_done_again(tmp_path: Path) -> None:
-    """A durable run gives the outcome that it had, with the value, in this process and in the next."""
-    calls: list[int] = []
-
-    def call(value: int) -> int:
-        calls.append(value)
-        return refuse_odd(value)
-
-    async def submit(*ids: int) -> Iterator[tuple[str, Any]]:
-        async with into_database(tmp_path, Stage("odd", call, version=1)).open() as running:
-            heard: list[Any] = []
-            running.outcomes.subscribe(heard.append)
-            outcomes = await asyncio.gather(*(running.submit(one) for one in ids))
-            assert sorted(outcome.id for outcome in heard) == sorted(ids)
-        return iter([(outcome.status, outcome.value) for outcome in outcomes])
-
-    expected = [("written", 20), ("failed", 3)]
-    assert list(on_loop(submit(2, 3))) == expected
-    assert list(on_loop(submit(2, 3, 4))) == [*expected, ("written", 40)]
-    assert sorted(calls) == [2, 3, 4]
-
-
-def test_what_another_worker_left_is_taken_over(tmp_path: Path) -> None:
-    """Submitted or not, it goes on; and whoever submits it hears of it."""
-    door, opened = Door(), Door(is_open=True)
-
-    async def begin() -> None:
-        async with into_database(tmp_path, Stage("door", door.coroutine, version=1)).open(grace=0) as running:
-            for number in (1, 2):
-                running.submit(number)
-            await door.calls_made(2)
-
-    async def go_on() -> None:
-        async with into_database(tmp_path, Stage("door", opened.coroutine, version=1)).open() as running:
-            heard: list[Any] = []
-            running.outcomes.subscribe(lambda outcome: heard.append(outcome.id))
-            assert (await running.submit(1)).status == "written"
-            await until(lambda: sorted(heard) == [1, 2])
-        assert opened.calls == {1: 1, 2: 1}
-
-    on_loop(begin())
-    on_loop(go_on())
