@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import structlog
 from pipeline_helpers import LIMIT, SCHEDULERS, WAYS, Block, Seen, finish, same, until
 from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars, merge_contextvars
 from structlog.testing import LogCapture
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
 from rxpipe import Pipeline, Retry, Stage
 from rxpipe.logs import Logging
@@ -21,13 +22,22 @@ from rxpipe.strategies import Strategy
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 
 
+@contextmanager
+def configured(*processors: Processor) -> Generator[None]:
+    """Everything goes through these meanwhile, whatever its level."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    structlog.configure(processors=processors)
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
     """What is logged during a test, with what is bound where it is."""
     capture = LogCapture()
-    structlog.configure(processors=[merge_contextvars, capture])
-    yield capture.entries
-    structlog.reset_defaults()
+    with configured(merge_contextvars, capture):
+        yield capture.entries
 
 
 def ended(lines: list[EventDict]) -> None:
@@ -171,9 +181,8 @@ def test_it_cannot_be_written() -> None:
             raise BrokenPipeError
         raise structlog.DropEvent
 
-    structlog.configure(processors=[broken])
-    report = Pipeline(Stage("a", fail), listeners=[Logging()]).run(range(3))
-    structlog.reset_defaults()
+    with configured(broken):
+        report = Pipeline(Stage("a", fail), listeners=[Logging()]).run(range(3))
     assert report.failed == 3
 
 
