@@ -9,6 +9,7 @@ from typing import Any
 
 Options = dict[str, Any]
 Parse = Callable[[Any], Awaitable[Any]]
+_Subscriber = tuple[Options, float]
 
 
 def broker_name(broker: object) -> str:
@@ -24,12 +25,12 @@ def broker_name(broker: object) -> str:
     raise TypeError(f"not a broker or router of faststream's {', '.join(_OPTIONS)}: {broker!r}")
 
 
-def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[Options]:
-    """The options of ``broker.subscriber`` that bound the messages in hand, beside those given; of each subscriber."""
+def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
+    """What ``broker.subscriber`` is called with, and seconds after which messages in hand are others'."""
     return _OPTIONS[name](options, prefetch, lease)
 
 
-def _nats(options: Options, prefetch: int, lease: float) -> list[Options]:
+def _nats(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     from faststream.nats import PullSub
     from nats.js.api import ConsumerConfig
 
@@ -40,40 +41,41 @@ def _nats(options: Options, prefetch: int, lease: float) -> list[Options]:
         config.ack_wait = lease
     # max_ack_pending is of all processes together, and counts what dead ones had: the bound is here, at the pull
     pull = PullSub(batch_size=_ahead(prefetch), timeout=1.0)
-    return [{"max_workers": prefetch, "pull_sub": pull} | options | {"config": config}]
+    return [({"max_workers": prefetch, "pull_sub": pull} | options | {"config": config}, config.ack_wait)]
 
 
-def _redis(options: Options, prefetch: int, lease: float) -> list[Options]:
+def _redis(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     stream: Any = options.get("stream")
     if not getattr(stream, "group", None):
         raise TypeError("Redis acknowledges in groups of streams: give stream=StreamSub(name, group=..., consumer=...)")
     reader, claimer = copy(stream), copy(stream)
     reader.max_records = reader.max_records or _ahead(prefetch)  # else one read takes all that there are
     options = {"max_workers": prefetch} | options
-    if reader.claim_min_idle_time or reader.min_idle_time:  # the user has seen to it
-        return [options | {"stream": reader}]
+    if own := reader.claim_min_idle_time or reader.min_idle_time:  # the user has seen to it
+        return [(options | {"stream": reader}, own / 1000)]
     claimer.min_idle_time = max(1, round(1000 * lease))
     claimer.polling_interval = max(100, min(1000, claimer.min_idle_time // 4))
     # The first one makes the group where last_id says; a reader with another one than ">" never gets new messages
     reader.last_id = ">"
-    return [options | {"stream": claimer, "max_workers": _ahead(prefetch)}, options | {"stream": reader}]
+    claims = options | {"stream": claimer, "max_workers": _ahead(prefetch)}
+    return [(claims, lease), (options | {"stream": reader}, lease)]
 
 
-def _rabbit(options: Options, prefetch: int, lease: float) -> list[Options]:
+def _rabbit(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     from faststream.rabbit import Channel
 
-    return [{"channel": Channel(prefetch_count=prefetch)} | options]
+    return [({"channel": Channel(prefetch_count=prefetch)} | options, lease)]
 
 
-def _mqtt(options: Options, prefetch: int, lease: float) -> list[Options]:
+def _mqtt(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     from faststream.mqtt import QoS
 
-    return [{"max_workers": prefetch, "qos": QoS.AT_LEAST_ONCE} | options]
+    return [({"max_workers": prefetch, "qos": QoS.AT_LEAST_ONCE} | options, lease)]
 
 
-def _kafka(options: Options, prefetch: int, lease: float) -> list[Options]:
+def _kafka(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     # One by one, FastStream commits offsets of messages that others are still busy with
-    return [{"max_records": prefetch} | options | {"batch": True}]
+    return [({"max_records": prefetch} | options | {"batch": True}, lease)]
 
 
 def _ahead(prefetch: int) -> int:
@@ -117,7 +119,7 @@ async def _redis_sign(subscriber: Any, messages: list[Any]) -> None:
     await client.xclaim(stream.name, stream.group, stream.consumer, 0, ids, justid=True)
 
 
-_OPTIONS: dict[str, Callable[[Options, int, float], list[Options]]] = {
+_OPTIONS: dict[str, Callable[[Options, int, float], list[_Subscriber]]] = {
     "nats": _nats,
     "redis": _redis,
     "rabbit": _rabbit,

@@ -154,9 +154,9 @@ class PipelineConsumer:
         name = broker_name(broker)
         own_parser = options.get("parser") or getattr(getattr(broker, "config", None), "broker_parser", None)
         options |= {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
-        for each in subscriptions(name, options, self.prefetch, lease):
+        for each, its_lease in subscriptions(name, options, self.prefetch, lease):
             subscriber = broker.subscriber(*args, **each)
-            subscription = _Subscription(self, subscriber, name, lease, outcomes, dead_letters)
+            subscription = _Subscription(self, subscriber, name, its_lease, outcomes, dead_letters)
             subscriber(subscription.handle, filter=_readable, parser=None if own_parser else PARSERS.get(name))
             self._subscriptions.append(subscription)
 
@@ -171,6 +171,7 @@ class PipelineConsumer:
             Exception: What the pipeline has failed with: then the app ends, and its messages are others'.
         """
         self._stopping, self._failure, self._is_over, self._app = asyncio.Event(), None, False, app
+        self.telling = asyncio.Semaphore(_AT_ONCE)
         self._running = await self._stack.enter_async_context(self._pipeline.open(grace=self._grace))
         if app is not None:
             app.on_shutdown(self.drain)  # which comes before the broker is left

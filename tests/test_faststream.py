@@ -85,22 +85,23 @@ def test_routers_and_policy() -> None:
 
 def test_options_of_nats() -> None:
     """Few are pulled ahead, the lease is the consumer's ack_wait, and what the user gives stays."""
-    (options,) = subscriptions("nats", {"stream": "bank"}, 80, 60)
+    ((options, _),) = subscriptions("nats", {"stream": "bank"}, 80, 60)
     assert (options["max_workers"], options["pull_sub"].batch_size, options["config"].ack_wait) == (80, 10, 60)
     given = {"stream": "bank", "pull_sub": PullSub(3), "config": ConsumerConfig(ack_wait=5)}
-    (options,) = subscriptions("nats", given, 80, 60)
-    assert (options["pull_sub"].batch_size, options["config"].ack_wait) == (3, 5)
+    ((options, lease),) = subscriptions("nats", given, 80, 60)
+    assert (options["pull_sub"].batch_size, options["config"].ack_wait, lease) == (3, 5, 5)
 
 
 def test_options_of_redis() -> None:
     """One subscription reads, and another one takes what has been idle for the lease."""
     stream = StreamSub("questions", group="bank", consumer="me", last_id="0")
-    claims, reads = (each["stream"] for each in subscriptions("redis", {"stream": stream}, 80, 60))
+    claims, reads = (each["stream"] for each, _ in subscriptions("redis", {"stream": stream}, 80, 60))
     assert (claims.min_idle_time, claims.last_id) == (60_000, "0")
     assert (reads.min_idle_time, reads.last_id, reads.max_records) == (None, ">", 10)
     assert stream.max_records is None
     own = StreamSub("questions", group="bank", consumer="me", claim_min_idle_time=5000)
-    assert len(subscriptions("redis", {"stream": own}, 80, 60)) == 1
+    ((_, lease),) = subscriptions("redis", {"stream": own}, 80, 60)
+    assert lease == 5
 
 
 def test_options_of_rabbit() -> None:
