@@ -1,4 +1,4 @@
-"""A web app with a pipeline in its lifespan, which SIGTERM drains: `uvicorn fastapi_app:app`, then POST /questions/17."""
+"""A web app with a pipeline in its lifespan; SIGTERM drains it: `uvicorn fastapi_app:app`, then POST /questions/17."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -9,8 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from rxpipe import DatabaseSink, Outcome, Pipeline, RunStore, Stage
-from rxpipe.errors import Overloaded, PipelineClosed
+from rxpipe import DatabaseSink, Outcome, Overloaded, Pipeline, PipelineClosed, RunStore, Stage
 
 
 async def answer(question_id: str) -> dict[str, str]:

@@ -6,6 +6,10 @@ What is where:
 - ``pipeline.py``: ``Pipeline``, of ``stage.py``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
+- ``open_pipeline.py``: pipelines that stay open; IDs are submitted (``submission.py``) at a ``desk.py``; what happens
+  is told to each ``listener.py``, among them ``events.py``; ``health.py``
+- ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
+- ``otel/``, ``logs.py``: traces, metrics and logs
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
@@ -26,7 +30,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rxpipe import operators
     from rxpipe.database import DatabaseSink
-    from rxpipe.errors import ConfigError, RxPipeError, SinkError, StageStalled, StageTimeout, StopRun
+    from rxpipe.errors import (
+        ConfigError,
+        Overloaded,
+        PipelineClosed,
+        RxPipeError,
+        SinkError,
+        StageStalled,
+        StageTimeout,
+        StopRun,
+    )
+    from rxpipe.events import Event
+    from rxpipe.health import Health
+    from rxpipe.listener import Listener
+    from rxpipe.open_pipeline import OpenPipeline
     from rxpipe.operators import (
         AdaptiveConcurrency,
         RateLimiter,
@@ -43,13 +60,20 @@ if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline
     from rxpipe.stage import Stage
     from rxpipe.store import RunStore
+    from rxpipe.submission import Submission
 
 __all__ = [
     "AdaptiveConcurrency",
     "ConfigError",
     "DatabaseSink",
+    "Event",
+    "Health",
+    "Listener",
+    "OpenPipeline",
     "Outcome",
+    "Overloaded",
     "Pipeline",
+    "PipelineClosed",
     "RateLimiter",
     "Report",
     "Retry",
@@ -61,6 +85,7 @@ __all__ = [
     "StageStalled",
     "StageTimeout",
     "StopRun",
+    "Submission",
     "Usage",
     "deadline",
     "from_async_iterable",
@@ -73,7 +98,20 @@ __all__ = [
 
 _NAMES = {
     "database": ("DatabaseSink",),
-    "errors": ("ConfigError", "RxPipeError", "SinkError", "StageStalled", "StageTimeout", "StopRun"),
+    "errors": (
+        "ConfigError",
+        "Overloaded",
+        "PipelineClosed",
+        "RxPipeError",
+        "SinkError",
+        "StageStalled",
+        "StageTimeout",
+        "StopRun",
+    ),
+    "events": ("Event",),
+    "health": ("Health",),
+    "listener": ("Listener",),
+    "open_pipeline": ("OpenPipeline",),
     "operators": (
         "AdaptiveConcurrency",
         "RateLimiter",
@@ -90,6 +128,7 @@ _NAMES = {
     "pipeline": ("Pipeline",),
     "stage": ("Stage",),
     "store": ("RunStore",),
+    "submission": ("Submission",),
 }
 
 

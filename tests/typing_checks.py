@@ -11,12 +11,16 @@ from reactivex import operators as rx_ops
 
 from rxpipe import (
     DatabaseSink,
+    Event,
+    Health,
+    OpenPipeline,
     Outcome,
     Pipeline,
     RateLimiter,
     Report,
     Retry,
     Stage,
+    Submission,
     deadline,
     from_async_iterable,
     from_iterable,
@@ -144,6 +148,15 @@ async def pipelines() -> None:
         assert_type(outcome, Outcome[Any])
     assert_type(pipeline.start([]).report(), Report)
     assert_type(deadline(), float | None)
+    async with pipeline.open(capacity=10) as running:
+        assert_type(running, OpenPipeline)
+        assert_type(running.submit(1), Submission)
+        assert_type(await running.submit_nowait("a"), Outcome[Any])
+        assert_type(running.outcomes, Observable[Outcome[Any]])
+        assert_type(running.events, Observable[Event])
+        assert_type(running.health(), Health)
+    with pipeline.open() as running:
+        assert_type(running.submit(1).result(1.0), Outcome[Any])
     words.subscribe(DatabaseSink("sqlite://"))
 
 
