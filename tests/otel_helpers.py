@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -24,11 +24,13 @@ class Telemetry:
     Attributes:
         listener: To be given to pipelines.
         tracer: Makes the test's own spans.
+        tracer_provider: Makes spans of others, too.
+        meter_provider: Collects measurements.
     """
 
     def __init__(self, **options: Any) -> None:
         self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
+        self.tracer_provider = provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self._reader = InMemoryMetricReader()
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
@@ -95,11 +97,11 @@ def told(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-def identity(span: ReadableSpan) -> int:
-    """A span's ID."""
+def identity(span: ReadableSpan, *, of: Literal["span_id", "trace_id"] = "span_id") -> int:
+    """A span's ID, or that of its trace."""
     context: SpanContext | None = span.context
     assert context is not None
-    return context.span_id
+    return context.span_id if of == "span_id" else context.trace_id
 
 
 def status(span: ReadableSpan) -> tuple[str, str | None]:

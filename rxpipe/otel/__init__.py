@@ -10,12 +10,13 @@ What is where:
 
 from __future__ import annotations
 
+from rxpipe.errors import ConfigError
+
 try:
     from rxpipe.otel.listener import OpenTelemetry
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "opentelemetry":
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] != "opentelemetry":
         raise
-    message = 'the API of OpenTelemetry must be installed: pip install "rxpipe[otel]"'
-    raise ModuleNotFoundError(message, name=error.name) from error
+    raise ConfigError('traces and metrics need OpenTelemetry: pip install "rxpipe[otel]"') from missing
 
 __all__ = ["OpenTelemetry"]

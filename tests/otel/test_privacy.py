@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_helpers import Telemetry, status, told
 
 from rxpipe import Pipeline, Stage
+from rxpipe.errors import ConfigError
 from rxpipe.otel import OpenTelemetry
 
 SECRET = "s3cr3t"
@@ -124,5 +125,5 @@ def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.startswith(("rxpipe.otel", "opentelemetry"))]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "rxpipe\[otel\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "rxpipe\[otel\]"'):
         importlib.import_module("rxpipe.otel")

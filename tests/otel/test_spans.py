@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import reactivex
-from otel_helpers import Telemetry, status, told
+from faststream.rabbit import RabbitBroker, TestRabbitBroker
+from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+from otel_helpers import Telemetry, identity, status, told
 from pipeline_helpers import LIMIT, WAYS, run_virtually, same
 from reactivex import operators as rx_ops
 
 from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, StageTimeout, StopRun, Usage, record_usage
+from rxpipe.faststream import PipelineConsumer
 from rxpipe.outcome import Outcome
 from rxpipe.pipeline import Scheduler
 from rxpipe.run import Write
@@ -113,14 +116,34 @@ def test_below_the_span_that_submitted_it(scheduler: Scheduler) -> None:
 
 
 @pytest.mark.slow
-def test_pipeline_of_a_config(tmp_path: Path) -> None:
+def test_pipeline_of_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener can be added to a pipeline that there is already."""
+    monkeypatch.chdir(tmp_path)  # where its database is, by default
     config = tmp_path / "pipeline.yaml"
     config.write_text('stages: [{name: a, call: "pipeline_helpers:same"}]\n', "utf-8")
     telemetry, pipeline = Telemetry(), Pipeline.from_yaml(config)
     pipeline.listeners += (telemetry.listener,)
     pipeline.run([1])
     assert telemetry.tree() == ["rxpipe.item", ["a"]]
+
+
+def test_below_the_span_of_its_message() -> None:
+    """A message's item is below the span that FastStream's own middleware makes of it, in the publisher's trace."""
+    telemetry = Telemetry()
+    consumer = PipelineConsumer(Pipeline(Stage("a", same), listeners=[telemetry.listener]))
+    broker = RabbitBroker(middlewares=[RabbitTelemetryMiddleware(tracer_provider=telemetry.tracer_provider)])
+    consumer.subscribe(broker, "questions")
+
+    async def main() -> None:
+        async with consumer.lifespan(), TestRabbitBroker(broker) as connected:
+            with telemetry.tracer.start_as_current_span("publisher"):
+                await connected.publish(7, "questions")
+
+    asyncio.run(main())
+    (item,) = telemetry.children(telemetry.only("default.questions process"))
+    assert telemetry.tree(item) == ["a"]
+    assert identity(item, of="trace_id") == identity(telemetry.only("publisher"), of="trace_id")
+    telemetry.assert_all_over()
 
 
 def test_ended_before_whoever_waits_goes_on() -> None:
