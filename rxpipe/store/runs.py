@@ -116,10 +116,10 @@ def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignatur
     condition = _outdated(latest.id, keep)
     again = connection.execute(select(func.count()).select_from(ITEMS).where(condition)).scalar_one()
     reused = ", ".join(stage.name for stage in stages[:keep])
+    goes_on = f"keeps what {reused} returned, and calls the rest again" if keep else "calls all of them again"
     return (
-        f"run {latest.id} has other stages: {'; '.join(found)}. --resume (RunStore(resume=True)) keeps what "
-        f"{reused or 'no stage'} returned, and calls the rest again, also for {again:,} items that had ended; --fresh "
-        "(RunStore(fresh=True)) begins a new run"
+        f"run {latest.id} has other stages: {'; '.join(found)}. --resume (RunStore(resume=True)) {goes_on}, also for "
+        f"{again:,} items that had ended; --fresh (RunStore(fresh=True)) begins a new run"
     )
 
 
