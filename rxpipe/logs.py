@@ -42,7 +42,7 @@ class Logging(Listener):
 
         def bind(item: Item) -> Undo:
             of_submitter = {} if item.context is None else item.context.copy().run(get_contextvars)
-            tokens = bind_contextvars(**{**of_submitter, "id": item.id, "stage": stage.name})
+            tokens = bind_contextvars(**{**of_submitter, "id": _id(item), "stage": stage.name})
             return lambda: reset_contextvars(**tokens)
 
         return inside(stage, call, bind)
@@ -79,7 +79,15 @@ def one_line(error: BaseException) -> str:
     """An error as a line of a log: its text may be a server's, or a model's, so nothing in it acts on a terminal."""
     text = describe(error)
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _id(item: Item) -> int | str:
+    return _printable(item.id) if isinstance(item.id, str) else item.id  # it may come in a message of whomever
 
 
 def _say(item: Item, log: Callable[..., Any], event: str, **more: Any) -> None:
@@ -87,7 +95,7 @@ def _say(item: Item, log: Callable[..., Any], event: str, **more: Any) -> None:
     # A copy, as a context can be entered by one thread at a time only.
     context = contextvars.Context() if item.context is None else item.context.copy()
     with suppress(Exception):  # a line that cannot be written must not cost an item
-        context.run(log, event, id=item.id, **more)
+        context.run(log, event, id=_id(item), **more)
 
 
 def _log_end(run: Run) -> None:

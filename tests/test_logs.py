@@ -186,6 +186,18 @@ def test_it_cannot_be_written() -> None:
     assert report.failed == 3
 
 
+def test_ids_do_not_act_on_a_terminal(lines: list[EventDict]) -> None:
+    """They may come in a message of whomever."""
+    log = structlog.get_logger()
+
+    def call(value: Any) -> Any:
+        log.info("at work")
+        raise ValueError
+
+    Pipeline(Stage("a", call), listeners=[Logging()]).run(["回\x1b[2J"])
+    assert [line["id"] for line in lines[1:3]] == ["回\\x1b[2J"] * 2
+
+
 def test_long_texts_are_cut(lines: list[EventDict]) -> None:
     """A server may answer with a page; a line of a log is no place for it."""
 
