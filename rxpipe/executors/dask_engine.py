@@ -18,6 +18,7 @@ import asyncio
 import logging
 import os
 import uuid
+from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -28,17 +29,20 @@ from reactivex.abc import DisposableBase
 from reactivex.disposable import Disposable
 
 from rxpipe.executors.cluster_worker import TOPIC, run_on_cluster
+from rxpipe.executors.dask_loop import DaskLoop
 from rxpipe.executors.engine import OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost
-from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked, what_is_missing
+from rxpipe.executors.shipping import Function, Reply, unpacked, what_is_missing
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners import Call
 
 if TYPE_CHECKING:
     from rxpipe.executors.dask_settings import DaskCluster
 
+_ANY_PORT = "127.0.0.1:0"  # Dask serves figures in any case, and warns if its usual port is taken
 _HANGS = 0.5  # seconds until a worker of a local cluster that does not close is killed
 _CLOSED = 10.0  # seconds until its end is not waited for any more
+_WATCHED = 10.0  # seconds from one look whether there are workers to the next
 _LOOK_AGAIN = 0.1  # seconds, while the client connects again
 _DEATHS = 1  # of a local cluster's workers that a task is forgiven: each costs a second, and they have one thread each
 
@@ -51,44 +55,53 @@ def open_cluster(settings: DaskCluster) -> OpenEngine:
     Raises:
         ExecutorLost: There is no way to its scheduler, or a file cannot be sent.
     """
+    loop = DaskLoop()
     cluster: Any = None
     client: Any = None
     try:
         if settings.address is None:
             cluster = LocalCluster(  # type: ignore[no-untyped-call]  # Dask has few types
+                loop=loop.io_loop,
                 n_workers=settings.workers or os.cpu_count(),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType] - its type is taken from its default
-                worker_dashboard_address=None,
+                dashboard_address=_ANY_PORT,
+                worker_dashboard_address=_ANY_PORT,
                 silence_logs=logging.CRITICAL,  # of deaths of workers: what comes of them is told otherwise
                 preload=["rxpipe.executors.cluster_worker"],
                 scheduler_kwargs={"allowed_failures": _DEATHS},
             )
         client = Client(  # type: ignore[no-untyped-call]  # as above
-            cluster or settings.address, timeout=settings.timeout, set_as_default=False, name="rxpipe"
+            cluster or settings.address,
+            loop=loop.io_loop,
+            timeout=settings.timeout,
+            set_as_default=False,
+            name="rxpipe",
         )
         for file in settings.upload:
             client.upload_file(file)
     except Exception as error:
-        if client is not None:
-            client.close()
-        if cluster is not None:
-            _close_cluster(cluster)
+        _close(loop, client, cluster)
         where = settings.address or "of this machine"
         raise ExecutorLost(f"the Dask cluster {where} cannot be used: {describe(error)}") from error
-    return _Cluster(client, cluster, settings.timeout, settings.pickler())
+    return _Cluster(loop, client, cluster, settings)
 
 
-def _close_cluster(cluster: Any) -> None:
-    """Close one that was started here; a worker that hangs is ended rather than waited for."""
+def _close(loop: DaskLoop, client: Any, cluster: Any) -> None:
+    """Close what there is; a worker of a local cluster that hangs is ended rather than waited for."""
 
     async def end_workers() -> None:
         await asyncio.gather(*(worker.close(timeout=_HANGS) for worker in list(cluster.workers.values())))
 
-    with suppress(Exception):  # they are ended with their cluster at the latest
-        asyncio.run_coroutine_threadsafe(end_workers(), cluster.loop.asyncio_loop).result(_CLOSED)
-    cluster.close()
+    try:
+        if client is not None:
+            client.close()
+        if cluster is not None:
+            with suppress(Exception):  # they are ended with their cluster at the latest
+                loop.run(end_workers(), _CLOSED)
+            cluster.close()
+    finally:
+        loop.close()
 
 
 class _Shipped:
@@ -115,16 +128,19 @@ class _Shipped:
 class _Cluster(OpenEngine):
     """A client of a cluster, and the calls that are in the cluster's hands."""
 
-    def __init__(self, client: Any, cluster: Any, timeout: float, pickler: Pickler) -> None:
-        self.pack = pickler.dumps
+    def __init__(self, loop: DaskLoop, client: Any, cluster: Any, settings: DaskCluster) -> None:
+        self.pack = settings.pickler().dumps
+        self._loop = loop
         self._client = client
         self._cluster = cluster
-        self._timeout = timeout
+        self._timeout = settings.timeout
         self._closed = False
+        self._away = False
         self._calls: dict[str, _Shipped] = {}
         self._alone = asyncio.Lock()  # of the suspect that is on its way
-        self._following: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         client.subscribe_topic(TOPIC, self._on_begun)
+        self._watching = loop.spawn(self._watch())
 
     def runner(self) -> _ClusterRunner:
         return _ClusterRunner(self)
@@ -146,24 +162,26 @@ class _Cluster(OpenEngine):
         """Hand a call to the cluster."""
         if self._closed or self._client.status == "closed":
             raise self._lost()
-        self._send(shipped)
-        self._client.loop.add_callback(self._follow_soon, shipped)
+        self._calls[shipped.identity] = shipped  # first: it may begin at once
+        try:
+            self._send(shipped)
+            self._loop.call_soon(self._start_following, shipped)
+        except BaseException:
+            del self._calls[shipped.identity]
+            raise
 
     def cancel(self, shipped: _Shipped) -> None:
         """Take a call back, unless it runs."""
         with suppress(RuntimeError):  # the loop is closed, and the call over
-            self._client.loop.add_callback(self._cancel, shipped)
+            self._loop.call_soon(self._start_cancel, shipped)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
-        with suppress(RuntimeError, TimeoutError):  # the loop is closed, or the scheduler away
-            asyncio.run_coroutine_threadsafe(self._give_up(), loop).result(self._timeout)
-        self._client.close()
-        if self._cluster is not None:
-            _close_cluster(self._cluster)
+        with suppress(TimeoutError):  # the scheduler is away
+            self._loop.run(self._give_up(), _CLOSED)
+        _close(self._loop, self._client, self._cluster)
 
     def _send(self, shipped: _Shipped) -> None:
         told = shipped.seconds is not None or shipped.suspect
@@ -175,11 +193,8 @@ class _Cluster(OpenEngine):
 
     # On the client's loop
 
-    def _follow_soon(self, shipped: _Shipped) -> None:
-        self._calls[shipped.identity] = shipped
-        task = asyncio.ensure_future(self._follow(shipped))
-        self._following.add(task)
-        task.add_done_callback(self._following.discard)
+    def _start_following(self, shipped: _Shipped) -> None:
+        self._spawn(self._follow(shipped))
 
     async def _follow(self, shipped: _Shipped) -> None:
         try:
@@ -198,23 +213,39 @@ class _Cluster(OpenEngine):
             try:
                 return unpacked(await self._client.gather(shipped.future, asynchronous=True))
             except KilledWorker as error:
-                if shipped.unwanted:
-                    return Reply(False, CancelledError())
                 if shipped.suspect and shipped.begun > error.allowed_failures:
                     return Reply(False, CallKilled(f"{shipped.begun} workers of the Dask cluster died while it ran"))
-                shipped.begun = 0
                 if not shipped.suspect:
                     await self._alone.acquire()
                     shipped.suspect = True
+                shipped.begun = 0
             except CancelledError:
-                if shipped.unwanted or self._closed:
-                    return Reply(False, CancelledError())
-                _log.warning("the connection to the Dask scheduler was lost", seconds=self._timeout)
-                while self._client.status == "connecting":  # noqa: ASYNC110 - Dask has no event for that
-                    await asyncio.sleep(_LOOK_AGAIN)
-                if self._client.status != "running":
+                if not (shipped.unwanted or self._closed or await self._is_back()):
                     return Reply(False, self._lost())
+            if shipped.unwanted or self._closed:
+                return Reply(False, CancelledError())
             self._send(shipped)
+
+    async def _is_back(self) -> bool:
+        """Wait until the client has its scheduler again, or has given up."""
+        if not self._away:
+            self._away = True
+            _log.warning("the connection to the Dask scheduler was lost", waits_for_seconds=self._timeout)
+        while self._client.status == "connecting":  # noqa: ASYNC110 - Dask has no event for that
+            await asyncio.sleep(_LOOK_AGAIN)
+        self._away = False
+        return bool(self._client.status == "running")
+
+    async def _watch(self) -> None:
+        """Tell if calls wait for workers, of which there are none."""
+        told = False
+        while not self._closed:
+            await asyncio.sleep(_WATCHED)
+            with suppress(Exception):  # the scheduler is away, which is told by itself
+                lacking = bool(self._calls) and not await self._client.nthreads()
+                if lacking and not told:
+                    _log.warning("the Dask cluster has no workers: calls wait for one", calls=len(self._calls))
+                told = lacking
 
     def _on_begun(self, event: tuple[float, Any]) -> None:
         shipped = self._calls.get(event[1])
@@ -222,17 +253,27 @@ class _Cluster(OpenEngine):
             shipped.begun += 1
             shipped.call.begin()
 
+    def _start_cancel(self, shipped: _Shipped) -> None:
+        self._spawn(self._cancel(shipped))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)  # the loop itself does not keep it
+        task.add_done_callback(self._tasks.discard)
+
     async def _cancel(self, shipped: _Shipped) -> None:
         shipped.unwanted = True
         if not shipped.begun and shipped.identity in self._calls:
             await self._client.cancel([shipped.future], asynchronous=True)
 
     async def _give_up(self) -> None:
-        for shipped in self._calls.values():
+        calls = list(self._calls.values())
+        for shipped in calls:
             shipped.unwanted = True
-        await self._client.cancel([shipped.future for shipped in self._calls.values()], asynchronous=True)
-        if self._following:
-            await asyncio.wait(self._following)
+        self._watching.cancel()
+        await self._client.cancel([shipped.future for shipped in calls if shipped.future], asynchronous=True)
+        if others := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
     def _lost(self) -> ExecutorLost:
         return ExecutorLost(f"the scheduler of the Dask cluster has been away for {self._timeout:g} s")

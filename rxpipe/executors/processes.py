@@ -254,7 +254,7 @@ class _Seat:
                 target=serve, args=(there,), name=f"rxpipe-{self._number}", daemon=True
             )
             process.start()
-        except OSError as error:
+        except Exception as error:
             raise ExecutorLost(f"no process can be started: {describe(error)}") from error
         there.close()
         with self._pool.lock:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it has no types
+import pytest
+from pipeline_helpers import until
+
+from .executor_helpers import connections, threads, workers
+from .executor_stages import LIMIT
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """Fails a test that leaves processes, threads of rxpipe's or Dask's, or connections."""
+    before, running, connected = workers(), threads(), connections()
+    yield
+    for thread in threads() - running:
+        getattr(thread, "_started").wait(LIMIT)  # noqa: B009 - one that is just being started cannot be joined yet
+        thread.join(LIMIT)
+    assert [thread.name for thread in threads() - running] == []
+    _, left = psutil.wait_procs(list(workers() - before), timeout=LIMIT)
+    assert left == []
+    until(lambda: connections() <= connected)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a Dask cluster of two worker processes, which can import the tests' stages."""
+    program = Path(__file__).with_name("a_cluster.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, program], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where calls tell what they do."""
+    return tmp_path

@@ -1,0 +1,41 @@
+"""What tests of executors look at from outside: processes, threads, rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it has no types
+
+
+def workers() -> set[psutil.Process]:
+    """Processes that this one has started; without the tests' cluster, and what serves multiprocessing for good."""
+    found: set[psutil.Process] = set()
+    for process in psutil.Process().children():
+        try:
+            command = " ".join(process.cmdline())
+            if "forkserver" in command:
+                found |= set(process.children())
+            elif "resource_tracker" not in command and "a_cluster.py" not in command:
+                found.add(process)
+        except psutil.NoSuchProcess:
+            continue
+    return {process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE}
+
+
+def threads() -> set[threading.Thread]:
+    """Those of rxpipe and of Dask that should not outlast a run."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith(("rxpipe-", "IO loop"))}
+
+
+def connections() -> int:
+    """How many sockets are open, those to other programs and those that are listened to."""
+    return len(psutil.Process().net_connections())
+
+
+def rows(path: Path) -> list[int]:
+    """The IDs that are written."""
+    with closing(sqlite3.connect(path)) as database:
+        return sorted(int(row[0]) for row in database.execute("SELECT id FROM questions WHERE status = 'written'"))
