@@ -74,7 +74,7 @@ def _kinds(source: Mapping[Any, Any], kinds: Sequence[str]) -> Iterator[Problem]
 def _executor(loc: Loc, stage: Mapping[Any, Any]) -> Iterator[Problem]:
     executor, concurrency = _mapping(stage, "executor"), _get(stage, "concurrency")
     found = [kind for kind in EXECUTORS if kind in executor]
-    if len(found) != 1 and (found or not any(near(key, EXECUTORS) for key in executor)):
+    if len(found) > 1 or not executor:  # another key is told as unknown
         what = " and ".join(found) if found else "no kind of executor"
         yield Problem((*loc, "executor"), f"given {what}; allowed: one of {', '.join(EXECUTORS)}")
     dask = _mapping(executor, "dask")
