@@ -114,6 +114,7 @@ def test_options_of_rabbit() -> None:
     assert subscriber.channel.prefetch_count == consumer.prefetch
 
 
+@pytest.mark.slow
 def test_without_the_extra() -> None:
     """What must be installed is one clear error."""
     code = "import sys; sys.modules['faststream'] = None; import rxpipe.faststream"
