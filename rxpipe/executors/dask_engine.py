@@ -179,7 +179,8 @@ class _Cluster(OpenEngine):
         if self._closed:
             return
         self._closed = True
-        with suppress(TimeoutError):  # the scheduler is away
+        self._watching.cancel()
+        with suppress(Exception):  # the scheduler is away, and with it what the cluster had
             self._loop.run(self._give_up(), _CLOSED)
         _close(self._loop, self._client, self._cluster)
 
@@ -219,6 +220,11 @@ class _Cluster(OpenEngine):
                     await self._alone.acquire()
                     shipped.suspect = True
                 shipped.begun = 0
+            except OSError:  # on the way of a result; a function's own error is part of its reply
+                if shipped.future.status == "error":
+                    raise
+                await asyncio.sleep(_LOOK_AGAIN)
+                continue
             except CancelledError:
                 if not (shipped.unwanted or self._closed or await self._is_back()):
                     return Reply(False, self._lost())
@@ -231,7 +237,7 @@ class _Cluster(OpenEngine):
         if not self._away:
             self._away = True
             _log.warning("the connection to the Dask scheduler was lost", waits_for_seconds=self._timeout)
-        while self._client.status == "connecting":  # noqa: ASYNC110 - Dask has no event for that
+        while self._client.status == "connecting" and not self._closed:  # noqa: ASYNC110 - Dask has no event for that
             await asyncio.sleep(_LOOK_AGAIN)
         self._away = False
         return bool(self._client.status == "running")
@@ -270,8 +276,8 @@ class _Cluster(OpenEngine):
         calls = list(self._calls.values())
         for shipped in calls:
             shipped.unwanted = True
-        self._watching.cancel()
-        await self._client.cancel([shipped.future for shipped in calls if shipped.future], asynchronous=True)
+        if self._client.status == "running":
+            await self._client.cancel([shipped.future for shipped in calls if shipped.future], asynchronous=True)
         if others := self._tasks - {asyncio.current_task()}:
             await asyncio.wait(others)
 

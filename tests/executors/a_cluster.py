@@ -1,4 +1,4 @@
-"""A Dask cluster of two worker processes, in a process of its own; ends with its standard input."""
+"""A Dask cluster in a process of its own, which ends with its standard input: ``a_cluster.py WORKERS [PORT]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from distributed import LocalCluster
 
 def main() -> None:
     started: Any = LocalCluster(  # type: ignore[no-untyped-call]  # Dask has few types
-        n_workers=2,
+        n_workers=int(sys.argv[1]),
+        scheduler_port=int(sys.argv[2]) if sys.argv[2:] else 0,
         threads_per_worker=1,
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
@@ -20,7 +21,8 @@ def main() -> None:
     )
     with started as cluster:
         print(cluster.scheduler_address, flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:  # how many workers there are to be
+            started.scale(int(line))
 
 
 if __name__ == "__main__":

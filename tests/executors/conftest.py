@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +7,7 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 from pipeline_helpers import until
 
-from .executor_helpers import connections, threads, workers
+from .executor_helpers import a_cluster, connections, threads, workers
 from .executor_stages import LIMIT
 
 
@@ -31,14 +28,8 @@ def _nothing_leaks() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a Dask cluster of two worker processes, which can import the tests' stages."""
-    program = Path(__file__).with_name("a_cluster.py")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, program], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.communicate()
+    with a_cluster(2) as (_, address):
+        yield address
 
 
 @pytest.fixture

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it has no types
@@ -39,3 +43,16 @@ def rows(path: Path) -> list[int]:
     """The IDs that are written."""
     with closing(sqlite3.connect(path)) as database:
         return sorted(int(row[0]) for row in database.execute("SELECT id FROM questions WHERE status = 'written'"))
+
+
+@contextmanager
+def a_cluster(*arguments: int) -> Generator[tuple[subprocess.Popen[str], str]]:
+    """A Dask cluster's process, and its address; its workers can import the tests' stages."""
+    command = [sys.executable, Path(__file__).with_name("a_cluster.py"), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+        process.communicate()
