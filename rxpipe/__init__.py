@@ -9,7 +9,7 @@ What is where:
 - ``open_pipeline.py``: pipelines that stay open; IDs are submitted (``submission.py``) at a ``desk.py``; what happens
   is told to each ``listener.py``, among them ``events.py``; ``health.py``
 - ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
-- ``otel/``, ``logs.py``: traces, metrics and logs
+- ``otel/``, ``logs.py``: traces, metrics and logs, also ``inside.py`` the functions of stages
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
