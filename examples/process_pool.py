@@ -1,9 +1,9 @@
-"""One stage on a process pool, for work that keeps a core busy; the others on threads."""
+"""One stage on worker processes, for work that keeps a core busy; the others on threads."""
 
-import threading
-from concurrent.futures import ProcessPoolExecutor
+from reactivex import operators as rx_ops
 
 from rxpipe import Pipeline, Stage
+from rxpipe.executors import Processes
 
 
 def candidate(seed: int) -> int:
@@ -19,16 +19,12 @@ def describe(divisor: int) -> str:
 
 
 def main() -> None:
-    with ProcessPoolExecutor(max_workers=2) as processes:
-        pipeline = Pipeline(
-            Stage("candidates", candidate),
-            Stage("division", smallest_divisor, concurrency=2, executor=processes),
-            Stage("description", describe),
-        )
-        found: list[str] = []
-        done = threading.Event()
-        pipeline.outcomes(range(200)).subscribe(lambda outcome: found.append(outcome.value), print, done.set)
-        done.wait()
+    pipeline = Pipeline(
+        Stage("candidates", candidate),
+        Stage("division", smallest_divisor, timeout=10, executor=Processes(2)),  # a call that times out is stopped
+        Stage("description", describe),
+    )
+    found = [outcome.value for outcome in pipeline.outcomes(range(200)).pipe(rx_ops.to_iterable()).run()]
     print(f"{len(found)} numbers, {found.count('prime')} of them prime")
 
 

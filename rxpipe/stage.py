@@ -15,6 +15,7 @@ from rxpipe.executors.engine import EngineSettings
 from rxpipe.operators.adaptive import AdaptiveConcurrency
 from rxpipe.operators.limiter import Limiter
 from rxpipe.operators.retry import Retry
+from rxpipe.operators.runners import Engine
 from rxpipe.operators.stage import Place
 
 
@@ -33,7 +34,8 @@ class Stage:
         retry: Whether and when to call again after a failure.
         rate_limit: Taken by every call, retries included; may be shared between stages.
         executor: Where a plain function runs instead of worker threads: one of ``rxpipe.executors``, which is opened
-            for each run and closed after it; or an executor or a reactivex scheduler that stays yours.
+            for each run and closed after it; or what stays yours: one that you have opened, an executor, or a
+            reactivex scheduler.
         max_abandoned: See ``ops.stage``.
         version: With a store: another one says that what was kept of this stage does not apply any more.
     """
@@ -82,7 +84,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "timeout": _NUMBER,
     "retry": (Retry, NoneType),
     "rate_limit": (Limiter, NoneType),
-    "executor": (EngineSettings, Executor, SchedulerBase, NoneType),
+    "executor": (Engine, Executor, SchedulerBase, NoneType),
     "max_abandoned": _NUMBER,
     "version": (str, int, NoneType),
 }

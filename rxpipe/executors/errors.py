@@ -1,7 +1,17 @@
-"""What goes wrong with calls in other processes that is not the function's own failure."""
+"""What goes wrong with calls in other processes that is not the function's own failure.
+
+::
+
+    RxPipeError
+    └── CallKilled      the processes that ran a call ended in the midst of it, again and again
+
+    StopRun (rxpipe.errors)
+    └── ExecutorLost    no process can be started, or no scheduler be reached: the run stops
+"""
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from rxpipe.errors import StopRun
@@ -26,8 +36,6 @@ class ExecutorLost(StopRun):
 
 def exit_text(code: int | None) -> str:
     """How a process ended."""
-    import signal
-
     if code is None:
         return "ended"
     if code >= 0:

@@ -48,7 +48,7 @@ def rows(path: Path) -> list[int]:
 @contextmanager
 def a_cluster(*arguments: int) -> Generator[tuple[subprocess.Popen[str], str]]:
     """A Dask cluster's process, and its address; its workers can import the tests' stages."""
-    command = [sys.executable, Path(__file__).with_name("a_cluster.py"), *map(str, arguments)]
+    command: list[str | Path] = [sys.executable, Path(__file__).with_name("a_cluster.py"), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
