@@ -279,3 +279,27 @@ def test_on_a_running_loop() -> None:
         assert sorted(outcomes) == [0, 1, 4]
 
     asyncio.run(main())
+
+
+@slow
+def test_an_open_pipeline(folder: Path) -> None:
+    """The processes are there for as long as it is open; cancelling a submission ends its call."""
+    pipeline = Pipeline(Stage("block", at(block, folder=folder, at=3), executor=TWO))
+    with pipeline.open() as running:
+        assert running.submit(1).result(LIMIT).value == 1
+        hung = running.submit(3)
+        until(lambda: any(line[1] == "3" for line in ledger(folder)))
+        hung.cancel()
+        assert hung.result(LIMIT).status == "cancelled"
+        assert running.submit(4).result(LIMIT).value == 4
+    assert not workers()
+
+
+@slow
+def test_a_pool_of_yours_serves_many_runs(folder: Path) -> None:
+    """One that was opened by hand stays open after a run."""
+    with Processes(1).open() as pool:
+        pipeline = Pipeline(Stage("a", at(noted_square, folder=folder), executor=pool))
+        assert [pipeline.run(range(3)).written for _ in range(2)] == [3, 3]
+    assert len({line[2] for line in ledger(folder)}) == 1
+    assert counts(pipeline.run(range(2))) == (2, 0, 2, 0)  # it is closed
