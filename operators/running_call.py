@@ -70,7 +70,8 @@ def deadline() -> float | None:
             return requests.post(url, json=question, timeout=rxpipe.deadline())
 
     Returns:
-        Seconds, never negative; ``None`` outside of a call, in another process, or where the stage has no timeout.
+        Seconds, never negative; ``None`` outside of a call, where the stage has no timeout, or in a process of an
+        executor that is not one of ``rxpipe.executors``.
     """
     call = running_call.get()
     left = None if call is None else call.remaining()
@@ -82,8 +83,8 @@ def record_usage(usage: Usage) -> None:
 
     May be called several times in a call; they are added up. It counts whether the call succeeds, fails, times out or
     is cancelled. Threads and tasks that the function starts may call it until the function has returned, if they run
-    in a copy of its context, as tasks and ``asyncio.to_thread`` do. Does nothing outside of a call, or in another
-    process.
+    in a copy of its context, as tasks and ``asyncio.to_thread`` do. In a process of ``rxpipe.executors`` it counts when
+    the call returns. Does nothing outside of a call, or in another process.
     """
     if (call := running_call.get()) is not None:
         call.record(usage)
