@@ -55,6 +55,7 @@ class Retry:
     - ``uses_attempt``, if false: the call does not count; it is made again as long as it takes, as after a 429,
       whichever types and kinds ``retry_on`` names
     - ``is_permanent``, if true: it is not worth another call, unless ``retry_on`` names its kind
+    - ``is_final``, if true: there is no other call, whatever ``retry_on`` says
 
     Attributes:
         max_attempts: Calls in all, the first included; at least 1.
@@ -93,7 +94,7 @@ class Retry:
 
     def applies(self, error: BaseException, attempt: int) -> bool:
         """Whether to call again after call number ``attempt`` (from 1) raised ``error``."""
-        if attempt >= self.max_attempts and uses_attempt(error):
+        if (attempt >= self.max_attempts and uses_attempt(error)) or getattr(error, "is_final", False):
             return False
         retry_on = self.retry_on
         if callable(retry_on) and not isinstance(retry_on, type):

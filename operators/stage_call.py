@@ -124,7 +124,7 @@ class StageCall:
 
 
 class StuckCalls:
-    """Calls that timed out and have not ended, and the slots that they take.
+    """Calls that timed out or were given up and have not ended, and the slots that they take.
 
     A coroutine that was cancelled keeps its slot until it has ended. So does a thread, unless there is a fresh one
     for its slot, within an allowance.
@@ -152,7 +152,7 @@ class StuckCalls:
         self._width = width
         fresh = math.inf if width == math.inf else max(0, width - settings.concurrency)
         self._allowance = min(settings.max_abandoned, fresh)
-        self._timeout = settings.timeout or 0.0
+        self._timeout = math.inf if settings.timeout is None else settings.timeout
         self._clock = clock
         self._on_stall = on_stall
         self._cancelled = 0

@@ -120,6 +120,7 @@ class ItemCancelled(RxPipeError):
     """An item was cancelled by whoever submitted it; see ``Submission.cancel``."""
 
     is_permanent = True
+    is_final = True
 
     def __init__(self, text: str = "cancelled by whoever submitted it") -> None:
         super().__init__(text)
