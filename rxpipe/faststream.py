@@ -175,6 +175,12 @@ class PipelineConsumer:
         self._running = await self._stack.enter_async_context(self._pipeline.open(grace=self._grace))
         if app is not None:
             app.on_shutdown(self.drain)  # which comes before the broker is left
+        loop = asyncio.get_running_loop()
+
+        def failed(error: Exception) -> None:
+            loop.call_soon_threadsafe(self._fail, error)
+
+        self._running.outcomes.subscribe(on_error=failed)
         signs = [asyncio.create_task(each.give_signs_of_life()) for each in self._subscriptions]
         try:
             yield
@@ -182,7 +188,7 @@ class PipelineConsumer:
             await self.drain()
             for sign in signs:
                 sign.cancel()
-            await asyncio.wait(signs) if signs else None
+            await asyncio.gather(*signs, return_exceptions=True)
             self._running = None
         if self._failure is not None:
             raise self._failure
@@ -203,14 +209,18 @@ class PipelineConsumer:
             await asyncio.wait_for(self._stopping.wait(), _PAUSE)
 
     async def end(self, why: PipelineClosed) -> None:
+        """Have the app end, and wait for it: a message given back before that would come again at once."""
+        self._fail(why.__cause__ or why)
+        await self._stopping.wait()
+
+    def _fail(self, error: BaseException) -> None:
         """Have the app end, unless it does already: the pipeline takes no more, so nothing can be done here."""
-        if not (self._stopping.is_set() or self._is_over):
-            self._is_over = True
-            error = why.__cause__ or why
-            _log.critical("pipeline has failed, the app ends", error=f"{type(error).__name__}: {error}")
-            if self._app is not None:
-                self._app.exit()
-        await self._stopping.wait()  # a message given back before that would come again at once
+        if self._stopping.is_set() or self._is_over:
+            return
+        self._is_over = True
+        _log.critical("pipeline has failed, the app ends", error=f"{type(error).__name__}: {error}")
+        if self._app is not None:
+            self._app.exit()
 
 
 class _Subscription:

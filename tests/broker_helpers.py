@@ -52,6 +52,10 @@ class Place(Protocol):
         """Messages that are not acknowledged; of RabbitMQ those that no consumer has in hand."""
         ...
 
+    async def in_hand(self) -> int:
+        """Messages that are delivered and not acknowledged; RabbitMQ does not tell."""
+        ...
+
     async def published(self, end: str) -> list[dict[str, Any]]:
         """What was published to ``name.end``."""
         ...

@@ -1,12 +1,13 @@
 """A process that takes a test's messages: ``python broker_worker.py nats NAME FOLDER SECONDS``.
 
 Each call that is made is a line of ``calls`` in the folder; rows and run store are in its ``bank.db``.
-SIGTERM drains it.
+SIGTERM drains it. An ID that is given as another argument kills it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.faststream import PipelineConsumer
 
 
-def main(kind: str, name: str, folder: str, seconds: str) -> None:
+def main(kind: str, name: str, folder: str, seconds: str, deadly: str = "") -> None:
     with (Path(folder) / "calls").open("a", buffering=1) as calls:
 
         def stage(stage: str) -> Stage:
             async def call(value: Any) -> Any:
                 calls.write(f"{stage} {value}\n")
+                if str(value) == deadly:
+                    os._exit(9)
                 await asyncio.sleep(float(seconds))
                 return value
 
@@ -33,7 +36,7 @@ def main(kind: str, name: str, folder: str, seconds: str) -> None:
             stage("one"),
             stage("two"),
             sink=DatabaseSink(f"sqlite:///{folder}/bank.db"),
-            store=RunStore(max_crashes=20),
+            store=RunStore(max_crashes=2 if deadly else 20),
             scheduler="asyncio",
         )
         consumer = PipelineConsumer(pipeline)

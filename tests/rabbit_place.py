@@ -59,6 +59,9 @@ class BrokerPlace:
     async def left(self) -> int:
         return await self._count(self.name)
 
+    async def in_hand(self) -> int:
+        raise NotImplementedError
+
     async def _count(self, name: str) -> int:
         queue = await self.channel.declare_queue(name, passive=True)
         return queue.declaration_result.message_count or 0

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broker_helpers import bodies, place_at, until
@@ -21,8 +22,8 @@ KILLS = 5
 
 
 @contextmanager
-def worker(kind: str, name: str, folder: Path, seconds: float) -> Generator[subprocess.Popen[bytes]]:
-    arguments = [sys.executable, str(WORKER), kind, name, str(folder), str(seconds)]
+def worker(kind: str, name: str, folder: Path, seconds: float, *more: str) -> Generator[subprocess.Popen[bytes]]:
+    arguments = [sys.executable, str(WORKER), kind, name, str(folder), str(seconds), *more]
     with (folder / "errors").open("ab") as errors, subprocess.Popen(arguments, stderr=errors) as process:
         try:
             yield process
@@ -108,3 +109,32 @@ async def drain(kind: str, folder: Path) -> None:
         assert 200 < len(written) < MESSAGES
         assert len(calls(folder)) == 2 * len(written)
         assert await place.left() == MESSAGES - len(written)
+
+
+@pytest.mark.slow
+def test_deadly(tmp_path: Path) -> None:
+    """A message whose item kills the process is a dead letter in the end, and the others come through."""
+
+    async def main() -> None:
+        async with place_at("rabbit") as place:
+            await place.publish(bodies(range(40)))
+            letters: list[dict[str, Any]] = []
+            deaths = 0
+            while not letters:
+                with worker("rabbit", place.name, tmp_path, 0.005, "13") as process:
+
+                    async def ended(process: subprocess.Popen[bytes] = process) -> bool:
+                        letters.extend(await place.published("failed"))
+                        return process.poll() is not None or (bool(letters) and len(rows(tmp_path)) == 39)
+
+                    await until(ended)
+                    process.send_signal(signal.SIGTERM)
+                    code = await asyncio.to_thread(process.wait, 20)
+                assert code == (0 if letters else 9)
+                deaths += code == 9
+            assert deaths == 3
+            assert [letter["id"] for letter in letters] == [13]
+            assert letters[0]["error"].startswith("WorkerLost")
+            assert await place.left() == 0
+
+    asyncio.run(main())
