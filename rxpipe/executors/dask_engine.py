@@ -80,8 +80,10 @@ def open_cluster(settings: DaskCluster) -> OpenEngine:
         )
         for file in settings.upload:
             client.upload_file(file)
-    except Exception as error:
+    except BaseException as error:
         _close(loop, client, cluster)
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
         where = settings.address or "of this machine"
         raise ExecutorLost(f"the Dask cluster {where} cannot be used: {describe(error)}") from error
     return _Cluster(loop, client, cluster, settings)

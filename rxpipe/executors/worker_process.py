@@ -17,6 +17,7 @@ READY = b""
 def serve(connection: Connection) -> None:
     """Run the calls that come, one after the other, until there is nobody who could send any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group, and a run that is stopped drains
+    multiprocessing.current_process().daemon = False  # here it would only forbid functions to start processes
     threading.Thread(target=_end_with_parent, name="rxpipe-parent", daemon=True).start()
     try:
         connection.send_bytes(READY)

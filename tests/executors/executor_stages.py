@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from collections.abc import Generator
@@ -100,6 +101,15 @@ def use(value: int) -> float:
     left = deadline()
     assert left is not None
     return left
+
+
+def double_elsewhere(value: int) -> int:
+    """Double in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=abs, args=(value,))
+    process.start()
+    process.join(LIMIT)
+    assert process.exitcode == 0
+    return 2 * value
 
 
 class Unpicklable(Exception):

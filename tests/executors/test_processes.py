@@ -28,6 +28,7 @@ from .executor_stages import (
     coroutine,
     die,
     die_once,
+    double_elsewhere,
     fail,
     ledger,
     meet,
@@ -303,3 +304,9 @@ def test_a_pool_of_yours_serves_many_runs(folder: Path) -> None:
         assert [pipeline.run(range(3)).written for _ in range(2)] == [3, 3]
     assert len({line[2] for line in ledger(folder)}) == 1
     assert counts(pipeline.run(range(2))) == (2, 0, 2, 0)  # it is closed
+
+
+@slow
+def test_a_function_may_start_processes() -> None:
+    """Of its own, as it might on a thread."""
+    assert Pipeline(Stage("double", double_elsewhere, executor=Processes(1))).run([3]).written == 1
