@@ -35,7 +35,9 @@ try:
     from faststream import AckPolicy, Context
     from faststream.message import StreamMessage, decode_message
 except ModuleNotFoundError as missing:
-    raise ConfigError(f'brokers need {missing.name}: pip install "rxpipe[faststream]"') from missing
+    if (missing.name or "").partition(".")[0] != "faststream":
+        raise
+    raise ConfigError('brokers need faststream: pip install "rxpipe[faststream]"') from missing
 
 __all__ = ["PipelineConsumer", "Publisher", "Registrator"]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from broker_helpers import Place, app_of, bodies, place_at, until
+from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+from otel_helpers import Telemetry
 from structlog.testing import capture_logs
 
 from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, StopRun
@@ -365,5 +367,30 @@ def test_decoder(tmp_path: Path) -> None:
             assert (letter["error"], letter["body"]) == (
                 "the body cannot be decoded: KeyError: 'question'", '{"answer": 1}',
             )  # fmt: skip
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_trace() -> None:
+    """Who publishes, the message, its item and the calls are one trace."""
+
+    async def main() -> None:
+        telemetry = Telemetry()
+        async with place_at("rabbit") as place:
+            consumer = PipelineConsumer(Pipeline(Stage("only", same), listeners=[telemetry.listener]))
+            traced = RabbitTelemetryMiddleware(tracer_provider=telemetry.tracer_provider)
+            broker = place.broker(middlewares=[traced])
+            place.subscribe(consumer, broker)
+            async with app_of(consumer, broker):
+                with telemetry.tracer.start_as_current_span("request"):
+                    await broker.publish(1, place.name)
+                await until(lambda: consumer.running.report().written == 1)
+                await nothing_left(place, consumer)
+        spans: list[Any] = telemetry.spans
+        (item,) = [span for span in spans if span.name == "rxpipe.item"]
+        (message,) = [span for span in spans if span.context.span_id == item.parent.span_id]
+        assert message.name.endswith("process")
+        assert len({span.context.trace_id for span in spans}) == 1
 
     asyncio.run(main())
