@@ -52,6 +52,9 @@ def stage_columns(config: Config) -> list[Column]:
         Column(title="call", cells=[stage.call for stage in stages], justify="left", rank=3),
         Column(title="timeout", cells=[f"{stage.timeout:g} s" for stage in stages]),
     ]
+    if any(stage.executor for stage in stages):
+        places = [str(stage.executor) if stage.executor else "" for stage in stages]
+        columns.insert(2, Column(title="executor", cells=places, justify="left", rank=1))
     if config.strategy != "per_item":  # which has a limit for all stages together
         columns += [
             Column(title="slots", cells=[f"{stage.concurrency}" for stage in stages], rank=1),

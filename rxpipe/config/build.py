@@ -90,6 +90,11 @@ def _executor_of(stage: StageSettings, config: Config) -> Processes | DaskCluste
         if not file.is_file():
             raise ConfigError(f"{config.where(f'{where}.upload[{index}]')}: there is no file {file}")
     try:
-        return DaskCluster(given.dask.address, workers=given.dask.workers, upload=tuple(map(str, files)))
+        return DaskCluster(
+            given.dask.address,
+            workers=given.dask.workers,
+            upload=tuple(map(str, files)),
+            timeout=given.dask.timeout,
+        )
     except ConfigError as error:  # the extra is not installed
         raise ConfigError(f"{config.where(where)}: {error}") from None

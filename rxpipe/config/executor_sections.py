@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.explain import NOT_ALLOWED, says
-from rxpipe.config.section import Count, Section, Text, without_nulls
+from rxpipe.config.section import Count, Seconds, Section, Text, without_nulls
 from rxpipe.executors.dask_settings import ADDRESS
 
 Address: TypeAlias = Annotated[
@@ -45,6 +45,10 @@ class DaskConfig(Section):
         description="Modules to send to the workers first: .py, .zip or .egg files, found from the config's folder.",
     )
 
+    timeout: Seconds = Field(
+        default=60.0, description="Seconds to wait for the scheduler, and at the start for a first worker."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
@@ -68,9 +72,12 @@ class ExecutorConfig(Section):
     model_config = ConfigDict(json_schema_extra=_executor_schema)
 
     processes: Count | None = Field(default=None, description="So many worker processes of this machine.")
-    dask: DaskConfig | None = Field(
-        default=None, description="A Dask cluster: local, tcp://host:8786, or a mapping of address, workers, upload."
-    )
+    dask: DaskConfig | None = Field(default=None, description="A Dask cluster: local, tcp://host:8786, or a mapping.")
+
+    def __str__(self) -> str:
+        if self.dask is None:
+            return f"{self.processes} process{'es' * (self.processes != 1)}"
+        return f"Dask, {self.dask.address or f'{self.width} here'}"
 
     @property
     def width(self) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rxpipe import ConfigError, Pipeline
+from rxpipe.cli.check import stage_columns
 from rxpipe.config.model import Config, load_config
 from rxpipe.executors import DaskCluster, Processes
 
@@ -32,7 +33,7 @@ def written(folder: Path, executor: str, **keys: str) -> Path:
         ("{dask: {}}", DaskCluster()),
         ("{dask: {workers: 2}}", DaskCluster(workers=2)),
         ("{dask: 'tcp://10.0.0.1:8786'}", DaskCluster("tcp://10.0.0.1:8786")),
-        ("{dask: {address: 'tls://scheduler:8786'}}", DaskCluster("tls://scheduler:8786")),
+        ("{dask: {address: 'tls://scheduler:8786', timeout: 5}}", DaskCluster("tls://scheduler:8786", timeout=5)),
     ],
 )
 def test_forms(tmp_path: Path, text: str, executor: object) -> None:
@@ -83,7 +84,8 @@ def test_as_many_slots_as_workers(tmp_path: Path) -> None:
         ("{dask: here}", ".dask.address", f"given the text 'here'; {ADDRESS}"),
         ("{dask: {address: 7}}", ".dask.address", f"given 7; {ADDRESS}"),
         ("{dask: {workers: 0}}", ".dask.workers", f"given 0; {COUNT}"),
-        ("{dask: {nodes: 2}}", ".dask.nodes", "unknown key; allowed: address, workers, upload"),
+        ("{dask: {nodes: 2}}", ".dask.nodes", "unknown key; allowed: address, workers, upload, timeout"),
+        ("{dask: {timeout: 0}}", ".dask.timeout", "given 0; allowed: a number of seconds above 0"),
         ("{dask: {upload: mine.py}}", ".dask.upload", "given the text 'mine.py'; allowed: a list"),
         ("{dask: {upload: [3]}}", ".dask.upload[0]", "given 3; allowed: text that is not blank"),
         (
@@ -137,4 +139,16 @@ def test_the_schema_for_editors() -> None:
     schema = Config.model_json_schema()["$defs"]
     assert schema["ExecutorConfig"]["oneOf"] == [{"required": ["processes"]}, {"required": ["dask"]}]
     short, long = schema["DaskConfig"]["anyOf"]
-    assert (short["type"], sorted(long["properties"])) == ("string", ["address", "upload", "workers"])
+    assert (short["type"], sorted(long["properties"])) == ("string", ["address", "timeout", "upload", "workers"])
+
+
+def test_check_shows_where_calls_run(tmp_path: Path) -> None:
+    """In a column of its own, if any stage says."""
+
+    def shown(executor: str) -> str:
+        columns = stage_columns(load_config(written(tmp_path, executor)))
+        return "".join(cell for column in columns if column.title == "executor" for cell in column.cells)
+
+    assert shown("{processes: 1}") == "1 process"
+    assert shown("{dask: {workers: 3}}") == "Dask, 3 here"
+    assert shown("{dask: 'tcp://a:1'}") == "Dask, tcp://a:1"
