@@ -13,27 +13,23 @@ A message is acknowledged once its row is committed. What is guaranteed with whi
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from contextvars import ContextVar
-from functools import partial
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol
 
 import structlog
 
 from rxpipe.brokers import LEAVE, PARSERS, SIGNS, Options, broker_name, subscriptions
-from rxpipe.database.encoding import json_text
-from rxpipe.ends import check_id
 from rxpipe.errors import ConfigError, PipelineClosed
 from rxpipe.open_pipeline import OpenPipeline
-from rxpipe.outcome import Outcome
 from rxpipe.pipeline import Pipeline
 
 try:
     from faststream import AckPolicy, Context
-    from faststream.message import StreamMessage, decode_message
+    from faststream.message import StreamMessage
+
+    from rxpipe.messages import MESSAGE, as_id, error_of, letter_of, readable, told_of
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] != "faststream":
         raise
@@ -46,7 +42,6 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _COMMIT = 0.05  # seconds that a row may wait for its transaction
 _RATE = 1000  # rows a second that messages in flight suffice for
 _PAUSE = 1.0  # seconds before a message is given back that would come again at once
-_SHOWN = 200  # characters of a body
 _AT_ONCE = 16  # acknowledgements; Redis' client takes a connection for each, and has 100 at most
 
 _Fate = Literal["ack", "reject", "redeliver"]
@@ -159,7 +154,7 @@ class PipelineConsumer:
         for each, its_lease in subscriptions(name, options, self.prefetch, lease):
             subscriber = broker.subscriber(*args, **each)
             subscription = _Subscription(self, subscriber, name, its_lease, outcomes, dead_letters)
-            subscriber(subscription.handle, filter=_readable, parser=None if own_parser else PARSERS.get(name))
+            subscriber(subscription.handle, filter=readable, parser=None if own_parser else PARSERS.get(name))
             self._subscriptions.append(subscription)
 
     @asynccontextmanager
@@ -247,7 +242,7 @@ class _Subscription:
 
     async def handle(self, body: Any) -> None:
         """Take a message's ID through the pipeline, and acknowledge it by how that ended."""
-        message = _MESSAGE.get()
+        message = MESSAGE.get()
         is_batch = self._broker == "kafka"
         self.held[message] = len(body) if is_batch else 1
         try:
@@ -260,11 +255,10 @@ class _Subscription:
         return "redeliver" if "redeliver" in fates else "ack"  # an offset stands for all before it
 
     async def _one(self, body: Any, message: StreamMessage[Any]) -> _Fate:
-        item_id = _as_id(body)
+        item_id = as_id(body)
         if isinstance(item_id, ConfigError):
             _log.error("message is no ID, and is rejected", error=str(item_id), message_id=message.message_id)
-            letter: Options = {"id": None, "status": "rejected", "error": str(item_id), "body": _shown(message, body)}
-            return await self._publish(letter, message, self._dead_letters, fate="reject")
+            return await self._publish(letter_of(message, body, item_id), message, self._dead_letters, fate="reject")
         try:
             outcome = await self._consumer.running.submit(item_id)
         except PipelineClosed as closed:
@@ -274,9 +268,9 @@ class _Subscription:
             await self._consumer.pause()
             return "redeliver"
         if outcome.status == "written":
-            return await self._publish(_told(outcome), message, self._outcomes, fate="ack")
-        _log.warning("item of a message has failed", id=item_id, error=_error(outcome), stage=outcome.stage)
-        return await self._publish(_told(outcome), message, self._dead_letters, self._outcomes, fate="reject")
+            return await self._publish(told_of(outcome), message, self._outcomes, fate="ack")
+        _log.warning("item of a message has failed", id=item_id, error=error_of(outcome), stage=outcome.stage)
+        return await self._publish(told_of(outcome), message, self._dead_letters, self._outcomes, fate="reject")
 
     async def _publish(
         self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, fate: _Fate
@@ -319,66 +313,3 @@ class _Subscription:
                 await sign(self._subscriber, list(self.held))
             except Exception as error:  # noqa: BLE001  # the broker is away: the next one may arrive
                 _log.warning("broker was not told that messages are in hand", error=repr(error))
-
-
-# What a message holds
-
-_MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")
-
-
-async def _readable(message: StreamMessage[Any]) -> bool:
-    """A filter that lets all messages pass, those that cannot be decoded as well; and remembers them."""
-    _MESSAGE.set(message)
-    try:
-        await message.decode()
-    except Exception as error:  # noqa: BLE001  # a decoder may raise anything
-        body: Any = message.body
-        if isinstance(body, list):  # of a batch, only some cannot be
-            message.set_decoder(partial(_given, [_decoded(each) for each in cast("list[bytes]", body)]))
-        else:
-            message.set_decoder(partial(_given, error))
-    return True
-
-
-async def _given(body: Any, message: StreamMessage[Any]) -> Any:
-    return body
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return decode_message(body)  # type: ignore[arg-type]  # takes bytes as well, and its annotation does not say so
-    except Exception as error:  # noqa: BLE001  # whatever JSON raises
-        return error
-
-
-def _as_id(body: Any) -> int | str | ConfigError:
-    if isinstance(body, Exception):
-        return ConfigError(f"the body cannot be decoded: {type(body).__name__}: {body}")
-    if isinstance(body, bytes):
-        try:
-            body = body.decode()  # text that is no JSON
-        except UnicodeDecodeError as error:
-            return ConfigError(f"the body cannot be decoded: {error}")
-    if body == "":
-        return ConfigError("the body is empty")
-    return check_id(body) or body
-
-
-def _shown(message: StreamMessage[Any], body: Any) -> str:
-    raw = message.body if isinstance(message.body, bytes) else body
-    text = raw.decode(errors="replace") if isinstance(raw, bytes) else repr(raw)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _error(outcome: Outcome[Any]) -> str | None:
-    return None if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
-
-
-def _told(outcome: Outcome[Any]) -> Options:
-    names = ("id", "status", "stage", "attempts", "seconds")
-    told = {name: getattr(outcome, name) for name in names} | {"error": _error(outcome)}
-    try:
-        value = json.loads(json_text(outcome.value))
-    except ValueError:  # it is no data: there is a row without a sink's JSON, too
-        value = repr(outcome.value)
-    return told | {"value": value}

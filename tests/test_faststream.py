@@ -268,6 +268,21 @@ def test_value_that_is_no_data() -> None:
     assert told["value"].startswith("<function")
 
 
+def test_text_that_is_no_text() -> None:
+    """An error that no encoding takes is published as near as it gets, so that its message does not come for ever."""
+    letters = Told()
+
+    async def call(value: Any) -> Any:
+        raise ValueError("half of \ud83d")
+
+    async def main() -> None:
+        await batch(PipelineConsumer(pipeline_of(call)), [1], dead_letters=letters)
+
+    asyncio.run(main())
+    (told,) = letters.messages
+    assert told["error"] == "ValueError: half of \N{REPLACEMENT CHARACTER}"
+
+
 def test_failure_without_an_app() -> None:
     """A pipeline that has failed keeps its messages until it is left, and says so once."""
     handled: list[asyncio.Task[Any]] = []

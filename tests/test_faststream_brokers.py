@@ -86,7 +86,18 @@ def test_failed_for_good(kind: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-POISON = [b'{"id": 7}', b"[1]", b"1.5", b"true", b"null", b"", b"\xff\xfe", b"NaN", b'"' + 300 * b"x" + b'"']
+POISON = [
+    b'{"id": 7}',
+    b"[1]",
+    b"1.5",
+    b"true",
+    b"null",
+    b"",
+    b'"\\ud800"',
+    b"\xff\xfe",
+    b"NaN",
+    b'"' + 300 * b"x" + b'"',
+]
 ODD_IDS = [b"7", b'"q-8"', b"q-9", '"\N{GREEK SMALL LETTER ALPHA}"'.encode(), 30 * b"9"]
 
 

@@ -118,3 +118,33 @@ def test_not_acknowledged(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert sorted(calls[4:]) == list(range(30))
+
+
+def test_shared(tmp_path: Path) -> None:
+    """Two processes' shared subscription gives each message to one of them."""
+    calls: list[tuple[str, int]] = []
+
+    def member(group: str, number: str) -> tuple[PipelineConsumer, MQTTBroker]:
+        async def call(value: int) -> int:
+            calls.append((number, value))
+            await asyncio.sleep(0.01)
+            return value
+
+        (tmp_path / number).mkdir()
+        consumer = consumer_of(call, tmp_path / number, prefetch=8)
+        broker = session(f"{group}-{number}", receive_maximum=8)
+        consumer.subscribe(broker, f"{group}/ids", shared="bank")
+        return consumer, broker
+
+    async def main() -> None:
+        group = f"rxpipe-{uuid.uuid4().hex}"
+        (one, first), (two, second) = member(group, "1"), member(group, "2")
+        async with app_of(one, first), app_of(two, second):
+            await publish(first, f"{group}/ids", bodies(range(60)))
+            await until(lambda: len(calls) >= 60 and one.in_flight + two.in_flight == 0)
+        for number in ("1", "2"):
+            await forget(f"{group}-{number}")
+
+    asyncio.run(main())
+    assert sorted(value for _, value in calls) == list(range(60))
+    assert {number for number, _ in calls} == {"1", "2"}

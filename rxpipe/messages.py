@@ -1,0 +1,86 @@
+"""What FastStream's messages hold: an ID, or why there is none; and what is published of outcomes."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, cast
+
+from faststream.message import StreamMessage, decode_message
+
+from rxpipe.database.encoding import json_text
+from rxpipe.ends import check_id
+from rxpipe.errors import ConfigError
+from rxpipe.outcome import Outcome
+
+MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # that is being handled
+_SHOWN = 200  # characters of a body
+
+
+async def readable(message: StreamMessage[Any]) -> bool:
+    """A filter that lets all messages pass, those that cannot be decoded as well; and remembers them."""
+    MESSAGE.set(message)
+    try:
+        await message.decode()
+    except Exception as error:  # noqa: BLE001  # a decoder may raise anything
+        body: Any = message.body
+        if isinstance(body, list):  # of a batch, only some cannot be
+            message.set_decoder(partial(_given, [_decoded(each) for each in cast("list[bytes]", body)]))
+        else:
+            message.set_decoder(partial(_given, error))
+    return True
+
+
+async def _given(body: Any, message: StreamMessage[Any]) -> Any:
+    return body
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return decode_message(body)  # type: ignore[arg-type]  # takes bytes as well, and its annotation does not say so
+    except Exception as error:  # noqa: BLE001  # whatever JSON raises
+        return error
+
+
+def as_id(body: Any) -> int | str | ConfigError:
+    """The ID that a body is, or what is wrong with it."""
+    if isinstance(body, Exception):
+        return ConfigError(f"the body cannot be decoded: {type(body).__name__}: {body}")
+    if isinstance(body, bytes):
+        try:
+            body = body.decode()  # text that is no JSON
+        except UnicodeDecodeError as error:
+            return ConfigError(f"the body cannot be decoded: {error}")
+    if body == "":
+        return ConfigError("the body is empty")
+    return check_id(body) or body
+
+
+def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dict[str, Any]:
+    """What is published of a body that is no ID."""
+    raw = message.body if isinstance(message.body, bytes) else body
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else repr(raw)
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return _plain({"id": None, "status": "rejected", "error": str(error), "body": text})
+
+
+def error_of(outcome: Outcome[Any]) -> str | None:
+    """Why an item has failed."""
+    return None if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
+
+
+def told_of(outcome: Outcome[Any]) -> dict[str, Any]:
+    """What is published of an outcome; of a value that is no data what it looks like."""
+    names = ("id", "status", "stage", "attempts", "seconds")
+    told = {name: getattr(outcome, name) for name in names} | {"error": error_of(outcome)}
+    try:
+        return _plain(told | {"value": outcome.value})
+    except ValueError:
+        return _plain(told | {"value": repr(outcome.value)})
+
+
+def _plain(told: dict[str, Any]) -> dict[str, Any]:
+    """The same as any broker's JSON takes it: else it could never be published, and its message would come for ever."""
+    plain: dict[str, Any] = json.loads(json_text(told))
+    return plain
