@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -176,7 +177,9 @@ def main() -> None:
     if options.work:
         work(options.work, options.items)
         return
-    print(f"Measured on {machine()}. Medians of {options.rounds} rounds; in brackets the range.\n")
+    print(
+        f"Measured on {machine()}; distributed {version('distributed')}. Medians of {options.rounds} rounds; in brackets the range.\n"
+    )
     with engines() as (places, opened):
         for seconds, calls in ((0.005, 200), (0.05, 40)):
             print(f"\n### Calls that keep a core busy for about {seconds * 1e3:g} ms\n")
