@@ -177,9 +177,8 @@ def main() -> None:
     if options.work:
         work(options.work, options.items)
         return
-    print(
-        f"Measured on {machine()}; distributed {version('distributed')}. Medians of {options.rounds} rounds; in brackets the range.\n"
-    )
+    where = f"{machine()}; distributed {version('distributed')}"
+    print(f"Measured on {where}. Medians of {options.rounds} rounds; in brackets the range.\n")
     with engines() as (places, opened):
         for seconds, calls in ((0.005, 200), (0.05, 40)):
             print(f"\n### Calls that keep a core busy for about {seconds * 1e3:g} ms\n")
