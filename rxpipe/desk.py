@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +19,9 @@ from rxpipe.item import Item
 from rxpipe.listener import Listener
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.machine import Producer
+from rxpipe.operators.runners import ThreadRunner
 from rxpipe.outcome import Outcome
-from rxpipe.submission import Submission
+from rxpipe.submission import TELLING, Submission
 
 
 class _Entry:
@@ -33,19 +34,34 @@ class _Entry:
         has_room: Whether it is let in, and has not left the stages.
         cancelled: Whether nobody wants it any more.
         cut_off: The outcome of an item that its run has left unfinished.
+        known: How it has ended by the store, while its item was still on its way here.
+        following: The same ID, submitted again after it was cancelled; it is let in when this one has ended so.
     """
 
-    __slots__ = ("cancelled", "context", "cut_off", "has_room", "id", "item", "room", "submissions")
+    __slots__ = (
+        "cancelled",
+        "context",
+        "cut_off",
+        "following",
+        "has_room",
+        "id",
+        "item",
+        "known",
+        "room",
+        "submissions",
+    )
 
     def __init__(self, item_id: int | str) -> None:
         self.id = item_id
-        self.submissions: list[Submission] = []
+        self.submissions: dict[Submission, None] = {}
         self.context = contextvars.copy_context()
         self.item: Item | None = None
         self.room: threading.Event | None = None
         self.has_room = False
         self.cancelled = False
         self.cut_off: Outcome[Any] | None = None
+        self.known: Outcome[Any] | None = None
+        self.following: _Entry | None = None
 
     def end(self, outcome: Outcome[Any] | Exception) -> None:
         for submission in self.submissions:
@@ -58,9 +74,14 @@ class _Line(Producer[int | str]):
     """The IDs that are let in, on their way into the stages."""
 
     def __init__(
-        self, take: Callable[[], _Entry | None], is_over: Callable[[], bool], observer: ObserverBase[int | str]
+        self,
+        take: Callable[[], _Entry | None],
+        is_over: Callable[[], bool],
+        observer: ObserverBase[int | str],
+        threads: ThreadRunner | None,
     ) -> None:
-        super().__init__(observer)
+        super().__init__(observer, threads)
+        self._threads = threads
         self._take = take
         self._is_over = is_over
 
@@ -75,7 +96,9 @@ class _Line(Producer[int | str]):
             self.end()
 
     def free(self) -> None:
-        """Nothing to free: the desk has them."""
+        """Let go of the threads."""
+        if self._threads is not None:
+            self._threads.close()
 
 
 class Desk(Listener):
@@ -88,18 +111,26 @@ class Desk(Listener):
         progress_at: When anything last happened to an item, by ``time.monotonic()``.
     """
 
-    def __init__(self, capacity: float) -> None:
+    def __init__(self, capacity: float, publish: Callable[[Outcome[Any]], object] = lambda outcome: None) -> None:
+        """Take nothing yet.
+
+        Args:
+            capacity: How many there may be.
+            publish: Told of outcomes that the store knows, before those who wait for them.
+        """
         self.capacity = capacity
         self.held = 0
         self.closed = False
+        self._publish = publish
         self._why: Exception | None = None
         self._lock = threading.Lock()
         self._entries: dict[int | str, _Entry] = {}
-        self._waiting: deque[_Entry] = deque()
-        self._let_in: deque[_Entry] = deque()
+        self._waiting: OrderedDict[_Entry, None] = OrderedDict()
+        self._let_in: OrderedDict[_Entry, None] = OrderedDict()
         self._line: _Line | None = None
         self._began = self.progress_at = time.monotonic()
         self._left = 0
+        self._following = 0  # entries that follow others of the same ID
 
     @property
     def waiting(self) -> int:
@@ -114,8 +145,8 @@ class Desk(Listener):
     def submit(self, item_id: int | str, *, nowait: bool) -> Submission:
         """Take an ID; the same one as another that has not ended shares its item.
 
-        Where an event loop is running it returns at once, and awaiting the submission waits for room, too. In a
-        thread it returns when there is room.
+        Where an event loop is running it returns at once, and awaiting the submission waits for room, too; so it does
+        for callbacks and subscribers that are being told of something. In a thread it returns when there is room.
 
         Args:
             item_id: The ID.
@@ -133,20 +164,23 @@ class Desk(Listener):
             if self.closed:
                 raise PipelineClosed from self._why
             entry = self._entries.get(item_id)
+            former = entry if entry is not None and entry.cancelled else None
+            if former is not None:
+                entry = former.following
             is_new = entry is None
             if entry is None:
-                is_full = self.held >= self.capacity
-                if is_full and nowait:
+                if nowait and self.held >= self.capacity:
                     raise Overloaded(self.held, self._seconds_to_room())
                 if not self._entries:
                     self.progress_at = time.monotonic()
-                entry = self._entries[item_id] = _Entry(item_id)
-                if is_full:
-                    self._waiting.append(entry)
+                entry = _Entry(item_id)
+                if former is None:
+                    self._line_up(entry)
                 else:
-                    self._admit(entry)
-            entry.submissions.append(submission)
-            must_wait = not (nowait or entry.has_room or entry.item) and running_loop() is None
+                    former.following = entry
+                    self._following += 1
+            entry.submissions[submission] = None
+            must_wait = not (nowait or entry.has_room or entry.item or TELLING.now) and running_loop() is None
             if must_wait and entry.room is None:
                 entry.room = threading.Event()
         if is_new:
@@ -155,15 +189,22 @@ class Desk(Listener):
             entry.room.wait()
         return submission
 
+    def _line_up(self, entry: _Entry) -> None:
+        self._entries[entry.id] = entry
+        if self.held < self.capacity:
+            self._admit(entry)
+        else:
+            self._waiting[entry] = None
+
     def _admit(self, entry: _Entry) -> None:
         self.held += 1
         entry.has_room = True
-        self._let_in.append(entry)
+        self._let_in[entry] = None
         if entry.room is not None:
             entry.room.set()
 
     def _wake(self) -> None:
-        if self._line is not None and self._let_in:
+        if self._line is not None and (self._let_in or self.closed):
             self._line.wake()
 
     def _seconds_to_room(self) -> float:
@@ -171,23 +212,27 @@ class Desk(Listener):
         rate = self._left / max(1e-3, time.monotonic() - self._began)
         return min(60.0, max(1.0, self.held / rate)) if rate else 1.0
 
-    def source(self) -> Observable[int | str]:
-        """The IDs that are let in, as there is room downstream; it completes when the desk is closed and empty."""
+    def source(self, *, on_threads: bool = False) -> Observable[int | str]:
+        """The IDs that are let in, as there is room downstream; it completes when the desk is closed and empty.
+
+        Args:
+            on_threads: Whether they come on rxpipe's threads, and not on those of whoever submits or makes room: these
+                are not there to run what is downstream, and Ctrl-C may hit them anywhere.
+        """
 
         def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._line = _Line(self._next, lambda: self.closed and not (self._waiting or self._let_in), observer)
+            self._line = _Line(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
             self._line.wake()
             return self._line
 
         return reactivex.create(subscribe)
 
+    def _is_over(self) -> bool:
+        return self.closed and not (self._waiting or self._let_in or self._following)
+
     def _next(self) -> _Entry | None:
-        while self._let_in:
-            entry = self._let_in.popleft()
-            if not entry.cancelled:
-                return entry
-            self._end(entry, _not_taken(entry))
-        return None
+        with self._lock:
+            return self._let_in.popitem(last=False)[0] if self._let_in else None
 
     # What becomes of items
 
@@ -224,9 +269,7 @@ class Desk(Listener):
         entry.has_room = False
         self.held -= 1
         while self._waiting and self.held < self.capacity:
-            waiting = self._waiting.popleft()
-            if not waiting.cancelled:
-                self._admit(waiting)
+            self._admit(self._waiting.popitem(last=False)[0])
 
     def ended(self, item: Item, outcome: Outcome[Any]) -> None:
         """Tell those who wait for it, unless its run has only left it unfinished."""
@@ -234,44 +277,72 @@ class Desk(Listener):
         entry = self._entries.get(item.id)
         if entry is None:
             return
-        if outcome.status == "cancelled" and not isinstance(outcome.error, ItemCancelled):
-            entry.cut_off = outcome
-        else:
+        if outcome.status != "cancelled" or isinstance(outcome.error, ItemCancelled):
             self._end(entry, outcome)
+            return
+        entry.cut_off = outcome  # first: whoever is told what is known now sees this, or this sees what is known
+        if entry.known is not None:
+            self._end_as_known(entry, entry.known)
 
     def known(self, outcome: Outcome[Any]) -> None:
         """An ID that was submitted has ended before, or elsewhere."""
+        self.progress_at = time.monotonic()
         entry = self._entries.get(outcome.id)
-        if entry is not None:
-            self._end(entry, outcome)
+        if entry is None:
+            return
+        entry.known = outcome  # of one that is on its way here: in case that it has been lost to another worker
+        if entry.item is None or entry.cut_off is not None:
+            self._end_as_known(entry, outcome)
 
-    def _end(self, entry: _Entry, outcome: Outcome[Any] | Exception) -> None:
+    def _end_as_known(self, entry: _Entry, outcome: Outcome[Any]) -> None:
+        if self._entries.get(entry.id) is entry:
+            self._publish(outcome)
+        self._end(entry, outcome)
+
+    def _end(self, entry: _Entry, outcome: Outcome[Any]) -> None:
         with self._lock:
-            if self._entries.get(entry.id) is entry:
-                del self._entries[entry.id]
+            if self._entries.get(entry.id) is not entry:
+                return  # somebody else has ended it
+            del self._entries[entry.id]
+            following = entry.following
+            if following is not None:
+                self._following -= 1
+                if outcome.status == "cancelled":
+                    self._line_up(following)
             self._make_room(entry)
         self._wake()
         entry.end(outcome)
+        if following is not None and outcome.status != "cancelled":  # it came too late to be
+            following.end(outcome)
 
     def _cancel(self, submission: Submission) -> bool:
         with self._lock:
-            entry = self._entries.get(submission.id)
-            if entry is None or submission not in entry.submissions:
+            entry = former = self._entries.get(submission.id)
+            if former is not None and submission not in former.submissions:
+                entry = former.following
+            if entry is None or former is None or submission not in entry.submissions:
                 return False
-            is_last = len(entry.submissions) == 1
-            was_waiting = is_last and entry in self._waiting
-            if was_waiting:
-                self._waiting.remove(entry)
-            if is_last:
+            if is_last := len(entry.submissions) == 1:
                 entry.cancelled = True
             else:
-                entry.submissions.remove(submission)
+                del entry.submissions[submission]
+            is_following = is_last and entry is not former
+            if is_following:
+                former.following = None
+                self._following -= 1
+            line = self._waiting if entry in self._waiting else self._let_in
+            is_in_line = is_last and entry in line
+            if is_in_line:
+                del line[entry]
         if not is_last:
             submission.end(_not_taken(entry))
+        elif is_following:
+            entry.end(_not_taken(entry))
+            self._wake()
+        elif is_in_line:
+            self._end(entry, _not_taken(entry))
         elif entry.item is not None:
             entry.item.cancel()
-        elif was_waiting:
-            self._end(entry, _not_taken(entry))
         return True
 
     # The end
@@ -289,9 +360,10 @@ class Desk(Listener):
             self.closed = True
             self._why = error
             entries = list(self._entries.values())
-            self._entries.clear()
-            self._waiting.clear()
-            self.held = 0
+            entries += [entry.following for entry in entries if entry.following is not None]
+            for line in (self._entries, self._waiting, self._let_in):
+                line.clear()
+            self.held = self._following = 0
         for entry in entries:
             if error is None:
                 entry.end(entry.cut_off or _not_taken(entry))

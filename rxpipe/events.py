@@ -17,6 +17,7 @@ from rxpipe.listener import Listener
 from rxpipe.operators.clock import show_unhandled
 from rxpipe.operators.mailbox import mailbox
 from rxpipe.outcome import Outcome
+from rxpipe.submission import TELLING
 
 T = TypeVar("T")
 Kind = Literal["taken", "call_started", "call_returned", "call_failed", "ended"]
@@ -95,12 +96,14 @@ class Hot(Generic[T]):
         self._observers = tuple(one for one in self._observers if one is not observer)
 
     def _send(self, value: T) -> None:
+        was_telling, TELLING.now = TELLING.now, True
         for observer in self._observers:
             try:
                 observer.on_next(value)
             except BaseException as error:  # noqa: BLE001 - whatever one subscriber raises is not the others' affair
                 _log.warning("subscriber failed, and is told no more", error=repr(error))
                 self._remove(observer)
+        TELLING.now = was_telling
 
     def _end(self, error: Exception | None) -> None:
         observers, self._observers = self._observers, ()

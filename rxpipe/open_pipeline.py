@@ -13,6 +13,7 @@ from reactivex.abc import DisposableBase
 
 from rxpipe.desk import Desk
 from rxpipe.driving import start_async
+from rxpipe.errors import PipelineClosed
 from rxpipe.events import Event, Events
 from rxpipe.health import Health, health_of, patience
 from rxpipe.operators.clock import TIMER_THREAD, running_loop
@@ -54,9 +55,10 @@ class OpenPipeline:
         self._stalled_after = (
             patience([stage.timeout or 0.0 for stage in pipeline.stages]) if stalled_after is None else stalled_after
         )
-        self._desk = Desk(pipeline.window if capacity is None else capacity)
         self._events = Events()
+        self._desk = Desk(pipeline.window if capacity is None else capacity, self._events.outcomes.publish)
         self._run: Run | None = None
+        self._over: Future[Exception | None] = Future()  # what it has failed with, when all have been told of its end
         self._entered = False
         self._stalled = False  # when its health was last asked for
         self._release: Callable[[], None] | None = None
@@ -82,9 +84,11 @@ class OpenPipeline:
             item_id: The ID.
 
         Raises:
-            PipelineClosed: It takes no more; if it has failed, ``__cause__`` is why.
+            PipelineClosed: It takes no more, or has not been opened; if it has failed, ``__cause__`` is why.
             ConfigError: It is no ID.
         """
+        if self._run is None:
+            raise PipelineClosed("the pipeline is not open")
         return self._desk.submit(item_id, nowait=False)
 
     def submit_nowait(self, item_id: int | str) -> Submission:
@@ -93,6 +97,8 @@ class OpenPipeline:
         Raises:
             Overloaded: There is none.
         """
+        if self._run is None:
+            raise PipelineClosed("the pipeline is not open")
         return self._desk.submit(item_id, nowait=True)
 
     def health(self) -> Health:
@@ -120,13 +126,13 @@ class OpenPipeline:
             raise RuntimeError("it was opened before: pipeline.open() makes another one")
         self._entered = True
 
-    def _known(self, outcome: Outcome[Any]) -> None:
-        self._events.outcomes.publish(outcome)
-        self._desk.known(outcome)
+    @property
+    def _source(self) -> Observable[int | str]:
+        return self._desk.source(on_threads=self._pipeline.scheduler != "asyncio")
 
     async def _open(self) -> Run:
         listeners = (self._events, self._desk)  # what is published comes before what is awaited
-        return await start_async(self._pipeline, self._desk.source(), listeners=listeners, tell=self._known)
+        return await start_async(self._pipeline, self._source, listeners=listeners, tell=self._desk.known)
 
     def _opened(self, run: Run) -> Self:
         self._run = run
@@ -134,9 +140,11 @@ class OpenPipeline:
         return self
 
     def _finished(self, finished: Future[Report]) -> None:
-        error = None if finished.cancelled() else finished.exception()
-        self._desk.fail(error if isinstance(error, Exception) else None)
-        self._events.end(error if isinstance(error, Exception) else None)
+        failure = None if finished.cancelled() else finished.exception()
+        error = failure if isinstance(failure, Exception) else None
+        self._desk.fail(error)
+        self._events.end(error)
+        self._over.set_result(error)
 
     def _close(self, run: Run, *, at_once: bool) -> DisposableBase | None:
         self._desk.close()
@@ -159,23 +167,20 @@ class OpenPipeline:
         run = self._run
         assert run is not None  # it was entered
         timer = self._close(run, at_once=_cuts_off(error))
-        finished = asyncio.wrap_future(run.finished)
+        over = asyncio.wrap_future(self._over)
         try:
-            await asyncio.shield(finished)
+            failure = await asyncio.shield(over)
         except asyncio.CancelledError:
             run.abort()
-            await asyncio.wait([finished])
+            await asyncio.wait([over])  # being cancelled again ends the waiting only
             raise
-        except Exception:
-            if error is None:
-                raise
         finally:
             if timer is not None:
                 timer.dispose()
-            if not finished.cancelled():
-                finished.exception()  # else asyncio logs that nobody asked for it
             if self._pipeline.scheduler != "asyncio":
                 await asyncio.to_thread(BACKGROUND_LOOP.wait_closed, _CLOSING)
+        if failure is not None and error is None:
+            raise failure
 
     def __enter__(self) -> Self:
         """Open it; a pipeline for an event loop gets one of its own.
@@ -188,14 +193,14 @@ class OpenPipeline:
         self._enter()
         if self._pipeline.scheduler != "asyncio":
             ends = self._pipeline.prepare()
-            ends.tell(self._known)
-            return self._opened(
-                self._pipeline.start(self._desk.source(), ends=ends, listeners=(self._events, self._desk))
-            )
+            ends.tell(self._desk.known)
+            return self._opened(self._pipeline.start(self._source, ends=ends, listeners=(self._events, self._desk)))
         loop, self._release = BACKGROUND_LOOP.acquire()
+        opening = asyncio.run_coroutine_threadsafe(self._open(), loop)
         try:
-            return self._opened(asyncio.run_coroutine_threadsafe(self._open(), loop).result())
+            return self._opened(opening.result())
         except BaseException:
+            opening.cancel()
             self._release()
             raise
 
@@ -207,10 +212,10 @@ class OpenPipeline:
         assert run is not None  # it was entered
         timer = self._close(run, at_once=_cuts_off(error))
         try:
-            _wait_for(run)
+            failure = self._wait()
         except BaseException:
             run.abort()
-            _wait_for(run)
+            self._wait()
             raise
         finally:
             if timer is not None:
@@ -218,15 +223,14 @@ class OpenPipeline:
             if self._release is not None:
                 self._release()
             BACKGROUND_LOOP.wait_closed(_CLOSING)
-        failure = None if run.finished.cancelled() else run.finished.exception()
         if failure is not None and error is None:
             raise failure
+
+    def _wait(self) -> Exception | None:
+        while not wait([self._over], timeout=_LOOK).done:
+            pass
+        return self._over.result()
 
 
 def _cuts_off(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, Exception)
-
-
-def _wait_for(run: Run) -> None:
-    while not wait([run.finished], timeout=_LOOK).done:
-        pass

@@ -12,6 +12,15 @@ from rxpipe.operators.clock import running_loop, show_unhandled
 from rxpipe.outcome import Outcome
 
 
+class _Telling(threading.local):
+    """Whether the present thread is telling callbacks or subscribers of something, and must not be kept for long."""
+
+    now = False
+
+
+TELLING = _Telling()
+
+
 class Submission:
     """One ID that was submitted; awaiting it, or ``result()`` in threads, gives its outcome.
 
@@ -38,8 +47,16 @@ class Submission:
         if self._ended is None:
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
-            self.add_done_callback(lambda _: _tell(loop, ended))
-            yield from ended
+
+            def tell(_: Submission) -> None:
+                _tell(loop, ended)
+
+            self.add_done_callback(tell)
+            try:
+                yield from ended
+            except BaseException:
+                self._forget(tell)
+                raise
         return self._result()
 
     def result(self, timeout: float | None = None) -> Outcome[Any]:
@@ -57,9 +74,17 @@ class Submission:
             if running_loop() is not None:
                 raise RuntimeError("an event loop is running here: await the submission instead")
             ended = threading.Event()
-            self.add_done_callback(lambda _: ended.set())
-            if not ended.wait(timeout):
-                raise TimeoutError(f"{self.id!r} has not ended within {timeout:g} s")
+
+            def tell(_: Submission) -> None:
+                ended.set()
+
+            self.add_done_callback(tell)
+            try:
+                if not ended.wait(timeout):
+                    raise TimeoutError(f"{self.id!r} has not ended within {timeout:g} s")
+            except BaseException:
+                self._forget(tell)
+                raise
         return self._result()
 
     def _result(self) -> Outcome[Any]:
@@ -95,16 +120,22 @@ class Submission:
             self._ended = outcome
             self._call_back()
 
+    def _forget(self, callback: Callable[[Submission], object]) -> None:
+        with suppress(ValueError):  # it was called
+            self._callbacks.remove(callback)
+
     def _call_back(self) -> None:
+        was_telling, TELLING.now = TELLING.now, True
         while self._callbacks:
             try:
                 callback = self._callbacks.pop(0)
             except IndexError:  # another thread has it: one that adds a callback while it is being ended
-                return
+                break
             try:
                 callback(self)
             except BaseException as error:  # noqa: BLE001 - a callback's failure is not the pipeline's
                 show_unhandled(error)
+        TELLING.now = was_telling
 
 
 def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, TypeVar
 
 import reactivex
@@ -22,9 +22,10 @@ from rxpipe.operators import Retry
 from rxpipe.operators.gate import Gate, announcing
 from rxpipe.outcome import Outcome
 from rxpipe.source import as_observable
-from rxpipe.store.claims import Claims, by_key
+from rxpipe.store.claims import Claims
 from rxpipe.store.database import Database
 from rxpipe.store.hands import Hands
+from rxpipe.store.known import Known, keyed
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Feed:
         window: float,
         retry: Retry,
         over: threading.Event,
-        ended: Callable[[Connection, Mapping[str, int | str]], list[tuple[str, Outcome[Any]]]] = lambda one, ids: [],
+        ended: Callable[[Connection, Set[Known]], list[tuple[Known, Outcome[Any]]]] = lambda one, ids: [],
     ) -> None:
         """Describe it.
 
@@ -77,7 +78,7 @@ class Feed:
         self._began = time.monotonic()
         self._look = 1
         self._tell: Callable[[Outcome[Any]], None] | None = None
-        self._watched: dict[str, int | str] = {}
+        self._watched: set[Known] = set()
         self._looked_at = 0.0
         self._told = False
         self._claiming = threading.Lock()
@@ -86,8 +87,8 @@ class Feed:
         """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
         self._tell = tell
 
-    def watch(self, ids: Mapping[str, int | str]) -> None:
-        """Tell how these end, which this worker does not have; by what the store knows them by."""
+    def watch(self, ids: Iterable[Known]) -> None:
+        """Tell how these end, which this worker does not have."""
         if self._tell is not None:
             self._watched.update(ids)
             self._looked_at = 0.0
@@ -107,6 +108,9 @@ class Feed:
         while not self._over.is_set() and not inbox.closed:
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
+                # What is in hand may be lost to others yet, and is watched then.
+                if not self._hands.wait_until(0, _POLL) or self._watched:
+                    continue
                 self.exhausted = inbox.error is None
                 break
             idle = self._hands.wait_until(0, 0.0)
@@ -115,11 +119,15 @@ class Feed:
                 yield from claimed or ()
                 self._wait_until_idle(inbox)
                 continue
-            if not claimed and not inbox.ended:
-                claimed = self._from_source(inbox)
+            if not inbox.ended and not (claimed and (self._tell is None or inbox.empty)):
+                # Whoever submits an ID does not wait for all that an earlier process has left.
+                claimed = self._from_source(inbox) + claimed
             elif not claimed:
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
+                    if left is not None and self._tell is not None:
+                        self._look_for_the_last()
+                        continue
                     self.exhausted = left is not None and inbox.error is None
                     break
                 if not idle:
@@ -154,8 +162,8 @@ class Feed:
         first = inbox.taken - len(ids)
         new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
         if self._tell is not None and len(new) < len(ids):
-            added = {claim.key for claim in new}
-            self.watch({key: one for key, one in by_key(ids)[0].items() if key not in added})
+            added = {(claim.key, claim.id) for claim in new}
+            self.watch(known for known in keyed(ids) if known not in added)
         # Where nearly all are known, there is nothing to be fair about: look at more of them.
         self._look = min(_MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
         return new
@@ -163,10 +171,17 @@ class Feed:
     def _look_for_ended(self) -> None:
         if self._tell is None or not self._watched or time.monotonic() < self._looked_at + _POLL / 5:
             return
-        for key, outcome in self._in_transaction(lambda one: self._ended(one, dict(self._watched))) or ():
-            self._watched.pop(key, None)
+        for known, outcome in self._in_transaction(lambda one: self._ended(one, self._watched.copy())) or ():
+            self._watched.discard(known)
             self._tell(outcome)
         self._looked_at = time.monotonic()
+
+    def _look_for_the_last(self) -> None:
+        """Nothing is left to do: what has not ended is not there any more."""
+        gone = self._watched.copy()
+        self._looked_at = 0.0
+        self._look_for_ended()
+        self._watched -= gone
 
     def _size(self) -> int:
         seconds = time.monotonic() - self._began
@@ -196,6 +211,7 @@ class _Inbox(ObserverBase[Any]):
     Attributes:
         taken: IDs taken out so far.
         ended: Whether no more will come.
+        empty: Whether none is there now.
         closed: Whether nobody wants any more.
         error: What the source failed with.
     """
@@ -213,6 +229,10 @@ class _Inbox(ObserverBase[Any]):
     @property
     def ended(self) -> bool:
         return self._done and not self._ids
+
+    @property
+    def empty(self) -> bool:
+        return not self._ids
 
     def subscribe_to(self, ids: Observable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(self._gate):

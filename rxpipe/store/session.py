@@ -148,7 +148,7 @@ class Session:
                 return []
             outcomes = self._commits.commit(records)
             lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
-            self._feed.watch({outcome.claim.key: outcome.id for outcome in lost})
+            self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
             self._ended += len(outcomes) - len(lost)
             if any(isinstance(record, Closing) for record in records):
                 self._close()

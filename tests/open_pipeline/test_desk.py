@@ -32,6 +32,8 @@ class Desks(RuleBasedStateMachine):
         super().__init__()
         self.desk = Desk(CAPACITY)
         self.submissions: list[Submission] = []
+        self.cancelled: set[Any] = set()  # IDs whose items are on their way, and nobody wants any more
+        self.following: set[Submission] = set()  # those that came after that
         self.inside: list[Item] = []
         self.leaving: list[Item] = []
         self.desk.source().subscribe(self._take)
@@ -41,13 +43,22 @@ class Desks(RuleBasedStateMachine):
         self.inside.append(item)
         self.desk.taken(item)
 
+    def _note(self, submission: Submission) -> None:
+        self.submissions.append(submission)
+        if submission.id in self.cancelled:
+            self.following.add(submission)
+
+    def _unfinished(self, item_id: Any, *, following: bool) -> list[Submission]:
+        same = [one for one in self.submissions if one.id == item_id and not one.done()]
+        return [one for one in same if (one in self.following) is following]
+
     @rule(item_id=st.integers(0, 8))
     def submit_nowait(self, item_id: int) -> None:
         """Refused exactly when it is full and the ID is new."""
-        is_new = all(one.done() or one.id != item_id for one in self.submissions)
+        is_new = not self._unfinished(item_id, following=item_id in self.cancelled)
         is_full = self.desk.held == CAPACITY
         try:
-            self.submissions.append(self.desk.submit(item_id, nowait=True))
+            self._note(self.desk.submit(item_id, nowait=True))
         except Overloaded:
             assert is_full
             assert is_new
@@ -61,7 +72,7 @@ class Desks(RuleBasedStateMachine):
         async def on_loop() -> Submission:
             return self.desk.submit(item_id, nowait=False)
 
-        self.submissions.append(asyncio.run(on_loop()))
+        self._note(asyncio.run(on_loop()))
 
     @precondition(lambda self: self.inside)
     @rule(data=st.data())
@@ -74,13 +85,17 @@ class Desks(RuleBasedStateMachine):
     @precondition(lambda self: self.leaving)
     @rule(data=st.data(), status=st.sampled_from(["written", "failed", "cancelled"]))
     def end(self, data: st.DataObject, status: Any) -> None:
-        """It ends; one that was cancelled without anybody's having asked for it stays open to the end."""
+        """It ends, for all that share it; who came after it was cancelled has a new one, if it was."""
         item = self.leaving.pop(data.draw(st.integers(0, len(self.leaving) - 1)))
         error = ItemCancelled() if status == "cancelled" else None
         outcome = Outcome(id=item.id, status=status, value=0, error=error, stage=None, attempts=1, seconds=0.0)
-        waiting = [one for one in self.submissions if one.id == item.id and not one.done()]
+        waiting = self._unfinished(item.id, following=False)
+        later = self._unfinished(item.id, following=True)
+        self.cancelled.discard(item.id)
+        self.following.difference_update(later)
         self.desk.ended(item, outcome)
         assert all(one.result(0) is outcome for one in waiting)
+        assert all(not one.done() if status == "cancelled" else one.result(0) is outcome for one in later)
 
     @precondition(lambda self: self.submissions)
     @rule(data=st.data())
@@ -88,10 +103,12 @@ class Desks(RuleBasedStateMachine):
         """One gives up; its item only if nobody else wants it."""
         submission = data.draw(st.sampled_from(self.submissions))
         was_done = submission.done()
-        others = [one for one in self.submissions if one.id == submission.id and one is not submission]
-        is_last = all(one.done() for one in others)
+        is_following = submission in self.following
+        is_last = self._unfinished(submission.id, following=is_following) == [submission]
         assert submission.cancel() is not was_done
-        assert submission.done() or is_last
+        assert submission.done() or (is_last and not is_following)
+        if not submission.done():
+            self.cancelled.add(submission.id)
         assert submission.cancel() is (not submission.done())
 
     @invariant()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from opened import Door, into_database, on_loop, refuse_odd, until
+from pipeline_helpers import same
 
 from rxpipe import Stage
 
@@ -54,3 +58,67 @@ def test_what_another_worker_left_is_taken_over(tmp_path: Path) -> None:
 
     on_loop(begin())
     on_loop(go_on())
+
+
+@pytest.mark.slow
+def test_the_same_id_as_a_number_and_as_a_text(tmp_path: Path) -> None:
+    """To the store it is one; each of the two submissions gets its outcome."""
+
+    async def main() -> None:
+        async with into_database(tmp_path, Stage("same", same, version=1)).open() as running:
+            for _ in range(2):
+                first, second = running.submit(1), running.submit("1")
+                assert [((await one).status, (await one).id) for one in (first, second)] == [
+                    ("written", 1),
+                    ("written", "1"),
+                ]
+        assert running.report().taken == 1
+
+    on_loop(main())
+
+
+def test_what_is_taken_over_is_published_once(tmp_path: Path) -> None:
+    """Though it was also asked for: as an item of this process, not as one that was known, too."""
+    door, opened = Door(), Door(is_open=True)
+
+    async def begin() -> None:
+        async with into_database(tmp_path, Stage("door", door.coroutine, version=1)).open(grace=0) as running:
+            running.submit(1)
+            await door.calls_made(1)
+
+    async def go_on() -> None:
+        async with into_database(tmp_path, Stage("door", opened.coroutine, version=1)).open() as running:
+            heard: list[Any] = []
+            running.outcomes.subscribe(lambda outcome: heard.append(outcome.id))
+            assert (await running.submit(1)).status == "written"
+            assert (await running.submit(1)).status == "written"  # known by now
+            await running.submit(2)
+        assert heard == [1, 1, 2]
+
+    on_loop(begin())
+    on_loop(go_on())
+
+
+@pytest.mark.slow
+def test_what_an_earlier_process_left_is_not_waited_for(tmp_path: Path) -> None:
+    """However much it is: who submits has a turn, and closing leaves the rest to the next process."""
+    stage = Stage("same", same, concurrency=1, queue_size=1, version=1)
+    into_database(tmp_path, stage, scheduler="threads").run([0])
+    with closing(sqlite3.connect(tmp_path / "questions.db")) as connection, connection:
+        columns = "run_id, is_integer, stage, fence, attempts, failures, crashes"
+        connection.execute(
+            "with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 10000) "
+            f"insert into rxpipe_items (item_key, seq, state, {columns}) "
+            "select n, n, 'ready', run_id, is_integer, 0, fence, 0, 0, 0 from numbers, rxpipe_items"
+        )
+
+    async def main() -> None:
+        async with into_database(tmp_path, stage).open() as running:
+            assert (await running.submit(-1)).status == "written"
+            taken = running.report().taken
+            submission = running.submit(-2)
+        assert submission.result().status == "written"
+        assert taken < 2000
+        assert running.report().taken < 4000
+
+    on_loop(main())

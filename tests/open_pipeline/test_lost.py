@@ -1,0 +1,147 @@
+"""Items that another worker has taken over, or never gave up: whoever submitted them hears how they end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Set
+from typing import Any, cast
+
+import pytest
+import reactivex
+from pipeline_helpers import LIMIT
+
+from rxpipe.desk import Desk
+from rxpipe.errors import LeaseLost
+from rxpipe.item import Claim, Item
+from rxpipe.operators import Retry
+from rxpipe.outcome import Outcome
+from rxpipe.store.claims import Claims, Left
+from rxpipe.store.database import Database
+from rxpipe.store.feed import Feed
+from rxpipe.store.hands import Hands
+from rxpipe.store.known import Known
+
+
+def outcome(status: Any, error: Exception | None = None) -> Outcome[Any]:
+    return Outcome(id=1, status=status, value=1, error=error, stage=None, attempts=1, seconds=0.0)
+
+
+class Elsewhere:
+    """A database and claims, as a feed sees them: nothing to be claimed here, and maybe a worker that has an item.
+
+    Attributes:
+        has_ended: IDs that have ended by now.
+        looks: How often somebody has asked what is left.
+    """
+
+    owner = "me"
+
+    def __init__(self, *, running: int = 0) -> None:
+        self.has_ended: set[Known] = set()
+        self.looks = 0
+        self._running = running
+
+    def patiently(self, action: Any, *_: Any, **more: Any) -> Any:
+        return action(None)
+
+    def waiting(self, *_: Any, **more: Any) -> list[Claim]:
+        return []
+
+    def new(self, *_: Any) -> list[Claim]:
+        return []
+
+    def left(self, _: Any) -> Left:
+        """The other worker's commit comes just before the last look."""
+        self.looks += 1
+        if self.looks > self._running:
+            self.has_ended.add(("1", 1))
+        return Left(ready=False, running=self.looks <= self._running)
+
+    def ended(self, _: Any, ids: Set[Known]) -> list[tuple[Known, Outcome[Any]]]:
+        return [(known, outcome("written")) for known in ids & self.has_ended]
+
+    def feed(self, hands: Hands) -> Feed:
+        return Feed(
+            cast("Database", self),
+            cast("Claims", self),
+            hands,
+            window=10,
+            retry=Retry(),
+            over=threading.Event(),
+            ended=self.ended,
+        )
+
+
+def test_what_another_worker_ends_at_the_last_moment() -> None:
+    """Between the look for what has ended and that for what is left: it is told nevertheless."""
+    told: list[Any] = []
+    done = threading.Event()
+    feed = Elsewhere().feed(Hands())
+    feed.tell(told.append)
+    feed.observable(reactivex.from_iterable([1])).subscribe(on_completed=done.set)
+    assert done.wait(LIMIT)
+    assert [one.status for one in told] == ["written"]
+    assert feed.exhausted
+
+
+def test_what_is_gone_is_not_waited_for() -> None:
+    """As where somebody has deleted it."""
+    done = threading.Event()
+    elsewhere = Elsewhere()
+    feed = elsewhere.feed(Hands())
+    feed.tell(lambda _: None)
+    feed.watch([("2", 2)])
+    feed.observable(reactivex.empty()).subscribe(on_completed=done.set)
+    assert done.wait(LIMIT)
+
+
+@pytest.mark.slow
+def test_what_is_lost_while_it_is_closed() -> None:
+    """The source is over, the item was still in hand: how it ends elsewhere is told before the feed ends."""
+    told: list[Any] = []
+    done = threading.Event()
+    hands, claim = Hands(), Claim(id=1, key="1", owner="me", fence=1)
+    hands.add([claim])
+    elsewhere = Elsewhere(running=1)
+    feed = elsewhere.feed(hands)
+    feed.tell(told.append)
+    feed.observable(reactivex.empty()).subscribe(on_completed=done.set)
+    assert not done.wait(0.05)
+    feed.watch([("1", 1)])  # what a commit does that finds it lost
+    hands.end([claim])
+    assert done.wait(LIMIT)
+    assert [one.status for one in told] == ["written"]
+
+
+def test_what_was_lost_and_is_known_by_then() -> None:
+    """Whichever is noticed first: the submission gets the outcome that it had elsewhere, which is published once."""
+    for lost_first in (False, True):
+        published: list[Any] = []
+        desk = Desk(1, published.append)
+        items: list[Item] = []
+
+        def take(item_id: Any, desk: Desk = desk, items: list[Item] = items) -> None:
+            items.append(Item(item_id, 0.0))
+            desk.taken(items[-1])
+
+        desk.source().subscribe(take)
+        submission = desk.submit(1, nowait=True)
+        desk.left(items[0])
+        for is_loss in (lost_first, not lost_first):
+            assert not submission.done()
+            if is_loss:
+                desk.ended(items[0], outcome("cancelled", LeaseLost("lost")))
+            else:
+                desk.known(outcome("written"))
+        assert submission.result().status == "written"
+        assert len(published) == 1
+        desk.known(outcome("written"))
+        assert len(published) == 1
+
+
+def test_known_ids_are_progress() -> None:
+    """Health goes by it: a pipeline to which nothing but known IDs are submitted is not stalled."""
+    desk = Desk(1)
+    desk.progress_at = before = 0.0
+    desk.known(outcome("written"))
+    assert desk.progress_at > before
