@@ -9,6 +9,8 @@ import pytest
 
 from rxpipe import ConfigError, Pipeline
 from rxpipe.cli.check import stage_columns
+from rxpipe.cli.preview import preview
+from rxpipe.compare import compare
 from rxpipe.config.model import Config, load_config
 from rxpipe.executors import DaskCluster, Processes
 
@@ -152,3 +154,18 @@ def test_check_shows_where_calls_run(tmp_path: Path) -> None:
     assert shown("{processes: 1}") == "1 process"
     assert shown("{dask: {workers: 3}}") == "Dask, 3 here"
     assert shown("{dask: 'tcp://a:1'}") == "Dask, tcp://a:1"
+
+
+def test_compare_refuses_executors(tmp_path: Path) -> None:
+    """It notes calls in this process only, and says so before anything is called."""
+    path = written(tmp_path, "{processes: 2}")
+    with pytest.raises(ConfigError) as raised:
+        compare(load_config(path), count=3, latency={})
+    text = "stages[0].executor: calls are noted in this process only; to compare, leave it out"
+    assert str(raised.value) == f"{path}: {text}"
+
+
+def test_preview_needs_no_executor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The few calls that it shows are made in this process, of a stage on a cluster that is not there, too."""
+    assert preview(written(tmp_path, "{dask: 'tcp://127.0.0.1:9'}"), 2) == 0
+    assert "2" in capsys.readouterr().out
