@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from faststream import FastStream
 
+from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
 from rxpipe.faststream import PipelineConsumer
 
 NATS = os.environ.get("RXPIPE_TEST_NATS", "nats://127.0.0.1:4222")
@@ -115,3 +118,33 @@ async def until(holds: Callable[[], object | Awaitable[object]], limit: float = 
             if await result if isinstance(result, Awaitable) else result:
                 return
             await asyncio.sleep(0.01)
+
+
+def pipeline_of(call: Callable[[Any], Any], folder: Path, *, concurrency: int = 4, commit: float = 0.02) -> Pipeline:
+    """One stage, with a store."""
+    return Pipeline(
+        Stage("only", call, concurrency=concurrency, queue_size=4, retry=Retry(max_attempts=1)),
+        sink=DatabaseSink(f"sqlite:///{folder}/bank.db", max_seconds=commit),
+        store=RunStore(),
+        scheduler="asyncio",
+    )
+
+
+def rows_of(folder: Path) -> int:
+    """How many rows are committed."""
+    with closing(sqlite3.connect(folder / "bank.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM questions").fetchone()
+    return int(count)
+
+
+async def nothing_left(place: Place, consumer: PipelineConsumer) -> None:
+    """Wait until all are acknowledged."""
+
+    async def nothing() -> bool:
+        return consumer.in_flight == 0 and await place.left() == 0
+
+    await until(nothing)
+
+
+async def same(value: Any) -> Any:
+    return value

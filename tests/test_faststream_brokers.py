@@ -1,61 +1,22 @@
-"""Messages of real brokers: how each kind of item ends, what is bounded, what comes again."""
+"""Messages of real brokers: how each kind of item ends, and what comes again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from broker_helpers import Place, app_of, bodies, place_at, until
+from broker_helpers import Place, app_of, bodies, nothing_left, pipeline_of, place_at, same, until
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
 from otel_helpers import Telemetry
 from structlog.testing import capture_logs
 
-from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, StopRun
+from rxpipe import Pipeline, Stage, StopRun
 from rxpipe.faststream import PipelineConsumer
 
 BROKERS = pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
-
-
-def pipeline_of(call: Callable[[Any], Any], folder: Path, *, concurrency: int = 4) -> Pipeline:
-    """One stage, with a store."""
-    return Pipeline(
-        Stage("only", call, concurrency=concurrency, queue_size=4, retry=Retry(max_attempts=1)),
-        sink=DatabaseSink(f"sqlite:///{folder}/bank.db", max_seconds=0.02),
-        store=RunStore(),
-        scheduler="asyncio",
-    )
-
-
-def rows_of(folder: Path) -> int:
-    """How many rows are committed."""
-    with closing(sqlite3.connect(folder / "bank.db")) as database:
-        (count,) = database.execute("SELECT count(*) FROM questions").fetchone()
-    return int(count)
-
-
-async def nothing_left(place: Place, consumer: PipelineConsumer) -> None:
-    """Wait until all are acknowledged."""
-
-    async def nothing() -> bool:
-        return consumer.in_flight == 0 and await place.left() == 0
-
-    await until(nothing)
-
-
-async def same(value: Any) -> Any:
-    return value
-
-
-async def refuse_odd(value: int) -> int:
-    if value % 2:
-        raise ValueError(f"{value} is odd")
-    return 10 * value
 
 
 @BROKERS
@@ -123,50 +84,6 @@ def test_poison(kind: str, tmp_path: Path) -> None:
             assert {'{"id": 7}', "[1]", "1.5", "true", "null", "NaN"} < set(shown)
 
     asyncio.run(main())
-
-
-@BROKERS
-@pytest.mark.slow
-def test_backlog_does_not_pile_up(kind: str, tmp_path: Path) -> None:
-    """Of thousands of messages only as many as said are in hand, none acknowledged without a row; the stage is busy."""
-    running: list[int] = []
-    in_flight: list[int] = []
-    busy = 0
-
-    async def call(value: int) -> int:
-        nonlocal busy
-        busy += 1
-        running.append(busy)
-        in_flight.append(consumer.in_flight)
-        await asyncio.sleep(0.01)
-        busy -= 1
-        return value
-
-    consumer = PipelineConsumer(pipeline_of(call, tmp_path))
-    most = consumer.prefetch
-
-    async def main() -> None:
-        async with place_at(kind) as place:
-            await place.publish(bodies(range(3000)))
-            broker = place.broker()
-            place.subscribe(consumer, broker)
-            unacknowledged: list[int] = []
-            async with app_of(consumer, broker):
-                while consumer.running.report().written < 300:
-                    if kind != "rabbit":
-                        unacknowledged.append(await place.in_hand())
-                        acknowledged = 3000 - await place.left()
-                        assert rows_of(tmp_path) >= acknowledged
-                    await asyncio.sleep(0.01)
-            written = 3000 - await place.left()
-            assert len(running) == written < 1000
-            assert max(unacknowledged, default=0) <= most + 2 * (most // 8) + 1
-
-    asyncio.run(main())
-    assert max(in_flight) == most
-    assert max(running) == 4
-    steady = running[50:-50]
-    assert steady.count(4) > 0.75 * len(steady)
 
 
 @BROKERS
@@ -299,31 +216,10 @@ def test_two_consumers(kind: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["nats", "redis"])
-def test_signs_of_life(kind: str, tmp_path: Path) -> None:
-    """A call that takes longer than the lease does not have its message delivered again."""
-    in_flight: set[int] = set()
-
-    async def call(value: int) -> int:
-        for _ in range(200):
-            await asyncio.sleep(0.01)
-            in_flight.add(consumer.in_flight)
-        return value
-
-    consumer = PipelineConsumer(pipeline_of(call, tmp_path))
-
-    async def main() -> None:
-        async with place_at(kind) as place:
-            broker = place.broker()
-            place.subscribe(consumer, broker, lease=0.6)
-            async with app_of(consumer, broker):
-                await place.publish(bodies([1]))
-                await until(lambda: consumer.running.report().written == 1)
-                await nothing_left(place, consumer)
-            assert in_flight == {1}
-
-    asyncio.run(main())
+async def refuse_odd(value: int) -> int:
+    if value % 2:
+        raise ValueError(f"{value} is odd")
+    return 10 * value
 
 
 @pytest.mark.slow
