@@ -126,14 +126,14 @@ def test_calls_that_time_out(cluster: str, folder: Path) -> None:
 @slow
 def test_time_in_the_clusters_queue_does_not_count(cluster: str, folder: Path) -> None:
     """Of calls that wait there for others none times out before it has begun."""
-    stage = Stage("wait", late, concurrency=8, timeout=1, executor=DaskCluster(cluster))
-    report = finish(Pipeline(stage).start(range(16)))
-    assert counts(report) == (16, 16, 0, 0)
-    assert report.seconds > 2
+    stage = Stage("wait", late, concurrency=18, timeout=3, executor=DaskCluster(cluster))
+    report = finish(Pipeline(stage).start(range(18)))
+    assert counts(report) == (18, 18, 0, 0)
+    assert report.seconds > 3
 
 
 def late(value: int) -> None:
-    time.sleep(0.3)  # not to wait for something: it is the work
+    time.sleep(0.4)  # not to wait for something: it is the work
 
 
 @slow

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow  # each starts a cluster
 def test_a_scheduler_that_does_not_return(folder: Path) -> None:
     """The run stops with one clear error; the items on their way are given back, not failed."""
     with a_cluster(1) as (process, address):
-        stage = Stage("block", at(block, folder=folder, at=3), concurrency=2, executor=DaskCluster(address, timeout=1))
+        stage = Stage("block", at(block, folder=folder, at=3), concurrency=2, executor=DaskCluster(address, timeout=4))
         seen = Seen()
         run = Pipeline(stage).start(range(100), seen)
         until(lambda: any(line[1] == "3" for line in ledger(folder)))
         process.kill()
-        with pytest.raises(ExecutorLost, match="the scheduler of the Dask cluster has been away for 1 s"):
+        with pytest.raises(ExecutorLost, match="the scheduler of the Dask cluster has been away for 4 s"):
             finish(run)
     assert run.taken == run.written + run.cancelled
     assert not run.failed
