@@ -54,9 +54,12 @@ class StageCall:
         again, policy = StageCall(self.machine, self.item), self.machine.policy
         again.held_back = self.held_back
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
+        stats = self.machine.settings.stats
         if uses_attempt(error):
+            stats.retried += 1
             again.attempt += 1
             return again, policy.delay(self.attempt, error)
+        stats.pushed_back += 1
         again.pushed_back += 1
         return again, policy.delay(again.pushed_back, error)
 
@@ -72,7 +75,7 @@ class StageCall:
         machine.post(machine.returned, self, ok, result)
 
     def give_up(self, error: Exception) -> None:
-        """End it with this error, if it runs; if its item waits for another attempt, have that begin now."""
+        """End it with this error if it runs; if it waits, or another attempt of its item, have that begin now."""
         self.machine.post(self.machine.give_up, self, error)
 
     def remaining(self) -> float | None:

@@ -6,6 +6,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from reactivex import Observable
@@ -57,9 +58,8 @@ class StageMachine(Machine[A, B]):
         self.clock, self._now = clock, clock.now
         self._runner, self._start_call = runner, runner.start
         self._queues, self._cancels = runner.queues, runner.cancels  # read once: asked for each call
-        self._make_loop_runner = loop_runner
         self._loop_runner: Runner | None = None
-        self._home, self._scheduler = home, scheduler
+        self._home, self._scheduler, self._make_loop_runner = home, scheduler, loop_runner
         self._context = call_context()
         self._waiting: deque[StageCall] = deque()  # new items
         self._due_again: deque[StageCall] = deque()  # retries whose delay is over: ahead of new items
@@ -71,6 +71,7 @@ class StageMachine(Machine[A, B]):
         self._stuck = StuckCalls(settings, runner.width, clock, lambda: self.post(self._stall))
         self._taken = 0  # slots of calls that run, or whose results have not gone downstream
         self._timer: DisposableBase | None = None
+        self._ring = partial(self.post, self._expire)
         self._warned = False
         self.recording = threading.Lock()  # held while a call's usage is added to, or taken
         self._adapting = None if settings.adaptive is None else Adapting(settings.adaptive, self._resize)
@@ -86,7 +87,7 @@ class StageMachine(Machine[A, B]):
         if self.settings.ordered:
             call.held_back = deque()
             self._order.append(call)
-        if self._envelope is not None and self._envelope.skip(value):
+        if self._envelope is not None and self._envelope.skip(value, call):
             self._result(call, value)
             self._finish(call)
         else:
@@ -166,9 +167,6 @@ class StageMachine(Machine[A, B]):
 
     # Calls are ended early
 
-    def _ring(self) -> None:
-        self.post(self._expire)
-
     def _expire(self) -> None:
         self._timer = None
         for call, due in list(self._running.items()):
@@ -182,11 +180,19 @@ class StageMachine(Machine[A, B]):
 
     def give_up(self, call: StageCall, error: Exception) -> None:
         """See ``Call.give_up``."""
-        if call in self._running and not self.over:
+        if self.over:
+            return
+        if call in self._running:
             self._end_early(call, error)
-        for again in [again for again in self._delayed if again.item is call.item]:
-            self._delayed[again].dispose()
-            self._delay_over(again)
+        elif call in self._waiting:
+            self._waiting.remove(call)
+            self._start(call)  # beyond the bound, as here and below its envelope makes no call of it
+        for again in [again for again in (*self._delayed, *self._due_again) if again.item is call.item]:
+            if timer := self._delayed.pop(again, None):
+                timer.dispose()
+            else:
+                self._due_again.remove(again)
+            self._start(again)
 
     def _end_early(self, call: StageCall, error: Exception) -> None:
         self._stop_running(call)
@@ -238,8 +244,7 @@ class StageMachine(Machine[A, B]):
             self._count_usage(call)
 
     def _count_usage(self, call: StageCall) -> None:
-        usage = call.take_usage()
-        if usage is not None:
+        if (usage := call.take_usage()) is not None:
             self._stats.usage += usage
             if self._envelope is not None:
                 self._envelope.used(call.item, call.attempt, usage)
@@ -250,7 +255,6 @@ class StageMachine(Machine[A, B]):
             self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 
     def _failed(self, call: StageCall, error: BaseException) -> None:
-        settings = self.settings
         try:
             if self._adapting is not None and not uses_attempt(error):
                 self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
@@ -262,12 +266,12 @@ class StageMachine(Machine[A, B]):
                 broken.__context__ = error
             error = broken
         self._stats.failed += 1
-        if settings.recover is None:
+        if self.settings.recover is None:
             self.end(as_exception(error))
             return
-        failure = Failure(value=call.item, error=error, stage=settings.name, attempts=call.attempt)
+        failure = Failure(value=call.item, error=error, stage=self.settings.name, attempts=call.attempt)
         try:
-            value = settings.recover(failure)
+            value = self.settings.recover(failure)
         except BaseException as broken:  # noqa: BLE001 - the user's recover raised: that ends the sequence
             self.end(as_exception(broken))
             return
@@ -276,10 +280,6 @@ class StageMachine(Machine[A, B]):
 
     def _try_again(self, call: StageCall, error: BaseException) -> None:
         again, delay = call.following(error)
-        if again.pushed_back == call.pushed_back:
-            self._stats.retried += 1
-        else:
-            self._stats.pushed_back += 1
         self._delayed[again] = self.clock.call_later(delay, lambda: self.post(self._delay_over, again))
         if self._envelope is not None:
             self._envelope.again(call.item, call.attempt, error)

@@ -100,15 +100,18 @@ class Call(Protocol):
     """A call that is about to be made, or was."""
 
     def give_up(self, error: Exception) -> None:
-        """End it with this error, if it runs; if its item waits for another attempt, have that begin now."""
+        """End it with this error if it runs; if it waits, or another attempt of its item, have that begin now.
+
+        To be called when the envelope's ``open`` raises for that item, so that no call is made of it.
+        """
         ...
 
 
 class Envelope(Protocol):
     """How a stage handles items that carry more than the value its function takes."""
 
-    def skip(self, item: Any) -> bool:
-        """Whether the item passes without a call."""
+    def skip(self, item: Any, call: Call) -> bool:
+        """Whether the item passes without a call; if not, it waits for one from now on."""
         ...
 
     def open(self, item: Any, call: Call) -> Any:

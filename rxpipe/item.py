@@ -123,6 +123,12 @@ class Item:
         if self._call is not None:
             self._call.give_up(ItemCancelled())
 
+    def wait(self, call: Call) -> None:
+        """It waits for a call, which is told if nobody wants that any more."""
+        self._call = call  # first, as below
+        if self._is_cancelled:
+            call.give_up(ItemCancelled())
+
     def enter(self, stage: str, call: Call) -> None:
         """A call is about to be made with it.
 
@@ -196,11 +202,12 @@ class ItemEnvelope:
         self._listeners = listeners
         self._stopped_by: StopRun | None = None
 
-    def skip(self, item: Item) -> bool:
+    def skip(self, item: Item, call: Call) -> bool:
         """Whether no call is made for it here."""
-        if item.claim is not None and item.claim.lost:
+        if item.error is not None or item.finished > self._place or (item.claim is not None and item.claim.lost):
             return True
-        return item.error is not None or item.finished > self._place
+        item.wait(call)
+        return False
 
     def open(self, item: Item, call: Call) -> Any:
         """The function's argument; a call is about to be made with it.

@@ -36,7 +36,7 @@ class Noted:
 
     used_by: list[tuple[Any, int, Usage]] = field(default_factory=list[tuple[Any, int, Usage]])
 
-    def skip(self, item: Any) -> bool:
+    def skip(self, item: Any, call: Any) -> bool:
         return False
 
     def open(self, item: Any, call: Any) -> Any:

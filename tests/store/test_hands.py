@@ -37,6 +37,13 @@ def test_waiting_for_the_others() -> None:
     ending.join()
 
 
+class Ignored:
+    """A call that nobody gives up."""
+
+    def give_up(self, error: Exception) -> None:
+        raise AssertionError
+
+
 def test_no_calls_are_made_for_what_is_lost() -> None:
     """Its items pass the stages that are left; those of another name are not touched."""
     hands = Hands()
@@ -44,5 +51,5 @@ def test_no_calls_are_made_for_what_is_lost() -> None:
     hands.add([mine, other])
     hands.lose("a")
     envelope = ItemEnvelope("work", 0, last=True, journal=None)
-    assert envelope.skip(Item(mine, 0.0))
-    assert not envelope.skip(Item(other, 0.0))
+    assert envelope.skip(Item(mine, 0.0), Ignored())
+    assert not envelope.skip(Item(other, 0.0), Ignored())
