@@ -1,0 +1,68 @@
+"""The event loop that a Dask client lives on: Dask's own threads for that outlast clients that could not connect."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from tornado.ioloop import IOLoop
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0  # seconds until its thread's end is not waited for any more
+
+
+class DaskLoop:
+    """An event loop on a thread of its own, until it is closed.
+
+    Attributes:
+        io_loop: The loop, as Dask knows loops.
+    """
+
+    def __init__(self) -> None:
+        started: Future[tuple[IOLoop, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=_run, args=(started,), name="rxpipe-dask", daemon=True)
+        self._thread.start()
+        self.io_loop, self._loop, self._over = started.result()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine there, from any thread; cancelling the future ends it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
+        """Run a coroutine there, from another thread, and wait for it.
+
+        Raises:
+            TimeoutError: It takes too long; it is cancelled.
+        """
+        running = self.spawn(coroutine)
+        try:
+            return running.result(timeout)
+        except TimeoutError:
+            running.cancel()
+            raise
+
+    def call_soon(self, action: Callable[..., object], *arguments: Any) -> None:
+        """Have something done there, from any thread.
+
+        Raises:
+            RuntimeError: It is closed.
+        """
+        self._loop.call_soon_threadsafe(action, *arguments)
+
+    def close(self) -> None:
+        """End it."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(_PATIENCE)
+
+
+def _run(started: Future[tuple[IOLoop, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    async def serve() -> None:
+        over = asyncio.Event()
+        started.set_result((IOLoop.current(), asyncio.get_running_loop(), over))
+        await over.wait()
+
+    asyncio.run(serve())
