@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from rxpipe.desk import Desk
 from rxpipe.run import Run
+from rxpipe.stage import Stage
 
 _PATIENCE = 60.0  # seconds without progress
 
@@ -44,9 +46,10 @@ def health_of(desk: Desk, run: Run | None, stalled_after: float) -> Health:
     return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=desk.unfinished)
 
 
-def patience(timeouts: list[float]) -> float:
-    """Seconds without progress that are not too many, where calls may take so long."""
-    return max(_PATIENCE, 1.5 * max(timeouts, default=0.0))
+def patience(stages: Iterable[Stage]) -> float:
+    """Seconds without progress that are not too many, where calls and the delays between them may take so long."""
+    waits = [(stage.timeout or 0.0, 0.0 if stage.retry is None else stage.retry.max_delay) for stage in stages]
+    return max(_PATIENCE, *(1.5 * max(pair) for pair in waits))
 
 
 def _judged(

@@ -52,9 +52,7 @@ class OpenPipeline:
             raise ValueError(f"capacity must be a whole number of at least 1, not {capacity}")
         self._pipeline = pipeline
         self._grace = grace
-        self._stalled_after = (
-            patience([stage.timeout or 0.0 for stage in pipeline.stages]) if stalled_after is None else stalled_after
-        )
+        self._stalled_after = patience(pipeline.stages) if stalled_after is None else stalled_after
         self._events = Events()
         self._desk = Desk(pipeline.window if capacity is None else capacity, self._events.outcomes.publish)
         self._run: Run | None = None
@@ -76,9 +74,10 @@ class OpenPipeline:
     def submit(self, item_id: int | str) -> Submission:
         """Take an ID; what comes back gives its outcome once its row is committed.
 
-        Where an event loop is running, it returns at once: awaiting the submission waits until there is room, too. In a
-        thread, it returns when there is room. An ID that was submitted and has not ended is not taken again: both
-        submissions get its outcome. With a store, one that has ended before gives the outcome that it had.
+        Where an event loop is running, it returns at once: awaiting the submission waits until there is room, too; so it
+        does in callbacks and subscribers. In a thread, it returns when there is room. An ID that was submitted and has
+        not ended is not taken again: both submissions get its outcome; unless it was cancelled, then it is a new one.
+        With a store, one that has ended before gives the outcome that it had.
 
         Args:
             item_id: The ID.

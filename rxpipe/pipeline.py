@@ -240,7 +240,8 @@ class Pipeline:
             grace: Seconds that what is on its way has to finish when it is closed; then it is cancelled. By default
                 it takes as long as it takes.
             stalled_after: Seconds without any progress after which ``health()`` calls it stalled; by default a
-                minute, or half as much again as the longest timeout of a stage, if that is longer.
+                minute, or half as much again as the longest timeout of a stage, or delay between attempts, if that is
+                longer.
 
         Raises:
             ValueError: A number is out of range, or the strategy is ``staged``, which lets nothing out to the end.

@@ -77,7 +77,10 @@ def key_text(item_id: object) -> str:
         RowRefused: The text is too long, or holds a character that databases refuse. Replacing it, as
             elsewhere, could make one key of two IDs.
     """
-    text = str(item_id)
+    try:
+        text = str(item_id)
+    except ValueError as error:  # Python refuses, too, where a number has thousands of digits
+        raise RowRefused("the ID is a number of too many digits") from error
     if type(item_id) is not int and clean_text(text) != text:
         raise RowRefused(f"the ID {text!a} holds a NUL or half of a surrogate pair")
     if len(text) > KEY_LENGTH:

@@ -122,3 +122,17 @@ def test_what_an_earlier_process_left_is_not_waited_for(tmp_path: Path) -> None:
         assert running.report().taken < 4000
 
     on_loop(main())
+
+
+@pytest.mark.parametrize(
+    "refused", ["x" * 300, "a\0b", "\ud800", 10**300, 10**5000], ids=["long", "NUL", "surrogate", "number", "huge"]
+)
+def test_an_id_that_the_store_refuses(tmp_path: Path, refused: int | str) -> None:
+    """It fails by itself, and no other is disturbed."""
+
+    async def main() -> None:
+        async with into_database(tmp_path, Stage("same", same, version=1)).open() as running:
+            bad, good = running.submit(refused), running.submit(1)
+            assert ((await bad).status, (await good).status) == ("failed", "written")
+
+    on_loop(main())

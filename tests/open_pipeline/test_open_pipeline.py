@@ -12,8 +12,9 @@ from opened import Door, into_database, on_loop, refuse_odd, rows, until
 from pipeline_helpers import LIMIT, SCHEDULERS, ListSink, counts, same
 from reactivex import operators as rx_ops
 
-from rxpipe import ConfigError, Pipeline, SinkError, Stage, StopRun
+from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
 from rxpipe.errors import Overloaded, PipelineClosed
+from rxpipe.health import patience
 from rxpipe.pipeline import Scheduler
 from rxpipe.submission import Submission
 
@@ -376,6 +377,14 @@ def test_health_tells_what_it_waits_for() -> None:
         assert running.health().status == "closed"
 
     on_loop(main())
+
+
+def test_how_long_health_is_patient() -> None:
+    """A minute, or half as much again as a call or the delay before another one may take."""
+    retry = Retry(max_delay=600)
+    assert patience([Stage("a", same), Stage("b", same, timeout=10)]) == 60
+    assert patience([Stage("a", same, timeout=100, retry=Retry(max_delay=1)), Stage("b", same)]) == 150
+    assert patience([Stage("a", same), Stage("b", same, timeout=100, retry=retry)]) == 900
 
 
 def test_health_while_draining() -> None:
