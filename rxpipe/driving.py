@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -262,10 +262,12 @@ async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
     try:
         return await asyncio.shield(made)
     except asyncio.CancelledError:
-        given_up = taken_from(fate)
-        await asyncio.wait([made])  # being cancelled again ends the waiting only
-        if made.cancelled() or made.exception() is not None:
-            raise
-        if not given_up:
-            await asyncio.to_thread(undo, made.result())
+        undone = made if taken_from(fate) else asyncio.ensure_future(_undone(made, undo))
+        await asyncio.wait([undone])  # being cancelled again ends the waiting only
+        if not undone.cancelled():
+            undone.exception()  # else asyncio logs that nobody asked for it
         raise
+
+
+async def _undone(made: Awaitable[T], undo: Callable[[T], object]) -> None:
+    await asyncio.to_thread(undo, await made)

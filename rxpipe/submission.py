@@ -90,7 +90,7 @@ class Submission:
     def _result(self) -> Outcome[Any]:
         assert self._ended is not None
         if isinstance(self._ended, Exception):
-            raise self._ended
+            raise self._ended.with_traceback(None)  # it is raised to many
         return self._ended
 
     def done(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline_helpers import same
 
 from rxpipe import Pipeline, SinkError, Stage
 from rxpipe import operators as ops
+from rxpipe.driving import in_thread
 from rxpipe.errors import PipelineClosed
 
 
@@ -80,3 +82,29 @@ def test_all_are_told_before_it_is_left() -> None:
         running.outcomes.subscribe(on_completed=lambda: early.append(has_left.wait(0.1)))
     has_left.set()
     assert early == [False]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_was_made_when_its_maker_was_cancelled_is_undone(times: int) -> None:
+    """Also where that was twice, just as the thread handed it over: else it would stay open, and nobody has it."""
+    handed_over = threading.Event()
+
+    def undo(made: int) -> None:
+        undone.append(made)
+        handed_over.set()
+
+    async def main() -> None:
+        task = asyncio.create_task(in_thread(lambda: 7, undo=undo))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251 - so that the thread has made it, and the loop has not heard of it
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(handed_over.wait, 2)
+        assert undone == [7]
+
+    undone: list[int] = []
+    on_loop(main())
