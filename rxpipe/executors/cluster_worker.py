@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
+from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # it has no types
 from distributed import get_worker
+from distributed.utils import sync
 
 from rxpipe.executors.shipping import run_shipped
 
 TOPIC = "rxpipe-begun"  # one for all: a scheduler keeps the last events of each topic for as long as it lives
 
-_FLUSHED = 0.1  # seconds in which an event has left the worker
+_ANSWERED = 30.0  # seconds until the scheduler counts as gone
 
 
 def run_on_cluster(
@@ -27,13 +28,19 @@ def run_on_cluster(
         value: See there.
         seconds: See there.
         told: Whether to tell that it begins.
-        suspect: Whether workers have died with it: then that is told before it can happen again.
+        suspect: Whether workers have died with it: then the scheduler knows that before it can happen again.
     """
-    if told:
+    if suspect:
+        _tell_now(identity)
+    elif told:
         get_worker().log_event(TOPIC, identity)
-        if suspect:
-            time.sleep(_FLUSHED)
     return run_shipped(function, value, seconds, cloudpickle)
+
+
+def _tell_now(identity: str) -> None:
+    """Wait until the scheduler has the event: usually they leave the worker in batches, and would die with it."""
+    worker: Any = get_worker()
+    sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=identity, callback_timeout=_ANSWERED)
 
 
 def dask_setup(worker: object) -> None:

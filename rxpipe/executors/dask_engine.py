@@ -136,6 +136,7 @@ class _Cluster(OpenEngine):
         self._client = client
         self._cluster = cluster
         self._timeout = settings.timeout
+        self._width = settings.width or 0
         self._closed = False
         self._away = False
         self._calls: dict[str, _Shipped] = {}
@@ -245,12 +246,15 @@ class _Cluster(OpenEngine):
         return bool(self._client.status == "running")
 
     async def _watch(self) -> None:
-        """Tell if calls wait for workers, of which there are none."""
+        """Tell if calls wait for workers, of which there are none; see to those of a local cluster."""
         told = False
         while not self._closed:
             await asyncio.sleep(_WATCHED)
             with suppress(Exception):  # the scheduler is away, which is told by itself
-                lacking = bool(self._calls) and not await self._client.nthreads()
+                workers = await self._client.nthreads()
+                if self._cluster is not None and len(workers) < self._width:
+                    self._cluster.scale(self._width)  # one that dies while it is being started does not come back
+                lacking = bool(self._calls) and not workers
                 if lacking and not told:
                     _log.warning("the Dask cluster has no workers: calls wait for one", calls=len(self._calls))
                 told = lacking

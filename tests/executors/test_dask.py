@@ -20,7 +20,7 @@ from rxpipe import AdaptiveConcurrency, ConfigError, DatabaseSink, Pipeline, Ret
 from rxpipe import operators as ops
 from rxpipe.executors import CallKilled, DaskCluster
 
-from .executor_helpers import rows, workers
+from .executor_helpers import a_cluster, rows, workers
 from .executor_stages import (
     at,
     block,
@@ -98,11 +98,12 @@ def test_a_worker_killed_in_mid_run(cluster: str, folder: Path) -> None:
 
 
 @slow
-def test_a_call_that_kills_its_worker_each_time_fails_alone(cluster: str) -> None:
+def test_a_call_that_kills_its_worker_each_time_fails_alone() -> None:
     """Its item fails with a clear error; others, of which workers died as well, are written in one attempt each."""
     seen = Seen()
-    stage = Stage("die", at(die, at=3), concurrency=4, executor=DaskCluster(cluster))
-    assert counts(finish(Pipeline(stage).start(range(12), seen))) == (12, 11, 1, 0)
+    with a_cluster(2) as (_, address):  # of its own, so that no other test meets workers that are being started again
+        stage = Stage("die", at(die, at=3), concurrency=4, executor=DaskCluster(address))
+        assert counts(finish(Pipeline(stage).start(range(12), seen))) == (12, 11, 1, 0)
     (failed,) = [outcome for outcome in seen.outcomes if outcome.status == "failed"]
     assert isinstance(failed.error, CallKilled)
     assert str(failed.error) == "2 workers of the Dask cluster died while it ran"
@@ -197,6 +198,22 @@ def test_a_cluster_of_this_machine(folder: Path) -> None:
     assert stage.concurrency == 1
     assert counts(Pipeline(stage).run(range(4))) == (4, 4, 0, 0)
     assert len({line[2] for line in ledger(folder)}) == 2
+
+
+@slow
+def test_a_local_cluster_replaces_workers_that_do_not_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask gives up one that dies while it is being started: the calls get another."""
+    from dask import config
+
+    monkeypatch.setattr("rxpipe.executors.dask_engine._WATCHED", 0.1)
+    with (
+        config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        DaskCluster(workers=1).open() as cluster,
+    ):
+        inside: Any = cluster
+        (nanny,) = inside._cluster.workers.values()
+        inside._loop.run(nanny.close(), 20)
+        assert from_iterable([3]).pipe(ops.stage(square, scheduler=cluster)).run() == 9
 
 
 @slow
