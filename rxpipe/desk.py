@@ -32,6 +32,7 @@ class _Entry:
         context: Of whoever submitted it first.
         room: Set when it is let in; there if a thread waits for that.
         has_room: Whether it is let in, and has not left the stages.
+        in_line: Whether it has not gone into the stages; with a store its item may be there nevertheless.
         cancelled: Whether nobody wants it any more.
         cut_off: The outcome of an item that its run has left unfinished.
         known: How it has ended by the store, while its item was still on its way here.
@@ -45,6 +46,7 @@ class _Entry:
         "following",
         "has_room",
         "id",
+        "in_line",
         "item",
         "known",
         "room",
@@ -58,6 +60,7 @@ class _Entry:
         self.item: Item | None = None
         self.room: threading.Event | None = None
         self.has_room = False
+        self.in_line = True
         self.cancelled = False
         self.cut_off: Outcome[Any] | None = None
         self.known: Outcome[Any] | None = None
@@ -232,7 +235,16 @@ class Desk(Listener):
 
     def _next(self) -> _Entry | None:
         with self._lock:
-            return self._let_in.popitem(last=False)[0] if self._let_in else None
+            if not self._let_in:
+                return None
+            entry, _ = self._let_in.popitem(last=False)
+            entry.in_line = False
+            return entry
+
+    def _leave_line(self, entry: _Entry) -> None:
+        self._waiting.pop(entry, None)
+        self._let_in.pop(entry, None)
+        entry.in_line = False
 
     # What becomes of items
 
@@ -304,6 +316,8 @@ class Desk(Listener):
             if self._entries.get(entry.id) is not entry:
                 return  # somebody else has ended it
             del self._entries[entry.id]
+            if entry.in_line:
+                self._leave_line(entry)
             following = entry.following
             if following is not None:
                 self._following -= 1
@@ -330,16 +344,15 @@ class Desk(Listener):
             if is_following:
                 former.following = None
                 self._following -= 1
-            line = self._waiting if entry in self._waiting else self._let_in
-            is_in_line = is_last and entry in line
-            if is_in_line:
-                del line[entry]
+            leaves_line = is_last and entry.in_line and entry.item is None
+            if leaves_line:
+                self._leave_line(entry)
         if not is_last:
             submission.end(_not_taken(entry))
         elif is_following:
             entry.end(_not_taken(entry))
             self._wake()
-        elif is_in_line:
+        elif leaves_line:
             self._end(entry, _not_taken(entry))
         elif entry.item is not None:
             entry.item.cancel()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Set
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +13,7 @@ import reactivex
 from pipeline_helpers import LIMIT
 
 from rxpipe.desk import Desk
-from rxpipe.errors import LeaseLost
+from rxpipe.errors import ItemCancelled, LeaseLost
 from rxpipe.item import Claim, Item
 from rxpipe.operators import Retry
 from rxpipe.outcome import Outcome
@@ -20,6 +22,7 @@ from rxpipe.store.database import Database
 from rxpipe.store.feed import Feed
 from rxpipe.store.hands import Hands
 from rxpipe.store.known import Known
+from rxpipe.submission import Submission
 
 
 def outcome(status: Any, error: Exception | None = None) -> Outcome[Any]:
@@ -145,3 +148,58 @@ def test_known_ids_are_progress() -> None:
     desk.progress_at = before = 0.0
     desk.known(outcome("written"))
     assert desk.progress_at > before
+
+
+def test_what_ends_while_it_is_in_line() -> None:
+    """Its item came from an earlier process: it leaves the line, and takes up no room later."""
+    desk = Desk(1)
+    items: list[Item] = []
+
+    def take(item_id: Any) -> None:
+        items.append(Item(item_id, 0.0))
+        desk.taken(items[-1])
+
+    desk.source().subscribe(take)
+    first = desk.submit(2, nowait=True)
+
+    async def submit() -> Submission:
+        return desk.submit(1, nowait=False)
+
+    second = asyncio.run(submit())
+    take(1)
+    desk.left(items[1])
+    desk.ended(items[1], outcome("written"))
+    assert second.result().status == "written"
+    assert (desk.held, desk.waiting) == (1, 0)
+    desk.left(items[0])
+    desk.ended(items[0], replace(outcome("written"), id=2))
+    assert first.done()
+    assert (desk.held, desk.waiting, len(items)) == (0, 0, 2)
+
+
+def test_cancelling_what_is_in_line_and_on_its_way() -> None:
+    """Its item came from an earlier process: that is cancelled."""
+    desk = Desk(1)
+    desk.source().subscribe(lambda item_id: desk.taken(Item(item_id, 0.0)))
+    desk.submit(2, nowait=True)
+
+    async def submit() -> Submission:
+        return desk.submit(1, nowait=False)
+
+    submission = asyncio.run(submit())
+    item = Item(1, 0.0)
+    desk.taken(item)
+    assert submission.cancel()
+    assert not submission.done()
+    with pytest.raises(ItemCancelled):
+        item.enter("stage", Ignored())
+    desk.ended(item, outcome("cancelled", ItemCancelled()))
+    assert submission.result().status == "cancelled"
+    assert (desk.held, desk.waiting) == (1, 0)
+
+
+class Ignored:
+    """A call that nobody gives up."""
+
+    def give_up(self, error: Exception) -> None:
+        raise AssertionError
