@@ -139,8 +139,8 @@ def late(value: int) -> None:
 
 @slow
 def test_an_aborted_run_takes_its_calls_back(cluster: str, folder: Path) -> None:
-    """Those that wait in the cluster never begin, and the run is over at once."""
-    stage = Stage("block", at(block_all, folder=folder), concurrency=10, executor=DaskCluster(cluster))
+    """Those that wait in the cluster never begin, but for the next of each worker; and the run is over at once."""
+    stage = Stage("block", at(block_all, folder=folder), concurrency=20, executor=DaskCluster(cluster))
     run = Pipeline(stage).start(range(100))
     until(lambda: len(ledger(folder)) == 2)
     run.abort()
@@ -148,7 +148,7 @@ def test_an_aborted_run_takes_its_calls_back(cluster: str, folder: Path) -> None
     assert report.cancelled == report.taken
     (folder / "go").touch()
     assert Pipeline(Stage("a", square, executor=DaskCluster(cluster))).run(range(4)).written == 4
-    assert len(ledger(folder)) == 2
+    assert len(ledger(folder)) <= 4  # a worker may be told after it has begun the next
 
 
 def block_all(value: int, folder: Path) -> int:
