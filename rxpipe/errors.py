@@ -14,10 +14,15 @@
     ├── Overloaded          an open pipeline is full, and the ID was not to wait
     ├── PipelineClosed      an open pipeline takes no more, or has failed
     ├── StopRun             raised by a stage's function: stop the run, and give the item back
-    │   └── BudgetSpent     another call might cost more than the run may
+    │   ├── BudgetSpent     another call might cost more than the run may
+    │   ├── ExecutorLost    no process or cluster can be reached to make calls (``rxpipe/executors``)
+    │   └── ProviderUnusable    a wrong key, no quota, no such model (``rxpipe/llm``)
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
     ├── CallFailed          a function raised something that is not an Exception
+    ├── CallKilled          the processes that ran a call ended in the midst of it (``rxpipe/executors``)
+    ├── LLMError            a call to a language model failed; of which kinds, is in ``rxpipe/llm/errors.py``
+    ├── RowRefused          the database refuses an item's row (``rxpipe/database``)
     ├── CompletionTimeout   ops.timeout: a sequence did not complete in time (also a TimeoutError)
     └── BufferOverflow      ops.overflow: a source that cannot pause outran its buffer
 """
