@@ -6,8 +6,8 @@ What is where:
 - ``pipeline.py``: ``Pipeline``, of ``stage.py``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
-- ``open_pipeline.py``: pipelines that stay open; IDs are submitted (``submission.py``) at a ``desk.py``; what happens
-  is told to each ``listener.py``, among them ``events.py``; ``health.py``
+- ``open_pipeline.py``: pipelines that stay open; IDs are submitted (``submission.py``) at a ``desk.py``, and go in by
+  a ``line.py``; what happens is told to each ``listener.py``, among them ``events.py``; ``health.py``
 - ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
 - ``otel/``, ``logs.py``: traces, metrics and logs, also ``inside.py`` the functions of stages
 - ``database/``: the sink

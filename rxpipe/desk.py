@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 import time
 from collections import OrderedDict
@@ -16,92 +15,12 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.ends import check_id
 from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed
 from rxpipe.item import Item
+from rxpipe.line import Entry, Line
 from rxpipe.listener import Listener
 from rxpipe.operators.clock import running_loop
-from rxpipe.operators.machine import Producer
-from rxpipe.operators.runners import ThreadRunner
+from rxpipe.operators.runners import HERE, ThreadRunner
 from rxpipe.outcome import Outcome
 from rxpipe.submission import TELLING, Submission
-
-
-class _Entry:
-    """An ID that was submitted and has not ended, however often it was.
-
-    Attributes:
-        submissions: Those that wait for its outcome.
-        context: Of whoever submitted it first.
-        room: Set when it is let in; there if a thread waits for that.
-        has_room: Whether it is let in, and has not left the stages.
-        in_line: Whether it has not gone into the stages; with a store its item may be there nevertheless.
-        cancelled: Whether nobody wants it any more.
-        cut_off: The outcome of an item that its run has left unfinished.
-        known: How it has ended by the store, while its item was still on its way here.
-        following: The same ID, submitted again after it was cancelled; it is let in when this one has ended so.
-    """
-
-    __slots__ = (
-        "cancelled",
-        "context",
-        "cut_off",
-        "following",
-        "has_room",
-        "id",
-        "in_line",
-        "item",
-        "known",
-        "room",
-        "submissions",
-    )
-
-    def __init__(self, item_id: int | str) -> None:
-        self.id = item_id
-        self.submissions: dict[Submission, None] = {}
-        self.context = contextvars.copy_context()
-        self.item: Item | None = None
-        self.room: threading.Event | None = None
-        self.has_room = False
-        self.in_line = True
-        self.cancelled = False
-        self.cut_off: Outcome[Any] | None = None
-        self.known: Outcome[Any] | None = None
-        self.following: _Entry | None = None
-
-    def end(self, outcome: Outcome[Any] | Exception) -> None:
-        for submission in self.submissions:
-            submission.end(outcome)
-        if self.room is not None:
-            self.room.set()
-
-
-class _Line(Producer[int | str]):
-    """The IDs that are let in, on their way into the stages."""
-
-    def __init__(
-        self,
-        take: Callable[[], _Entry | None],
-        is_over: Callable[[], bool],
-        observer: ObserverBase[int | str],
-        threads: ThreadRunner | None,
-    ) -> None:
-        super().__init__(observer, threads)
-        self._threads = threads
-        self._take = take
-        self._is_over = is_over
-
-    def advance(self) -> None:
-        while not self.over and self.may_emit():
-            entry = self._take()
-            if entry is None:
-                self.keep()
-                break
-            self.emit(entry.id)
-        if not self.over and self._is_over():
-            self.end()
-
-    def free(self) -> None:
-        """Let go of the threads."""
-        if self._threads is not None:
-            self._threads.close()
 
 
 class Desk(Listener):
@@ -127,10 +46,10 @@ class Desk(Listener):
         self._publish = publish
         self._why: Exception | None = None
         self._lock = threading.Lock()
-        self._entries: dict[int | str, _Entry] = {}
-        self._waiting: OrderedDict[_Entry, None] = OrderedDict()
-        self._let_in: OrderedDict[_Entry, None] = OrderedDict()
-        self._line: _Line | None = None
+        self._entries: dict[int | str, Entry] = {}
+        self._waiting: OrderedDict[Entry, None] = OrderedDict()
+        self._let_in: OrderedDict[Entry, None] = OrderedDict()
+        self._line: Line | None = None
         self._began = self.progress_at = time.monotonic()
         self._left = 0
         self._following = 0  # entries that follow others of the same ID
@@ -149,7 +68,8 @@ class Desk(Listener):
         """Take an ID; the same one as another that has not ended shares its item.
 
         Where an event loop is running it returns at once, and awaiting the submission waits for room, too; so it does
-        for callbacks and subscribers that are being told of something. In a thread it returns when there is room.
+        for callbacks and subscribers that are being told of something, and for stages' functions. In any other thread
+        it returns when there is room.
 
         Args:
             item_id: The ID.
@@ -176,14 +96,14 @@ class Desk(Listener):
                     raise Overloaded(self.held, self._seconds_to_room())
                 if not self._entries:
                     self.progress_at = time.monotonic()
-                entry = _Entry(item_id)
+                entry = Entry(item_id)
                 if former is None:
                     self._line_up(entry)
                 else:
                     former.following = entry
                     self._following += 1
             entry.submissions[submission] = None
-            must_wait = not (nowait or entry.has_room or entry.item or TELLING.now) and running_loop() is None
+            must_wait = not (nowait or entry.has_room or entry.item) and _may_block()
             if must_wait and entry.room is None:
                 entry.room = threading.Event()
         if is_new:
@@ -192,14 +112,14 @@ class Desk(Listener):
             entry.room.wait()
         return submission
 
-    def _line_up(self, entry: _Entry) -> None:
+    def _line_up(self, entry: Entry) -> None:
         self._entries[entry.id] = entry
         if self.held < self.capacity:
             self._admit(entry)
         else:
             self._waiting[entry] = None
 
-    def _admit(self, entry: _Entry) -> None:
+    def _admit(self, entry: Entry) -> None:
         self.held += 1
         entry.has_room = True
         self._let_in[entry] = None
@@ -224,16 +144,19 @@ class Desk(Listener):
         """
 
         def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._line = _Line(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
+            self._line = Line(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
             self._line.wake()
             return self._line
 
         return reactivex.create(subscribe)
 
     def _is_over(self) -> bool:
-        return self.closed and not (self._waiting or self._let_in or self._following)
+        if not self.closed:
+            return False
+        with self._lock:  # else one might just be on its way from the one to the other
+            return not (self._waiting or self._let_in or self._following)
 
-    def _next(self) -> _Entry | None:
+    def _next(self) -> Entry | None:
         with self._lock:
             if not self._let_in:
                 return None
@@ -241,7 +164,7 @@ class Desk(Listener):
             entry.in_line = False
             return entry
 
-    def _leave_line(self, entry: _Entry) -> None:
+    def _leave_line(self, entry: Entry) -> None:
         self._waiting.pop(entry, None)
         self._let_in.pop(entry, None)
         entry.in_line = False
@@ -275,7 +198,7 @@ class Desk(Listener):
                 self._make_room(entry)
             self._wake()
 
-    def _make_room(self, entry: _Entry) -> None:
+    def _make_room(self, entry: Entry) -> None:
         if not entry.has_room:
             return
         entry.has_room = False
@@ -306,12 +229,12 @@ class Desk(Listener):
         if entry.item is None or entry.cut_off is not None:
             self._end_as_known(entry, outcome)
 
-    def _end_as_known(self, entry: _Entry, outcome: Outcome[Any]) -> None:
+    def _end_as_known(self, entry: Entry, outcome: Outcome[Any]) -> None:
         if self._entries.get(entry.id) is entry:
             self._publish(outcome)
         self._end(entry, outcome)
 
-    def _end(self, entry: _Entry, outcome: Outcome[Any]) -> None:
+    def _end(self, entry: Entry, outcome: Outcome[Any]) -> None:
         with self._lock:
             if self._entries.get(entry.id) is not entry:
                 return  # somebody else has ended it
@@ -386,5 +309,10 @@ class Desk(Listener):
                 entry.end(closed)
 
 
-def _not_taken(entry: _Entry) -> Outcome[Any]:
+def _may_block() -> bool:
+    """Whether this thread may wait for room: not one that might have to make it."""
+    return running_loop() is None and not TELLING.now and HERE.worker is None
+
+
+def _not_taken(entry: Entry) -> Outcome[Any]:
     return Outcome(id=entry.id, status="cancelled", value=entry.id, error=None, stage=None, attempts=0, seconds=0.0)

@@ -74,10 +74,10 @@ class OpenPipeline:
     def submit(self, item_id: int | str) -> Submission:
         """Take an ID; what comes back gives its outcome once its row is committed.
 
-        Where an event loop is running, and in callbacks and subscribers, it returns at once: awaiting the submission
-        waits until there is room, too. In a thread, it returns when there is room. An ID that was submitted and has
-        not ended is not taken again: both submissions get its outcome; unless it was cancelled, then it is a new one.
-        With a store, one that has ended before gives the outcome that it had.
+        Where an event loop is running, and in callbacks, subscribers and stages' functions, it returns at once:
+        awaiting the submission waits until there is room, too. In any other thread, it returns when there is room.
+        An ID that was submitted and has not ended is not taken again: both submissions get its outcome; unless it was
+        cancelled, then it is a new one. With a store, one that has ended before gives the outcome that it had.
 
         Args:
             item_id: The ID.

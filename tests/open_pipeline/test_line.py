@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from opened import Door, on_loop
 from pipeline_helpers import LIMIT, SCHEDULERS, same, until
 
 from rxpipe import Pipeline, Stage
+from rxpipe.desk import Desk
 from rxpipe.events import Event
+from rxpipe.item import Item
 from rxpipe.outcome import Outcome
 from rxpipe.pipeline import Scheduler
 from rxpipe.submission import Submission
@@ -109,6 +112,21 @@ def test_a_callback_that_submits_while_it_is_full() -> None:
         assert [one.result(LIMIT).status for one in more] == ["written"] * 3
 
 
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_stage_that_submits_to_its_own_pipeline(scheduler: Scheduler) -> None:
+    """As a crawler does: it is not kept waiting for room that only it can make."""
+
+    def crawl(value: int) -> int:
+        if value < 16:
+            submissions.extend(running.submit(next_one) for next_one in (2 * value, 2 * value + 1))
+        return value
+
+    submissions: list[Submission] = []
+    with Pipeline(Stage("crawl", crawl, concurrency=1), scheduler=scheduler).open(capacity=1) as running:
+        submissions.append(running.submit(1))
+        until(lambda: running.report().written == 31)
+
+
 def test_whoever_submits_runs_nothing_of_the_pipeline() -> None:
     """With threads, what happens to an ID happens on rxpipe's: Ctrl-C must not hit it on a user's."""
     threads: set[threading.Thread] = set()
@@ -140,3 +158,38 @@ def test_waits_that_end_early_leave_nothing_behind() -> None:
             door.open()
 
     on_loop(main())
+
+
+def test_the_line_is_not_over_while_one_moves_up() -> None:
+    """It is closed, and looks whether anybody is left, just as the last one is let in on another thread."""
+    desk = Desk(1)
+    items: list[Item] = []
+
+    def take(item_id: Any) -> None:
+        items.append(Item(item_id, 0.0))
+        desk.taken(items[-1])
+
+    class Slow(OrderedDict[Any, None]):
+        def popitem(self, last: bool = True) -> tuple[Any, None]:
+            popped = super().popitem(last)
+            line.may_emit = lambda: False  # as where the stages are full
+            looking = threading.Thread(target=line.wake)
+            looking.start()
+            looking.join(0.05)  # unless it has to wait, as it should
+            del line.may_emit
+            lookers.append(looking)
+            return popped
+
+    async def submit() -> list[Submission]:
+        return [desk.submit(number, nowait=False) for number in range(2)]
+
+    lookers: list[threading.Thread] = []
+    desk._waiting = Slow()  # pyright: ignore[reportPrivateUsage] - no other way between two of its steps
+    desk.source().subscribe(take)
+    line: Any = desk._line  # pyright: ignore[reportPrivateUsage] - as above
+    asyncio.run(submit())
+    desk.close()
+    desk.left(items[0])
+    for looker in lookers:
+        looker.join(LIMIT)
+    assert [item.id for item in items] == [0, 1]
