@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from .clock import running_loop
+from .clock import guarded, running_loop
 from .errors import BufferOverflow
 from .gate import announcing
 from .machine import Machine, as_exception
@@ -40,9 +41,10 @@ def overflow(
     Args:
         policy: What happens to an item when ``capacity`` items wait: ``block`` makes its thread wait for room,
             ``drop_oldest`` makes room for it, ``drop_newest`` drops it, ``error`` ends the sequence with
-            ``BufferOverflow`` at once, and discards what waits.
+            ``BufferOverflow`` at once.
         capacity: At least 1.
-        on_drop: Called with each item dropped, on the source's thread; what it raises ends the sequence.
+        on_drop: Called with each item dropped, on the source's thread; what it raises ends the sequence. What waits
+            when the sequence is disposed, or ends so, is dropped, too.
 
     Returns:
         An operator. With ``block``, an item that comes on an event loop, on a worker thread, or out of the
@@ -102,6 +104,7 @@ class _Overflow(Machine[A, A]):
                 if self._on_drop is not None:
                     self._on_drop(item)
         except BaseException as error:  # noqa: BLE001 - whatever the user's function raised, the sequence must end
+            self._on_drop = None
             self._failure = as_exception(error)
         self.wake()
 
@@ -165,6 +168,11 @@ class _Overflow(Machine[A, A]):
 
     def free(self) -> None:
         with self._changed:
+            left = list(self._items)
             self._items.clear()
+            self._dropped += len(left)
+        for item in left:
+            if self._on_drop is not None:
+                guarded(functools.partial(self._on_drop, item))
         if self._dropped:
             _log.warning("items dropped", policy=self._policy, capacity=self._capacity, dropped=self._dropped)
