@@ -99,6 +99,24 @@ def test_an_asyncio_queue_holds_back_who_fills_it(scheduler: Scheduler) -> None:
     asyncio.run(asyncio.wait_for(main(), LIMIT))
 
 
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "error"])
+def test_what_waits_when_a_run_is_stopped_is_dropped_and_counted(policy: Any) -> None:
+    """What was pushed is what was taken, what was dropped, and at most one that was on its way between."""
+    questions: Subject[int] = Subject()
+    dropped: list[int] = []
+    block = Block()
+    pipeline = Pipeline(Stage("block", block, concurrency=1, queue_size=1))
+    run = pipeline.start(questions.pipe(ops.overflow(policy, 20, on_drop=dropped.append)))
+    for number in range(20):
+        questions.on_next(number)
+    block.wait_for(1)
+    run.stop()
+    block.may_return.set()
+    taken = finish(run).taken
+    assert len(dropped) == len(set(dropped))
+    assert 19 <= taken + len(dropped) <= 20
+
+
 def test_a_source_without_an_end_is_stopped() -> None:
     """What it had given ends."""
     questions: Subject[Any] = Subject()
