@@ -1,20 +1,18 @@
 """A web app with a pipeline in its lifespan; SIGTERM drains it: `uvicorn fastapi_app:app`, then POST /questions/17."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import JSONResponse, StreamingResponse
 
-from rxpipe import DatabaseSink, Outcome, Overloaded, Pipeline, PipelineClosed, RunStore, Stage
+from rxpipe import DatabaseSink, Health, Outcome, Pipeline, RunStore, RxPipeError, Stage, Submission
 
 
-async def answer(question_id: str) -> dict[str, str]:
-    await asyncio.sleep(0.05)  # a call to a language model, say
-    return {"question": f"How many letters has {question_id!r}?", "answer": str(len(question_id))}
+async def answer(question_id: str) -> str:
+    return await asyncio.sleep(0.05, f"{question_id!r} has {len(question_id)} letters")  # ask a model here
 
 
 sink = DatabaseSink("sqlite:///web_questions.db")
@@ -30,29 +28,33 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
+def shown(outcome: Outcome[object]) -> dict[str, object]:
+    return {"id": outcome.id, "status": outcome.status, "value": outcome.value, "error": str(outcome.error or "")}
+
+
 @app.post("/questions/{question_id}")
-async def one(question_id: str, request: Request) -> dict[str, Any]:
+async def one(question_id: str, request: Request) -> dict[str, object]:
     return shown(await request.app.state.running.submit_nowait(question_id))
 
 
-@app.post("/questions", response_class=EventSourceResponse)
-async def many(ids: list[str], request: Request) -> AsyncIterator[ServerSentEvent]:
-    for ended in asyncio.as_completed([request.app.state.running.submit(one) for one in ids]):
-        yield ServerSentEvent(event="outcome", data=shown(await ended))
+@app.post("/questions")
+async def many(ids: list[str], request: Request) -> StreamingResponse:
+    submissions = [request.app.state.running.submit(question_id) for question_id in ids]
+    return StreamingResponse(events(submissions), media_type="text/event-stream")
 
 
-def shown(outcome: Outcome[Any]) -> dict[str, Any]:
-    return {"id": outcome.id, "status": outcome.status, "value": outcome.value}
+async def events(submissions: Sequence[Submission]) -> AsyncGenerator[str]:
+    for ended in asyncio.as_completed(submissions):
+        yield f"event: outcome\ndata: {json.dumps(shown(await ended))}\n\n"
 
 
 @app.get("/health")
-async def health(request: Request, response: Response) -> Any:
-    found = request.app.state.running.health()
-    response.status_code = 200 if found.status == "alive" else 503
-    return found
+async def health(request: Request, response: Response) -> Health:
+    health: Health = request.app.state.running.health()
+    response.status_code = 200 if health.status == "alive" else 503
+    return health
 
 
-@app.exception_handler(Overloaded)
-@app.exception_handler(PipelineClosed)
+@app.exception_handler(RxPipeError)  # Overloaded, PipelineClosed
 async def unavailable(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503, {"Retry-After": f"{getattr(error, 'retry_after', 10):.0f}"})

@@ -18,6 +18,7 @@ from rxpipe.item import Item
 from rxpipe.line import Entry, Line
 from rxpipe.listener import Listener
 from rxpipe.operators.clock import running_loop
+from rxpipe.operators.errors import describe
 from rxpipe.operators.runners import HERE, ThreadRunner
 from rxpipe.outcome import Outcome
 from rxpipe.submission import TELLING, Submission
@@ -50,8 +51,8 @@ class Desk(Listener):
         self._waiting: OrderedDict[Entry, None] = OrderedDict()
         self._let_in: OrderedDict[Entry, None] = OrderedDict()
         self._line: Line | None = None
-        self._began = self.progress_at = time.monotonic()
-        self._left = 0
+        self.progress_at = time.monotonic()
+        self._item_seconds = 0.0  # from being let in to leaving the stages, of recent ones
         self._following = 0  # entries that follow others of the same ID
 
     @property
@@ -63,6 +64,11 @@ class Desk(Listener):
     def unfinished(self) -> int:
         """IDs that were submitted and have not ended."""
         return len(self._entries)
+
+    @property
+    def not_taken(self) -> int:
+        """Those of them that are on their way nowhere in this process."""
+        return sum(entry.item is None or entry.cut_off is not None for entry in list(self._entries.values()))
 
     def submit(self, item_id: int | str, *, nowait: bool) -> Submission:
         """Take an ID; the same one as another that has not ended shares its item.
@@ -85,7 +91,7 @@ class Desk(Listener):
         submission = Submission(item_id, self._cancel)
         with self._lock:
             if self.closed:
-                raise PipelineClosed from self._why
+                raise self._refusal()
             entry = self._entries.get(item_id)
             former = entry if entry is not None and entry.cancelled else None
             if former is not None:
@@ -93,7 +99,7 @@ class Desk(Listener):
             is_new = entry is None
             if entry is None:
                 if nowait and self.held >= self.capacity:
-                    raise Overloaded(self.held, self._seconds_to_room())
+                    raise Overloaded(self.held, min(60.0, max(1.0, self._item_seconds)))
                 if not self._entries:
                     self.progress_at = time.monotonic()
                 entry = Entry(item_id)
@@ -122,6 +128,7 @@ class Desk(Listener):
     def _admit(self, entry: Entry) -> None:
         self.held += 1
         entry.has_room = True
+        entry.let_in_at = time.monotonic()
         self._let_in[entry] = None
         if entry.room is not None:
             entry.room.set()
@@ -130,10 +137,12 @@ class Desk(Listener):
         if self._line is not None and (self._let_in or self.closed):
             self._line.wake()
 
-    def _seconds_to_room(self) -> float:
-        """How long it takes, as things have gone so far, until as many have left as are held."""
-        rate = self._left / max(1e-3, time.monotonic() - self._began)
-        return min(60.0, max(1.0, self.held / rate)) if rate else 1.0
+    def _refusal(self) -> PipelineClosed:
+        if self._why is None:
+            return PipelineClosed()
+        closed = PipelineClosed(f"the pipeline has failed: {describe(self._why)}")
+        closed.__cause__ = self._why
+        return closed
 
     def source(self, *, on_threads: bool = False) -> Observable[int | str]:
         """The IDs that are let in, as there is room downstream; it completes when the desk is closed and empty.
@@ -191,7 +200,6 @@ class Desk(Listener):
 
     def left(self, item: Item) -> None:
         """Make room."""
-        self._left += 1
         entry = self._entries.get(item.id)
         if entry is not None:
             with self._lock:
@@ -203,6 +211,8 @@ class Desk(Listener):
             return
         entry.has_room = False
         self.held -= 1
+        seconds = time.monotonic() - entry.let_in_at
+        self._item_seconds += (seconds - self._item_seconds) / (5 if self._item_seconds else 1)
         while self._waiting and self.held < self.capacity:
             self._admit(self._waiting.popitem(last=False)[0])
 
@@ -271,12 +281,12 @@ class Desk(Listener):
             if leaves_line:
                 self._leave_line(entry)
         if not is_last:
-            submission.end(_not_taken(entry))
+            submission.end(_not_taken(entry, ItemCancelled()))
         elif is_following:
-            entry.end(_not_taken(entry))
+            entry.end(_not_taken(entry, ItemCancelled()))
             self._wake()
         elif leaves_line:
-            self._end(entry, _not_taken(entry))
+            self._end(entry, _not_taken(entry, ItemCancelled()))
         elif entry.item is not None:
             entry.item.cancel()
         return True
@@ -301,12 +311,7 @@ class Desk(Listener):
                 line.clear()
             self.held = self._following = 0
         for entry in entries:
-            if error is None:
-                entry.end(entry.cut_off or _not_taken(entry))
-            else:
-                closed = PipelineClosed()
-                closed.__cause__ = error
-                entry.end(closed)
+            entry.end((entry.cut_off or _not_taken(entry)) if error is None else self._refusal())
 
 
 def _may_block() -> bool:
@@ -314,5 +319,5 @@ def _may_block() -> bool:
     return running_loop() is None and not TELLING.now and HERE.worker is None
 
 
-def _not_taken(entry: Entry) -> Outcome[Any]:
-    return Outcome(id=entry.id, status="cancelled", value=entry.id, error=None, stage=None, attempts=0, seconds=0.0)
+def _not_taken(entry: Entry, error: ItemCancelled | None = None) -> Outcome[Any]:
+    return Outcome(id=entry.id, status="cancelled", value=entry.id, error=error, stage=None, attempts=0, seconds=0.0)

@@ -24,7 +24,7 @@ class Health:
         reason: Why it is not alive; empty if it is.
         held: IDs in its stages.
         waiting: IDs that wait to be let in.
-        unfinished: IDs that were submitted and have not ended, those included.
+        unfinished: IDs that have not ended: those, what waits to be written, and what an earlier process left.
     """
 
     status: Literal["alive", "draining", "stalled", "closed"]
@@ -42,8 +42,9 @@ def health_of(desk: Desk, run: Run | None, stalled_after: float) -> Health:
         run: Its run; None before it has begun.
         stalled_after: Seconds without progress.
     """
-    status, reason = _judged(desk, run, stalled_after)
-    return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=desk.unfinished)
+    unfinished = desk.not_taken + (0 if run is None else run.in_flight)
+    status, reason = _judged(desk, run, stalled_after, unfinished)
+    return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=unfinished)
 
 
 def patience(stages: Iterable[Stage]) -> float:
@@ -53,7 +54,7 @@ def patience(stages: Iterable[Stage]) -> float:
 
 
 def _judged(
-    desk: Desk, run: Run | None, stalled_after: float
+    desk: Desk, run: Run | None, stalled_after: float, unfinished: int
 ) -> tuple[Literal["alive", "draining", "stalled", "closed"], str]:
     if run is None:
         return "closed", "it is not open"
@@ -61,10 +62,10 @@ def _judged(
         error = None if run.finished.cancelled() else run.finished.exception()
         return "closed", "it was closed" if error is None else f"it failed: {type(error).__name__}: {error}"
     silence = time.monotonic() - desk.progress_at
-    if desk.unfinished and silence > stalled_after:
+    if unfinished and silence > stalled_after:
         return "stalled", f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}"
     if desk.closed:
-        return "draining", f"it is closing, and finishes {desk.unfinished} that it has"
+        return "draining", f"it is closing, and finishes {unfinished} that it has"
     return "alive", ""
 
 

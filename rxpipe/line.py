@@ -24,6 +24,7 @@ class Entry:
         context: Of whoever submitted it first.
         room: Set when it is let in; there if a thread waits for that.
         has_room: Whether it is let in, and has not left the stages.
+        let_in_at: When it was, by ``time.monotonic()``.
         in_line: Whether it has not gone into the stages; with a store its item may be there nevertheless.
         cancelled: Whether nobody wants it any more.
         cut_off: The outcome of an item that its run has left unfinished.
@@ -41,6 +42,7 @@ class Entry:
         "in_line",
         "item",
         "known",
+        "let_in_at",
         "room",
         "submissions",
     )
@@ -52,6 +54,7 @@ class Entry:
         self.item: Item | None = None
         self.room: threading.Event | None = None
         self.has_room = False
+        self.let_in_at = 0.0
         self.in_line = True
         self.cancelled = False
         self.cut_off: Outcome[Any] | None = None

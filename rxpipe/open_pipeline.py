@@ -32,9 +32,10 @@ _CLOSING = 10.0  # seconds that coroutine functions get to close what they have 
 class OpenPipeline:
     """Takes IDs that are submitted to it; made by ``Pipeline.open``, and open inside ``async with`` or ``with``.
 
-    Leaving the context takes no more, and waits until all that were submitted have ended; after Ctrl-C, or where the
-    task was cancelled, it cancels their calls instead, and what is finished is still written. Then it raises what
-    the pipeline has failed with, if it has. It can be entered once.
+    Leaving the context takes no more, and waits until all that were submitted have ended, for ``grace`` at most; then
+    it raises what the pipeline has failed with, if it has. Ctrl-C in the meantime, or being cancelled, cancels what is
+    left, and what is finished is still written. A task that was cancelled within the context does so at once,
+    unless there is a ``grace``. It can be entered once.
 
     It may be used from any thread, and from any event loop.
     """
@@ -145,14 +146,18 @@ class OpenPipeline:
         self._events.end(error)
         self._over.set_result(error)
 
-    def _close(self, run: Run, *, at_once: bool) -> DisposableBase | None:
-        self._desk.close()
+    def _close(self, run: Run, *, at_once: bool = False) -> DisposableBase | None:
         for listener in self._pipeline.listeners:
             listener.draining(run)
+        self._desk.close()
         if at_once or self._grace == 0:
             run.abort()
             return None
         return None if self._grace is None else TIMER_THREAD.call_later(self._grace, run.abort)
+
+    def __repr__(self) -> str:
+        health = health_of(self._desk, self._run, self._stalled_after)
+        return f"<OpenPipeline {health.status}: {health.unfinished} unfinished>"
 
     async def __aenter__(self) -> Self:
         """Open it, on the loop that is running."""
@@ -165,7 +170,8 @@ class OpenPipeline:
         """Close it."""
         run = self._run
         assert run is not None  # it was entered
-        timer = self._close(run, at_once=_cuts_off(error))
+        is_cut_off = isinstance(error, (asyncio.CancelledError, GeneratorExit)) and self._grace is None
+        timer = self._close(run, at_once=is_cut_off)
         over = asyncio.wrap_future(self._over)
         try:
             failure = await asyncio.shield(over)
@@ -209,9 +215,9 @@ class OpenPipeline:
         """Close it."""
         run = self._run
         assert run is not None  # it was entered
-        timer = self._close(run, at_once=_cuts_off(error))
+        timer = self._close(run)
         try:
-            failure = self._wait()
+            failure = self._wait()  # which another Ctrl-C ends
         except BaseException:
             run.abort()
             self._wait()
@@ -229,7 +235,3 @@ class OpenPipeline:
         while not wait([self._over], timeout=_LOOK).done:
             pass
         return self._over.result()
-
-
-def _cuts_off(error: BaseException | None) -> bool:
-    return error is not None and not isinstance(error, Exception)

@@ -38,6 +38,10 @@ class Submission:
         self._ended: Outcome[Any] | Exception | None = None
         self._callbacks: list[Callable[[Submission], object]] = []
 
+    def __repr__(self) -> str:
+        ended = self._ended
+        return f"<Submission {self.id!r}: {ended.status if isinstance(ended, Outcome) else ended or 'not ended'}>"
+
     def __await__(self) -> Generator[Any, None, Outcome[Any]]:
         """Wait for the outcome, on any event loop.
 

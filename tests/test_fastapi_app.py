@@ -64,12 +64,12 @@ def test_one_question(tmp_path: Path) -> None:
     with served(tmp_path) as (url, _), httpx.Client(base_url=url) as client:
         for _ in range(2):
             answer = client.post("/questions/seven")
-            assert (answer.status_code, answer.json()["value"]["answer"]) == (200, "5")
+            assert (answer.status_code, answer.json()["value"]) == (200, "'seven' has 5 letters")
             assert kept(tmp_path)[0] == {"seven": "written"}
         health = client.get("/health")
         assert (health.status_code, health.json()["status"]) == (200, "alive")
     with served(tmp_path) as (url, _), httpx.Client(base_url=url) as client:
-        assert client.post("/questions/seven").json()["value"]["answer"] == "5"
+        assert client.post("/questions/seven").json()["value"] == "'seven' has 5 letters"
 
 
 def test_many_questions_are_followed(tmp_path: Path) -> None:

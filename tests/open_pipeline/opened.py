@@ -47,6 +47,9 @@ class Door:
             self._is_open = True
             self._changed.notify_all()
 
+    def close(self) -> None:
+        self._is_open = False
+
     def plain(self, value: Any) -> Any:
         """On a thread."""
         self._enter(value)
