@@ -142,10 +142,9 @@ class Pipeline:
                 ``DatabaseSink``.
             ConfigError: The store is not in the sink's database.
         """
-        given: tuple[Any, ...] = stages
-        for stage in given:
-            if not isinstance(stage, Stage):
-                raise TypeError(f"a pipeline is made of Stage, not {stage!r}")
+        for given, kind in ((stages, Stage), (listeners, Listener)):
+            if wrong := [one for one in given if not isinstance(one, kind)]:
+                raise TypeError(f"a pipeline is made of {kind.__name__}, not {wrong[0]!r}")
         if not stages:
             raise ValueError("a pipeline needs at least one stage")
         names = [stage.name for stage in stages]

@@ -61,8 +61,9 @@ class Stage:
         """
         for option, kind in _KINDS.items():
             value: Any = getattr(self, option)
-            if not isinstance(value, kind):
-                raise TypeError(f"stage {self.name}: {option} must not be {value!r}, of type {type(value).__name__}")
+            if not isinstance(value, kind) or isinstance(value, type):
+                wrong = f"stage {self.name}: {option} must not be {value!r}, of type {type(value).__name__}"
+                raise TypeError(wrong + _INSTEAD.get(option, ""))
         if not self.name:
             raise ValueError("a stage needs a name")
         if not callable(self.call):
@@ -76,6 +77,7 @@ class Stage:
                 object.__setattr__(self, "concurrency", self.executor.width)
 
 
+_INSTEAD = {"executor": "; but such as Processes(4) or DaskCluster(...) of rxpipe.executors, or an executor of yours"}
 _NUMBER = (int, float, NoneType)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str,

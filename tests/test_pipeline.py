@@ -11,7 +11,8 @@ import pytest
 import reactivex
 from pipeline_helpers import SCHEDULERS, WAYS, ListSink, Seen, SlowSink, counts, finish, same
 
-from rxpipe import ConfigError, DatabaseSink, Pipeline, Retry, SinkError, Stage
+from rxpipe import ConfigError, DatabaseSink, Listener, Pipeline, Retry, SinkError, Stage
+from rxpipe.executors import Processes
 from rxpipe.pipeline import Scheduler
 from rxpipe.strategies import Strategy
 
@@ -196,6 +197,13 @@ def test_what_is_out_of_range_is_refused_at_once(stages: list[Stage], options: d
         Pipeline(*stages, **options)
 
 
+def test_what_is_no_listener_is_refused_at_once() -> None:
+    """Such as the class of one."""
+    listener: Any = Listener
+    with pytest.raises(TypeError, match="made of Listener, not <class"):
+        Pipeline(Stage("a", abs), listeners=[listener])
+
+
 def test_what_is_no_function_is_refused_at_once() -> None:
     """As where it was called instead of named."""
     call: Any = 5
@@ -211,7 +219,8 @@ def test_what_is_no_function_is_refused_at_once() -> None:
         ("a", abs, {"retry": 3}, "stage a: retry must not be 3"),
         ("a", abs, {"timeout": "60"}, "stage a: timeout must not be '60', of type str"),
         ("a", abs, {"rate_limit": 3}, "stage a: rate_limit must not be 3"),
-        ("a", abs, {"executor": 3}, "stage a: executor must not be 3"),
+        ("a", abs, {"executor": {"processes": 2}}, r"stage a: executor must not be .*; but such as Processes\(4\)"),
+        ("a", abs, {"executor": Processes}, "stage a: executor must not be <class"),
         ("a", pow, {}, r"stage a: call must take one argument; it takes \(base, exp, mod=None\)"),
         ("a", lambda: None, {}, r"stage a: call must take one argument; it takes \(\)"),
     ],
