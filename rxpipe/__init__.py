@@ -6,10 +6,10 @@ What is where:
 - ``pipeline.py``: ``Pipeline``, of ``stage.py``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
-- ``open_pipeline.py``: pipelines that stay open; IDs are submitted (``submission.py``) at a ``desk.py``, and go in by
-  a ``line.py``; what happens is told to each ``listener.py``, among them ``events.py``; ``health.py``
+- ``open_pipeline/``: pipelines that stay open for IDs that are submitted one by one
 - ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
-- ``otel/``, ``logs.py``: traces, metrics and logs, also ``inside.py`` the functions of stages
+- ``listener.py``: who is told what happens; of these ``otel/`` and ``logs.py`` are, which set something up ``inside.py``
+  the functions of stages, too
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
@@ -40,10 +40,8 @@ if TYPE_CHECKING:
         StageTimeout,
         StopRun,
     )
-    from rxpipe.events import Event
-    from rxpipe.health import Health
     from rxpipe.listener import Listener
-    from rxpipe.open_pipeline import OpenPipeline
+    from rxpipe.open_pipeline import Event, Health, OpenPipeline, Submission
     from rxpipe.operators import (
         AdaptiveConcurrency,
         RateLimiter,
@@ -60,7 +58,6 @@ if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline
     from rxpipe.stage import Stage
     from rxpipe.store import RunStore
-    from rxpipe.submission import Submission
 
 __all__ = [
     "AdaptiveConcurrency",
@@ -108,10 +105,8 @@ _NAMES = {
         "StageTimeout",
         "StopRun",
     ),
-    "events": ("Event",),
-    "health": ("Health",),
     "listener": ("Listener",),
-    "open_pipeline": ("OpenPipeline",),
+    "open_pipeline": ("Event", "Health", "OpenPipeline", "Submission"),
     "operators": (
         "AdaptiveConcurrency",
         "RateLimiter",
@@ -128,7 +123,6 @@ _NAMES = {
     "pipeline": ("Pipeline",),
     "stage": ("Stage",),
     "store": ("RunStore",),
-    "submission": ("Submission",),
 }
 
 

@@ -15,12 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pipeline_helpers import LIMIT, SCHEDULERS, ListSink
 
 from rxpipe import Pipeline, Stage
-from rxpipe.desk import Desk
 from rxpipe.errors import ItemCancelled, Overloaded
 from rxpipe.item import Item
+from rxpipe.open_pipeline.desk import Desk
+from rxpipe.open_pipeline.submission import Submission
 from rxpipe.outcome import Outcome
 from rxpipe.pipeline import Scheduler
-from rxpipe.submission import Submission
 
 CAPACITY = 3
 

@@ -11,7 +11,7 @@ from pipeline_helpers import SCHEDULERS, Seen, same, until
 from structlog.testing import capture_logs
 
 from rxpipe import Pipeline, Retry, SinkError, Stage
-from rxpipe.events import Event, Hot
+from rxpipe.open_pipeline.events import Event, Hot
 from rxpipe.outcome import Outcome
 from rxpipe.pipeline import Scheduler
 

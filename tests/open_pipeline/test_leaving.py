@@ -14,7 +14,7 @@ from pipeline_helpers import ListSink, same
 
 from rxpipe import Pipeline, Stage
 from rxpipe.errors import Overloaded
-from rxpipe.submission import Submission
+from rxpipe.open_pipeline.submission import Submission
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -46,7 +46,7 @@ def test_ctrl_c_while_draining_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
         with Pipeline(Stage("door", door.coroutine)).open() as running:
             submissions.append(running.submit(1))
             door.wait_for_calls(1)
-            monkeypatch.setattr("rxpipe.open_pipeline.wait", interrupted)
+            monkeypatch.setattr("rxpipe.open_pipeline.open_pipeline.wait", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         leave()
@@ -79,7 +79,7 @@ def test_a_cancelled_task_has_its_grace() -> None:
 def test_when_to_come_again_goes_by_how_long_items_take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by how long nothing was asked for."""
     now = time.monotonic()
-    monkeypatch.setattr("rxpipe.desk.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("rxpipe.open_pipeline.desk.time", SimpleNamespace(monotonic=lambda: now))
     door = Door()
 
     async def main() -> None:

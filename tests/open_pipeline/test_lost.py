@@ -12,9 +12,10 @@ import pytest
 import reactivex
 from pipeline_helpers import LIMIT
 
-from rxpipe.desk import Desk
 from rxpipe.errors import ItemCancelled, LeaseLost
 from rxpipe.item import Claim, Item
+from rxpipe.open_pipeline.desk import Desk
+from rxpipe.open_pipeline.submission import Submission
 from rxpipe.operators import Retry
 from rxpipe.outcome import Outcome
 from rxpipe.store.claims import Claims, Left
@@ -22,7 +23,6 @@ from rxpipe.store.database import Database
 from rxpipe.store.feed import Feed
 from rxpipe.store.hands import Hands
 from rxpipe.store.known import Known
-from rxpipe.submission import Submission
 
 
 def outcome(status: Any, error: Exception | None = None) -> Outcome[Any]:

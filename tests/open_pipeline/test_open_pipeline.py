@@ -14,9 +14,9 @@ from reactivex import operators as rx_ops
 
 from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
 from rxpipe.errors import Overloaded, PipelineClosed
-from rxpipe.health import patience
+from rxpipe.open_pipeline.health import patience
+from rxpipe.open_pipeline.submission import Submission
 from rxpipe.pipeline import Scheduler
-from rxpipe.submission import Submission
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -10,10 +10,10 @@ from typing import Any
 from reactivex.abc import ObserverBase
 
 from rxpipe.item import Item
+from rxpipe.open_pipeline.submission import Submission
 from rxpipe.operators.machine import Producer
 from rxpipe.operators.runners import ThreadRunner
 from rxpipe.outcome import Outcome
-from rxpipe.submission import Submission
 
 
 class Entry:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 from reactivex import Observable
 from reactivex.abc import DisposableBase
 
-from rxpipe.desk import Desk
 from rxpipe.driving import start_async
 from rxpipe.errors import PipelineClosed
-from rxpipe.events import Event, Events
-from rxpipe.health import Health, health_of, patience
+from rxpipe.open_pipeline.desk import Desk
+from rxpipe.open_pipeline.events import Event, Events
+from rxpipe.open_pipeline.health import Health, health_of, patience
+from rxpipe.open_pipeline.submission import Submission
 from rxpipe.operators.clock import TIMER_THREAD, running_loop
 from rxpipe.operators.loops import BACKGROUND_LOOP
 from rxpipe.outcome import Outcome, Report
 from rxpipe.run import Run
-from rxpipe.submission import Submission
 
 if TYPE_CHECKING:
     from rxpipe.pipeline import Pipeline

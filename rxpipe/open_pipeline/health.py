@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from rxpipe.desk import Desk
+from rxpipe.open_pipeline.desk import Desk
 from rxpipe.run import Run
 from rxpipe.stage import Stage
 

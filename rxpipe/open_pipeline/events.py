@@ -14,10 +14,10 @@ from reactivex.disposable import Disposable
 
 from rxpipe.item import Item
 from rxpipe.listener import Listener
+from rxpipe.open_pipeline.submission import TELLING
 from rxpipe.operators.clock import show_unhandled
 from rxpipe.operators.mailbox import mailbox
 from rxpipe.outcome import Outcome
-from rxpipe.submission import TELLING
 
 T = TypeVar("T")
 Kind = Literal["taken", "call_started", "call_returned", "call_failed", "ended"]

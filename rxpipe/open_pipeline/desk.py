@@ -15,13 +15,13 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.ends import check_id
 from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed
 from rxpipe.item import Item
-from rxpipe.line import Entry, Line
 from rxpipe.listener import Listener
+from rxpipe.open_pipeline.line import Entry, Line
+from rxpipe.open_pipeline.submission import TELLING, Submission
 from rxpipe.operators.clock import running_loop
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners import HERE, ThreadRunner
 from rxpipe.outcome import Outcome
-from rxpipe.submission import TELLING, Submission
 
 
 class Desk(Listener):
