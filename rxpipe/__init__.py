@@ -8,8 +8,8 @@ What is where:
 - ``outcome.py``: how items and runs end
 - ``open_pipeline/``: pipelines that stay open for IDs that are submitted one by one
 - ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
-- ``listener.py``: who is told what happens; of these ``otel/`` and ``logs.py`` are, which set something up ``inside.py``
-  the functions of stages, too
+- ``listener.py``: who is told what happens, such as ``otel/`` and ``logs.py``; ``inside.py``: what these set up around
+  the functions of stages
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
 - ``config/``: from a YAML file to a pipeline and its IDs
