@@ -18,11 +18,46 @@ def broker_name(broker: object) -> str:
     Raises:
         TypeError: It is none of those that are known here.
     """
-    for kind in type(broker).__mro__:
+    name = _kind(broker)
+    if name is None:
+        raise TypeError(f"not a broker or router of faststream's {', '.join(_OPTIONS)}: {broker!r}")
+    return name
+
+
+def _kind(thing: object) -> str | None:
+    for kind in type(thing).__mro__:
         for name in _OPTIONS:
             if kind.__module__.startswith(f"faststream.{name}."):
                 return name
-    raise TypeError(f"not a broker or router of faststream's {', '.join(_OPTIONS)}: {broker!r}")
+    return None
+
+
+def check_publisher(option: str, publisher: object) -> None:
+    """Refuse what could not publish, and dead letters to where nothing is kept.
+
+    Raises:
+        TypeError: It is none, or a channel of Redis for dead letters.
+    """
+    if publisher is None:
+        return
+    is_broker = hasattr(publisher, "subscriber")  # which would not know where to
+    if is_broker or not callable(getattr(publisher, "publish", None)):
+        raise TypeError(f"{option} must be a publisher, as broker.publisher makes one, not {publisher!r}")
+    if option == "dead_letters" and _kind(publisher) == "redis" and hasattr(publisher, "channel"):
+        raise TypeError("a channel of Redis keeps nothing: give dead_letters a list or a stream")
+
+
+async def publish(publisher: Any, told: Options, correlation_id: str | None) -> None:
+    """Publish to where there is somebody to keep it.
+
+    Raises:
+        LookupError: RabbitMQ has no queue for it, which its client tells by what it returns.
+        Exception: What the broker's client raises.
+    """
+    result: object = await publisher.publish(told, correlation_id=correlation_id)
+    kind = type(result)  # by name, as its module may not be installed
+    if kind.__name__ == "DeliveredMessage" and kind.__module__.startswith("aiormq."):
+        raise LookupError("RabbitMQ has no queue for it: declare one, or have its publisher say mandatory=False")
 
 
 def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
@@ -48,6 +83,8 @@ def _redis(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     stream: Any = options.get("stream")
     if not getattr(stream, "group", None):
         raise TypeError("Redis acknowledges in groups of streams: give stream=StreamSub(name, group=..., consumer=...)")
+    if stream.no_ack or stream.batch:
+        raise TypeError("Redis acknowledges message by message: give StreamSub neither no_ack nor batch")
     reader, claimer = copy(stream), copy(stream)
     reader.max_records = reader.max_records or _ahead(prefetch)  # else one read takes all that there are
     options = {"max_workers": prefetch} | options
@@ -55,8 +92,6 @@ def _redis(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
         return [(options | {"stream": reader}, own / 1000)]
     claimer.min_idle_time = max(1, round(1000 * lease))
     claimer.polling_interval = max(100, min(1000, claimer.min_idle_time // 4))
-    # The first one makes the group where last_id says; a reader with another one than ">" never gets new messages
-    reader.last_id = ">"
     claims = options | {"stream": claimer, "max_workers": _ahead(prefetch)}
     return [(claims, lease), (options | {"stream": reader}, lease)]
 
@@ -99,6 +134,15 @@ async def _kafka_parser(records: Any, original: Parse) -> Any:
         return await original(tuple(replace(record, headers=()) for record in records))
 
 
+def _redis_begin(subscriber: Any) -> None:
+    """Read what is new to the group; ``last_id`` is where a new one begins, whichever subscription makes it.
+
+    FastStream reads from ``last_id`` in a group that is there already: what this consumer has not acknowledged, again
+    and again, and nothing else.
+    """
+    subscriber.read_id = ">"
+
+
 async def _mqtt_leave(subscriber: Any) -> None:
     """Keep the session's subscription: FastStream ends it, and what is published meanwhile would go to nobody."""
     subscription = getattr(subscriber, "_subscription", None)  # FastStream has no public way to it
@@ -129,3 +173,4 @@ _OPTIONS: dict[str, Callable[[Options, int, float], list[_Subscriber]]] = {
 SIGNS: dict[str, Callable[[Any, list[Any]], Awaitable[None]]] = {"nats": _nats_sign, "redis": _redis_sign}
 LEAVE: dict[str, Callable[[Any], Awaitable[None]]] = {"mqtt": _mqtt_leave}
 PARSERS: dict[str, Callable[[Any, Parse], Awaitable[Any]]] = {"redis": _redis_parser, "kafka": _kafka_parser}
+BEGIN: dict[str, Callable[[Any], None]] = {"redis": _redis_begin}

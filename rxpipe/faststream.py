@@ -20,8 +20,19 @@ from typing import Annotated, Any, Literal, Protocol
 
 import structlog
 
-from rxpipe.brokers import LEAVE, PARSERS, SIGNS, Options, broker_name, subscriptions
+from rxpipe.brokers import (
+    BEGIN,
+    LEAVE,
+    PARSERS,
+    SIGNS,
+    Options,
+    broker_name,
+    check_publisher,
+    publish,
+    subscriptions,
+)
 from rxpipe.errors import ConfigError, PipelineClosed
+from rxpipe.logs import Logging
 from rxpipe.open_pipeline import OpenPipeline
 from rxpipe.pipeline import Pipeline
 
@@ -83,8 +94,10 @@ class PipelineConsumer:
             prefetch: Messages that each subscription has in hand at most.
 
         Raises:
-            ValueError: ``prefetch`` is below 1, or must be given, as a stage's queue has no bound.
+            ValueError: ``prefetch`` is below 1, or must be given, as a stage's queue has no bound; ``grace`` is below
+                0; or the pipeline is ``staged``, which lets nothing out to the end.
         """
+        pipeline.open(grace=grace)  # refuses what could not be opened when the app starts
         if prefetch is None:
             if math.isinf(pipeline.window):
                 raise ValueError("a stage's queue has no bound: say with prefetch= how many messages may be in hand")
@@ -92,6 +105,7 @@ class PipelineConsumer:
         if prefetch < 1:
             raise ValueError(f"prefetch must be at least 1, not {prefetch}")
         self.prefetch = prefetch
+        self.is_logged = any(isinstance(each, Logging) for each in pipeline.listeners)
         self._pipeline = pipeline
         self._grace = grace
         self._subscriptions: list[_Subscription] = []
@@ -143,9 +157,14 @@ class PipelineConsumer:
             options: For ``broker.subscriber``.
 
         Raises:
-            TypeError: It is no such broker, or a Redis subscription that is not a stream's with a group.
+            TypeError: It is no such broker, or a Redis subscription that is not a stream's with a group; what is to
+                publish cannot, or is a Redis channel for dead letters; or ``ack_policy`` or ``no_reply`` is given.
             ValueError: ``lease`` is not above 0.
         """
+        for option in {"ack_policy", "no_reply"} & set(options):
+            raise TypeError(f"{option} is not to be given: a message is acknowledged once its row is committed")
+        check_publisher("outcomes", outcomes)
+        check_publisher("dead_letters", dead_letters)
         if not lease > 0:
             raise ValueError(f"lease must be above 0 seconds, not {lease}")
         name = broker_name(broker)
@@ -153,6 +172,8 @@ class PipelineConsumer:
         options |= {"ack_policy": AckPolicy.MANUAL, "no_reply": True}
         for each, its_lease in subscriptions(name, options, self.prefetch, lease):
             subscriber = broker.subscriber(*args, **each)
+            if name in BEGIN:
+                BEGIN[name](subscriber)
             subscription = _Subscription(self, subscriber, name, its_lease, outcomes, dead_letters)
             subscriber(subscription.handle, filter=readable, parser=None if own_parser else PARSERS.get(name))
             self._subscriptions.append(subscription)
@@ -255,7 +276,7 @@ class _Subscription:
         return "redeliver" if "redeliver" in fates else "ack"  # an offset stands for all before it
 
     async def _one(self, body: Any, message: StreamMessage[Any]) -> _Fate:
-        item_id = as_id(body)
+        item_id = as_id(body, message)
         if isinstance(item_id, ConfigError):
             _log.error("message is no ID, and is rejected", error=str(item_id), message_id=message.message_id)
             return await self._publish(letter_of(message, body, item_id), message, self._dead_letters, fate="reject")
@@ -269,7 +290,8 @@ class _Subscription:
             return "redeliver"
         if outcome.status == "written":
             return await self._publish(told_of(outcome), message, self._outcomes, fate="ack")
-        _log.warning("item of a message has failed", id=item_id, error=error_of(outcome), stage=outcome.stage)
+        log = _log.debug if self._consumer.is_logged else _log.warning  # one line each
+        log("item of a message has failed", id=item_id, error=error_of(outcome), stage=outcome.stage)
         return await self._publish(told_of(outcome), message, self._dead_letters, self._outcomes, fate="reject")
 
     async def _publish(
@@ -281,9 +303,10 @@ class _Subscription:
                 continue
             try:
                 async with self._consumer.telling:
-                    await publisher.publish(told, correlation_id=message.correlation_id)
+                    await publish(publisher, told, message.correlation_id)
             except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
-                _log.error("outcome was not published, its message comes again", id=told["id"], error=repr(error))
+                event = "outcome was not published, its message comes again"
+                _log.error(event, id=told["id"], message_id=message.message_id, error=repr(error))
                 await self._consumer.pause()
                 return "redeliver"
         return fate

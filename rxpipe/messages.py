@@ -16,6 +16,7 @@ from rxpipe.outcome import Outcome
 
 MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # that is being handled
 _SHOWN = 200  # characters of a body
+_JSON = ("{", "[", '"')  # which no text that is an ID begins with
 
 
 async def readable(message: StreamMessage[Any]) -> bool:
@@ -43,8 +44,8 @@ def _decoded(body: bytes) -> Any:
         return error
 
 
-def as_id(body: Any) -> int | str | ConfigError:
-    """The ID that a body is, or what is wrong with it."""
+def as_id(body: Any, message: StreamMessage[Any]) -> int | str | ConfigError:
+    """The ID that a message's body is, or what is wrong with it."""
     if isinstance(body, Exception):
         return ConfigError(f"the body cannot be decoded: {type(body).__name__}: {body}")
     if isinstance(body, bytes):
@@ -54,7 +55,18 @@ def as_id(body: Any) -> int | str | ConfigError:
             return ConfigError(f"the body cannot be decoded: {error}")
     if body == "":
         return ConfigError("the body is empty")
+    if isinstance(body, str) and body.lstrip().startswith(_JSON) and _is_raw(body, message):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            return ConfigError(f"the body begins like JSON, and is none: {error}")
     return check_id(body) or body
+
+
+def _is_raw(text: str, message: StreamMessage[Any]) -> bool:
+    """Whether a message, or one of its batch, is this text as it stands: nobody has decoded it."""
+    body: Any = message.body
+    return text.encode(errors="replace") in (cast("list[bytes]", body) if isinstance(body, list) else [body])
 
 
 def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dict[str, Any]:
@@ -62,7 +74,8 @@ def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dic
     raw = message.body if isinstance(message.body, bytes) else body
     text = raw.decode(errors="replace") if isinstance(raw, bytes) else repr(raw)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return _plain({"id": None, "status": "rejected", "error": str(error), "body": text})
+    told = {"id": None, "status": "rejected", "error": str(error), "body": text, "message_id": message.message_id}
+    return _plain(told)
 
 
 def error_of(outcome: Outcome[Any]) -> str | None:

@@ -67,6 +67,62 @@ def test_refused(broker: Any, options: dict[str, Any], message: str) -> None:
         PipelineConsumer(pipeline_of(same)).subscribe(broker, **options)
 
 
+class Silent:
+    """What publishes nothing."""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outcomes": "done"}, "outcomes must be a publisher, as broker.publisher makes one, not 'done'"),
+        ({"dead_letters": Silent}, "dead_letters must be a publisher, as broker.publisher makes one, not <class"),
+        ({"outcomes": RabbitBroker()}, "outcomes must be a publisher, as broker.publisher makes one, not "),
+        (
+            {"dead_letters": RedisBroker().publisher("dead")},
+            "a channel of Redis keeps nothing: give dead_letters a list",
+        ),
+        ({"ack_policy": AckPolicy.ACK_FIRST}, "ack_policy is not to be given: a message is acknowledged once"),
+        ({"no_reply": False}, "no_reply is not to be given"),
+    ],
+)
+def test_options_that_lose_messages(options: dict[str, Any], message: str) -> None:
+    """What could publish nothing, or keeps nothing, or acknowledges earlier, is refused."""
+    broker = RabbitBroker()
+    with pytest.raises(TypeError, match=message):
+        PipelineConsumer(pipeline_of(same)).subscribe(broker, "questions", **options)
+    assert not broker.subscribers
+
+
+@pytest.mark.parametrize("option", ["no_ack", "batch"])
+def test_streams_that_lose_messages(option: str) -> None:
+    """A stream whose messages are not acknowledged one by one is refused."""
+    options: dict[str, Any] = {option: True}
+    stream = StreamSub("questions", group="bank", consumer="me", **options)
+    with pytest.raises(TypeError, match="Redis acknowledges"):
+        PipelineConsumer(pipeline_of(same)).subscribe(RedisBroker(), stream=stream)
+
+
+def test_channel_of_redis_is_told() -> None:
+    """Outcomes may go to a channel: to whoever listens."""
+    broker = RedisBroker()
+    stream = StreamSub("questions", group="bank", consumer="me")
+    done, dead = broker.publisher("done"), broker.publisher(list="dead")
+    PipelineConsumer(pipeline_of(same)).subscribe(broker, stream=stream, outcomes=done, dead_letters=dead)
+    assert len(broker.subscribers) == 2
+
+
+def test_grace_below_nothing() -> None:
+    """It is refused when the consumer is made, not when the app starts."""
+    with pytest.raises(ValueError, match="grace must be at least 0 seconds, not -1"):
+        PipelineConsumer(pipeline_of(same), grace=-1)
+
+
+def test_staged() -> None:
+    """A pipeline that lets nothing out to the end is refused when the consumer is made."""
+    with pytest.raises(ValueError, match="strategy staged lets nothing out"):
+        PipelineConsumer(Pipeline(Stage("only", same), strategy="staged"))
+
+
 def test_lease_of_nothing() -> None:
     """A lease that is over at once is refused."""
     with pytest.raises(ValueError, match="lease must be above 0 seconds, not 0"):
@@ -97,11 +153,20 @@ def test_options_of_redis() -> None:
     stream = StreamSub("questions", group="bank", consumer="me", last_id="0")
     claims, reads = (each["stream"] for each, _ in subscriptions("redis", {"stream": stream}, 80, 60))
     assert (claims.min_idle_time, claims.last_id) == (60_000, "0")
-    assert (reads.min_idle_time, reads.last_id, reads.max_records) == (None, ">", 10)
+    assert (reads.min_idle_time, reads.last_id, reads.max_records) == (None, "0", 10)
     assert stream.max_records is None
     own = StreamSub("questions", group="bank", consumer="me", claim_min_idle_time=5000)
     ((_, lease),) = subscriptions("redis", {"stream": own}, 80, 60)
     assert lease == 5
+
+
+def test_group_that_is_there() -> None:
+    """Of a group that goes on new messages are read, wherever it was to begin."""
+    broker = RedisBroker()
+    stream = StreamSub("questions", group="bank", consumer="me", last_id="0")
+    PipelineConsumer(pipeline_of(same)).subscribe(broker, stream=stream)
+    subscribers: list[Any] = broker.subscribers
+    assert [(each.last_id, each.read_id) for each in subscribers] == [("0", ">"), ("0", ">")]
 
 
 def test_options_of_rabbit() -> None:

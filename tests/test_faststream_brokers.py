@@ -57,6 +57,8 @@ POISON = [
     b'"\\ud800"',
     b"\xff\xfe",
     b"NaN",
+    b'{"id": 7',
+    b"[1",
     b'"' + 300 * b"x" + b'"',
 ]
 ODD_IDS = [b"7", b'"q-8"', b"q-9", '"\N{GREEK SMALL LETTER ALPHA}"'.encode(), 30 * b"9"]
