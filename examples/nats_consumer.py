@@ -1,6 +1,8 @@
 """Questions that come as messages of NATS: each is acknowledged once its row is committed.
 
-python examples/nats_consumer.py, with pip install "rxpipe[faststream]" "faststream[nats]", and nats-server -js running
+python examples/nats_consumer.py, with pip install ".[faststream]" "faststream[nats]", and nats-server -js running
+
+It leaves nats_questions.db*, and a stream: nats stream rm rxpipe-bank
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Questions that come through a queue of RabbitMQ: acknowledged once written, dead-lettered once failed.
 
-python examples/rabbit_consumer.py, with pip install "rxpipe[faststream]" "faststream[rabbit]", and RabbitMQ running
+python examples/rabbit_consumer.py, with pip install ".[faststream]" "faststream[rabbit]", and RabbitMQ running
+
+It leaves rabbit_questions.db*, and queues: rabbitmqctl delete_queue NAME, of rxpipe-questions, -ended and -dead
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Questions that come through a stream of Redis: each is acknowledged once its row is committed.
 
-python examples/redis_consumer.py, with pip install "rxpipe[faststream]" "faststream[redis]", and redis-server running
+python examples/redis_consumer.py, with pip install ".[faststream]" "faststream[redis]", and redis-server running
+
+It leaves redis_questions.db*, and a stream: redis-cli del rxpipe-questions
 """
 
 from __future__ import annotations
