@@ -152,7 +152,7 @@ class PipelineConsumer:
             args: For ``broker.subscriber``.
             outcomes: A publisher that is told of every item that was written or has failed, before its message is
                 acknowledged: ``id``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``.
-            dead_letters: The same, of failed items; and of messages that are no ID: ``error``, ``body``, ``message_id``.
+            dead_letters: The same, of failed items; and of messages that are no ID, with ``body`` and ``message_id``.
             lease: NATS and Redis: seconds after which messages of a consumer that gives no sign of life are others'.
             options: For ``broker.subscriber``.
 
