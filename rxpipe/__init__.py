@@ -7,7 +7,7 @@ What is where:
   IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
 - ``outcome.py``: how items and runs end
 - ``open_pipeline/``: pipelines that stay open for IDs that are submitted one by one
-- ``faststream.py``: messages of brokers; ``executors/``: process pools and clusters for stages
+- ``faststream/``: messages of brokers; ``executors/``: process pools and clusters for stages
 - ``listener.py``: who is told what happens, such as ``otel/`` and ``logs.py``; ``inside.py``: what these set up around
   the functions of stages
 - ``database/``: the sink

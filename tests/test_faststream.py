@@ -22,9 +22,9 @@ from nats.js.api import ConsumerConfig
 from structlog.testing import capture_logs
 
 from rxpipe import Pipeline, Retry, Stage, StopRun
-from rxpipe.brokers import PARSERS, subscriptions
 from rxpipe.errors import PipelineClosed
 from rxpipe.faststream import PipelineConsumer
+from rxpipe.faststream.brokers import PARSERS, subscriptions
 from rxpipe.item import Item
 from rxpipe.listener import Listener
 

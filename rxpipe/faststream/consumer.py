@@ -1,14 +1,4 @@
-"""Messages of NATS, Redis, RabbitMQ, MQTT and Kafka as the source of an open pipeline (needs the extra ``faststream``).
-
-::
-
-    questions = PipelineConsumer(pipeline)
-    questions.subscribe(broker, "questions", stream="bank", durable="bank")  # as ``broker.subscriber``
-    app = FastStream(broker, lifespan=questions.lifespan)
-
-A message is acknowledged once its row is committed. What is guaranteed with which broker is in
-``docs/event_driven.md``.
-"""
+"""``PipelineConsumer``: takes messages of brokers into an open pipeline, and tells the brokers what became of them."""
 
 from __future__ import annotations
 
@@ -19,8 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Annotated, Any, Literal, Protocol
 
 import structlog
+from faststream import AckPolicy, Context
+from faststream.message import StreamMessage
 
-from rxpipe.brokers import (
+from rxpipe.errors import ConfigError, PipelineClosed
+from rxpipe.faststream.brokers import (
     BEGIN,
     LEAVE,
     PARSERS,
@@ -31,22 +24,10 @@ from rxpipe.brokers import (
     publish,
     subscriptions,
 )
-from rxpipe.errors import ConfigError, PipelineClosed
+from rxpipe.faststream.messages import MESSAGE, as_id, error_of, letter_of, readable, told_of
 from rxpipe.logs import Logging
 from rxpipe.open_pipeline import OpenPipeline
 from rxpipe.pipeline import Pipeline
-
-try:
-    from faststream import AckPolicy, Context
-    from faststream.message import StreamMessage
-
-    from rxpipe.messages import MESSAGE, as_id, error_of, letter_of, readable, told_of
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "faststream":
-        raise
-    raise ConfigError('brokers need faststream: pip install "rxpipe[faststream]"') from missing
-
-__all__ = ["PipelineConsumer", "Publisher", "Registrator"]
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -1,0 +1,30 @@
+"""Messages of NATS, Redis, RabbitMQ, MQTT and Kafka as the source of an open pipeline; needs the extra ``faststream``.
+
+::
+
+    questions = PipelineConsumer(pipeline)
+    questions.subscribe(broker, "questions", stream="bank", durable="bank")  # as ``broker.subscriber``
+    app = FastStream(broker, lifespan=questions.lifespan)
+
+A message is acknowledged once its row is committed. What is guaranteed with which broker is in
+``docs/event_driven.md``.
+
+What is where:
+
+- ``consumer.py``: ``PipelineConsumer``; what becomes of a message
+- ``brokers.py``: what differs between brokers
+- ``messages.py``: what is in a message, and what is published of it
+"""
+
+from __future__ import annotations
+
+from rxpipe.errors import ConfigError
+
+try:
+    from rxpipe.faststream.consumer import PipelineConsumer, Publisher, Registrator
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] != "faststream":
+        raise
+    raise ConfigError('brokers need faststream: pip install "rxpipe[faststream]"') from missing
+
+__all__ = ["PipelineConsumer", "Publisher", "Registrator"]
