@@ -142,7 +142,8 @@ class Pipeline:
                 ``DatabaseSink``.
             ConfigError: The store is not in the sink's database.
         """
-        for given, kind in ((stages, Stage), (listeners, Listener)):
+        parts: tuple[tuple[Sequence[Any], type], ...] = ((stages, Stage), (listeners, Listener))
+        for given, kind in parts:
             if wrong := [one for one in given if not isinstance(one, kind)]:
                 raise TypeError(f"a pipeline is made of {kind.__name__}, not {wrong[0]!r}")
         if not stages:

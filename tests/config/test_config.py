@@ -300,7 +300,7 @@ def message_of(path: Path) -> str | None:
 @example(data={"pipeline_config": {"timeouts": {"a\n": 1}}})
 def test_any_data_loads_or_is_a_config_error(write: Write, data: Any) -> None:
     """No data, however odd, raises anything but a ConfigError, each line of which names the file."""
-    path = write(yaml.safe_dump(data))
+    path = write(yaml.safe_dump(data))  # pyright: ignore[reportUnknownMemberType]  # one option of its stub
 
     message = message_of(path)
 
