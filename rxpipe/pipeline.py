@@ -142,10 +142,10 @@ class Pipeline:
                 ``DatabaseSink``.
             ConfigError: The store is not in the sink's database.
         """
-        parts: tuple[tuple[Sequence[Any], type], ...] = ((stages, Stage), (listeners, Listener))
-        for given, kind in parts:
-            if wrong := [one for one in given if not isinstance(one, kind)]:
-                raise TypeError(f"a pipeline is made of {kind.__name__}, not {wrong[0]!r}")
+        given: list[tuple[Any, type]] = [*((one, Stage) for one in stages), *((one, Listener) for one in listeners)]
+        for one, kind in given:
+            if not isinstance(one, kind):
+                raise TypeError(f"a pipeline is made of {kind.__name__}, not {one!r}")
         if not stages:
             raise ValueError("a pipeline needs at least one stage")
         names = [stage.name for stage in stages]
