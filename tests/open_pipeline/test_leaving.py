@@ -142,3 +142,19 @@ def test_what_they_say_of_themselves() -> None:
             assert repr(submission) == "<Submission 'a': written>"
 
     on_loop(main())
+
+
+def test_it_opens_once() -> None:
+    """The next time is another one."""
+
+    async def main() -> None:
+        opening = Pipeline(Stage("same", same), scheduler="asyncio").open()
+        async with opening:
+            pass
+        with pytest.raises(RuntimeError, match="opened before"):
+            async with opening:
+                pass
+        with pytest.raises(RuntimeError, match="async with"), Pipeline(Stage("same", same)).open():
+            pass
+
+    on_loop(main())

@@ -318,22 +318,6 @@ def test_a_task_that_is_cancelled_cancels_the_calls(at: str) -> None:
     on_loop(main())
 
 
-def test_it_opens_once() -> None:
-    """The next time is another one."""
-
-    async def main() -> None:
-        opening = Pipeline(Stage("same", same), scheduler="asyncio").open()
-        async with opening:
-            pass
-        with pytest.raises(RuntimeError, match="opened before"):
-            async with opening:
-                pass
-        with pytest.raises(RuntimeError, match="async with"), Pipeline(Stage("same", same)).open():
-            pass
-
-    on_loop(main())
-
-
 def test_what_cannot_be_open_is_refused() -> None:
     """By the option's name."""
     with pytest.raises(ValueError, match="staged"):
