@@ -161,7 +161,7 @@ _DATABASE = (
 )
 
 _OTHERS = (
-    Mutation("rxpipe/item.py", Change("the lost skipped", " and item.claim.lost:", " and not item.claim:", HANDS)),
+    Mutation("rxpipe/item.py", Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", HANDS)),
     Mutation("rxpipe/store/hands.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)),
     Mutation("rxpipe/store/process.py", Change("machines told apart", "there == place and ", "", LEASE, "process")),
     Mutation("rxpipe/store/session.py", Change("a release", "self._lease.release(connection)", "", STORE, "disposing")),
