@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, SingleAssignmentDisposable
 
 from .clock import Clock, clock_for
 from .machine import Machine, as_exception
@@ -17,7 +18,11 @@ A = TypeVar("A")
 
 
 def batch(
-    max_items: int, max_seconds: float | None = None, *, timer: SchedulerBase | None = None
+    max_items: int,
+    max_seconds: float | None = None,
+    *,
+    flush: Observable[Any] | None = None,
+    timer: SchedulerBase | None = None,
 ) -> Callable[[Observable[A]], Observable[list[A]]]:
     """Group items into lists, in order: a list goes when it is full, or when its first item has waited long enough.
 
@@ -34,6 +39,7 @@ def batch(
         max_items: The longest list, at least 1.
         max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
             for lists that grow only while there is no room.
+        flush: Whenever it emits, what is held need not wait any longer.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
 
     Raises:
@@ -47,7 +53,10 @@ def batch(
     def operator(source: Observable[A]) -> Observable[list[A]]:
         def subscribe(observer: ObserverBase[list[A]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             machine = _Batch(max_items, max_seconds, clock_for(timer, scheduler), observer)
-            return machine.subscribe_to(source, scheduler)
+            flushing = SingleAssignmentDisposable()
+            if flush is not None:
+                flushing.disposable = flush.subscribe(lambda _: machine.post(machine.flush))
+            return CompositeDisposable(machine.subscribe_to(source, scheduler), flushing)
 
         return reactivex.create(subscribe)
 
@@ -107,6 +116,10 @@ class _Batch(Machine[A, list[A]]):
             self._timer = self._clock.call_later(seconds, lambda: self.post(self._time_is_up, items))
         else:
             self._due = True
+
+    def flush(self) -> None:
+        """What is held need not wait any longer; runs in the mailbox."""
+        self._due = bool(self._lists)
 
     def _time_is_up(self, items: list[A]) -> None:
         if self._lists and self._lists[0] is items:  # else it has gone meanwhile

@@ -43,6 +43,7 @@ class Feed:
 
     Attributes:
         exhausted: Whether its source was read to the end, and nothing was left to do in the run.
+        is_waiting: Whether it gives nothing until what is in hand has ended.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Feed:
         retry: Retry,
         over: threading.Event,
         ended: Callable[[Connection, Set[Known]], list[tuple[Known, Outcome[Any]]]] = lambda one, ids: [],
+        hurry: Callable[[], object] = lambda: None,
     ) -> None:
         """Describe it.
 
@@ -66,6 +68,7 @@ class Feed:
             retry: How long to try while the database is away.
             over: Set when the worker claims no more.
             ended: Those of some items that have ended, as ``known.ended`` finds them.
+            hurry: Has what waits for its commit committed now.
         """
         self._database = database
         self._claims = claims
@@ -82,6 +85,8 @@ class Feed:
         self._looked_at = 0.0
         self._told = False
         self._claiming = threading.Lock()
+        self._hurry = hurry
+        self.is_waiting = False
 
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
         """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
@@ -109,7 +114,7 @@ class Feed:
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
                 # What is in hand may be lost to others yet, and is watched then.
-                if not self._hands.wait_until(0, _POLL) or self._watched:
+                if not self._wait_for_hands() or self._watched:
                     continue
                 self.exhausted = inbox.error is None
                 break
@@ -131,7 +136,7 @@ class Feed:
                     self.exhausted = left is not None and inbox.error is None
                     break
                 if not idle:
-                    self._hands.wait_until(0, _POLL)
+                    self._wait_for_hands()
                 elif left.ready:
                     inbox.pause(_POLL / 10)  # somebody is claiming them
                 else:
@@ -145,8 +150,17 @@ class Feed:
 
     def _wait_until_idle(self, inbox: _Inbox) -> None:
         """Suspects are on their way, or wait to be: nothing else meanwhile."""
-        while not (self._over.is_set() or inbox.closed or self._hands.wait_until(0, _POLL)):
+        while not (self._over.is_set() or inbox.closed or self._wait_for_hands()):
             pass
+
+    def _wait_for_hands(self) -> bool:
+        """Whether nothing is in hand, soon: what waits for its commit is hurried on, as nothing is to come after it."""
+        self.is_waiting = True
+        self._hurry()
+        try:
+            return self._hands.wait_until(0, _POLL)
+        finally:
+            self.is_waiting = False
 
     def _wait_for_others(self, inbox: _Inbox) -> None:
         """Other workers have what is left; they may lose it."""

@@ -11,6 +11,7 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.subject import Subject
 from sqlalchemy import func, update
 
 from rxpipe.database.away import as_sink_error
@@ -70,7 +71,8 @@ class Session:
         self._claims = claims
         self._commits = commits
         self._retry = retry
-        self._batches = batch(max_items, max_seconds)
+        self._flush: Subject[None] = Subject()
+        self._batches = batch(max_items, max_seconds, flush=self._flush)
         self._hands = hands
         self._feed = Feed(
             database,
@@ -80,6 +82,7 @@ class Session:
             retry=retry,
             over=lease.over,
             ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
+            hurry=lambda: self._flush.on_next(None),
         )
         self._lines: _Lines | None = None
         self._at_work = threading.Lock()
@@ -121,7 +124,7 @@ class Session:
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def line_up(records: ObserverBase[Record], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                self._lines = _Lines(records, self._stages)
+                self._lines = _Lines(records, self._stages, self._item_has_ended)
                 return self._lines.subscribe_to(outcomes, scheduler)
 
             def on_error(error: Exception) -> None:
@@ -141,6 +144,10 @@ class Session:
             return CompositeDisposable(subscription, Disposable(self._close_in_background))
 
         return reactivex.create(subscribe)
+
+    def _item_has_ended(self) -> None:
+        if self._feed.is_waiting:
+            self._flush.on_next(None)
 
     def _commit(self, records: Sequence[Record]) -> list[Outcome[Any]]:
         with self._at_work:
@@ -196,12 +203,12 @@ class _Lines(Machine[Outcome[Any], Record]):
         failure: What the stages failed with.
     """
 
-    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str]) -> None:
+    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], ended: Callable[[], object]) -> None:
         super().__init__(observer, 1)
         self._stages = stages
+        self._ended = ended
         self.failure: Exception | None = None
         self._records: deque[Record] = deque()
-        self._holds = False  # an outcome
         self._is_closing = False
 
     def note(self, record: Record) -> None:
@@ -235,6 +242,7 @@ class _Lines(Machine[Outcome[Any], Record]):
             self.emit(record)
             if isinstance(record, Ended):
                 self.gate.release()
+                self._ended()
         if self._is_closing and not records:
             self.end()
 

@@ -46,6 +46,24 @@ def test_a_full_list_goes_at_once() -> None:
     assert messages == [on_next(220, [210, 220]), on_next(240, [230, 240]), on_next(300, [250]), on_completed(300)]
 
 
+def test_what_is_held_goes_when_it_is_flushed() -> None:
+    """At once; what comes later waits again, and there is nothing to flush where nothing is held."""
+    source: Subject[int] = Subject()
+    flush: Subject[None] = Subject()
+    got: list[list[int]] = []
+    subscription = source.pipe(batch(10, flush=flush)).subscribe(got.append)
+    flush.on_next(None)
+    for value in (1, 2):
+        source.on_next(value)
+    flush.on_next(None)
+    source.on_next(3)
+    assert got == [[1, 2]]
+    subscription.dispose()
+    assert not flush.observers
+    flush.on_next(None)
+    assert got == [[1, 2]]
+
+
 def test_a_list_goes_when_its_first_item_has_waited_long_enough() -> None:
     """The time runs from the first item, not from the last."""
     messages = play(batch(10, 50), *items(210, 240, 259, 270), on_completed(400))
