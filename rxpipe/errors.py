@@ -124,7 +124,6 @@ class LeaseLost(RxPipeError):
 class ItemCancelled(RxPipeError):
     """An item was cancelled by whoever submitted it; see ``Submission.cancel``."""
 
-    is_permanent = True
     is_final = True
 
     def __init__(self, text: str = "cancelled by whoever submitted it") -> None:
