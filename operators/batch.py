@@ -11,8 +11,8 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SingleAssignmentDisposable
 
-from .clock import Clock, clock_for
-from .machine import Machine, as_exception
+from .core.clock import Clock, clock_for
+from .core.machine import Machine, as_exception
 
 A = TypeVar("A")
 
@@ -39,7 +39,8 @@ def batch(
         max_items: The longest list, at least 1.
         max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
             for lists that grow only while there is no room.
-        flush: Whenever it emits, what is held need not wait any longer.
+        flush: Whenever it emits, what is held need not wait any longer. If it fails, the sequence ends with that
+            error, as if the source had failed; if it completes, nothing happens.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
 
     Raises:
@@ -55,7 +56,11 @@ def batch(
             machine = _Batch(max_items, max_seconds, clock_for(timer, scheduler), observer)
             flushing = SingleAssignmentDisposable()
             if flush is not None:
-                flushing.disposable = flush.subscribe(lambda _: machine.post(machine.flush))
+                flushing.disposable = flush.subscribe(
+                    lambda _: machine.post(machine.flush),
+                    lambda error: machine.post(machine.flush_failed, error),
+                    scheduler=scheduler,
+                )
             return CompositeDisposable(machine.subscribe_to(source, scheduler), flushing)
 
         return reactivex.create(subscribe)
@@ -120,6 +125,12 @@ class _Batch(Machine[A, list[A]]):
     def flush(self) -> None:
         """What is held need not wait any longer; runs in the mailbox."""
         self._due = bool(self._lists)
+
+    def flush_failed(self, error: Exception) -> None:
+        """As if the source had failed, unless that has ended; runs in the mailbox."""
+        if not self.source_done:
+            self._upstream.dispose()
+            self.source_failed(error)
 
     def _time_is_up(self, items: list[A]) -> None:
         if self._lists and self._lists[0] is items:  # else it has gone meanwhile

@@ -13,11 +13,11 @@ import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from .clock import guarded, running_loop
+from .core.clock import guarded, running_loop
+from .core.gate import announcing
+from .core.machine import Machine, as_exception
+from .core.running_call import running_call
 from .errors import BufferOverflow
-from .gate import announcing
-from .machine import Machine, as_exception
-from .running_call import running_call
 
 A = TypeVar("A")
 

@@ -10,9 +10,9 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from .clock import Clock, clock_for
-from .limiter import Limiter, Permit
-from .machine import Machine
+from .core.clock import Clock, clock_for
+from .core.machine import Machine
+from .stages.limiter import Limiter, Permit
 
 A = TypeVar("A")
 

@@ -14,11 +14,11 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from .clock import proper, running_loop
-from .loops import use_loop
-from .machine import Producer, as_exception
-from .mailbox import SchedulerHome
-from .runners import call_context
+from .core.clock import proper, running_loop
+from .core.loops import use_loop
+from .core.machine import Producer, as_exception
+from .core.mailbox import SchedulerHome
+from .core.worker import call_context
 
 A = TypeVar("A")
 

@@ -13,16 +13,19 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 
-from .adaptive import AdaptiveConcurrency
-from .clock import clock_for, loop_of, running_loop
-from .limiter import Limiter
-from .loop_runner import LoopRunner
-from .loops import use_loop
-from .mailbox import Home, LoopHome, RelayHome
-from .retry import Retry
-from .runners import Engine, ExecutorRunner, Runner, SchedulerRunner, ThreadRunner
-from .stage_machine import StageMachine
-from .stage_settings import Envelope, Failure, Settings, StageStats
+from .core.blocking import refuse_to_block
+from .core.clock import clock_for, loop_of, running_loop
+from .core.loops import use_loop
+from .core.mailbox import Home, LoopHome, RelayHome
+from .runners.loop_runner import LoopRunner
+from .runners.pools import ExecutorRunner, SchedulerRunner
+from .runners.runner import Engine, Runner
+from .runners.thread_runner import ThreadRunner
+from .stages.adaptive import AdaptiveConcurrency
+from .stages.limiter import Limiter
+from .stages.retry_policy import Retry
+from .stages.settings import Envelope, Failure, Settings, StageStats
+from .stages.stage_machine import StageMachine
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -139,6 +142,7 @@ def stage(
     Raises:
         ValueError: A number is out of range.
         TypeError: A coroutine function was given an executor.
+        RuntimeError: When subscribed to by ``run()`` on a running event loop, which that would block for ever.
     """
     settings = settings_of(
         fn,
@@ -214,6 +218,7 @@ def stage_with(
 
     def operator(source: Observable[A]) -> Observable[B]:
         def subscribe(observer: ObserverBase[B], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
+            refuse_to_block()  # before anything is begun
             runner = _runner_for(settings, scheduler, subscribed_on)
             machine = StageMachine(
                 settings,

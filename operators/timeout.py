@@ -11,9 +11,9 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from .clock import Clock, clock_for
+from .core.clock import Clock, clock_for
+from .core.machine import Machine
 from .errors import CompletionTimeout
-from .machine import Machine
 
 A = TypeVar("A")
 

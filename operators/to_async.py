@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 from reactivex import Observable
 from reactivex.abc import ObserverBase
 
-from .clock import running_loop
-from .gate import Gate, announcing
+from .core.clock import needed_loop, running_loop
+from .core.gate import Gate, announcing
 
 A = TypeVar("A")
 
@@ -58,7 +58,7 @@ class _Inbox(ObserverBase[A], Generic[A]):
 
     def __init__(self, max_items: int) -> None:
         self.gate = Gate(max_items)
-        self._loop = asyncio.get_running_loop()
+        self._loop = needed_loop()
         self._items: deque[A] = deque()
         self._filled = asyncio.Event()
         self._ended = False

@@ -3,20 +3,21 @@
 What is where:
 
 - ``operators/``: the Rx operators, which work alone in any chain
-- ``pipeline.py``: ``Pipeline``, of ``stage.py``; composed in ``strategies.py``, run by ``run.py`` and ``driving.py``;
-  IDs from ``source.py``, items (``item.py``) between the two ``ends.py``
-- ``outcome.py``: how items and runs end
-- ``open_pipeline/``: pipelines that stay open for IDs that are submitted one by one
-- ``faststream/``: messages of brokers; ``executors/``: process pools and clusters for stages
-- ``listener.py``: who is told what happens, such as ``otel/`` and ``logs.py``; ``inside.py``: what these set up around
-  the functions of stages
+- ``pipeline/``: what users build and get, what sinks, stores and listeners implement, and what runs it
 - ``database/``: the sink
 - ``store/``: the run store, with which runs go on after a crash
-- ``config/``: from a YAML file to a pipeline and its IDs
+- ``executors/``: process pools and clusters for stages
+- ``faststream/``: messages of brokers; ``otel/``, ``logs.py``: traces, metrics and logs
 - ``llm/``: calls to language models; ``fake_llm/``: a server to test them with
 - ``questions/``: stages that ship with rxpipe
+- ``config/``: from a YAML file to a pipeline and its IDs
+- ``compare/``: the strategies, measured on a pipeline of one's own
 - ``cli/``: the command line
+- ``identity/``: what a pipeline and its stages are known by
 - ``errors.py``: the tree of errors
+
+Imports point one way: ``cli``, ``compare`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->
+``operators`` -> reactivex.
 
 Each name is imported when it is first asked for: all of them take a third of a second, mostly SQLAlchemy's, which is
 too long for ``rxpipe --help``.
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rxpipe import operators
+    from rxpipe.config import load_pipeline, run_config
     from rxpipe.database import DatabaseSink
     from rxpipe.errors import (
         ConfigError,
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
         StageTimeout,
         StopRun,
     )
-    from rxpipe.listener import Listener
-    from rxpipe.open_pipeline import Event, Health, OpenPipeline, Submission
     from rxpipe.operators import (
         AdaptiveConcurrency,
         RateLimiter,
@@ -54,17 +54,22 @@ if TYPE_CHECKING:
         to_async_iterable,
         will_retry,
     )
-    from rxpipe.outcome import Outcome, Report, StageReport
-    from rxpipe.pipeline import Pipeline
-    from rxpipe.stage import Stage
+    from rxpipe.pipeline.listener import Listener
+    from rxpipe.pipeline.open import Event, Health, OpenPipeline, Submission
+    from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
+    from rxpipe.pipeline.pipeline import Pipeline
+    from rxpipe.pipeline.stage import Stage
+    from rxpipe.pipeline.views import ItemView, RunView, StageView
     from rxpipe.store import RunStore
 
 __all__ = [
     "AdaptiveConcurrency",
+    "CommonError",
     "ConfigError",
     "DatabaseSink",
     "Event",
     "Health",
+    "ItemView",
     "Listener",
     "OpenPipeline",
     "Outcome",
@@ -75,25 +80,30 @@ __all__ = [
     "Report",
     "Retry",
     "RunStore",
+    "RunView",
     "RxPipeError",
     "SinkError",
     "Stage",
     "StageReport",
     "StageStalled",
     "StageTimeout",
+    "StageView",
     "StopRun",
     "Submission",
     "Usage",
     "deadline",
     "from_async_iterable",
     "from_iterable",
+    "load_pipeline",
     "operators",
     "record_usage",
+    "run_config",
     "to_async_iterable",
     "will_retry",
 ]
 
 _NAMES = {
+    "config": ("load_pipeline", "run_config"),
     "database": ("DatabaseSink",),
     "errors": (
         "ConfigError",
@@ -105,8 +115,6 @@ _NAMES = {
         "StageTimeout",
         "StopRun",
     ),
-    "listener": ("Listener",),
-    "open_pipeline": ("Event", "Health", "OpenPipeline", "Submission"),
     "operators": (
         "AdaptiveConcurrency",
         "RateLimiter",
@@ -119,9 +127,12 @@ _NAMES = {
         "to_async_iterable",
         "will_retry",
     ),
-    "outcome": ("Outcome", "Report", "StageReport"),
-    "pipeline": ("Pipeline",),
-    "stage": ("Stage",),
+    "pipeline.listener": ("Listener",),
+    "pipeline.open": ("Event", "Health", "OpenPipeline", "Submission"),
+    "pipeline.outcome": ("CommonError", "Outcome", "Report", "StageReport"),
+    "pipeline.pipeline": ("Pipeline",),
+    "pipeline.stage": ("Stage",),
+    "pipeline.views": ("ItemView", "RunView", "StageView"),
     "store": ("RunStore",),
 }
 

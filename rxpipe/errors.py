@@ -6,7 +6,8 @@
     ├── ConfigError         a config or an argument that cannot be used
     ├── SinkError           the database could not be opened, or stayed away too long
     │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
-    │       └── StagesChanged   the stages are not those that the run began with
+    │       ├── StagesChanged   the stages are not those that the run began with
+    │       └── OtherPipeline   a table of rows, or a run, belongs to another pipeline
     ├── CheckpointError     what a stage returned cannot be kept, or not be read again
     ├── WorkerLost          an item was on its way when its workers died, again and again
     ├── LeaseLost           another worker has taken the item over
@@ -21,6 +22,7 @@
     ├── StageStalled        every slot of a stage is taken by calls that do not return
     ├── CallFailed          a function raised something that is not an Exception
     ├── CallKilled          the processes that ran a call ended in the midst of it (``rxpipe/executors``)
+    ├── WrongInput          a shipped stage got a value that it cannot use (``rxpipe/questions``)
     ├── LLMError            a call to a language model failed; of which kinds, is in ``rxpipe/llm/errors.py``
     ├── RowRefused          the database refuses an item's row (``rxpipe/database``)
     ├── CompletionTimeout   ops.timeout: a sequence did not complete in time (also a TimeoutError)
@@ -49,6 +51,7 @@ __all__ = [
     "ConfigError",
     "ItemCancelled",
     "LeaseLost",
+    "OtherPipeline",
     "Overloaded",
     "PipelineClosed",
     "RxPipeError",
@@ -63,46 +66,50 @@ __all__ = [
 
 
 class ConfigError(RxPipeError):
-    """What cannot be used: of a config, names the file, the key, the value given and what is allowed; or an ID."""
+    """A config, an argument or an ID cannot be used. Names the file, the key, the value and what is allowed."""
 
 
 class SinkError(RxPipeError):
-    """The sink cannot take rows: its database cannot be opened, or was away for longer than it may be."""
+    """The database cannot be opened, or has not answered for too long."""
 
 
 class StoreError(SinkError):
-    """The run store cannot be used: another process has it, or a newer rxpipe made it."""
+    """The run store cannot be used: another process uses it, or a newer rxpipe made it."""
 
 
 class StagesChanged(StoreError):
-    """The stages are not those that the run began with; says what changed, and what continuing would do."""
+    """The run began with other stages. Says what has changed, and what going on would do."""
+
+
+class OtherPipeline(StoreError):
+    """A table of rows, or a run, belongs to another pipeline; says which, and what to do."""
 
 
 class CheckpointError(RxPipeError):
-    """What a stage returned cannot be kept as a checkpoint, or one cannot be read."""
+    """A stage's result cannot be stored as a checkpoint, or a checkpoint cannot be read."""
 
 
 class WorkerLost(RxPipeError):
-    """An item was on its way when several workers died, the last of them with nothing else in hand."""
+    """Several workers died while they worked on this item, the last of them on this item alone."""
 
 
 class StopRun(RxPipeError):
-    """Raised by a stage's function when there is no use in going on, for this item or for others.
+    """Raise this in a stage's function when no further call can succeed.
 
-    No more IDs are taken, its stage makes no more calls, and what is on its way otherwise finishes. The items whose
-    calls raise it, or are not made, are cancelled, not failed: with a store they are the next run's, from the same
-    stage on. The run fails with the first such error.
+    The run takes no more IDs, the stage makes no more calls, and items elsewhere finish. Items whose call raises this,
+    or is not made, end as cancelled, not failed. With a store, the next run takes them up at the same stage. The run
+    fails with the first such error.
     """
 
-    is_permanent = True
+    is_final = True
 
 
 class BudgetSpent(StopRun):
-    """What a run may cost has been spent, or the next call would probably exceed it: see ``Pipeline(max_cost=...)``.
+    """The run has spent its ``max_cost``, or the next call would probably exceed it; see ``Pipeline(max_cost=...)``.
 
     Attributes:
-        limit: What it may cost.
-        spent: What it had cost when a call was refused; those that were running then came to it.
+        limit: What the run may cost.
+        spent: What the run had spent when a call was refused. Calls that were running then add to it.
     """
 
     def __init__(self, limit: float, spent: float) -> None:
@@ -118,11 +125,11 @@ class BudgetSpent(StopRun):
 
 
 class LeaseLost(RxPipeError):
-    """The worker was taken for dead, and another one has taken the item over; what was made of it is discarded."""
+    """This worker seemed dead, and another one took the item over. What this worker made of it is discarded."""
 
 
 class ItemCancelled(RxPipeError):
-    """An item was cancelled by whoever submitted it; see ``Submission.cancel``."""
+    """Whoever submitted the item has cancelled it; see ``Submission.cancel``."""
 
     is_final = True
 
@@ -131,18 +138,18 @@ class ItemCancelled(RxPipeError):
 
 
 class PipelineClosed(RxPipeError):
-    """An open pipeline takes no more IDs, or failed before an item had ended; then ``__cause__`` is why."""
+    """The open pipeline takes no more IDs, or failed before the item had ended: then ``__cause__`` says why."""
 
     def __init__(self, text: str = "the pipeline is closed") -> None:
         super().__init__(text)
 
 
 class Overloaded(RxPipeError):
-    """An open pipeline is full, and the ID was not to wait.
+    """The open pipeline is full, and ``submit_nowait`` does not wait.
 
     Attributes:
-        held: How many IDs it has.
-        retry_after: Seconds until there is probably room again, as things have gone so far.
+        held: How many IDs the pipeline holds.
+        retry_after: Seconds until there is probably room again, judged by the pace so far.
     """
 
     def __init__(self, held: int, retry_after: float) -> None:

@@ -10,15 +10,12 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
 
-from rxpipe.inside import Undo, inside
-from rxpipe.item import Item
-from rxpipe.listener import Listener
-from rxpipe.operators.errors import describe
-from rxpipe.outcome import Outcome
-from rxpipe.run import Run
-from rxpipe.stage import Stage
-
-_LONGEST = 500  # characters of an error's text
+from rxpipe.log_values import one_line, shown
+from rxpipe.pipeline.listener import Listener
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.views import ItemView, RunView
+from rxpipe.pipeline.wrap_call import Undo, inside
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,33 +37,33 @@ class Logging(Listener):
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The stage's function, with what its lines have in common."""
 
-        def bind(item: Item) -> Undo:
+        def bind(item: ItemView) -> Undo:
             of_submitter = {} if item.context is None else item.context.copy().run(get_contextvars)
-            tokens = bind_contextvars(**{**of_submitter, "id": _id(item), "stage": stage.name})
+            tokens = bind_contextvars(**{**of_submitter, "id": shown(item.id), "stage": stage.name})
             return lambda: reset_contextvars(**tokens)
 
         return inside(stage, call, bind)
 
-    def run_started(self, run: Run) -> None:
+    def run_started(self, run: RunView) -> None:
         """Log that it starts, and how it ends."""
         _log.info("pipeline started", stages=[stage.name for stage in run.stages], **_number(run))
         context = contextvars.copy_context()
         run.finished.add_done_callback(lambda _: context.run(_log_end, run))
 
-    def draining(self, run: Run) -> None:
+    def draining(self, run: RunView) -> None:
         """Log that it takes no more."""
         _log.info("pipeline draining", on_their_way=run.in_flight, **_number(run))
 
-    def stalled(self, run: Run, reason: str) -> None:
+    def stalled(self, run: RunView, reason: str) -> None:
         """Log that nothing happens any more."""
         _log.warning("pipeline stalled", reason=reason, **_number(run))
 
-    def call_ended(self, item: Item, stage: str, error: BaseException | None, *, again: bool) -> None:
+    def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
         """Log that another call follows."""
         if again and error is not None:
             _say(item, _log.debug, "call retried", stage=stage, error=one_line(error))
 
-    def ended(self, item: Item, outcome: Outcome[Any]) -> None:
+    def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
         """Log that it has failed, or is cancelled."""
         more = {"stage": outcome.stage, "calls": outcome.attempts, "seconds": round(outcome.seconds, 3)}
         if outcome.status == "failed" and outcome.error is not None:
@@ -75,30 +72,15 @@ class Logging(Listener):
             _say(item, _log.debug, "item cancelled", **more)
 
 
-def one_line(error: BaseException) -> str:
-    """An error as a line of a log: its text may be a server's, or a model's, so nothing in it acts on a terminal."""
-    text = describe(error)
-    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return _printable(text)
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def _id(item: Item) -> int | str:
-    return _printable(item.id) if isinstance(item.id, str) else item.id  # it may come in a message of whomever
-
-
-def _say(item: Item, log: Callable[..., Any], event: str, **more: Any) -> None:
+def _say(item: ItemView, log: Callable[..., Any], event: str, **more: Any) -> None:
     """Log it where the item was submitted: with what is bound there, and in the trace that goes on there."""
     # A copy, as a context can be entered by one thread at a time only.
     context = contextvars.Context() if item.context is None else item.context.copy()
     with suppress(Exception):  # a line that cannot be written must not cost an item
-        context.run(log, event, id=_id(item), **more)
+        context.run(log, event, id=shown(item.id), **more)
 
 
-def _log_end(run: Run) -> None:
+def _log_end(run: RunView) -> None:
     counts = {"taken": run.taken, "written": run.written, "failed": run.failed, "cancelled": run.cancelled}
     more = {**counts, "seconds": round(run.seconds, 3), **_number(run)}
     error = None if run.finished.cancelled() else run.finished.exception()
@@ -108,5 +90,5 @@ def _log_end(run: Run) -> None:
         _log.error("pipeline failed", **more, error=one_line(error))
 
 
-def _number(run: Run) -> dict[str, int]:
+def _number(run: RunView) -> dict[str, int]:
     return {} if run.number is None else {"run": run.number}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import socket
 import sqlite3
+import subprocess
+import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from faststream import FastStream
 
@@ -23,7 +28,7 @@ REDIS = os.environ.get("RXPIPE_TEST_REDIS", "redis://127.0.0.1:6379")
 RABBIT = os.environ.get("RXPIPE_TEST_RABBIT", "amqp://guest:guest@127.0.0.1:5672/")
 MQTT = os.environ.get("RXPIPE_TEST_MQTT", "mqtt://127.0.0.1:1883")
 URLS = {"nats": NATS, "redis": REDIS, "rabbit": RABBIT, "mqtt": MQTT}
-LIMIT = 30.0  # seconds until something that has not happened counts as never
+LIMIT = 60.0  # seconds until something that has not happened counts as never, on a busy machine
 
 
 class Place(Protocol):
@@ -72,6 +77,81 @@ class Place(Protocol):
         ...
 
 
+class Relay:
+    """A port of a test's own before a broker, whose connections can be cut.
+
+    Attributes:
+        port: The port.
+        is_open: Whether new connections reach the broker; else they are accepted, and closed at once.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.is_open = True
+        self._there = urlsplit(url)
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_open:
+            writer.transport.abort()
+            return
+        there_reader, there_writer = await asyncio.open_connection(self._there.hostname, self._there.port)
+        self._writers += [writer, there_writer]
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+    def cut(self) -> int:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.transport.abort()
+        return len(writers)
+
+    async def close(self) -> None:
+        writers = list(self._writers)
+        self.cut()
+        self._server.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@contextmanager
+def server(*command: str) -> Generator[int]:
+    """A server of a test's own, which is told its port by its last argument; the port."""
+    import pytest  # not above: workers need none
+
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with serving(port, *command):
+        yield port
+
+
+@contextmanager
+def serving(port: int, *command: str) -> Generator[None]:
+    """The same, at a port that is known."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen([*command, str(port)], stdout=quiet, stderr=quiet) as process:
+        try:
+            deadline = time.monotonic() + LIMIT
+            while time.monotonic() < deadline:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.01)
+            yield
+        finally:
+            process.kill()
+
+
 def bodies(ids: Iterable[Any]) -> list[bytes]:
     return [json.dumps(each).encode() for each in ids]
 
@@ -106,7 +186,8 @@ async def app_of(consumer: PipelineConsumer, broker: Any) -> AsyncGenerator[asyn
         yield task
     finally:
         app.exit()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=LIMIT)
+        assert task.done(), "the app has not ended"
     await task
 
 

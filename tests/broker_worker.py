@@ -39,7 +39,7 @@ def main(kind: str, name: str, folder: str, seconds: str, deadly: str = "") -> N
             store=RunStore(max_crashes=2 if deadly else 20),
             scheduler="asyncio",
         )
-        consumer = PipelineConsumer(pipeline)
+        consumer = PipelineConsumer(pipeline, prefetch=48)
         place = make_place(kind, name)
         broker = place.broker()
         place.subscribe(consumer, broker)

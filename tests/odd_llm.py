@@ -16,7 +16,7 @@ from aiohttp import web
 
 from rxpipe import Usage
 from rxpipe.llm import Provider
-from rxpipe.operators.running_call import running_call
+from rxpipe.operators.core.running_call import running_call
 
 Answer = Callable[[web.BaseRequest, dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -132,6 +132,13 @@ class Call:
 
     def record(self, usage: Usage) -> None:
         self.usage += usage
+
+    def hold(self) -> None:
+        """Its time is not kept."""
+
+    def begin(self) -> bool:
+        """As above."""
+        return True
 
     def retries(self, error: BaseException) -> bool:
         return not self._last

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
-from broker_helpers import RABBIT
+from broker_helpers import RABBIT, Relay
 from faststream.rabbit import RabbitBroker, RabbitQueue
 
 from rxpipe.faststream import PipelineConsumer
@@ -22,7 +21,7 @@ class BrokerPlace:
     def __init__(self, name: str) -> None:
         self.name = name
         self._url = RABBIT
-        self._cuttable: list[asyncio.StreamWriter] = []
+        self.relay = Relay(RABBIT)  # brokers connect through it: their client hides its socket
         self._arguments: dict[str, Any] = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dead"}
 
     async def open(self) -> None:
@@ -31,16 +30,8 @@ class BrokerPlace:
         await self.channel.declare_queue(self.name, durable=True, arguments=self._arguments)
         for end in ("dead", "failed", "done"):
             await self.channel.declare_queue(f"{self.name}.{end}", durable=True)
-        # Brokers connect through a port of its own: their client hides its socket
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        host, port = self._server.sockets[0].getsockname()
-        self._url = urlsplit(RABBIT)._replace(netloc=f"guest:guest@{host}:{port}").geturl()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parts = urlsplit(RABBIT)
-        there_reader, there_writer = await asyncio.open_connection(parts.hostname, parts.port)
-        self._cuttable += [writer, there_writer]
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        await self.relay.start()
+        self._url = urlsplit(RABBIT)._replace(netloc=f"guest:guest@127.0.0.1:{self.relay.port}").geturl()
 
     def broker(self, **options: Any) -> RabbitBroker:
         return RabbitBroker(self._url, logger=None, reconnect_interval=0.1, **options)
@@ -78,21 +69,20 @@ class BrokerPlace:
         return found
 
     async def cut(self) -> int:
-        writers, self._cuttable = self._cuttable, []
-        for writer in writers:
-            writer.transport.abort()
-        return len(writers)
+        return self.relay.cut()
 
     async def delete(self) -> None:
         for end in ("", ".dead", ".failed", ".done"):
             await self.channel.queue_delete(f"{self.name}{end}")
         await self.connection.close()
-        self._server.close()
+        await self.relay.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def is_there(self) -> bool:
+        """Whether the queue is there; asked on a channel of its own, which closes where it is not."""
+        channel = await self.connection.channel()
+        try:
+            await channel.declare_queue(self.name, passive=True)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            return False
+        await channel.close()
+        return True

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from rxpipe.llm.small_model import model_path
+
 POSTGRES = os.environ.get("RXPIPE_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 MYSQL = os.environ.get("RXPIPE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test")
+WANTED = True  # whether tests may use servers; conftest.py says so
 
 
 def answering(url: str) -> str:
@@ -24,15 +27,24 @@ def answering(url: str) -> str:
 
     ``RXPIPE_TEST_REQUIRE`` says so: parts of URLs, with commas between, such as ``postgresql``.
     """
-    return _there(url, _why_not(url))
+    return _there(url, _why_not)
 
 
 def answering_port(url: str) -> str:
     """The same of a broker: whether anything listens there."""
-    return _there(url, _why_no_port(url))
+    return _there(url, _why_no_port)
 
 
-def _there(url: str, reason: str | None) -> str:
+def small_model() -> None:
+    """Go on if the small language model has been fetched; else skip or fail as for a server, here ``model``."""
+    pytest.importorskip("platformdirs", reason="the extra local is not installed")
+    _there("model", lambda _: None if model_path().is_file() else "no model: run `rxpipe fetch-model`")
+
+
+def _there(url: str, why_not: Callable[[str], str | None]) -> str:
+    if not WANTED:
+        pytest.skip("no servers are wanted")
+    reason = why_not(url)
     if reason is None:
         return url
     required = filter(None, os.environ.get("RXPIPE_TEST_REQUIRE", "").split(","))
@@ -75,7 +87,11 @@ def own_database(server: str) -> Generator[URL]:
 
 def execute(url: str | URL, *statements: str) -> None:
     """Execute statements, each on its own."""
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _engine(make_url(url)).connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
+
+
+@cache
+def _engine(url: URL) -> Engine:
+    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

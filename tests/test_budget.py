@@ -14,12 +14,12 @@ import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, Block, Seen, counts, finish, same
 
 from rxpipe import Pipeline, Retry, Stage, Usage, record_usage
-from rxpipe.budget import Budget
 from rxpipe.errors import BudgetSpent
-from rxpipe.operators.stage_settings import StageStats
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Run
-from rxpipe.strategies import Strategy
+from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.run.budget import Budget
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 def costing(cost: float, then: Callable[[Any], Any] = same) -> Callable[[Any], Any]:

@@ -4,24 +4,21 @@ import asyncio
 import itertools
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import IO, Any
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import reactivex
 from pipeline_helpers import LIMIT, SCHEDULERS, WAYS, Block, ListSink, Seen, SlowSink, counts, same
+from reactivex.disposable import Disposable
 
 from rxpipe import Pipeline, Stage
-from rxpipe.driving import drive
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Run
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 def press_ctrl_c(number: signal.Signals = signal.SIGINT) -> None:
@@ -141,6 +138,33 @@ def test_the_third_ctrl_c_gives_up_waiting(scheduler: Scheduler) -> None:
         assert counts(runs[0].finished.result(LIMIT)) == (1, 1, 0, 0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is shown where it came
+def test_a_third_ctrl_c_counts_wherever_it_comes() -> None:
+    """Also while a source is let go of, where whatever is raised is kept from the run."""
+
+    class Hangs(SlowSink):
+        def _wait(self, outcome: Any) -> Any:
+            press_ctrl_c()
+            return super()._wait(outcome)
+
+    def source(observer: Any, scheduler: Any = None) -> Disposable:
+        observer.on_next(1)
+
+        def let_go() -> None:
+            if threading.current_thread() is threading.main_thread():
+                press_ctrl_c()
+                press_ctrl_c()
+
+        return Disposable(let_go)
+
+    sink = Hangs()
+    runs: list[Run] = []
+    with pytest.raises(KeyboardInterrupt):
+        drive(Pipeline(Stage("s", same), sink=sink), reactivex.create(source), started=runs.append)
+    assert not runs[0].finished.done()
+    sink.may_go_on.set()
+
+
 def test_ctrl_c_before_anything_was_taken_ends_the_run() -> None:
     """It has nothing to finish."""
     runs: list[Run] = []
@@ -247,147 +271,3 @@ def test_an_observer_is_told_of_every_outcome(scheduler: Scheduler) -> None:
     drive(Pipeline(Stage("s", same), scheduler=scheduler), range(5), observer=seen)
     assert sorted(seen.ids) == list(range(5))
     assert seen.completed
-
-
-# In a process of its own
-
-SCRIPT = """
-import signal, sys, threading
-from rxpipe import DatabaseSink, Pipeline, Stage
-from rxpipe.driving import drive
-
-scheduler, database, hangs = sys.argv[1:]
-may_return = threading.Event()
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-def tell(text):
-    sys.stdout.write(text + "\\n")  # at once: two threads do it
-    sys.stdout.flush()
-
-def call(value):
-    tell(f"called {value}")
-    assert may_return.wait(60)
-    return value
-
-class Hangs:
-    def open(self):
-        from reactivex import operators
-        return operators.do_action(lambda outcome: self.hang())
-
-    def hang(self):
-        while True:
-            tell("sink hangs")
-            threading.Event().wait(0.01)
-
-def listen():
-    for line in sys.stdin:
-        may_return.set()
-
-threading.Thread(target=listen, daemon=True).start()
-sink = Hangs() if hangs == "hangs" else DatabaseSink(f"sqlite:///{database}")
-pipeline = Pipeline(Stage("s", call, concurrency=2, queue_size=0), sink=sink, scheduler=scheduler)
-runs = []
-try:
-    drive(pipeline, range(100), started=runs.append, interrupted=lambda _, count: tell(f"signal {count}"))
-except KeyboardInterrupt:
-    run = runs[0]
-    tell(f"interrupted {run.taken} {run.written} {run.failed} {run.cancelled}")
-"""
-
-
-class Process:
-    """The script, and what it says."""
-
-    def __init__(self, scheduler: str, database: Path, hangs: str = "") -> None:
-        arguments = [sys.executable, "-c", SCRIPT, scheduler, str(database), hangs]
-        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def wait_for(self, line: str) -> None:
-        out: IO[str] | None = self._process.stdout
-        assert out is not None
-        for said in out:
-            if said.strip().startswith(line):
-                return
-        raise AssertionError(f"it never said {line}")
-
-    def says_next(self) -> str:
-        out: IO[str] | None = self._process.stdout
-        assert out is not None
-        return next((line for line in out if line.startswith(("sink hangs", "interrupted"))), "")
-
-    def press_ctrl_c(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-
-    def let_calls_return(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        code = self._process.wait(LIMIT)
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-        assert code == 0
-
-
-def rows_in(database: Path) -> list[str]:
-    with closing(sqlite3.connect(database)) as connection:
-        return [status for (status,) in connection.execute("SELECT status FROM questions")]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_in_a_process_the_first_ctrl_c_drains(tmp_path: Path, scheduler: str) -> None:
-    """What was taken is written."""
-    with Process(scheduler, tmp_path / "x.db") as process:
-        process.wait_for("called 1")
-        process.press_ctrl_c()
-        process.wait_for("signal 1")
-        process.let_calls_return()
-        process.wait_for("interrupted 2 2 0 0")
-    assert rows_in(tmp_path / "x.db") == ["written", "written"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_in_a_process_the_second_ctrl_c_cancels(tmp_path: Path, scheduler: str) -> None:
-    """It ends though calls hang on threads."""
-    with Process(scheduler, tmp_path / "x.db") as process:
-        process.wait_for("called 1")
-        for count in (1, 2):
-            process.press_ctrl_c()
-            process.wait_for(f"signal {count}")
-        process.wait_for("interrupted 2 0 0 2")
-    assert rows_in(tmp_path / "x.db") == []
-
-
-@pytest.mark.slow
-def test_in_a_process_the_third_ctrl_c_gives_up_on_threads(tmp_path: Path) -> None:
-    """Though the sink hangs, on its own thread."""
-    with Process("threads", tmp_path / "x.db", "hangs") as process:
-        process.wait_for("called 1")
-        process.let_calls_return()
-        process.wait_for("sink hangs")
-        for count in (1, 2):
-            process.press_ctrl_c()
-            process.wait_for(f"signal {count}")
-        process.press_ctrl_c()
-        process.wait_for("interrupted")
-
-
-@pytest.mark.slow
-def test_in_a_process_the_third_ctrl_c_gives_up_on_asyncio(tmp_path: Path) -> None:
-    """Though the sink hangs, on the event loop itself, which then cannot say that a signal came."""
-    with Process("asyncio", tmp_path / "x.db", "hangs") as process:
-        process.wait_for("called 1")
-        process.let_calls_return()
-        # Two signals that come at once count as one: so each only while the loop hangs after the one before.
-        said = "sink hangs"
-        while said.startswith("sink hangs"):
-            process.press_ctrl_c()
-            process.says_next()
-            said = process.says_next()

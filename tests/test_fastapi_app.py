@@ -10,15 +10,15 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pipeline_helpers import LIMIT
+from programs import Program
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +28,9 @@ APP = Path(__file__).parents[1] / "examples" / "fastapi_app.py"
 @contextmanager
 def served(folder: Path) -> Generator[tuple[str, subprocess.Popen[str]]]:
     """The app on a free port, its URL and process; it ends well when it is terminated."""
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(APP.parent), f"{APP.stem}:app"]
-    command += ["--port", "0"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) as process:
+    command = ["-m", "uvicorn", "--app-dir", str(APP.parent), f"{APP.stem}:app", "--port", "0"]
+    streams: dict[str, Any] = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with Program(*command, cwd=folder, imports=["fastapi"], **streams) as process:
         assert process.stderr is not None
         said: list[str] = []
         try:
@@ -85,8 +85,9 @@ def test_many_questions_are_followed(tmp_path: Path) -> None:
 
 def test_load_with_cancelled_requests(tmp_path: Path) -> None:
     """Who is refused may come again; who hangs up disturbs nobody, and what was taken is written."""
-    ids = [f"q{number}" for number in range(300)]
+    ids = [f"q{number}" for number in range(120)]
     refused = 0
+    room = asyncio.Condition()
 
     async def ask(client: httpx.AsyncClient, question_id: str, patience: float | None) -> Any:
         nonlocal refused
@@ -94,14 +95,19 @@ def test_load_with_cancelled_requests(tmp_path: Path) -> None:
             async with asyncio.timeout(patience):
                 answer = await client.post(f"/questions/{question_id}")
             if answer.status_code != 503:
+                async with room:
+                    room.notify()
                 return answer.json()["status"]
             refused += 1
-            assert 1 <= int(answer.headers["retry-after"]) <= 60
-            await asyncio.sleep(0.02)
+            again = int(answer.headers["retry-after"])
+            assert 1 <= again <= 60
+            with suppress(TimeoutError):  # else the others' requests would take the time of those that are let in
+                async with asyncio.timeout(again), room:
+                    await room.wait()
 
     async def main(url: str) -> dict[str, Any]:
         chance = random.Random(1)
-        limits = httpx.Limits(max_connections=100)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=0)  # the server may close what idles
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=LIMIT) as client:
             asked = {one: ask(client, one, 0.03 if chance.random() < 0.3 else None) for one in ids}
             answers = await asyncio.gather(*asked.values(), return_exceptions=True)
@@ -112,7 +118,7 @@ def test_load_with_cancelled_requests(tmp_path: Path) -> None:
     rows, states = kept(tmp_path)
     answered = {one for one, status in answers.items() if status == "written"}
     gave_up = {one for one, status in answers.items() if isinstance(status, TimeoutError)}
-    assert answered | gave_up == set(ids)
+    assert {one: answers[one] for one in set(ids) - answered - gave_up} == {}
     assert refused > 0
     assert gave_up
     assert answered <= set(rows) <= set(ids)

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from broker_helpers import Place, app_of, bodies, nothing_left, pipeline_of, place_at, same, until
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+from faststream.redis.subscriber.usecases import stream_subscriber
 from otel_helpers import Telemetry
 from structlog.testing import capture_logs
 
 from rxpipe import Pipeline, Stage, StopRun
 from rxpipe.faststream import PipelineConsumer
+from rxpipe.faststream import consumer as consumer_module
 
+MESSAGES = 120
 BROKERS = pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
 
 
@@ -90,8 +93,9 @@ def test_poison(kind: str, tmp_path: Path) -> None:
 
 @BROKERS
 @pytest.mark.slow
-def test_connection_is_cut(kind: str, tmp_path: Path) -> None:
+def test_connection_is_cut(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the connection is lost in the middle, it is made again, and every row is written once."""
+    monkeypatch.setattr(stream_subscriber, "CONSUME_ERROR_BACKOFF_SECONDS", 0.1)  # of Redis
     calls: list[int] = []
 
     async def call(value: int) -> int:
@@ -105,12 +109,12 @@ def test_connection_is_cut(kind: str, tmp_path: Path) -> None:
             broker = place.broker()
             place.subscribe(consumer, broker, lease=1)
             async with app_of(consumer, broker):
-                await place.publish(bodies(range(400)))
-                await until(lambda: len(calls) >= 100)
+                await place.publish(bodies(range(MESSAGES)))
+                await until(lambda: len(calls) >= MESSAGES // 4)
                 assert await place.cut() >= 1
-                await until(lambda: consumer.running.report().written == 400)
+                await until(lambda: consumer.running.report().written == MESSAGES)
                 await nothing_left(place, consumer)
-            assert sorted(calls) == list(range(400))
+            assert sorted(calls) == list(range(MESSAGES))
             assert await place.published("failed") == []
 
     asyncio.run(main())
@@ -208,11 +212,11 @@ def test_two_consumers(kind: str, tmp_path: Path) -> None:
             for number, (consumer, broker) in enumerate(zip(consumers, brokers, strict=True)):
                 place.subscribe(consumer, broker, **({"member": str(number)} if kind == "redis" else {}))
             async with app_of(consumers[0], brokers[0]), app_of(consumers[1], brokers[1]):
-                await place.publish(bodies(range(400)))
-                await until(lambda: len(calls) == 400)
+                await place.publish(bodies(range(MESSAGES)))
+                await until(lambda: len(calls) == MESSAGES)
                 for consumer in consumers:
                     await nothing_left(place, consumer)
-            assert sorted(value for _, value in calls) == list(range(400))
+            assert sorted(value for _, value in calls) == list(range(MESSAGES))
             assert {number for number, _ in calls} == {1, 2}
 
     asyncio.run(main())
@@ -226,8 +230,9 @@ async def refuse_odd(value: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nats", "rabbit"])
-def test_outcome_is_not_published(kind: str, tmp_path: Path) -> None:
-    """When an outcome cannot be published its message comes again, and no call is made again."""
+def test_outcome_is_not_published(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an outcome cannot be published it is tried again, and no call is made again."""
+    monkeypatch.setattr(consumer_module, "_PAUSE", 0.05)
     calls: list[int] = []
     told: list[int] = []
 

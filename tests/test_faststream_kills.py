@@ -7,7 +7,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,16 +14,21 @@ from typing import Any
 
 import pytest
 from broker_helpers import bodies, place_at, until
+from programs import Program
+
+from rxpipe.store.items.claims import TRIES_ALONE
 
 WORKER = Path(__file__).with_name("broker_worker.py")
-MESSAGES = 2000
+MESSAGES = 600
 KILLS = 5
 
 
 @contextmanager
-def worker(kind: str, name: str, folder: Path, seconds: float, *more: str) -> Generator[subprocess.Popen[bytes]]:
-    arguments = [sys.executable, str(WORKER), kind, name, str(folder), str(seconds), *more]
-    with (folder / "errors").open("ab") as errors, subprocess.Popen(arguments, stderr=errors) as process:
+def worker(kind: str, name: str, folder: Path, seconds: float, *more: str) -> Generator[subprocess.Popen[str]]:
+    arguments = [str(WORKER), kind, name, str(folder), str(seconds), *more]
+    with (folder / "errors").open("ab") as errors:
+        process = Program(*arguments, stderr=errors, imports=["rxpipe.faststream", f"{kind}_place"])
+    with process:
         try:
             yield process
         finally:
@@ -67,7 +71,7 @@ async def kill_and_go_on(kind: str, folder: Path) -> None:
         await place.publish(bodies(range(MESSAGES)))
         committed: list[tuple[int, set[str]]] = []
         for _ in range(KILLS):
-            made = len(calls(folder)) + chance.randrange(100, 600)
+            made = len(calls(folder)) + chance.randrange(30, 180)
             with worker(kind, place.name, folder, 0.005) as process:
                 await called(folder, made)
                 process.kill()
@@ -102,11 +106,11 @@ async def drain(kind: str, folder: Path) -> None:
     async with place_at(kind) as place:
         await place.publish(bodies(range(MESSAGES)))
         with worker(kind, place.name, folder, 0.01) as process:
-            await called(folder, 600)
+            await called(folder, 180)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 20) == 0
         written = sorted(map(int, rows(folder)))
-        assert 200 < len(written) < MESSAGES
+        assert 60 < len(written) < MESSAGES
         assert len(calls(folder)) == 2 * len(written)
         assert await place.left() == MESSAGES - len(written)
 
@@ -123,7 +127,7 @@ def test_deadly(tmp_path: Path) -> None:
             while not letters:
                 with worker("rabbit", place.name, tmp_path, 0.005, "13") as process:
 
-                    async def ended(process: subprocess.Popen[bytes] = process) -> bool:
+                    async def ended(process: subprocess.Popen[str] = process) -> bool:
                         letters.extend(await place.published("failed"))
                         return process.poll() is not None or (bool(letters) and len(rows(tmp_path)) == 39)
 
@@ -132,7 +136,7 @@ def test_deadly(tmp_path: Path) -> None:
                     code = await asyncio.to_thread(process.wait, 20)
                 assert code == (0 if letters else 9)
                 deaths += code == 9
-            assert deaths == 3
+            assert deaths == 2 + TRIES_ALONE
             assert [letter["id"] for letter in letters] == [13]
             assert letters[0]["error"].startswith("WorkerLost")
             assert await place.left() == 0

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 
 from rxpipe import Pipeline, Retry, Stage
 from rxpipe.faststream import PipelineConsumer
-from rxpipe.listener import Listener
+from rxpipe.faststream import consumer as consumer_module
 from rxpipe.logs import Logging
+from rxpipe.pipeline.listener import Listener
 
 pytestmark = pytest.mark.slow
 
@@ -35,15 +36,16 @@ def test_backlog_of_a_new_group(claims_first: bool) -> None:
     async def main() -> None:
         async with place_at("redis") as place:
             await place.publish(bodies(range(20)))
-            for number in range(10):
+            for number in range(5):
                 await start(place, f"new-{number}")
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("end", ["outcomes", "dead_letters"])
-def test_no_such_queue(end: str, tmp_path: Path) -> None:
-    """What RabbitMQ has no queue for is an error in the log, and its message comes again until there is one."""
+def test_no_such_queue(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What RabbitMQ has no queue for is an error in the log, and is published again until there is one."""
+    monkeypatch.setattr(consumer_module, "_PAUSE", 0.05)
 
     async def call(value: int) -> int:
         if end == "dead_letters":
@@ -51,7 +53,7 @@ def test_no_such_queue(end: str, tmp_path: Path) -> None:
         return value
 
     def refusals(logs: list[Any]) -> list[Any]:
-        return [log for log in logs if log["event"] == "outcome was not published, its message comes again"]
+        return [log for log in logs if log["event"] == "outcome was not published, another attempt follows"]
 
     async def main() -> None:
         async with place_at("rabbit") as place:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker_helpers import MQTT, app_of, bodies, until
+from broker_helpers import MQTT, app_of, bodies, same, server, until
 from faststream.mqtt import MQTTBroker, QoS
 from servers import answering_port
 
@@ -148,3 +148,32 @@ def test_shared(tmp_path: Path) -> None:
     asyncio.run(main())
     assert sorted(value for _, value in calls) == list(range(60))
     assert {number for number, _ in calls} == {"1", "2"}
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(5, range(5, 26)), (0, range(40, 41))])
+def test_what_mosquitto_keeps(limit: int, kept: range, tmp_path: Path) -> None:
+    """While no consumer is there it keeps ``max_queued_messages`` besides those in flight, and drops the others."""
+    (tmp_path / "conf").write_text(f"allow_anonymous true\nmax_queued_messages {limit}\n")
+
+    def consuming(url: str) -> tuple[PipelineConsumer, MQTTBroker]:
+        consumer = PipelineConsumer(Pipeline(Stage("only", same), scheduler="asyncio"))
+        broker = MQTTBroker(url, client_id="one", clean_session=False, session_expiry_interval=60, logger=None)
+        consumer.subscribe(broker, "ids")
+        return consumer, broker
+
+    async def main(url: str) -> int:
+        async with app_of(*consuming(url)):
+            pass  # its session is there now
+        other = MQTTBroker(url, logger=None)
+        await other.connect()
+        await publish(other, "ids", bodies(range(40)))
+        consumer, broker = consuming(url)
+        async with app_of(consumer, broker):
+            await publish(other, "ids", [b"99"])  # which comes after what was kept
+            await until(lambda: consumer.running.report().written > kept.start and not consumer.in_flight)
+            count = consumer.running.report().written
+        await other.stop()
+        return count - 1
+
+    with server("mosquitto", "-c", str(tmp_path / "conf"), "-p") as port:
+        assert asyncio.run(main(f"mqtt://127.0.0.1:{port}")) in kept

@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 from pipeline_helpers import same
 
-from rxpipe import Stage
-from rxpipe.inside import Undo, inside
-from rxpipe.item import Item
-from rxpipe.operators.running_call import running_call
-from rxpipe.operators.stage_call import StageCall
+from rxpipe import ItemView, Stage
+from rxpipe.operators.core.running_call import running_call
+from rxpipe.operators.stages.call import StageCall
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.wrap_call import Undo, inside
 
 NAME: ContextVar[int | str | None] = ContextVar("name", default=None)
 
 
-def name(item: Item) -> Undo:
+def name(item: ItemView) -> Undo:
     """Tell the function the ID of its item."""
     token = NAME.set(item.id)
     return lambda: NAME.reset(token)
 
 
-def calling(item: Item, *, live: bool = True) -> None:
+def calling(item: ItemView, *, live: bool = True) -> None:
     """From now on, a call with this item runs here."""
     machine: Any = None
     worker: Any = SimpleNamespace(call=StageCall(machine, item))

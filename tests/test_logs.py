@@ -15,9 +15,10 @@ from structlog.testing import LogCapture
 from structlog.typing import EventDict, Processor
 
 from rxpipe import Pipeline, Retry, Stage
+from rxpipe.log_values import shown
 from rxpipe.logs import Logging
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 
@@ -206,3 +207,30 @@ def test_long_texts_are_cut(lines: list[EventDict]) -> None:
 
     Pipeline(Stage("a", call), listeners=[Logging()]).run([1])
     assert len(lines[1]["error"]) == 500
+
+
+def test_long_ids_are_cut(lines: list[EventDict]) -> None:
+    """So are IDs, which may come in a message of whomever."""
+
+    def call(value: Any) -> Any:
+        raise ValueError
+
+    Pipeline(Stage("a", call), listeners=[Logging()]).run(["i" * 900_000])
+    assert lines[1]["id"] == "i" * 200 + "… (900000 characters)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, 7),
+        (None, None),
+        (10**5000, "an int of 16610 bits"),
+        (ValueError("x" * 1000), "ValueError: " + "x" * 487 + "…"),
+        ({"key": "v" * 1000}, "{'key': 'vvvvvvvvvvvv...vvvvvvvvvvvvv'}"),
+        ("\ud800\x1b", "\\ud800\\x1b"),
+    ],
+    ids=["number", "none", "long number", "error", "data", "escapes"],
+)
+def test_values_of_users(value: Any, text: Any) -> None:
+    """Each is a short text that any log can hold, or a number."""
+    assert shown(value) == text

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Outcome, Report, StageReport
+from rxpipe import CommonError, Outcome, Pipeline, Report, Stage, StageReport, Usage
 
 
 def stage_report(name: str, utilization: float) -> StageReport:
@@ -42,6 +42,53 @@ def test_the_bottleneck_is_the_stage_whose_slots_were_busiest() -> None:
 def test_the_first_of_stages_that_were_equally_busy_is_the_bottleneck() -> None:
     """The later ones wait for it."""
     assert report(stage_report("a", 1.0), stage_report("b", 1.0)).bottleneck == "a"
+
+
+def test_a_report_prints_as_a_few_short_lines() -> None:
+    """For people; its ``repr`` is for programmers."""
+    stages = stage_report("generation", 0.256), replace(stage_report("grading", 0.1), done=1234, failed=2, retried=3)
+    shown = replace(report(*stages), taken=1236, written=1234, failed=2, seconds=12.34, most_in_flight=40)
+    assert str(shown).splitlines() == [
+        "1,236 taken = 1,234 written + 2 failed + 0 cancelled",
+        "12.34 s, at most 40 in flight",
+        "generation: 0 done, 0 failed, 0 retried, 26% of 1 slots used",
+        "grading: 1,234 done, 2 failed, 3 retried, 10% of 1 slots used",
+        "bottleneck: generation",
+    ]
+    assert repr(shown).startswith("Report(taken=1236, ")
+
+
+def test_a_report_tells_the_commonest_errors() -> None:
+    """In a script nothing else says why items failed."""
+
+    def odd(value: int) -> int:
+        if value % 2:
+            raise ValueError("odd")
+        if value == 4:
+            raise KeyError("four")
+        return value
+
+    ended = Pipeline(Stage("a", odd)).run(range(10))
+    assert ended.errors == (CommonError("a", "ValueError: odd", 5), CommonError("a", "KeyError: 'four'", 1))
+    assert str(ended).splitlines()[-2:] == ["5 failed in a: ValueError: odd", "1 failed in a: KeyError: 'four'"]
+
+
+def test_a_report_of_a_durable_run_that_cost_something() -> None:
+    """The run as a whole, with what it cost in all."""
+    usage = Usage(prompt_tokens=1000, completion_tokens=10, cost=0.25)
+    shown = replace(report(), run=7, finished=False, written_before=5, usage=usage, usage_before=usage)
+    assert str(shown).splitlines() == [
+        "0 taken = 0 written + 0 failed + 0 cancelled",
+        "run 7: 5 written and 0 failed before, not finished",
+        "0.00 s, at most 0 in flight",
+        "used in all: 2,000 prompt and 20 completion tokens, cost 0.5",
+    ]
+
+
+def test_a_report_of_a_run_that_was_finished_before() -> None:
+    """It says so, and what came of the run, rather than that nothing was taken."""
+    shown = replace(report(stage_report("a", 0.0)), run=7, written_before=1998, failed_before=2)
+    assert str(shown) == "run 7: nothing was left to do, 1,998 written and 2 failed before"
 
 
 def test_there_is_no_bottleneck_where_nothing_ran() -> None:

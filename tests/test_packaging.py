@@ -9,7 +9,6 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,10 +18,7 @@ ROOT = Path(__file__).parents[1]
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
 
 
-def setuptools_config() -> dict[str, Any]:
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    tool: dict[str, Any] = config["tool"]["setuptools"]
-    return tool
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def package_folders(root: Path) -> set[str]:
@@ -37,12 +33,19 @@ def files_of(folder: Path) -> set[str]:
 
 def test_every_package_is_listed() -> None:
     """One that is not would be missing from the wheel without a word."""
-    assert sorted(package_folders(ROOT)) == sorted(setuptools_config()["packages"])
+    assert sorted(package_folders(ROOT)) == sorted(CONFIG["tool"]["setuptools"]["packages"])
+
+
+def test_the_extra_for_tests_has_every_other_one() -> None:
+    """So what CI installs, from wheels alone, is all that any user installs. Peers to compare with stay out."""
+    extras = CONFIG["project"]["optional-dependencies"]
+    (named,) = (requirement for requirement in extras["test"] if requirement.startswith("rxpipe["))
+    assert set(named.removeprefix("rxpipe[").removesuffix("]").split(",")) == set(extras) - {"test", "benchmark"}
 
 
 def test_files_that_are_no_modules_are_listed() -> None:
     """They would be missing, too."""
-    listed = setuptools_config()["package-data"]
+    listed = CONFIG["tool"]["setuptools"]["package-data"]
     found = {
         path.relative_to(ROOT / "rxpipe")
         for path in (ROOT / "rxpipe").rglob("*")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import pytest
 import reactivex
 from pipeline_helpers import SCHEDULERS, WAYS, ListSink, Seen, SlowSink, counts, finish, same
 
-from rxpipe import ConfigError, DatabaseSink, Listener, Pipeline, Retry, SinkError, Stage
+from rxpipe import ConfigError, DatabaseSink, Listener, Pipeline, Retry, RunStore, SinkError, Stage, load_pipeline
 from rxpipe.executors import Processes
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 async def doubled_later(value: int) -> int:
@@ -262,14 +264,14 @@ def test_a_stage_runs_on_the_executor_that_it_is_given() -> None:
         executor.submit(same, 1).result()
 
 
-def test_from_yaml_is_the_pipeline_that_a_config_describes(tmp_path: Path) -> None:
+def test_load_pipeline_gives_the_pipeline_that_a_config_describes(tmp_path: Path) -> None:
     """See test_configured.py for the rest."""
     path = tmp_path / "p.yaml"
     path.write_text("strategy: staged\n")
-    assert Pipeline.from_yaml(path).strategy == "staged"
+    assert load_pipeline(path).strategy == "staged"
     path.write_text("strategy: nonsense\n")
     with pytest.raises(ConfigError, match="strategy"):
-        Pipeline.from_yaml(path)
+        load_pipeline(path)
 
 
 def test_a_run_without_an_observer_shows_no_error_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
@@ -278,3 +280,35 @@ def test_a_run_without_an_observer_shows_no_error_of_its_own(capfd: pytest.Captu
     with pytest.raises(ValueError, match="source"):
         finish(run)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("strategy", "most"), [("per_stage", 100), ("per_item", 100), ("staged", 50)])
+def test_more_stages_than_the_stack_allows_are_refused(strategy: Strategy, most: int) -> None:
+    """When the pipeline is made; as many as are allowed work."""
+    stages = [Stage(f"s{number}", same) for number in range(most + 1)]
+    with pytest.raises(ValueError, match=f"at most {most} stages with strategy {strategy}, not {most + 1}"):
+        Pipeline(*stages, strategy=strategy)
+    assert Pipeline(*stages[1:], strategy=strategy).run([1, 2]).written == 2
+
+
+def test_options_of_a_stage_are_given_by_keyword() -> None:
+    """One that there is not is named, with those that there are; ``help`` shows them all; none can be changed."""
+    with pytest.raises(TypeError, match="stage a: there is no option retries; there are concurrency, executor"):
+        Stage("a", same, retries=3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError):
+        Stage("a", same, 3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    shown = inspect.signature(Stage).parameters
+    assert set(shown) == {one.name for one in fields(Stage)}
+    assert shown["queue_size"].default == Stage("a", same).queue_size == 10
+    with pytest.raises(AttributeError):
+        Stage("a", same).timeout = 3  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    "options", [{"sink": "sqlite:///x.db"}, {"sink": ListSink}, {"store": "x.db"}, {"store": RunStore}]
+)
+def test_what_is_no_sink_or_store_is_refused_at_once(options: Any) -> None:
+    """With what to write instead."""
+    (option,) = options
+    with pytest.raises(TypeError, match=rf"^{option} must be a {option}, such as (DatabaseSink|RunStore)\(.*, not "):
+        Pipeline(Stage("a", same), **options)

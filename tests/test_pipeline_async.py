@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,10 +15,10 @@ import reactivex
 from pipeline_helpers import LIMIT, SCHEDULERS, WAYS, Block, Ids, ListSink, SlowSink, counts, same, until
 from reactivex import operators as rx_ops
 
-from rxpipe import DatabaseSink, Outcome, Pipeline, Stage
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Write
-from rxpipe.strategies import Strategy
+from rxpipe import DatabaseSink, ItemView, Listener, Outcome, Pipeline, Stage, to_async_iterable
+from rxpipe.pipeline.ports import Write
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 def on_loop(main: Coroutine[Any, Any, Any]) -> None:
@@ -26,9 +26,9 @@ def on_loop(main: Coroutine[Any, Any, Any]) -> None:
 
     async def run() -> None:
         await main
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        async with asyncio.timeout(LIMIT):  # a thread may have to answer a task first
+            while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110 - nothing tells of that
+                await asyncio.sleep(0)
 
     asyncio.run(run())
 
@@ -104,12 +104,21 @@ class OpensWhenTold:
         return rx_ops.do_action(self.rows.append, on_completed=self.closed.set)
 
 
+class Leaving(Listener):
+    """Counts the items that have left the stages."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def left(self, item: ItemView) -> None:
+        self.count += 1
+
+
 @pytest.mark.parametrize(("strategy", "scheduler"), WAYS)
 def test_cancelling_writes_what_is_finished_first(strategy: Strategy, scheduler: Scheduler) -> None:
     """Then it raises ``CancelledError``; with ``staged``, nothing is finished before all have been through a stage."""
-    sink = ListSink()
+    sink, leaving = ListSink(), Leaving()
     began: list[int] = []
-    done: list[int] = []
 
     async def call(value: int) -> int:
         began.append(value)
@@ -117,16 +126,13 @@ def test_cancelling_writes_what_is_finished_first(strategy: Strategy, scheduler:
             await asyncio.get_running_loop().create_future()
         return value
 
-    def note(value: int) -> int:
-        done.append(value)
-        return value
-
     async def main() -> None:
-        stages = Stage("a", call, concurrency=4), Stage("b", note)
-        pipeline = Pipeline(*stages, sink=sink, strategy=strategy, scheduler=scheduler, concurrency=4)
+        stages = Stage("a", call, concurrency=4), Stage("b", same)
+        options: Any = {"strategy": strategy, "scheduler": scheduler, "concurrency": 4}
+        pipeline = Pipeline(*stages, sink=sink, listeners=[leaving], **options)
         running = asyncio.create_task(pipeline.run_async(range(4)))
         finished = 0 if strategy == "staged" else 2
-        await asyncio.to_thread(until, lambda: (len(began), len(done)) == (4, finished))
+        await asyncio.to_thread(until, lambda: (len(began), leaving.count) == (4, finished))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -338,3 +344,46 @@ def test_several_runs_share_a_loop() -> None:
         assert [report.written for report in reports] == [5, 10, 15]
 
     on_loop(main())
+
+
+@pytest.mark.parametrize("way", ["run_async", "stream", "open", "to_async_iterable"])
+def test_awaited_by_another_library_than_asyncio_is_refused_with_what_to_do(way: str) -> None:
+    """As trio awaits it: by sending to the coroutine, while no event loop of asyncio runs."""
+    pipeline = Pipeline(Stage("a", same))
+    awaitables: dict[str, Callable[[], Any]] = {
+        "run_async": lambda: pipeline.run_async([1]),
+        "stream": lambda: anext(pipeline.stream([1])),
+        "open": lambda: pipeline.open().__aenter__(),
+        "to_async_iterable": lambda: anext(to_async_iterable(reactivex.of(1))),
+    }
+    with pytest.raises(RuntimeError, match=r"trio\.to_thread\.run_sync\(pipeline\.run, ids\)"):
+        awaitables[way]().__await__().send(None)
+
+
+def test_a_submission_that_another_library_awaits_is_refused() -> None:
+    """It may be waited for by ``result`` instead."""
+    block = Block()
+    with Pipeline(Stage("a", block)).open() as running:
+        submission = running.submit(1)
+        with pytest.raises(RuntimeError, match="awaited on asyncio"):
+            submission.__await__().send(None)
+        block.may_return.set()
+        assert submission.result(LIMIT).status == "written"
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("piped", [True, False])
+def test_run_of_outcomes_on_a_running_loop_is_refused(piped: bool, scheduler: Scheduler) -> None:
+    """It would wait for ever for what is notified on that loop; nothing is opened for it."""
+    sink = ListSink()
+    outcomes = Pipeline(Stage("a", same), sink=sink, scheduler=scheduler).outcomes(range(3))
+    if piped:
+        outcomes = outcomes.pipe(rx_ops.filter(lambda outcome: True), rx_ops.last())
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"write `await pipeline\.run_async\(ids\)` instead"):
+            outcomes.run()
+        assert sink.opened == 0
+        assert (await outcomes).status == "written"
+
+    asyncio.run(main())

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
@@ -31,8 +31,8 @@ from reactivex import operators as rx_ops
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, RateLimiter, Retry, Stage, deadline
 from rxpipe.database import RowRefused
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 class Unshowable(Exception):
@@ -111,7 +111,7 @@ def test_whatever_a_coroutine_raises_fails_its_item_alone(scheduler: Scheduler, 
 def test_none_is_a_value_like_any_other(strategy: Strategy, scheduler: Scheduler) -> None:
     """The next stage gets it."""
     sink = ListSink()
-    stages = Stage("a", lambda _: None), Stage("b", lambda value: [value])
+    stages: list[Stage] = [Stage("a", lambda _: None), Stage("b", lambda value: [value])]
     report = Pipeline(*stages, sink=sink, strategy=strategy, scheduler=scheduler).run(range(3))
     assert counts(report) == (3, 3, 0, 0)
     assert [row.value for row in sink.rows] == [[None]] * 3
@@ -140,7 +140,7 @@ def test_a_function_is_told_how_long_it_has() -> None:
     """And None where there is no limit."""
     left: list[float | None] = []
 
-    def call(value: int) -> None:
+    def call(value: object) -> None:
         left.append(deadline())
 
     Pipeline(Stage("a", call, timeout=60), Stage("b", call)).run([1])
@@ -156,8 +156,8 @@ def test_a_function_is_told_how_long_it_has() -> None:
 def test_of_an_observable_the_last_value_counts(strategy: Strategy, scheduler: Scheduler) -> None:
     """An item has one value."""
     sink = ListSink()
-    stages = Stage("a", lambda value: reactivex.of(value, value + 1, value + 2)), Stage("b", same)
-    report = Pipeline(*stages, sink=sink, strategy=strategy, scheduler=scheduler).run(range(3))
+    stage: Stage = Stage("a", lambda value: reactivex.of(value, value + 1, value + 2))
+    report = Pipeline(stage, Stage("b", same), sink=sink, strategy=strategy, scheduler=scheduler).run(range(3))
     assert counts(report) == (3, 3, 0, 0)
     assert sorted(row.value for row in sink.rows) == [2, 3, 4]
 
@@ -191,14 +191,20 @@ def test_an_awaitable_is_awaited(strategy: Strategy, scheduler: Scheduler) -> No
     assert sorted(row.value for row in sink.rows) == [0, 2, 4, 6, 8]
 
 
-def test_an_async_generator_is_not_taken_for_a_value_to_wait_for() -> None:
-    """It is passed on as it is."""
+def test_a_function_that_gives_many_values_is_refused() -> None:
+    """At once, with what to do instead; what another one returns is passed on as it is."""
 
     async def letters(value: int) -> AsyncIterator[str]:
         yield "a"
 
+    def numbers(value: int) -> Iterator[int]:
+        yield 1
+
+    for call in (letters, numbers):
+        with pytest.raises(TypeError, match=r"stage s: call gives many values, .* return a list, or an Observable"):
+            Stage("s", call)
     sink = ListSink()
-    Pipeline(Stage("s", letters), sink=sink).run([1])
+    Pipeline(Stage("s", lambda value: letters(value)), sink=sink).run([1])
     assert isinstance(sink.rows[0].value, AsyncIterator)
 
 

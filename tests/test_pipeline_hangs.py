@@ -14,10 +14,10 @@ from pipeline_helpers import STRATEGIES, WAYS, Block, ListSink, Seen, counts, fi
 from reactivex.testing import TestScheduler
 
 from rxpipe import DatabaseSink, Pipeline, Stage, StageStalled, StageTimeout
-from rxpipe.operators import clock
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Run
-from rxpipe.strategies import Strategy
+from rxpipe.operators.core import clock
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ from reactivex import operators as rx_ops
 from reactivex.subject import Subject
 
 from rxpipe import Pipeline, Stage, Usage, record_usage
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Run
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 # Stopping: no more IDs are taken, and what was taken finishes
 
@@ -290,6 +290,7 @@ def test_figures_are_of_the_time_that_the_run_goes_by() -> None:
     assert report.bottleneck == "a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_what_calls_used_is_added_up(scheduler: Scheduler) -> None:
     """By stage and in all, also of calls that failed; and calls that were pushed back are told apart."""
@@ -358,3 +359,41 @@ def test_who_waits_for_a_run_cannot_cancel_it_by_giving_up() -> None:
         assert counts(run) == (1, 1, 0, 0)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("ask", ["result", "exception"])
+def test_waiting_for_a_run_on_its_own_loop_is_refused(ask: str) -> None:
+    """It would never end, as the run is notified there; what to write instead is said, and works."""
+    block = Block()
+
+    async def main() -> None:
+        run = Pipeline(Stage("a", block)).start(range(3))
+        with pytest.raises(RuntimeError, match=r"await run_async\(ids\), or await asyncio\.wrap_future\(run\.finished"):
+            getattr(run.finished, ask)()
+        block.may_return.set()
+        assert (await asyncio.wrap_future(run.finished)).written == 3
+        assert run.finished.result().written == 3  # it is over: nothing blocks
+
+    asyncio.run(main())
+
+
+def test_waiting_for_a_run_of_another_thread_on_a_loop() -> None:
+    """That run goes on without this loop, so a program may block it."""
+
+    async def main() -> None:
+        run = await asyncio.to_thread(Pipeline(Stage("a", same)).start, range(3))
+        assert run.finished.result(LIMIT).written == 3
+
+    asyncio.run(main())
+
+
+def test_a_run_that_was_refused_to_be_waited_for_leaves_nothing() -> None:
+    """The program ends with that error, and its loop while the run goes on."""
+    block = Block()
+
+    async def main() -> None:
+        Pipeline(Stage("a", block)).start(range(3)).finished.result()
+
+    with pytest.raises(RuntimeError, match="an event loop is running on this thread"):
+        asyncio.run(main())
+    block.may_return.set()

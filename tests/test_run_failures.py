@@ -12,7 +12,7 @@ from reactivex import Observable
 from reactivex import operators as rx_ops
 
 from rxpipe import Outcome, Pipeline, SinkError, Stage
-from rxpipe.run import Write
+from rxpipe.pipeline.ports import Write
 
 
 @pytest.mark.parametrize("raised", [ValueError("observer"), KeyboardInterrupt("observer")])

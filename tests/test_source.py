@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from rxpipe import ConfigError, DatabaseSink, Pipeline, Stage, from_async_iterable, from_iterable
 from rxpipe import operators as ops
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 async def numbers_later(count: int) -> AsyncIterator[int]:
@@ -79,7 +79,9 @@ def test_ids_come_from_anything_also_on_a_running_loop(scheduler: Scheduler, kin
     assert sorted(sink.ids) == list(range(20))
 
 
-@pytest.mark.parametrize("source", [[], iter(()), reactivex.empty(), numbers_later(0)], ids=str)
+@pytest.mark.parametrize(
+    "source", [[], iter(()), reactivex.empty(), numbers_later(0)], ids=["list", "iterator", "observable", "async"]
+)
 @pytest.mark.parametrize(("strategy", "scheduler"), WAYS)
 def test_an_empty_source_is_an_empty_run(strategy: Strategy, scheduler: Scheduler, source: Any) -> None:
     """It ends at once."""

@@ -25,7 +25,7 @@ from reactivex import operators as rx_ops
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rxpipe import Pipeline, Stage
-from rxpipe.strategies import Strategy, collected
+from rxpipe.pipeline.run.strategies import Strategy, collected
 
 on_next, on_completed, on_error = ReactiveTest.on_next, ReactiveTest.on_completed, ReactiveTest.on_error
 

@@ -132,32 +132,46 @@ async def asynchronous(source: AsyncIterator[str]) -> None:
 
 
 async def pipelines() -> None:
-    """Values are of any type there: stages are data."""
+    """Types go through: from the IDs that the first stage takes to what the last one gives."""
     pipeline = Pipeline(
-        Stage("plain", length, retry=Retry(max_attempts=2), timeout=1),
-        Stage("coroutine", length_later),
+        Stage("coroutine", length_later, retry=Retry(max_attempts=2), timeout=1),
+        Stage("plain", half),
+        Stage("builtin", str),
         Stage("observable", letters),
         sink=DatabaseSink("sqlite://"),
         strategy="per_item",
         scheduler="asyncio",
     )
-    assert_type(pipeline.run(range(10)), Report)
+    assert_type(pipeline, Pipeline[str, bytes])
+    assert_type(pipeline.run(iter("ab")), Report)
     assert_type(await pipeline.run_async(["a", "b"]), Report)
-    assert_type(pipeline.outcomes([1, "b"]), Observable[Outcome[Any]])
+    assert_type(pipeline.outcomes(words), Observable[Outcome[bytes]])
     async for outcome in pipeline.stream(words):
-        assert_type(outcome, Outcome[Any])
+        assert_type(outcome, Outcome[bytes])
     assert_type(pipeline.start([]).report(), Report)
     assert_type(deadline(), float | None)
     async with pipeline.open(capacity=10) as running:
-        assert_type(running, OpenPipeline)
-        assert_type(running.submit(1), Submission)
-        assert_type(await running.submit_nowait("a"), Outcome[Any])
-        assert_type(running.outcomes, Observable[Outcome[Any]])
+        assert_type(running, OpenPipeline[str, bytes])
+        assert_type(running.submit("a"), Submission[bytes])
+        assert_type(await running.submit_nowait("a"), Outcome[bytes])
+        assert_type(running.outcomes, Observable[Outcome[bytes]])
         assert_type(running.events, Observable[Event])
         assert_type(running.health(), Health)
     with pipeline.open() as running:
-        assert_type(running.submit(1).result(1.0), Outcome[Any])
+        assert_type(running.submit("a").result(1.0), Outcome[bytes])
     words.subscribe(DatabaseSink("sqlite://"))
+
+
+def untyped(value: Any) -> Any:
+    return value
+
+
+def stages_of_any_type(given: Sequence[Stage]) -> None:
+    """Where nothing is known of a type, nothing is refused."""
+    assert_type(Stage("length", length), Stage[str, int])
+    assert_type(Pipeline(*given), Pipeline[Any, Any])
+    assert_type(Pipeline(Stage("any", untyped), Stage("length", length)), Pipeline[Any, int])
+    assert_type(Pipeline(Stage("half", half), Stage("any", untyped)), Pipeline[int, Any])
 
 
 def outcomes(given: Outcome[int], several: Sequence[Outcome[object]]) -> Outcome[object]:
@@ -170,5 +184,8 @@ def mistakes() -> None:
     words.pipe(ops.stage(abs))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     ops.stage(length, retries=3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     ops.overflow("drop", 10)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    Pipeline(strategy="batch")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    Pipeline(length)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Pipeline(strategy="batch")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    Pipeline(length)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", str), Stage("b", half))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", length)).run([1])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    Stage("a", length, retries=3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
+
+from rxpipe.extras import install
+
+_LEAVING = 5.0  # seconds that a program may take to end after a signal, once its run is over
 
 
 def main() -> int:
@@ -15,13 +23,32 @@ def main() -> int:
     """
     for package in ("typer", "rich"):
         if find_spec(package) is None:
-            print(f'error: the command line needs {package}: pip install "rxpipe[cli]"', file=sys.stderr)
+            print(f"error: the command line needs the extra cli: {install('cli')}", file=sys.stderr)
             return 2
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")
 
     from rxpipe.cli.commands import app
+    from rxpipe.cli.messages import ExitCode
 
-    app(prog_name="rxpipe")
+    try:
+        app(prog_name="rxpipe")
+    except SystemExit as ended:
+        code = ended.code
+        if isinstance(code, int) and code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            _leave_within(_LEAVING, code)
+        raise
     return 0
+
+
+def _leave_within(seconds: float, code: int) -> None:
+    """Limit what Python does at its end: it waits for ever for a thread of a pool, as of ``asyncio.to_thread``."""
+
+    def leave() -> None:
+        time.sleep(seconds)
+        with suppress(Exception):
+            sys.stdout.flush()
+        os._exit(code)
+
+    threading.Thread(target=leave, name="rxpipe-leaving", daemon=True).start()

@@ -7,12 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.messages import configure_logs
 from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.texts import length, number, plural, screen_text
+from rxpipe.cli.terminal import SafeConsole
+from rxpipe.cli.texts import length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
@@ -20,7 +20,7 @@ from rxpipe.config.imports import resolve
 from rxpipe.config.sections import RetryConfig
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
-from rxpipe.store.database import Database
+from rxpipe.store.schema.database import Database
 
 
 def check(path: Path) -> None:
@@ -35,7 +35,7 @@ def check(path: Path) -> None:
         pipeline_of(config)
         _check_database(config)
         source = _source(config)
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(Text(f"{path} is valid", style="green"), soft_wrap=True)
     console.print()
     console.print(fitted(stage_columns(config), console.width))
@@ -83,6 +83,7 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
     if config.strategy == "per_item":
         strategy += f", {plural(config.pipeline_config.parallel_pipelines, 'item')} at once"
     return [
+        ("name", config.pipeline_name),
         ("strategy", strategy),
         ("scheduler", config.scheduler),
         ("retries", _retries(config)),
@@ -112,8 +113,7 @@ def _source(config: Config) -> str:
         resolve(source.call, config.folder, where=config.where("source.call"))
         return f"call {source.call}"
     if source.sql is not None:
-        text = screen_text(" ".join(source.sql.split()))
-        return f"sql {text} on {shown(source.url or config.database.url)}"
+        return f"sql {' '.join(source.sql.split())} on {shown(source.url or config.database.url)}"
     total = plural(length(read_ids(config)) or 0, "ID")
     if source.file is not None:
         return f"file {source.file}, {total}"

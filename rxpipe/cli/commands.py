@@ -60,7 +60,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def rxpipe(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Takes what stands before the command."""
@@ -74,29 +74,43 @@ def run(
         typer.Option(
             parser=_count,
             metavar="N",
-            help="Take so many of the source's IDs; a range goes on from its start for so many.",
+            help="Take only the first N IDs of the source. Of a range, N from its start, also beyond its end.",
         ),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="S", help="per_stage, per_item or staged, instead of the config's.")
+        str | None,
+        typer.Option(metavar="S", help="How items move, instead of the config's way: per_stage, per_item or staged."),
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="S", help="threads or asyncio, instead of the config's.")
+        str | None,
+        typer.Option(metavar="S", help="Where functions run, instead of the config's choice: threads or asyncio."),
     ] = None,
     database: Annotated[
-        str | None, typer.Option(metavar="URL", help="Write there instead of the config's database.")
+        str | None, typer.Option(metavar="URL", help="Use this database instead of the config's.")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin a new run, also if there is one to go on with.")
+        bool, typer.Option("--fresh", metavar="", help="Begin a new run, even if there is one to go on with.")
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on though the stages have changed: call those again from the first change."),
+        typer.Option(
+            "--resume",
+            metavar="",
+            help="Go on although stages have changed: the first changed stage and those behind it are called again.",
+        ),
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", metavar="", help="Allow writing into another pipeline's table, overwriting its rows."
+        ),
     ] = False,
     max_failures: Annotated[
         str | None,
         typer.Option(
-            parser=_failures, metavar="N|P%", help="Stop, and let the rest finish, when so many items have failed."
+            parser=_failures,
+            metavar="N|P%",
+            help="Stop when N items, or P% of those that have ended, have failed. Items on their way finish.",
         ),
     ] = None,
     max_cost: Annotated[
@@ -104,26 +118,32 @@ def run(
         typer.Option(
             parser=_cost,
             metavar="N",
-            help="Stop before a call that would probably bring the run's cost, earlier sessions included, above this.",
+            help="Stop before the run costs more than this, in the currency of your prices. What earlier processes of "
+            "the run spent counts; what was in flight when one was killed does not. Each of several workers may spend "
+            "what was left when it started.",
         ),
     ] = None,
     grace: Annotated[
         float | None,
-        typer.Option(min=0.0, metavar="S", help="Seconds to finish after Ctrl-C or SIGTERM, instead of the config's."),
+        typer.Option(
+            min=0.0,
+            metavar="S",
+            help="Seconds that items get to finish after Ctrl-C or SIGTERM, instead of the config's.",
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Run a pipeline over all IDs of its source.
 
-    The same command again goes on where an earlier one was left, whatever ended it: with the items that are not
-    done, from the last stage that returned, and with new IDs of the source. Started elsewhere with the same
-    PostgreSQL, it joins in.
+    Run the same command again to go on with a run, whatever ended it. It takes up the items that are not done, each
+    behind the last stage that returned, and the source's new IDs. Start it on several machines with the same
+    PostgreSQL database, and they share the work.
 
-    Ctrl-C lets the items on their way finish, a second one cancels them.
+    Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
 
-    Exit codes: 0 all written, 1 some failed or the run ended early, 2 nothing was run (usage, config, database),
-    130 interrupted, 143 terminated.
+    Exit codes: 0 all rows are written, 1 items failed or the run ended early, 2 nothing was run (bad usage, config or
+    database), 130 after Ctrl-C, 143 after SIGTERM.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.run import Options
@@ -136,6 +156,7 @@ def run(
             database=database,
             fresh=fresh,
             resume=resume,
+            replace=replace,
             max_failures=max_failures,
             max_cost=max_cost,
             grace=grace,
@@ -160,15 +181,15 @@ def compare(
     latency: Annotated[
         str,
         typer.Option(
-            metavar="STAGE=S,...", help="Seconds that a call takes besides, like generation=0.03,grading=0.1."
+            metavar="STAGE=S,...", help="Seconds to add to each call of a stage, like generation=0.03,grading=0.1."
         ),
     ] = "",
-    count: Annotated[int, typer.Option(parser=_count, metavar="N", help="Take so many IDs.")] = 300,
+    count: Annotated[int, typer.Option(parser=_count, metavar="N", help="How many IDs to take.")] = 300,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
 ) -> None:
     """Run the same work on every strategy and scheduler, into temporary databases, and compare.
 
-    Each of the six runs calls the stages' functions: think of that where calls are paid for.
+    Each of the six runs calls your functions. If calls cost money, you pay six times.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.compare import compare as compare_config
@@ -177,8 +198,12 @@ def compare(
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]) -> None:
-    """Write a config and a module of stages to start from; files that are there are not overwritten."""
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder, which is made if need be.", show_default=False)
+    ],
+) -> None:
+    """Write a config and a module of stages to start from. No file is overwritten."""
     with errors_told():
         from rxpipe.cli.init import start
 

@@ -7,13 +7,12 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.messages import ExitCode, configure_logs
 from rxpipe.cli.overrides import latencies
 from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.texts import screen_text
+from rxpipe.cli.terminal import SafeConsole, say
 from rxpipe.compare import Comparison
 from rxpipe.compare import compare as compare_all
 from rxpipe.compare.html import page
@@ -45,18 +44,18 @@ def compare(path: Path, *, latency: str, count: int, html: Path | None) -> ExitC
             html.write_text(page(comparison), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--html: {html} cannot be written: {error.strerror}") from None
-        Console(highlight=False).print(Text(f"\ntimelines: {html}"), soft_wrap=True)
+        say(f"\ntimelines: {html}")
     return ExitCode.OK if all(row.is_complete for row in comparison.rows) else ExitCode.FAILED
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Write the table and what one has to know to read it to standard output."""
-    console = Console(highlight=False)
+    console = SafeConsole()
     columns = comparison_columns(comparison)
     console.print(fitted(columns, console.width, least=columns[0].width))
     for note in comparison.notes:
         console.print()
-        console.print(Text(screen_text(note), style="dim"))
+        console.print(Text(note, style="dim"))
 
 
 def comparison_columns(comparison: Comparison) -> list[Column]:
@@ -77,7 +76,7 @@ def comparison_columns(comparison: Comparison) -> list[Column]:
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, err=True)
 
 
 def _check_writable(path: Path) -> None:

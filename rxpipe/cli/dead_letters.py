@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Engine
 
-from rxpipe.cli.history import cell_text, local_time, utc_time
-from rxpipe.cli.texts import number, plural, screen_text
+from rxpipe.cli.history import local_time, utc_time
+from rxpipe.cli.terminal import SafeConsole, hanging
+from rxpipe.cli.texts import cell_text, number, plural, screen_text
 from rxpipe.config.explain import unknown
 from rxpipe.errors import ConfigError
-from rxpipe.store.failures import FailureInfo, count_dead, count_failed_calls, dead_letters, failed_calls
-from rxpipe.store.history import DATABASE, RunInfo, run
-from rxpipe.store.opening import snapshot
+from rxpipe.store.queries.failures import FailureInfo, count_dead, count_failed_calls, dead_letters, failed_calls
+from rxpipe.store.queries.history import DATABASE, RunInfo, run
+from rxpipe.store.queries.opening import snapshot
 
 _MOST = 20  # shown, if it is not said how many
 _LONGEST_ID = 40
@@ -59,7 +60,7 @@ def list_failures(
             return
         total = count(connection, found, stage)
         shown = list(failures)  # not while they are printed: whoever reads them a page at a time takes their time
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(_title(found, total, stage, every=every), soft_wrap=True)
     if verbose:
         for failure in shown:
@@ -118,7 +119,8 @@ def _print_lines(console: Console, failures: Sequence[FailureInfo], *, every: bo
     console.print()
     console.print(Text(f"{_aligned(titles, widths)}error", style="bold"), soft_wrap=True)
     for failure, row in zip(failures, rows, strict=True):
-        console.print(Text(_aligned(row, widths) + cell_text(failure.text, _LONGEST_TEXT)), soft_wrap=True)
+        text = cell_text(failure.text, _LONGEST_TEXT)
+        console.print(hanging(console, Text(_aligned(row, widths)), text), soft_wrap=True)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -133,7 +135,7 @@ def _print_block(console: Console, failure: FailureInfo, *, every: bool) -> None
     head = Text.assemble((cell_text(failure.id), "bold"), f"{stage}, {told}, {local_time(failure.at)}")
     console.print()
     console.print(head, soft_wrap=True)
-    console.print(Text(cell_text(failure.text), style="red"), soft_wrap=True)
+    console.print(hanging(console, Text(), cell_text(failure.text), "red"), soft_wrap=True)
     if failure.input is not None:
         console.print(Text(f"input: {cell_text(failure.input)}"), soft_wrap=True)
     for line in screen_text(failure.traceback or "").splitlines():

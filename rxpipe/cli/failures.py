@@ -1,4 +1,4 @@
-"""Which errors a run had most, so that one sees why items failed."""
+"""Whether so many items have failed that the run is to stop."""
 
 from __future__ import annotations
 
@@ -9,26 +9,7 @@ from typing import Any
 
 from reactivex.abc import ObserverBase
 
-from rxpipe.operators.errors import describe
-from rxpipe.outcome import Outcome
-from rxpipe.store.failures import KINDS, LONGEST, VARIES
-
-
-@dataclass(slots=True)
-class Failed:
-    """Items that failed in the same way.
-
-    Attributes:
-        stage: Where.
-        text: The error of the first of them.
-        count: How many.
-        same: Whether all had that very text; else theirs differ in numbers.
-    """
-
-    stage: str
-    text: str
-    count: int = 1
-    same: bool = True
+from rxpipe.pipeline.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +50,7 @@ class FailureLimit:
 
 
 class Failures(ObserverBase[Outcome[Any]]):
-    """Observes outcomes, and counts errors by stage and text; texts that differ in numbers only are one error.
+    """Observes outcomes, and says when too many items have failed.
 
     Attributes:
         failed: Items that failed.
@@ -89,30 +70,14 @@ class Failures(ObserverBase[Outcome[Any]]):
         self.too_many = False
         self._limit = limit
         self._reached = reached
-        self._found: dict[tuple[str, str], Failed] = {}
-
-    def commonest(self, most: int = 5) -> list[Failed]:
-        """The commonest errors, the first of them first."""
-        return sorted(self._found.values(), key=lambda failed: -failed.count)[:most]
 
     def on_next(self, value: Outcome[Any]) -> None:
-        """Count a failure."""
+        """Count an item."""
         self.ended += value.status != "cancelled"
         self.failed += value.status == "failed"
         if self._limit is not None and not self.too_many and self._limit.reached(self.failed, self.ended):
             self.too_many = True
             self._reached()
-        if value.status != "failed" or value.error is None:
-            return
-        text = " ".join(describe(value.error).split())
-        if len(text) > LONGEST:
-            text = text[: LONGEST - 1] + "…"
-        key = value.stage or "", VARIES.sub("#", text)
-        if (found := self._found.get(key)) is not None:
-            found.count += 1
-            found.same = found.same and found.text == text
-        elif len(self._found) < KINDS:
-            self._found[key] = Failed(key[0], text)
 
     def on_error(self, error: Exception) -> None:
         """Nothing: whoever waits for the run is told."""

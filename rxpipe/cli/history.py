@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Engine
 
-from rxpipe.cli.failures import Failed
 from rxpipe.cli.summary import failure_line
 from rxpipe.cli.tables import GAP, Column, fitted, usage_columns
-from rxpipe.cli.texts import number, plural, screen_text, used
-from rxpipe.operators.running_call import Usage
-from rxpipe.store.details import RunDetails, StageInfo, details
-from rxpipe.store.history import RunInfo, WorkerInfo, run, runs, workers
-from rxpipe.store.opening import snapshot
+from rxpipe.cli.terminal import SafeConsole, say
+from rxpipe.cli.texts import cell_text, cost_unit, number, plural, used
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import CommonError
+from rxpipe.store.queries.details import RunDetails, StageInfo, details
+from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers
+from rxpipe.store.queries.opening import snapshot
 
 _STYLES = {"running": "green", "unfinished": "yellow", "alive": "green", "late": "yellow", "lost": "red"}
 _UNKNOWN = "(unknown)"
@@ -33,9 +34,9 @@ def list_runs(engine: Engine, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([run_json(one) for one in found]))
     elif not found:
-        print("no runs")
+        say("no runs")
     else:
-        console = Console(highlight=False)
+        console = SafeConsole()
         console.print(fitted(_run_columns(found), console.width))
 
 
@@ -46,7 +47,7 @@ def show_run(engine: Engine, wanted: int | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_details_json(found)))
     else:
-        _print_details(Console(highlight=False), found)
+        _print_details(SafeConsole(), found)
 
 
 def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended: bool, as_json: bool) -> None:
@@ -65,9 +66,9 @@ def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended
     if as_json:
         print(json.dumps([_worker_json(one) for one in found]))
     elif not found:
-        print(f"no workers{'' if ended else ' now'}{'' if run_id is None else f' on run {run_id}'}")
+        say(f"no workers{'' if ended else ' now'}{'' if run_id is None else f' on run {run_id}'}")
     else:
-        console = Console(highlight=False)
+        console = SafeConsole()
         console.print(fitted(_worker_columns(found), console.width))
 
 
@@ -79,12 +80,6 @@ def local_time(seconds: float | None) -> str:
 def utc_time(seconds: float | None) -> str | None:
     """A time as programs read it."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def cell_text(text: object, most: int | None = None) -> str:
-    """Foreign text on one line of a screen, cut to so many characters."""
-    shown = screen_text(str(text)).replace("\n", "\\n").replace("\t", "\\t")
-    return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
 
 
 def run_json(one: RunInfo) -> dict[str, Any]:
@@ -137,7 +132,7 @@ def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
 
 def _worker_columns(found: Sequence[WorkerInfo]) -> list[Column]:
     return [
-        Column(title="host", cells=[cell_text(one.host) for one in found], justify="left"),
+        Column(title="host", cells=[one.host for one in found], justify="left"),
         Column(title="pid", cells=[str(one.pid) for one in found]),
         Column(title="run", cells=[str(one.run_id) for one in found], rank=1),
         Column(title="since", cells=[local_time(one.started_at) for one in found], rank=2),
@@ -154,7 +149,7 @@ def _worker_columns(found: Sequence[WorkerInfo]) -> list[Column]:
 
 def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
     columns = [
-        Column(title="stage", cells=[cell_text(one.name or _UNKNOWN) for one in stages], justify="left"),
+        Column(title="stage", cells=[one.name or _UNKNOWN for one in stages], justify="left"),
         Column(title="checkpoints", cells=[number(one.checkpoints) for one in stages]),
         Column(title="failed", cells=[number(one.failed_calls) for one in stages]),
         Column(
@@ -190,14 +185,14 @@ def _print_details(console: Console, found: RunDetails) -> None:
     failed = sum(stage.failed_calls for stage in found.stages)
     console.print(f"{plural(one.calls, 'call')} in all, {number(failed)} failed")
     if one.usage != Usage():
-        console.print(f"{used(one.usage)}, all workers together")
+        console.print(f"{used(one.usage)}{cost_unit(one.usage)}, all workers together")
     console.print()
     console.print(fitted(_stage_columns(found.stages, console.width), console.width))
     if found.causes:
         console.print(Text("\nfailed calls, the commonest first:", style="bold"))
         for cause in found.causes:
-            failed_as = Failed(stage=cause.stage or "", text=cause.text, count=cause.count, same=cause.same)
-            console.print(failure_line(failed_as), soft_wrap=True)
+            failed_as = CommonError(stage=cause.stage or "", text=cause.text, count=cause.count, same=cause.same)
+            console.print(failure_line(console, failed_as), soft_wrap=True)
     if found.workers:
         console.print()
         console.print(fitted(_worker_columns(found.workers), console.width))

@@ -8,10 +8,10 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-import typer
-
+from rxpipe.cli.terminal import say
 from rxpipe.config import Config
 from rxpipe.errors import ConfigError
+from rxpipe.identity.names import file_name
 
 CONFIG = "pipeline.yaml"
 STAGES = "my_stages.py"
@@ -26,6 +26,7 @@ def start(folder: Path) -> None:
     """
     templates = files("rxpipe.cli") / "templates"
     texts = {name: (templates / name).read_text(encoding="utf-8") for name in (CONFIG, STAGES)}
+    texts[CONFIG] = texts[CONFIG].replace("NAME", file_name(folder.resolve().name) or "my_bank")
     texts[SCHEMA] = json.dumps(Config.model_json_schema(), indent=2) + "\n"
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ConfigError(f"{folder} is a file; allowed: a folder, which is made if need be")
@@ -39,7 +40,7 @@ def start(folder: Path) -> None:
                 file.write(text)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
-    typer.echo(f"wrote {folder / CONFIG}: the pipeline")
-    typer.echo(f"      {folder / STAGES}: its stages, to put your own into")
-    typer.echo(f"      {folder / SCHEMA}: what editors check the pipeline with")
-    typer.echo(f"next: rxpipe run {shlex.quote(str(folder / CONFIG))}")
+    say(f"wrote {folder / CONFIG}: the pipeline")
+    say(f"      {folder / STAGES}: its stages, to put your own into")
+    say(f"      {folder / SCHEMA}: what editors check the pipeline with")
+    say(f"next: rxpipe run {shlex.quote(str(folder / CONFIG))}")

@@ -18,6 +18,7 @@ from rxpipe.cli.above import Above
 from rxpipe.cli.lines import interrupt_line, spent_text
 from rxpipe.cli.meter import Figures, Meter, StageFigures
 from rxpipe.cli.tables import Column, fitted
+from rxpipe.cli.terminal import SafeConsole, hanging
 from rxpipe.cli.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
@@ -49,7 +50,9 @@ class Screen:
             yield _bar(figures, width)
         yield joined(total_parts(figures, stopping=self.interrupts > 0), width)
         if self.interrupts:
-            yield Text(interrupt_line(self.interrupts, figures.in_flight, self._grace), style="bold yellow")
+            yield hanging(
+                console, Text(), interrupt_line(self.interrupts, figures.in_flight, self._grace), "bold yellow"
+            )
 
 
 def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> Table:
@@ -143,7 +146,7 @@ class LiveScreen:
         self._grace = grace
         self._interrupts = 0
         self._screen: Screen | None = None
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = SafeConsole(file=sys.stderr)
         self._above = Above(sys.stderr)
         self._live = Live(
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True

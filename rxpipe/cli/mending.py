@@ -14,18 +14,21 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from rxpipe.cli.dead_letters import check_stage
-from rxpipe.cli.history import cell_text
 from rxpipe.cli.messages import ExitCode
-from rxpipe.cli.texts import number, plural
+from rxpipe.cli.place import Place
+from rxpipe.cli.terminal import say
+from rxpipe.cli.texts import cell_text, number, plural
+from rxpipe.database.engine import database_option
 from rxpipe.database.rows import key_text
 from rxpipe.errors import ConfigError, RxPipeError, StoreError
-from rxpipe.store.export import export, has_integer_ids
-from rxpipe.store.export_files import check_file, records_file
-from rxpipe.store.history import RunInfo, run, runs
-from rxpipe.store.opening import change, snapshot
-from rxpipe.store.prune import Pruned, chosen, extent, prune
-from rxpipe.store.requeue import requeue
-from rxpipe.store.usage import has_usage
+from rxpipe.store.maintenance.cells import fields_of_run
+from rxpipe.store.maintenance.export import export, has_integer_ids
+from rxpipe.store.maintenance.export_files import check_file, records_file
+from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
+from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.queries.history import RunInfo, run, runs
+from rxpipe.store.queries.opening import change, snapshot
+from rxpipe.store.queries.usage import has_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +50,7 @@ class Selection:
     keep: int | None = None
 
 
-def requeue_dead(
-    engine: Engine, wanted: int | None, *, stage: str | None, ids: Sequence[str], config: Path | None
-) -> None:
+def requeue_dead(engine: Engine, wanted: int | None, *, stage: str | None, ids: Sequence[str], place: Place) -> None:
     """Make dead items ready again.
 
     Args:
@@ -57,7 +58,7 @@ def requeue_dead(
         wanted: The run's number; None for the latest.
         stage: Only what failed there.
         ids: Only these.
-        config: Whose database it is, as far as is known.
+        place: How the database was found.
 
     Raises:
         ConfigError: There is no such stage, or an ID can be none.
@@ -69,16 +70,49 @@ def requeue_dead(
         check_stage(found, stage)
         count = requeue(connection, found, stage=stage, ids=keys)
     if not count:
-        print(f"run {found.id} has no dead items{'' if stage is None else f' in {cell_text(stage)}'}")
+        say(f"run {found.id} has no dead items{'' if stage is None else f' in {cell_text(stage)}'}")
         return
-    taker = f"`rxpipe run {'CONFIG' if config is None else shlex.quote(str(config))}`"
+    taker = _taker(place)
     who = f"its workers, or {taker}, take" if found.workers else f"{taker} takes"
     verb, them = ("is", "it") if count == 1 else ("are", "them")
-    print(f"{plural(count, 'item')} of run {found.id} {verb} ready again: {who} {them} up")
+    say(f"{plural(count, 'item')} of run {found.id} {verb} ready again: {who} {them} up")
 
 
-def export_run(engine: Engine, wanted: int | None, file: Path) -> None:
+def requeue_written(engine: Engine, wanted: int | None, *, ids: Sequence[str], place: Place) -> None:
+    """Have rows written again; arguments as above.
+
+    Raises:
+        ConfigError: An ID can be none.
+        StoreError: An ID is not that of a written item.
+    """
+    keys = [_key(one) for one in ids] or None
+    with change(engine) as connection:
+        found = run(connection, wanted)
+        count = requeue_rows(connection, found, ids=keys)
+    if not count:
+        say(f"run {found.id} has no written items")
+        return
+    rows = "row is" if count == 1 else "rows are"
+    say(f"{number(count)} {rows} to be written again in run {found.id}: {_taker(place)} does, without a call")
+
+
+def _taker(place: Place) -> str:
+    """What goes on with the run: which pipeline it is of, only its config tells."""
+    if place.config is None:
+        return "the next run of its pipeline"
+    other = f" {database_option(place.database)}" if place.database else ""
+    return f"`rxpipe run {shlex.quote(str(place.config))}{other}`"
+
+
+def export_run(engine: Engine, wanted: int | None, file: Path, *, stages: bool = False, formulas: bool = False) -> None:
     """Write a run into a file.
+
+    Args:
+        engine: The store's.
+        wanted: The run's number; None for the latest.
+        file: The file.
+        stages: In CSV, have what each stage returned, instead of the fields of the newest output.
+        formulas: In CSV, leave text that a spreadsheet takes for a formula as it is.
 
     Raises:
         ConfigError: It cannot be written.
@@ -86,11 +120,16 @@ def export_run(engine: Engine, wanted: int | None, file: Path) -> None:
     check_file(file)
     with _terminated_tidily(), snapshot(engine) as connection:
         found = run(connection, wanted)
-        stages = [stage.name for stage in found.stages]
-        fields = {"integer_ids": has_integer_ids(connection, found), "usage": has_usage(connection, found.id)}
-        with records_file(file, stages, **fields) as records:
+        with records_file(
+            file,
+            [stage.name for stage in found.stages],
+            integer_ids=has_integer_ids(connection, found),
+            usage=has_usage(connection, found.id),
+            value_fields=None if stages or file.suffix.lower() != ".csv" else fields_of_run(connection, found),
+            formulas=formulas,
+        ) as records:
             counts = export(connection, found, records)
-    print(f"{file}: {_counted(counts)} of run {found.id}")
+    say(f"{file}: {_counted(counts)} of run {found.id}")
 
 
 def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
@@ -116,11 +155,11 @@ def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
             text = f"{plural(one.workers, 'worker')} {'is' if one.workers == 1 else 'are'} at work on run {one.id}"
             if named:
                 raise StoreError(f"{text}: stop them first; nothing was deleted")
-            print(f"{text}: it stays")
+            say(f"{text}: it stays")
     if not idle:
-        print("no runs to delete")
+        say("no runs to delete")
     for one in idle:
-        print(_pruned_line(one, extents[one.id] if dry_run else prune(engine, one.id), dry_run=dry_run), flush=True)
+        say(_pruned_line(one, extents[one.id] if dry_run else prune(engine, one.id), dry_run=dry_run))
 
 
 def _pruned_line(one: RunInfo, gone: Pruned, *, dry_run: bool) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager
 from enum import IntEnum
+from io import StringIO
 from pathlib import Path
+from typing import Any, TextIO
 
 import typer
 
@@ -35,8 +37,12 @@ def flowing(app: typer.Typer) -> None:
 
 def tell_error(text: str) -> None:
     """One clear message on standard error."""
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(screen_text(text), err=True)
+    from rich.text import Text  # quick, but not needed for --help
+
+    from rxpipe.cli.terminal import SafeConsole, hanging
+
+    console = SafeConsole(stderr=True)
+    console.print(hanging(console, Text("error: ", style="bold red"), text), soft_wrap=True)
 
 
 @contextmanager
@@ -71,6 +77,20 @@ def raised_text(error: BaseException, folder: Path | None) -> str:
     return str(error) or type(error).__name__ if isinstance(error, RxPipeError) else describe_raised(error, folder)
 
 
+def _shown(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What is logged, without what a terminal would act on: IDs and errors come from anywhere."""
+    return {screen_text(key): screen_text(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _traceback(file: TextIO, raised: Any) -> None:
+    """A traceback, likewise."""
+    import structlog
+
+    text = StringIO()
+    structlog.dev.plain_traceback(text, raised)
+    file.write(screen_text(text.getvalue()))
+
+
 def configure_logs(*, quiet: bool = False) -> None:
     """Let structlog write to standard error, whatever that is at the time: a live view puts its own there.
 
@@ -83,9 +103,8 @@ def configure_logs(*, quiet: bool = False) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
-            ),
+            _shown,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback, pad_event_to=0),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("error" if quiet else "info"),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rxpipe.operators.running_call import Usage
-from rxpipe.operators.stage_settings import StageStats
-from rxpipe.run import Run
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.run.run import Run
 
 WINDOW = 10.0  # seconds that a rate goes by
 _LEAST = 0.2  # seconds between two samples

@@ -11,10 +11,12 @@ from pathlib import Path
 from sqlalchemy import Engine, make_url
 
 from rxpipe.cli.overrides import overridden
+from rxpipe.cli.terminal import say
 from rxpipe.config import Config, load_config
+from rxpipe.database.engine import whole_url
 from rxpipe.errors import ConfigError, SinkError, StoreError
-from rxpipe.store.history import runs
-from rxpipe.store.opening import opened, snapshot
+from rxpipe.store.queries.history import runs
+from rxpipe.store.queries.opening import opened, snapshot
 
 VARIABLE = "RXPIPE_DATABASE"
 
@@ -33,8 +35,8 @@ class Place:
 
 
 @contextmanager
-def store_at(place: Place) -> Generator[Engine]:
-    """The store's engine.
+def store_at(place: Place, *, as_json: bool = False) -> Generator[Engine]:
+    """The store's engine; in the end, which database it was is told, but not in a JSON document.
 
     Raises:
         ConfigError: There is none; names the option, the key or the variable that says where.
@@ -46,11 +48,13 @@ def store_at(place: Place) -> Generator[Engine]:
         except (SinkError, ConfigError) as error:
             raise ConfigError(f"{said_by}: {error}" if said_by else str(error)) from None
         yield engine
+        if not as_json:
+            say(f"database: {whole_url(engine)}")
 
 
 def name_at(place: Place) -> str | None:
     """The name of a config's runs; None if no config was given: then it may be any."""
-    return None if place.config is None else load_config(place.config).database.table
+    return None if place.config is None else load_config(place.config).pipeline_name
 
 
 def number_at(engine: Engine, place: Place, given: str | None) -> int | None:

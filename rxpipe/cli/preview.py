@@ -18,18 +18,19 @@ from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
-from rxpipe.cli.texts import cost, duration, length, number, plural, screen_text, tokens, used
+from rxpipe.cli.terminal import SafeConsole, hanging
+from rxpipe.cli.texts import cost, cost_unit, duration, length, number, plural, screen_text, tokens, used
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.database.encoding import json_text
-from rxpipe.driving import drive
 from rxpipe.llm.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
-from rxpipe.outcome import Outcome, Report
-from rxpipe.pipeline import Pipeline
-from rxpipe.stage import Stage
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.stage import Stage
 
 _LONGEST = 20_000  # characters that are shown of a text
 
@@ -49,7 +50,7 @@ def preview(path: Path, count: int) -> ExitCode:
     """
     configure_logs()
     config = load_config(path)
-    script = _Script(Console(highlight=False))
+    script = _Script(SafeConsole())
     with redirect_stdout(sys.stderr):  # what functions print is no part of it
         pipeline = pipeline_of(config)
         total = None if config.source.call else length(read_ids(config))
@@ -152,8 +153,8 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._console.print(Text(f"  {title}:", style="bold"), soft_wrap=True)
         left = len(text) - _LONGEST
         shown = text if left <= 0 else f"{text[:_LONGEST]}…\n({plural(left, 'character')} more)"
-        indented = "\n".join(f"    {line}" for line in screen_text(shown).splitlines())
-        self._console.print(Text(indented, style=style), soft_wrap=True)
+        for line in screen_text(shown).split("\n"):
+            self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
 
     def end(self, report: Report, total: int | None) -> None:
         """Sum it up, and say what all of it would use."""
@@ -165,7 +166,7 @@ class _Script(ObserverBase[Outcome[Any]]):
             share = total / report.taken
             money = f", cost {cost(report.usage.cost * share)}" if report.usage.cost else ""
             about = f"{tokens(report.usage.tokens * share)} tokens{money}"
-            self._console.print(f"{plural(total, 'item')} would use about {about}")
+            self._console.print(f"{plural(total, 'item')} would use about {about}{cost_unit(report.usage)}")
 
     def on_next(self, value: Outcome[Any]) -> None:
         """An item has ended."""

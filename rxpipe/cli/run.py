@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterable, Iterable
@@ -13,6 +15,7 @@ from typing import Any, TypeAlias
 
 import structlog
 from rich.console import Console
+from sqlalchemy import make_url
 
 from rxpipe.cli.failures import FailureLimit, Failures
 from rxpipe.cli.lines import Lines
@@ -25,12 +28,13 @@ from rxpipe.cli.texts import cost, length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
-from rxpipe.database.engine import shown
-from rxpipe.driving import drive
-from rxpipe.errors import BudgetSpent, ConfigError, SinkError, StagesChanged
-from rxpipe.outcome import Report
-from rxpipe.pipeline import Pipeline
-from rxpipe.run import Run
+from rxpipe.database.engine import database_option, file_of, shown
+from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.outcome import Report
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.run.run import Run
+from rxpipe.store import RunStore
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
@@ -47,6 +51,7 @@ class Options:
     scheduler: str | None = None
     database: str | None = None
     fresh: bool = False
+    replace: bool = False
     resume: bool = False
     max_failures: str | None = None
     max_cost: float | None = None
@@ -77,21 +82,29 @@ def run(path: Path, options: Options) -> ExitCode:
     if (options.fresh or options.resume) and not config.durable:
         raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
     grace = config.pipeline_config.grace if options.grace is None else options.grace
+    file = file_of(make_url(config.database.url))
+    was_there = file is not None and os.path.exists(file)
     driven = _Driven(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
         if config.database.durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
-        pipeline = pipeline_of(config, fresh=options.fresh, resume=options.resume)
-        if options.max_cost is not None:
-            pipeline.max_cost = options.max_cost
-            if free := [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]:
-                _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
+        pipeline = pipeline_of(
+            config, fresh=options.fresh, resume=options.resume, replace=options.replace, max_cost=options.max_cost
+        )
+        found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
+        if isinstance(pipeline.store, RunStore):
+            pipeline.store.found_by = found_by
+        free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
+        if options.max_cost is not None and free:
+            _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
         source = read_ids(config, count=options.count)
         total = length(source)
         with _reporter(path, config, grace, quiet=options.quiet) as reporter:
             try:
                 driven.drive(pipeline, source, options.count if total is None else total, reporter)
+            except OtherPipeline as error:
+                raise ConfigError(f"{config.where('name')}: {error}") from None
             except StagesChanged as error:
                 raise ConfigError(f"{config.where('stages')}: {error}") from None
             except SinkError as error:
@@ -102,25 +115,23 @@ def run(path: Path, options: Options) -> ExitCode:
     stopped_by = driven.stopped_by(report)
     if options.max_cost is not None and report.usage.tokens and not report.usage.cost:
         _log.warning("no call told what it cost, so --max-cost bounds nothing", hint="prices are the provider's")
-    failures = driven.failures.commonest()
     if early is not None:
         tell_error(f"the run ended early: {early}")
     if options.as_json:
-        errors = [asdict(failed) for failed in failures]
-        also = {"errors": errors, "ended_early": early, "stopped_by": stopped_by}
+        also = {"ended_early": early, "stopped_by": stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
     elif options.quiet:
         if driven.budget:
             tell_error(f"stopped by {stopped_by}")
         if report.failed_before and not report.taken:
             tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
-        for failed in failures:
+        for failed in report.errors:
             tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
     else:
-        place = f"{shown(config.database.url)}, table {config.database.table}"
-        found_by = f" --database {shown(options.database)}" if options.database else f" -c {path}"
+        new = f" (new database: {file})" if file and not was_there and os.path.exists(file) else ""
+        place = f"{shown(config.database.url)}, table {config.database.table}{new}"
         goes_on = "the same command with a higher --max-cost" if driven.budget else "the same command"
-        print_summary(report, place, failures, stopped_by, found_by, goes_on)
+        print_summary(report, place, stopped_by, f" {found_by}", goes_on)
     return driven.exit_code(report)
 
 
@@ -192,7 +203,7 @@ class _Driven:
             return f"--max-cost {self.budget.limit:g}: {cost(report.usage_before.cost + report.usage.cost)} spent"
         if not self.failures.too_many:
             return None
-        cause = self.failures.commonest(1)[0]
+        cause = report.errors[0]
         failed = f"{plural(self.failures.failed, 'item')} of {number(self.failures.ended)} failed"
         commonest = f"the commonest error, of {number(cause.count)}, in {cause.stage}: {cause.text}"
         return f"--max-failures {self._max_failures}: {failed}, {commonest}"

@@ -23,35 +23,41 @@ def _run(given: str) -> str:
 _Run = Annotated[
     str,
     typer.Argument(
-        parser=_run, metavar="RUN", help="A run's number, or latest (with a config, its own).", show_default=False
+        parser=_run,
+        metavar="RUN",
+        help="The run's number, or latest (with --config, that config's latest).",
+        show_default=False,
     ),
 ]
 _Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="CONFIG", help="Look into the database of this config.")
+    Path | None, typer.Option("--config", "-c", metavar="CONFIG", help="Use the database of this config.")
 ]
 _Database = Annotated[
     str | None,
     typer.Option(
         "--database",
         metavar="URL",
-        help="Look into this database instead. Without both: RXPIPE_DATABASE, else sqlite:///questions.db.",
+        help="Use this database. Without --config and --database: RXPIPE_DATABASE, else sqlite:///questions.db.",
     ),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
 _Stage = Annotated[
-    str | None, typer.Option(metavar="S", help="Only what failed there; database: what it would not take.")
+    str | None,
+    typer.Option(
+        metavar="S", help="Only items that failed in this stage; database means rows that the database refused."
+    ),
 ]
 
 
 @app.command(rich_help_panel=_PANEL)
 def runs(config: _Config = None, database: _Database = None, as_json: _Json = False) -> None:
-    """List the runs, and how far they are."""
+    """List the runs, and how far each is."""
     with errors_told():
         from rxpipe.cli.history import list_runs
         from rxpipe.cli.place import Place, store_at
 
         place = Place(config=config, database=database)
-        with store_at(place) as engine:
+        with store_at(place, as_json=as_json) as engine:
             list_runs(engine, as_json=as_json)
 
 
@@ -63,7 +69,7 @@ def show(run: _Run, config: _Config = None, database: _Database = None, as_json:
         from rxpipe.cli.place import Place, number_at, store_at
 
         place = Place(config=config, database=database)
-        with store_at(place) as engine:
+        with store_at(place, as_json=as_json) as engine:
             show_run(engine, number_at(engine, place, run), as_json=as_json)
 
 
@@ -73,23 +79,26 @@ def failures(
     stage: _Stage = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="So many at most, the latest first; by default 20, with --json all."),
+        typer.Option(min=1, metavar="N", help="Show N at most, the latest first. By default 20; with --json, all."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All failed calls, also those that were made again and of items since done.")
+        bool,
+        typer.Option("--all", metavar="", help="Show every failed call, also of items that succeeded later."),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With traceback and input.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", metavar="", help="Show tracebacks and inputs, too.")
+    ] = False,
     config: _Config = None,
     database: _Database = None,
     as_json: _Json = False,
 ) -> None:
-    """List the items that are dead, and what they failed with in the end."""
+    """List the dead letters: the items that have failed, and their last error."""
     with errors_told():
         from rxpipe.cli.dead_letters import list_failures
         from rxpipe.cli.place import Place, number_at, store_at
 
         place = Place(config=config, database=database)
-        with store_at(place) as engine:
+        with store_at(place, as_json=as_json) as engine:
             list_failures(
                 engine,
                 number_at(engine, place, run),
@@ -106,36 +115,63 @@ def requeue(
     run: _Run,
     stage: _Stage = None,
     ids: Annotated[
-        list[str] | None, typer.Option("--id", metavar="ID", help="Only this item; may be repeated.")
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this item. Give it again for more items.")
     ] = None,
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows", metavar="", help="Instead, write the rows of written items again; no function is called."
+        ),
+    ] = False,
     config: _Config = None,
     database: _Database = None,
 ) -> None:
-    """Give dead items another chance: the next run takes them up at the stage where they failed."""
+    """Have failed items tried again: the next run takes them up at the stage where they failed."""
     with errors_told():
-        from rxpipe.cli.mending import requeue_dead
+        from rxpipe.cli.mending import requeue_dead, requeue_written
         from rxpipe.cli.place import Place, number_at, store_at
+        from rxpipe.errors import ConfigError
 
         place = Place(config=config, database=database)
         with store_at(place) as engine:
-            requeue_dead(engine, number_at(engine, place, run), stage=stage, ids=ids or [], config=config)
+            number = number_at(engine, place, run)
+            if rows and stage is not None:
+                raise ConfigError("--rows is for written items, and --stage for those that failed")
+            if rows:
+                requeue_written(engine, number, ids=ids or [], place=place)
+            else:
+                requeue_dead(engine, number, stage=stage, ids=ids or [], place=place)
 
 
 @app.command(rich_help_panel=_PANEL)
 def export(
     run: _Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet.", show_default=False)],
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages", metavar="", help="In CSV: what each stage returned, as JSON, instead of the value's fields."
+        ),
+    ] = False,
+    formulas: Annotated[
+        bool,
+        typer.Option(
+            "--formulas", metavar="", help="In CSV: leave text as it is that a spreadsheet takes for a formula."
+        ),
+    ] = False,
     config: _Config = None,
     database: _Database = None,
 ) -> None:
-    """Write a run into a file: one record for each item, with what each stage returned for it.
+    """Write a run into a file: one record for each item.
 
     Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; and
     prompt_tokens, completion_tokens and cost, if the run's calls told any.
 
     The status is written, failed or unfinished; value is the last stage's output.
 
-    FILE appears, or is replaced, when it is complete.
+    CSV has a column for each field of the item's newest output, instead of the stages and the value.
+
+    FILE appears, or is replaced, only when the export is complete.
     """
     with errors_told():
         from rxpipe.cli.mending import export_run
@@ -143,30 +179,34 @@ def export(
 
         place = Place(config=config, database=database)
         with store_at(place) as engine:
-            export_run(engine, number_at(engine, place, run), file)
+            number = number_at(engine, place, run)
+            export_run(engine, number, file, stages=stages, formulas=formulas)
 
 
 @app.command(rich_help_panel=_PANEL)
 def workers(
     run: Annotated[
         str | None,
-        typer.Argument(parser=_run, metavar="RUN", help="A run's number, or latest; by default of all runs."),
+        typer.Argument(parser=_run, metavar="RUN", help="The run's number, or latest; all runs by default."),
     ] = None,
-    ended: Annotated[bool, typer.Option("--all", help="Also those that have stopped or were lost.")] = False,
+    ended: Annotated[
+        bool, typer.Option("--all", metavar="", help="Show also workers that have stopped or were lost.")
+    ] = False,
     config: _Config = None,
     database: _Database = None,
     as_json: _Json = False,
 ) -> None:
     """List the processes that work on runs, and what they hold.
 
-    A worker is alive, late (its lease ran out, and nobody has taken its items yet), stopped (by itself) or lost.
+    A worker is alive, late (its lease has run out, but nobody has taken its items yet), stopped (it ended by itself)
+    or lost (others have taken its items).
     """
     with errors_told():
         from rxpipe.cli.history import list_workers
         from rxpipe.cli.place import Place, number_at, store_at
 
         place = Place(config=config, database=database)
-        with store_at(place) as engine:
+        with store_at(place, as_json=as_json) as engine:
             list_workers(
                 engine,
                 None if run is None else number_at(engine, place, run),
@@ -181,20 +221,18 @@ def prune(
     run: Annotated[
         list[str] | None, typer.Argument(parser=_run, metavar="RUN", help="The numbers of runs, or latest.")
     ] = None,
-    finished: Annotated[bool, typer.Option("--finished", help="Only finished runs.")] = False,
+    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Only finished runs.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for so long.")
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for DAYS days.")
     ] = None,
-    keep: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Keep the latest runs of each name, so many.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
     config: _Config = None,
     database: _Database = None,
 ) -> None:
-    """Delete what is kept of runs: of those that meet all conditions, and with a config only of its own.
+    """Delete runs from the store: those that meet all conditions given, and with --config only its own.
 
-    Rows in the table of results are never deleted. A run that a worker is busy with is not, either.
+    Rows in your table of results are never deleted. A run that a worker is busy with stays.
     """
     if not run and not finished and older_than is None and keep is None:
         raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")

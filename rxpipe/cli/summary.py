@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from rxpipe.cli.failures import Failed
 from rxpipe.cli.tables import Column, fitted, usage_columns
-from rxpipe.cli.texts import duration, number, per_second, screen_text, used
-from rxpipe.operators.running_call import Usage
-from rxpipe.outcome import Report, StageReport
+from rxpipe.cli.terminal import SafeConsole, hanging
+from rxpipe.cli.texts import cell_text, cost_unit, duration, number, per_second, used
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import CommonError, Report, StageReport
 
 
 def print_summary(
     report: Report,
     rows: str,
-    failures: Sequence[Failed],
     stopped_by: str | None,
     place: str = "",
     goes_on: str = "the same command",
@@ -27,14 +26,13 @@ def print_summary(
     Args:
         report: What the run did.
         rows: Where its rows are.
-        failures: The commonest errors.
         stopped_by: What stopped it early, or None.
         place: The options by which other commands find its database.
         goes_on: What goes on with the run, if it is not finished.
     """
-    console = Console(highlight=False)
+    console = SafeConsole()
     if stopped_by is not None:
-        console.print(Text(f"stopped by {screen_text(stopped_by)}", style="bold yellow"), soft_wrap=True)
+        console.print(hanging(console, Text(), f"stopped by {stopped_by}", "bold yellow"), soft_wrap=True)
     console.print(counts_line(report))
     if report.taken or report.run is None:
         console.print(times_line(report))
@@ -49,16 +47,16 @@ def print_summary(
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
     console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
-    if failures:
+    if report.errors:
         console.print(Text("\nerrors, the commonest first:", style="bold"))
-        for failed in failures:
-            console.print(failure_line(failed), soft_wrap=True)
+        for failed in report.errors:
+            console.print(failure_line(console, failed), soft_wrap=True)
     if report.run is not None and not report.finished:
         console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:
         run = f"{report.run}{place}"
-        hint = f"rxpipe failures {run} lists what failed, rxpipe requeue {run} has it tried again"
-        console.print(Text(f"\n{hint}", style="dim"), soft_wrap=True)
+        hints = f"rxpipe failures {run} lists what failed", f"rxpipe requeue {run} has it tried again"
+        console.print(Text("\n" + "\n".join(hints), style="dim"), soft_wrap=True)
 
 
 def counts_line(report: Report) -> Text:
@@ -87,7 +85,8 @@ def usage_lines(report: Report) -> Text:
     now = used(report.usage) if report.usage != Usage() else ""
     before = f"before: {used(report.usage_before)}" if report.usage_before != Usage() else ""
     whole = f"in all: {used(report.usage_before + report.usage)}" if now and before else ""
-    return Text("\n".join(filter(None, (now, before, whole))))
+    lines = "\n".join(filter(None, (now, before, whole)))
+    return Text(lines + cost_unit(report.usage_before + report.usage))
 
 
 def times_line(report: Report) -> Text:
@@ -141,12 +140,9 @@ def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
     return [Column(title="429s", cells=cells, styles=styles, rank=3)]
 
 
-def failure_line(failed: Failed) -> Text:
+def failure_line(console: Console, failed: CommonError) -> Text:
     """An error, and how many items had it."""
-    line = Text(f"{number(failed.count):>9}  ")
+    head = Text(f"{number(failed.count):>9}  ")
     if failed.stage:
-        line.append(f"{failed.stage}  ", "bold")
-    line.append(screen_text(failed.text))
-    if not failed.same:
-        line.append("  (and such)", "dim")
-    return line
+        head.append(f"{cell_text(failed.stage)}  ", "bold")
+    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (and such)")

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from rxpipe.cli.texts import cost, tokens
-from rxpipe.operators.running_call import Usage
+from rxpipe.cli.texts import cell_text, cost, tokens
+from rxpipe.operators.core.running_call import Usage
 
 GAP = 2
 
@@ -23,7 +23,7 @@ class Column:
 
     Attributes:
         title: Its heading.
-        cells: One text for each row.
+        cells: One text for each row; what a terminal would act on is shown instead.
         styles: One style for each row, or none.
         rank: What goes first where there is no room: the highest. 0 stays.
         justify: Where its text stands.
@@ -34,6 +34,9 @@ class Column:
     styles: Sequence[str] = ()
     rank: int = 0
     justify: Literal["left", "right"] = "right"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", [cell_text(cell) for cell in self.cells])
 
     @property
     def width(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is here is needed for --help, which comes at once
-    from rxpipe.operators.running_call import Usage
+    from rxpipe.operators.core.running_call import Usage
 
 
 def number(value: float) -> str:
@@ -33,6 +33,11 @@ def used(usage: Usage) -> str:
     if usage.cost:
         parts.append(f"cost {cost(usage.cost)}")
     return ", ".join(parts if usage.tokens else parts[1:])
+
+
+def cost_unit(usage: Usage) -> str:
+    """What costs are in, to be put behind them: whatever the prices were given in."""
+    return " (in the currency of your prices)" if usage.cost else ""
 
 
 def per_second(rate: float | None) -> str:
@@ -77,7 +82,15 @@ def length(source: object) -> int | None:
 
 def screen_text(text: str) -> str:
     """Foreign text without what a terminal would act on: escape sequences, and control characters but line ends."""
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() or one in "\n\t" else _escaped(ord(one)) for one in text)
+
+
+def cell_text(text: object, most: int | None = None) -> str:
+    """Foreign text on one line of a screen, cut to so many characters."""
+    shown = screen_text(str(text)).replace("\n", "\\n").replace("\t", "\\t")
+    return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _escaped(code: int) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

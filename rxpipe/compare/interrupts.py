@@ -7,7 +7,7 @@ import threading
 from queue import SimpleQueue
 from typing import Self
 
-from rxpipe.run import Run
+from rxpipe.pipeline.run.run import Run
 
 
 class Interrupts:

@@ -19,10 +19,10 @@ from reactivex import operators as rx_ops
 from rxpipe.compare.bounds import StagePlan
 from rxpipe.compare.timeline import Call, Commit, StageTimeline, Timeline
 from rxpipe.operators.stage import is_coroutine_function
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler, Sink
-from rxpipe.run import Write
-from rxpipe.stage import Stage
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Sink, Write
+from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.start import Scheduler
 
 
 class _Carried:

@@ -25,15 +25,16 @@ from rxpipe.config.imports import describe_raised
 from rxpipe.database import DatabaseSink, RowRefused
 from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
-from rxpipe.driving import drive
 from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.operators import AdaptiveConcurrency
-from rxpipe.operators.clock import running_loop
+from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.errors import describe
-from rxpipe.pipeline import Pipeline, Scheduler
-from rxpipe.run import Run
-from rxpipe.stage import Stage
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.start import Scheduler
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")
 SCHEDULERS: tuple[Scheduler, ...] = ("threads", "asyncio")

@@ -4,6 +4,7 @@
   in ``section.py``; what must agree in ``consistency.py``
 - ``yaml_file.py``, ``explain.py``: reading the file, and saying what is wrong in it
 - ``ids.py`` (with ``spool.py``): the IDs of a ``source``; ``imports.py``: ``module:function``
+- ``run_config.py``: a config as one call of Python code
 - ``build.py``: the pipeline that a config describes; ``arguments.py``, ``providers.py``: what its functions are given
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from rxpipe.config.llm_sections import LimitsConfig, PricesConfig, ProviderConfig
 from rxpipe.config.model import Config, StageSettings, load_config
+from rxpipe.config.run_config import load_pipeline, run_config
 from rxpipe.config.sections import (
     DatabaseConfig,
     PipelineConfig,
@@ -33,4 +35,6 @@ __all__ = [
     "StageConfig",
     "StageSettings",
     "load_config",
+    "load_pipeline",
+    "run_config",
 ]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import builtins
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from rxpipe.config.explain import given, unknown
 from rxpipe.errors import ConfigError
+from rxpipe.identity.arguments import signature_of
 from rxpipe.llm.prompt import Prompt
 from rxpipe.llm.provider import Provider
 
@@ -48,10 +51,10 @@ def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, pr
         ArgumentError: It has no such argument, cannot have such a value, or needs one that is not given.
         ConfigError: What ``provider`` raises.
     """
-    try:
-        parameters = list(inspect.signature(call).parameters.values())[1:]  # the first is the value
-    except (TypeError, ValueError):  # some builtin functions tell nothing
+    signature = signature_of(call)
+    if signature is None:
         return functools.partial(call, **options) if options else call
+    parameters = list(signature.parameters.values())[1:]  # the first is the value
     by_name = {one.name: one for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
     for name in options:
@@ -60,7 +63,7 @@ def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, pr
     for name, one in by_name.items():
         if one.default is one.empty and name not in options:
             raise ArgumentError(None, f"the function needs the argument {name}")
-    hints = _hints(call)
+    hints = hints_of(call)
     values = {
         name: _converted(name, value, hints.get(name, Any), by_name.get(name), folder, provider)
         for name, value in options.items()
@@ -80,24 +83,44 @@ class ArgumentError(ConfigError):
         self.name = name
 
 
-class _Names(dict[str, Any]):
-    """What annotations may name; what is imported for type checkers alone may be anything, but for our own."""
-
-    def __missing__(self, name: str) -> Any:
-        return {"Provider": Provider, "Prompt": Prompt}.get(name, Any)
-
-
-def _hints(call: Function) -> dict[str, Any]:
+def hints_of(call: Function) -> dict[str, Any]:
+    """A function's annotations, resolved; empty where that cannot be done."""
     while isinstance(call, functools.partial):
         call = call.func
     annotated: Any = call
     if not inspect.isroutine(call):
         annotated = call.__init__ if inspect.isclass(call) else type(call).__call__
-    names = _Names(vars(builtins) | getattr(inspect.unwrap(annotated), "__globals__", {}))
+    names = vars(builtins) | getattr(inspect.unwrap(annotated), "__globals__", {})
     try:
-        return typing.get_type_hints(annotated, localns=names, include_extras=True)
+        return _resolved(annotated, names)
     except Exception:  # noqa: BLE001 - annotations may be anything
         return {}
+
+
+def _resolved(annotated: Any, names: dict[str, Any]) -> dict[str, Any]:
+    """Resolve annotations. A name that is imported for type checkers alone may be anything, but for our own."""
+    while True:
+        try:
+            return typing.get_type_hints(annotated, localns=names, include_extras=True)
+        except NameError as error:
+            if error.name is None or error.name in names:
+                annotated = _as_text(annotated, error)
+            else:
+                names[error.name] = {"Provider": Provider, "Prompt": Prompt}.get(error.name, Any)
+
+
+def _as_text(annotated: Any, error: NameError) -> Any:
+    """Something with the same annotations, as text. Since Python 3.14 they know no other names than their own module's.
+
+    Raises:
+        NameError: They are text, or there is no such text.
+    """
+    is_text = isinstance(annotated, SimpleNamespace)
+    if sys.version_info >= (3, 14) and not is_text:
+        from annotationlib import Format, get_annotations
+
+        return SimpleNamespace(__annotations__=get_annotations(annotated, format=Format.STRING))
+    raise error
 
 
 def _converted(

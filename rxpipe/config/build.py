@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rxpipe.config.arguments import ArgumentError, bound
+from rxpipe.config.arguments import ArgumentError, bound, hints_of
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.config.providers import Providers
@@ -13,32 +15,66 @@ from rxpipe.errors import ConfigError
 from rxpipe.executors import DaskCluster, Processes
 from rxpipe.llm.provider import Provider
 from rxpipe.operators import Limiter, Retry
-from rxpipe.operators.limiter import AllOf
-from rxpipe.pipeline import Pipeline
-from rxpipe.stage import Stage
+from rxpipe.operators.stages.limiter import AllOf
+from rxpipe.pipeline.listener import Listener
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.stage import Stage
+from rxpipe.questions.inputs import misfit
 from rxpipe.store import RunStore
 
 
-def pipeline_of(config: Config, *, fresh: bool = False, resume: bool = False) -> Pipeline:
+def pipeline_of(
+    config: Config,
+    *,
+    fresh: bool = False,
+    resume: bool = False,
+    replace: bool = False,
+    max_cost: float | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Pipeline:
     """The pipeline that a config describes; imports its stages, and touches nothing else.
 
     Args:
         config: The config.
         fresh: Begin a new run, also if there is one to go on with.
         resume: Go on with a run also if the stages have changed.
+        replace: Overwrite rows of another pipeline.
+        max_cost: What a run may cost; see ``Pipeline``.
+        listeners: Told of all items and calls.
 
     Raises:
         ConfigError: A stage cannot be imported, or its function cannot be called with one value.
     """
     providers = Providers(config)
+    stages = [_stage_of(stage, config, providers) for stage in config.resolved_stages()]
+    _check_inputs(config)
     return Pipeline(
-        *(_stage_of(stage, config, providers) for stage in config.resolved_stages()),
-        sink=DatabaseSink(config.database.url, table=config.database.table),
+        *stages,
+        sink=DatabaseSink(config.database.url, table=config.database.table, replace=replace),
         strategy=config.strategy,
         scheduler=config.scheduler,
         concurrency=config.pipeline_config.parallel_pipelines,
         store=RunStore(fresh=fresh, resume=resume) if config.durable else None,
+        max_cost=max_cost,
+        listeners=listeners,
+        name=config.pipeline_name,
     )
+
+
+def _check_inputs(config: Config) -> None:
+    """See that a shipped stage can take what the stage before is annotated to return, or the ID if it is the first.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    came_from, hint = "it is the first stage and gets the ID", int | str
+    for stage in config.resolved_stages():
+        where = config.where(f"{stage.key}.call")
+        call = resolve(stage.call, config.folder, where=where)
+        if reason := misfit(hint, call):
+            raise ConfigError(f"{where}: {stage.call} {reason}: {came_from}")
+        came_from = f"that is what {stage.call} is annotated to return"
+        hint = hints_of(call).get("return", Any)
 
 
 def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Stage:

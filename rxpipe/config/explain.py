@@ -168,12 +168,16 @@ class _Short(reprlib.Repr):
     def repr_str(self, x: str, level: int) -> str:
         return super().repr_str(redact(x), level)
 
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            str(x)
+        except ValueError:  # Python refuses to print a number of more than 4300 digits
+            return "a number of thousands of digits"
+        return super().repr_int(x, level)
+
 
 def _short(value: object) -> str:
     short = _Short()
     short.maxstring = short.maxother = short.maxlong = 80
     short.maxlevel = 2
-    try:
-        return short.repr(value)
-    except ValueError:  # Python refuses to print a number of more than 4300 digits
-        return "a number of thousands of digits"
+    return short.repr(value)

@@ -21,6 +21,7 @@ from rxpipe.database.engine import open_engine, without_password
 from rxpipe.database.engine import shown as url_text
 from rxpipe.errors import ConfigError, SinkError
 
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx", ".parquet")
 _SHOWN = 5  # line numbers named for each flaw of an ID file
 _ROWS = 1000  # fetched at a time
 # Not everything can be rolled back: MySQL, and SQLite's driver, commit a `drop table` by themselves.
@@ -68,6 +69,12 @@ def read_ids(config: Config, *, count: int | None = None) -> Iterable[Any] | Asy
 
 def _from_file(path: Path, where: str, count: int | None) -> Iterator[str]:
     """Reads the whole file, and gives the first IDs of it unless anything in it is wrong."""
+    if path.suffix.lower() in _TABLES:
+        raise ConfigError(
+            f"{where}: {path}: a {path.suffix} file holds records, but here every line would be an ID, a header too; "
+            "allowed: a text file with one ID a line, like ids.txt; or give a function that reads the IDs, as in "
+            'source: {call: "my_stages:ids"}'
+        )
     flaws: dict[str, list[tuple[int, str]]] = defaultdict(list)
     repeated = Repeats()
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.consistency import contradictions
@@ -26,13 +26,15 @@ from rxpipe.config.sections import (
     KINDS,
     DatabaseConfig,
     PipelineConfig,
+    PipelineName,
     RangeConfig,
     RetryConfig,
     SourceConfig,
     StageConfig,
 )
 from rxpipe.config.yaml_file import read_yaml
-from rxpipe.operators.adaptive import AdaptiveConcurrency
+from rxpipe.identity.names import DefaultName, file_name
+from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,11 @@ def _question_bank() -> tuple[StageConfig, ...]:
 class Config(Section):
     """A pipeline, its source of IDs and its database."""
 
+    name: PipelineName | None = Field(
+        default=None,
+        description="What the pipeline's runs are found by, and its table of rows belongs to; by default the name of "
+        "this file without its ending.",
+    )
     pipeline_config: PipelineConfig = Field(default_factory=PipelineConfig, description="Settings of all stages.")
     source: SourceConfig = Field(
         default_factory=lambda: SourceConfig(range=RangeConfig()),
@@ -105,6 +112,21 @@ class Config(Section):
     _path: Path | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_database(cls, data: Any, info: ValidationInfo) -> Any:
+        """The default database goes by the name, so that two configs in one folder have one each."""
+        if not isinstance(data, Mapping):
+            return data
+        keys: Mapping[Any, Any] = data  # pyright: ignore[reportUnknownVariableType] - checked later
+        database: Any = keys.get("database", {})
+        if not isinstance(database, Mapping) or "url" in database:
+            return keys
+        name = keys.get("name") or _default_name(info.context)
+        url = f"sqlite:///{file_name(str(name))}.db"
+        with_url: dict[str, Any] = {"url": url, **database}
+        return {**keys, "database": with_url}
+
     def model_post_init(self, context: Any, /) -> None:
         """Keeps the path of the config's file, which `load_config` passes as pydantic's context."""
         if isinstance(context, Path):
@@ -118,6 +140,11 @@ class Config(Section):
             text = "; ".join(f"{dotted(loc)}: {text}" for loc, text in problems)
             raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
         return self
+
+    @property
+    def pipeline_name(self) -> str:
+        """The name of the pipeline, given or by default."""
+        return self.name or _default_name(self._path)
 
     @property
     def folder(self) -> Path | None:
@@ -156,6 +183,10 @@ class Config(Section):
             rate_limit=stage.rate_limit,
             key=f"stages[{index}]",
         )
+
+
+def _default_name(path: Path | None) -> DefaultName:
+    return DefaultName.of_file("questions.yaml" if path is None else path)
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:

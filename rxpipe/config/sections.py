@@ -26,7 +26,8 @@ from rxpipe.config.section import (
     Url,
     without_nulls,
 )
-from rxpipe.operators.adaptive import PATTERN, AdaptiveConcurrency
+from rxpipe.identity.names import LONGEST, checked
+from rxpipe.operators.stages.adaptive import PATTERN, AdaptiveConcurrency
 
 
 def _concurrency(given: int | str) -> int | str:
@@ -44,6 +45,14 @@ Concurrency: TypeAlias = Annotated[
     says("a whole number, 1 or more; auto; or least-start-most, like 5-20-100"),
 ]
 ErrorKind: TypeAlias = Literal["rate_limited", "transient", "invalid_output", "refused", "permanent", "error"]
+
+
+PipelineName: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^\S(.*\S)?$", max_length=LONGEST),
+    AfterValidator(checked),
+    says("a name: text on one line, of at most 255 characters, with no space around it"),
+]
 
 
 class RetryConfig(Section):
@@ -208,9 +217,10 @@ class DatabaseConfig(Section):
     """Where the results go."""
 
     url: Url = Field(
-        default="sqlite:///questions.db",
+        default_factory=lambda: "sqlite:///questions.db",  # no default of the schema's: see Config
         repr=False,
-        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory.",
+        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. By default "
+        "sqlite:///NAME.db, with the pipeline's name.",
     )
     table: Text = Field(default="questions", description="The table that holds one row for each ID.")
     durable: bool = Field(

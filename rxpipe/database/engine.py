@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Generator
+import shlex
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from rxpipe.database.encoding import one_line
 from rxpipe.database.refusal import is_transient
+from rxpipe.database.statements import stop_preparing_when_lost, threshold_in
 from rxpipe.errors import SinkError
+from rxpipe.extras import install
 
 CONNECT_SECONDS = 5  # a server that does not answer by then is away
+SILENT_SECONDS = 60.0  # that a transaction may take; then, too, the server counts as away
 BUSY_SECONDS = 5  # how long SQLite waits for another writer
 # A server that vanished without a word is noticed within half a minute instead of after hours.
 _SILENT_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
@@ -37,6 +42,9 @@ _SYNC = {
     "mariadb": "mariadb+pymysql",
 }
 _SECRET_OPTIONS = ("password", "passwd", "sslpassword")
+# A connection that is lost is an error of the call that needed it. psycopg warns of it besides, which Python writes to
+# standard error where nobody has set up logging.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 def shown(database: str | URL | Engine) -> str:
@@ -50,7 +58,35 @@ def shown(database: str | URL | Engine) -> str:
     else:
         url = database.url if isinstance(database, Engine) else database
     query = {name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()}
-    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+    bare = url if url.database is None else url.set(database="")  # SQLAlchemy would escape all that is not ASCII
+    text = bare.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+    before, mark, options = text.partition("?")
+    return f"{before}{_path(url.database or '')}{mark}{options}"
+
+
+def database_option(database: str | URL | Engine) -> str:
+    """The option that has a command use this database, from any folder, as a shell takes it."""
+    return f"--database {shlex.quote(whole_url(database))}"
+
+
+def whole_url(database: str | URL | Engine) -> str:
+    """A database's URL, of a file with its whole path; without passwords."""
+    url = database.url if isinstance(database, Engine) else _parse(database)
+    query = {name: value for name, value in url.query.items() if name not in _SECRET_OPTIONS}
+    place = file_of(url) or url.database
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, place, query)
+    return shown(bare)
+
+
+def file_of(url: URL) -> str | None:
+    """The whole path of an SQLite file; None of any other database."""
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    return os.path.abspath(name) if name and ":memory:" not in name and not name.startswith("file:") else None
+
+
+def _path(name: str) -> str:
+    """A database's name as people write it; escaped is only what would have another meaning in a URL."""
+    return re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", name).replace("?", "%3F")
 
 
 def open_engine(database: str | URL | Engine) -> Engine:
@@ -80,7 +116,7 @@ def open_engine(database: str | URL | Engine) -> Engine:
         return _create(url)
     except ImportError as error:
         raise SinkError(f"{shown(url)}: {_missing(url, error)}") from error
-    except (exc.SQLAlchemyError, TypeError, ValueError) as error:
+    except (exc.SQLAlchemyError, SinkError, TypeError, ValueError) as error:
         raise SinkError(without_password(f"{shown(url)}: {one_line(error)}", url)) from None
 
 
@@ -103,19 +139,26 @@ def without_password(text: str, url: URL) -> str:
 
 
 @contextmanager
-def begin(engine: Engine) -> Generator[Connection]:
+def begin(engine: Engine, check: Callable[[], object] = lambda: None) -> Generator[Connection]:
     """A transaction that can write from the start, committed when left, rolled back when left by an error.
+
+    Args:
+        engine: The engine.
+        check: Called with the connection made, and again when all is committed; raises if something is wrong.
 
     Raises:
         SinkError: No connection can be made, and waiting will not help.
     """
-    with _connect(engine) as connection, connection.begin():
-        driver: Any = connection.connection.dbapi_connection
-        if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", False):
-            # sqlite3 begins a transaction at the first INSERT and not at a savepoint, which would then commit
-            # when it is released; and a transaction that begins by reading may find that it cannot write.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
+    with _connect(engine) as connection:
+        check()
+        with connection.begin():
+            driver: Any = connection.connection.dbapi_connection
+            if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", False):
+                # sqlite3 begins a transaction at the first INSERT and not at a savepoint, which would then commit
+                # when it is released; and a transaction that begins by reading may find that it cannot write.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+        check()
 
 
 def _connect(engine: Engine) -> Connection:
@@ -173,8 +216,8 @@ def _is_async(url: URL) -> SinkError:
 def _missing(url: URL, error: ImportError) -> str:
     module = url.get_driver_name()
     extra = _EXTRAS.get(module)
-    install = f"pip install 'rxpipe[{extra}]'" if extra else f"install {error.name or module}"
-    return f"its driver cannot be imported ({one_line(error)}); {install}"
+    hint = install(extra) if extra else f"install {error.name or module}"
+    return f"its driver cannot be imported ({one_line(error)}): {hint}"
 
 
 def _check_path(url: URL) -> None:
@@ -197,17 +240,32 @@ def _create(url: URL) -> Engine:
         options = {"connect_timeout": CONNECT_SECONDS} if driver in ("psycopg", "psycopg2", "pymysql") else {}
         options |= _SILENT_NETWORK if driver in ("psycopg", "psycopg2") else {}
     arguments: dict[str, Any] = {name: value for name, value in options.items() if name not in url.query}
+    if driver == "psycopg" and "client_encoding" not in url.query:
+        arguments["client_encoding"] = "utf8"  # of SQL_ASCII psycopg makes bytes of text
+    arguments |= threshold_in(url) if driver == "psycopg" else {}
+    answers_late = driver == "pymysql" and "read_timeout" not in url.query
+    if answers_late:
+        arguments["read_timeout"] = CONNECT_SECONDS
     if backend == "sqlite" and _in_memory(url):
         engine = create_engine(url, poolclass=StaticPool, connect_args=arguments)
     else:
         engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
     if backend == "sqlite":
         event.listen(engine, "connect", _durable_and_fast)
+    if driver == "psycopg":
+        stop_preparing_when_lost(engine)
+    if answers_late:
+        event.listen(engine, "connect", _take_its_time)
     return engine
 
 
 def _in_memory(url: URL) -> bool:
     return url.database in (None, "", ":memory:", "file::memory:") or url.query.get("mode") == "memory"
+
+
+def _take_its_time(connection: Any, _record: Any) -> None:
+    """Limit the server's greeting only: PyMySQL's ``connect_timeout`` does not, and no statement may be cut so soon."""
+    connection._read_timeout = None
 
 
 def _durable_and_fast(connection: Any, _record: Any) -> None:

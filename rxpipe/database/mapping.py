@@ -16,7 +16,7 @@ from rxpipe.database.refusal import RowRefused
 from rxpipe.database.rows import Row, fields_of, key_text, score_of, stage_of, text_of
 from rxpipe.database.table import JsonText
 from rxpipe.errors import ConfigError
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 RowFunction: TypeAlias = Callable[[Outcome[Any]], Mapping[str, Any] | None]
 Field: TypeAlias = Callable[[str, Any], Any]

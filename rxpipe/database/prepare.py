@@ -10,6 +10,7 @@ from sqlalchemy.schema import CreateTable
 
 from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import commits_by_itself, shown
+from rxpipe.database.owner import Owner, has_owners, owner_of
 from rxpipe.database.table import mismatches
 from rxpipe.errors import SinkError
 
@@ -21,10 +22,14 @@ class Prepared:
     Attributes:
         portable: Whether to do without the dialect's own upsert.
         largest: How many bytes a row may have, or None if the server says so itself.
+        has_owners: Whether the database has the table of owners.
+        stale: The owner of a former table of this name, which is gone.
     """
 
     portable: bool
     largest: int | None
+    has_owners: bool
+    stale: Owner | None
 
 
 def prepare(engine: Engine, table: Table, *, is_default: bool) -> Prepared:
@@ -39,35 +44,40 @@ def prepare(engine: Engine, table: Table, *, is_default: bool) -> Prepared:
     with engine.connect() as connection:
         if commits_by_itself(connection):
             raise SinkError(f"{shown(engine)}: its engine is in autocommit mode, and batches need transactions")
-        exists = _exists(connection, table)
-    if not exists:
-        _create(engine, table)
+        is_there, is_owned = _exists(connection, table), has_owners(connection)
+        stale = owner_of(connection, table.fullname) if is_owned and not is_there else None
+    is_new = not is_there and _create(engine, table)
+    is_portable, largest = False, None
     with engine.connect() as connection:
-        reasons = mismatches(connection, table) if is_default else _unreadable(connection, table)
-        if reasons:
-            raise SinkError(f"the table {table.fullname} of {shown(engine)} does not fit: {'; '.join(reasons)}")
-        if engine.dialect.name not in ("mysql", "mariadb"):
-            return Prepared(portable=False, largest=None)
-        indexes = inspect(connection).get_indexes(table.name, schema=table.schema)
-        return Prepared(
-            # MySQL's upsert goes by every unique key, and would overwrite another item's row.
-            portable=any(index["unique"] for index in indexes),
-            largest=_largest_row(connection),
-        )
+        if not is_new:
+            _check(connection, table, is_default=is_default)
+        if engine.dialect.name in ("mysql", "mariadb"):
+            # Its upsert goes by every unique key, and would overwrite another item's row.
+            indexes = inspect(connection).get_indexes(table.name, schema=table.schema)
+            is_portable, largest = any(index["unique"] for index in indexes), _largest_row(connection)
+    return Prepared(portable=is_portable, largest=largest, has_owners=is_owned, stale=stale)
 
 
 def _exists(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name, schema=table.schema)
 
 
-def _create(engine: Engine, table: Table) -> None:
+def _create(engine: Engine, table: Table) -> bool:
+    """Create it; False if another process was quicker."""
     try:
-        table.create(engine, checkfirst=True)
+        table.create(engine, checkfirst=False)
     except DBAPIError:
-        # Another process may have created it between the look and the leap.
         with engine.connect() as connection:
             if not _exists(connection, table):
                 raise
+        return False
+    return True
+
+
+def _check(connection: Connection, table: Table, *, is_default: bool) -> None:
+    reasons = mismatches(connection, table) if is_default else _unreadable(connection, table)
+    if reasons:
+        raise SinkError(f"the table {table.fullname} of {shown(connection.engine)} does not fit: {'; '.join(reasons)}")
 
 
 def _unreadable(connection: Connection, table: Table) -> list[str]:

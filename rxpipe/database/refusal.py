@@ -21,17 +21,25 @@ class RowRefused(RxPipeError):
     """A row could not be made, or the database would not take it; ``__cause__`` is the error, if any."""
 
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html; a class is the first two characters.
-_STATES_TRANSIENT = frozenset({"08", "40", "53", "57", "58", "55P03", "55006", "25P03", "25P04"})
-_STATES_FATAL = frozenset(
-    # disk full, read only; no such table, column, schema or database; no matching unique key; no permission
-    {"53100", "25006", "42P01", "42703", "3F000", "3D000", "42P10", "42501", "28000", "28P01"}
+# https://www.postgresql.org/docs/current/errcodes-appendix.html; a class is the first two characters. A row is to blame
+# for what is not listed: its data (22, 23, 44, some of 42), and what functions and triggers of the user's raise.
+_STATES_TRANSIENT = frozenset(
+    # the connection, the transaction, cursors, savepoints and prepared statements; conflicts, resources, operators
+    {"08", "24", "25", "26", "34", "3B", "40", "42P03", "42P05", "53", "55", "57", "58", "72"}
 )
+_STATES_FATAL = frozenset(
+    # what the server does not do; authorization; catalogs and schemas; its configuration; read only; a full disk
+    {"0A", "0L", "0P", "28", "2B", "2D", "3D", "3F", "F0", "25006", "53100", "55000", "XX001", "XX002"}
+    # no permission; no such table, column or matching unique key; what is no statement, or ambiguous
+    | {"42501", "42P01", "42703", "42P10", "42601", "42602", "42702", "42P02", "42809", "42P17"}
+)
+# A prepared statement of a table that was altered since; the next transaction prepares another one.
+_OUTDATED = "cached plan must not change result type"
 
 # https://mariadb.com/kb/en/mariadb-error-codes/; 2000 to 2999 are the client's: no connection, or lost.
 _MYSQL_TRANSIENT = frozenset(
     {0, 1020, 1040, 1043, 1047, 1053, 1077, 1078, 1079, 1080, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1184}
-    | {1203, 1205, 1206, 1213, 1317, 1927, 1969, 3024, 4031}
+    | {1203, 1205, 1206, 1213, 1243, 1317, 1461, 1615, 1927, 1969, 3024, 4031}
 )
 _MYSQL_FATAL = frozenset(
     # no disk; no such database, table or column; no permission; read only
@@ -64,6 +72,20 @@ def is_transient(error: BaseException) -> bool:
     return judge(error) == "transient"
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether what is to be written should be kept for another try: ``is_transient``, or a disk is full."""
+    return is_transient(error) or _is_full(error)
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, SinkError) and error.__cause__ is not None:
+        return _is_full(error.__cause__)
+    orig: Any = getattr(error, "orig", None) or error
+    if isinstance(orig, sqlite3.Error):
+        return getattr(orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return getattr(orig, "sqlstate", None) == "53100"
+
+
 def judge(error: BaseException) -> Verdict:
     """Whose fault an error from a write is.
 
@@ -89,7 +111,7 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(state, str):
         return _judge_state(state, orig)
     kinds = {kind.__name__ for kind in type(orig).__mro__}  # each driver has classes of its own, by these names
-    return "transient" if kinds & {"OperationalError", "InterfaceError"} else "refused"
+    return "transient" if kinds & {"OperationalError", "InterfaceError", "InternalError"} else "refused"
 
 
 def refusal(error: BaseException) -> RowRefused:
@@ -121,7 +143,13 @@ def _judge_mysql(number: int) -> Verdict:
 
 
 def _judge_state(state: str, orig: BaseException) -> Verdict:
-    if state in _STATES_FATAL:
-        # A policy refuses single rows, with the code of a missing permission.
-        return "refused" if "row-level security" in str(orig) else "fatal"
-    return "transient" if state in _STATES_TRANSIENT or state[:2] in _STATES_TRANSIENT else "refused"
+    if state == "42501" and "row-level security" in str(orig):
+        return "refused"  # a policy refuses single rows, with the code of a missing permission
+    if _OUTDATED in str(orig):
+        return "transient"
+    for code in (state, state[:2]):  # a code of its own, or that of its class
+        if code in _STATES_FATAL:
+            return "fatal"
+        if code in _STATES_TRANSIENT:
+            return "transient"
+    return "refused"

@@ -10,10 +10,11 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, TypeAlias
 
-from rxpipe.database.encoding import clean_text, json_text, one_line
+from rxpipe.database.encoding import json_text, one_line
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.table import KEY_LENGTH
-from rxpipe.outcome import Outcome
+from rxpipe.database.text import clean_text
+from rxpipe.pipeline.outcome import Outcome
 
 Row: TypeAlias = dict[str, Any]
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
-import reactivex
 import structlog
-from reactivex import Observable
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.abc import ObserverBase
 from reactivex.subject import Subject
 from sqlalchemy import URL, Engine, Table
 
-from rxpipe.database.away import AWAY, as_sink_error
+from rxpipe.database.away import AWAY
 from rxpipe.database.mapping import RowFunction
 from rxpipe.database.rows import fields_of
 from rxpipe.database.writer import Writer
+from rxpipe.database.writing import Writing
 from rxpipe.errors import SinkError
-from rxpipe.operators import Retry, batch, stage, unbatch
-from rxpipe.operators.clock import running_loop
-from rxpipe.operators.errors import describe
-from rxpipe.operators.gate import announcing
-from rxpipe.outcome import Outcome
-from rxpipe.run import Write
+from rxpipe.identity import Identity
+from rxpipe.log_values import say
+from rxpipe.operators import Retry, batch
+from rxpipe.operators.core.clock import running_loop
+from rxpipe.operators.core.gate import announcing
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Write
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -50,6 +48,7 @@ class DatabaseSink(ObserverBase[Any]):
     Attributes:
         database: Where.
         table: The table's name.
+        replace: Whether it may overwrite rows of another pipeline.
         max_items: Rows in one transaction, at most.
         max_seconds: How long a row may wait for others to share its transaction.
         retry: How long to try while the database is away.
@@ -62,6 +61,7 @@ class DatabaseSink(ObserverBase[Any]):
         *,
         table: str | Table | type[Any] = "questions",
         row: RowFunction | None = None,
+        replace: bool = False,
         max_items: int = 500,
         max_seconds: float = 0.05,
         retry: Retry = AWAY,
@@ -72,6 +72,7 @@ class DatabaseSink(ObserverBase[Any]):
             database: An SQLAlchemy URL, or an engine, which stays its owner's.
             table: The name of a table that rxpipe makes, or the user's own ``Table`` or ORM class.
             row: Makes a row of the user's table from an outcome: a mapping from column names.
+            replace: Write into a table that belongs to another pipeline, and overwrite its rows of the same IDs.
             max_items: Rows in one transaction, at most.
             max_seconds: How long a row may wait for others to share its transaction.
             retry: How long to try while the database is away; a minute by default.
@@ -81,6 +82,7 @@ class DatabaseSink(ObserverBase[Any]):
             ValueError: A number is out of range.
         """
         self.database = database
+        self.replace = replace
         self.max_items = max_items
         self.max_seconds = max_seconds
         self.retry = retry
@@ -106,54 +108,33 @@ class DatabaseSink(ObserverBase[Any]):
             are not committed, at most. It may be subscribed to again when it has ended.
 
         Raises:
+            OtherPipeline: The table belongs to a pipeline, and ``replace`` was not asked for.
             SinkError: The database cannot be opened; nothing was written.
         """
-        writer = self.writer_on(self.database)
+        return self._open(None)
 
-        def write(outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
-            def subscribe(
-                observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None
-            ) -> DisposableBase:
-                writer.open()  # nothing to do, the first time
-                commits = _Commits(writer)
-                failure: Exception | None = None
+    def open_for(self, pipeline: Identity) -> Write:
+        """The same for a pipeline, which owns the table from then on."""
+        return self._open(pipeline)
 
-                def hold(held: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                    def fail(error: Exception) -> None:
-                        nonlocal failure
-                        failure = error
-                        held.on_completed()
+    def _open(self, pipeline: Identity | None) -> Write:
+        writer = self.writer_on(self.database, owned=pipeline is not None)
+        try:
+            writer.claim_alone(pipeline, replace=self.replace)
+        except BaseException:
+            writer.close()
+            raise
 
-                    return outcomes.subscribe(held.on_next, fail, held.on_completed, scheduler=scheduler)
+        return Writing(writer, self._batches, self.retry)
 
-                def on_error(error: Exception) -> None:
-                    commits.close()
-                    observer.on_error(as_sink_error(error))
-
-                def on_completed() -> None:
-                    commits.close()
-                    observer.on_completed() if failure is None else observer.on_error(failure)
-
-                written = reactivex.create(hold).pipe(
-                    self._batches,
-                    stage(commits, name="database", queue_size=0, retry=self.retry),
-                    unbatch(),
-                )
-                subscription = written.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
-                return CompositeDisposable(subscription, Disposable(commits.close))
-
-            return reactivex.create(subscribe)
-
-        return write
-
-    def writer_on(self, database: str | URL | Engine) -> Writer:
-        """An open writer of the same rows, on the given database.
+    def writer_on(self, database: str | URL | Engine, *, owned: bool = False) -> Writer:
+        """An open writer of the same rows, on the given database; a pipeline's, if ``owned``, claims its table.
 
         Raises:
             SinkError: The database cannot be opened.
         """
         writer = self._writer_of(database)
-        writer.open()
+        writer.open(owned=owned)
         return writer
 
     # As an observer at the end of any chain
@@ -226,7 +207,7 @@ class DatabaseSink(ObserverBase[Any]):
             self._held -= 1
             self._changed.notify()
         if outcome.status == "failed" and outcome.stage == "database" and outcome.error is not None:
-            _log.warning("row refused", id=outcome.id, error=describe(outcome.error))
+            say(_log.warning, "row refused", id=outcome.id, error=outcome.error)
 
     def _finish(self, error: Exception | None = None) -> None:
         with self._changed:
@@ -235,45 +216,6 @@ class DatabaseSink(ObserverBase[Any]):
             else:
                 self.finished.set_exception(error)
             self._changed.notify_all()
-
-
-class _Commits:
-    """The writer of one subscription, which is closed once it is neither wanted nor at work."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._lock = threading.Lock()
-        self._is_at_work = False
-        self._is_closed = False
-
-    def __call__(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
-        """Commit outcomes, and tell which were refused."""
-        with self._lock:
-            if self._is_closed:
-                return []
-            self._is_at_work = True
-        try:
-            refused = self._writer.write(outcomes)
-        finally:
-            with self._lock:
-                self._is_at_work = False
-                is_closed = self._is_closed
-            if is_closed:
-                self._writer.close()
-        return [
-            outcome if error is None else replace(outcome, status="failed", error=error, stage="database")
-            for outcome, error in zip(outcomes, refused, strict=True)
-        ]
-
-    def close(self) -> None:
-        """Close the writer, or have that done when it has committed what it is at."""
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            if self._is_at_work:
-                return
-        self._writer.close()
 
 
 def _outcome_of(value: Any) -> Outcome[Any]:

@@ -4,26 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import URL, Connection, Engine, Table
+from sqlalchemy import URL, Connection, Engine, Table, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from rxpipe.database.commit import Committer, Entry, Replace
+from rxpipe.database.cutter import Cutter
 from rxpipe.database.encoding import is_interrupt, one_line
-from rxpipe.database.engine import begin, failed_to_open, open_engine
+from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_engine
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
+from rxpipe.database.open_file import OpenFile
+from rxpipe.database.owner import Owner, claim, make_owners, owner_of
 from rxpipe.database.prepare import prepare
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
 from rxpipe.database.table import default_table
 from rxpipe.database.upsert import Upserts
 from rxpipe.errors import ConfigError, SinkError
-from rxpipe.outcome import Outcome
+from rxpipe.identity import Identity
+from rxpipe.pipeline.outcome import Outcome
 
 Make: TypeAlias = Callable[[Outcome[Any], datetime], Row | None]
 Commit: TypeAlias = Callable[[Sequence[Entry], Replace], dict[int, RowRefused]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What is to be written for an outcome.
+
+    Attributes:
+        outcome: The outcome.
+        row: Its row; None to write nothing.
+        refused: Why no row could be made of it; then ``row`` takes its place, if there is one.
+        at: When it was made.
+    """
+
+    outcome: Outcome[Any]
+    row: Row | None
+    refused: RowRefused | None
+    at: datetime
 
 
 class Writer:
@@ -63,11 +86,16 @@ class Writer:
             raise ConfigError("table: a name, not an empty one")
         self._database = database
         self._is_default = isinstance(table, str)
+        self._may_write_nothing = row is not None
         self._table, names = table_of(default_table(table) if isinstance(table, str) else table)
         self._make = self._maker(row, names)
         self._engine: Engine | None = None
         self._committer: Committer | None = None
         self._largest: int | None = None
+        self._check: Callable[[], object] = lambda: None
+        self._has_owners = False
+        self._stale: Owner | None = None
+        self._cutter: Cutter | None = None
 
     @property
     def table(self) -> Table:
@@ -85,8 +113,11 @@ class Writer:
             raise SinkError("the writer is not open")
         return self._engine
 
-    def open(self) -> None:
+    def open(self, *, owned: bool = False) -> None:
         """Connect, and see that the table is there and takes the rows; nothing if the writer is open already.
+
+        Args:
+            owned: Whether a pipeline will ``claim`` the table.
 
         Raises:
             SinkError: One of these cannot be, with the URL (no password) and the reason. Nothing was created.
@@ -94,8 +125,10 @@ class Writer:
         if self._engine is not None:
             return
         engine = open_engine(self._database)
+        cutter = Cutter(engine, is_ours=engine is not self._database)  # before the first connection
         try:
             prepared = prepare(engine, self._table, is_default=self._is_default)
+            self._has_owners = prepared.has_owners or (owned and make_owners(engine))
         except BaseException as error:
             self._dispose(engine)
             if isinstance(error, SinkError) or not isinstance(error, Exception):
@@ -104,7 +137,43 @@ class Writer:
         keys = [column.key for column in self._table.primary_key]
         upserts = Upserts(self._table, engine.dialect.name, portable=prepared.portable)
         self._committer = Committer(upserts, self._transaction, keys)
-        self._engine, self._largest = engine, prepared.largest
+        self._engine, self._cutter, self._largest, self._stale = engine, cutter, prepared.largest, prepared.stale
+        self._check = OpenFile(engine).check
+        self._check()
+
+    def claim(self, connection: Connection, pipeline: Identity | None, *, replace: bool, by_name: bool = False) -> None:
+        """Make the table a pipeline's own, in a transaction of the caller's; see ``owner.claim``.
+
+        Raises:
+            OtherPipeline: It belongs to another pipeline.
+        """
+        if self._has_owners:
+            table = self._table.fullname
+            claim(connection, table, pipeline, replace=replace, by_name=by_name, stale=self._stale)
+
+    def owner(self, connection: Connection) -> Owner | None:
+        """The pipeline that the table belongs to, if that is known."""
+        return owner_of(connection, self._table.fullname) if self._has_owners else None
+
+    def claim_alone(self, pipeline: Identity | None, *, replace: bool) -> None:
+        """The same in a transaction of its own; where nothing is to be written, it waits for no lock.
+
+        Raises:
+            OtherPipeline: It belongs to another pipeline.
+            SinkError: The database cannot be read or written.
+        """
+        engine = self.engine
+        try:
+            with engine.connect() as connection:
+                if pipeline is None:
+                    self.claim(connection, pipeline, replace=replace)
+                    return
+                if self.owner(connection) == Owner.of(pipeline):
+                    return
+            with begin(engine) as connection:
+                self.claim(connection, pipeline, replace=replace)
+        except SQLAlchemyError as error:
+            raise failed_to_open(engine, error) from getattr(error, "orig", None) or error
 
     def write(self, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
         """Commit a batch.
@@ -124,10 +193,20 @@ class Writer:
             Exception: ``is_transient`` of it is true, and nothing was committed (in the rare case of a
                 constraint that is checked at the commit, part of the batch may be): write the batch again.
         """
-        return self._write(batch, self._open_committer().commit)
+        return self._write(self.make(batch), self._open_committer().commit)
 
-    def write_in(self, connection: Connection, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
-        """The same in a transaction of the caller's, on this writer's database, which commits it; see ``write``."""
+    def count_missing(self, connection: Connection, written: int) -> int:
+        """How many rows of so many written items are missing, at the least; a row function may write fewer."""
+        there = connection.execute(select(func.count()).select_from(self._table)).scalar_one()
+        return max(0, written - there) if there == 0 or not self._may_write_nothing else 0
+
+    def make(self, batch: Sequence[Outcome[Any]]) -> list[Made]:
+        """Make the outcomes' rows. This calls the user's code: hold no lock and no transaction meanwhile."""
+        now = datetime.now(UTC)
+        return [self._made(outcome, now) for outcome in batch]
+
+    def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
+        """Write rows in a transaction of the caller's, on this writer's database, which commits it; see ``write``."""
         committer = self._open_committer()
         return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
 
@@ -136,12 +215,18 @@ class Writer:
             raise SinkError("the writer is not open")
         return self._committer
 
-    def _write(self, batch: Sequence[Outcome[Any]], commit: Commit) -> list[RowRefused | None]:
-        now = datetime.now(UTC)
-        entries, unmade = self._entries(batch, now)
-        unwritten = commit(entries, lambda index, reason: self._replacement(batch[index], reason, now))
-        reasons = unwritten | unmade  # of a row in place of one that could not be made, the first reason counts
-        return [reasons.get(index) for index in range(len(batch))]
+    def _write(self, batch: Sequence[Made], commit: Commit) -> list[RowRefused | None]:
+        entries = [(index, made.row) for index, made in enumerate(batch) if made.row is not None]
+        unwritten = commit(
+            entries, lambda index, reason: self._replacement(batch[index].outcome, reason, batch[index].at)
+        )
+        # Of a row in place of one that could not be made, the first reason counts.
+        return [made.refused or unwritten.get(index) for index, made in enumerate(batch)]
+
+    def end_within(self, seconds: float) -> None:
+        """Let the transaction at work end by then, whether the server answers or not; blocks nobody."""
+        if self._cutter is not None:
+            self._cutter.end_within(seconds)
 
     def close(self) -> None:
         """Close the connections, unless the engine was the user's; nothing if the writer is closed."""
@@ -163,23 +248,17 @@ class Writer:
             return lambda outcome, _now: function_row(row, names, outcome)
         return outcome_row if self._is_default else ColumnMapping(self._table, names).row
 
-    def _entries(self, batch: Sequence[Outcome[Any]], now: datetime) -> tuple[list[Entry], dict[int, RowRefused]]:
-        """The rows to write, and why others cannot be made."""
-        entries: list[Entry] = []
-        refused: dict[int, RowRefused] = {}
-        for index, outcome in enumerate(batch):
-            try:
-                row = self._make(outcome, now)
-                if row is not None and self._largest is not None and statement_bytes(row) > self._largest:
-                    raise RowRefused(f"the row has more than the {self._largest} bytes that the server takes")
-            except BaseException as error:
-                if is_interrupt(error):
-                    raise
-                refused[index] = reason = _as_refused(error)
-                row = self._replacement(outcome, reason, now)
-            if row is not None:
-                entries.append((index, row))
-        return entries, refused
+    def _made(self, outcome: Outcome[Any], now: datetime) -> Made:
+        try:
+            row = self._make(outcome, now)
+            if row is not None and self._largest is not None and statement_bytes(row) > self._largest:
+                raise RowRefused(f"the row has more than the {self._largest} bytes that the server takes")
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            refused = _as_refused(error)
+            return Made(outcome=outcome, row=self._replacement(outcome, refused, now), refused=refused, at=now)
+        return Made(outcome=outcome, row=row, refused=None, at=now)
 
     def _replacement(self, outcome: Outcome[Any], reason: RowRefused, now: datetime) -> Row | None:
         """The row in place of a refused one, in the default table."""
@@ -194,7 +273,9 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
-        with begin(self.engine) as connection:
+        engine, cutter = self.engine, self._cutter
+        assert cutter is not None, "it is open with the engine"
+        with cutter.limited(SILENT_SECONDS), begin(engine, self._check) as connection, cutter.using(connection):
             yield connection
 
     def _dispose(self, engine: Engine) -> None:

@@ -12,7 +12,7 @@ What is where:
 - ``processes.py``: ``Processes``, worker processes of this machine; what runs in them is ``worker_process.py``
 - ``dask_settings.py``: ``DaskCluster``; opened in ``dask_engine.py``, on a ``dask_loop.py``; what runs on its workers
   is ``cluster_worker.py``
-- ``engine.py``: what they share; ``opening.py``: their place in a run; ``shipping.py``: how calls travel
+- ``engine.py``: what they share; ``shipping.py``: how calls travel
 - ``errors.py``: what goes wrong
 """
 

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 from distributed import Client, KilledWorker, LocalCluster
@@ -32,12 +32,9 @@ from rxpipe.executors.cluster_worker import TOPIC, run_on_cluster
 from rxpipe.executors.dask_loop import DaskLoop
 from rxpipe.executors.engine import OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost
-from rxpipe.executors.shipping import Function, Reply, unpacked, what_is_missing
+from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked, what_is_missing
+from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
-from rxpipe.operators.runners import Call
-
-if TYPE_CHECKING:
-    from rxpipe.executors.dask_settings import DaskCluster
 
 _ANY_PORT = "127.0.0.1:0"  # Dask serves figures in any case, and warns if its usual port is taken
 _HANGS = 0.5  # seconds until a worker of a local cluster that does not close is killed
@@ -49,7 +46,40 @@ _DEATHS = 1  # of a local cluster's workers that a task is forgiven: each costs 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def open_cluster(settings: DaskCluster) -> OpenEngine:
+class ClusterSettings(Protocol):
+    """Which cluster: see ``DaskCluster``."""
+
+    @property
+    def address(self) -> str | None:
+        """The scheduler's; None for a cluster of this machine."""
+        ...
+
+    @property
+    def workers(self) -> int | None:
+        """How many worker processes a cluster of this machine has."""
+        ...
+
+    @property
+    def upload(self) -> tuple[str, ...]:
+        """Files to send to all workers first."""
+        ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for the scheduler."""
+        ...
+
+    @property
+    def width(self) -> int | None:
+        """How many calls can run there at once, if that is known."""
+        ...
+
+    def pickler(self) -> Pickler:
+        """What makes bytes of functions and values."""
+        ...
+
+
+def open_cluster(settings: ClusterSettings) -> OpenEngine:
     """Connect to a cluster, or start one.
 
     Raises:
@@ -80,13 +110,13 @@ def open_cluster(settings: DaskCluster) -> OpenEngine:
         )
         for file in settings.upload:
             client.upload_file(file)
+        return _Cluster(loop, client, cluster, settings)
     except BaseException as error:
         _close(loop, client, cluster)
         if not isinstance(error, Exception):  # Ctrl-C
             raise
         where = settings.address or "of this machine"
         raise ExecutorLost(f"the Dask cluster {where} cannot be used: {describe(error)}") from error
-    return _Cluster(loop, client, cluster, settings)
 
 
 def _close(loop: DaskLoop, client: Any, cluster: Any) -> None:
@@ -130,7 +160,7 @@ class _Shipped:
 class _Cluster(OpenEngine):
     """A client of a cluster, and the calls that are in the cluster's hands."""
 
-    def __init__(self, loop: DaskLoop, client: Any, cluster: Any, settings: DaskCluster) -> None:
+    def __init__(self, loop: DaskLoop, client: Any, cluster: Any, settings: ClusterSettings) -> None:
         self.pack = settings.pickler().dumps
         self._loop = loop
         self._client = client

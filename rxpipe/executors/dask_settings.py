@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from rxpipe.errors import ConfigError
 from rxpipe.executors.engine import EngineSettings, OpenEngine
 from rxpipe.executors.shipping import Pickler
+from rxpipe.extras import install
 
 ADDRESS = r"^[a-z]+://\S+$"
 
@@ -62,7 +63,7 @@ class DaskCluster(EngineSettings):
         if not self.timeout > 0:
             raise ValueError(f"timeout must be above 0, not {self.timeout}")
         if find_spec("distributed") is None:
-            raise ConfigError('Dask is not installed: pip install "rxpipe[dask]"')
+            raise ConfigError(f"Dask needs the extra dask: {install('dask')}")
 
     @property
     def width(self) -> int | None:

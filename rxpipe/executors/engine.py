@@ -13,9 +13,11 @@ from reactivex.abc import DisposableBase
 from rxpipe.errors import ConfigError
 from rxpipe.executors.errors import ExecutorLost
 from rxpipe.executors.shipping import Function, Pickler, name_of
+from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
-from rxpipe.operators.runners import Call, Runner
+from rxpipe.operators.runners.runner import Runner
 from rxpipe.operators.stage import is_coroutine_function
+from rxpipe.pipeline.ports import ManagedExecutor
 
 
 class OpenEngine(ABC):
@@ -44,7 +46,7 @@ class OpenEngine(ABC):
         self.close()
 
 
-class EngineSettings(ABC):
+class EngineSettings(ManagedExecutor):
     """Where calls run: opened when a run starts, and closed when it is over; equal ones are opened once for all stages.
 
     Subclasses are frozen dataclasses.

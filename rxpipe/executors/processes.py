@@ -24,11 +24,13 @@ from rxpipe.executors.engine import EngineSettings, OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost, exit_text
 from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked
 from rxpipe.executors.worker_process import serve
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
-from rxpipe.operators.runners import Call
-from rxpipe.operators.running_call import Usage
 
 _PATIENCE = 10.0  # seconds until a process that has been killed counts as one that cannot be
+_PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between starts that fail in a row
+_GUARD = '; if the program is a script, its main part must stand behind: if __name__ == "__main__":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Processes(EngineSettings):
 
     Functions and values must pickle. A call that times out or is cancelled is really stopped: its process is killed,
     and another started. A call whose process dies of itself is made again at once; if that process dies too, the call
-    has failed with ``CallKilled``. Other calls take no notice.
+    has failed with ``CallKilled``. A process that is killed while it starts is started again. Other calls take no
+    notice.
 
     Processes are started when they are first needed, not by ``fork``, as there are threads; so a script's main part
     stands behind ``if __name__ == "__main__":``. They end with the process that started them, whatever ends that.
@@ -114,6 +117,8 @@ class _Pool(OpenEngine):
         self.context: Any = multiprocessing.get_context(start_method)
         self.lock = threading.Lock()
         self.closed = False
+        self.over = threading.Event()  # set when it is closed, for those who wait for nothing else
+        self.has_started = False  # any process: then others can
         self._changed = threading.Condition(self.lock)
         self._jobs: deque[_Job] = deque()
         self._seats: list[_Seat] = []
@@ -170,6 +175,7 @@ class _Pool(OpenEngine):
     def close(self) -> None:
         with self._changed:
             self.closed = True
+            self.over.set()
             waiting, seats = list(self._jobs), list(self._seats)
             self._jobs.clear()
             for seat in seats:
@@ -243,9 +249,25 @@ class _Seat:
         return unpacked(packed) if job.value is not None else Reply(True, pickle.loads(packed))
 
     def _connected(self) -> Connection:
-        """The process's connection; a new process if there is none that lives."""
+        """The process's connection; that of a new process if there is none that lives.
+
+        A process that is killed while it starts is started again, after a moment, and only a few times.
+
+        Raises:
+            ExecutorLost: No process starts.
+        """
         if self._connection is not None and self._process.is_alive():
             return self._connection
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return self._start()
+            except _StartFailed as failed:
+                pause = next(pauses, None) if failed.is_worth_another else None
+                if pause is None or self._pool.over.wait(pause):
+                    raise ExecutorLost(str(failed)) from failed.__cause__
+
+    def _start(self) -> Connection:
         self._let_go()
         try:
             here: Connection
@@ -254,8 +276,11 @@ class _Seat:
                 target=serve, args=(there,), name=f"rxpipe-{self._number}", daemon=True
             )
             process.start()
-        except Exception as error:
-            raise ExecutorLost(f"no process can be started: {describe(error)}") from error
+        except Exception as error:  # the system has none to spare, or what starts them was killed
+            text = f"no process can be started: {describe(error)}"
+            # What starts processes runs the script first, in newer versions of Python, and ends where that fails.
+            has_ended = isinstance(error, (EOFError, ConnectionError)) and not self._pool.has_started
+            raise _StartFailed(text + _GUARD if has_ended else text) from error
         there.close()
         with self._pool.lock:
             self._process, self._connection = process, here
@@ -265,11 +290,15 @@ class _Seat:
             wait([here, process.sentinel])
             here.recv_bytes()
         except (EOFError, OSError):
-            raise ExecutorLost(
-                f"a process that was started {exit_text(self._ended())} before its first call; if the program is a "
-                'script, its main part must stand behind: if __name__ == "__main__":'
-            ) from None
+            raise self._why_not_started(self._ended()) from None
+        self._pool.has_started = True
         return here
+
+    def _why_not_started(self, code: int | None) -> _StartFailed:
+        text = f"a process that was started {exit_text(code)} before its first call"
+        if self._pool.has_started or code is None or code < 0:
+            return _StartFailed(text)
+        return _StartFailed(text + _GUARD, is_worth_another=False)  # it ends so each time
 
     def _ended(self) -> int | None:
         """Wait for the end of a process that does not answer; its exit code."""
@@ -290,6 +319,18 @@ class _Seat:
             process.join(_PATIENCE)
             if process.exitcode is not None:
                 process.close()
+
+
+class _StartFailed(Exception):
+    """A process did not get as far as its first call.
+
+    Attributes:
+        is_worth_another: Whether the next one may.
+    """
+
+    def __init__(self, text: str, *, is_worth_another: bool = True) -> None:
+        super().__init__(text)
+        self.is_worth_another = is_worth_another
 
 
 class _PoolRunner:
@@ -338,6 +379,9 @@ class _Asked:
 
     def record(self, usage: Usage) -> None:
         """It uses nothing."""
+
+    def hold(self) -> None:
+        """It has no time to hold."""
 
     def retries(self, error: BaseException) -> bool:
         """It is asked once."""

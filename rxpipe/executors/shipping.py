@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
+from rxpipe.operators.core.running_call import Usage, running_call
 from rxpipe.operators.errors import CallFailed, describe
-from rxpipe.operators.running_call import Usage, running_call
 
 Function = Callable[[Any], Any]
 
@@ -107,6 +107,13 @@ class _CallElsewhere:
     def record(self, usage: Usage) -> None:
         """Add to what it used."""
         self.usage = usage if self.usage is None else self.usage + usage
+
+    def hold(self) -> None:
+        """Its time is kept elsewhere, and runs."""
+
+    def begin(self) -> bool:
+        """It began before."""
+        return True
 
     def retries(self, error: BaseException) -> bool:
         """Whether another attempt follows is not known here."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 from rxpipe.fake_llm.behaviour import Behaviour
 from rxpipe.fake_llm.completions import Completions
 from rxpipe.fake_llm.counts import Stats
@@ -57,7 +58,7 @@ class FakeServer:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "aiohttp":
                 raise
-            raise ConfigError('the fake LLM needs aiohttp: pip install "rxpipe[openai]"') from None
+            raise ConfigError(f"the fake LLM needs the extra openai: {install('openai')}") from None
         listener = Listener(self._completions)
         try:
             origin = await listener.listen(self._host, self._port)

@@ -11,20 +11,25 @@ A message is acknowledged once its row is committed. What is guaranteed with whi
 
 What is where:
 
-- ``consumer.py``: ``PipelineConsumer``; what becomes of a message
+- ``consumer.py``: ``PipelineConsumer``: the app's lifespan
+- ``subscription.py``: what becomes of a message
 - ``brokers.py``: what differs between brokers
+- ``publishing.py``: outcomes, and those that are too large
+- ``liveness.py``: whether messages still arrive; starting a dead subscriber again
 - ``messages.py``: what is in a message, and what is published of it
 """
 
 from __future__ import annotations
 
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 
 try:
-    from rxpipe.faststream.consumer import PipelineConsumer, Publisher, Registrator
+    from rxpipe.faststream.consumer import PipelineConsumer
+    from rxpipe.faststream.subscription import Publisher, Registrator
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] != "faststream":
         raise
-    raise ConfigError('brokers need faststream: pip install "rxpipe[faststream]"') from missing
+    raise ConfigError(f"brokers need the extra faststream: {install('faststream')}") from missing
 
 __all__ = ["PipelineConsumer", "Publisher", "Registrator"]

@@ -18,46 +18,19 @@ def broker_name(broker: object) -> str:
     Raises:
         TypeError: It is none of those that are known here.
     """
-    name = _kind(broker)
+    name = kind_of(broker)
     if name is None:
         raise TypeError(f"not a broker or router of faststream's {', '.join(_OPTIONS)}: {broker!r}")
     return name
 
 
-def _kind(thing: object) -> str | None:
+def kind_of(thing: object) -> str | None:
+    """Which of FastStream's brokers a thing belongs to; None if it is none of FastStream's."""
     for kind in type(thing).__mro__:
         for name in _OPTIONS:
             if kind.__module__.startswith(f"faststream.{name}."):
                 return name
     return None
-
-
-def check_publisher(option: str, publisher: object) -> None:
-    """Refuse what could not publish, and dead letters to where nothing is kept.
-
-    Raises:
-        TypeError: It is none, or a channel of Redis for dead letters.
-    """
-    if publisher is None:
-        return
-    is_broker = hasattr(publisher, "subscriber")  # which would not know where to
-    if is_broker or not callable(getattr(publisher, "publish", None)):
-        raise TypeError(f"{option} must be a publisher, as broker.publisher makes one, not {publisher!r}")
-    if option == "dead_letters" and _kind(publisher) == "redis" and hasattr(publisher, "channel"):
-        raise TypeError("a channel of Redis keeps nothing: give dead_letters a list or a stream")
-
-
-async def publish(publisher: Any, told: Options, correlation_id: str | None) -> None:
-    """Publish to where there is somebody to keep it.
-
-    Raises:
-        LookupError: RabbitMQ has no queue for it, which its client tells by what it returns.
-        Exception: What the broker's client raises.
-    """
-    result: object = await publisher.publish(told, correlation_id=correlation_id)
-    kind = type(result)  # by name, as its module may not be installed
-    if kind.__name__ == "DeliveredMessage" and kind.__module__.startswith("aiormq."):
-        raise LookupError("RabbitMQ has no queue for it: declare one, or have its publisher say mandatory=False")
 
 
 def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
@@ -141,25 +114,59 @@ def _redis_begin(subscriber: Any) -> None:
     and again, and nothing else.
     """
     subscriber.read_id = ">"
+    subscriber.last_id = subscriber.stream_sub.last_id  # FastStream forgets it when it has started once
 
 
-async def _mqtt_leave(subscriber: Any) -> None:
+def key_of(raw: Any) -> Any:
+    """What tells a raw message from others."""
+    entry: Any = raw  # of Redis it is a dictionary
+    return entry["message_ids"][0] if isinstance(raw, dict) and "message_ids" in raw else id(entry)
+
+
+def note_ahead(subscriber: Any, ahead: dict[Any, Any]) -> None:
+    """Note messages from when they are read: until a worker is free, FastStream has them in a queue of its own."""
+    put: Any = getattr(subscriber, "_put_msg", None)  # FastStream has no public way to these
+    read: Any = getattr(subscriber, "_xreadgroup", None)
+
+    async def noted(raw: Any) -> None:
+        ahead[key_of(raw)] = raw
+        await put(raw)
+
+    async def noted_of_redis(**options: Any) -> Any:
+        streams = await read(**options)
+        for _, entries in streams or ():
+            ahead.update({entry[0]: {"message_ids": [entry[0]]} for entry in entries})
+        return streams
+
+    if put is not None:  # else there is one worker, which takes a message as soon as it is read
+        subscriber._put_msg = noted
+        if read is not None:  # the second of two is put only when there is room for the first
+            subscriber._xreadgroup = noted_of_redis
+
+
+async def _mqtt_leave(subscriber: Any, ahead: list[Any]) -> None:
     """Keep the session's subscription: FastStream ends it, and what is published meanwhile would go to nobody."""
     subscription = getattr(subscriber, "_subscription", None)  # FastStream has no public way to it
     if subscription is not None:
         await subscription.detach()
 
 
-async def _nats_sign(subscriber: Any, messages: list[Any]) -> None:
-    for message in messages:
-        await message.in_progress()
+async def _nats_leave(subscriber: Any, ahead: list[Any]) -> None:
+    for raw in ahead:
+        await raw.nak()
 
 
-async def _redis_sign(subscriber: Any, messages: list[Any]) -> None:
-    if not messages:
+async def _nats_sign(subscriber: Any, raws: list[Any]) -> None:
+    for raw in raws:
+        if not raw.is_acked:
+            await raw.in_progress()
+
+
+async def _redis_sign(subscriber: Any, raws: list[Any]) -> None:
+    if not raws:
         return
-    stream, client = subscriber.stream_sub, messages[0].consumer
-    ids = [each for message in messages for each in message.raw_message["message_ids"]]
+    stream, client = subscriber.stream_sub, subscriber._client  # FastStream has no public way to it
+    ids = [each for raw in raws for each in raw["message_ids"]]
     await client.xclaim(stream.name, stream.group, stream.consumer, 0, ids, justid=True)
 
 
@@ -171,6 +178,6 @@ _OPTIONS: dict[str, Callable[[Options, int, float], list[_Subscriber]]] = {
     "kafka": _kafka,
 }
 SIGNS: dict[str, Callable[[Any, list[Any]], Awaitable[None]]] = {"nats": _nats_sign, "redis": _redis_sign}
-LEAVE: dict[str, Callable[[Any], Awaitable[None]]] = {"mqtt": _mqtt_leave}
+LEAVE: dict[str, Callable[[Any, list[Any]], Awaitable[None]]] = {"mqtt": _mqtt_leave, "nats": _nats_leave}
 PARSERS: dict[str, Callable[[Any, Parse], Awaitable[Any]]] = {"redis": _redis_parser, "kafka": _kafka_parser}
 BEGIN: dict[str, Callable[[Any], None]] = {"redis": _redis_begin}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
@@ -10,9 +11,10 @@ from typing import Any, cast
 from faststream.message import StreamMessage, decode_message
 
 from rxpipe.database.encoding import json_text
-from rxpipe.ends import check_id
 from rxpipe.errors import ConfigError
-from rxpipe.outcome import Outcome
+from rxpipe.log_values import one_line
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.run.intake import check_id
 
 MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # that is being handled
 _SHOWN = 200  # characters of a body
@@ -47,7 +49,7 @@ def _decoded(body: bytes) -> Any:
 def as_id(body: Any, message: StreamMessage[Any]) -> int | str | ConfigError:
     """The ID that a message's body is, or what is wrong with it."""
     if isinstance(body, Exception):
-        return ConfigError(f"the body cannot be decoded: {type(body).__name__}: {body}")
+        return ConfigError(f"the body cannot be decoded: {one_line(body)}")
     if isinstance(body, bytes):
         try:
             body = body.decode()  # text that is no JSON
@@ -72,28 +74,58 @@ def _is_raw(text: str, message: StreamMessage[Any]) -> bool:
 def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dict[str, Any]:
     """What is published of a body that is no ID."""
     raw = message.body if isinstance(message.body, bytes) else body
-    text = raw.decode(errors="replace") if isinstance(raw, bytes) else repr(raw)
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else _look(raw)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    told = {"id": None, "status": "rejected", "error": str(error), "body": text, "message_id": message.message_id}
-    return _plain(told)
+    return _plain(id=None, status="rejected", error=str(error), body=text, message_id=message.message_id)
 
 
 def error_of(outcome: Outcome[Any]) -> str | None:
     """Why an item has failed."""
-    return None if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}"
+    if outcome.error is None:
+        return None
+    try:
+        return f"{type(outcome.error).__name__}: {outcome.error}"
+    except Exception as error:  # noqa: BLE001  # whatever an error's own str raises
+        return f"{type(outcome.error).__name__}, whose text raises {type(error).__name__}"
 
 
 def told_of(outcome: Outcome[Any]) -> dict[str, Any]:
     """What is published of an outcome; of a value that is no data what it looks like."""
-    names = ("id", "status", "stage", "attempts", "seconds")
-    told = {name: getattr(outcome, name) for name in names} | {"error": error_of(outcome)}
-    try:
-        return _plain(told | {"value": outcome.value})
-    except ValueError:
-        return _plain(told | {"value": repr(outcome.value)})
+    names = ("id", "status", "stage", "attempts", "seconds", "value")
+    return _plain(**{name: getattr(outcome, name) for name in names}, error=error_of(outcome))
 
 
-def _plain(told: dict[str, Any]) -> dict[str, Any]:
+def shorter(told: dict[str, Any]) -> dict[str, Any] | None:
+    """The same without its value, or with short texts only; ``left_out`` has the sizes. None if it is short already."""
+    left_out = told.get("left_out", {})
+    if size_of(told.get("value")) > _SHOWN:
+        return {**told, "value": None, "left_out": {"value": size_of(told["value"])}}
+    long = {name: text for name, text in told.items() if isinstance(text, str) and len(text) > _SHOWN}
+    if not long:
+        return None
+    sizes = {name: size_of(text) for name, text in long.items()}
+    return {**told, **{name: text[:_SHOWN] for name, text in long.items()}, "left_out": left_out | sizes}
+
+
+def size_of(told: Any) -> int:
+    """Bytes of plain data as JSON."""
+    return len(json.dumps(told, ensure_ascii=False).encode())
+
+
+def _plain(**told: Any) -> dict[str, Any]:
     """The same as any broker's JSON takes it: else it could never be published, and its message would come for ever."""
-    plain: dict[str, Any] = json.loads(json_text(told))
-    return plain
+    return {name: _as_json(value) for name, value in told.items()}
+
+
+def _as_json(value: Any) -> Any:
+    for make in (lambda: value, lambda: _look(value)):
+        with suppress(Exception):  # whatever a user's object raises while it is looked at
+            return json.loads(json_text(make()))
+    raise AssertionError("a text is always JSON")
+
+
+def _look(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001  # whatever a user's object raises
+        return f"a {type(value).__name__}, whose repr raises {type(error).__name__}"

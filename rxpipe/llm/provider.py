@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel
 
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 from rxpipe.llm.client import PerLoop, connected, key_from, told
 from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, ProviderUnusable, RateLimited, Unavailable
 from rxpipe.llm.health import Health
@@ -20,7 +21,7 @@ from rxpipe.llm.limits import Limits
 from rxpipe.llm.reply import Prices, Reply, check, reply_of, usage_of
 from rxpipe.llm.structured import parse, schema_of
 from rxpipe.llm.transcript import Exchange, note
-from rxpipe.operators.running_call import record_usage
+from rxpipe.operators.core.running_call import record_usage
 
 if TYPE_CHECKING:
     import openai
@@ -186,7 +187,7 @@ class Provider:
             vars(raised).update(vars(error))
             if self._health.is_first_miss(error):
                 _log.warning("the server is not there yet", provider=self.name, error=self._shown(str(error)))
-            if advice := self._health.why_unusable(error):
+            if advice := self._health.why_unusable(error, asyncio.get_running_loop().time()):
                 raised = ProviderUnusable(f"{str(raised).rstrip('.')}; {advice}")
         raise raised  # outside, so that nothing of the client's is chained to it
 
@@ -243,7 +244,7 @@ class Provider:
             self.limits.failed(taken)
             return
         self.limits.refused(taken, error.retry_after or 0.0)
-        seconds, now = error.retry_after or 0.0, time.monotonic()
+        seconds, now = error.retry_after or 0.0, asyncio.get_running_loop().time()
         if seconds > _LONG_WAIT and now >= self._told_until:  # once, however many calls it is asked of
             self._told_until = now + seconds
             _log.warning("the server asks to wait", provider=self.name, seconds=seconds)
@@ -269,4 +270,4 @@ def need(*modules: str, extra: str) -> None:
         ConfigError: One of them is missing.
     """
     if missing := [module for module in modules if find_spec(module) is None]:
-        raise ConfigError(f'{" and ".join(missing)} must be installed: pip install "rxpipe[{extra}]"')
+        raise ConfigError(f"{' and '.join(missing)} must be installed: {install(extra)}")

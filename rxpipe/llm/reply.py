@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rxpipe.llm.errors import Refused, Unavailable
-from rxpipe.operators.running_call import Usage
+from rxpipe.operators.core.running_call import Usage
 
 _CHARACTERS = 4  # of a token, about, where a server does not count
 _MOST = 1_000_000_000  # tokens of a call: what is more is no count

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from rxpipe.operators.running_call import Usage
+from rxpipe.operators.core.running_call import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ What is where:
 from __future__ import annotations
 
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 
 try:
     from rxpipe.otel.listener import OpenTelemetry
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] != "opentelemetry":
         raise
-    raise ConfigError('traces and metrics need OpenTelemetry: pip install "rxpipe[otel]"') from missing
+    raise ConfigError(f"traces and metrics need the extra otel: {install('otel')}") from missing
 
 __all__ = ["OpenTelemetry"]

@@ -11,16 +11,15 @@ from opentelemetry import context as contexts
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer
 
-from rxpipe.inside import Undo, inside
-from rxpipe.item import Item
-from rxpipe.listener import Listener
-from rxpipe.operators.running_call import Usage
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.otel import attributes as names
 from rxpipe.otel.metrics import Metrics
 from rxpipe.otel.spans import Trace, call_status
-from rxpipe.outcome import Outcome
-from rxpipe.run import Run
-from rxpipe.stage import Stage
+from rxpipe.pipeline.listener import Listener
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.views import ItemView, RunView
+from rxpipe.pipeline.wrap_call import Undo, inside
 
 
 class OpenTelemetry(Listener):
@@ -55,7 +54,7 @@ class OpenTelemetry(Listener):
             error_texts: Whether spans of what failed have the error's text and traceback. It may quote what the
                 function worked on; without, they only have the error's type.
         """
-        self.items: dict[Item, Trace | Outcome[Any]] = {}
+        self.items: dict[ItemView, Trace | Outcome[Any]] = {}
         self._version = _version()
         self._tracer = get_tracer("rxpipe", self._version, tracer_provider)
         self._meter_provider = meter_provider
@@ -77,7 +76,7 @@ class OpenTelemetry(Listener):
         """The stage's function, for which its call's span is the current one."""
         return inside(stage, call, self._enter)
 
-    def _enter(self, item: Item) -> Undo | None:
+    def _enter(self, item: ItemView) -> Undo | None:
         trace = self.items.get(item)
         calls = trace.calls[-1:] if isinstance(trace, Trace) else ()
         if not calls:
@@ -85,14 +84,14 @@ class OpenTelemetry(Listener):
         token = contexts.attach(calls[0].context)
         return lambda: contexts.detach(token)
 
-    def run_started(self, run: Run) -> None:
+    def run_started(self, run: RunView) -> None:
         """Observe its stages."""
         self.metrics.runs.add(run)
 
     # An item may end on one thread while another begins a call with it, or even takes it, where a run is disposed of.
     # Each step is one that no thread can come between, and looks afterwards whether it came too late.
 
-    def taken(self, item: Item) -> None:
+    def taken(self, item: ItemView) -> None:
         """Start the item's span."""
         trace = Trace(self._tracer, item)
         outcome = self.items.setdefault(item, trace)
@@ -100,20 +99,20 @@ class OpenTelemetry(Listener):
             del self.items[item]
             trace.end(outcome, texts=self._texts)
 
-    def call_started(self, item: Item, stage: str) -> None:
+    def call_started(self, item: ItemView, stage: str) -> None:
         """Start the call's span."""
         if isinstance(trace := self.items.get(item), Trace):
             trace.begin(item, stage)
             if item not in self.items:
                 self._end_call(trace, None, names.CANCELLED)
 
-    def call_ended(self, item: Item, stage: str, error: BaseException | None, *, again: bool) -> None:
+    def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
         """End the call's span."""
         if isinstance(trace := self.items.get(item), Trace):
             trace.failed_with = error
             self._end_call(trace, error, call_status(error, again=again))
 
-    def used(self, item: Item, stage: str, attempt: int, usage: Usage) -> None:
+    def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
         """Add it to the call's; of one that timed out, and has told only now, the span has ended."""
         if isinstance(trace := self.items.get(item), Trace):
             for call in trace.calls[-1:]:
@@ -121,7 +120,7 @@ class OpenTelemetry(Listener):
                     call.used(usage)
         self.metrics.used(stage, usage)
 
-    def ended(self, item: Item, outcome: Outcome[Any]) -> None:
+    def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
         """End the item's span, and that of a call that was cut off."""
         trace = self.items.setdefault(item, outcome)
         if isinstance(trace, Trace):

@@ -10,11 +10,10 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from rxpipe.operators.running_call import Usage
-from rxpipe.operators.stage_settings import StageStats
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.otel import attributes as names
-from rxpipe.outcome import Outcome
-from rxpipe.run import Run
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.views import RunView, StageView
 
 # Those that the conventions want of calls to language models: seconds.
 _CALLS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -25,23 +24,23 @@ class Runs:
     """The runs whose stages are observed: it is asked when metrics are collected, and costs nothing in between."""
 
     def __init__(self) -> None:
-        self._runs: WeakSet[Run] = WeakSet()
+        self._runs: WeakSet[RunView] = WeakSet()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, run: Run) -> None:
+    def add(self, run: RunView) -> None:
         """Observe a run until it is over."""
         with self._lock:
             self._runs.add(run)
         run.finished.add_done_callback(lambda _: self._remove(run))
 
-    def _remove(self, run: Run) -> None:
+    def _remove(self, run: RunView) -> None:
         with self._lock:
             self._runs.discard(run)
 
-    def observe(self, count: Callable[[StageStats], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(self, count: Callable[[StageView], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
         """What an instrument asks: a count of each stage, those of the same name added up."""
 
         def callback(options: CallbackOptions) -> Iterable[Observation]:

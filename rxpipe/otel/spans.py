@@ -11,10 +11,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from rxpipe.errors import ItemCancelled
-from rxpipe.item import Item
-from rxpipe.operators.running_call import Usage
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.otel import attributes as names
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.views import ItemView
 
 ITEM = "rxpipe.item"
 
@@ -77,7 +77,7 @@ class Trace:
 
     __slots__ = ("_before", "_context", "_id", "_span", "_stage", "_tracer", "calls", "failed_with")
 
-    def __init__(self, tracer: Tracer, item: Item) -> None:
+    def __init__(self, tracer: Tracer, item: ItemView) -> None:
         # A copy, as a context can be entered by one thread at a time only.
         parent = None if item.context is None else item.context.copy().run(contexts.get_current)
         self._tracer = tracer
@@ -89,7 +89,7 @@ class Trace:
         self.calls: list[Call] = []
         self.failed_with: BaseException | None = None
 
-    def begin(self, item: Item, stage: str) -> None:
+    def begin(self, item: ItemView, stage: str) -> None:
         """A call begins."""
         if stage != self._stage:
             self._stage, self._before = stage, item.attempts - 1

@@ -1,1 +1,6 @@
-"""Question banks that fill themselves: the stages that ship with rxpipe."""
+"""Question banks that fill themselves: the stages that ship with rxpipe.
+
+- ``arithmetic``: a bank that needs no network and no key
+- ``llm``: a bank that a language model fills
+- ``inputs``: what the stages of both take
+"""

@@ -1,27 +1,62 @@
-"""Which run goes on: the latest of its name, if its stages are those of today, or a new one."""
+"""Which run goes on: the latest of its name, if it is this pipeline's with these stages, or a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, not_, select, update
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    UnaryExpression,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rxpipe.errors import StagesChanged, StoreError
-from rxpipe.operators.running_call import Usage
-from rxpipe.store import usage
-from rxpipe.store.lease import HAS_EXPIRED, not_ended, reap
-from rxpipe.store.schema import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
-from rxpipe.store.signature import StageSignature, changes, from_text, kept, to_text
+from rxpipe.database.owner import Owner
+from rxpipe.errors import OtherPipeline, StagesChanged, StoreError
+from rxpipe.identity import Identity
+from rxpipe.identity.identity import told
+from rxpipe.identity.signature import StageSignature, changes, edited, from_text, kept, merged, to_text
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.items.lease import HAS_EXPIRED, not_ended, reap
+from rxpipe.store.queries import usage
+from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Latest(NamedTuple):
     """The latest run of a name."""
 
     id: int
+    name: str
     generation: int
     stages: tuple[StageSignature, ...]
+    origin: str | None
+
+
+class How(NamedTuple):
+    """What the user asked for: see ``RunStore``.
+
+    Attributes:
+        fresh: Begin a new run.
+        resume: Go on also if the stages have changed.
+        found_by: The options by which commands find the database.
+    """
+
+    fresh: bool
+    resume: bool
+    found_by: str
 
 
 class Before(NamedTuple):
@@ -44,42 +79,94 @@ class Before(NamedTuple):
 
 
 def begin_or_continue(
-    connection: Connection, name: str, stages: Sequence[StageSignature], *, fresh: bool, resume: bool
+    connection: Connection, latest: Latest | None, name: str, pipeline: Identity, how: How, *, replace: bool
 ) -> int:
     """The run to work on.
 
     Args:
         connection: In a transaction.
-        name: The run's name.
-        stages: Today's.
-        fresh: Begin a new one in any case.
-        resume: Go on also with other stages: what they have in common from the first on still applies.
+        latest: The latest run, by ``find``.
+        name: The name of the run.
+        pipeline: The pipeline.
+        how: Whether to begin a new run, or go on also with changed stages.
+        replace: Whether rows of another pipeline may be overwritten.
 
     Returns:
         Its number.
 
     Raises:
+        OtherPipeline: The run is another pipeline's.
         StagesChanged: The stages are others than those of the run, and ``resume`` was not asked for.
-        StoreError: Workers are busy with the stages that it had.
+        StoreError: Workers are busy with the run, or with the stages that it had.
     """
-    latest = latest_of(connection, name)
-    if latest is not None and fresh and has_workers(connection, latest.id):
+    stages = pipeline.stages
+    is_other = latest is not None and pipeline.is_other(pipeline.name, latest.origin, latest.stages)
+    if latest is not None and is_other and not (replace or how.resume):
+        raise OtherPipeline(_told_other(latest, pipeline))
+    is_new = latest is None or how.fresh or (is_other and not how.resume)
+    if latest is not None and is_new and has_workers(connection, latest.id):
         raise StoreError(f"run {latest.id} has workers that write into the same table: stop them first")
-    if latest is None or fresh:
-        return _begin(connection, name, stages, 1 if latest is None else latest.generation + 1)
+    if latest is None or is_new:
+        generation = latest.generation + 1 if latest is not None and latest.name == name else 1
+        return _begin(connection, name, pipeline, generation)
     found = changes(latest.stages, stages)
-    if found and not resume:
+    if found and not how.resume:
         raise StagesChanged(_told(connection, latest, stages, found))
     if found:
-        _adopt(connection, latest, stages)
+        _tell_adopted(latest.id, found, _adopt(connection, latest, stages, how.found_by))
+    _keep(connection, latest, name, pipeline, is_settled=is_other or pipeline.is_given)
     return latest.id
 
 
-def latest_of(connection: Connection, name: str) -> Latest | None:
-    """The latest run of a name; nobody else begins, adopts or prunes it until the transaction ends."""
-    query = select(RUNS.c.id, RUNS.c.generation, RUNS.c.stages).where(RUNS.c.name == name)
-    row = connection.execute(query.order_by(RUNS.c.generation.desc()).limit(1).with_for_update()).first()
-    return None if row is None else Latest(row.id, row.generation, from_text(row.stages))
+def check_owner_is_idle(connection: Connection, table: str, owner: Owner | None, pipeline: Identity) -> None:
+    """See that a table is not taken from another pipeline while that one's workers write into it.
+
+    Raises:
+        StoreError: They do.
+    """
+    if owner is None or not owner.is_other_than(pipeline):
+        return
+    theirs = _latest(connection, RUNS.c.name == owner.pipeline)
+    if theirs is not None and has_workers(connection, theirs.id):
+        raise StoreError(f"run {theirs.id} of pipeline {owner.pipeline} has workers that write into {table}: stop them")
+
+
+def find(connection: Connection, name: str, former: str | None) -> Latest | None:
+    """The latest run of a name; nobody else begins, adopts or prunes it until the transaction ends.
+
+    Args:
+        connection: In a transaction.
+        name: The name.
+        former: The name that the run may have if it was begun by a version of rxpipe that knew no names of pipelines.
+    """
+    is_wanted = RUNS.c.name == name
+    if former is not None:
+        is_wanted = or_(is_wanted, and_(RUNS.c.name == former, RUNS.c.origin.is_(None)))
+    return _latest(connection, is_wanted, (RUNS.c.name == name).desc())
+
+
+def _latest(connection: Connection, condition: ColumnElement[bool], *first: UnaryExpression[Any]) -> Latest | None:
+    columns = RUNS.c.id, RUNS.c.name, RUNS.c.generation, RUNS.c.stages, RUNS.c.origin
+    query = select(*columns).where(condition).order_by(*first, RUNS.c.generation.desc()).limit(1).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else Latest(row.id, row.name, row.generation, from_text(row.stages), row.origin)
+
+
+def _keep(connection: Connection, latest: Latest, name: str, pipeline: Identity, *, is_settled: bool) -> None:
+    """Keep what the run is known by from now on."""
+    # What is kept was made by the code of then: that stays known until it is made again.
+    values = {"stages": to_text(merged(latest.stages, pipeline.stages))}
+    if latest.origin is None or is_settled:
+        values["origin"] = pipeline.origin
+    connection.execute(update(RUNS).where(RUNS.c.id == latest.id).values(values))
+    if latest.name != name:  # with the earlier runs of that name
+        is_former = and_(RUNS.c.name == latest.name, or_(RUNS.c.origin.is_(None), RUNS.c.id == latest.id))
+        connection.execute(update(RUNS).where(is_former).values(name=name, origin=pipeline.origin))
+
+
+def stages_of(connection: Connection, run_id: int) -> tuple[StageSignature, ...]:
+    """A run's stages, as its checkpoints were made."""
+    return from_text(connection.execute(select(RUNS.c.stages).where(RUNS.c.id == run_id)).scalar_one())
 
 
 def counts(connection: Connection, run_id: int) -> dict[str, int]:
@@ -94,14 +181,15 @@ def has_workers(connection: Connection, run_id: int) -> bool:
     return bool(connection.execute(select(exists().where(live))).scalar_one())
 
 
-def _begin(connection: Connection, name: str, stages: Sequence[StageSignature], generation: int) -> int:
+def _begin(connection: Connection, name: str, pipeline: Identity, generation: int) -> int:
     module = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = {"name": name, "generation": generation, "stages": to_text(stages), "created_at": db_now()}
+    row = {"name": name, "generation": generation, "stages": to_text(pipeline.stages), "created_at": db_now()}
+    row["origin"] = pipeline.origin
     # Where another process has begun the same one at this moment, this is its run, too.
     connection.execute(module.insert(RUNS).values(**row).on_conflict_do_nothing())
     query = select(RUNS.c.id, RUNS.c.stages).where(RUNS.c.name == name, RUNS.c.generation == generation)
     begun = connection.execute(query).one()
-    if found := changes(from_text(begun.stages), stages):
+    if found := changes(from_text(begun.stages), pipeline.stages):
         raise StagesChanged(f"run {begun.id} was begun by another process at this moment: {'; '.join(found)}")
     return int(begun.id)
 
@@ -119,20 +207,43 @@ def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignatur
     goes_on = f"keeps what {reused} returned, and calls the rest again" if keep else "calls all of them again"
     return (
         f"run {latest.id} has other stages: {'; '.join(found)}. --resume (RunStore(resume=True)) {goes_on}, also for "
-        f"{again:,} items that had ended; --fresh (RunStore(fresh=True)) begins a new run"
+        f"{again:,} items that had ended. It is for one run: take it out afterwards. "
+        "--fresh (RunStore(fresh=True)) begins a new run"
     )
 
 
-def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignature]) -> None:
+def _told_other(latest: Latest, pipeline: Identity) -> str:
+    before = changes(latest.stages, pipeline.stages)
+    before += [f"stage {name} has other code" for name in edited(latest.stages, pipeline.stages)]
+    return (
+        f"run {latest.id} is probably another pipeline's: {told(latest.name, latest.origin)} began it, this is "
+        f"{pipeline}, and {'; '.join(before)}. If they are two, give this one a name of its own, name: in a config or "
+        "Pipeline(name=...), and a table of its own; or --replace (DatabaseSink(replace=True)) begins a new run that "
+        "overwrites rows. If they are one, --resume (RunStore(resume=True)) goes on with it"
+    )
+
+
+def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignature], found_by: str) -> int:
+    """Give a run other stages; how many items had come further than those that are the same."""
     if has_workers(connection, latest.id):
         raise StoreError(
-            f"run {latest.id} has workers that are busy with other stages: stop them first (rxpipe workers)"
+            f"run {latest.id} has workers that are busy with other stages: stop them first "
+            f"(rxpipe workers {found_by} lists them)"
         )
     reap(connection, latest.id, not_ended(connection, latest.id))  # all of them silent for longer than their leases
     keep = kept(latest.stages, stages)
+    further = or_(_outdated(latest.id, keep), and_(ITEMS.c.run_id == latest.id, ITEMS.c.stage > keep))
+    again = connection.execute(select(func.count()).select_from(ITEMS).where(further)).scalar_one()
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))
     ready = update(ITEMS).where(_outdated(latest.id, keep))
     connection.execute(ready.values(state="ready", owner=None, fence=ITEMS.c.fence + 1, failures=0, crashes=0))
     least = case((ITEMS.c.stage > keep, keep), else_=ITEMS.c.stage)
     connection.execute(update(ITEMS).where(ITEMS.c.run_id == latest.id).values(stage=least))
-    connection.execute(update(RUNS).where(RUNS.c.id == latest.id).values(stages=to_text(stages)))
+    return again
+
+
+def _tell_adopted(run_id: int, found: Sequence[str], again: int) -> None:
+    _log.warning(
+        f"run {run_id} goes on with other stages: {'; '.join(found)}. {again:,} items that had come further are called "
+        "again. --resume (RunStore(resume=True)) is for one run: take it out now, or the next change calls them again"
+    )

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import reactivex
+import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.subject import Subject
 from sqlalchemy import func, update
 
-from rxpipe.database.away import as_sink_error
+from rxpipe.database import way_out
+from rxpipe.database.way_out import WayOut
 from rxpipe.errors import LeaseLost
-from rxpipe.item import Claim
 from rxpipe.operators import Retry, batch, stage, unbatch
-from rxpipe.operators.machine import Machine
-from rxpipe.operators.running_call import Usage
-from rxpipe.outcome import Outcome
-from rxpipe.store.claims import Claims
-from rxpipe.store.commits import Commits
-from rxpipe.store.database import Database
-from rxpipe.store.feed import Feed
-from rxpipe.store.hands import Hands
-from rxpipe.store.known import ended
-from rxpipe.store.lease import Lease
-from rxpipe.store.outputs import encode
-from rxpipe.store.records import Checkpoint, Closing, Ended, FailedCall, Record, Used, failed_call, used
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.store.commits.backlog import Backlog
+from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.flusher import Flusher
+from rxpipe.store.commits.line import Line
+from rxpipe.store.commits.outputs import encode
+from rxpipe.store.commits.patience import Patience
+from rxpipe.store.commits.records import Checkpoint, Closing, FailedCall, Record, Used, failed_call, used
+from rxpipe.store.items.claims import Claims
+from rxpipe.store.items.feed import Feed
+from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.known import ended
+from rxpipe.store.items.lease import Lease
 from rxpipe.store.runs import Before
-from rxpipe.store.schema import RUNS, db_now
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.tables import RUNS, db_now
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Session:
@@ -58,6 +64,7 @@ class Session:
         stages: Sequence[str],
         before: Before,
         window: float,
+        slots: float,
         max_items: int,
         max_seconds: float,
         retry: Retry,
@@ -70,7 +77,10 @@ class Session:
         self._lease = lease
         self._claims = claims
         self._commits = commits
-        self._retry = retry
+        self._backlog = Backlog(few=slots, most=2 * max_items, window=max_seconds)
+        patience = Patience(retry, lambda: self._backlog.results)
+        self._flusher = Flusher(commits, self._backlog, patience, failed=self._take_no_more)
+        self._over = threading.Event()  # set when no more is claimed
         self._flush: Subject[None] = Subject()
         self._batches = batch(max_items, max_seconds, flush=self._flush)
         self._hands = hands
@@ -79,15 +89,19 @@ class Session:
             claims,
             hands,
             window=window,
-            retry=retry,
-            over=lease.over,
+            retry=patience,
+            over=self._over,
             ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
             hurry=lambda: self._flush.on_next(None),
         )
-        self._lines: _Lines | None = None
+        self._line: Line | None = None
+        lease.broken = self.fail
+        self._way_out = WayOut(self.fail)
         self._at_work = threading.Lock()
         self._is_closed = False
+        self._has_given_up = False
         self._ended = 0
+        self._lost = 0
 
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
         """The items to take through the stages: those that wait, and what is new in the source."""
@@ -115,55 +129,100 @@ class Session:
         """Keep what a call has used."""
         self._note(used(claim, stage=stage, attempt=attempt, usage=usage))
 
+    def may_begin(self, wake: Callable[[], None]) -> bool:
+        """Whether a call may begin; not while too many results wait for their commit. Then ``wake`` is called later."""
+        return self._backlog.may_begin(wake)
+
     def _note(self, record: Checkpoint | FailedCall | Used) -> None:
-        if self._lines is not None:
-            self._lines.note(record)
+        if self._line is not None:
+            self._backlog.add(is_result=isinstance(record, Checkpoint))
+            self._line.note(record)
 
     def write(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
         """Keep outcomes, and what was noted before each; they come out when they are committed."""
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def line_up(records: ObserverBase[Record], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                self._lines = _Lines(records, self._stages, self._item_has_ended)
-                return self._lines.subscribe_to(outcomes, scheduler)
+                self._line = Line(records, self._stages, self._commit_if_awaited)
+                return self._line.subscribe_to(outcomes, scheduler)
 
             def on_error(error: Exception) -> None:
-                self._close_in_background()
-                observer.on_error(as_sink_error(error))
+                observer.on_error(self._flusher.as_lost(error))
 
             def on_completed() -> None:
-                failure = self._lines.failure if self._lines is not None else None
+                self._way_out.close()
+                failure = self._flusher.failure or (self._line.failure if self._line is not None else None)
                 observer.on_completed() if failure is None else observer.on_error(failure)
 
             written = reactivex.create(line_up).pipe(
-                self._batches,
-                stage(self._commit, name="database", queue_size=0, retry=self._retry),
-                unbatch(),
+                self._batches, stage(self._commit, name="database", queue_size=0), unbatch()
             )
-            subscription = written.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
-            return CompositeDisposable(subscription, Disposable(self._close_in_background))
+            subscription = self._way_out.through(written).subscribe(
+                observer.on_next, on_error, on_completed, scheduler=scheduler
+            )
+            return CompositeDisposable(subscription, Disposable(self._release_in_background))
 
         return reactivex.create(subscribe)
 
-    def _item_has_ended(self) -> None:
+    def hurry(self) -> None:
+        """The run is aborted: commit what has returned, and fail if the database does not answer soon."""
+        self._flush.on_next(None)
+        self._way_out.aborted()
+
+    def fail(self, error: Exception) -> None:
+        """End the run now, as nothing can be kept any more; from any thread. It waits for nobody."""
+        self._has_given_up = True
+        self._stop()
+        self._way_out.fail(error)
+        self._flusher.give_up()
+        self._database.end_within(0.0)
+
+    def _commit_if_awaited(self) -> None:
         if self._feed.is_waiting:
             self._flush.on_next(None)
 
-    def _commit(self, records: Sequence[Record]) -> list[Outcome[Any]]:
-        with self._at_work:
-            if self._is_closed:
-                return []
-            outcomes = self._commits.commit(records)
-            lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
-            self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
-            self._ended += len(outcomes) - len(lost)
-            if any(isinstance(record, Closing) for record in records):
-                self._close()
+    def _take_no_more(self) -> None:
+        self._over.set()
+
+    def _commit(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
+        try:
+            self._commits.make_rows(records)
+            with self._at_work:
+                if self._is_closed:
+                    return []
+                outcomes = self._keep(records)
+        except Exception:
+            self.close()  # here, where it may block, and before the run ends: nothing would wait for it then
+            raise
         self._hands.end(outcome.claim for outcome in outcomes)
         return outcomes
 
+    def _keep(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
+        self._way_out.asked()
+        outcomes = self._flusher.flush(records)
+        self._way_out.answered()
+        lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
+        self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
+        self._ended += len(outcomes) - len(lost)
+        self._lost += len(lost)
+        if any(isinstance(record, Closing) for record in records):
+            self._way_out.asked()
+            self._flusher.patiently(self._close)
+            self._way_out.answered()
+            self._tell_lost()
+        return outcomes
+
+    def _tell_lost(self) -> None:
+        if self._lost:
+            _log.warning(
+                "other workers took items over, as this one showed no sign of life for its lease",
+                items=self._lost,
+                run_is_finished=self.is_finished,
+            )
+
     def _close(self) -> None:
-        self._lease.stop()
+        """Give back what is unfinished, and say whether anything is left for anybody."""
+        self._stop()
         self._feed.end()
         with self._database.transaction() as connection:
             self._lease.release(connection)
@@ -177,75 +236,34 @@ class Session:
         self._is_closed = True
         self._database.close()
 
-    def _close_in_background(self) -> None:
-        """Give back what is unfinished, if the database answers; not here, which may be an event loop."""
+    def _stop(self) -> None:
+        self._over.set()
         self._lease.stop()
+
+    def _release_in_background(self) -> None:
+        """The run is over, or was disposed of: not here, which may be an event loop."""
+        self._stop()
+        self._way_out.close()
         if not self._is_closed:
-            # No daemon: the program's end waits for it.
-            threading.Thread(target=self.close, name="rxpipe-release").start()
+            # The program's end waits for it, also if a daemon starts it, unless there is nothing to wait for.
+            threading.Thread(target=self.close, name="rxpipe-release", daemon=self._has_given_up).start()
 
     def close(self) -> None:
-        """End it, whatever happens to what is on its way; nothing if it has ended."""
-        self._lease.stop()
-        with self._at_work:
+        """End it, whatever happens to what is on its way; nothing if it has ended. It takes a few seconds at most."""
+        self._stop()
+        self._flusher.give_up()
+        self._database.end_within(way_out.SECONDS)
+        if not self._at_work.acquire(timeout=way_out.SECONDS):
+            return  # whoever is at work closes it
+        try:
             if not self._is_closed:
-                try:
-                    self._close()
-                except Exception:  # noqa: BLE001 - the database is away: then the lease will run out
-                    self._is_closed = True
-                    self._database.close()
+                self._release()
+        finally:
+            self._at_work.release()
 
-
-class _Lines(Machine[Outcome[Any], Record]):
-    """One line for checkpoints, failed calls and outcomes, and the closing behind them.
-
-    Attributes:
-        failure: What the stages failed with.
-    """
-
-    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], ended: Callable[[], object]) -> None:
-        super().__init__(observer, 1)
-        self._stages = stages
-        self._ended = ended
-        self.failure: Exception | None = None
-        self._records: deque[Record] = deque()
-        self._is_closing = False
-
-    def note(self, record: Record) -> None:
-        """Line up what happened to an item that goes on; from any thread."""
-        self.post(self._records.append, record)
-
-    def arrive(self, value: Outcome[Any]) -> None:
-        """Line up an outcome; of an item that no stage was called with, also why."""
-        claim: Claim = value.claim
-        if claim.error is not None:
-            stage = self._stages[claim.stage]
-            failed = failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True)
-            self._records.append(failed)
-        self._records.append(Ended(claim=claim, outcome=value))
-
-    def source_failed(self, error: Exception) -> None:
-        """What was lined up is still committed."""
-        self.failure = error
-        self.source_completed()
-
-    def advance(self) -> None:
-        """Send what may go."""
-        records = self._records
-        while not self.over:
-            if not records and self.source_done and not self._is_closing:
-                self._is_closing = True
-                records.append(Closing())
-            if not records or not self.may_emit():
-                break
-            record = records.popleft()
-            self.emit(record)
-            if isinstance(record, Ended):
-                self.gate.release()
-                self._ended()
-        if self._is_closing and not records:
-            self.end()
-
-    def free(self) -> None:
-        """Forget what was not sent."""
-        self._records.clear()
+    def _release(self) -> None:
+        try:
+            self._close()
+        except Exception:  # noqa: BLE001 - the database does not answer: then the lease will run out
+            self._is_closed = True
+            self._database.close()

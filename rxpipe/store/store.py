@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, make_url, select
-from sqlalchemy.exc import ArgumentError
+import structlog
+from sqlalchemy import URL, Connection, Engine, Row, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from rxpipe.database import DatabaseSink
 from rxpipe.database.away import AWAY
+from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import shown
+from rxpipe.database.refusal import is_transient
 from rxpipe.errors import ConfigError
-from rxpipe.pipeline import Sink
-from rxpipe.store.claims import Claims
-from rxpipe.store.commits import Commits
-from rxpipe.store.database import Database
-from rxpipe.store.hands import Hands
-from rxpipe.store.lease import Lease, certainly_dead, not_ended, reap
-from rxpipe.store.runs import Before, begin_or_continue, latest_of
-from rxpipe.store.schema import WORKERS, migrate, schema_version
+from rxpipe.identity import Identity
+from rxpipe.identity.signature import StageSignature, edited
+from rxpipe.pipeline.ports import RunPorts, Sink
+from rxpipe.store.commits.commits import Commits
+from rxpipe.store.items.claims import Claims
+from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
+from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, stages_of
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
+from rxpipe.store.schema.migrations import migrate, schema_version
+from rxpipe.store.schema.tables import WORKERS
 from rxpipe.store.session import Session
-from rxpipe.store.signature import StageSignature
+
+_AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
+_LEAST_SILENCE = 20.0  # seconds without an answer that a busy server may take
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class RunStore:
@@ -36,6 +49,9 @@ class RunStore:
     processes may work on one run in PostgreSQL. In SQLite it is one process at a time.
 
     It describes a store, and holds no connection; tables are made when a pipeline is first run with it.
+
+    Attributes:
+        found_by: The options by which commands find the database, for hints; None for ``--database`` and its URL.
     """
 
     def __init__(
@@ -55,14 +71,14 @@ class RunStore:
             database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine, which stays its owner's; by
                 default that of the pipeline's ``DatabaseSink``, and never another one, so that an item and its row
                 are committed together.
-            name: What the run is found by; the sink's table by default.
+            name: What the run is found by; the pipeline's name by default. Another one is another run of the pipeline.
             fresh: Begin a new run, also if there is one to go on with.
             resume: Go on also if the stages have changed: the results of the first stages that are still the same
-                apply, the others are called again.
+                apply, the others are called again. For one run: take it out afterwards.
             lease: Seconds after which a worker that shows no sign of life loses its items to others.
             heartbeat: Seconds between its signs of life.
             max_crashes: How many workers may die with an item before it is tried alone; from the second on it is tried
-                among fewer and fewer others. If a worker dies that had it alone, it is a dead letter.
+                among fewer and fewer others. If three workers in a row die that had it alone, it is a dead letter.
 
         Raises:
             ValueError: A number is out of range, or both ``fresh`` and ``resume`` were asked for.
@@ -80,67 +96,133 @@ class RunStore:
         self.lease = lease
         self.heartbeat = heartbeat
         self.max_crashes = max_crashes
+        self.found_by: str | None = None
 
-    def open(self, stages: Sequence[StageSignature], sink: Sink | None, *, window: float = math.inf) -> Session:
+    def open(
+        self, pipeline: Identity, sink: Sink | None, *, window: float = math.inf, slots: float = math.inf
+    ) -> Session:
         """Begin a run or go on with one, as a worker of it; may block.
 
         Args:
-            stages: What the checkpoints depend on.
+            pipeline: What the run is found by, and its checkpoints depend on.
             sink: Where the rows go.
             window: How many items the stages hold.
+            slots: How many calls may run at once.
 
         Raises:
+            OtherPipeline: The run, or the table of rows, is another pipeline's.
             StagesChanged: The run began with other stages.
             StoreError: Another process has the SQLite file, or a newer rxpipe made the store.
             SinkError: The database cannot be opened.
             ConfigError: It cannot hold a store.
             TypeError: The sink is no ``DatabaseSink``.
         """
-        database = Database(self.database_with(sink), stuck_after=self.lease / 2)
-        try:
-            return self._open(database, stages, sink if isinstance(sink, DatabaseSink) else None, window)
-        except BaseException:
-            database.close()
-            raise
+        with ExitStack() as opened:
+            database = Database(
+                self._database_with(sink), stuck_after=self.lease / 2, silent_after=max(self.lease, _LEAST_SILENCE)
+            )
+            opened.callback(database.close)
+            database.found_by = self.found_by or database.found_by
+            rows = sink if isinstance(sink, DatabaseSink) else None
+            session = self._open(database, pipeline, rows, window, slots, opened)
+            opened.pop_all()  # the session closes it
+            return session
 
     def _open(
-        self, database: Database, stages: Sequence[StageSignature], sink: DatabaseSink | None, window: float
+        self,
+        database: Database,
+        pipeline: Identity,
+        sink: DatabaseSink | None,
+        window: float,
+        slots: float,
+        opened: ExitStack,
     ) -> Session:
         database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
         database.lock(_holder)
-        database.first(migrate)
-        writer = None if sink is None else sink.writer_on(database.engine)
-        name = self.name or (sink.table if sink is not None else "run")
-        hands = Hands()
+        if (codec := database.first(_migrated)) is not None:
+            escape_what_has_no_character(database.engine, codec)
+        writer = None if sink is None else sink.writer_on(database.engine, owned=True)
+        name, hands = self.name or str(pipeline.name), Hands()
+        former = None if self.name else "run" if sink is None else sink.table
+        replace = sink is not None and sink.replace
+
+        self._reap(database, name, former)
 
         def join(connection: Connection) -> tuple[int, Lease]:
-            if latest := latest_of(connection, name):  # first, as changed stages are not adopted while it has workers
-                dead = not_ended if database.is_sqlite else certainly_dead  # in SQLite nobody else can be at work
-                reap(connection, latest.id, dead(connection, latest.id))
-            run_id = begin_or_continue(connection, name, stages, fresh=self.fresh, resume=self.resume)
+            _refuse_others(database, connection)
+            latest = find(connection, name, former)
+            how = How(self.fresh, self.resume, database.found_by)
+            run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace)
+            if writer is not None:
+                if replace:
+                    check_owner_is_idle(connection, writer.table.fullname, writer.owner(connection), pipeline)
+                writer.claim(connection, pipeline, replace=replace, by_name=self.resume)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=hands.lose)
+            opened.callback(_leave, database, lease)  # also if this is committed, and only the answer is lost
             lease.register(connection)
             return run_id, lease
 
         run_id, lease = database.first(join)
-        before = database.first(lambda connection: Before.of(connection, run_id))
+
+        def look(connection: Connection) -> tuple[Before, Sequence[StageSignature], int]:
+            before = Before.of(connection, run_id)
+            written = before.counts.get("done", 0)
+            missing = writer.count_missing(connection, written) if writer is not None and written else 0
+            return before, stages_of(connection, run_id), missing
+
+        before, stages, missing = database.first(look)
+        _tell_edited(edited(stages, pipeline.stages))
+        if writer is not None:
+            _tell_missing(run_id, writer.table.fullname, missing, database.found_by)
         lease.start()
         return Session(
             database,
             lease,
-            Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes),
-            Commits(database, run_id, writer),
+            Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes, keys=Keys(codec)),
+            Commits(database, run_id, writer, max_crashes=self.max_crashes),
             hands,
             run_id=run_id,
-            stages=[stage.name for stage in stages],
+            stages=[stage.name for stage in pipeline.stages],
             before=before,
             window=window,
-            max_items=(500 if sink is None else sink.max_items) * (len(stages) + 1),
+            slots=slots,
+            max_items=(500 if sink is None else sink.max_items) * (len(pipeline.stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,
             retry=AWAY if sink is None else sink.retry,
         )
 
-    def database_with(self, sink: Sink | None) -> str | URL | Engine:
+    def _reap(self, database: Database, name: str, former: str | None) -> None:
+        """Take the items of dead workers; first, as changed stages are not adopted while the run has workers."""
+
+        def reap_dead(connection: Connection) -> None:
+            _refuse_others(database, connection)
+            if latest := find(connection, name, former):
+                dead = not_ended if database.is_sqlite else certainly_dead  # in SQLite nobody else can be at work
+                reap(connection, latest.id, dead(connection, latest.id))
+
+        try:
+            with database.transaction(wait=self.heartbeat / 2) as connection:
+                reap_dead(connection)
+        except DBAPIError as error:
+            if not is_transient(error):
+                raise
+            # One of the dead has locks yet, which the server takes for alive: heartbeats try again.
+            _log.debug("the items of dead workers are locked", error=one_line(error))
+
+    def open_run(self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float) -> RunPorts:
+        """The same, as what a pipeline asks of a store."""
+        session = self.open(pipeline, sink, window=window, slots=slots)
+        with ExitStack() as opened:
+            opened.callback(session.close)
+            ports = _ports_of(session, window)
+            ports.opened.push(opened.pop_all())
+            return ports
+
+    def check_beside(self, sink: Sink | None) -> None:
+        """See whether it can be kept beside a sink; see ``_database_with``."""
+        self._database_with(sink)
+
+    def _database_with(self, sink: Sink | None) -> str | URL | Engine:
         """The database of a store beside a sink.
 
         Raises:
@@ -162,6 +244,57 @@ class RunStore:
         return sink.database
 
 
+def _ports_of(session: Session, window: float) -> RunPorts:
+    before = session.before
+    return RunPorts(
+        write=session.write,
+        take=session.take,
+        ahead=max(1, int(min(_AHEAD, window / 4))),
+        journal=session,
+        number=session.run_id,
+        before=(before.counts.get("done", 0), before.counts.get("dead", 0)),
+        usage_before=before.usage,
+        mean_costs=before.mean_costs,
+        is_finished=lambda: session.is_finished,
+        tell=session.tell,
+        hurry=session.hurry,
+    )
+
+
+def _migrated(connection: Connection) -> str | None:
+    """Bring the store up to date, and say which encoding it has if that lacks characters."""
+    migrate(connection)
+    return codec_of(connection)
+
+
+def _tell_edited(names: Sequence[str]) -> None:
+    if names:
+        one = len(names) == 1
+        stages, it, them = (names[0], "it", "the stage") if one else (" and ".join(names), "they", "the stages")
+        _log.warning(
+            f"the code of {'stage' if one else 'stages'} {stages} has changed; what {it} returned before is kept. "
+            f"To call {it if one else 'them'} again, give {them} another version and use --resume "
+            "(in a script RunStore(resume=True), for one run)"
+        )
+
+
+def _leave(database: Database, lease: Lease) -> None:
+    lease.stop()
+    with suppress(Exception), database.transaction() as connection:  # it is away: then the lease will run out
+        lease.release(connection)
+
+
+def _tell_missing(run_id: int, table: str, missing: int, found_by: str) -> None:
+    if missing:
+        _log.warning(
+            "rows of items that were written are missing",
+            run=run_id,
+            table=table,
+            missing=missing,
+            hint=f"rxpipe requeue {run_id} --rows {found_by} has the next run write the rows again, without a call",
+        )
+
+
 def _is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
     if isinstance(one, Engine) or isinstance(other, Engine):
         return False  # its driver may be told to connect to anywhere
@@ -174,6 +307,20 @@ def _is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
 def _holder(connection: Connection) -> str:
     if not schema_version(connection):
         return "another process"
-    query = select(WORKERS.c.pid, WORKERS.c.host).where(WORKERS.c.ended_at.is_(None))
+    query = select(WORKERS).where(WORKERS.c.ended_at.is_(None))
     row = connection.execute(query.order_by(WORKERS.c.heartbeat_at.desc()).limit(1)).first()
-    return "another process" if row is None else f"process {row.pid} on {row.host}"
+    return "another process" if row is None else _named(row)
+
+
+def _refuse_others(database: Database, connection: Connection) -> None:
+    """See that nobody else is at work in an SQLite file, though its lock was free.
+
+    Raises:
+        StoreError: Somebody is.
+    """
+    if database.is_sqlite and (others := at_work(connection)):
+        raise database.in_use_by(_named(others[-1]))
+
+
+def _named(worker: Row[Any]) -> str:
+    return f"process {worker.pid} on {worker.host}"

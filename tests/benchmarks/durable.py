@@ -37,7 +37,7 @@ from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.database.table import default_table
-from rxpipe.store.schema import CHECKPOINTS, ITEMS, METADATA
+from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, METADATA
 
 from .child import MISSING
 from .machine import machine

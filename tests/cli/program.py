@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from programs import Program
 from typer.testing import CliRunner
 
 from rxpipe.cli.commands import app
@@ -52,22 +53,18 @@ def refused(*arguments: str | Path) -> str:
 
 def run_program(*arguments: str | Path, cwd: Path, **environment: str) -> Ended:
     """Start the program and wait for its end; a warning in it is an error."""
-    ended = subprocess.run(
-        _command(*arguments),
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    with _start(*arguments, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return Ended(process.returncode, out, err)
 
 
-class Program:
+class Running:
     """A program that runs, whose standard error is read as it comes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], errors: int) -> None:
         self._raw = ""
         self._process = process
         self._errors = errors
@@ -95,7 +92,7 @@ class Program:
         while self._read():
             pass
         assert self._process.stdout is not None
-        out = self._process.stdout.read().decode()
+        out = self._process.stdout.read()
         return Ended(self._process.wait(30), out, self.seen)
 
     def _read(self) -> bool:
@@ -108,7 +105,7 @@ class Program:
 
 
 @contextmanager
-def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variables: str) -> Generator[Program]:
+def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variables: str) -> Generator[Running]:
     """A program that is killed, should it still run in the end.
 
     Args:
@@ -118,18 +115,11 @@ def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variabl
         variables: Of its environment.
     """
     reader, writer = os.openpty() if terminal else os.pipe()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1", **variables}
-    # A shell's background jobs ignore Ctrl-C, and so would their children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            _command(*arguments), cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=writer, bufsize=0
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1", **variables}
+    process = _start(*arguments, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=writer)
     os.close(writer)
     try:
-        yield Program(process, reader)
+        yield Running(process, reader)
     finally:
         process.kill()
         process.wait()
@@ -138,8 +128,12 @@ def started(*arguments: str | Path, cwd: Path, terminal: bool = False, **variabl
             process.stdout.close()
 
 
-def _command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "rxpipe.cli", *map(str, arguments)]
+def _start(*arguments: str | Path, env: dict[str, str], **options: Any) -> subprocess.Popen[str]:
+    command = ["-m", "rxpipe.cli", *map(str, arguments)]
+    options["env"] = {**os.environ, **env}
+    if any(name.startswith("PYTHON") for name in env):  # what an interpreter reads as it starts
+        return subprocess.Popen([sys.executable, "-W", "error", *command], text=True, **options)
+    return Program(*command, **options)
 
 
 def write_config(folder: Path, code: str, **keys: Any) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from reactivex.abc import DisposableBase
 
 from rxpipe.cli.meter import Figures, Meter
-from rxpipe.operators.clock import Action
-from rxpipe.operators.stage_settings import StageStats
-from rxpipe.run import Run
+from rxpipe.operators.core.clock import Action
+from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.run.run import Run
 
 
 class MadeRun:

@@ -13,7 +13,14 @@ from .program import rxpipe
 
 
 def lines(*arguments: str | Path) -> list[str]:
-    """What a command that succeeds prints, line by line, without blanks behind."""
+    """What a command that succeeds prints, line by line, but for the last, which tells the database."""
+    *shown, database = answer(*arguments)
+    assert database.startswith("database: ")
+    return shown
+
+
+def answer(*arguments: str | Path) -> list[str]:
+    """All that a command that succeeds prints, line by line, without blanks behind."""
     ended = rxpipe(*arguments)
     assert (ended.code, ended.err) == (0, "")
     return [line.rstrip() for line in ended.out.splitlines()]

@@ -30,12 +30,13 @@ def test_what_would_run(folder: Path) -> None:
         "answering   rxpipe.questions.arithmetic:answer      120 s      3     10",
     ]
     assert lines[8:] == [
+        "name       seed",
         "strategy   per_stage",
         "scheduler  threads",
         "retries    3 attempts, 1, 2 s apart",
         "source     range 1 to 100, 100 IDs",
         "durable    yes, the same command goes on where a run was left",
-        "database   sqlite:///questions.db, table questions",
+        "database   sqlite:///seed.db, table questions",
     ]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,17 @@ def test_the_report_says_what_was_before(folder: Path) -> None:
     rxpipe("run", config)
     report = json.loads(rxpipe("run", config, "--count", "4", "--json").out)
     assert (report["run"], report["taken"], report["written_before"], report["failed_before"]) == (1, 1, 3, 0)
+
+
+def test_a_hint_names_the_config(folder: Path) -> None:
+    """What is typed as it is printed changes the database of this run; with ``--database``, that one."""
+    path = config_of(folder)
+    rxpipe("run", path)
+    with closing(sqlite3.connect(folder / "bank.db")) as connection, connection:
+        connection.execute("DELETE FROM questions")
+    assert f"rxpipe requeue 1 --rows -c {path} has" in rxpipe("run", path).err
+    url = f"sqlite:///{folder / 'bank.db'}"
+    assert f"rxpipe requeue 1 --rows --database {url} has" in rxpipe("run", path, "--database", url).err
 
 
 def test_fresh(folder: Path) -> None:
@@ -127,7 +140,7 @@ def test_not_durable(folder: Path) -> None:
     for _ in range(2):
         assert "3 taken = 3 written" in rxpipe("run", config).out
     tables = rows(folder / "bank.db", "select name from sqlite_master where type = 'table'")
-    assert tables == [("questions",)]
+    assert sorted(tables) == [("questions",), ("rxpipe_tables",)]  # whose rows these are
 
 
 def test_staged_is_not_durable(folder: Path) -> None:
@@ -147,6 +160,7 @@ def test_a_database_that_cannot_hold_a_store(folder: Path) -> None:
     assert "database.durable: false" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "least"), [("2", 2), ("40%", 5)])
 def test_too_many_failures(folder: Path, limit: str, least: int) -> None:
     """The run stops early, lets the rest finish, and names the commonest error; later it goes on."""
@@ -234,3 +248,16 @@ def wait_for_checkpoints(database: Path, count: int) -> None:
     while rows(database, "select count(*) from rxpipe_checkpoints") != [(count,)]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_path_of_sqlite_starts_from_the_current_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from the config's: run from another directory, the same config has another database."""
+    config = config_of(folder, database={"url": "sqlite:///own.db"})
+    for name in ("here", "there"):
+        (folder / name).mkdir()
+        monkeypatch.chdir(folder / name)
+        told = rxpipe("run", config).out
+        assert "3 taken = 3 written" in told
+        assert f"rows: sqlite:///own.db, table questions (new database: {folder / name / 'own.db'}), run 1\n" in told
+        assert "new database" not in rxpipe("run", config).out
+    assert not (folder / "own.db").exists()

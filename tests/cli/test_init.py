@@ -30,7 +30,8 @@ def test_it_runs_at_once(folder: Path, name: str) -> None:
     assert sorted(path.name for path in (folder / name).iterdir()) == FILES
     (command,) = [line.removeprefix("next: rxpipe ") for line in ended.out.splitlines() if line.startswith("next: ")]
     assert rxpipe(*shlex.split(command)).code == 0
-    assert {row[1:] for row in rows(folder / "questions.db")} == {("written", 1.0)}
+    database = f"{Path(name).name.replace(' ', '_')}.db"
+    assert {row[1:] for row in rows(folder / database)} == {("written", 1.0)}
     sys.modules.pop("my_stages")
 
 

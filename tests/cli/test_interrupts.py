@@ -117,3 +117,20 @@ def test_terminal_that_cannot_be_drawn_on(folder: Path, variable: str, value: st
     with started("run", config, cwd=folder, terminal=True, **{variable: value}) as program:
         ended = program.end()
     assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_thread_of_a_pool_that_does_not_return(folder: Path, scheduler: str) -> None:
+    """Python would wait for it at the program's end, for ever."""
+    stages = (
+        "import asyncio, threading, rxpipe.cli.app\nrxpipe.cli.app._LEAVING = 0.1\n"
+        "async def work(i):\n    print('a call has started', flush=True)\n"
+        "    await asyncio.to_thread(threading.Event().wait)\n"
+    )
+    config = write_config(folder, stages, scheduler=scheduler, **KEYS)
+    with started("run", config, "--grace", "0.1", cwd=folder) as program:
+        program.wait_for("a call has started", 2)
+        program.send(signal.SIGTERM)
+        ended = program.end()
+    assert ended.code == 143
+    assert "0 written" in ended.out + ended.err

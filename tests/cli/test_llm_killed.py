@@ -6,14 +6,13 @@ import itertools
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from programs import Program, run
 
 from rxpipe.fake_llm import Behaviour, serving
 
@@ -54,8 +53,8 @@ def test_killed_half_way_and_run_again(tmp_path: Path, record_property: Callable
     """No call is made again whose result was committed; at most those in flight, and one group that was not."""
     needed = QUESTIONS * len(CALLS)
     with serving(Behaviour(latency=0.05)) as server:
-        command = [sys.executable, "-m", "rxpipe.cli", "run", str(config(tmp_path, server.url)), "--quiet"]
-        with subprocess.Popen(command, cwd=tmp_path) as killed:
+        command = ["-m", "rxpipe.cli", "run", str(config(tmp_path, server.url)), "--quiet"]
+        with Program(*command, cwd=tmp_path) as killed:
             while server.stats()["calls"] < needed / 2:
                 assert killed.poll() is None, "it ended by itself"
                 time.sleep(0.01)
@@ -66,7 +65,7 @@ def test_killed_half_way_and_run_again(tmp_path: Path, record_property: Callable
         with closing(sqlite3.connect(tmp_path / "questions.db")) as database:
             times = sorted(at for (at,) in database.execute("SELECT at FROM rxpipe_checkpoints"))
         assert len(times) > 0
-        subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+        assert run(*command, cwd=tmp_path).returncode == 0
         stats = server.stats()
 
     with closing(sqlite3.connect(tmp_path / "questions.db")) as database:

@@ -47,7 +47,7 @@ def test_a_run_is_stopped_before_it_costs_more(folder: Path, costly: Path, durab
     lines = ended.out.splitlines()
     assert lines[0] == "stopped by --max-cost 1.1: 1.00 spent"
     assert " = 4 written + 0 failed + " in lines[1]
-    assert "400 prompt and 40 completion tokens, cost 1.00" in lines
+    assert "400 prompt and 40 completion tokens, cost 1.00 (in the currency of your prices)" in lines
     goes_on = "the run is not finished: the same command with a higher --max-cost goes on with it"
     assert (goes_on in lines) == durable
 
@@ -116,7 +116,8 @@ def test_runs_and_show_tell_what_was_used(folder: Path, costly: Path, monkeypatc
     assert "prompt  completion  cost" in header
     assert {"400", "40", "1.00"} <= set(row.split())
     shown = rxpipe("show", "latest", "-c", costly).out.splitlines()
-    assert "400 prompt and 40 completion tokens, cost 1.00, all workers together" in shown
+    cost = "cost 1.00 (in the currency of your prices)"
+    assert f"400 prompt and 40 completion tokens, {cost}, all workers together" in shown
     assert any(line.split()[4:7] == ["400", "40", "1.00"] for line in shown if line.startswith("generate"))
     usage = {"prompt_tokens": 400, "completion_tokens": 40, "cost": 1.0}
     assert json.loads(rxpipe("runs", "-c", costly, "--json").out)[0]["usage"] == usage

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from store.stores import live
 
+from rxpipe.database.engine import database_option
+
 from .program import refused, rxpipe, started
 from .store_program import document, lines
 
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.usefixtures("nowhere")
 
 def test_requeue(bank_in: str) -> None:
     """Dead items are ready again, and who takes them up is told."""
-    assert lines("requeue", "latest") == ["4 items of run 1 are ready again: `rxpipe run CONFIG` takes them up"]
+    assert lines("requeue", "latest") == [
+        "4 items of run 1 are ready again: the next run of its pipeline takes them up"
+    ]
     (run,) = document("runs")
     assert (run["state"], run["dead"], run["ready"]) == ("unfinished", 0, 4)
 
@@ -29,6 +33,13 @@ def test_requeue_with_a_config(bank_url: str) -> None:
     Path("my bank.yaml").write_text(json.dumps({"database": {"url": bank_url}}))
     told = lines("requeue", "1", "--stage", "grading", "-c", "my bank.yaml")
     assert told == ["1 item of run 1 is ready again: `rxpipe run 'my bank.yaml'` takes it up"]
+
+
+def test_requeue_with_a_config_and_another_database(bank_in: str) -> None:
+    """The command names the database that was changed, not that of the config."""
+    Path("bank.yaml").write_text("database: {url: 'sqlite:///other.db'}")
+    (told,) = lines("requeue", "1", "-c", "bank.yaml", "--database", bank_in)
+    assert told.endswith(f"`rxpipe run bank.yaml {database_option(bank_in)}` takes them up")
 
 
 def test_requeue_ids(bank_in: str) -> None:
@@ -47,6 +58,18 @@ def test_requeue_what_can_be_no_id(bank_in: str) -> None:
     assert refused("requeue", "1", "--id", "\udcff").startswith("--id: the ID '\\udcff' holds a NUL or half of")
 
 
+def test_requeue_rows(bank_in: str) -> None:
+    """Rows are to be written again, and who does it is told."""
+    told = "6 rows are to be written again in run 1: the next run of its pipeline does, without a call"
+    assert lines("requeue", "latest", "--rows") == [told]
+    assert lines("requeue", "latest", "--rows") == ["run 1 has no written items"]
+    assert (
+        refused("requeue", "1", "--rows", "--id", "1")
+        == "in run 1, item 1 is not written, it is ready: nothing was changed"
+    )
+    assert refused("requeue", "1", "--rows", "--stage", "grading").startswith("--rows is for written items")
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_export(bank_in: str, nowhere: Path, ending: str) -> None:
     """A file appears, and what is in it is told."""
@@ -54,6 +77,16 @@ def test_export(bank_in: str, nowhere: Path, ending: str) -> None:
         f"out.{ending}: 10 items = 6 written + 4 failed + 0 unfinished of run 1"
     ]
     assert [path.name for path in nowhere.iterdir() if path.suffix != ".db"] == [f"out.{ending}"]
+
+
+def test_export_to_csv(bank_in: str, nowhere: Path) -> None:
+    """A column for each field of the values; or what each stage returned."""
+    lines("export", "latest", "out.csv")
+    head = "id,status,value,question,number,weight,text,error,failed_stage,attempts,failures"
+    assert (nowhere / "out.csv").read_text("utf-8").splitlines()[0] == head
+    lines("export", "latest", "out.csv", "--stages", "--formulas")
+    head = "id,status,generation,answering,grading,value,error,failed_stage,attempts,failures"
+    assert (nowhere / "out.csv").read_text("utf-8").splitlines()[0] == head
 
 
 @pytest.mark.parametrize(
@@ -73,9 +106,8 @@ def test_export_without_the_extra(bank_in: str, monkeypatch: pytest.MonkeyPatch)
     """What Parquet needs is told."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert refused("export", "1", "out.parquet") == (
-        "out.parquet: Parquet needs pyarrow: pip install 'rxpipe[parquet]'"
-    )
+    told = 'out.parquet: Parquet needs the extra parquet: pip install "pyarrow>='
+    assert refused("export", "1", "out.parquet").startswith(told)
 
 
 @pytest.mark.slow

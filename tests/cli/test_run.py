@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rxpipe.outcome import Report
+from rxpipe.pipeline.outcome import Report
 
 from .program import SEED, refused, rows, run_program, rxpipe, write_config
 
@@ -26,7 +26,7 @@ def test_seed(folder: Path, strategy: str, scheduler: str) -> None:
     ended = rxpipe("run", SEED, "--count", "100", "--strategy", strategy, "--scheduler", scheduler)
     assert ended.code == 0
     assert "100 taken = 100 written + 0 failed + 0 cancelled" in ended.out
-    found = rows(folder / "questions.db")
+    found = rows(folder / "seed.db")
     assert {row[0] for row in found} == {str(number) for number in range(1, 101)}
     assert {row[1:] for row in found} == {("written", 1.0)}
 
@@ -55,6 +55,7 @@ def test_another_database_is_not_asked_for_ids(folder: Path) -> None:
     assert {row[0] for row in rows(folder / "b.db")} == {"7", "8"}
 
 
+@pytest.mark.slow
 def test_a_count_beyond_all_bounds(folder: Path) -> None:
     """A run without an end in sight can be interrupted like any other; here its stage ends it."""
     config = write_config(folder, "import os\ndef work(i): os._exit(9)")
@@ -67,7 +68,7 @@ def test_json_is_the_report(folder: Path) -> None:
     config = write_config(folder, FAILS, pipeline_config={"retry": {"max_attempts": 1}})
     ended = rxpipe("run", config, "--json")
     report = json.loads(ended.out)
-    assert list(report) == [*(field.name for field in fields(Report)), "errors", "ended_early", "stopped_by"]
+    assert list(report) == [*(field.name for field in fields(Report)), "ended_early", "stopped_by"]
     text = "ValueError: no answer to 1"
     assert report["errors"] == [{"stage": "work", "text": text, "count": 2, "same": False}]
     assert (report["ended_early"], report["stopped_by"]) == (None, None)
@@ -88,7 +89,7 @@ def test_what_stages_print_is_no_result(folder: Path, option: str) -> None:
 def test_quiet_says_nothing(folder: Path) -> None:
     """With --quiet there is nothing to read, and the rows are there."""
     assert rxpipe("run", SEED, "--quiet") == (0, "", "")
-    assert len(rows(folder / "questions.db")) == 100
+    assert len(rows(folder / "seed.db")) == 100
 
 
 def test_quiet_tells_errors(folder: Path) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from rxpipe.cli.history import local_time, utc_time
 
 from .program import refused, rxpipe
-from .store_program import document, lines, sql
+from .store_program import answer, document, lines, sql
 
 pytest_plugins = ("store.store_fixtures",)
 pytestmark = pytest.mark.usefixtures("nowhere")
@@ -57,6 +57,14 @@ def test_default_database(bank_url: str, nowhere: Path) -> None:
     assert lines("runs")[2].split()[:3] == ["1", "bank", "finished"]
 
 
+@pytest.mark.parametrize("store_kind", ["sqlite"])
+@pytest.mark.parametrize("command", ALL)
+def test_the_database_is_told(bank_url: str, nowhere: Path, command: list[str]) -> None:
+    """Each command's answer ends with the whole path of the database, however it was found."""
+    Path(str(make_url(bank_url).database)).rename(nowhere / "questions.db")
+    assert answer(*command)[-1] == f"database: sqlite:///{nowhere / 'questions.db'}"
+
+
 def test_database_of_a_config(bank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A config's database is looked into, whatever the environment says."""
     monkeypatch.setenv("RXPIPE_DATABASE", "sqlite:///other.db")
@@ -75,7 +83,12 @@ def test_database_option(bank_url: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_missing_file(nowhere: Path, command: list[str]) -> None:
     """A file that is not there is told, and not made."""
     told = refused(*command, "--database", "sqlite:///nowhere.db")
-    assert told == "--database: sqlite:///nowhere.db: there is no such file"
+    assert told == (
+        "--database: sqlite:///nowhere.db: there is no such file. "
+        f"SQLite paths start from the current directory, {nowhere}"
+    )
+    whole = refused(*command, "--database", f"sqlite:///{nowhere}/else.db")
+    assert whole == f"--database: sqlite:///{nowhere}/else.db: there is no such file"
     assert list(nowhere.iterdir()) == []
 
 

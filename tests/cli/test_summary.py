@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rxpipe import Usage
-from rxpipe.cli.failures import Failures
 from rxpipe.cli.summary import print_summary
-from rxpipe.outcome import Outcome, Report, StageReport
+from rxpipe.pipeline.outcome import Outcome, Report, StageReport
+from rxpipe.pipeline.run.error_counts import ErrorCounts
 
 
 def stage(name: str, utilization: float, **counts: Any) -> StageReport:
@@ -35,7 +35,7 @@ REPORT = Report(
 
 def told(capsys: pytest.CaptureFixture[str], report: Report) -> list[str]:
     """The lines of the summary of a report."""
-    print_summary(report, "sqlite:///bank.db, table questions", [], None)
+    print_summary(report, "sqlite:///bank.db, table questions", None)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -50,7 +50,7 @@ def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert lines[3:6] == [
         "1,234 prompt and 56 completion tokens, cost 0.42",
         "before: 6 prompt and 0 completion tokens, cost 0.10",
-        "in all: 1,240 prompt and 56 completion tokens, cost 0.52",
+        "in all: 1,240 prompt and 56 completion tokens, cost 0.52 (in the currency of your prices)",
     ]
     header, _, first, second = lines[7:11]
     assert "  retried  429s  " in header
@@ -79,15 +79,15 @@ def failed(error: BaseException, stage: str = "answering", item: int = 1) -> Out
     return Outcome(id=item, status="failed", value=None, error=error, stage=stage, attempts=1, seconds=1.0)
 
 
-def shown(capsys: pytest.CaptureFixture[str], failures: Failures, stopped_by: str | None = None) -> list[str]:
+def shown(capsys: pytest.CaptureFixture[str], failures: ErrorCounts, stopped_by: str | None = None) -> list[str]:
     """The lines of the summary."""
-    print_summary(REPORT, "sqlite:///bank.db, table questions", failures.commonest(), stopped_by)
+    print_summary(replace(REPORT, errors=tuple(failures.commonest())), "sqlite:///bank.db, table questions", stopped_by)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     """Counts that add up, times, the stages with the bottleneck, where the rows are."""
-    assert shown(capsys, Failures()) == [
+    assert shown(capsys, ErrorCounts()) == [
         "1,000 taken = 990 written + 8 failed + 2 cancelled",
         "4.20 s, first row after 0.13 s, 238 items/s, at most 40 in flight",
         "",
@@ -109,10 +109,10 @@ def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFix
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     """The commonest errors are told, by stage and text."""
-    failures = Failures()
+    failures = ErrorCounts()
     for error in [ValueError("no"), KeyError("x"), ValueError("no")]:
-        failures.on_next(failed(error))
-    failures.on_next(failed(ValueError("no"), "grading"))
+        failures.add(failed(error))
+    failures.add(failed(ValueError("no"), "grading"))
     lines = shown(capsys, failures)
     assert lines[lines.index("errors, the commonest first:") + 1 :] == [
         "        2  answering  ValueError: no",
@@ -123,23 +123,23 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_stopped_early(capsys: pytest.CaptureFixture[str]) -> None:
     """What stopped a run comes first."""
-    assert shown(capsys, Failures(), "Ctrl-C")[0] == "stopped by Ctrl-C"
+    assert shown(capsys, ErrorCounts(), "Ctrl-C")[0] == "stopped by Ctrl-C"
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])
 def test_summary_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """The table is no wider than the screen."""
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = shown(capsys, Failures())
+    lines = shown(capsys, ErrorCounts())
     assert max(map(cell_len, lines)) <= width
     assert any("answering" in line and "99% of 3" in line for line in lines)
 
 
 def test_texts_that_differ_in_numbers_are_one_error() -> None:
     """Request numbers and addresses do not make another error; the first text stands for all."""
-    failures = Failures()
+    failures = ErrorCounts()
     for number in range(3):
-        failures.on_next(failed(ConnectionError(f"503, request {number} at 0x7f{number}a")))
+        failures.add(failed(ConnectionError(f"503, request {number} at 0x7f{number}a")))
     (found,) = failures.commonest()
     assert (found.count, found.same) == (3, False)
     assert found.text == "ConnectionError: 503, request 0 at 0x7f0a"
@@ -147,10 +147,10 @@ def test_texts_that_differ_in_numbers_are_one_error() -> None:
 
 def test_only_failures_count() -> None:
     """What was written or cancelled is no failure; long texts are cut and put on a line."""
-    failures = Failures()
+    failures = ErrorCounts()
     written = Outcome(id=1, status="written", value=1, error=None, stage=None, attempts=1, seconds=1.0)
-    failures.on_next(written)
-    failures.on_next(failed(ValueError("a\nb" + "c" * 1000)))
+    failures.add(written)
+    failures.add(failed(ValueError("a\nb" + "c" * 1000)))
     (found,) = failures.commonest()
     assert found.text.startswith("ValueError: a bcc")
     assert len(found.text) == 300
@@ -158,19 +158,19 @@ def test_only_failures_count() -> None:
 
 def test_errors_without_end_take_no_memory() -> None:
     """A million different texts are not all kept."""
-    failures = Failures()
+    failures = ErrorCounts()
     letters = "abcdefghijklmnopqrstuvwxyz"
     for one in letters:
         for two in letters:
             for three in "abc":
-                failures.on_next(failed(ValueError(one + two + three)))
+                failures.add(failed(ValueError(one + two + three)))
     assert len(failures.commonest(10_000)) == 1000
 
 
 def test_foreign_text_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither escape sequences nor rich's markup in an error act."""
-    failures = Failures()
-    failures.on_next(failed(ValueError("\x1b[31m[bold]x[/nothing]")))
+    failures = ErrorCounts()
+    failures.add(failed(ValueError("\x1b[31m[bold]x[/nothing]")))
     assert any("\\x1b[31m[bold]x[/nothing]" in line for line in shown(capsys, failures))
 
 

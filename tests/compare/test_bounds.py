@@ -14,7 +14,7 @@ from reactivex.testing import TestScheduler
 
 from rxpipe import Pipeline, Stage
 from rxpipe.compare.bounds import StagePlan, items_at_once, least_seconds
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")
 

@@ -13,9 +13,9 @@ import pytest
 from rxpipe.compare import Call, Commit, Comparison, Row, StagePlan, StageTimeline, Timeline, page
 from rxpipe.compare.bounds import items_at_once
 from rxpipe.compare.svg import ticks
-from rxpipe.outcome import Report
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.outcome import Report
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 SVG = "{http://www.w3.org/2000/svg}"
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -209,11 +210,19 @@ def test_a_type_that_pydantic_does_not_know_takes_anything() -> None:
     assert bind(call, module="sys")(1) == "sys"
 
 
-def test_what_is_imported_for_type_checkers_alone_is_understood() -> None:
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from __future__ import annotations",
+        pytest.param("", marks=pytest.mark.skipif(sys.version_info < (3, 14), reason="such annotations are evaluated")),
+    ],
+    ids=["text", "lazy"],
+)
+def test_what_is_imported_for_type_checkers_alone_is_understood(first: str) -> None:
     """A provider is one there, too, and the other annotations count."""
     module = ModuleType("imported_for_types")
-    source = """
-from __future__ import annotations
+    source = f"""
+{first}
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from somewhere import Unknown

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import ConfigError, DatabaseSink, Pipeline, Retry
+from rxpipe import ConfigError, DatabaseSink, Retry, load_pipeline
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.model import load_config
 
@@ -44,7 +44,7 @@ def test_the_seeds_pipeline_runs_in_every_way(
     text = SEED.read_text(encoding="utf-8")
     text += f"\nstrategy: {strategy}\nscheduler: {scheduler}\ndatabase:\n  url: sqlite:///bank.db\n  table: bank\n"
     monkeypatch.chdir(tmp_path)
-    report = Pipeline.from_yaml(written(tmp_path, text)).run(range(1, 31))
+    report = load_pipeline(written(tmp_path, text)).run(range(1, 31))
     assert (report.taken, report.written) == (30, 30)
     with closing(sqlite3.connect("bank.db")) as connection:
         assert connection.execute("SELECT count(*) FROM bank WHERE score IS NOT NULL").fetchone() == (30,)

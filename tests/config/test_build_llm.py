@@ -13,7 +13,7 @@ from rxpipe import AdaptiveConcurrency, ConfigError, Retry, Stage
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.llm import Limits, Prices, Provider, Unavailable
-from rxpipe.operators.limiter import AllOf
+from rxpipe.operators.stages.limiter import AllOf
 
 Build = Callable[[str], tuple[Stage, ...]]
 
@@ -131,7 +131,7 @@ def test_a_key_that_is_missing_is_told_before_anything_runs(
 
 def test_a_model_file_is_looked_for_beside_the_config(refused: Callable[[str], str]) -> None:
     """One that is not there is told with its place."""
-    pytest.importorskip("xllamacpp", reason="the extra local is not installed")
+    pytest.importorskip("xllamacpp", exc_type=ImportError)  # also where libgomp.so.1 is missing
     text = f"providers: {{mine: {{gguf: mine.gguf}}}}\nstages: [{{name: a, {CALL}, with: {{provider: mine}}}}]"
     assert refused(text) == "pipeline.yaml: providers.mine.gguf: mine.gguf: there is no such model file"
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rxpipe.config import Config, RetryConfig, SourceConfig, StageConfig, StageSettings, load_config
+from rxpipe.config.build import pipeline_of
 from rxpipe.config.llm_sections import LimitsConfig
 from rxpipe.errors import ConfigError
+from rxpipe.identity.names import DefaultName
 
 Write = Callable[[str | bytes], Path]
 
@@ -59,6 +61,25 @@ def test_the_seeds_yaml_resolves_to_the_question_bank() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "name", "url"),
+    [
+        ("my bank.yaml", "{}", "my_bank", "sqlite:///my_bank.db"),
+        ("bank.yaml", "database: {table: rows}", "bank", "sqlite:///bank.db"),
+        ("bank.yaml", "name: my bank/2", "my bank/2", "sqlite:///my_bank_2.db"),
+        ("bank.yaml", "{name: other, database: {url: 'sqlite:///mine.db'}}", "other", "sqlite:///mine.db"),
+    ],
+)
+def test_the_name_and_the_database_of_that_name(tmp_path: Path, file: str, text: str, name: str, url: str) -> None:
+    """By default they are the file's: two configs in one folder have one each."""
+    path = tmp_path / file
+    path.write_text(text, encoding="utf-8")
+    config = load_config(path)
+    assert (config.pipeline_name, config.database.url) == (name, url)
+    assert getattr(config.pipeline_name, "origin", None) == (None if config.name else str(path))
+    assert pipeline_of(config).name == name
+
+
 def test_an_empty_mapping_has_every_default(write: Write) -> None:
     """No key is required."""
     config = load(write, "{}")
@@ -67,7 +88,8 @@ def test_an_empty_mapping_has_every_default(write: Write) -> None:
     assert config.pipeline_config.retry == RetryConfig(
         max_attempts=3, backoff_factor=2.0, initial=1.0, max_delay=60.0, jitter=0.5
     )
-    assert (config.database.url, config.database.table) == ("sqlite:///questions.db", "questions")
+    assert isinstance(config.pipeline_name, DefaultName)
+    assert (config.database.url, config.database.table) == (f"sqlite:///{config.pipeline_name}.db", "questions")
     assert (config.strategy, config.scheduler) == ("per_stage", "threads")
     assert config.source.range is not None
     assert config.source.range.ids() == range(1, 101)
@@ -293,6 +315,7 @@ def message_of(path: Path) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=FIXTURES, deadline=None, max_examples=100)
 @given(data=st.dictionaries(KEYS, NESTED, min_size=1, max_size=4) | NESTED)
 @example(data={"stages": [{"name": []}, {"name": {}}]})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from refusing import Refused, refusing
 
-TOP = "pipeline_config, source, stages, providers, limits, database, strategy, scheduler"
+TOP = "name, pipeline_config, source, stages, providers, limits, database, strategy, scheduler"
 SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
 RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter, retry_on"
 SOURCE = "range, file, sql, url, call"
@@ -22,6 +22,7 @@ CALL = "allowed: a function as module:function, like my_stages:generate"
 NAME = "allowed: a name: text on one line, with no space around it"
 KINDS = "allowed: one of range, file, sql, call"
 TEXT = "allowed: text that is not blank"
+PIPELINE_NAME = "allowed: a name: text on one line, of at most 255 characters, with no space around it"
 LIMITS = "allowed: a mapping with the keys requests_per_minute, tokens_per_minute, shared"
 SOME_LIMIT = "allowed: requests_per_minute, tokens_per_minute or both; or shared, the name of other limits"
 ERROR_KINDS = "allowed: rate_limited, transient, invalid_output, refused, permanent or error"
@@ -227,6 +228,9 @@ def test_wrong_stages(refused: Refused, text: str, key: str, message: str) -> No
         ),
         ("database: {url: questions.db}", "database.url", f"given the text 'questions.db'; {URL}"),
         ("database: {table: 3}", "database.table", f"given 3; {TEXT}"),
+        ("name: 3", "name", f"given 3; {PIPELINE_NAME}"),
+        ("name: ''", "name", f"given the text ''; {PIPELINE_NAME}"),
+        ('name: "a\\nb"', "name", f"given the text 'a\\nb'; {PIPELINE_NAME}"),
     ],
 )
 def test_other_wrong_keys(refused: Refused, text: str, key: str, message: str) -> None:

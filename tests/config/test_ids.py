@@ -174,6 +174,15 @@ def test_a_line_that_is_no_id(from_file: FromFile, raw: bytes, message: str) -> 
     assert refusal(from_file(raw)) == f"pipeline.yaml: source.file: ids.txt, {message}"
 
 
+@pytest.mark.parametrize("name", ["urls.csv", "URLS.CSV", "urls.jsonl"])
+def test_a_file_of_records_is_no_file_of_ids(configured: Configured, tmp_path: Path, name: str) -> None:
+    """Its header, or each record as a whole, would be an ID."""
+    (tmp_path / name).write_text("url\nhttp://h/1\n")
+    told = refusal(configured(f"{{file: {name}}}"))
+    assert told.startswith(f"pipeline.yaml: source.file: {name}: a .{name.partition('.')[2]} file holds records, but")
+    assert 'source: {call: "my_stages:ids"}' in told
+
+
 def test_all_flaws_of_a_file_are_told(from_file: FromFile) -> None:
     """One run tells everything that is wrong with a file."""
     told = refusal(from_file(b"a\n\n\xff\na\n")).splitlines()

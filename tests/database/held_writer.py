@@ -10,7 +10,7 @@ import pytest
 
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.writer import Writer
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 LIMIT = 20.0  # seconds until something that has not happened counts as never
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Row, Table, select
 
 from rxpipe.database.writer import Writer
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 
 class MakeWriter(Protocol):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, create_engine, make_url, text
+from sqlalchemy import URL, Column, ForeignKey, Integer, MetaData, Table, create_engine, make_url, text
 from sqlalchemy.pool import StaticPool
 
-from rxpipe.database.engine import shown
+from rxpipe.database.engine import database_option, open_engine, shown
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 
@@ -52,13 +53,15 @@ def test_a_database_that_cannot_be_is_one_clear_error(database: Any, reason: str
 
 
 @pytest.mark.parametrize(
-    ("url", "module", "extra"),
-    [("postgresql://u@h/d", "psycopg", "rxpipe[postgres]"), ("mysql://u@h/d", "pymysql", "rxpipe[mysql]")],
+    ("url", "module", "package"),
+    [("postgresql://u@h/d", "psycopg", "psycopg[binary]>="), ("mysql://u@h/d", "pymysql", "PyMySQL>=")],
 )
-def test_a_missing_driver_names_the_extra(url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is in the error."""
+def test_a_missing_driver_says_what_to_install(
+    url: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the packages that the extra consists of."""
     monkeypatch.setitem(sys.modules, module, None)
-    assert f"pip install '{extra}'" in opening_fails(url)
+    assert f'pip install "{package}' in opening_fails(url)
 
 
 def test_an_async_engine_is_refused() -> None:
@@ -217,3 +220,66 @@ def test_open_and_close_may_be_repeated(tmp_path: Path) -> None:
         writer.write([outcome(1)])
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
         assert connection.execute("SELECT count(*) FROM questions").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("given", "taken"), [("none", None), ("None", None), ("0", 0), ("7", 7)])
+def test_prepared_statements_in_the_url(postgres: str, given: str, taken: int | None) -> None:
+    """As psycopg takes them, which wants a number and not its text."""
+    engine = open_engine(f"{postgres}?prepare_threshold={given}")
+    with engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        assert driver.prepare_threshold == taken
+    engine.dispose()
+
+
+def test_a_wrong_number_of_prepared_statements() -> None:
+    """One clear error."""
+    with pytest.raises(SinkError, match="prepare_threshold is a whole number or none, not often"):
+        open_engine("postgresql://u@h/d?prepare_threshold=often")
+
+
+@pytest.mark.parametrize(
+    "name", ["bank.db", "my folder/bank ü (1).db", "题目.db", "100%.db", "a%41.db", "what?.db", "a#b@c:d"]
+)
+def test_a_path_is_shown_as_it_is_written(name: str) -> None:
+    """And what is shown is a URL of that path, to be copied."""
+    url = URL.create("sqlite", database=name)
+    assert make_url(shown(url)).database == name
+    if not set("?%") & set(name):
+        assert shown(url) == f"sqlite:///{name}"
+
+
+def test_a_path_is_shown_before_its_options() -> None:
+    """Those stay as they are in a URL, without what is secret."""
+    assert shown("sqlite:///ü.db?mode=ro&password=x") == "sqlite:///ü.db?mode=ro&password=***"
+
+
+def test_what_psycopg_warns_of_is_not_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless logging is set up: then it comes there."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    logging.getLogger("psycopg").warning("error ignored terminating a pipeline")
+    assert capsys.readouterr().err == ""
+    root.addHandler(logging.StreamHandler(sys.stderr))
+    logging.getLogger("psycopg").warning("error ignored terminating a pipeline")
+    assert "terminating" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("sqlite:///my bank.db", "'sqlite:////here/my bank.db'"),
+        ("sqlite:////there/bank.db", "sqlite:////there/bank.db"),
+        (
+            "postgresql://me:s3cret@host:5433/bank?sslmode=require",
+            "'postgresql+psycopg://me@host:5433/bank?sslmode=require'",
+        ),
+        ("postgresql://host/bank?user=me&password=s3cret", "'postgresql+psycopg://host/bank?user=me'"),
+    ],
+)
+def test_option_for_commands(url: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint's option finds the database from any folder, is one word of a shell, and holds no password."""
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
+    assert database_option(url) == f"--database {option}"

@@ -29,7 +29,7 @@ from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, ta
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.writer import Writer
 from rxpipe.errors import ConfigError
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 from .sink_helpers import MakeWriter, outcome, stored
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reactivex
 from pipeline_helpers import SCHEDULERS, WAYS, Ids, Seen, counts, finish, run_virtually, same
 from reactivex.testing import ReactiveTest, TestScheduler
 from sqlalchemy import Engine, create_engine, event, exc, text
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, Retry, SinkError, Stage
 from rxpipe.database.writer import Writer
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 from .held_writer import LIMIT, HeldWriter
 from .sink_helpers import outcome, stored
@@ -179,7 +178,7 @@ def test_by_default_a_minute_is_waited_for_the_database(sqlite: str, held: HeldW
 def test_a_locked_database_is_waited_for(tmp_path: Path, held: HeldWriter) -> None:
     """By another process, say."""
     url = f"sqlite:///{tmp_path / 'bank.db'}?timeout=0.01"
-    DatabaseSink(url).open()(reactivex.empty()).subscribe()
+    Pipeline(Stage("s", same), sink=DatabaseSink(url)).run([])
     engine = create_engine(url)
     with engine.connect() as other:
         other.exec_driver_sql("BEGIN IMMEDIATE")

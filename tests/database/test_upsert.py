@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from rxpipe.database.rows import Row
 from rxpipe.database.upsert import Upserts
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 from .sink_helpers import MakeWriter, outcome, stored
 

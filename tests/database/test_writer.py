@@ -27,7 +27,7 @@ from sqlalchemy import (
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
-from rxpipe.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome
 
 from .sink_helpers import MakeWriter, outcome, stored
 
@@ -200,7 +200,7 @@ def test_a_refused_row_of_the_default_table_leaves_a_failed_row(make_writer: Mak
     assert rows["7"].attempts == 3
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=["missing", "long", "object", "surrogate", "big", "check", "unknown"])
 def test_a_refused_row_fails_alone(make_writer: MakeWriter, name: str, bad: dict[str, Any]) -> None:
     """Whether the database, its driver or the mapping refuses it."""
     writer = make_writer(table=strict(name), row=strict_row)

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it has no types
+from programs import Program
 
 
 def workers() -> set[psutil.Process]:
@@ -20,9 +22,11 @@ def workers() -> set[psutil.Process]:
     for process in psutil.Process().children():
         try:
             command = " ".join(process.cmdline())
+            if "forkserver.py" in command:  # the tests' own, which started the cluster
+                continue
             if "forkserver" in command:
                 found |= set(process.children())
-            elif "resource_tracker" not in command and "a_cluster.py" not in command:
+            elif "resource_tracker" not in command:
                 found.add(process)
         except psutil.NoSuchProcess:
             continue
@@ -48,11 +52,13 @@ def rows(path: Path) -> list[int]:
 @contextmanager
 def a_cluster(*arguments: int) -> Generator[tuple[subprocess.Popen[str], str]]:
     """A Dask cluster's process, and its address; its workers can import the tests' stages."""
-    command: list[str | Path] = [sys.executable, Path(__file__).with_name("a_cluster.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    options: dict[str, Any] = {
+        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "imports": ["distributed"],
+    }
+    with Program(Path(__file__).with_name("a_cluster.py"), *map(str, arguments), **options) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
         process.communicate()

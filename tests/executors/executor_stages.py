@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from rxpipe import Usage, deadline, record_usage
+from rxpipe.executors.worker_process import serve
 
 LIMIT = 30.0  # seconds until something that has not happened counts as never
 
@@ -52,6 +55,15 @@ def noted(folder: Path, value: Any) -> Generator[None]:
         yield
     finally:
         note(folder, f"end {value} {os.getpid()}")
+
+
+def serve_unless_killed(folder: Path, sound: int, killed: int, connection: Connection) -> None:
+    """What a worker process does, except that of those that start some are killed: so many after so many sound ones."""
+    note(folder, "start")
+    number = len(ledger(folder))
+    if sound < number <= sound + killed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    serve(connection)
 
 
 def square(value: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_one_stage_on_a_cluster(cluster: str, scheduler: Any) -> None:
         return 2 * value
 
     sink = ListSink()
-    stages = (
+    stages: tuple[Stage, ...] = (
         Stage("here", square),
         Stage("there", lambda value: (value, os.getpid()), concurrency=4, executor=DaskCluster(cluster)),
         Stage("loop", lambda pair: pair),
@@ -318,5 +319,26 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
         """No module is found."""
 
     monkeypatch.setattr("rxpipe.executors.dask_settings.find_spec", nothing)
-    with pytest.raises(ConfigError, match=r'Dask is not installed: pip install "rxpipe\[dask\]"'):
+    with pytest.raises(ConfigError, match='Dask needs the extra dask: pip install "distributed>='):
         DaskCluster()
+
+
+def test_what_was_opened_of_a_cluster_is_closed_if_the_last_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client, and the thread that its loop runs on."""
+    closed: list[str] = []
+
+    class Client:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """It connects to nothing."""
+
+        def subscribe_topic(self, *_: Any) -> None:
+            raise OSError("gone")
+
+        def close(self) -> None:
+            closed.append("client")
+
+    monkeypatch.setattr("rxpipe.executors.dask_engine.Client", Client)
+    with pytest.raises(ConfigError, match="cannot be used: OSError: gone"):
+        DaskCluster("tcp://127.0.0.1:1").open()
+    assert closed == ["client"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "rxpipe-dask"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import ConfigError, Pipeline
+from rxpipe import ConfigError, load_pipeline
 from rxpipe.cli.check import stage_columns
 from rxpipe.cli.preview import preview
 from rxpipe.compare import compare
@@ -41,14 +41,14 @@ def written(folder: Path, executor: str, **keys: str) -> Path:
 def test_forms(tmp_path: Path, text: str, executor: object) -> None:
     """Each is the executor that code would name."""
     path = written(tmp_path, text)
-    (stage,) = Pipeline.from_yaml(path).stages
+    (stage,) = load_pipeline(path).stages
     assert stage.executor == executor
 
 
 def test_modules_are_sent_from_the_configs_folder(tmp_path: Path) -> None:
     """Wherever the command is run."""
     (tmp_path / "mine.py").touch()
-    (stage,) = Pipeline.from_yaml(written(tmp_path, "{dask: {address: 'tcp://a:1', upload: [mine.py]}}")).stages
+    (stage,) = load_pipeline(written(tmp_path, "{dask: {address: 'tcp://a:1', upload: [mine.py]}}")).stages
     assert stage.executor == DaskCluster("tcp://a:1", upload=(str(tmp_path / "mine.py"),))
 
 
@@ -57,7 +57,7 @@ def test_as_many_slots_as_workers(tmp_path: Path) -> None:
     shared = {"pipeline_config": "{parallel_pipelines: 7}"}
 
     def slots(executor: str) -> Any:
-        return Pipeline.from_yaml(written(tmp_path, executor, **shared)).stages[0].concurrency
+        return load_pipeline(written(tmp_path, executor, **shared)).stages[0].concurrency
 
     assert slots("{processes: 4}") == 4
     assert slots("{processes: 4}, concurrency: 2") == 2
@@ -131,7 +131,7 @@ def test_what_cannot_be_run_there(tmp_path: Path, executor: str, more: str, mess
     if more:
         path.write_text(path.read_text().replace("rxpipe.questions.arithmetic:generate", f"{module}:{more}"))
     with pytest.raises(ConfigError) as raised:
-        Pipeline.from_yaml(path)
+        load_pipeline(path)
     assert str(raised.value).startswith(f"{path}: stages[0].")
     assert message in str(raised.value)
 

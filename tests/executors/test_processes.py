@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from pipeline_helpers import Ids, ListSink, Seen, counts, finish, until
 
 from rxpipe import AdaptiveConcurrency, ConfigError, DatabaseSink, Pipeline, Retry, Stage, from_iterable
 from rxpipe import operators as ops
-from rxpipe.executors import CallKilled, Processes
+from rxpipe.executors import CallKilled, ExecutorLost, Processes, processes
 
 from .executor_helpers import rows, workers
 from .executor_stages import (
@@ -34,6 +35,7 @@ from .executor_stages import (
     meet,
     most_at_once,
     noted_square,
+    serve_unless_killed,
     square,
     use,
 )
@@ -201,7 +203,8 @@ def test_errors_come_back() -> None:
         "secret": "CallFailed: Unpicklable: secret",
         "exit": "SystemExit: 4",
     }
-    locks = Pipeline(Stage("lock", lambda _: threading.Lock()), Stage("a", square, executor=TWO))
+    lock: Stage = Stage("lock", lambda _: threading.Lock())
+    locks = Pipeline(lock, Stage("a", square, executor=TWO))
     assert counts(locks.run(range(3))) == (3, 0, 3, 0)
 
 
@@ -310,3 +313,43 @@ def test_a_pool_of_yours_serves_many_runs(folder: Path) -> None:
 def test_a_function_may_start_processes() -> None:
     """Of its own, as it might on a thread."""
     assert Pipeline(Stage("double", double_elsewhere, executor=Processes(1))).run([3]).written == 1
+
+
+@slow
+@pytest.mark.parametrize("sound", [0, 1])
+def test_processes_that_are_killed_while_they_start(folder: Path, sound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are started, whether or not one had started well; nothing fails."""
+    monkeypatch.setattr(processes, "serve", partial(serve_unless_killed, folder, sound, 2))
+    monkeypatch.setattr(processes, "_PAUSES", (0.0,) * 5)
+    pipeline = Pipeline(Stage("a", square, concurrency=2, executor=TWO))
+    assert counts(pipeline.run(range(20))) == (20, 20, 0, 0)
+    assert len([line for line in ledger(folder) if line == ["start"]]) >= 3
+
+
+@slow
+def test_no_process_starts_any_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some tries the run stops, and says what happened; a main part has nothing to do with it."""
+    monkeypatch.setattr(processes, "serve", partial(serve_unless_killed, folder, 1, 1000))
+    monkeypatch.setattr(processes, "_PAUSES", (0.0,) * 2)
+    stage: Stage = Stage("a", os._exit, concurrency=1, executor=Processes(1))
+    run = Pipeline(stage).start([1, 2], Seen())
+    with pytest.raises(ExecutorLost, match=r"killed by signal SIGKILL.* before its first call$"):
+        finish(run)
+    assert len(ledger(folder)) == 4
+
+
+@slow
+def test_what_starts_processes_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started again, as are they."""
+    failures = [OSError("no room")] * 2
+    context: Any = multiprocessing.get_context("forkserver")
+    start = context.Process.start
+
+    def fail_at_first(process: Any) -> None:
+        if failures:
+            raise failures.pop()
+        start(process)
+
+    monkeypatch.setattr(context.Process, "start", fail_at_first)
+    monkeypatch.setattr(processes, "_PAUSES", (0.0,) * 5)
+    assert Pipeline(Stage("a", square, executor=Processes(1))).run(range(3)).written == 3

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
+import programs
 import pytest
 from typer.testing import CliRunner
 
@@ -52,16 +53,9 @@ class Program:
 @contextmanager
 def program(*arguments: str, **variables: str) -> Generator[Program]:
     """The command with these arguments, at a port that is free."""
-    command = [sys.executable, "-W", "error", "-m", "rxpipe.cli", "fake-llm", "--port", "0", *arguments]
-    # A shell's background jobs ignore Ctrl-C, and so would their children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
+    command = ["-m", "rxpipe.cli", "fake-llm", "--port", "0", *arguments]
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with programs.Program(*command, env={**os.environ, **variables}, **streams) as process:
         try:
             yield Program(process)
         finally:
@@ -122,7 +116,9 @@ def test_a_missing_library_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None
     """Which says what to install."""
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     monkeypatch.delitem(sys.modules, "rxpipe.fake_llm.http", raising=False)
-    assert refused("--port", "0") == 'error: the fake LLM needs aiohttp: pip install "rxpipe[openai]"'
+    assert refused("--port", "0").startswith(
+        'error: the fake LLM needs the extra openai: pip install "openai[aiohttp]>='
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from odd_llm import (
 from pydantic import BaseModel
 
 from rxpipe.llm import InvalidOutput, LLMError, PermanentError, ProviderUnusable, RateLimited, Refused, Unavailable
-from rxpipe.operators.retry import kind_of
+from rxpipe.operators.stages.retry_policy import kind_of
 
 FULL = replying("Hello!")
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 from odd_llm import MESSAGES, Call, chat, failing, odd_server, provider_at, replying, run, unused_port
+from pipeline_helpers import Seen, finish
 from structlog.testing import capture_logs
 
-from rxpipe.llm import LLMError, PermanentError, ProviderUnusable, RateLimited, Unavailable
+from rxpipe import Pipeline, Retry, Stage
+from rxpipe.llm import LLMError, PermanentError, Provider, ProviderUnusable, RateLimited, Unavailable
+from rxpipe.llm.health import Health
+from rxpipe.operators.core.running_call import running_call
 
 FULL = replying("Hello!")
 
@@ -32,6 +39,50 @@ def test_a_server_that_is_not_there_stops_the_run() -> None:
     """When the attempts of one item are used up."""
     with pytest.raises(ProviderUnusable, match=r"check that the server runs, and base_url$"):
         chat(provider_at(f"http://127.0.0.1:{unused_port()}/v1"), Call(last=True))
+
+
+def test_a_server_that_was_never_there_stops_the_run_after_a_moment() -> None:
+    """However many attempts are left: a server that is about to start has five seconds."""
+    health, missed = Health(key_env=None), Unavailable("no connection")
+    missed.reached = False
+    token = running_call.set(Call())
+    try:
+        assert [health.why_unusable(missed, now) for now in (100.0, 100.0, 104.9)] == [None] * 3
+        advice = health.why_unusable(missed, 105.0)
+    finally:
+        running_call.reset(token)
+    assert advice == "nobody was there at any time; check that the server runs, and base_url"
+
+
+@pytest.mark.parametrize("reached", ["answered", "refused", "slow"])
+def test_a_server_that_was_there_once_gets_all_attempts(reached: str) -> None:
+    """It is away for a while: no item is lost to that before its attempts are used up."""
+    health, missed = Health(key_env=None), Unavailable("no connection")
+    missed.reached = False
+    token = running_call.set(Call())
+    try:
+        if reached == "answered":
+            health.answered()
+        else:
+            assert health.why_unusable(RateLimited("429") if reached == "refused" else Unavailable("late"), 0.0) is None
+        assert [health.why_unusable(missed, now) for now in (0.0, 100.0, 1000.0)] == [None] * 3
+    finally:
+        running_call.reset(token)
+
+
+def test_a_run_without_a_server_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fails, and nothing is left of its attempts."""
+    monkeypatch.setattr("rxpipe.llm.health._MISSED", 0.0)
+    provider = provider_at(f"http://127.0.0.1:{unused_port()}/v1")
+    stage = Stage("ask", partial(ask, provider=provider), retry=Retry(max_attempts=6, initial=60), concurrency=3)
+    run = Pipeline(stage).start(range(100), Seen())
+    with pytest.raises(ProviderUnusable, match="nobody was there at any time"):
+        finish(run)
+    assert (run.written, run.failed) == (0, 0)
+
+
+async def ask(value: Any, provider: Provider) -> str:
+    return (await provider.chat(MESSAGES)).text
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
+import reactivex as rx
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_helpers import lasting
+from reactivex import operators as rx_ops
+from reactivex.testing import TestScheduler
 
+from rxpipe import from_iterable
+from rxpipe import operators as ops
 from rxpipe.llm import Limits
+from rxpipe.operators.core.running_call import running_call
 
 FIRST = 500.0  # tokens that a call is thought to take at first
 PER_TOKEN = 60 / 1000  # seconds, at 1000 a minute
@@ -73,6 +81,56 @@ def test_a_call_without_a_place_is_counted() -> None:
     assert limits.begin() == 0
     limits.answered(0, 100)
     assert limits.reserve(0) == pytest.approx(100 * PER_TOKEN)
+
+
+def nothing_is_taken(limits: Limits) -> bool:
+    """No tokens are kept for a call, whether it is on its way or not."""
+    return limits.reserve(0) == 0 and limits.begin() > 0 and limits.begin() == 0
+
+
+def test_calls_that_do_not_call_the_server_take_no_tokens() -> None:
+    """Hundreds of them end in no time, and leave nothing."""
+    limits, time = Limits(tokens_per_minute=1000), TestScheduler()
+    chain = from_iterable(range(200)).pipe(ops.stage(lasting(0.0), rate_limit=limits, concurrency=3), rx_ops.count())
+    counted: list[tuple[int, float]] = []
+    chain.subscribe(lambda count: counted.append((count, time.clock)), scheduler=time)
+    time.advance_to(200 * FIRST * PER_TOKEN)
+    assert [count for count, _ in counted] == [200]
+    assert counted[0][1] < 10 * FIRST * PER_TOKEN  # the estimate is down to nothing by then
+    limits.reserve(1e6)
+    assert limits.begin() < 1
+    assert limits.begin() == 0
+
+
+def test_a_place_that_no_call_uses_is_given_back() -> None:
+    """As one that is on its way when the sequence is disposed, and that of a call in flight."""
+    limits, time = Limits(tokens_per_minute=1000), TestScheduler()
+    running = rx.never().pipe(rx_ops.start_with(1, 2, 3)).pipe(ops.stage(lasting(1e6), rate_limit=limits))
+    subscription = running.subscribe(scheduler=time)
+    time.advance_by(1.0)  # one is called, and the next one waits for its place
+    subscription.dispose()
+    assert nothing_is_taken(limits)
+
+
+class Running:
+    """The call of a stage, as far as limits look at it."""
+
+
+def test_a_second_request_of_a_call_has_no_place_of_anothers() -> None:
+    """What it uses is counted when it is known; and no call's end gives back what another one took."""
+    limits = Limits(tokens_per_minute=1000)
+    calls: list[Any] = [Running(), Running()]
+    waits = [limits.reserve(0) for _ in calls]
+    assert waits == pytest.approx([0, FIRST * PER_TOKEN])
+    token = running_call.set(calls[0])
+    try:
+        assert [limits.begin(), limits.begin()] == [FIRST, 0]
+    finally:
+        running_call.reset(token)
+    limits.call_ended(calls[0])
+    assert limits.reserve(0) == pytest.approx(2 * FIRST * PER_TOKEN)
+    limits.call_ended(calls[1])  # it never called the server
+    assert limits.reserve(0) == pytest.approx(2 * FIRST * PER_TOKEN)
 
 
 @given(st.data())

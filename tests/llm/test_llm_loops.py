@@ -6,7 +6,9 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,15 @@ from aiohttp import web
 from fake_llm.clients import wait_until
 from llm_pipelines import asking
 from odd_llm import MESSAGES, chat, odd_server, provider_at, replying
-from pipeline_helpers import SCHEDULERS
+from pipeline_helpers import LIMIT, SCHEDULERS, counts, until
+from reactivex.testing import TestScheduler
 
+from rxpipe import Pipeline, Stage
 from rxpipe.fake_llm import Behaviour, serving
 from rxpipe.llm import Provider
-from rxpipe.pipeline import Scheduler
+from rxpipe.operators.stages.stage_machine import StageMachine
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.start import Scheduler
 
 schedulers = pytest.mark.parametrize("scheduler", SCHEDULERS)
 
@@ -218,8 +224,9 @@ from rxpipe.questions.llm import answer, generate, grade
 
 def pipeline(provider, scheduler):
     calls = {"generation": generate, "answering": answer, "grading": grade}
-    return Pipeline(*(Stage(name, partial(call, provider=provider), timeout=0.3, concurrency=8,
-        retry=Retry(max_attempts=30, initial=0, max_delay=0.01)) for name, call in calls.items()), scheduler=scheduler)
+    retry = Retry(max_attempts=10_000, initial=0, max_delay=0.01)
+    return Pipeline(*(Stage(name, partial(call, provider=provider), timeout=0.3, concurrency=8, retry=retry)
+        for name, call in calls.items()), scheduler=scheduler)
 
 async def on_own_loop(provider):
     report = await pipeline(provider, "asyncio").run_async(range(10))
@@ -254,3 +261,50 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     # In its debug mode, asyncio tells what takes over 0.1 s, as imports do.
     told = [line for line in ended.stderr.splitlines() if not line.startswith("Executing <")]
     assert (ended.returncode, ended.stdout, told) == (0, "clean\n", [])
+
+
+@schedulers
+def test_what_is_opened_once_is_opened_before_the_clocks_of_calls_run(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes, no call times out for it; their timeouts begin then."""
+    held_calls: list[Any] = []
+    kind: Any = StageMachine
+    hold = kind.held
+
+    def count(machine: Any, call: Any) -> None:
+        hold(machine, call)
+        held_calls.append(call)
+
+    monkeypatch.setattr(StageMachine, "held", count)
+    is_opening, may_open, time = threading.Event(), threading.Event(), TestScheduler()
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[str]:
+        is_opening.set()
+        assert await asyncio.to_thread(may_open.wait, LIMIT)
+        yield server.url
+
+    async def ask(value: int) -> str:
+        return (await provider.chat(MESSAGES)).text
+
+    async def main() -> Run:
+        def start() -> Run:
+            return pipeline.start(range(6), scheduler=time)
+
+        run = start() if scheduler == "asyncio" else await asyncio.to_thread(start)
+        time.advance_by(1.0)  # the source emits in virtual time
+        assert await asyncio.to_thread(is_opening.wait, LIMIT)
+        await asyncio.to_thread(until, lambda: len(held_calls) == 3)
+        time.advance_by(1000.0)
+        assert run.stages[0].failed == run.stages[0].abandoned == 0
+        may_open.set()
+        await asyncio.wait_for(asyncio.wrap_future(run.finished), LIMIT)
+        return run
+
+    with odd_server(replying("7")) as server:
+        provider = Provider(model="m", server=opening, name="main")
+        pipeline = Pipeline(Stage("ask", ask, timeout=2.0, concurrency=3), scheduler=scheduler)
+        run = asyncio.run(main())
+    assert counts(run) == (6, 6, 0, 0)
+    assert run.stages[0].busy == 0  # no time went by while they ran

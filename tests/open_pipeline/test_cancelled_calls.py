@@ -9,7 +9,7 @@ from opened import Door, on_loop, until
 from pipeline_helpers import SCHEDULERS, same
 
 from rxpipe import Pipeline, RateLimiter, Retry, Stage
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

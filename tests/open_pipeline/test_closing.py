@@ -14,8 +14,8 @@ from pipeline_helpers import same
 
 from rxpipe import Pipeline, SinkError, Stage
 from rxpipe import operators as ops
-from rxpipe.driving import in_thread
 from rxpipe.errors import PipelineClosed
+from rxpipe.pipeline.blocking import in_thread
 
 
 def test_nothing_is_taken_before_it_is_open(tmp_path: Path) -> None:

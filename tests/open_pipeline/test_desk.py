@@ -16,11 +16,11 @@ from pipeline_helpers import LIMIT, SCHEDULERS, ListSink
 
 from rxpipe import Pipeline, Stage
 from rxpipe.errors import ItemCancelled, Overloaded
-from rxpipe.item import Item
-from rxpipe.open_pipeline.desk import Desk
-from rxpipe.open_pipeline.submission import Submission
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.submission import Submission
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.start import Scheduler
 
 CAPACITY = 3
 

@@ -11,9 +11,9 @@ from pipeline_helpers import SCHEDULERS, Seen, same, until
 from structlog.testing import capture_logs
 
 from rxpipe import Pipeline, Retry, SinkError, Stage
-from rxpipe.open_pipeline.events import Event, Hot
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.open.events import Event, Hot
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

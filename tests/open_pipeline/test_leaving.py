@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from opened import Door, into_database, on_loop, until
 from pipeline_helpers import ListSink, same
+from reactivex.testing import TestScheduler
 
 from rxpipe import Pipeline, Stage
 from rxpipe.errors import Overloaded
-from rxpipe.open_pipeline.submission import Submission
+from rxpipe.pipeline.open.submission import Submission
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -46,7 +45,7 @@ def test_ctrl_c_while_draining_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
         with Pipeline(Stage("door", door.coroutine)).open() as running:
             submissions.append(running.submit(1))
             door.wait_for_calls(1)
-            monkeypatch.setattr("rxpipe.open_pipeline.open_pipeline.wait", interrupted)
+            monkeypatch.setattr("rxpipe.pipeline.open.open_pipeline.wait", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         leave()
@@ -76,21 +75,19 @@ def test_a_cancelled_task_has_its_grace() -> None:
     on_loop(main())
 
 
-def test_when_to_come_again_goes_by_how_long_items_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_to_come_again_goes_by_how_long_items_take() -> None:
     """Not by how long nothing was asked for."""
-    now = time.monotonic()
-    monkeypatch.setattr("rxpipe.open_pipeline.desk.time", SimpleNamespace(monotonic=lambda: now))
-    door = Door()
+    time, door = TestScheduler(), Door()
 
     async def main() -> None:
-        nonlocal now
-        async with Pipeline(Stage("door", door.coroutine), scheduler="asyncio").open(capacity=1) as running:
+        pipeline = Pipeline(Stage("door", door.coroutine), scheduler="asyncio")
+        async with pipeline.open(capacity=1, scheduler=time) as running:
             first = running.submit(1)
             await door.calls_made(1)
-            now += 7
+            time.advance_by(7.0)
             door.open()
             await first
-            now += 3600
+            time.advance_by(3600.0)
             door.close()
             running.submit(2)
             with pytest.raises(Overloaded) as refused:

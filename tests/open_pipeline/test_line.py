@@ -12,12 +12,12 @@ from opened import Door, on_loop
 from pipeline_helpers import LIMIT, SCHEDULERS, same, until
 
 from rxpipe import Pipeline, Stage
-from rxpipe.item import Item
-from rxpipe.open_pipeline.desk import Desk
-from rxpipe.open_pipeline.events import Event
-from rxpipe.open_pipeline.submission import Submission
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.events import Event
+from rxpipe.pipeline.open.submission import Submission
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

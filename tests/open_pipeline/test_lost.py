@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,16 +13,17 @@ import reactivex
 from pipeline_helpers import LIMIT
 
 from rxpipe.errors import ItemCancelled, LeaseLost
-from rxpipe.item import Claim, Item
-from rxpipe.open_pipeline.desk import Desk
-from rxpipe.open_pipeline.submission import Submission
 from rxpipe.operators import Retry
-from rxpipe.outcome import Outcome
-from rxpipe.store.claims import Claims, Left
-from rxpipe.store.database import Database
-from rxpipe.store.feed import Feed
-from rxpipe.store.hands import Hands
-from rxpipe.store.known import Known
+from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.submission import Submission
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.run.item import Item
+from rxpipe.store.items.claims import Claims, Left
+from rxpipe.store.items.feed import Feed
+from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.known import Known
+from rxpipe.store.schema.database import Database
 
 
 def outcome(status: Any, error: Exception | None = None) -> Outcome[Any]:
@@ -38,6 +39,7 @@ class Elsewhere:
     """
 
     owner = "me"
+    found_by = "-c here.yaml"
 
     def __init__(self, *, running: int = 0) -> None:
         self.has_ended: set[Known] = set()
@@ -49,6 +51,9 @@ class Elsewhere:
 
     def waiting(self, *_: Any, **more: Any) -> list[Claim]:
         return []
+
+    def keyed(self, ids: Iterable[int | str]) -> list[Known]:
+        return [(str(one), one) for one in ids]
 
     def new(self, *_: Any) -> list[Claim]:
         return []
@@ -125,7 +130,7 @@ def test_what_was_lost_and_is_known_by_then() -> None:
 
         def take(item_id: Any, desk: Desk = desk, items: list[Item] = items) -> None:
             items.append(Item(item_id, 0.0))
-            desk.taken(items[-1])
+            desk.admitted(items[-1])
 
         desk.source().subscribe(take)
         submission = desk.submit(1, nowait=True)
@@ -157,7 +162,7 @@ def test_what_ends_while_it_is_in_line() -> None:
 
     def take(item_id: Any) -> None:
         items.append(Item(item_id, 0.0))
-        desk.taken(items[-1])
+        desk.admitted(items[-1])
 
     desk.source().subscribe(take)
     first = desk.submit(2, nowait=True)
@@ -180,7 +185,7 @@ def test_what_ends_while_it_is_in_line() -> None:
 def test_cancelling_what_is_in_line_and_on_its_way() -> None:
     """Its item came from an earlier process: that is cancelled."""
     desk = Desk(1)
-    desk.source().subscribe(lambda item_id: desk.taken(Item(item_id, 0.0)))
+    desk.source().subscribe(lambda item_id: desk.admitted(Item(item_id, 0.0)))
     desk.submit(2, nowait=True)
 
     async def submit() -> Submission:
@@ -188,7 +193,7 @@ def test_cancelling_what_is_in_line_and_on_its_way() -> None:
 
     submission = asyncio.run(submit())
     item = Item(1, 0.0)
-    desk.taken(item)
+    desk.admitted(item)
     assert submission.cancel()
     assert not submission.done()
     with pytest.raises(ItemCancelled):

@@ -14,9 +14,9 @@ from reactivex import operators as rx_ops
 
 from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
 from rxpipe.errors import Overloaded, PipelineClosed
-from rxpipe.open_pipeline.health import patience
-from rxpipe.open_pipeline.submission import Submission
-from rxpipe.pipeline import Scheduler
+from rxpipe.pipeline.open.health import patience
+from rxpipe.pipeline.open.submission import Submission
+from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -36,6 +36,7 @@ def test_each_submission_gives_its_outcome(tmp_path: Path, scheduler: Scheduler,
     on_loop(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_in_threads(tmp_path: Path, scheduler: Scheduler, durable: bool) -> None:

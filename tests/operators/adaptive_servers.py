@@ -13,7 +13,7 @@ from reactivex.testing import TestScheduler
 
 from rxpipe.operators import AdaptiveConcurrency
 from rxpipe.operators.stage import settings_of
-from rxpipe.operators.stage_settings import Settings
+from rxpipe.operators.stages.settings import Settings
 
 Latency = Callable[[], float]
 

@@ -17,7 +17,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.recorded import Recorded
 
 from rxpipe.operators import stage
-from rxpipe.operators.gate import Gate, announcing
+from rxpipe.operators.core.gate import Gate, announcing
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.operators import AdaptiveConcurrency
-from rxpipe.operators.adaptive import Adapting
+from rxpipe.operators.stages.adaptive import Adapting
 
 
 class Bound:

@@ -64,6 +64,50 @@ def test_what_is_held_goes_when_it_is_flushed() -> None:
     assert got == [[1, 2]]
 
 
+def test_flushing_goes_by_the_time_of_the_subscription() -> None:
+    """A virtual one, here."""
+    flush: rx.Observable[int] = rx.timer(50)
+    assert play(batch(10, flush=flush), *items(210, 251), on_completed(300)) == [
+        on_next(250, [210]),
+        on_next(300, [251]),
+        on_completed(300),
+    ]
+
+
+def test_what_flushing_fails_with_ends_the_sequence() -> None:
+    """Behind what is held; whoever made it fail is not raised at, and the source is let go."""
+    source, flush = Subject[int](), Subject[None]()
+    watch = Watch[list[int]]().to(source.pipe(batch(10, flush=flush)))
+    source.on_next(1)
+    flush.on_error(ERROR)
+    with pytest.raises(ValueError, match="no"):
+        watch.end()
+    assert watch.values == [[1]]
+    assert not source.observers
+
+
+def test_flushing_that_fails_at_once() -> None:
+    """Before anything has come."""
+    failing: rx.Observable[None] = rx.throw(ERROR)
+    assert play(batch(2, flush=failing), *items(210), on_completed(300)) == [on_error(200, ERROR)]
+
+
+def test_a_failure_of_flushing_waits_for_room_and_does_not_replace_the_end_of_the_source() -> None:
+    """The first end counts."""
+    error: rx.Observable[None] = rx.timer(20).pipe(rx_ops.flat_map(lambda _: rx.throw(ERROR)))
+    messages = play(rx.compose(batch(1, flush=error), taking(100)), *items(210, 211), on_completed(215))
+    assert messages == [on_next(310, [210]), on_next(410, [211]), on_completed(410)]
+
+
+def test_flushing_that_completes_is_no_end() -> None:
+    """Lists come by count from then on."""
+    none: rx.Observable[None] = rx.empty()
+    assert play(batch(2, flush=none), *items(210, 220), on_completed(300)) == [
+        on_next(220, [210, 220]),
+        on_completed(300),
+    ]
+
+
 def test_a_list_goes_when_its_first_item_has_waited_long_enough() -> None:
     """The time runs from the first item, not from the last."""
     messages = play(batch(10, 50), *items(210, 240, 259, 270), on_completed(400))

@@ -30,7 +30,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler, AsyncIOThreadSafeSch
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import from_iterable, timeout
-from rxpipe.operators.clock import (
+from rxpipe.operators.core.clock import (
     TIMER_THREAD,
     LoopClock,
     SchedulerClock,

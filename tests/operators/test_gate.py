@@ -13,7 +13,7 @@ from reactivex import operators as rx_ops
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import from_iterable, stage
-from rxpipe.operators.gate import Gate, announced_gate, announcing
+from rxpipe.operators.core.gate import Gate, announced_gate, announcing
 
 
 def admit(gate: Gate, count: int = 1) -> None:

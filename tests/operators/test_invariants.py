@@ -328,7 +328,7 @@ def test_all_time_is_scheduler_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("real time was asked for, or waited for")
 
-    monkeypatch.setattr("rxpipe.operators.clock.TIMER_THREAD", forbidden)
+    monkeypatch.setattr("rxpipe.operators.core.clock.TIMER_THREAD", forbidden)
     monkeypatch.setattr("time.sleep", forbidden)
     scheduler = TestScheduler()
     attempts: Counter[int] = Counter()

@@ -12,7 +12,7 @@ import pytest
 from operator_helpers import here, run_on_loop
 from reactivex.scheduler import EventLoopScheduler
 
-from rxpipe.operators.mailbox import (
+from rxpipe.operators.core.mailbox import (
     HomeMailbox,
     LoopHome,
     LoopMailbox,
@@ -22,7 +22,7 @@ from rxpipe.operators.mailbox import (
     WorkersMailbox,
     mailbox,
 )
-from rxpipe.operators.runners import HERE, Worker
+from rxpipe.operators.core.worker import HERE, Worker
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("var", default="unset")
 
@@ -53,6 +53,9 @@ class Elsewhere:
 
     def call_soon(self, action: Callable[[], None]) -> None:
         self.actions.append(action)
+
+    def close(self) -> None:
+        pass
 
 
 def on_a_thread(action: Callable[[], object]) -> None:

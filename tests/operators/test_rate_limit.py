@@ -216,6 +216,7 @@ def test_on_a_loop() -> None:
 times_of_items = st.lists(st.integers(201, 300), max_size=20).map(sorted)
 
 
+@pytest.mark.slow
 @given(
     branches=st.lists(times_of_items, min_size=1, max_size=3),
     limit=st.integers(1, 4),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rxpipe.operators import Retry
 from rxpipe.operators.errors import StageTimeout
-from rxpipe.operators.retry import kind_of
+from rxpipe.operators.stages.retry_policy import kind_of
 
 ERROR = ValueError("no")
 

@@ -135,6 +135,7 @@ def test_disposal_from_another_thread_than_the_loop_s() -> None:
     async def main() -> list[asyncio.TimerHandle]:
         watch = Watch[str]().to(source_of(fail, give).pipe(retry(Retry(initial=60))))
         await asyncio.to_thread(watch.dispose)
+        await asyncio.sleep(0)  # the loop has a turn: waiting for what is done already gives it none
         timers: list[asyncio.TimerHandle] = getattr(asyncio.get_running_loop(), "_scheduled")  # noqa: B009
         return [timer for timer in timers if not timer.cancelled()]
 

@@ -13,10 +13,10 @@ from reactivex.disposable import Disposable
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, Retry, deadline, from_iterable, stage
+from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import StageStalled, StageTimeout
-from rxpipe.operators.runners import Call
 from rxpipe.operators.stage import settings_of
-from rxpipe.operators.stage_machine import StageMachine
+from rxpipe.operators.stages.stage_machine import StageMachine
 
 
 def ignore(failure: Failure[Any]) -> str:

@@ -22,7 +22,7 @@ from reactivex.testing.recorded import Recorded
 from rxpipe.operators import AdaptiveConcurrency, Failure, RateLimiter, Retry, from_iterable, stage
 from rxpipe.operators.errors import StageStalled
 from rxpipe.operators.stage import stage_with
-from rxpipe.operators.stage_settings import StageStats
+from rxpipe.operators.stages.settings import StageStats
 
 CONSTANT: Latency = lambda: 2.0  # noqa: E731
 

@@ -21,7 +21,7 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, RateLimiter, Retry, from_iterable, stage
-from rxpipe.operators.loops import BACKGROUND_LOOP
+from rxpipe.operators.core.loops import BACKGROUND_LOOP
 
 
 class Steps:
@@ -240,7 +240,6 @@ def test_from_several_threads_at_once(kind: str) -> None:
         await asyncio.Event().wait()
 
     steps = Steps()
-    users: set[object] = getattr(BACKGROUND_LOOP, "_users")  # noqa: B009 - private
     _, release = BACKGROUND_LOOP.acquire()
     try:
         for _ in range(20):
@@ -258,7 +257,7 @@ def test_from_several_threads_at_once(kind: str) -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert len(users) >= 1
+            assert BACKGROUND_LOOP.users >= 1
     finally:
         steps.finish()
         release()

@@ -19,12 +19,12 @@ from reactivex.disposable import Disposable
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, Retry
-from rxpipe.operators.clock import SchedulerClock
+from rxpipe.operators.core.clock import SchedulerClock
+from rxpipe.operators.core.gate import Gate, announcing
+from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import StageStalled, StageTimeout
-from rxpipe.operators.gate import Gate, announcing
-from rxpipe.operators.runners import Call
 from rxpipe.operators.stage import settings_of
-from rxpipe.operators.stage_machine import StageMachine
+from rxpipe.operators.stages.stage_machine import StageMachine
 
 TIMEOUT, DELAY, ATTEMPTS = 10.0, 4.0, 3
 

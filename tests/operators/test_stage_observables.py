@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import reactivex as rx
 from operator_helpers import Gauge, Watch, collect
 from reactivex import Observable
@@ -16,6 +18,7 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import Failure, Retry, deadline, from_iterable, stage
+from rxpipe.operators.stages.call import StageCall
 
 
 def kind(failure: Failure[Any]) -> str:
@@ -218,23 +221,73 @@ def test_order_holds_for_all_values() -> None:
     assert watch.result() == ["1.0", "1.1", "2.0", "2.1", "5.0", "5.1"]
 
 
-def test_in_order_a_retry_gets_through_to_those_that_wait_for_it() -> None:
-    """An item whose retry finds all slots taken by Observables that are paused until its turn is over runs anyway."""
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+def test_in_order_a_retry_gets_through_to_those_that_wait_for_it(concurrency: int) -> None:
+    """Where an item's retry finds all slots taken by Observables that pause until its turn, one of them ends first."""
     scheduler, gauge = TestScheduler(), Gauge()
     failing = iter([True, True])
 
     def fn(value: str) -> Observable[str]:
-        with gauge:
-            if value == "a" and next(failing, False):
-                raise ValueError
-        return from_iterable([f"{value}{n}" for n in range(3)])
+        gauge.__enter__()
+        if value == "a" and next(failing, False):
+            gauge.__exit__(None, None, None)
+            raise ValueError
+        values = from_iterable([f"{value}{n}" for n in range(3)])
+        return values.pipe(rx_ops.do_action(on_completed=lambda: gauge.__exit__(None, None, None)))
 
-    chain = from_iterable("abcd").pipe(
-        stage(fn, concurrency=2, ordered=True, retry=Retry(initial=10, jitter=0, backoff_factor=1))
-    )
+    retry = Retry(initial=10, jitter=0, backoff_factor=1)
+    chain = from_iterable("abcd").pipe(stage(fn, concurrency=concurrency, ordered=True, retry=retry))
     watch = Watch[str]().to(chain, scheduler)
     scheduler.advance_to(50)
     assert watch.result() == [f"{value}{n}" for value in "abcd" for n in range(3)]
+    assert gauge.most == concurrency
+
+
+def test_in_order_a_retry_does_not_wait_for_an_observable_without_end() -> None:
+    """One that has given a thousand values and goes on is not waited for: what comes before it is not lost."""
+    scheduler = TestScheduler()
+    failing, taken = iter([True]), list[int]()
+
+    def fn(value: str) -> Observable[Any]:
+        if value == "a" and next(failing, False):
+            raise ValueError
+        return from_iterable(["a"] if value == "a" else map(taken.append, itertools.count()))
+
+    chain = from_iterable("ab").pipe(stage(fn, ordered=True, retry=Retry(initial=10, jitter=0)))
+    watch = Watch[Any](lambda value: watch.dispose() if len(watch.values) == 3 else None).to(chain, scheduler)
+    scheduler.advance_to(9)
+    assert len(taken) <= 2
+    scheduler.advance_to(50)
+    assert watch.values == ["a", None, None]
+    assert len(taken) <= 1_002
+
+
+def test_in_order_a_retry_costs_the_same_however_many_items_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No item is looked for among all the others."""
+    compared = Gauge()
+
+    def equal(one: object, other: object) -> bool:
+        with compared:
+            return one is other
+
+    monkeypatch.setattr(StageCall, "__eq__", equal)
+    monkeypatch.setattr(StageCall, "__hash__", object.__hash__)
+    scheduler = TestScheduler()
+    failed = set[int]()
+
+    def fn(value: int) -> int:
+        if value in failed:
+            return value
+        failed.add(value)
+        raise ValueError(value)
+
+    chain = from_iterable(range(500)).pipe(
+        stage(fn, concurrency=None, queue_size=None, ordered=True, retry=Retry(initial=10, jitter=0))
+    )
+    watch = Watch[int]().to(chain, scheduler)
+    scheduler.advance_to(1000)
+    assert watch.result() == list(range(500))
+    assert compared.total < 500
 
 
 def test_a_stage_inside_a_stage() -> None:

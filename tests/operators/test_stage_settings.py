@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxpipe.operators.stage_settings import StageStats
+from rxpipe.operators.stages.settings import StageStats
 
 
 def test_slots_that_do_not_change_count_for_the_whole_time() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_helpers import LIMIT
 
-from rxpipe.operators.threads import WorkerThreads, taken_from
+from rxpipe.operators.core.threads import WorkerThreads, taken_from
 
 
 def alive() -> list[threading.Thread]:

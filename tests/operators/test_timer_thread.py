@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from operator_helpers import LIMIT
 from reactivex.abc import DisposableBase
 
-from rxpipe.operators.clock import TimerThread
+from rxpipe.operators.core.clock import TimerThread
 
 HOUR = 3600.0
 
@@ -315,6 +315,7 @@ def test_brief_actions_need_one_thread() -> None:
     wait_for_the_end()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
 def test_timers_in_general(plan: list[tuple[int, bool]]) -> None:
     """Whatever is set and cancelled: the rest is called, in order."""

@@ -12,7 +12,7 @@ from operator_helpers import LIMIT, collect
 
 from rxpipe.operators import Failure, Usage, from_iterable
 from rxpipe.operators.stage import stage_with
-from rxpipe.operators.stage_settings import Settings
+from rxpipe.operators.stages.settings import Settings
 
 
 def used(tokens: int) -> Usage:
@@ -35,6 +35,7 @@ class Noted:
     """An envelope that notes what it is told."""
 
     used_by: list[tuple[Any, int, Usage]] = field(default_factory=list[tuple[Any, int, Usage]])
+    may_begin: None = None  # calls begin at once
 
     def skip(self, item: Any, call: Any) -> bool:
         return False

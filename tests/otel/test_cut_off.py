@@ -11,12 +11,12 @@ import pytest
 from otel_helpers import Telemetry, status, told
 from pipeline_helpers import LIMIT, STRATEGIES, WAYS, Block, Seen, finish, same, until
 
-from rxpipe import Pipeline, Retry, Stage, Usage, record_usage
-from rxpipe.item import Item
+from rxpipe import ItemView, Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.otel.spans import Trace
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 
 def assert_cancelled(telemetry: Telemetry, *, calls: int, items: int) -> None:
@@ -163,16 +163,16 @@ def test_ended_before_it_was_taken() -> None:
 
 def test_ended_while_a_call_starts() -> None:
     """The same for a call that another thread is about to make."""
-    telemetry, item = Telemetry(), Item(1, 0.0)
+    telemetry, taken = Telemetry(), Item(1, 0.0)
 
     class Late(Trace):
         """Of an item that ends before its call has got a span."""
 
-        def begin(self, item: Item, stage: str) -> None:
-            telemetry.listener.ended(item, outcome_of(item))
+        def begin(self, item: ItemView, stage: str) -> None:
+            telemetry.listener.ended(item, outcome_of(taken))
             super().begin(item, stage)
 
-    telemetry.listener.items[item] = Late(telemetry.tracer, item)
-    telemetry.listener.call_started(item, "a")
+    telemetry.listener.items[taken] = Late(telemetry.tracer, taken)
+    telemetry.listener.call_started(taken, "a")
     assert len(telemetry.named("a", status="cancelled")) == 1
     telemetry.assert_all_over()

@@ -15,12 +15,23 @@ from otel_helpers import Telemetry, identity, status, told
 from pipeline_helpers import LIMIT, WAYS, run_virtually, same
 from reactivex import operators as rx_ops
 
-from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, StageTimeout, StopRun, Usage, record_usage
+from rxpipe import (
+    DatabaseSink,
+    Pipeline,
+    Retry,
+    RunStore,
+    Stage,
+    StageTimeout,
+    StopRun,
+    Usage,
+    load_pipeline,
+    record_usage,
+)
 from rxpipe.faststream import PipelineConsumer
-from rxpipe.outcome import Outcome
-from rxpipe.pipeline import Scheduler
-from rxpipe.run import Write
-from rxpipe.strategies import Strategy
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Write
+from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.start import Scheduler
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 
@@ -121,7 +132,7 @@ def test_pipeline_of_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)  # where its database is, by default
     config = tmp_path / "pipeline.yaml"
     config.write_text('stages: [{name: a, call: "pipeline_helpers:same"}]\n', "utf-8")
-    telemetry, pipeline = Telemetry(), Pipeline.from_yaml(config)
+    telemetry, pipeline = Telemetry(), load_pipeline(config)
     pipeline.listeners += (telemetry.listener,)
     pipeline.run([1])
     assert telemetry.tree() == ["rxpipe.item", ["a"]]

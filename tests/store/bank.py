@@ -11,7 +11,7 @@ from sqlalchemy import Row, Table, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
-from rxpipe.store.schema import ITEMS
+from rxpipe.store.schema.tables import ITEMS
 
 STAGES = ("generation", "answering", "grading")
 

@@ -8,6 +8,8 @@ import pytest
 from servers import POSTGRES, answering, execute, own_database
 from sqlalchemy import URL
 
+from .kept import Kept
+
 
 @pytest.fixture(scope="session")
 def postgres_database() -> Iterator[URL]:
@@ -36,3 +38,11 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def kept(store_url: str) -> Iterator[Kept]:
+    """A run with one worker."""
+    kept = Kept(store_url)
+    yield kept
+    kept.database.close()

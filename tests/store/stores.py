@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 
 from pipeline_helpers import Block, finish, same, until
 from servers import POSTGRES, answering, execute
-from sqlalchemy import Connection, create_engine, func, make_url, select
+from sqlalchemy import Connection, and_, create_engine, func, make_url, or_, select
 from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, Retry, Stage
 from rxpipe.store import RunStore
-from rxpipe.store.opening import opened, snapshot
-from rxpipe.store.schema import ITEMS, migrate
+from rxpipe.store.queries.opening import opened, snapshot
+from rxpipe.store.schema.migrations import migrate
+from rxpipe.store.schema.tables import ITEMS
 
 IDS: tuple[int | str, ...] = (1, 2, 3, 4, 5, 6, 7, 8, "x", "回")
 FAILED = {3: "answering", 4: "grading", 6: "answering", 8: "database"}
@@ -70,6 +71,7 @@ def bank(url: str, *, fresh: bool = False, answering: Callable[[Any], Any] = ans
         Stage("grading", grade),
         sink=DatabaseSink(url, table="bank"),
         store=RunStore(fresh=fresh),
+        name="bank",
         **options,
     )
 
@@ -113,10 +115,10 @@ def live(
     """A run that goes on while this is entered, with some items held in the second stage, and the others ended."""
     block = Block(held)
     stages = Stage("generation", first), Stage("answering", block)
-    run = Pipeline(*stages, sink=DatabaseSink(url, table=table), store=RunStore()).start(ids)
+    run = Pipeline(*stages, sink=DatabaseSink(url, table=table), store=RunStore(), name=table).start(ids)
     try:
         block.wait_for(len(held))
-        until(lambda: _ended(url, run.number) >= len(ids) - len(held))
+        until(lambda: _settled(url, run.number, held) == len(ids))
         yield
     finally:
         if abort:
@@ -125,8 +127,11 @@ def live(
         finish(run)
 
 
-def _ended(url: str, run_id: int | None) -> int:
-    query = select(func.count()).where(ITEMS.c.run_id == run_id, ITEMS.c.state.in_(("done", "dead")))
+def _settled(url: str, run_id: int | None, held: Sequence[int]) -> int:
+    """How many items have ended, or are held and have their first checkpoint."""
+    is_held = and_(ITEMS.c.item_key.in_([str(one) for one in held]), ITEMS.c.stage == 1)
+    has_ended = ITEMS.c.state.in_(("done", "dead"))
+    query = select(func.count()).where(ITEMS.c.run_id == run_id, or_(has_ended, is_held))
     with connected(url) as connection:
         return connection.execute(query).scalar_one()
 
@@ -148,16 +153,17 @@ def connected(url: str) -> Generator[Connection]:
 class Stores:
     """Makes databases: SQLite files, and databases of a PostgreSQL server."""
 
-    def __init__(self, folder: Path, templates: ExitStack) -> None:
+    def __init__(self, folder: Path, made: ExitStack) -> None:
         self._folder = folder
-        self._templates = templates
+        self._made = made
         self._filled: dict[tuple[str, Fill], str] = {}
+        self._unchanged: dict[str, list[str]] = {}  # copies of a template of PostgreSQL
 
     @contextmanager
     def copy(self, kind: str, fill: Fill, folder: Path) -> Generator[str]:
         """A database of the test's own, filled so."""
         if (kind, fill) not in self._filled:
-            empty = self._sqlite(fill.__name__) if kind == "sqlite" else self._templates.enter_context(_database())
+            empty = self._sqlite(fill.__name__) if kind == "sqlite" else self._made.enter_context(_database())
             fill(empty)
             self._filled[kind, fill] = empty
         template = self._filled[kind, fill]
@@ -165,11 +171,30 @@ class Stores:
             shutil.copy(str(make_url(template).database), folder / "bank.db")
             yield f"sqlite:///{folder / 'bank.db'}"
         else:
-            with _database(str(make_url(template).database)) as url:
-                yield url
+            yield from self._copy(template)
+
+    def _copy(self, template: str) -> Generator[str]:
+        """A copy; one that tests have left as it was is used again, as to make one takes long."""
+        unchanged = self._unchanged.setdefault(template, [])
+        with ExitStack() as stack:
+            url = unchanged.pop() if unchanged else stack.enter_context(_database(str(make_url(template).database)))
+            yield url
+            if _contents(url) == _contents(template):
+                unchanged.append(url)
+                self._made.push(stack.pop_all())
 
     def _sqlite(self, name: str) -> str:
         return f"sqlite:///{self._folder / name}.db"
+
+
+def _contents(url: str) -> list[Any]:
+    """All that a database of PostgreSQL holds; sequences are tables of one row."""
+    place = "quote_ident(nspname) || '.' || quote_ident(relname)"
+    rows = f"query_to_xml('SELECT * FROM ' || {place}, true, true, '')::text"
+    tables = "pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    ours = "relkind IN ('r', 'S') AND nspname !~ '^(pg_|information_schema$)'"
+    with connected(url) as connection:
+        return list(connection.exec_driver_sql(f"SELECT {place}, {rows} FROM {tables} WHERE {ours} ORDER BY 1"))
 
 
 @contextmanager

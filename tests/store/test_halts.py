@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pipeline_helpers import counts
+from pipeline_helpers import counts, until
 
 from rxpipe import Retry, StopRun, Usage, record_usage
 from rxpipe.errors import BudgetSpent
-from rxpipe.store.history import run
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, USAGE
+from rxpipe.store.queries.history import run
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, USAGE
 
 from .bank import Bank, nothing, rows, states
 from .stores import looking
@@ -118,6 +118,7 @@ def test_the_last_worker_of_a_halted_run_leaves_nothing_behind(store_url: str) -
 
     def act(stage: str, item_id: Any) -> None:
         if stage == "grading":
+            until(lambda: len(bank.called("answering")) == 8)  # all are taken by then
             raise StopRun
 
     bank = Bank(store_url, act)

@@ -6,8 +6,10 @@ import threading
 
 from pipeline_helpers import LIMIT
 
-from rxpipe.item import Claim, Item, ItemEnvelope
-from rxpipe.store.hands import Hands
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.run.envelope import ItemEnvelope
+from rxpipe.pipeline.run.item import Item
+from rxpipe.store.items.hands import Hands
 
 
 def claim(key: str, owner: str = "a", fence: int = 1) -> Claim:

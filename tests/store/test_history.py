@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import make_url, select, text, update
 
 from rxpipe.errors import ConfigError, SinkError, StoreError
-from rxpipe.store.details import details
-from rxpipe.store.failures import count_dead, count_failed_calls, dead_letters, failed_calls
-from rxpipe.store.history import RunInfo, run, runs, workers
-from rxpipe.store.opening import change, opened, snapshot
-from rxpipe.store.process import this_process
-from rxpipe.store.requeue import requeue
-from rxpipe.store.schema import ITEMS, RUNS, WORKERS
+from rxpipe.store.items.process import this_process
+from rxpipe.store.maintenance.requeue import requeue
+from rxpipe.store.queries.details import details
+from rxpipe.store.queries.failures import count_dead, count_failed_calls, dead_letters, failed_calls
+from rxpipe.store.queries.history import RunInfo, run, runs, workers
+from rxpipe.store.queries.opening import change, opened, snapshot
+from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS
 
 from .stores import FAILED, IDS, Answer, answer, bank, connected, live, looking
 

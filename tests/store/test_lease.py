@@ -9,12 +9,16 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from rxpipe.errors import StoreError
-from rxpipe.store import process
-from rxpipe.store.claims import Claims
-from rxpipe.store.database import Database
-from rxpipe.store.lease import Lease, Look, certainly_dead, reap
-from rxpipe.store.process import is_gone, this_process
-from rxpipe.store.schema import ITEMS, RUNS, WORKERS, db_now, migrate
+from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.outputs import encode
+from rxpipe.store.commits.records import Checkpoint
+from rxpipe.store.items import process
+from rxpipe.store.items.claims import TRIES_ALONE, Claims
+from rxpipe.store.items.lease import Lease, Look, certainly_dead, reap
+from rxpipe.store.items.process import is_gone, this_process
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.migrations import migrate
+from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
 
 RUN = 1
 SECONDS = 60.0
@@ -215,12 +219,12 @@ def test_suspects_are_given_out_apart(team: Team) -> None:
     claims = team.claims(lease)
     groups: list[tuple[int, bool]] = []
     with team.database.transaction() as connection:
-        for crashes in range(5):
+        for crashes in range(7):
             connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=crashes))
             given = claims.waiting(connection, 20, 40) or []
             assert [one.id for one in given] == list(range(len(given)))
             groups.append((len(given), given[0].suspect))
-    assert groups == [(20, False), (20, False), (10, True), (1, True), (20, False)]
+    assert groups == [(20, False), (20, False), (10, True), (1, True), (1, True), (1, True), (20, False)]
 
 
 def test_the_most_suspicious_come_first(team: Team) -> None:
@@ -241,9 +245,9 @@ def test_an_item_that_killed_alone_has_failed(team: Team) -> None:
     lease = team.worker()
     team.claim(lease, 1)
     with team.database.transaction() as connection:
-        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=4))
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=6))
         (failed,) = team.claims(lease).waiting(connection, 10, 40) or []
-    assert str(failed.error) == "4 workers died while they had it, the last one with nothing else in hand"
+    assert str(failed.error) == "6 workers died while they had it, the last 3 with nothing else in hand"
 
 
 def test_a_claim_whose_answer_was_lost_is_given_back(team: Team) -> None:
@@ -277,3 +281,54 @@ def test_this_process_is_not_gone() -> None:
     assert not is_gone(this_process())
     assert not is_gone(None)
     assert not is_gone("another-machine 4026531836 1 1")
+
+
+def test_an_item_that_moves_on_is_acquitted_of_the_stage_before(team: Team) -> None:
+    """Workers that die one in each stage were killed by something else: it is tried alone, and not convicted."""
+    lease = team.worker()
+    commits = Commits(team.database, RUN, None, max_crashes=3)
+    team.claim(lease, 1)
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=3))
+    for stage in range(2 * TRIES_ALONE):
+        with team.database.transaction() as connection:
+            (claim,) = team.claims(lease).waiting(connection, 10, 40) or []
+        assert claim.error is None
+        assert claim.suspect
+        commits.commit([Checkpoint(claim=claim, stage=stage, attempts=1, output=encode(stage))])
+        with team.database.transaction() as connection:  # its worker dies in the next stage
+            dead = update(ITEMS).values(state="ready", owner=None, crashes=ITEMS.c.crashes + 1)
+            connection.execute(dead)
+
+
+def test_an_item_that_dies_in_one_stage_is_convicted(team: Team) -> None:
+    """After three workers in a row that had it alone."""
+    lease = team.worker()
+    team.claim(lease, 1)
+    errors: list[bool] = []
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=3))
+        for _ in range(TRIES_ALONE + 1):
+            (claim,) = team.claims(lease).waiting(connection, 10, 40) or []
+            errors.append(claim.error is not None)
+            connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=ITEMS.c.crashes + 1))
+    assert errors == [False] * TRIES_ALONE + [True]
+
+
+@pytest.mark.parametrize(("others", "more"), [(1, 1), (2, 2), (7, 3), (31, 5), (500, 5)])
+def test_where_workers_die_without_an_item_it_is_tried_more_often(team: Team, others: int, more: int) -> None:
+    """Whatever kills those may kill one that has it alone: three in a row may be a coincidence then."""
+    lease = team.worker()
+    team.claim(lease, 1)
+    tries = 0
+    with team.database.transaction() as connection:
+        connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=3))
+        row = {"run_id": RUN, "host": "", "pid": 1, "lease": 1, "started_at": 0, "heartbeat_at": 0, "ended_as": "lost"}
+        rows = [row | {"id": str(number)} for number in range(others + 3)]
+        connection.execute(insert(WORKERS), rows)
+        while not (claim := (team.claims(lease).waiting(connection, 10, 40) or [])[0]).error:
+            tries += 1
+            connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=ITEMS.c.crashes + 1))
+            connection.execute(insert(WORKERS).values(row | {"id": f"alone {tries}"}))
+    assert tries == TRIES_ALONE + more
+    assert str(claim.error) == f"{3 + tries} workers died while they had it, the last {tries} with nothing else in hand"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.errors import CheckpointError
-from rxpipe.store.outputs import decode, encode
+from rxpipe.store.commits.outputs import decode, encode
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec=None)),
@@ -43,6 +43,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.slow
 @given(PLAIN)
 def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     """Also with what databases do not take: NUL characters and halves of surrogate pairs."""

@@ -7,15 +7,24 @@ from functools import wraps
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, select
+from pipeline_helpers import same
+from sqlalchemy import Column, Integer, MetaData, Row, Table, create_engine, select
+from sqlalchemy.pool import NullPool
+from structlog.testing import capture_logs
 
+from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
+from rxpipe.database import default_table
+from rxpipe.database.engine import database_option
 from rxpipe.errors import StoreError
-from rxpipe.store.history import RunInfo, run
-from rxpipe.store.opening import change, opened
-from rxpipe.store.requeue import requeue
-from rxpipe.store.schema import CHECKPOINTS, ITEMS
+from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.queries.history import RunInfo, run
+from rxpipe.store.queries.opening import change, opened
+from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
 from .stores import Answer, answer, bank, connected, live, looking
+
+BANK = default_table("bank")
+NUMBERS = Table("numbers", MetaData(), Column("id", Integer(), primary_key=True))
 
 pytest_plugins = ("store.store_fixtures",)
 
@@ -159,3 +168,73 @@ def test_run_that_goes_on(store_url: str) -> None:
         assert requeued(store_url, ids=["1"]) == 1
     one = latest(store_url)
     assert (one.state, one.done, one.dead, one.calls) == ("finished", 3, 0, 7)
+
+
+def rows_again(url: str, *, ids: Sequence[str] | None = None) -> int:
+    """Requeue the rows of written items, and commit."""
+    with opened(url) as engine, change(engine) as connection:
+        return requeue_rows(connection, run(connection), ids=ids)
+
+
+def never(value: Any) -> Any:
+    """The second stage, which is not to be called."""
+    raise AssertionError(value)
+
+
+never.__module__, never.__qualname__ = answer.__module__, answer.__qualname__
+
+
+def clear(url: str, statement: str) -> None:
+    """What befalls the table of rows."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", ["DROP TABLE bank", "DELETE FROM bank"])
+def test_rows_that_are_gone(bank_url: str, statement: str) -> None:
+    """A run that goes on says that they are missing, and writes them again if that is wanted, without a call."""
+    with connected(bank_url) as connection:
+        before = {row.id: row for row in connection.execute(select(BANK)) if row.status == "written"}
+    clear(bank_url, statement)
+    with capture_logs() as logs:
+        assert bank(bank_url, answering=never).run([]).taken == 0
+    (told,) = [log for log in logs if "missing" in log["event"]]
+    assert (told["run"], told["table"], told["missing"]) == (1, "bank", 6)
+    assert f"rxpipe requeue 1 --rows {database_option(bank_url)} has" in told["hint"]
+
+    assert rows_again(bank_url) == 6
+    assert (latest(bank_url).state, latest(bank_url).ready) == ("unfinished", 6)
+    report = bank(bank_url, answering=never).run([])
+    assert (report.taken, report.written) == (6, 6)
+    with connected(bank_url) as connection:
+        again = {row.id: row for row in connection.execute(select(BANK))}
+    assert {key: (row.status, row.value) for key, row in again.items()} == {
+        key: (row.status, row.value) for key, row in before.items()
+    }
+    assert (latest(bank_url).state, latest(bank_url).done, latest(bank_url).dead) == ("finished", 6, 4)
+    with capture_logs() as logs:
+        bank(bank_url, answering=never).run([])
+    assert not [log for log in logs if "missing" in log["event"]]
+
+
+def test_rows_of_some_items(bank_url: str) -> None:
+    """Those that are named; what they have come to stays but for their state."""
+    assert rows_again(bank_url, ids=["1", "x"]) == 2
+    assert ready(bank_url) == {"1", "x"}
+    after = items(bank_url)["1"]
+    assert (after.stage, after.attempts, after.failures) == (3, 3, 0)
+    with pytest.raises(StoreError, match="item 3 is not written, it is dead; there is no item 9: nothing was changed"):
+        rows_again(bank_url, ids=["2", "3", "9"])
+    assert ready(bank_url) == {"1", "x"}
+
+
+def test_a_row_function_may_write_nothing(sqlite_url: str) -> None:
+    """So fewer rows than written items are no cause for a warning, but none at all are."""
+    sink = DatabaseSink(sqlite_url, table=NUMBERS, row=lambda outcome: {"id": outcome.id} if outcome.id else None)
+    for wanted in (0, 1):
+        with capture_logs() as logs:
+            Pipeline(Stage("a", same), sink=sink, store=RunStore()).run(range(3))
+        assert sum("missing" in log["event"] for log in logs) == wanted
+        clear(sqlite_url, "DELETE FROM numbers")

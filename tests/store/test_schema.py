@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, select, update
+from sqlalchemy import Connection, create_engine, inspect, make_url, select, update
 from sqlalchemy.pool import NullPool
 
 from rxpipe.errors import StoreError
-from rxpipe.store import schema
-from rxpipe.store.database import Database
-from rxpipe.store.schema import RUNS, VERSION, migrate, schema_version
+from rxpipe.store.schema import migrations
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.migrations import migrate, newest_version, schema_version
+from rxpipe.store.schema.tables import METADATA, RUNS, USAGE, VERSION
 
 from .bank import Bank
 
@@ -50,20 +52,22 @@ def test_a_new_store(database: Database) -> None:
     for _ in range(2):
         with database.transaction() as connection:
             migrate(connection)
-            assert schema_version(connection) == len(schema.MIGRATIONS)
+            assert schema_version(connection) == newest_version()
 
 
 def test_the_first_version(database: Database) -> None:
     """Has the tables that it always had, and goes on, though what is in them is older than what calls use."""
     with database.transaction() as connection:
-        schema.MIGRATIONS[0](connection)
+        METADATA.create_all(connection, [table for table in METADATA.tables.values() if table is not USAGE])
+        connection.exec_driver_sql("ALTER TABLE rxpipe_runs DROP COLUMN origin")
         connection.execute(VERSION.insert().values(version=1))
         names = {"schema", "runs", "workers", "items", "checkpoints", "failures"}
         assert set(inspect(connection).get_table_names()) == {f"rxpipe_{name}" for name in names}
-        connection.execute(RUNS.insert().values(id=7, name="x", generation=1, stages="[]", created_at=0.0))
+        row = "INSERT INTO rxpipe_runs (id, name, generation, stages, created_at) VALUES (7, 'x', 1, '[]', 0)"
+        connection.exec_driver_sql(row)
     with database.transaction() as connection:
         migrate(connection)
-        assert schema_version(connection) == len(schema.MIGRATIONS)
+        assert schema_version(connection) == newest_version()
         assert [row.id for row in connection.execute(select(RUNS))] == [7]
 
 
@@ -74,6 +78,7 @@ def test_an_older_store_becomes_what_a_new_one_is(store_url: str) -> None:
     with sole(store_url) as connection:
         new = described(connection)
         connection.exec_driver_sql("DROP TABLE rxpipe_usage")
+        connection.exec_driver_sql("ALTER TABLE rxpipe_runs DROP COLUMN origin")
         connection.execute(update(VERSION).values(version=1))
     report = bank.pipeline().run(range(3))
     assert (report.written_before, report.written) == (2, 1)
@@ -94,13 +99,13 @@ def test_an_older_store_is_brought_up_to_date(database: Database, monkeypatch: p
     def fourth(connection: Connection) -> None:
         done.append(4)
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, third, fourth))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, third, fourth))
     for _ in range(2):
         with database.transaction() as connection:
             migrate(connection)
     assert done == [3, 4]
     with database.transaction() as connection:
-        assert schema_version(connection) == 4
+        assert schema_version(connection) == newest_version()
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,11 +117,11 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(database: Database, m
         connection.exec_driver_sql("CREATE TABLE added (id INTEGER)")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, third))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, third))
     with pytest.raises(ZeroDivisionError), database.transaction() as connection:
         migrate(connection)
     with database.transaction() as connection:
-        assert schema_version(connection) == len(schema.MIGRATIONS) - 1
+        assert schema_version(connection) == newest_version() - 1
         assert not inspect(connection).has_table("added")
 
 
@@ -155,3 +160,32 @@ def test_two_processes_make_one_store(postgres_url: str) -> None:
     for database in databases:
         database.close()
     assert errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_first_starts_at_once(postgres_url: str, level: str) -> None:
+    """All of them see an empty database, whatever it calls a transaction, and one makes the tables."""
+    place = make_url(postgres_url)
+    isolation = f"-cdefault_transaction_isolation={level}".replace(" ", "\\ ")
+    url = place.update_query_dict({"options": f"{place.query['options']} {isolation}"})
+    have_begun = threading.Barrier(5)
+    versions: list[int] = []
+
+    def start() -> None:
+        database, waits = Database(url), [True]
+
+        def act(connection: Connection) -> None:
+            if waits.pop():
+                have_begun.wait(10)
+            waits.append(False)
+            migrate(connection)
+
+        database.first(act)
+        versions.append(database.first(schema_version))
+        database.close()
+
+    with ThreadPoolExecutor(5) as pool:
+        for started in [pool.submit(start) for _ in range(5)]:
+            started.result()
+    assert versions == [newest_version()] * 5

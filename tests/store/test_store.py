@@ -9,14 +9,15 @@ import pytest
 from pipeline_helpers import LIMIT, counts
 from reactivex import Observer
 from sqlalchemy import Column, MetaData, String, Table, create_engine, insert
+from structlog.testing import capture_logs
 
 from rxpipe import ConfigError, DatabaseSink, Outcome, Pipeline, Retry, RunStore, Stage
 from rxpipe.database import default_table
-from rxpipe.driving import drive
 from rxpipe.errors import StagesChanged, StoreError
-from rxpipe.run import Run
-from rxpipe.store.process import this_process
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.run.run import Run
+from rxpipe.store.items.process import this_process
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
 
 from .bank import STAGES, Bank, nothing, rows, states
 
@@ -190,6 +191,7 @@ def test_changed_stages_are_told(store_url: str) -> None:
         bank.pipeline(versions=(None, 2, None)).run(range(4))
     assert "stage answering has version 2 instead of no version" in str(caught.value)
     assert "keeps what generation returned, and calls the rest again, also for 4 items" in str(caught.value)
+    assert "It is for one run: take it out afterwards." in str(caught.value)
     assert dict(bank.calls) == calls
 
 
@@ -197,10 +199,18 @@ def test_resuming_with_changed_stages(store_url: str) -> None:
     """What comes before the first change is kept, the rest is called again."""
     bank = Bank(store_url)
     bank.pipeline().run(range(4))
-    report = bank.pipeline(RunStore(resume=True), versions=(None, 2, None)).run(range(4))
+    with capture_logs() as logs:
+        report = bank.pipeline(RunStore(resume=True), versions=(None, 2, None)).run(range(4))
     assert counts(report) == (4, 4, 0, 0)
+    (told,) = [log["event"] for log in logs if log["log_level"] == "warning"]
+    assert told.startswith(
+        "run 1 goes on with other stages: stage answering has version 2 instead of no version. 4 items that had come "
+        "further are called again. --resume (RunStore(resume=True)) is for one run: take it out now"
+    )
     assert [sum(times for (name, _), times in bank.calls.items() if name == stage) for stage in STAGES] == [4, 8, 8]
-    assert bank.pipeline(versions=(None, 2, None)).run(range(4)).taken == 0
+    with capture_logs() as logs:
+        assert bank.pipeline(RunStore(resume=True), versions=(None, 2, None)).run(range(4)).taken == 0
+    assert not logs
 
 
 @pytest.mark.parametrize("alive", [False, True])
@@ -216,7 +226,9 @@ def test_resuming_with_changed_stages_beside_a_worker(store_url: str, alive: boo
     engine.dispose()
     changed = bank.pipeline(RunStore(resume=True), versions=(None, 2, None))
     if alive and store_url.startswith("postgresql"):  # SQLite has one process at a time, so that worker is dead
-        with pytest.raises(StoreError, match="busy with other stages"):
+        with pytest.raises(
+            StoreError, match=r"busy with other stages: stop them first \(rxpipe workers --database \S+ lists them\)"
+        ):
             changed.run(range(4))
     else:
         assert changed.run(range(4)).written == 4

@@ -11,15 +11,15 @@ import pytest
 from sqlalchemy import func, select
 
 from rxpipe import Retry, RunStore, Usage, record_usage
-from rxpipe.store.details import details
-from rxpipe.store.export import export, has_integer_ids
-from rxpipe.store.export_files import columns, records_file
-from rxpipe.store.history import run, runs
-from rxpipe.store.opening import change, opened
-from rxpipe.store.prune import extent, prune
-from rxpipe.store.requeue import requeue
-from rxpipe.store.schema import USAGE
-from rxpipe.store.usage import by_item, by_run, has_usage, of_run
+from rxpipe.store.maintenance.export import export, has_integer_ids
+from rxpipe.store.maintenance.export_files import columns, records_file
+from rxpipe.store.maintenance.prune import extent, prune
+from rxpipe.store.maintenance.requeue import requeue
+from rxpipe.store.queries.details import details
+from rxpipe.store.queries.history import run, runs
+from rxpipe.store.queries.opening import change, opened
+from rxpipe.store.queries.usage import by_item, by_run, has_usage, of_run
+from rxpipe.store.schema.tables import USAGE
 
 from .bank import Bank, nothing
 from .stores import connected, looking

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, overload
+
 from rxpipe.questions.arithmetic.kinds import KINDS
 from rxpipe.questions.arithmetic.values import Answered, Question, UnreadableQuestion
 from rxpipe.questions.arithmetic.wording import Facts
 from rxpipe.questions.arithmetic.words import Dice
+from rxpipe.questions.inputs import as_given, record, takes
 
 
 def generate(question_id: int | str) -> Question:
@@ -20,23 +24,27 @@ def generate(question_id: int | str) -> Question:
     return Question(id=question_id, kind=kind.name, question=wording.write(facts), reference=kind.solve(facts))
 
 
-def answer(question: Question) -> Answered:
+@overload
+def answer(question: Question) -> Answered: ...
+@overload
+def answer(question: Mapping[str, Any]) -> dict[str, Any]: ...
+@takes("question")
+def answer(question: Question | Mapping[str, Any]) -> Answered | dict[str, Any]:
     """Solves a question from its text alone, in exact arithmetic.
 
     The text may come from anywhere, as long as it has one of the known wordings, with any numbers, names and
     things.
 
+    Args:
+        question: The question, or a record with the field ``question``; of a record the result is a dict.
+
     Raises:
         UnreadableQuestion: The text has no known wording, or no answer: it divides by zero, or gives away
             more than there is.
+        WrongInput: The value is not usable.
     """
-    return Answered(
-        id=question.id,
-        kind=question.kind,
-        question=question.question,
-        reference=question.reference,
-        answer=_solve(question.question),
-    )
+    known = record(question, answer)
+    return as_given(question, Question, Answered, {**known, "answer": _solve(str(known["question"]))})
 
 
 def _solve(question: str) -> str:

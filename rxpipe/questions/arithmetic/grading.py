@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any, overload
 
 from rxpipe.questions.arithmetic.numbers import NUMBER, read
-from rxpipe.questions.arithmetic.values import Answered, Graded
+from rxpipe.questions.arithmetic.values import Answered, Graded, Question
+from rxpipe.questions.inputs import as_given, record, takes
 
 _N = rf"(?:{NUMBER}|\.[0-9]+)"
 _FORM = re.compile(
@@ -15,24 +18,30 @@ _FORM = re.compile(
 )
 
 
-def grade(answered: Answered) -> Graded:
+@overload
+def grade(answered: Answered) -> Graded: ...
+@overload
+def grade(answered: Mapping[str, Any]) -> dict[str, Any]: ...
+@takes("reference", "answer")
+def grade(answered: Answered | Mapping[str, Any]) -> Graded | dict[str, Any]:
     """Compares an answer with the reference by value: 1.0 and ``"correct"`` if they are equal, else 0.0.
 
     The form does not matter: ``0.5``, ``.50``, ``1/2`` and ``2/4`` are equal, as are ``7/2`` and ``3 1/2``,
     ``1250`` and ``$1,250.00``, ``4 remainder 2`` and ``4 r 2``, ``4 remainder 0`` and ``4``. Nothing is
     rounded: ``0.33`` is not ``1/3``. Answers that are no numbers are compared as text, in any case.
+
+    Args:
+        answered: The question and its answer, or a record with the fields ``reference`` and ``answer``; of a record
+            the result is a dict.
+
+    Raises:
+        WrongInput: The value is not usable.
     """
-    given, expected = answered.answer, answered.reference
+    known = record(answered, grade)
+    given, expected = str(known["answer"]), str(known["reference"])
     right = given == expected or _value(given) == _value(expected)
-    return Graded(
-        id=answered.id,
-        kind=answered.kind,
-        question=answered.question,
-        reference=answered.reference,
-        answer=answered.answer,
-        score=1.0 if right else 0.0,
-        verdict="correct" if right else "wrong",
-    )
+    verdict = {"score": 1.0 if right else 0.0, "verdict": "correct" if right else "wrong"}
+    return as_given(answered, Question, Graded, {**known, **verdict})
 
 
 def _value(answer: str) -> tuple[Fraction, Fraction] | str:

@@ -9,6 +9,8 @@ from typing import Literal
 class UnreadableQuestion(ValueError):
     """The text of a question is of no known wording, or asks for something that has no answer."""
 
+    is_permanent = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias, overload
 
 from pydantic import Field
 
 from rxpipe.llm import InvalidOutput, Prompt, Provider
-from rxpipe.operators.running_call import will_retry
+from rxpipe.operators.core.running_call import will_retry
+from rxpipe.questions.inputs import as_given, record, takes
 from rxpipe.questions.llm.values import Answered, Grade, Graded, Question, WrittenAnswer, WrittenQuestion
 
 OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
@@ -65,18 +65,37 @@ async def generate(
     return Question(id=question_id, **about, question=written.question, reference=written.reference)
 
 
+@overload
 async def answer(
     question: Question,
+    *,
+    provider: Provider,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> Answered: ...
+@overload
+async def answer(
+    question: Mapping[str, Any],
+    *,
+    provider: Provider,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> dict[str, Any]: ...
+@takes("question")
+async def answer(
+    question: Question | Mapping[str, Any],
     *,
     provider: Provider,
     prompt: Prompt = _ANSWER,
     temperature: float | None = None,
     max_tokens: int | None = None,
-) -> Answered:
+) -> Answered | dict[str, Any]:
     """Have a model answer a question, of which it sees the text alone.
 
     Args:
-        question: The question.
+        question: The question, or a record with the field ``question``; of a record the result is a dict.
         provider: The model.
         prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
         temperature: How freely the model chooses its words; its own by default.
@@ -84,27 +103,48 @@ async def answer(
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
+        WrongInput: The value is not usable; no call was made.
     """
-    known = asdict(question)
-    messages = prompt.messages(**{field: known[field] for field in _ANSWER.fields})
+    known = record(question, answer)
+    messages = prompt.messages(**_fields(known, _ANSWER))
     given = await provider.ask(messages, WrittenAnswer, temperature=temperature, max_tokens=max_tokens)
-    return Answered(**known, answer=given.answer)
+    return as_given(question, Question, Answered, {**known, "answer": given.answer})
 
 
+@overload
 async def grade(
     answered: Answered,
+    *,
+    provider: Provider,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> Graded: ...
+@overload
+async def grade(
+    answered: Mapping[str, Any],
+    *,
+    provider: Provider,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> dict[str, Any]: ...
+@takes("question", "reference", "answer")
+async def grade(
+    answered: Answered | Mapping[str, Any],
     *,
     provider: Provider,
     prompt: Prompt = _GRADE,
     temperature: float | None = None,
     max_tokens: int | None = None,
-) -> Graded:
+) -> Graded | dict[str, Any]:
     """Have a model compare an answer with the reference.
 
     Where the last attempt's reply cannot be read either, the answer is ``ungraded``, never wrong.
 
     Args:
-        answered: The question and its answer.
+        answered: The question and its answer, or a record with the fields ``question``, ``reference`` and ``answer``;
+            of a record the result is a dict.
         provider: The model.
         prompt: With the fields ``question``, ``reference`` and ``answer``, and those of ``answer``'s prompt.
         temperature: How freely the model chooses its words; its own by default.
@@ -112,16 +152,24 @@ async def grade(
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
+        WrongInput: The value is not usable; no call was made.
     """
-    known = asdict(answered)
-    messages = prompt.messages(**{field: known[field] for field in _GRADE.fields})
+    known = record(answered, grade)
+    messages = prompt.messages(**_fields(known, _GRADE))
     try:
         found = await provider.ask(messages, Grade, temperature=temperature, max_tokens=max_tokens)
     except InvalidOutput as error:
         if will_retry(error):
             raise
-        return Graded(**known, score=None, verdict="ungraded", reason=str(error))
-    return Graded(**known, score=found.score, verdict=found.verdict, reason=found.reason)
+        graded = {"score": None, "verdict": "ungraded", "reason": str(error)}
+    else:
+        graded = found.model_dump()
+    return as_given(answered, Question, Graded, {**known, **graded})
+
+
+def _fields(known: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
+    """What a prompt may be told of a record: never the reference where that is to be found out."""
+    return {name: known[name] for name in prompt.fields if name in known}
 
 
 def _choice(question_id: int | str, name: str, choices: Sequence[str]) -> str:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from servers import POSTGRES, answering, own_database
 from sqlalchemy import URL
 
-from .children import Child
-from .places import Place, Places, postgres_places, sqlite_places
+from .children import Child, Servant
+from .places import Place, Places, postgres_places, prepared_postgres_places, sqlite_places
 from .sweep import Start
+from .watch import disconnect
 from .work import Fault, Job
 
 
@@ -28,10 +30,18 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture
+def servant() -> Iterator[Servant]:
+    """A process that works on many runs, one after the other."""
+    with closing(Servant()) as made:
+        yield made
+
+
+@pytest.fixture
 def database() -> Iterator[URL]:
     """A PostgreSQL database of the test's own."""
     with own_database(answering(POSTGRES)) as url:
         yield url
+        disconnect(url)
 
 
 @pytest.fixture
@@ -51,6 +61,14 @@ def places(request: pytest.FixtureRequest) -> Places:
     """Makes places on each database in turn."""
     made: Places = request.getfixturevalue(f"on_{request.param}")
     return made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def prepared(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    """The same, where there has been a run before."""
+    if request.param == "sqlite":
+        return sqlite_places(tmp_path, prepared=True)
+    return prepared_postgres_places(request.getfixturevalue("database"), tmp_path)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._failed = self.path.with_suffix(".failed")
+        self._returned = self.path.with_suffix(".returned")
 
     def note(self, item: str, stage: str, attempt: int) -> str:
         """Note a call before it is made; returns its token."""
@@ -51,6 +52,15 @@ class Ledger:
     def note_failure(self, token: str) -> None:
         """Note that a call is about to fail."""
         _append(self._failed, f"{token}\n")
+
+    def note_return(self, token: str) -> None:
+        """Note that a call is about to return."""
+        _append(self._returned, f"{token} {time.monotonic_ns()}\n")
+
+    def returns(self) -> dict[str, int]:
+        """When calls returned, by their tokens."""
+        split = [line.split(" ") for line in _lines(self._returned)]
+        return {token: int(at) for token, at in split}
 
     def calls(self) -> list[Call]:
         """All calls so far, in the order in which they were noted."""

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 COMMITS = "test_commits.py"
+USAGE = "test_commits_usage.py"
 LEASE = "test_lease.py"
 HANDS = "test_hands.py"
 STORE = "test_store.py"
 TAKEOVERS = "faults/test_takeovers.py"
+AWAY = "test_away.py"
+BACKLOG = "test_backlog.py"
+FILE = "test_file.py"
+PEERS = "test_peers.py"
 FEEDING = "faults/test_feeding.py"
 
 
@@ -45,16 +50,19 @@ class Mutation(NamedTuple):
 _OWN = "(row.owner, row.fence) != (claim.owner, claim.fence)"
 _WHERE = '(row.stage, row.state) == (self.start, "running")'
 _WRITE = "refused = self._rows.write_in(connection, "
-_ADD = "connection.execute(self._add_checkpoints, "
-_USE = "connection.execute(self._add_usage, "
+_ADD = "self._execute(connection, _add_statement, "
+_USE = "self._execute(connection, _usage_statement, "
 _ONCE = "added.on_conflict_do_nothing()"
-_COMMITS = (
+_MOVES = (
     Change("fences compared", _OWN, "row.owner != claim.owner", COMMITS),
     Change("owners compared", _OWN, "row.fence != claim.fence", COMMITS),
     Change("what is known to be lost left alone", "claim.lost or ", "", COMMITS),
     Change("stages compared", _WHERE, 'row.state == "running"', COMMITS),
     Change("states compared", _WHERE, "row.stage == self.start", TAKEOVERS, "once"),
     Change("stages compared where the answer was lost", "row.stage == self.stage and ", "", TAKEOVERS, "another_end"),
+    Change("the others told what was lost", 'if standing == "lost":', "if not standing:", COMMITS),
+)
+_COMMITS = (
     Change("items locked before they are compared", ".with_for_update(of=ITEMS)", "", TAKEOVERS, "committed"),
     Change(
         "rows in the transaction of their items",
@@ -74,25 +82,24 @@ _COMMITS = (
         "what was used in the transaction of what follows",
         _USE,
         f"with self._database.engine.begin() as connection: {_USE}",
-        COMMITS,
+        USAGE,
         "with_what_follows and postgres",
     ),
-    Change("what was used counted once", _ONCE, "added", COMMITS, "counted_once"),
-    Change("what was used kept by itself", "for used in move.used]", "for used in move.used if move.changes]", COMMITS),
-    Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", COMMITS, "pruned"),
-    Change("the others told what was lost", 'if standing == "lost":', "if not standing:", COMMITS),
+    Change("what was used counted once", _ONCE, "added", USAGE, "counted_once"),
+    Change("what was used kept by itself", "for used in move.used]", "for used in move.used if move.changes]", USAGE),
+    Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", USAGE, "pruned"),
 )
 
-_TAKEN = 'state="running", owner=owner, fence=ITEMS.c.fence + 1'
+_TAKEN = "owner=bindparam(_OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1"
 _BACK = 'back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
 _CLAIMS = (
-    Change("a higher fence for a claim", _TAKEN, 'state="running", owner=owner', TAKEOVERS, "fence"),
+    Change("a higher fence for a claim", _TAKEN, _TAKEN.partition(", fence")[0], TAKEOVERS, "fence"),
     Change("a higher fence for what is recovered", _BACK, 'back.values(state="ready", owner=None)', LEASE, "lost"),
     Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
     Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
-    Change("suspects alone at last", "1 if crashes == self._max_crashes else ", "", LEASE, "suspects"),
+    Change("suspects alone at last", "1 if crashes >= self._alone else ", "", LEASE, "suspects"),
     Change("waiting before a suspect", "if not idle:", "if not window:", FEEDING, "suspect"),
-    Change("an end of trying", "if row.crashes > self._max_crashes:", "if row.crashes < 0:", LEASE, "alone"),
+    Change("an end of trying", "if row.crashes > self._most_crashes:", "if row.crashes < 0:", LEASE, "alone"),
 )
 
 _REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
@@ -160,10 +167,42 @@ _DATABASE = (
     Change("a second try told from a first", "if attempt > 1:", "if attempt < 1:", FEEDING, "lost"),
 )
 
+_KEPT = "outcomes = self._commit_without_rows(records, error)"
+_GIVEN_BACK = "self.close()  # here"
+_TROUBLE = (
+    Mutation(
+        "rxpipe/store/commits/flusher.py", Change("results kept without rows", _KEPT, "raise", AWAY, "again_while")
+    ),
+    Mutation("rxpipe/store/session.py", Change("items given back", _GIVEN_BACK, "pass  # here", AWAY, "given_back")),
+    Mutation("rxpipe/store/commits/backlog.py", Change("a halt while away", "self._is_away or ", "", BACKLOG, "away")),
+    Mutation(
+        "rxpipe/store/commits/backlog.py",
+        Change("a halt while late", "age < self._late or ", "True or ", BACKLOG, "late"),
+    ),
+    Mutation("rxpipe/database/cutter.py", Change("a limit of silence", "stream.shutdown(", "print(", PEERS, "cut")),
+    Mutation("rxpipe/database/open_file.py", Change("files compared", "found != self._known", "False", FILE, "gone")),
+    Mutation(
+        "rxpipe/store/schema/file_lock.py",
+        Change("a private file", "mode: int = 0o600", "mode: int = 0o644", FILE, "owner"),
+    ),
+    Mutation(
+        "rxpipe/store/items/lease.py",
+        Change("an owner in the store", "and is_running(", "and not (", FILE, "another_process"),
+    ),
+)
+
 _OTHERS = (
-    Mutation("rxpipe/item.py", Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", HANDS)),
-    Mutation("rxpipe/store/hands.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)),
-    Mutation("rxpipe/store/process.py", Change("machines told apart", "there == place and ", "", LEASE, "process")),
+    Mutation(
+        "rxpipe/pipeline/run/envelope.py",
+        Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", HANDS),
+    ),
+    Mutation(
+        "rxpipe/store/items/hands.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)
+    ),
+    Mutation(
+        "rxpipe/store/items/process.py",
+        Change("machines told apart", "there == place and _has_ended", "_has_ended", LEASE, "process"),
+    ),
     Mutation("rxpipe/store/session.py", Change("a release", "self._lease.release(connection)", "", STORE, "disposing")),
     Mutation("rxpipe/store/store.py", Change("one process for SQLite", "database.lock(_holder)", "", STORE, "second")),
 )
@@ -171,8 +210,16 @@ _OTHERS = (
 
 def mutations() -> Iterator[Mutation]:
     """All of them."""
-    by_file = {"commits": _COMMITS, "claims": _CLAIMS, "lease": _LEASE, "feed": _FEED, "database": _DATABASE}
+    by_file = {
+        "commits/commits": _COMMITS,
+        "commits/moves": _MOVES,
+        "items/claims": _CLAIMS,
+        "items/lease": _LEASE,
+        "items/feed": _FEED,
+        "schema/database": _DATABASE,
+    }
     for name, changes in by_file.items():
         for change in changes:
             yield Mutation(f"rxpipe/store/{name}.py", change)
+    yield from _TROUBLE
     yield from _OTHERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from servers import execute
 from sqlalchemy import URL
+
+from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 
 
 @dataclass(frozen=True)
@@ -19,21 +22,30 @@ class Place:
     Attributes:
         url: The database.
         directory: Where processes write.
+        name: Of the pipeline and of its table: a database may be the place of several runs.
     """
 
     url: str
     directory: str
+    name: str = "questions"
 
+
+_AT_ONCE = 8  # schemas that are made with one connection
 
 Places = Callable[[], Place]
 
 
-def sqlite_places(directory: Path) -> Places:
-    """Places with an SQLite file each."""
+def sqlite_places(directory: Path, *, prepared: bool = False) -> Places:
+    """Places with an SQLite file each; nothing is in it, or a run store that has been used."""
+    template = directory / "prepared.db"
+    if prepared:
+        _use(f"sqlite:///{template}")
 
     def place() -> Place:
         new = directory / uuid.uuid4().hex
         new.mkdir()
+        if prepared:
+            shutil.copy(template, new / "bank.db")
         return Place(f"sqlite:///{new / 'bank.db'}", str(new))
 
     return place
@@ -42,15 +54,38 @@ def sqlite_places(directory: Path) -> Places:
 def postgres_places(database: URL, directory: Path) -> Places:
     """Places with a schema each in one database: these are made much faster than databases."""
     numbers = itertools.count(1)
+    made: list[str] = []
 
     def place() -> Place:
-        schema = f"place_{next(numbers)}"
+        if not made:
+            made.extend(f"place_{number}" for number in itertools.islice(numbers, _AT_ONCE))
+            execute(database, *(f"CREATE SCHEMA {schema}" for schema in made))
+        schema = made.pop()
         new = directory / schema
         new.mkdir()
-        execute(database, f"CREATE SCHEMA {schema}")
         return Place(text_of(with_search_path(database, schema)), str(new))
 
     return place
+
+
+def prepared_postgres_places(database: URL, directory: Path) -> Places:
+    """Places in a run store that has been used, in a PostgreSQL database that they share."""
+    url = with_search_path(database, "public")
+    _use(url)
+    numbers = itertools.count(1)
+
+    def place() -> Place:
+        name = f"place_{next(numbers)}"
+        new = directory / name
+        new.mkdir()
+        return Place(text_of(url), str(new), name)
+
+    return place
+
+
+def _use(database: str | URL) -> None:
+    """Let there be all tables, for others."""
+    Pipeline(Stage("none", str), sink=DatabaseSink(database, table="others"), store=RunStore(), name="others").run([])
 
 
 def with_search_path(url: URL, path: str) -> URL:

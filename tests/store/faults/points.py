@@ -8,15 +8,21 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
+STARTED = "the run has started"
+
 Act = Callable[[int, str], None]
+
+_UNDO: list[Callable[[], object]] = []
 
 
 class Points:
@@ -32,8 +38,16 @@ class Points:
 
     def listen(self) -> None:
         """Come by before and after each statement and each commit of this process, of whichever engine."""
-        event.listen(Engine, "before_cursor_execute", lambda *about: self(f"before {_brief(about[2])}"))
-        event.listen(Engine, "after_cursor_execute", lambda *about: self(f"after {_brief(about[2])}"))
+
+        def before(*about: Any) -> None:
+            self(f"before {_brief(about[2])}")
+
+        def after(*about: Any) -> None:
+            self(f"after {_brief(about[2])}")
+
+        for name, listener in (("before_cursor_execute", before), ("after_cursor_execute", after)):
+            event.listen(Engine, name, listener)
+            _UNDO.append(partial(event.remove, Engine, name, listener))
         wrap_commits(self._commit)
 
     def _commit(self, commit: Callable[[], None], _dialect: DefaultDialect, _connection: Any) -> None:
@@ -51,6 +65,13 @@ def wrap_commits(wrapper: Callable[[Callable[[], None], DefaultDialect, Any], No
         wrapper(lambda: commit(dialect, connection), dialect, connection)
 
     dialects.do_commit = wrapped
+    _UNDO.append(partial(setattr, dialects, "do_commit", commit))
+
+
+def forget() -> None:
+    """Leave the process as it was, for its next run."""
+    while _UNDO:
+        _UNDO.pop()()
 
 
 def say_nothing(_what: str) -> None:
@@ -69,18 +90,25 @@ class SignalAt:
         number: Which place.
         signal: Which signal.
         what: If given, only places that begin with this are counted.
+        once_started: Whether places count only from where the run has started.
     """
 
     number: int
     signal: signal.Signals
     what: str = ""
+    once_started: bool = False
 
     def arrange(self, say: Callable[[str], None]) -> Callable[[str], None]:
         """Watch this process from now on; returns what its stages tell their calls to."""
         matching = itertools.count(1)
+        counts = threading.Event()
+        if not self.once_started:
+            counts.set()
 
         def act(_number: int, what: str) -> None:
-            if not what.startswith(self.what) or not self._is_taken():
+            if what == STARTED:
+                counts.set()
+            if not counts.is_set() or not what.startswith(self.what) or not self._is_taken():
                 return
             if next(matching) == self.number:
                 say(f"reached {what}")

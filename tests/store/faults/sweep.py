@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .children import Child
+from .children import Child, Part, Servant
 from .places import Place, Places
 from .watch import Watch
 from .work import ALWAYS, STAGES, Fault, Job, Trouble
@@ -22,13 +22,20 @@ TROUBLES = (
 )
 # Calls of a run that nothing befalls: two of them fail, and are followed by another one.
 CALLS = Counter([(str(item), stage) for item in ITEMS for stage in STAGES] + [("2", "answering"), ("5", "grading")])
-GROUP = 8
+GROUP = 4  # cases at once
+PARTS = 4  # of a sweep, so that processes can share one
 
 
 class Start(Protocol):
     """Starts a process that works on a run; it is killed after the test if it has not ended."""
 
     def __call__(self, job: Job, fault: Fault | None = ...) -> Child: ...
+
+
+class StartPart(Protocol):
+    """Starts a process, or lets one that is there work on a run."""
+
+    def __call__(self, job: Job, fault: Fault | None = ...) -> Part: ...
 
 
 FaultAt = Callable[[int, Place], Fault]
@@ -49,8 +56,13 @@ class Case:
     number: int
     job: Job
     watch: Watch
-    child: Child
-    next: Child | None = None
+    child: Part
+    next: Part | None = None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the process that is hurt has begun to take items."""
+        return "started" in self.child.said().splitlines()
 
     @contextmanager
     def telling(self) -> Generator[None]:
@@ -63,57 +75,58 @@ class Case:
                 error.add_note(f"and the next one:\n{self.next.said()}")
             raise
 
-    def end(self) -> None:
-        """Leave no process."""
-        self.child.end()
-        if self.next is not None:
-            self.next.end()
-
 
 def sweep(
     places: Places,
-    start: Start,
+    start: StartPart,
     fault: FaultAt,
     hurt: Callable[[Case], bool],
     *,
+    part: int,
+    opening: bool = False,
     then: Callable[[Case], None] | None = None,
     **options: Any,
 ) -> int:
-    """Hurt a run at each place from the first on, let another process go on, and check; to the last place there is.
+    """Hurt a run at each place of a part, let another process go on, and check; to the last place there is.
+
+    All parts together are every place: a part is each fourth group of them.
 
     Args:
         places: Where the runs are.
         start: Starts their processes.
         fault: What the process does to itself at the n-th place there.
         hurt: Waits for the process, sees that it is as it should be, and tells whether another one is to go on.
+        part: Which part of the places.
+        opening: Whether only those are wanted that come before the run has started.
         then: Sees that it is as it should be in the end.
         options: Of the ``Job``.
 
     Returns:
-        How many places there were.
+        How many places there were; what the part that has the last of them returns is exact, others may return more.
     """
-    for first in itertools.count(1, GROUP):
-        cases = [_case(number, places(), start, fault, options) for number in range(first, first + GROUP)]
-        for case in cases:
-            with case.telling():
-                if hurt(case):
-                    case.watch.look()
-                    case.next = start(case.job)
-        for case in cases:
-            with case.telling():
-                if case.next is not None:
-                    case.next.finish()
-                case.watch.check(ITEMS, dead=DEAD)
-                if then is not None:
-                    then(case)
-        missed = [case.number for case in cases if case.child.reached() is None]
-        for case in cases:
-            case.end()
-        if missed:
-            return missed[0] - 1
+    with closing(Servant()) as successor:
+        for first in itertools.count(1 + GROUP * part, GROUP * PARTS):
+            cases = [_case(number, places(), start, fault, options) for number in range(first, first + GROUP)]
+            for case in cases:
+                with case.telling():
+                    if hurt(case):
+                        case.watch.look()
+                        case.next = successor(case.job)
+            for case in cases:
+                with case.telling():
+                    if case.next is not None:
+                        case.next.finish()
+                    case.watch.check(ITEMS, dead=DEAD)
+                    if then is not None:
+                        then(case)
+            past = [case.number for case in cases if (case.has_started if opening else case.child.reached() is None)]
+            for case in cases:
+                case.child.end()
+            if len(past) == GROUP or (past and not opening):
+                return past[0] - 1
     raise AssertionError
 
 
-def _case(number: int, place: Place, start: Start, fault: FaultAt, options: dict[str, Any]) -> Case:
-    job = Job(url=place.url, directory=place.directory, items=ITEMS, troubles=TROUBLES, **options)
+def _case(number: int, place: Place, start: StartPart, fault: FaultAt, options: dict[str, Any]) -> Case:
+    job = Job(url=place.url, directory=place.directory, name=place.name, items=ITEMS, troubles=TROUBLES, **options)
     return Case(number, job, Watch(place), start(job, fault(number, place)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import Program, run
 
 from .places import Place
 from .waiting import until
@@ -57,17 +56,18 @@ def test_command_killed_and_called_again(place: Place, record_property: Callable
     """What is called twice is what was in flight, and one batch that was not committed yet."""
     folder = Path(place.directory)
     config = {
+        "name": place.name,
         "source": {"range": ITEMS},
         "pipeline_config": {"parallel_pipelines": CONCURRENCY},
         "stages": [{"name": name, "call": f"stages:{name}"} for name in STAGES],
-        "database": {"url": place.url, "table": "questions"},
+        "database": {"url": place.url, "table": place.name},
     }
     (folder / "stages.py").write_text(CODE)
     (folder / "pipeline.yaml").write_text(json.dumps(config))
     watch = Watch(place)
-    command = [sys.executable, "-m", "rxpipe.cli", "run", "pipeline.yaml"]
+    command = ["-m", "rxpipe.cli", "run", "pipeline.yaml"]
     with open(folder / "printed", "wb") as printed:
-        killed = subprocess.Popen(command, cwd=folder, stdout=printed, stderr=printed)
+        killed = Program(*command, cwd=folder, stdout=printed, stderr=printed)
         try:
             until("half of the calls are made", lambda: len(watch.ledger.calls()) > ITEMS * len(STAGES) / 2)
         finally:
@@ -75,7 +75,8 @@ def test_command_killed_and_called_again(place: Place, record_property: Callable
             killed.wait()
         first = watch.ledger.calls()
         kept = watch.look()
-        subprocess.run(command, cwd=folder, stdout=printed, stderr=printed, check=True)
+        ended = run(*command, cwd=folder)
+    assert ended.returncode == 0, ended.stderr
     watch.check(range(1, ITEMS + 1))
     calls = watch.ledger.counts()
     assert set(calls) == {(str(item), stage) for item in range(1, ITEMS + 1) for stage in STAGES}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from .children import Servant
 from .cuts import CutAtCommit
 from .places import Place, Places
-from .sweep import CALLS, Case, Start, sweep
+from .sweep import CALLS, PARTS, Case, sweep
 from .work import GAVE_UP, Fault
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_cut_at_every_commit(places: Places, start: Start, *, after: bool) -> None:
+def test_cut_at_every_commit(places: Places, servant: Servant, part: int, *, after: bool) -> None:
     """A commit that fails, or is not answered, is made again and changes nothing then; at the start, a run ends."""
 
     def has_given_up(case: Case) -> bool:
@@ -30,4 +32,4 @@ def test_cut_at_every_commit(places: Places, start: Start, *, after: bool) -> No
     def fault(number: int, place: Place) -> Fault:
         return CutAtCommit(url=place.url, number=number, after=after)
 
-    assert sweep(places, start, fault, has_given_up, then=made_once) > 10
+    assert sweep(places, servant, fault, has_given_up, then=made_once, part=part) > 10

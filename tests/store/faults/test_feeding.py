@@ -12,10 +12,10 @@ from reactivex import Observable
 from reactivex.subject import Subject
 from sqlalchemy import Connection, update
 
-from rxpipe.item import Claim
 from rxpipe.operators import Retry, from_iterable
-from rxpipe.store.feed import Feed
-from rxpipe.store.schema import ITEMS
+from rxpipe.pipeline.ports import Claim
+from rxpipe.store.items.feed import Feed
+from rxpipe.store.schema.tables import ITEMS
 
 from .waiting import until
 from .workers import Worker, workers

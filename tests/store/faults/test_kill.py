@@ -6,21 +6,38 @@ import signal
 
 import pytest
 
-from .places import Places
+from .places import Place, Places
 from .points import SignalAt
-from .sweep import Case, Start, sweep
+from .sweep import PARTS, Case, Start, sweep
+from .work import Fault
+
+
+def is_killed(case: Case) -> bool:
+    code = case.child.wait()
+    if case.child.reached() is None:
+        case.child.finish()
+        return False
+    assert code == -signal.SIGKILL
+    return True
 
 
 @pytest.mark.slow
-def test_killed_at_every_failpoint(places: Places, start: Start) -> None:
-    """Wherever a process is killed, the next one finishes the run, and makes no finished call again."""
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_while_it_begins(places: Places, start: Start, part: int) -> None:
+    """Wherever a process is killed that makes all tables, the next one finishes the run."""
 
-    def is_killed(case: Case) -> bool:
-        code = case.child.wait()
-        if case.child.reached() is None:
-            case.child.finish()
-            return False
-        assert code == -signal.SIGKILL
-        return True
+    def fault(number: int, _place: Place) -> Fault:
+        return SignalAt(number=number, signal=signal.SIGKILL)
 
-    assert sweep(places, start, lambda number, _place: SignalAt(number=number, signal=signal.SIGKILL), is_killed) > 100
+    assert sweep(places, start, fault, is_killed, part=part, opening=True) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_once_it_has_begun(prepared: Places, start: Start, part: int) -> None:
+    """Wherever it is killed afterwards, no finished call is made again."""
+
+    def fault(number: int, _place: Place) -> Fault:
+        return SignalAt(number=number, signal=signal.SIGKILL, once_started=True)
+
+    assert sweep(prepared, start, fault, is_killed, part=part) > 50

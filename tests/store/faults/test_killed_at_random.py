@@ -15,7 +15,7 @@ from .sweep import Start
 from .watch import Watch
 from .work import Job
 
-ITEMS = 2000
+ITEMS = 1000
 WORKERS = 4
 
 
@@ -40,7 +40,7 @@ def test_workers_killed_at_random(on_postgres: Places, start: Start) -> None:
     late: set[int] = set()  # of them when nothing was left to do: they may have ended before
     while not any(child.ended_well for child in workers):
         victim = chance.randrange(WORKERS)
-        _wait_while_all_live(workers, chance.uniform(0.2, 2))
+        _wait_while_all_live(workers, chance.uniform(0.1, 1))
         workers[victim].signal(signal.SIGKILL)
         if workers[victim].wait() == -signal.SIGKILL:
             is_late = watch.look().states()["done"] == ITEMS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -12,7 +13,7 @@ from .places import Places
 from .sweep import Start
 from .waiting import until
 from .watch import Watch
-from .work import Job
+from .work import Job, Trouble
 
 SECONDS = 20.0  # four times as long as SQLite itself waits for the lock
 
@@ -22,7 +23,16 @@ def test_file_locked_by_another_program(on_sqlite: Places, start: Start) -> None
     """A run waits for the lock, for much longer than SQLite does, and nothing is lost or made again."""
     place = on_sqlite()
     watch = Watch(place)
-    job = Job(url=place.url, directory=place.directory, items=tuple(range(100)), seconds=0.01)
+    unlocked = Path(place.directory) / "unlocked"
+    job = Job(
+        url=place.url,
+        directory=place.directory,
+        items=tuple(range(300)),
+        seconds=0.01,
+        troubles=(
+            Trouble(item="200", stage="generation", held_by=str(unlocked)),
+        ),  # so that the run does not end before
+    )
     child = start(job)
     until("some are done", lambda: watch.look().states()["done"] > 5)
     other = sqlite3.connect(str(make_url(place.url).database), timeout=30, isolation_level=None)
@@ -31,8 +41,9 @@ def test_file_locked_by_another_program(on_sqlite: Places, start: Start) -> None
         before = watch.snapshot()
         time.sleep(SECONDS)  # this is the fault itself
         assert watch.snapshot() == before
-        assert child.is_alive
+        assert child.is_alive, child.said()
         other.execute("ROLLBACK")
+        unlocked.touch()
     finally:
         other.close()
     child.finish()

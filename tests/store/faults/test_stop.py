@@ -62,7 +62,7 @@ def test_stopped_between_transactions(on_postgres: Places, start: Start) -> None
     """Another worker takes over the items of a stopped one, which changes nothing of them when it wakes."""
     place = on_postgres()
     watch = Watch(place)
-    stopped, before = taken_over(job_at(place), watch, start, "after COMMIT", 8)
+    stopped, before = taken_over(job_at(place), watch, start, "after COMMIT", 14)
     after = wake(stopped, watch)
     assert after.items == before.items
     assert after.checkpoints == before.checkpoints
@@ -89,7 +89,7 @@ def test_zombie_soon_calls_no_more(on_postgres: Places, start: Start) -> None:
     """A worker that wakes makes no calls for items that it has lost, once it has had the time to notice."""
     place = on_postgres()
     watch = Watch(place)
-    stopped, _ = taken_over(job_at(place, seconds=0.1), watch, start, "after COMMIT", 8)
+    stopped, _ = taken_over(job_at(place, seconds=0.1), watch, start, "after COMMIT", 14)
     woken = time.monotonic_ns()
     wake(stopped, watch)
     noticed = woken + int((2 * HEARTBEAT + 0.4) * 1e9)
@@ -97,11 +97,21 @@ def test_zombie_soon_calls_no_more(on_postgres: Places, start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_zombie_does_not_finish_the_run_again(on_postgres: Places, start: Start) -> None:
+def test_zombie_does_not_finish_the_run_again(on_postgres: Places, start: Start, tmp_path: Path) -> None:
     """A worker that ended nothing leaves the time at which the run was finished as it was."""
     place = on_postgres()
     watch = Watch(place)
-    stopped, before = taken_over(job_at(place), watch, start, "after COMMIT", 8)
+    gate = tmp_path / "gate"
+    items = tuple(range(6))
+    troubles = tuple(Trouble(item=str(item), stage="grading", held_by=str(gate)) for item in items)
+    job = replace(job_at(place), items=items, troubles=troubles)
+    stopped = start(job)
+    until("it grades", lambda: any(call.stage == "grading" for call in watch.ledger.calls()))
+    stopped.signal(signal.SIGSTOP)
+    until("it is stopped", lambda: is_stopped(stopped))
+    gate.touch()
+    start(job).finish(20)
+    before = watch.check(items)
     assert wake(stopped, watch).runs == before.runs
 
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, event, make_url, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from rxpipe.store.database import Database
-from rxpipe.store.lease import Look
-from rxpipe.store.process import this_process
-from rxpipe.store.records import failed_call
-from rxpipe.store.schema import CHECKPOINTS, FAILURES, ITEMS, WORKERS, db_now
+from rxpipe.store.commits.records import failed_call
+from rxpipe.store.items.lease import Look
+from rxpipe.store.items.process import this_process
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, WORKERS, db_now
 
 from .clocks import PostgresClock
 from .places import Place

@@ -6,14 +6,16 @@ import signal
 
 import pytest
 
+from .children import Servant
 from .places import Place, Places
 from .points import SignalAt
-from .sweep import CALLS, Case, Start, sweep
+from .sweep import CALLS, PARTS, Case, sweep
 from .work import INTERRUPTED, Fault
 
 
 @pytest.mark.slow
-def test_terminated_at_every_failpoint(places: Places, start: Start) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_terminated_at_every_failpoint(prepared: Places, servant: Servant, part: int) -> None:
     """Whenever SIGTERM comes to a run, it ends in order, and the next one makes no call again."""
 
     def has_ended_in_order(case: Case) -> bool:
@@ -35,4 +37,4 @@ def test_terminated_at_every_failpoint(places: Places, start: Start) -> None:
     def fault(number: int, _place: Place) -> Fault:
         return SignalAt(number=number, signal=signal.SIGTERM)
 
-    assert sweep(places, start, fault, has_ended_in_order, then=made_once) > 60
+    assert sweep(prepared, servant, fault, has_ended_in_order, then=made_once, part=part) > 60

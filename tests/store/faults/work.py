@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -15,17 +16,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rxpipe import DatabaseSink, Pipeline, Retry, Stage, Usage, record_usage
-from rxpipe.driving import drive
 from rxpipe.errors import SinkError
-from rxpipe.run import Run
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.run.run import Run
 from rxpipe.store import RunStore
 
 from .ledger import Ledger, token_number
-from .points import say_nothing
+from .points import STARTED, forget, say_nothing
 
 STAGES = ("generation", "answering", "grading")
 ALWAYS = 1_000_000
 
+ANSWER = 8  # characters of a run's exit code, told by a process that works on many
 INTERRUPTED = 3  # exit codes: a signal ended the run, in order
 GAVE_UP = 4  # the database could not be opened, or stayed away
 
@@ -63,6 +65,7 @@ class Job:
 
     Attributes:
         url: The database.
+        name: Of the pipeline, and of the sink's table.
         directory: Where the ledger is, and what the processes said.
         items: The source.
         seconds: How long a call takes.
@@ -71,6 +74,7 @@ class Job:
         store: Options of the ``RunStore``.
         troubles: What becomes of some items.
         fault: What the process does to itself.
+        notes_returns: Whether the ledger is told when calls return, too.
     """
 
     url: str
@@ -81,7 +85,9 @@ class Job:
     window: float = 0.004
     store: dict[str, Any] = field(default_factory=dict[str, Any])
     troubles: tuple[Trouble, ...] = ()
+    name: str = "questions"
     fault: Fault | None = None
+    notes_returns: bool = False
 
     @property
     def ledger(self) -> Ledger:
@@ -102,6 +108,7 @@ class Step:
     seconds: float
     troubles: dict[str, Trouble]
     tell: Callable[[str], None]
+    notes_returns: bool = False
     calls: Counter[str] = field(default_factory=Counter[str])
 
     def __call__(self, value: Any) -> dict[str, Any]:
@@ -116,6 +123,8 @@ class Step:
         if self.seconds:
             time.sleep(self.seconds)
         self.tell(f"call of {self.stage} returns")
+        if self.notes_returns:
+            self.ledger.note_return(token)
         return {"id": given["id"], "calls": [*given["calls"], token]}
 
     def suffer(self, key: str, token: str) -> None:
@@ -139,14 +148,22 @@ def pipeline_of(job: Job, tell: Callable[[str], None]) -> Pipeline:
         *(
             Stage(
                 name,
-                Step(name, job.ledger, job.seconds, {one.item: one for one in job.troubles if one.stage == name}, tell),
+                Step(
+                    name,
+                    job.ledger,
+                    job.seconds,
+                    {one.item: one for one in job.troubles if one.stage == name},
+                    tell,
+                    job.notes_returns,
+                ),
                 concurrency=job.concurrency,
                 retry=Retry(max_attempts=2, initial=0.001, jitter=0),
             )
             for name in STAGES
         ),
-        sink=DatabaseSink(job.url, max_seconds=job.window),
+        sink=DatabaseSink(job.url, table=job.name, max_seconds=job.window),
         store=RunStore(**job.store),
+        name=job.name,
     )
 
 
@@ -155,12 +172,14 @@ def work(job: Job) -> None:
     descriptor = os.open(job.said_by(os.getpid()), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.close(descriptor)
 
     def say(text: str) -> None:
-        os.write(descriptor, f"{text}\n".encode())
+        os.write(1, f"{text}\n".encode())
 
     def started(_run: Run) -> None:
         say("started")
+        tell(STARTED)
 
     tell = job.fault.arrange(say) if job.fault is not None else say_nothing
     try:
@@ -172,3 +191,25 @@ def work(job: Job) -> None:
         traceback.print_exc()
         sys.exit(GAVE_UP)
     say("finished " + json.dumps({name: getattr(report, name) for name in ("written", "failed", "cancelled")}))
+
+
+def work_on(told: str) -> None:
+    """Work on the job that is pickled in a file."""
+    job: Job = pickle.loads(Path(told).read_bytes())
+    work(job)
+
+
+def work_on_all() -> None:
+    """Work on one job after the other, as standard input names their files, and tell how each ended."""
+    answers = os.dup(1)
+    for line in sys.stdin:
+        try:
+            work_on(line.strip())
+            code: Any = 0
+        except SystemExit as ended:
+            code = ended.code
+        except BaseException:  # noqa: BLE001 - it is told
+            traceback.print_exc()
+            code = 1
+        forget()
+        os.write(answers, f"{code:{ANSWER}}".encode())

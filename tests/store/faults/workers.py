@@ -10,16 +10,17 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from rxpipe import DatabaseSink, Outcome
 from rxpipe.database import RowRefused, default_table
-from rxpipe.database.writer import Writer
-from rxpipe.item import Claim
-from rxpipe.store.claims import Claims
-from rxpipe.store.commits import Commits
-from rxpipe.store.database import Database
-from rxpipe.store.hands import Hands
-from rxpipe.store.lease import Lease
-from rxpipe.store.outputs import encode
-from rxpipe.store.records import Checkpoint, Ended, Record
-from rxpipe.store.schema import ITEMS, RUNS, WORKERS, db_now, migrate
+from rxpipe.database.writer import Made, Writer
+from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.outputs import encode
+from rxpipe.store.commits.records import Checkpoint, Ended, Record
+from rxpipe.store.items.claims import Claims
+from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.lease import Lease
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.migrations import migrate
+from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
 
 RUN = 1
 SECONDS = 60.0  # of a lease
@@ -37,7 +38,11 @@ class Rows:
         self._writer = writer
         self.then: Callable[[], None] = lambda: None
 
-    def write_in(self, connection: Connection, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
+    def make(self, batch: Sequence[Outcome[Any]]) -> list[Made]:
+        """Make them."""
+        return self._writer.make(batch)
+
+    def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
         """Write them."""
         refused = self._writer.write_in(connection, batch)
         self.then()
@@ -61,7 +66,7 @@ class Worker:
         )
         self.claims = Claims(self.database.engine.dialect.name, RUN, self.lease, max_crashes=3)
         self.rows = Rows(DatabaseSink(url).writer_on(self.database.engine))
-        self.commits = Commits(self.database, RUN, self.rows)
+        self.commits = Commits(self.database, RUN, self.rows, max_crashes=3)
         with self.database.transaction() as connection:
             self.lease.register(connection)
 
@@ -81,6 +86,7 @@ class Worker:
 
     def commit(self, *records: Record) -> list[str]:
         """Commit a batch; what became of the outcomes in it."""
+        self.commits.make_rows(records)
         return [outcome.status for outcome in self.commits.commit(records)]
 
     def recover(self) -> None:
@@ -144,7 +150,7 @@ def checkpoint(claim: Claim, stage: int, of: str = "") -> Checkpoint:
 
 def ended(claim: Claim, of: str = "", *, error: Exception | None = None) -> Ended:
     """An item has left the stages, by whoever is named."""
-    outcome: Outcome[Any] = Outcome(
+    outcome = ClaimedOutcome(
         id=claim.id,
         status="written" if error is None else "failed",
         value=of,

@@ -1,0 +1,40 @@
+"""``Observable.run()`` on a running event loop: it would block the thread on which the results are due."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import CodeType, FrameType
+
+import reactivex.run
+
+from .clock import running_loop
+
+_RUN: CodeType = reactivex.run.run.__code__
+_LOOP: CodeType = asyncio.Handle._run.__code__  # pyright: ignore[reportPrivateUsage] - what a loop calls is below it
+
+
+_INSTEAD = "`await observable` instead, or `async for item in rxpipe.to_async_iterable(observable)`"
+
+
+def refuse_to_block(instead: str = _INSTEAD) -> None:
+    """Raise if ``Observable.run()`` is blocking the event loop that is running here.
+
+    Called where something is about to wait for that loop, which would never end: ``run()`` has sources emit on a
+    thread of its own, and what is subscribed to on a loop is notified there.
+
+    Args:
+        instead: What to write instead.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    if running_loop() is None:
+        return
+    frame: FrameType | None = sys._getframe()  # pyright: ignore[reportPrivateUsage] - the stack alone tells who waits for this thread
+    while frame is not None and frame.f_code is not _LOOP:
+        if frame.f_code is _RUN:
+            raise RuntimeError(
+                f"an event loop is running on this thread, and .run() would block it for ever: write {instead}"
+            )
+        frame = frame.f_back

@@ -1,0 +1,205 @@
+"""The shape that all operators with a queue and all sources share: one small state machine per subscription.
+
+What arrives from upstream, finished calls and timers only post messages to its mailbox; handlers change the state,
+and ``advance`` then acts on it: hands results downstream while the gate there is open, starts what may start,
+completes when nothing is left. Its own gate is announced to whatever it subscribes to.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Generic, TypeVar
+
+from reactivex.abc import DisposableBase, ObservableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler
+
+from ..errors import CallFailed, describe
+from .clock import guarded, show_unhandled
+from .gate import Gate, announced_gate, announcing
+from .mailbox import Home, mailbox, running_loop_home
+
+_DEEPEST = 110  # operators in a chain: each takes some nine frames of the 1,000 that Python's stack has by default
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Producer(Generic[B], DisposableBase):
+    """The half that emits: one subscriber's state machine, which notifies the observer downstream.
+
+    Attributes:
+        over: Whether it has ended or been disposed; nothing is emitted from then on.
+        post: Has a handler called in the mailbox, never overlapping another; from any thread.
+    """
+
+    def __init__(self, observer: ObserverBase[B], home: Home | None = None) -> None:
+        self._home = home = home or running_loop_home()
+        self.over = False
+        self._freed = False
+        self._observer = observer
+        self._downstream = announced_gate()
+        if self._downstream is not None:
+            self._downstream.take()
+        inbox = mailbox(self.advance, self._broken, home)
+        self.post = inbox.post
+        self._post_last = inbox.post_last
+        self._reserved = False
+        self._woken = self.wake  # one object, so that a gate can tell that it has it already
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Act on the state that the messages left, unless it is over; runs in the mailbox."""
+
+    @abstractmethod
+    def free(self) -> None:
+        """Cancel timers and calls, and let go of values: it is over; runs in the mailbox."""
+
+    def wake(self) -> None:
+        """Have it advance."""
+        self.post(_nothing)
+
+    def may_emit(self) -> bool:
+        """Whether there is room downstream, for one item; if not, it advances again when there may be.
+
+        If so, ``emit`` or ``keep`` must follow.
+        """
+        gate = self._downstream
+        if gate is None:
+            return True
+        if gate.shared:
+            self._reserved = gate.enter(self._woken)
+            return self._reserved
+        return gate.admitted - gate.released < gate.capacity or gate.wait(self._woken)
+
+    def emit(self, value: B) -> None:
+        """Hand a value downstream.
+
+        What the observer raises ends the sequence with that error: nothing is run again for it.
+        """
+        try:
+            self._observer.on_next(value)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the sequence must end, not hang
+            self.end(as_exception(error))
+        if self._reserved:
+            self.keep()
+
+    def keep(self) -> None:
+        """Emit nothing after all."""
+        if self._reserved and self._downstream is not None:
+            self._reserved = False
+            self._downstream.leave()
+
+    def end(self, error: Exception | None = None) -> None:
+        """End the sequence, once: with an error, or by completion."""
+        if self.over:
+            return
+        guarded(self.dispose)
+        try:
+            if error is None:
+                self._observer.on_completed()
+            else:
+                self._observer.on_error(error)
+        except BaseException as unhandled:  # noqa: BLE001 - as from reactivex's default on_error: nobody takes it
+            show_unhandled(unhandled)
+
+    def dispose(self) -> None:
+        """Stop at once, from any thread: nothing more is emitted, and what is running is cancelled."""
+        if not self.over:
+            self.over = True
+            self._post_last(self._free_once)
+
+    def _free_once(self) -> None:
+        if not self._freed:  # two threads may have disposed it at the same moment
+            self._freed = True
+            try:
+                self.free()
+            finally:
+                if self._home is not None:
+                    self._home.close()
+
+    def _broken(self, error: BaseException) -> None:
+        """A handler raised, as where a scheduler or a loop is closed: end, rather than hang half-way."""
+        if self.over:
+            show_unhandled(error)
+        else:
+            self.end(as_exception(error))
+
+
+class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
+    """One subscription to an operator with a queue: it observes its source, too.
+
+    Attributes:
+        gate: Its own gate: counts the items that it holds.
+        source_done: Whether the source has completed.
+    """
+
+    def __init__(self, observer: ObserverBase[B], capacity: float, home: Home | None = None, *, slack: int = 1) -> None:
+        super().__init__(observer, home)
+        self.gate = Gate(capacity, slack, depth=1 if self._downstream is None else self._downstream.depth + 1)
+        self.source_done = False
+        self._upstream = SingleAssignmentDisposable()
+
+    def subscribe_to(self, source: ObservableBase[A], scheduler: SchedulerBase | None) -> DisposableBase:
+        """Subscribe to the source, announcing the gate."""
+        if self.gate.depth > _DEEPEST:
+            # From the trampoline: where this is called, the stack has no room for an error to get through.
+            CurrentThreadScheduler.singleton().schedule(self._too_deep)
+            return self
+        try:
+            with announcing(self.gate):
+                self._upstream.disposable = source.subscribe(self, scheduler=scheduler)
+        except BaseException:
+            self.dispose()
+            raise
+        return self
+
+    def _too_deep(self, scheduler: SchedulerBase, state: object = None) -> None:
+        self.on_error(
+            ValueError(f"a chain may have at most {_DEEPEST} operators with a queue, such as stages, not more")
+        )
+
+    @abstractmethod
+    def arrive(self, value: A) -> None:
+        """Take an item; ``gate.release()`` is due when it is no longer held. Runs in the mailbox."""
+
+    def source_failed(self, error: Exception) -> None:
+        """The source ended with an error; runs in the mailbox."""
+        self.end(error)
+
+    def source_completed(self) -> None:
+        """The source completed; runs in the mailbox."""
+        self.source_done = True
+
+    def on_next(self, value: A) -> None:
+        """Take over an item from upstream, on any thread."""
+        self.gate.admitted += 1
+        self.post(self.arrive, value)
+
+    def on_error(self, error: Exception) -> None:
+        """Take note of the source's failure."""
+        self.post(self.source_failed, error)
+
+    def on_completed(self) -> None:
+        """Take note of the source's completion."""
+        self.post(self.source_completed)
+
+    def dispose(self) -> None:
+        """Stop at once, the source included."""
+        try:
+            super().dispose()
+        finally:
+            self._upstream.dispose()
+
+
+def _nothing() -> None:
+    pass
+
+
+def as_exception(error: BaseException) -> Exception:
+    """The error as Rx carries it: anything that is not an ``Exception`` is wrapped."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = CallFailed(describe(error))
+    wrapped.__cause__ = error
+    return wrapped

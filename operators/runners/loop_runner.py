@@ -1,0 +1,193 @@
+"""Where coroutine functions run: worker tasks on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from threading import get_ident
+from typing import Any
+
+from reactivex.abc import DisposableBase
+
+from ..core.clock import running_loop
+from ..core.worker import Call, Function, Worker, call_context, discard
+
+
+class LoopRunner:
+    """An event loop, for coroutine functions: worker tasks, made as needed.
+
+    A new call wakes one worker, and a worker that takes a call wakes the next one if there are more. So calls that
+    never wait cost no task switch, and those that do run side by side. A worker gives way to the rest of the loop
+    now and then, and ends with a call that was cancelled.
+    """
+
+    queues = False
+    cancels = True
+    width = math.inf
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
+        """Run on a loop.
+
+        Args:
+            name: The stage's name.
+            loop: A running loop.
+            release: Called by ``close``.
+        """
+        self._name = name
+        self.loop = loop
+        self._release = release
+        self._context = call_context()
+        self._jobs: deque[_LoopJob] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._coming = 0  # workers that will look for a job without being woken
+        self._workers: set[asyncio.Task[None]] = set()  # those that have begun
+        self._closed = False
+        self._thread = get_ident() if running_loop() is loop else -1  # the loop's; below 0 if not known yet
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
+        """Have a worker take the call; from any thread."""
+        job = _LoopJob(self.loop, fn, value, call)
+        self._jobs.append(job)
+        if get_ident() != self._thread:
+            self.loop.call_soon_threadsafe(self._call_worker)
+        elif not self._coming:
+            self._call_worker()
+        return job
+
+    def close(self) -> None:
+        """Let the workers end, and go of the loop; from any thread."""
+        on_loop(self.loop, self._end_workers)
+
+    def _end_workers(self) -> None:
+        self._closed = True
+        for idle in self._idle:
+            if not idle.done():
+                idle.set_result(None)
+        for job in self._jobs:
+            job.discard()
+        self._jobs.clear()
+        self._release()
+
+    def _call_worker(self) -> None:
+        if self._coming or not self._jobs:
+            return
+        self._coming += 1
+        while self._idle:
+            if not (idle := self._idle.pop()).done():
+                idle.set_result(None)
+                return
+        context = self._context.copy()
+        task = self.loop.create_task(self._work(Worker(context)), name=f"rxpipe-{self._name}", context=context)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task in self._workers:
+            self._workers.remove(task)
+        else:  # cancelled before it had begun
+            self._coming -= 1
+        self._call_worker()
+
+    async def _work(self, worker: Worker) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._workers.add(task)
+        self._thread = get_ident()
+        unpaused = 0
+        while not self._closed:
+            if self._jobs:
+                self._coming -= 1
+                job = self._jobs.popleft()
+                if self._jobs and not self._coming:
+                    self._call_worker()
+                worker.call = call = job.call
+                job.task = task
+                try:
+                    if job.cancelled:
+                        job.discard()
+                        raise asyncio.CancelledError
+                    ok, result = True, await job.fn(job.value)
+                except BaseException as error:
+                    if isinstance(error, GeneratorExit) and asyncio.current_task(self.loop) is not task:
+                        raise  # not the function's: the loop is gone, and with it whoever could be told
+                    ok, result = False, error
+                job.task = None
+                worker.call = None  # what it goes on to do downstream is not the call
+                self._coming += 1
+                call.done(ok, result)
+                del job.call, job.value, call, result  # an idle worker keeps no value alive
+                unpaused += 1
+                # A task that was cancelled, by whomever, is not to be used again, nor one with a changed context.
+                if task.cancelling() or not worker.is_clean():
+                    break
+            elif not await self._woken():
+                return
+            if unpaused == _CALLS_BETWEEN_PAUSES:
+                unpaused = 0
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    break
+        self._coming -= 1
+        self._call_worker()
+
+    async def _woken(self) -> bool:
+        """Wait to be woken; false when cancelled instead, as all tasks are when a loop shuts down."""
+        self._coming -= 1
+        idle = self.loop.create_future()
+        self._idle.append(idle)
+        try:
+            await idle
+        except asyncio.CancelledError:
+            if not idle.cancelled():  # both, in this order
+                self._coming -= 1
+            return False
+        return True
+
+
+_CALLS_BETWEEN_PAUSES = 64  # some tens of microseconds of calls that do not wait; a pause costs about one
+
+
+class _LoopJob(DisposableBase):
+    """A call for a loop; disposing cancels it in whichever task runs it, also before it has begun."""
+
+    __slots__ = ("_loop", "call", "cancelled", "fn", "task", "value")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fn: Function, value: Any, call: Call) -> None:
+        self._loop = loop
+        self.fn = fn
+        self.value = value
+        self.call = call
+        self.task: asyncio.Task[Any] | None = None
+        self.cancelled = False
+
+    def dispose(self) -> None:
+        on_loop(self._loop, self._cancel)
+
+    def _cancel(self) -> None:
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def discard(self) -> None:
+        """It will not begin."""
+        if self.fn is result_of:
+            discard(self.value)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    """Run ``action`` on a loop: at once if called there; not at all if the loop is closed."""
+    if asyncio._get_running_loop() is loop:
+        action()
+        return
+    try:
+        loop.call_soon_threadsafe(action)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+async def result_of(awaitable: Awaitable[Any]) -> Any:
+    """What an awaitable gives: a call for a loop, when a plain function has returned one."""
+    return await awaitable

@@ -1,0 +1,46 @@
+"""The port: where calls run.
+
+``Runner.start(fn, value, call)`` starts ``fn(value)`` and reports to the call, from any thread: ``begin()`` once it
+really runs (only where it may have had to queue), and ``done(ok, result)`` once, also after it was disposed,
+when the place is free again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from reactivex.abc import DisposableBase
+
+from ..core.worker import Call, Function
+
+
+class Runner(Protocol):
+    """Starts calls in one kind of place.
+
+    Attributes:
+        queues: Whether a call may have to wait before it begins, and says so by ``begin()``.
+        cancels: Whether disposing a call ends it soon; if not, it goes on until it returns of itself.
+        width: Calls that can run there at once, those that were disposed and go on included; ``math.inf`` if that
+            is not known.
+    """
+
+    queues: bool
+    cancels: bool
+    width: float
+
+    def start(self, fn: Function, value: Any, call: Call) -> DisposableBase | None:
+        """Start ``fn(value)``; the result cancels it, where that is possible."""
+        ...
+
+    def close(self) -> None:
+        """Start no more calls, and free what is idle."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A place for calls that is none of the known kinds, and brings its own runners: a cluster, say."""
+
+    def runner(self) -> Runner:
+        """One for a stage that is being subscribed to, which closes it."""
+        ...

@@ -1,0 +1,57 @@
+"""Attempts that are to follow failed ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from reactivex.abc import DisposableBase
+
+from ..core.clock import Clock
+from .call import StageCall
+
+
+class Retries:
+    """Next attempts at items: those whose delay lasts, and those that are due.
+
+    Attributes:
+        due: The latter, in order.
+    """
+
+    def __init__(self, clock: Clock, post: Callable[..., None]) -> None:
+        self.due: OrderedDict[StageCall, None] = OrderedDict()
+        self._delayed: dict[StageCall, DisposableBase] = {}
+        self._clock = clock
+        self._post = post
+
+    def __len__(self) -> int:
+        return len(self.due) + len(self._delayed)
+
+    def add(self, call: StageCall, seconds: float) -> None:
+        """Have a call become due after so many seconds."""
+        self._delayed[call] = self._clock.call_later(seconds, lambda: self._post(self._delay_over, call))
+
+    def _delay_over(self, call: StageCall) -> None:
+        if self._delayed.pop(call, None) is not None:
+            self.due[call] = None
+
+    def take(self) -> StageCall:
+        """Take the first one that is due."""
+        return self.due.popitem(last=False)[0]
+
+    def take_all(self, item: Any) -> list[StageCall]:
+        """Take those of an item, due or not."""
+        taken = [call for call in (*self._delayed, *self.due) if call.item is item]
+        for call in taken:
+            self.due.pop(call, None)
+            if timer := self._delayed.pop(call, None):
+                timer.dispose()
+        return taken
+
+    def dispose(self) -> None:
+        """Forget all."""
+        for timer in self._delayed.values():
+            timer.dispose()
+        self._delayed.clear()
+        self.due.clear()

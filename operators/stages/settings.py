@@ -1,0 +1,155 @@
+"""What a stage is told, and what it tells: its settings, its counts, a failed item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..core.running_call import Usage
+from ..core.worker import Function
+from .adaptive import AdaptiveConcurrency
+from .limiter import Limiter
+from .retry_policy import Retry
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure(Generic[A]):
+    """An item whose last attempt failed.
+
+    Attributes:
+        value: The item, as it came into the stage.
+        error: What the last attempt raised.
+        stage: The stage's name.
+        attempts: How often the function was called, apart from calls that were pushed back.
+    """
+
+    value: A
+    error: BaseException
+    stage: str
+    attempts: int
+
+
+@dataclass(slots=True)
+class StageStats:
+    """What a stage has done so far; it counts on while the stage runs.
+
+    Attributes:
+        name: The stage's name.
+        concurrency: How many calls may run at once; now, where that adapts itself.
+        taken: Items that came in, to be called with.
+        started: Calls, retries included.
+        done: Items whose function returned.
+        failed: Items whose last attempt failed.
+        retried: Failed calls that another one follows.
+        pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
+        cancelled: Calls that ran when the stage was disposed.
+        dropped: Items that waited then.
+        abandoned: Calls that timed out and could not be stopped.
+        busy: Seconds that calls ran, added up.
+        usage: What calls said that they used, added up.
+    """
+
+    name: str = ""
+    concurrency: float = 1
+    taken: int = 0
+    started: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    pushed_back: int = 0
+    cancelled: int = 0
+    dropped: int = 0
+    abandoned: int = 0
+    busy: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    _slot_seconds: float = 0.0  # up to the last time that the concurrency changed
+    _changed_at: float | None = None
+
+    def resize(self, concurrency: int, now: float) -> None:
+        """So many calls may run at once from now on."""
+        if self._changed_at is not None:
+            self._slot_seconds += self.concurrency * (now - self._changed_at)
+        self.concurrency, self._changed_at = concurrency, now
+
+    def slot_seconds(self, began: float, now: float) -> float:
+        """How long calls could have run from one time to another, added up, with as many at once as there might be."""
+        since = began if self._changed_at is None else self._changed_at
+        return self._slot_seconds + self.concurrency * max(0.0, now - since)
+
+    @property
+    def ended(self) -> int:
+        """Calls that ended of themselves or timed out."""
+        return self.done + self.failed + self.retried + self.pushed_back
+
+    @property
+    def running(self) -> int:
+        """Calls that run now, abandoned ones apart."""
+        return self.started - self.ended - self.cancelled
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a slot or for their next attempt."""
+        return self.taken - self.done - self.failed - self.cancelled - self.dropped - self.running
+
+
+class Call(Protocol):
+    """A call that is about to be made, or was."""
+
+    def give_up(self, error: Exception) -> None:
+        """End it with this error if it runs; if it waits, or another attempt of its item, have that begin now.
+
+        To be called when the envelope's ``open`` raises for that item, so that no call is made of it.
+        """
+        ...
+
+
+class Envelope(Protocol):
+    """How a stage handles items that carry more than the value its function takes."""
+
+    @property
+    def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
+        """Asked before each call: whether one may begin. If not, what it is given is called when it may ask again."""
+        ...
+
+    def skip(self, item: Any, call: Call) -> bool:
+        """Whether the item passes without a call; if not, it waits for one from now on."""
+        ...
+
+    def open(self, item: Any, call: Call) -> Any:
+        """The function's argument; what it raises is how the call fails."""
+        ...
+
+    def close(self, item: Any, result: Any) -> Any:
+        """The item as it goes on."""
+        ...
+
+    def again(self, item: Any, attempt: int, error: BaseException) -> None:
+        """A call failed, the so many-th, and another follows."""
+        ...
+
+    def used(self, item: Any, attempt: int, usage: Usage) -> None:
+        """A call has ended, the so many-th, and used this."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings(Generic[A, B]):
+    """The options of ``ops.stage`` (``math.inf`` for no bound), and two for pipelines."""
+
+    fn: Function
+    name: str
+    concurrency: float
+    queue_size: float
+    timeout: float | None
+    retry: Retry | None
+    rate_limit: Limiter | None
+    ordered: bool
+    recover: Callable[[Failure[A]], B] | None
+    max_abandoned: float
+    adaptive: AdaptiveConcurrency | None = None
+    envelope: Envelope | None = None
+    stats: StageStats = field(default_factory=StageStats)

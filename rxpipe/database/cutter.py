@@ -1,0 +1,115 @@
+"""Limits how long transactions take, also where the server does not answer at all."""
+
+from __future__ import annotations
+
+import math
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from rxpipe.errors import SinkError
+from rxpipe.operators.core.clock import TIMER_THREAD
+
+
+class Cutter:
+    """Cuts the connections of an engine when a transaction takes too long; the thread that waits gets an error.
+
+    A server may be stopped, or a firewall forget a connection, while the network still takes what is sent. No driver
+    and no setting of the server notices that.
+    """
+
+    def __init__(self, engine: Engine, *, is_ours: bool) -> None:
+        """Watch an engine.
+
+        Args:
+            engine: The engine.
+            is_ours: Whether nobody else uses it. Then a connection is also cut while it is made ready for use.
+        """
+        self._is_ours = is_ours
+        self._deadline = math.inf
+        self._connections: set[Any] = set()  # the driver's
+        self._lock = threading.Lock()  # held while connections are cut: what is returned meanwhile is still ours
+        if is_ours:
+            event.listen(engine, "do_connect", self._opening)
+            event.listen(engine, "connect", self._opened)
+            event.listen(engine, "close", self._closed)
+
+    @contextmanager
+    def limited(self, most: float = math.inf) -> Generator[None]:
+        """Limits what is done inside, to so many seconds at most.
+
+        Raises:
+            SinkError: The time for all is up.
+        """
+        left = min(most, self._deadline - time.monotonic())
+        if left <= 0:
+            raise _too_late()
+        timer = TIMER_THREAD.call_later(left, self._cut)
+        try:
+            yield
+        finally:
+            timer.dispose()
+
+    @contextmanager
+    def using(self, connection: Connection) -> Generator[None]:
+        """Says that this connection is the one to cut."""
+        if self._is_ours:
+            yield
+            return
+        driver = connection.connection.dbapi_connection
+        self._opened(driver, None)
+        try:
+            yield
+        finally:
+            self._closed(driver, None)
+
+    def end_within(self, seconds: float) -> None:
+        """Cut whatever takes longer from now on, and let nothing begin after that; blocks nobody."""
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        if seconds > 0:
+            TIMER_THREAD.call_later(seconds, self._cut)
+        else:
+            self._cut()
+
+    def _opening(self, *_: Any) -> None:
+        if time.monotonic() >= self._deadline:
+            raise _too_late()
+
+    def _opened(self, driver: Any, _record: Any) -> None:
+        with self._lock:
+            self._connections.add(driver)
+        if time.monotonic() >= self._deadline:  # it was being made when the others were cut
+            self._cut()
+
+    def _closed(self, driver: Any, _record: Any) -> None:
+        with self._lock:
+            self._connections.discard(driver)
+
+    def _cut(self) -> None:
+        with self._lock:
+            for driver in self._connections:
+                with suppress(Exception):  # it has ended by itself
+                    _cut(driver)
+
+
+def _too_late() -> SinkError:
+    return SinkError("the database did not answer in time, and is not asked any more")
+
+
+def _cut(driver: Any) -> None:
+    if isinstance(driver, sqlite3.Connection):
+        driver.interrupt()
+        return
+    # Closing it here would free what the other thread is using; like this, that thread reads an end of file.
+    # PyMySQL says in no other way which its socket is.
+    stream = socket.socket(fileno=(driver if hasattr(driver, "fileno") else driver._sock).fileno())
+    try:
+        stream.shutdown(socket.SHUT_RDWR)
+    finally:
+        stream.detach()

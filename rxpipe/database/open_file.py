@@ -1,0 +1,45 @@
+"""An SQLite file that is deleted or moved while it is in use."""
+
+from __future__ import annotations
+
+import os
+
+from sqlalchemy import Engine
+
+from rxpipe.database.engine import file_of, shown
+from rxpipe.errors import SinkError
+
+
+class OpenFile:
+    """Notices that the path of a database leads to another file, or to none.
+
+    SQLite goes on without a word then, in a file that nobody finds any more.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Remember nothing yet; nor ever, if the database is no plain file."""
+        self._path = file_of(engine.url)
+        self._shown = shown(engine)
+        self._known: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Remember the file, the first time; later see that it is the same.
+
+        Raises:
+            SinkError: It is not.
+        """
+        if self._path is None:
+            return
+        found = _identity(self._path)
+        if self._known is None:
+            self._known = found
+        elif found != self._known:
+            raise SinkError(f"{self._shown} was deleted or moved while it was in use: nothing more is written to it")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

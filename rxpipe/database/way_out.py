@@ -1,0 +1,114 @@
+"""How a sequence of commits ends in time once its run is aborted, whether the database answers or not."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import SerialDisposable
+
+from rxpipe.errors import SinkError
+from rxpipe.operators.core.clock import Clock, clock_for
+from rxpipe.operators.core.machine import Machine
+from rxpipe.pipeline.outcome import Outcome
+
+SECONDS = 3.0  # that the database may leave an aborted run without an answer
+
+
+class WayOut:
+    """Passes committed outcomes on, and gives up when an aborted run waits too long for the database.
+
+    The time counts while a commit is being tried, so an observer that is slow does not use it up.
+    """
+
+    def __init__(self, give_up: Callable[[Exception], None]) -> None:
+        """Describe it.
+
+        Args:
+            give_up: Called with the error when the time is up; it calls ``fail``.
+        """
+        self._give_up = give_up
+        self._outlet: _Outlet | None = None
+        self._clock: Clock | None = None
+        self._timer = SerialDisposable()
+        self._lock = threading.Lock()
+        self._is_aborted = False
+        self._is_asked = False
+
+    def through(self, committed: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
+        """The same outcomes, in a sequence that ``fail`` can end."""
+
+        def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            self._clock = clock_for(None, scheduler)
+            self._outlet = _Outlet(observer)
+            return self._outlet.subscribe_to(committed, scheduler)
+
+        return reactivex.create(subscribe)
+
+    def aborted(self) -> None:
+        """The run is aborted: from now on the database has ``SECONDS`` for each answer."""
+        with self._lock:
+            self._is_aborted, was_aborted = True, self._is_aborted
+            if self._is_asked and not was_aborted:
+                self._limit()
+
+    def asked(self) -> None:
+        """A commit begins, or is tried again."""
+        with self._lock:
+            self._is_asked, was_asked = True, self._is_asked
+            if self._is_aborted and not was_asked:
+                self._limit()
+
+    def answered(self) -> None:
+        """The commit is done."""
+        with self._lock:
+            self._is_asked = False
+            self._timer.disposable = None
+
+    def fail(self, error: Exception) -> None:
+        """End the sequence with an error now, unless it has ended; from any thread."""
+        if self._outlet is not None:
+            self._outlet.fail(error)
+
+    def close(self) -> None:
+        """The sequence is over: no time is limited any more."""
+        self._timer.dispose()
+
+    def _limit(self) -> None:
+        if self._clock is not None:
+            seconds = SECONDS
+            silent = SinkError(f"the database did not answer for {seconds:g} seconds after the run was aborted")
+            self._timer.disposable = self._clock.call_later(seconds, lambda: self._give_up(silent))
+
+
+class _Outlet(Machine[Outcome[Any], Outcome[Any]]):
+    """A thread that waits for a silent server cannot be stopped; ``fail`` ends the sequence without it."""
+
+    def __init__(self, observer: ObserverBase[Outcome[Any]]) -> None:
+        super().__init__(observer, 1)
+        self._outcomes: deque[Outcome[Any]] = deque()
+
+    def arrive(self, value: Outcome[Any]) -> None:
+        """Take an outcome over."""
+        self._outcomes.append(value)
+
+    def fail(self, error: Exception) -> None:
+        """End the sequence with an error now, unless it has ended; from any thread."""
+        self.post(self.end, error)
+
+    def advance(self) -> None:
+        """Pass on what may go."""
+        while self._outcomes and not self.over and self.may_emit():
+            self.emit(self._outcomes.popleft())
+            self.gate.release()
+        if self.source_done and not self._outcomes:
+            self.end()
+
+    def free(self) -> None:
+        """Forget what was not passed on."""
+        self._outcomes.clear()

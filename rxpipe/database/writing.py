@@ -1,0 +1,149 @@
+"""The operator that a sink gives a run: outcomes in, committed in batches, and out again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.database import way_out
+from rxpipe.database.away import as_sink_error
+from rxpipe.database.way_out import WayOut
+from rxpipe.database.writer import Writer
+from rxpipe.errors import SinkError
+from rxpipe.operators import Retry, stage, unbatch
+from rxpipe.pipeline.outcome import Outcome
+
+Batches = Callable[[Observable[Any]], Observable[list[Any]]]
+
+
+class Writing:
+    """Writes outcomes by one writer; see ``DatabaseSink.open``. It may be subscribed to again when it has ended."""
+
+    def __init__(self, writer: Writer, batches: Batches, retry: Retry) -> None:
+        """Describe it.
+
+        Args:
+            writer: Writes batches; it is open.
+            batches: Groups outcomes.
+            retry: How long to try while the database is away.
+        """
+        self._writer = writer
+        self._batches = batches
+        self._retry = retry
+        self._commits: _Commits | None = None
+
+    def __call__(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
+        """The same outcomes, each once its row is committed; as failed if its row was refused."""
+
+        def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            self._writer.open()  # nothing to do, the first time
+            self._commits = commits = _Commits(self._writer)
+            failure: Exception | None = None
+
+            def hold(held: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
+                def take(outcome: Outcome[Any]) -> None:
+                    commits.arrived += 1
+                    held.on_next(outcome)
+
+                def fail(error: Exception) -> None:
+                    nonlocal failure
+                    failure = error
+                    held.on_completed()
+
+                return outcomes.subscribe(take, fail, held.on_completed, scheduler=scheduler)
+
+            def on_error(error: Exception) -> None:
+                commits.close()
+                observer.on_error(commits.as_lost(error))
+
+            def on_completed() -> None:
+                commits.close()
+                observer.on_completed() if failure is None else observer.on_error(failure)
+
+            written = reactivex.create(hold).pipe(
+                self._batches, stage(commits, name="database", queue_size=0, retry=self._retry), unbatch()
+            )
+            subscription = commits.way_out.through(written).subscribe(
+                observer.on_next, on_error, on_completed, scheduler=scheduler
+            )
+            return CompositeDisposable(subscription, Disposable(commits.close))
+
+        return reactivex.create(subscribe)
+
+    def aborted(self) -> None:
+        """The run is aborted: fail if the database does not answer soon."""
+        if self._commits is not None:
+            self._commits.way_out.aborted()
+
+
+class _Commits:
+    """The writer of one subscription, which is closed once it is neither wanted nor at work.
+
+    Attributes:
+        arrived: How many outcomes have arrived.
+        way_out: Ends the subscription in time once its run is aborted.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self.arrived = 0
+        self.way_out = WayOut(self._give_up)
+        self._committed = 0
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._is_at_work = False
+        self._is_closed = False
+
+    def __call__(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
+        """Commit outcomes, and tell which were refused."""
+        with self._lock:
+            if self._is_closed:
+                return []
+            self._is_at_work = True
+        self.way_out.asked()
+        try:
+            refused = self._writer.write(outcomes)
+        finally:
+            with self._lock:
+                self._is_at_work = False
+                is_closed = self._is_closed
+            if is_closed:
+                self._writer.close()
+        self.way_out.answered()
+        self._committed += len(outcomes)
+        return [
+            outcome if error is None else replace(outcome, status="failed", error=error, stage="database")
+            for outcome, error in zip(outcomes, refused, strict=True)
+        ]
+
+    def as_lost(self, error: Exception) -> SinkError:
+        """What ends the run, and how many rows are lost by that."""
+        told = as_sink_error(error)
+        rows = self.arrived - self._committed
+        if not rows:
+            return told
+        lost = SinkError(f"{told}; {rows:,} rows are lost" if rows > 1 else f"{told}; 1 row is lost")
+        lost.__cause__ = told.__cause__
+        return lost
+
+    def close(self) -> None:
+        """Close the writer, or have that done when it has committed what it is at; that has a limit, too."""
+        self.way_out.close()
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._is_at_work:
+                self._writer.end_within(way_out.SECONDS)
+                return
+        self._writer.close()
+
+    def _give_up(self, error: Exception) -> None:
+        self.way_out.fail(error)
+        self._writer.end_within(0.0)

@@ -1,0 +1,36 @@
+"""What to type where something optional is not installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires
+
+_REQUIREMENT = re.compile(r"""(?P<package>[^;]*[^; ]) *; *extra *== *["'](?P<extra>\w+)["']""")
+_OWN = re.compile(r"rxpipe\[(?P<extras>[\w,]+)\]")
+
+
+def install(extra: str) -> str:
+    """A command that installs what an extra consists of.
+
+    It names the packages, not rxpipe: so it works in any folder, and wherever rxpipe was installed from. The rxpipe on
+    PyPI is another project's.
+    """
+    return "pip install " + " ".join(f'"{package}"' for package in dict.fromkeys(_packages(extra)))
+
+
+def _packages(extra: str) -> Iterator[str]:
+    try:
+        found = [match for text in requires("rxpipe") or () if (match := _REQUIREMENT.fullmatch(text))]
+    except PackageNotFoundError:  # not installed, but imported from a checkout
+        found = []
+    for match in found:
+        if match["extra"] != extra:
+            continue
+        if own := _OWN.fullmatch(match["package"]):
+            for other in own["extras"].split(","):
+                yield from _packages(other)
+        else:
+            yield match["package"]
+    if not found:
+        yield f".[{extra}]"

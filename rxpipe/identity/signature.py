@@ -1,0 +1,134 @@
+"""What must be the same for checkpoints to apply: the stages' names, functions and versions, in order."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rxpipe.identity.arguments import signature_of
+from rxpipe.identity.code import code_hash, have_changed
+
+_DIGITS = 12  # of a hash
+
+
+@dataclass(frozen=True, slots=True)
+class StageSignature:
+    """A stage, as far as its checkpoints depend on it.
+
+    Attributes:
+        name: Its name.
+        call: Its function, as ``module:name``.
+        version: What tells it from others of its name: what the user says, and the arguments that were put in place.
+        code: A hash of the function's code, if it has any. Checkpoints apply also if it has changed: that is told.
+    """
+
+    name: str
+    call: str
+    version: str | None
+    code: str | None = field(default=None, compare=False)
+
+    @staticmethod
+    def of(name: str, call: Any, version: str | int | None) -> StageSignature:
+        """A stage's, by its function."""
+        parts = ([] if version is None else [str(version)]) + arguments_of(call)
+        return StageSignature(name, call_name(call), ", ".join(parts) or None, code_hash(call))
+
+
+def call_name(call: Any) -> str:
+    """A function as ``module:name``; an object that is called, by its type."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    if not hasattr(call, "__qualname__"):
+        call = call.__class__
+    return f"{call.__module__}:{call.__qualname__}"
+
+
+def arguments_of(call: Any) -> list[str]:
+    """The arguments of a function besides its value, as far as they say what it makes: ``prompt 3f2a…``.
+
+    What has a text as ``version``, as a ``Prompt`` does, goes by that, also where it is a default. Plain data that
+    ``functools.partial`` put in place go by their hash. Anything else, such as a provider, does not count: an answer
+    is an answer, wherever it came from.
+    """
+    given: dict[str, Any] = {}
+    while isinstance(call, functools.partial):
+        given = {**call.keywords, **given}
+        call = call.func
+    versions = {name: value.version for name, value in {**_defaults(call), **given}.items() if _has_version(value)}
+    plain: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in versions:
+            try:
+                plain[name] = json.dumps(value, sort_keys=True)
+            except (TypeError, ValueError):
+                continue
+    parts = [f"{name} {version}" for name, version in sorted(versions.items())]
+    if plain:
+        digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        parts.append(f"options {digest[:_DIGITS]}")
+    return parts
+
+
+def _has_version(value: Any) -> bool:
+    return isinstance(getattr(value, "version", None), str)
+
+
+def _defaults(call: Any) -> dict[str, Any]:
+    signature = signature_of(call)
+    return {} if signature is None else {one.name: one.default for one in signature.parameters.values()}
+
+
+def to_text(stages: Sequence[StageSignature]) -> str:
+    """The stages as JSON, a list of mappings."""
+    return json.dumps([asdict(stage) for stage in stages], ensure_ascii=False)
+
+
+def from_text(text: str) -> tuple[StageSignature, ...]:
+    """The stages of ``to_text``."""
+    return tuple(StageSignature(**stage) for stage in json.loads(text))
+
+
+def kept(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> int:
+    """How many stages from the first are the same: their checkpoints still apply."""
+    count = 0
+    for old, new in zip(before, now, strict=False):
+        if old != new:
+            break
+        count += 1
+    return count
+
+
+def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[str]:
+    """What has changed, in words; empty if nothing has."""
+    found: list[str] = []
+    old, new = {stage.name: stage for stage in before}, {stage.name: stage for stage in now}
+    found += [f"stage {name} is gone" for name in old if name not in new]
+    found += [f"stage {name} is new" for name in new if name not in old]
+    for name in [name for name in old if name in new]:
+        if old[name].call != new[name].call:
+            found.append(f"stage {name} calls {new[name].call} instead of {old[name].call}")
+        if old[name].version != new[name].version:
+            versions = [f"version {one.version}" if one.version else "no version" for one in (new[name], old[name])]
+            found.append(f"stage {name} has {versions[0]} instead of {versions[1]}")
+    common = [name for name in old if name in new]
+    if common != [name for name in new if name in old]:
+        found.append(f"the stages are in another order, {', '.join(new)} instead of {', '.join(old)}")
+    return found
+
+
+def edited(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[str]:
+    """The names of the stages whose checkpoints apply, though the code of their functions has changed."""
+    same = kept(before, now)
+    pairs = zip(before[:same], now[:same], strict=True)
+    return [new.name for old, new in pairs if have_changed(old.code, new.code)]
+
+
+def merged(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[StageSignature]:
+    """Today's stages, with the code that their checkpoints were made by: of those that apply, the earlier one."""
+    same = kept(before, now)
+    codes = [stage.code for stage in before[:same]]
+    return [replace(new, code=old or new.code) for old, new in zip(codes, now[:same], strict=True)] + [*now[same:]]

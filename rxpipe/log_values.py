@@ -1,0 +1,46 @@
+"""Values of users as parts of log lines: of bounded length, and nothing in them acts on a terminal."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from rxpipe.operators.errors import describe
+
+_LONGEST = 500  # characters of an error's text
+_LONGEST_VALUE = 200  # characters of an ID, or of anything else that users chose
+_LONGEST_INT = 640  # bits
+
+
+def one_line(error: BaseException) -> str:
+    """An error as a line of a log: its text may be a server's, or a model's, so nothing in it acts on a terminal."""
+    text = describe(error)
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return _printable(text)
+
+
+def shown(value: Any) -> Any:
+    """A value as part of a line of a log: of bounded length, and nothing in it acts on a terminal.
+
+    Short numbers and None stay what they are.
+    """
+    if isinstance(value, BaseException):
+        return one_line(value)
+    if value is None or isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= _LONGEST_INT):
+        return value
+    if isinstance(value, int):  # the text of such a number may be refused
+        return f"an int of {value.bit_length()} bits"
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    return _printable(text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)")
+
+
+def say(log: Callable[..., Any], event: str, **data: Any) -> None:
+    """Log a line with values that users chose; a line that cannot be written must not cost anything else."""
+    with suppress(Exception):
+        log(event, **{name: shown(each) for name, each in data.items()})
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

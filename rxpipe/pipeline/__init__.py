@@ -1,0 +1,19 @@
+"""Pipelines.
+
+What users build and get:
+
+- ``pipeline.py``: ``Pipeline``, of ``stage.py``; ``source.py``: where IDs come from
+- ``outcome.py``: how items and runs end
+- ``open/``: pipelines that stay open for IDs that are submitted one by one
+
+What others implement:
+
+- ``ports.py``: sinks, run stores, executors
+- ``listener.py``: who is told what happens, in ``views.py``; ``wrap_call.py``: what a listener sets up around functions
+
+How it runs:
+
+- ``start.py``: from a description to a run; ``prepare.py``, ``executors.py``: what a run needs is opened
+- ``run/``: one run
+- ``blocking.py``: running to the end from ordinary code, with Ctrl-C in steps
+"""

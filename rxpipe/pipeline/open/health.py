@@ -1,0 +1,82 @@
+"""How an open pipeline is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.stage import Stage
+
+_PATIENCE = 60.0  # seconds without progress
+
+Check = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How an open pipeline is.
+
+    Attributes:
+        status: ``alive``; ``draining``: it finishes what it has, and takes no more; ``stalled``: it has items, and
+            nothing has happened to any for too long, or what feeds it is in trouble; ``closed``.
+        reason: Why it is not alive; empty if it is.
+        held: IDs in its stages.
+        waiting: IDs that wait to be let in.
+        unfinished: IDs that have not ended: those, what waits to be written, and what an earlier process left.
+    """
+
+    status: Literal["alive", "draining", "stalled", "closed"]
+    reason: str
+    held: int
+    waiting: int
+    unfinished: int
+
+
+def health_of(desk: Desk, run: Run | None, stalled_after: float, checks: Iterable[Check] = ()) -> Health:
+    """How the pipeline behind a desk is.
+
+    Args:
+        desk: Where IDs are submitted to it.
+        run: Its run; None before it has begun.
+        stalled_after: Seconds without progress.
+        checks: Asked for the trouble of what feeds it.
+    """
+    unfinished = desk.not_taken + (0 if run is None else run.in_flight)
+    status, reason = _judged(desk, run, stalled_after, unfinished)
+    if status == "alive" and (trouble := "; ".join(filter(None, (check() for check in checks)))):
+        status, reason = "stalled", trouble
+    return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=unfinished)
+
+
+def patience(stages: Iterable[Stage]) -> float:
+    """Seconds without progress that are not too many, where calls and the delays between them may take so long."""
+    waits = [(stage.timeout or 0.0, 0.0 if stage.retry is None else stage.retry.max_delay) for stage in stages]
+    return max(_PATIENCE, *(1.5 * max(pair) for pair in waits))
+
+
+def _judged(
+    desk: Desk, run: Run | None, stalled_after: float, unfinished: int
+) -> tuple[Literal["alive", "draining", "stalled", "closed"], str]:
+    if run is None:
+        return "closed", "it is not open"
+    if run.finished.done():
+        error = None if run.finished.cancelled() else run.finished.exception()
+        return "closed", "it was closed" if error is None else f"it failed: {type(error).__name__}: {error}"
+    silence = desk.silence
+    if unfinished and silence > stalled_after:
+        return "stalled", f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}"
+    if desk.closed:
+        return "draining", f"it is closing, and finishes {unfinished} that it has"
+    return "alive", ""
+
+
+def _whereabouts(run: Run) -> str:
+    at = [f"{stage.running} calls of {stage.name} run" for stage in run.stages if stage.running]
+    at += [f"{stage.waiting} wait for {stage.name}" for stage in run.stages if stage.waiting]
+    inside = sum(stage.running + stage.waiting for stage in run.stages)
+    if run.in_flight > inside:
+        at.append(f"{run.in_flight - inside} are between stages, or wait to be written")
+    return ", ".join(at) or "none has been let into the stages"

@@ -1,0 +1,308 @@
+"""A pipeline that stays open: IDs are submitted to it one by one, and each gives its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from types import TracebackType
+from typing import Any, Generic, Self, cast
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, SchedulerBase
+from reactivex.scheduler import VirtualTimeScheduler
+from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
+
+from rxpipe.errors import PipelineClosed
+from rxpipe.operators.core.clock import running_loop
+from rxpipe.operators.core.loops import BACKGROUND_LOOP
+from rxpipe.pipeline.blocking import start_async
+from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.events import Event, Events
+from rxpipe.pipeline.open.health import Check, Health, health_of, patience
+from rxpipe.pipeline.open.submission import Origin, Submission
+from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.start import Plan, ports_of, start, window_of
+
+A = TypeVar("A", contravariant=True, default=Any)
+B = TypeVar("B", covariant=True, default=Any)
+
+_LOOK = 0.2  # seconds: signals are handled in between
+_VIRTUAL_LOOK = 0.005  # seconds in which calls on threads get on, before virtual time does
+_CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
+
+
+class OpenPipeline(Generic[A, B]):
+    """Takes IDs that are submitted to it; made by ``Pipeline.open``, and open inside ``async with`` or ``with``.
+
+    Leaving the context takes no more, and waits until all that were submitted have ended, for ``grace`` at most; then
+    it raises what the pipeline has failed with, if it has. Ctrl-C in the meantime, or being cancelled, cancels what is
+    left, and what is finished is still written. A task that was cancelled within the context does so at once,
+    unless there is a ``grace``. It can be entered once.
+
+    It may be used from any thread, and from any event loop; but not by a child of this process that was forked since,
+    where none of its threads runs: there it takes nothing, and leaving the context does nothing.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        capacity: int | None,
+        grace: float | None,
+        stalled_after: float | None,
+        scheduler: SchedulerBase | None = None,
+    ) -> None:
+        """See ``Pipeline.open``."""
+        if plan.strategy == "staged":
+            raise ValueError("strategy staged lets nothing out before all have come in: it cannot be open")
+        for option, value in (("grace", grace), ("stalled_after", stalled_after)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"{option} must be at least 0 seconds, not {value}")
+        if capacity is not None and not (capacity >= 1 and capacity % 1 == 0):
+            raise ValueError(f"capacity must be a whole number of at least 1, not {capacity}")
+        self._plan = plan
+        self._scheduler = scheduler
+        self._grace = grace
+        self._stalled_after = patience(plan.stages) if stalled_after is None else stalled_after
+        self._events = Events()
+        self._desk = Desk(
+            window_of(plan) if capacity is None else capacity,
+            self._events.outcomes.publish,
+            blocks=not isinstance(scheduler, VirtualTimeScheduler),
+        )
+        self._run: Run | None = None
+        self._over: Future[Exception | None] = Future()  # what it has failed with, when all have been told of its end
+        self._entered = False
+        self._checks: list[Check] = []
+        self._stalled = False  # when its health was last asked for
+        self._release: Callable[[], None] | None = None
+        self._origin = Origin()
+
+    @property
+    def outcomes(self) -> Observable[Outcome[B]]:
+        """How items end, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        self._origin.check()
+        return self._events.outcomes.observable
+
+    @property
+    def events(self) -> Observable[Event]:
+        """What happens to items, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        self._origin.check()
+        return self._events.events.observable
+
+    def submit(self, item_id: A) -> Submission[B]:
+        """Take an ID; what comes back gives its outcome once its row is committed.
+
+        Where an event loop is running, and in callbacks, subscribers and stages' functions, it returns at once:
+        awaiting the submission waits until there is room, too. In any other thread, it returns when there is room.
+        An ID that was submitted and has not ended is not taken again: both submissions get its outcome; unless it was
+        cancelled, then it is a new one. With a store, one that has ended before gives the outcome that it had.
+
+        Args:
+            item_id: The ID.
+
+        Raises:
+            PipelineClosed: It takes no more, or has not been opened, or only by another process before a fork; if it
+                has failed, ``__cause__`` is why.
+            ConfigError: It is no ID.
+        """
+        return self._open_desk.submit(cast("Any", item_id), nowait=False)
+
+    def submit_nowait(self, item_id: A) -> Submission[B]:
+        """The same, if there is room now.
+
+        Raises:
+            Overloaded: There is none.
+        """
+        return self._open_desk.submit(cast("Any", item_id), nowait=True)
+
+    @property
+    def _open_desk(self) -> Desk:
+        if self._run is None:
+            raise PipelineClosed("the pipeline is not open")
+        self._origin.check()
+        return self._desk
+
+    def health(self) -> Health:
+        """Whether it is alive, draining, stalled or closed, and why."""
+        if not self._origin.is_here:
+            return Health(status="closed", reason=Origin.ELSEWHERE, held=0, waiting=0, unfinished=0)
+        health = health_of(self._desk, self._run, self._stalled_after, self._checks)
+        is_stalled = health.status == "stalled"
+        if is_stalled and not self._stalled and self._run is not None:
+            self._run.listeners.stalled(self._run, health.reason)
+        self._stalled = is_stalled
+        return health
+
+    def add_check(self, check: Check) -> None:
+        """Have its health say, too, when what feeds it is in trouble.
+
+        Args:
+            check: Returns what is wrong in a few words, or an empty text.
+        """
+        self._checks.append(check)
+
+    def report(self) -> Report:
+        """The counts so far; they add up once it is closed.
+
+        Raises:
+            RuntimeError: It has not been opened.
+        """
+        if self._run is None:
+            raise RuntimeError("it has not been opened")
+        return self._run.report()
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("it was opened before: pipeline.open() makes another one")
+        self._entered = True
+        self._origin = Origin()
+
+    @property
+    def _source(self) -> Observable[int | str]:
+        return self._desk.source(on_threads=self._scheduler is None and self._plan.scheduler != "asyncio")
+
+    async def _open(self) -> Run:
+        listeners = (self._events, self._desk)  # what is published comes before what is awaited
+        return await start_async(
+            self._plan,
+            self._source,
+            scheduler=self._scheduler,
+            listeners=listeners,
+            admitted=self._desk.admitted,
+            tell=self._desk.known,
+        )
+
+    def _opened(self, run: Run) -> Self:
+        self._run = run
+        run.finished.add_done_callback(self._finished)
+        return self
+
+    def _finished(self, finished: Future[Report]) -> None:
+        failure = None if finished.cancelled() else finished.exception()
+        error = failure if isinstance(failure, Exception) else None
+        self._desk.fail(error)
+        self._events.end(error)
+        self._over.set_result(error)
+
+    def _close(self, run: Run, *, at_once: bool = False) -> DisposableBase | None:
+        run.listeners.draining(run)
+        self._desk.close()
+        if at_once or self._grace == 0:
+            run.abort()
+            return None
+        return None if self._grace is None else run.clock.call_later(self._grace, run.abort)
+
+    def __repr__(self) -> str:
+        health = health_of(self._desk, self._run, self._stalled_after, self._checks)
+        return f"<OpenPipeline {health.status}: {health.unfinished} unfinished>"
+
+    async def __aenter__(self) -> Self:
+        """Open it, on the loop that is running."""
+        self._enter()
+        return self._opened(await self._open())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        run = self._run
+        assert run is not None  # it was entered
+        if not self._origin.is_here:
+            return
+        is_cut_off = isinstance(error, (asyncio.CancelledError, GeneratorExit)) and self._grace is None
+        timer = self._close(run, at_once=is_cut_off)
+        over = asyncio.wrap_future(self._over)
+        try:
+            while not over.done() and self._pass_virtual_time():  # noqa: ASYNC110 - this is what lets it come
+                await asyncio.sleep(0)
+            failure = await asyncio.shield(over)
+        except asyncio.CancelledError:
+            run.abort()
+            await asyncio.wait([over])  # being cancelled again ends the waiting only
+            raise
+        finally:
+            if timer is not None:
+                timer.dispose()
+            if self._plan.scheduler != "asyncio":
+                await asyncio.to_thread(BACKGROUND_LOOP.wait_closed, _CLOSING)
+        if failure is not None and error is None:
+            raise failure
+
+    def __enter__(self) -> Self:
+        """Open it; a pipeline for an event loop gets one of its own.
+
+        Raises:
+            RuntimeError: An event loop is running here, which must not be blocked.
+        """
+        if running_loop() is not None:
+            raise RuntimeError("an event loop is running here: open it by async with")
+        if self._plan.scheduler != "asyncio":
+            self._enter()
+            with ports_of(self._plan) as ports:
+                ports.tell(self._desk.known)
+                run = start(
+                    self._plan,
+                    self._source,
+                    ports=ports,
+                    scheduler=self._scheduler,
+                    listeners=(self._events, self._desk),
+                    admitted=self._desk.admitted,
+                )
+            return self._opened(run)
+        loop, self._release = BACKGROUND_LOOP.acquire()
+        opening = asyncio.run_coroutine_threadsafe(self.__aenter__(), loop)
+        try:
+            return opening.result()
+        except BaseException:  # of the opening; or Ctrl-C, while that goes on
+            opening.add_done_callback(self._abandon)
+            raise
+
+    def _abandon(self, opening: Future[Self]) -> None:
+        """End what was opened, if anything was, and let go of the loop then."""
+        release, run = self._release, self._run
+        assert release is not None  # it was acquired
+        if run is None:
+            release()
+        else:
+            run.finished.add_done_callback(lambda _: release())
+            run.abort()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        run = self._run
+        assert run is not None  # it was entered
+        if not self._origin.is_here:
+            return
+        timer = self._close(run)
+        try:
+            failure = self._wait()  # which another Ctrl-C ends
+        except BaseException:
+            run.abort()
+            self._wait()
+            raise
+        finally:
+            if timer is not None:
+                timer.dispose()
+            if self._release is not None:
+                self._release()
+            BACKGROUND_LOOP.wait_closed(_CLOSING)
+        if failure is not None and error is None:
+            raise failure
+
+    def _wait(self) -> Exception | None:
+        patience = _VIRTUAL_LOOK if self._pass_virtual_time() else _LOOK
+        while not wait([self._over], timeout=patience).done:
+            self._pass_virtual_time()
+        return self._over.result()
+
+    def _pass_virtual_time(self) -> bool:
+        """Let all happen that is due at any time, if time is virtual; whether it is."""
+        if isinstance(self._scheduler, VirtualTimeScheduler):
+            VirtualTimeScheduler.start(self._scheduler)  # a test's own start() would run a test
+            return True
+        return False

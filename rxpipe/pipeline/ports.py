@@ -1,0 +1,243 @@
+"""What a run asks of others: of sinks, of run stores, and of executors that are opened for it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+
+from reactivex import Observable
+
+from rxpipe.identity import Identity
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.runners.runner import Engine
+from rxpipe.operators.stage import Place
+from rxpipe.pipeline.outcome import Outcome
+
+Write: TypeAlias = Callable[[Observable[Outcome[Any]]], Observable[Outcome[Any]]]
+"""An operator that keeps each outcome, and gives it back once it is safe, or failed if it cannot be kept."""
+
+Tell: TypeAlias = Callable[[Outcome[Any]], None]
+
+
+class Sink(Protocol):
+    """Where outcomes go: see ``DatabaseSink``."""
+
+    def open(self) -> Write:
+        """Make ready; may block.
+
+        Returns:
+            What keeps outcomes. It closes what was opened when its sequence ends.
+
+        Raises:
+            SinkError: It cannot keep anything.
+        """
+        ...
+
+
+@runtime_checkable
+class OwnedSink(Protocol):
+    """A sink that knows pipelines, and keeps the rows of one from the others."""
+
+    def open_for(self, pipeline: Identity) -> Write:
+        """Make ready for a pipeline; else as ``Sink.open``.
+
+        Raises:
+            OtherPipeline: It has rows of another pipeline.
+        """
+        ...
+
+
+@runtime_checkable
+class TimedWrite(Protocol):
+    """What ``Sink.open`` gives, where it ends in time also if nobody answers."""
+
+    def __call__(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
+        """Keep outcomes."""
+        ...
+
+    def aborted(self) -> None:
+        """The run is aborted: keep what has arrived, or fail soon. Called by any thread; blocks nobody."""
+        ...
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Claim:
+    """An item that a run store has given to this process.
+
+    Attributes:
+        id: The ID, as the source gave it.
+        key: What the store knows it by.
+        owner: The worker that has it.
+        fence: What tells this claim from earlier and later ones of the same item.
+        stage: How many stages have a checkpoint in the store.
+        value: What the last of them returned; the ID if there is none.
+        attempts: Calls made for it before.
+        error: Why it is not to be called with at all, or None.
+        outside: Whether it has no row, as the ID can be no key; ``error`` says why, and ``key`` stands for the ID.
+        suspect: Whether nothing else may be on its way meanwhile, but for others of its kind.
+        lost: Whether another worker has taken the item over: then calls would be for nothing.
+    """
+
+    id: int | str
+    key: str
+    owner: str
+    fence: int
+    stage: int = 0
+    value: Any = None
+    attempts: int = 0
+    error: BaseException | None = None
+    outside: bool = False
+    suspect: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedOutcome(Outcome[Any]):
+    """How an item of a run store ended.
+
+    Attributes:
+        claim: What the store knows the item by.
+    """
+
+    claim: Claim = field(repr=False, compare=False)
+
+
+class Journal(Protocol):
+    """Keeps what becomes of claimed items."""
+
+    def may_begin(self, wake: Callable[[], None]) -> bool:
+        """Whether a call may begin now; if not, ``wake`` is called once when it may be asked again."""
+        ...
+
+    def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
+        """A stage, by its place, has returned.
+
+        Raises:
+            CheckpointError: The value cannot be kept.
+        """
+        ...
+
+    def call_failed(
+        self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
+    ) -> None:
+        """A stage's call with a value has failed, for good or not."""
+        ...
+
+    def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
+        """A stage's call has used this, whether it failed or not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPorts:
+    """Where a run begins and ends, made ready. A context manager: leaving it closes what was opened.
+
+    A run that has started has taken over what was opened, and closes it at its end.
+
+    Attributes:
+        write: Keeps outcomes.
+        take: Makes of IDs what is taken through the stages.
+        ahead: How many IDs may be asked for before there is room for them.
+        journal: Keeps what happens in between.
+        number: The run's number in its store.
+        before: How many of its items had ended before, as written and as failed.
+        usage_before: What its calls had used before.
+        mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
+        is_finished: Returns True if the run has no unfinished items. Called once, at the end.
+        tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
+        hurry: Told that the run is aborted: what is finished is to be kept soon, or given up.
+        place: Where calls run, given what a stage has for ``executor``.
+        opened: Closes what was opened.
+    """
+
+    write: Write = lambda outcomes: outcomes
+    take: Callable[[Observable[Any]], Observable[Any]] = lambda ids: ids
+    ahead: int = 1
+    journal: Journal | None = None
+    number: int | None = None
+    before: tuple[int, int] = (0, 0)
+    usage_before: Usage = field(default_factory=Usage)
+    mean_costs: Mapping[str, float] = field(default_factory=dict[str, float])
+    is_finished: Callable[[], bool] = lambda: True
+    tell: Callable[[Tell], None] = lambda tell: None
+    hurry: Callable[[], object] = lambda: None
+    place: Callable[[Place | None], Place | None] = lambda place: place
+    opened: ExitStack = field(default_factory=ExitStack)
+
+    def hand_over(self) -> None:
+        """Leave the closing to the run, which has started."""
+        self.opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.opened.close()
+
+
+class Store(Protocol):
+    """Keeps what each stage returned, so that a later run goes on where this one was left: see ``RunStore``."""
+
+    def check_beside(self, sink: Sink | None) -> None:
+        """See whether it can be kept beside a sink.
+
+        Raises:
+            ConfigError: The sink has another database, or there is none.
+            TypeError: The sink is none of the store's kind.
+        """
+        ...
+
+    def open_run(self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float) -> RunPorts:
+        """Begin a run or go on with one, as a worker of it; may block.
+
+        Args:
+            pipeline: What the run is found by, and its checkpoints depend on.
+            sink: Where the rows go.
+            window: How many items the stages hold.
+            slots: How many calls may run at once.
+        """
+        ...
+
+
+class OpenExecutor(Engine, Protocol):
+    """An executor that is open, until it is closed."""
+
+    def close(self) -> None:
+        """Cancel what is running, and let go of everything; may block for a moment, and be called again."""
+        ...
+
+
+class ManagedExecutor(ABC):
+    """An executor that is opened when a run starts, and closed when it is over: see ``rxpipe.executors``.
+
+    Equal ones are opened once for all stages of a run.
+    """
+
+    @property
+    @abstractmethod
+    def width(self) -> int | None:
+        """How many calls can run there at once, if that is known."""
+
+    @abstractmethod
+    def packed(self, stage: str, function: Callable[[Any], Any]) -> object:
+        """See whether a stage's function can be sent there.
+
+        Raises:
+            TypeError: It cannot.
+        """
+
+    @abstractmethod
+    def open(self, functions: Mapping[str, Callable[[Any], Any]]) -> OpenExecutor:
+        """Open it; may block for a moment.
+
+        Args:
+            functions: What it will have to call, by the names of their stages.
+
+        Raises:
+            ConfigError: Nothing can run there; or a function cannot be made again, as its module is not there.
+            TypeError: A function cannot be sent there.
+        """

@@ -1,0 +1,39 @@
+"""Counts errors, so that one sees why most items failed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from rxpipe.operators.errors import describe
+from rxpipe.pipeline.outcome import CommonError, Outcome
+
+KINDS = 1_000  # of errors that are told apart at most, so that a million different texts take no memory
+LONGEST = 300  # characters of a text by which errors are told apart
+# What errors with the same cause differ in: addresses, UUIDs, numbers.
+VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")
+
+
+class ErrorCounts:
+    """Counts the errors of failed items by stage and text; texts that differ in numbers only are one error."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], CommonError] = {}
+
+    def add(self, outcome: Outcome[Any]) -> None:
+        """Count an item's error, if it failed; by one thread at a time."""
+        if outcome.status != "failed" or outcome.error is None:
+            return
+        text = " ".join(describe(outcome.error).split())
+        if len(text) > LONGEST:
+            text = text[: LONGEST - 1] + "…"
+        key = outcome.stage or "", VARIES.sub("#", text)
+        if (found := self._found.get(key)) is not None:
+            self._found[key] = replace(found, count=found.count + 1, same=found.same and found.text == text)
+        elif len(self._found) < KINDS:
+            self._found[key] = CommonError(key[0], text)
+
+    def commonest(self, most: int = 5) -> list[CommonError]:
+        """The commonest errors, the first of them first; from any thread."""
+        return sorted(self._found.values(), key=lambda found: -found.count)[:most]

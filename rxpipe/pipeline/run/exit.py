@@ -1,0 +1,87 @@
+"""Where items leave the stages."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any, Protocol
+
+from reactivex.abc import ObserverBase
+
+from rxpipe.operators.core.clock import guarded
+from rxpipe.operators.core.machine import Machine
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.run.item import Item
+
+
+class Follows(Protocol):
+    """Whom the exit tells of items: a run."""
+
+    def outcome(self, item: Item) -> Outcome[Any]:
+        """How an item has left the stages."""
+        ...
+
+    def left(self, item: Item) -> None:
+        """An item leaves for the sink, and makes room for another."""
+        ...
+
+    def settled(self) -> list[Item]:
+        """Items that need no more calls, wherever they are on their way."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Let the run fail with this, when all items have ended."""
+        ...
+
+
+class Exit(Machine[Item, Outcome[Any]]):
+    """Where items leave the stages, on their way to the sink."""
+
+    def __init__(self, run: Follows, observer: ObserverBase[Outcome[Any]], *, staged: bool) -> None:
+        super().__init__(observer, math.inf if staged else 1)
+        self._run = run
+        self._staged = staged
+        self._items: deque[Item] = deque()
+
+    def arrive(self, value: Item) -> None:
+        """Take over an item."""
+        if value.arrived:
+            return
+        value.arrived = True
+        if value.given_back:  # it goes no further, and counts as cancelled in the end
+            self._run.left(value)
+            self.gate.release()
+        else:
+            self._items.append(value)
+
+    def source_failed(self, error: Exception) -> None:
+        """A stage cannot go on: what is finished is still written before the run fails."""
+        self._run.fail(error)
+        self._take_settled()
+
+    def abort(self) -> None:
+        """Cancel what is in the stages; from any thread."""
+        guarded(self._upstream.dispose)
+        self.post(self._take_settled)
+
+    def _take_settled(self) -> None:
+        """Let out items that a stage held back for want of room: their calls are done, and paid for."""
+        for item in self._run.settled():
+            self.arrive(item)
+        self.source_completed()
+
+    def advance(self) -> None:
+        """Hand outcomes to the sink."""
+        if self._staged and not self.source_done:
+            return
+        while self._items and not self.over and self.may_emit():
+            item = self._items.popleft()
+            self.emit(self._run.outcome(item))
+            self._run.left(item)
+            self.gate.release()
+        if self.source_done and not self._items:
+            self.end()
+
+    def free(self) -> None:
+        """Forget what was not handed over."""
+        self._items.clear()

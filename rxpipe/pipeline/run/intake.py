@@ -1,0 +1,107 @@
+"""Where IDs come in."""
+
+from __future__ import annotations
+
+import reprlib
+from collections import deque
+from typing import Any, Protocol
+
+import structlog
+from reactivex.abc import ObserverBase
+
+from rxpipe.errors import ConfigError
+from rxpipe.operators.core.clock import guarded
+from rxpipe.operators.core.machine import Machine
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.run.item import Item
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_MANY_IDS = 100  # that wait to be taken; a source that pauses has one
+
+
+class Takes(Protocol):
+    """Whom the intake tells of IDs: a run."""
+
+    def take(self, taken: int | str | Claim) -> Item | None:
+        """An ID was taken from the source; ``None`` if it came too late to be."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Let the run fail with this, when all items have ended."""
+        ...
+
+
+def check_id(value: Any) -> ConfigError | None:
+    """What is wrong with an ID, if anything."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return None
+    shown = f"{reprlib.repr(value)} ({type(value).__name__})"
+    return ConfigError(f"source: an ID must be an int or a str, not {shown}")
+
+
+class Intake(Machine[Any, Item]):
+    """Takes one when there is room for it, and none once it is stopped."""
+
+    def __init__(self, run: Takes, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:
+        super().__init__(observer, ahead, slack=max(1, ahead // 2))
+        self._run = run
+        self._limit = limit
+        self._inside = 0
+        self._ids: deque[int | str | Claim] = deque()
+        self._warned = False
+
+    def arrive(self, value: Any) -> None:
+        """Queue an ID."""
+        if self.source_done:
+            return
+        error = None if isinstance(value, Claim) else check_id(value)
+        if error is not None:
+            self._upstream.dispose()
+            self.source_failed(error)
+            return
+        self._ids.append(value)
+        if len(self._ids) > _MANY_IDS and not self._warned:
+            self._warned = True
+            _log.warning(
+                "source ignores backpressure, its IDs queue without bound",
+                hint="use an iterable or rxpipe.from_iterable, or ops.overflow for a source that cannot pause",
+            )
+
+    def source_failed(self, error: Exception) -> None:
+        """Let those that are taken finish before the run fails."""
+        self._run.fail(error)
+        self.source_completed()
+
+    def stop(self) -> None:
+        """Take no more; from any thread."""
+        guarded(self._upstream.dispose)  # a user's source may raise here: the run must end all the same
+        self.post(self._stop)
+
+    def _stop(self) -> None:
+        self._ids.clear()
+        self.source_completed()
+
+    def make_room(self) -> None:
+        """An item has gone on to the sink; from any thread."""
+        self.post(self._make_room)
+
+    def _make_room(self) -> None:
+        self._inside -= 1
+
+    def advance(self) -> None:
+        """Let IDs in."""
+        while self._ids and not self.over and self._inside < self._limit and self.may_emit():
+            item = self._run.take(self._ids.popleft())
+            if item is None:
+                self.keep()
+                break
+            self._inside += 1
+            self.emit(item)
+            self.gate.release()
+        if self.source_done and not self._ids:
+            self.end()
+
+    def free(self) -> None:
+        """Forget the IDs that were not taken."""
+        self._ids.clear()

@@ -1,0 +1,75 @@
+"""The ways of running a pipeline's stages: the same operators, composed differently.
+
+- ``per_stage``: a chain of ``stage`` operators; every stage has its own slots and a queue before it.
+- ``per_item``: so many items at once, each with a slot in whichever stage it has reached: what a bounded flat-map
+  of the whole chain does, without building the chain anew for each item.
+- ``staged``: each stage finishes all items before the next one starts, and the sink comes last of all; the baseline
+  to compare with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.operators.core.machine import Machine
+from rxpipe.operators.stage import Place, stage_with
+from rxpipe.operators.stages.settings import Settings
+from rxpipe.pipeline.run.item import Item
+
+Strategy = Literal["per_stage", "per_item", "staged"]
+Stages = Callable[[Observable[Item]], Observable[Item]]
+
+A = TypeVar("A")
+
+
+def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], Place | None]]) -> Stages:
+    """The operator that takes items through all stages.
+
+    Args:
+        strategy: How. For ``per_item``, whoever feeds the items sees to it that no more than so many are inside; for
+            ``staged``, whoever takes them that none is passed on before the last.
+        stages: Each stage's settings, and where its calls run.
+
+    Raises:
+        TypeError: A stage's function cannot run where it should.
+    """
+    operators: list[Stages] = []
+    for settings, place in stages:
+        if operators and strategy == "staged":
+            operators.append(collected)
+        operators.append(stage_with(settings, scheduler=place))
+    return lambda items: items.pipe(*operators)
+
+
+def collected(source: Observable[A]) -> Observable[A]:
+    """Let nothing pass before the source has completed, then everything, as there is room."""
+
+    def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        return _Collected(observer).subscribe_to(source, scheduler)
+
+    return reactivex.create(subscribe)
+
+
+class _Collected(Machine[A, A]):
+    def __init__(self, observer: ObserverBase[A]) -> None:
+        super().__init__(observer, math.inf)
+        self._values: deque[A] = deque()
+
+    def arrive(self, value: A) -> None:
+        self._values.append(value)
+
+    def advance(self) -> None:
+        while self.source_done and self._values and not self.over and self.may_emit():
+            self.emit(self._values.popleft())
+        if self.source_done and not self._values:
+            self.end()
+
+    def free(self) -> None:
+        self._values.clear()

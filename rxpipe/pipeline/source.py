@@ -1,0 +1,110 @@
+"""Where IDs come from: anything that gives them, as an observable that waits until there is room for the next one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterable, Collection, Iterable
+from typing import Any, TypeAlias
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
+from reactivex.typing import StartableTarget
+from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
+
+from rxpipe.errors import ConfigError
+from rxpipe.operators.core.clock import running_loop
+from rxpipe.operators.core.gate import announced_gate, announcing
+from rxpipe.operators.core.machine import as_exception
+from rxpipe.operators.sources import from_async_iterable, from_iterable
+
+T = TypeVar("T", default=Any)
+
+Source: TypeAlias = Iterable[T] | AsyncIterable[T] | Observable[T]
+
+
+def as_observable(source: Source) -> Observable[Any]:
+    """The source as an observable; it touches nothing before it is subscribed to.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if isinstance(source, Observable):
+        return source
+    if isinstance(source, AsyncIterable):
+        return from_async_iterable(source)
+    if isinstance(source, (str, bytes, bytearray)):
+        raise ConfigError(f"source: IDs, such as [{source!r}], not a single {type(source).__name__}")
+    if isinstance(source, Collection):  # it has all its items: taking one does not block
+        return from_iterable(source)
+    # Not every user's code is type-checked; iter() also takes what only has __getitem__.
+    if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
+        raise ConfigError(f"source: an iterable, an async iterable or an Observable, not {type(source).__name__}")
+
+    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        if isinstance(scheduler, VirtualTimeScheduler):  # a thread would not wait for virtual time
+            return from_iterable(source).subscribe(observer, scheduler=scheduler)
+        thread = _SourceThread()
+        subscription = from_iterable(source, scheduler=thread).subscribe(observer)
+        return CompositeDisposable(subscription, Disposable(thread.end))
+
+    return reactivex.create(subscribe)
+
+
+def on_running_loop(source: AsyncIterable[Any]) -> Observable[Any]:
+    """An async iterable that is iterated on the loop that runs here, whichever thread subscribes."""
+    loop = running_loop()
+    if loop is None:
+        return from_async_iterable(source)
+
+    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        gate = announced_gate()
+        subscription = SingleAssignmentDisposable()
+
+        def begin() -> None:
+            with announcing(gate):
+                subscription.disposable = from_async_iterable(source).subscribe(observer)
+
+        loop.call_soon_threadsafe(begin)
+        return subscription
+
+    return reactivex.create(subscribe)
+
+
+def subscribable(source: Observable[Any]) -> Observable[Any]:
+    """The source; whatever it raises when it is subscribed to is its failure."""
+
+    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        try:
+            return source.subscribe(observer, scheduler=scheduler)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: what was subscribed to before must end with it
+            observer.on_error(as_exception(error))
+            return Disposable()
+
+    return reactivex.create(subscribe)
+
+
+class _SourceThread(EventLoopScheduler):
+    """A thread for a source that may block."""
+
+    def __init__(self) -> None:
+        super().__init__(thread_factory=_daemon)
+
+    def end(self) -> None:
+        """Let the thread end after what it has been given, as soon as the source lets it go on.
+
+        Not by ``dispose``, which throws away what was given, fails wake-ups that come late, and is not noticed where
+        it is called on the thread itself.
+        """
+        self._exit_if_empty = True
+        self.schedule(_nothing)
+
+
+def _nothing(scheduler: SchedulerBase, state: Any = None) -> None:
+    pass
+
+
+def _daemon(target: StartableTarget) -> threading.Thread:
+    return threading.Thread(target=target, name="rxpipe-source", daemon=True)

@@ -1,0 +1,147 @@
+"""What a listener may know of items and runs: read-only, and true at the moment at which it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Protocol
+
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import Report
+
+
+class ItemView(Protocol):
+    """An ID on its way.
+
+    The same object stands for it in all that is told of it, so it may be a key; of two items with the same ID, each
+    is another one.
+    """
+
+    @property
+    def id(self) -> int | str:
+        """The ID, as the source gave it."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """Calls made for it so far, in all stages together, a running one included."""
+        ...
+
+    @property
+    def context(self) -> Context | None:
+        """That of whoever submitted it; where it came from a source, of whoever started the run."""
+        ...
+
+
+class StageView(Protocol):
+    """The live counts of a run's stage."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        ...
+
+    @property
+    def concurrency(self) -> float:
+        """How many calls may run at once; now, where that adapts itself."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Calls that run now, abandoned ones apart."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait for a slot or for their next attempt."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Items that it finished."""
+        ...
+
+    @property
+    def failed(self) -> int:
+        """Items that failed there."""
+        ...
+
+    @property
+    def retried(self) -> int:
+        """Calls that failed and were followed by another."""
+        ...
+
+    @property
+    def pushed_back(self) -> int:
+        """Calls that the server refused for now, as a 429 does, and that were made again."""
+        ...
+
+    @property
+    def abandoned(self) -> int:
+        """Calls that timed out on a thread that could not be stopped."""
+        ...
+
+    @property
+    def busy(self) -> float:
+        """Total seconds spent in calls."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What its calls said that they used, added up."""
+        ...
+
+
+class RunView(Protocol):
+    """A run: live counts while it lasts."""
+
+    @property
+    def number(self) -> int | None:
+        """The run's number in its store, or None."""
+        ...
+
+    @property
+    def taken(self) -> int:
+        """IDs taken from the source."""
+        ...
+
+    @property
+    def written(self) -> int:
+        """Items whose row is committed."""
+        ...
+
+    @property
+    def failed(self) -> int:
+        """Items that failed."""
+        ...
+
+    @property
+    def cancelled(self) -> int:
+        """Items that were cancelled."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Items that are on their way now."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What its calls said that they used, added up."""
+        ...
+
+    @property
+    def stages(self) -> Sequence[StageView]:
+        """Each stage's live counts, in order."""
+        ...
+
+    @property
+    def finished(self) -> Future[Report]:
+        """Resolves to the report when every item has ended; raises what the run failed with."""
+        ...

@@ -1,0 +1,130 @@
+"""What listeners set up around the functions of stages, in the thread or task where these run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from reactivex.abc import SchedulerBase
+
+from rxpipe.operators.core.clock import guarded
+from rxpipe.operators.core.running_call import running_call
+from rxpipe.operators.core.worker import discard
+from rxpipe.operators.errors import describe
+from rxpipe.operators.stage import is_coroutine_function
+from rxpipe.operators.stages.call import StageCall
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.views import ItemView
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Undo = Callable[[], None]
+Enter = Callable[[ItemView], Undo | None]
+"""Sets something up for a call with an item, and says how that is undone; None if there is nothing to."""
+
+
+def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[Any], Any]:
+    """The function of a stage inside what ``enter`` sets up; as it is if it runs in other processes.
+
+    Of a plain function that returns an awaitable, awaiting that is inside, too; an Observable that it returns is not.
+
+    Args:
+        stage: Where it belongs.
+        call: The function.
+        enter: Called on the thread, or in the task, that runs the function, just before it does.
+    """
+    if not (stage.executor is None or isinstance(stage.executor, (SchedulerBase, ThreadPoolExecutor))):
+        return call
+
+    setting = _Setting(enter)
+    if is_coroutine_function(call):
+
+        @functools.wraps(call, updated=())
+        async def run_coroutine(value: Any) -> Any:
+            undo = setting.begin()
+            try:
+                return await call(value)
+            except GeneratorExit:
+                undo = None  # it may be closed in any context, once its loop is gone; its own goes with it
+                raise
+            finally:
+                setting.end(undo)
+
+        return run_coroutine
+
+    @functools.wraps(call, updated=())
+    def run(value: Any) -> Any:
+        undo = setting.begin()
+        try:
+            result: Any = call(value)
+        finally:
+            setting.end(undo)
+        return _Inside(result, setting) if hasattr(result.__class__, "__await__") else result
+
+    return run
+
+
+class _Setting:
+    """Sets something up around calls. Once that has raised anything, it is logged and not tried again."""
+
+    def __init__(self, enter: Enter) -> None:
+        self._enter: Enter | None = enter
+
+    def begin(self) -> Undo | None:
+        """Set it up for the call that is running."""
+        item = _running_item()
+        if item is None or self._enter is None:
+            return None
+        try:
+            return self._enter(item)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the call must not notice
+            self._failed(error)
+            return None
+
+    def end(self, undo: Undo | None) -> None:
+        """Undo it."""
+        try:
+            if undo is not None:
+                undo()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self._enter = None
+        guarded(lambda: _log.error("what a listener sets up around calls failed", error=describe(error)))
+
+
+def _running_item() -> ItemView | None:
+    """The item that the function is called with; None if the call is over, as when it timed out before it began."""
+    running: Any = running_call.get()
+    call = getattr(running, "call", running)  # of a worker, its present one
+    return call.item if isinstance(call, StageCall) and call.live and isinstance(call.item, Item) else None
+
+
+class _Inside:
+    """An awaitable, awaited inside what is set up then and there."""
+
+    def __init__(self, awaitable: Any, setting: _Setting) -> None:
+        self._awaitable = awaitable
+        self._setting = setting
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        undo = self._setting.begin()
+        try:
+            return (yield from self._steps())
+        except GeneratorExit:
+            undo = None  # as above
+            raise
+        finally:
+            self._setting.end(undo)
+
+    def _steps(self) -> Generator[Any, Any, Any]:
+        steps: Generator[Any, Any, Any] = self._awaitable.__await__()
+        return steps
+
+    def __del__(self) -> None:
+        discard(self._awaitable)  # nothing is left to discard if it was awaited

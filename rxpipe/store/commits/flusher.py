@@ -1,0 +1,140 @@
+"""Committing batches for as long as it takes: what happens while the database is away, and if it takes no rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import structlog
+
+from rxpipe.database.away import as_sink_error
+from rxpipe.database.encoding import one_line
+from rxpipe.database.refusal import may_pass
+from rxpipe.errors import SinkError
+from rxpipe.pipeline.ports import ClaimedOutcome
+from rxpipe.store.commits.backlog import Backlog
+from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.patience import Policy
+from rxpipe.store.commits.records import Checkpoint, Ended, Record, is_of_call
+
+T = TypeVar("T")
+
+_REMIND = 30.0  # seconds between two words about a database that stays away
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Flusher:
+    """Commits batches, one at a time; while the database is away or full, it keeps them and tries again.
+
+    When the database takes no rows (their table is gone, a permission was revoked), it still commits what the stages
+    returned. The items then wait in the store with all that was paid for, and their rows come with the next run.
+
+    Attributes:
+        failure: Why no rows are written any more; None while they are.
+    """
+
+    def __init__(
+        self,
+        commits: Commits,
+        backlog: Backlog,
+        retry: Policy,
+        *,
+        failed: Callable[[], object],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            commits: Commits a batch.
+            backlog: Told of what is committed, and of a database that is away.
+            retry: How long to try.
+            failed: Called once when no rows can be written any more.
+            now: A steady clock.
+        """
+        self.failure: SinkError | None = None
+        self._commits = commits
+        self._backlog = backlog
+        self._retry = retry
+        self._failed = failed
+        self._now = now
+        self._over = threading.Event()
+
+    def flush(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
+        """Commit a batch whose rows are made.
+
+        Raises:
+            SinkError: Nothing can be kept, or the database stayed away for too long.
+        """
+        outcomes = self.patiently(lambda: self._commit(records))
+        self._backlog.committed(
+            sum(is_of_call(record) for record in records), sum(isinstance(record, Checkpoint) for record in records)
+        )
+        return outcomes
+
+    def patiently(self, action: Callable[[], T]) -> T:
+        """Do something with the database, again and again while it is away.
+
+        Raises:
+            SinkError: It stayed away for too long, or something else is wrong.
+        """
+        began, told, attempt = self._now(), float("-inf"), 1
+        while True:
+            try:
+                result = action()
+            except Exception as error:
+                if self._over.is_set() or not may_pass(error) or not self._retry.applies(error, attempt):
+                    raise
+                self._backlog.away()
+                if self._now() - told > _REMIND:
+                    told = self._now()
+                    _log.warning(
+                        "waiting for the database, no calls begin",
+                        results_in_hand=self._backlog.results,
+                        error=_reason(error),
+                    )
+                self._over.wait(self._retry.delay(attempt, error))
+                attempt += 1
+            else:
+                if attempt > 1:
+                    _log.info("the database is back", seconds=round(self._now() - began, 1))
+                return result
+
+    def give_up(self) -> None:
+        """Do not try again; from any thread."""
+        self._over.set()
+
+    def as_lost(self, error: Exception) -> SinkError:
+        """What ends the run, and how many results are lost by that."""
+        told = as_sink_error(error)
+        if not self._backlog.results:
+            return told
+        lost = SinkError(f"{told}; {self._backlog.results:,} results in hand are lost, and their calls made again")
+        lost.__cause__ = error
+        return lost
+
+    def _commit(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
+        if self.failure is not None:
+            return self._commit_without_rows(records, self.failure)
+        try:
+            return self._commits.commit(records)
+        except SinkError as error:
+            if may_pass(error):
+                raise
+            outcomes = self._commit_without_rows(records, error)  # if that fails, too, rows are not the trouble
+            self.failure = error
+            self._failed()
+        _log.debug("no rows are written any more: what runs is finished and kept", error=one_line(self.failure))
+        return outcomes
+
+    def _commit_without_rows(self, records: Sequence[Record], error: SinkError) -> list[ClaimedOutcome]:
+        self._commits.commit([record for record in records if not isinstance(record, Ended)])
+        ended = [record.outcome for record in records if isinstance(record, Ended)]
+        return [replace(outcome, status="cancelled", error=error) for outcome in ended]
+
+
+def _reason(error: BaseException) -> str:
+    return one_line(getattr(error, "orig", None) or error)

@@ -1,0 +1,79 @@
+"""The line in which records wait for their commit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reactivex.abc import ObserverBase
+
+from rxpipe.operators.core.machine import Machine
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import ClaimedOutcome
+from rxpipe.store.commits.records import Closing, Ended, Record, failed_call
+
+
+class Line(Machine[Outcome[Any], Record]):
+    """One line for checkpoints, failed calls and outcomes, and the closing behind them.
+
+    Attributes:
+        failure: What the stages failed with.
+    """
+
+    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], hurry: Callable[[], object]) -> None:
+        """Describe it.
+
+        Args:
+            observer: Commits the records.
+            stages: The names of the stages, and of the sink.
+            hurry: Called behind a record that nothing need follow soon: an outcome, or what became of a suspect. The
+                sooner a suspect's result is committed, the less often a worker's death is laid at its door.
+        """
+        super().__init__(observer, 1)
+        self._stages = stages
+        self._hurry = hurry
+        self.failure: Exception | None = None
+        self._records: deque[Record] = deque()
+        self._is_closing = False
+
+    def note(self, record: Record) -> None:
+        """Line up what happened to an item that goes on; from any thread."""
+        self.post(self._records.append, record)
+
+    def arrive(self, value: Outcome[Any]) -> None:
+        """Line up an outcome; of an item that no stage was called with, also why."""
+        assert isinstance(value, ClaimedOutcome)  # of an item that the store has given
+        claim = value.claim
+        if claim.error is not None:
+            stage = self._stages[claim.stage]
+            failed = failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True)
+            self._records.append(failed)
+        self._records.append(Ended(claim=claim, outcome=value))
+
+    def source_failed(self, error: Exception) -> None:
+        """What was lined up is still committed."""
+        self.failure = error
+        self.source_completed()
+
+    def advance(self) -> None:
+        """Send what may go."""
+        records = self._records
+        while not self.over:
+            if not records and self.source_done and not self._is_closing:
+                self._is_closing = True
+                records.append(Closing())
+            if not records or not self.may_emit():
+                break
+            record = records.popleft()
+            self.emit(record)
+            if isinstance(record, Ended):
+                self.gate.release()
+            if isinstance(record, Ended) or (not isinstance(record, Closing) and record.claim.suspect):
+                self._hurry()
+        if self._is_closing and not records:
+            self.end()
+
+    def free(self) -> None:
+        """Forget what was not sent."""
+        self._records.clear()

@@ -1,0 +1,227 @@
+"""What comes into the stages: claimed items, first those that wait in the store, then those of the source."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
+from typing import Any, TypeVar
+
+import reactivex
+import structlog
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+from sqlalchemy import Connection
+
+from rxpipe.operators.core.clock import TIMER_THREAD, Clock, clock_for
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.source import as_observable
+from rxpipe.store.commits.patience import Policy
+from rxpipe.store.items.claims import Claims
+from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.inbox import MOST, Inbox
+from rxpipe.store.items.known import Known
+from rxpipe.store.schema.database import Database
+
+T = TypeVar("T")
+
+_POLL = 0.5  # seconds between two looks for items that other workers have lost
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Feed:
+    """Gives claims one by one, and ends when nothing is left to do in the run.
+
+    A claim takes half as many items as the stages hold, or as many as come to an end in a second, if that is more, up
+    to 500: enough to keep calls busy, and few enough to leave some to other workers.
+
+    Attributes:
+        exhausted: Whether its source was read to the end, and nothing was left to do in the run.
+        is_waiting: Whether it gives nothing until what is in hand has ended.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        hands: Hands,
+        *,
+        window: float,
+        retry: Policy,
+        over: threading.Event,
+        ended: Callable[[Connection, Set[Known]], list[tuple[Known, Outcome[Any]]]] = lambda one, ids: [],
+        hurry: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            database: The store's.
+            claims: Claims the items.
+            hands: Where they go.
+            window: How many items the stages hold.
+            retry: How long to try while the database is away.
+            over: Set when the worker claims no more.
+            ended: Those of some items that have ended, as ``known.ended`` finds them.
+            hurry: Has what waits for its commit committed now.
+        """
+        self._database = database
+        self._claims = claims
+        self._hands = hands
+        self._retry = retry
+        self._over = over
+        self._ended = ended
+        self._window = max(1, int(min(MOST, window)))
+        self.exhausted = False
+        self._clock: Clock = TIMER_THREAD  # until it begins
+        self._began = 0.0
+        self._look = 1
+        self._tell: Callable[[Outcome[Any]], None] | None = None
+        self._watched: set[Known] = set()
+        self._looked_at = 0.0
+        self._told = False
+        self._claiming = threading.Lock()
+        self._hurry = hurry
+        self.is_waiting = False
+
+    def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
+        """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
+        self._tell = tell
+
+    def watch(self, ids: Iterable[Known]) -> None:
+        """Tell how these end, which this worker does not have."""
+        if self._tell is not None:
+            self._watched.update(ids)
+            self._looked_at = 0.0
+
+    def observable(self, ids: Observable[Any]) -> Observable[Claim]:
+        """The claims, pulled when there is room for them."""
+
+        def subscribe(observer: ObserverBase[Claim], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            inbox = Inbox()
+            self._clock = clock_for(None, scheduler)
+            self._began = self._clock.now()
+            upstream = inbox.subscribe_to(ids, scheduler)
+            claims = as_observable(self._all(inbox)).subscribe(observer)
+            return CompositeDisposable(claims, upstream, Disposable(inbox.close))
+
+        return reactivex.create(subscribe)
+
+    def _all(self, inbox: Inbox) -> Iterator[Claim]:
+        while not self._over.is_set() and not inbox.closed:
+            self._look_for_ended()
+            if self._tell is not None and inbox.ended and not self._watched:
+                # What is in hand may be lost to others yet, and is watched then.
+                if not self._wait_for_hands() or self._watched:
+                    continue
+                self.exhausted = inbox.error is None
+                break
+            idle = self._hands.wait_until(0, 0.0)
+            claimed = self._claimed(functools.partial(self._waiting, idle=idle))
+            if claimed is None or (claimed and claimed[0].suspect):
+                yield from self._wanted(claimed or ())
+                self._wait_until_idle(inbox)
+                continue
+            if not inbox.ended and not (claimed and (self._tell is None or inbox.empty)):
+                # Whoever submits an ID does not wait for all that an earlier process has left.
+                claimed = self._from_source(inbox) + claimed
+            elif not claimed:
+                left = self._in_transaction(self._claims.left)
+                if left is None or not (left.ready or left.running):
+                    if left is not None and self._tell is not None:
+                        self._look_for_the_last()
+                        continue
+                    self.exhausted = left is not None and inbox.error is None
+                    break
+                if not idle:
+                    self._wait_for_hands()
+                elif left.ready:
+                    inbox.pause(_POLL / 10)  # somebody is claiming them
+                else:
+                    self._wait_for_others(inbox)
+            yield from self._wanted(claimed)
+        if inbox.error is not None:
+            raise inbox.error
+
+    def _wanted(self, claims: Iterable[Claim]) -> Iterator[Claim]:
+        """The claims, as long as it is not over: the others are given back when the worker ends."""
+        return itertools.takewhile(lambda _: not self._over.is_set(), claims)
+
+    def _waiting(self, connection: Connection, *, idle: bool) -> list[Claim] | None:
+        return self._claims.waiting(connection, self._size(), self._window, idle=idle)
+
+    def _wait_until_idle(self, inbox: Inbox) -> None:
+        """Suspects are on their way, or wait to be: nothing else meanwhile."""
+        while not (self._over.is_set() or inbox.closed or self._wait_for_hands()):
+            pass
+
+    def _wait_for_hands(self) -> bool:
+        """Whether nothing is in hand, soon: what waits for its commit is hurried on, as nothing is to come after it."""
+        self.is_waiting = True
+        self._hurry()
+        try:
+            return self._hands.wait_until(0, _POLL)
+        finally:
+            self.is_waiting = False
+
+    def _wait_for_others(self, inbox: Inbox) -> None:
+        """Other workers have what is left; they may lose it."""
+        if not self._told:
+            self._told = True
+            _log.info(
+                "waiting for items that other workers have", hint=f"rxpipe workers {self._database.found_by} lists them"
+            )
+        inbox.pause(_POLL)
+
+    def _from_source(self, inbox: Inbox) -> list[Claim]:
+        ids = inbox.take(max(self._look, self._size()), _POLL)
+        if not ids:
+            return []
+        first = inbox.taken - len(ids)
+        new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
+        if self._tell is not None and len(new) < len(ids):
+            added = {(claim.key, claim.id) for claim in new}
+            self.watch(known for known in self._claims.keyed(ids) if known not in added)
+        # Where nearly all are known, there is nothing to be fair about: look at more of them.
+        self._look = min(MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
+        return new
+
+    def _look_for_ended(self) -> None:
+        if self._tell is None or not self._watched or time.monotonic() < self._looked_at + _POLL / 5:
+            return
+        for known, outcome in self._in_transaction(lambda one: self._ended(one, self._watched.copy())) or ():
+            self._watched.discard(known)
+            self._tell(outcome)
+        self._looked_at = time.monotonic()
+
+    def _look_for_the_last(self) -> None:
+        """Nothing is left to do: what has not ended is not there any more."""
+        gone = self._watched.copy()
+        self._looked_at = 0.0
+        self._look_for_ended()
+        self._watched -= gone
+
+    def _size(self) -> int:
+        seconds = self._clock.now() - self._began
+        return max(1, self._window // 2, min(MOST, int(self._hands.ended / max(seconds, 1e-3))))
+
+    def end(self) -> None:
+        """Wait until nothing more can be claimed; the worker has said that it is over."""
+        with self._claiming:
+            pass
+
+    def _claimed(self, claim: Callable[[Connection], list[Claim] | None]) -> list[Claim] | None:
+        claims = self._in_transaction(claim)
+        self._hands.add(claims or ())
+        return claims
+
+    def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
+        with self._claiming:
+            return self._database.patiently(action, self._retry, self._over, again=self._recover)
+
+    def _recover(self, connection: Connection) -> None:
+        self._claims.recover(connection, self._hands.keys(self._claims.owner))

@@ -1,0 +1,67 @@
+"""Whether another worker's process is certainly gone, so that its items need not wait for its lease to run out.
+
+Only Linux tells enough: a process is known by the machine's boot, its PID namespace, its number and when it started.
+Elsewhere nothing is certain, and the lease decides.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def this_process() -> str | None:
+    """What tells this process from all others; None if the system does not say."""
+    place, started = _place(), _started(os.getpid())
+    return None if place is None or started is None else f"{place} {os.getpid()} {started}"
+
+
+def is_gone(process: str | None) -> bool:
+    """Whether the process that called itself so is certainly not running any more."""
+    place = _place()
+    if process is None or place is None:
+        return False
+    there, number, started = process.rsplit(" ", 2)
+    return there == place and _has_ended(int(number), started)
+
+
+def is_running(process: str | None) -> bool:
+    """Whether the process that called itself so certainly runs, on this machine."""
+    place = _place()
+    if process is None or place is None:
+        return False
+    there, number, started = process.rsplit(" ", 2)
+    return there == place and _started(int(number)) == started
+
+
+def _has_ended(pid: int, started: str) -> bool:
+    now = _started(pid)
+    if now is not None:
+        return now != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is there: another user's, whose processes are hidden
+        return False
+    return True  # a zombie
+
+
+def _place() -> str | None:
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since the boot; None if there is no such process, or it has ended."""
+    try:
+        # The name before it may hold anything, but the last parenthesis ends it.
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

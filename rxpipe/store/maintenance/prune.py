@@ -1,0 +1,147 @@
+"""Old runs that are deleted; the rows that they have written to tables of the user's stay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Table, and_, delete, func, select, true, update
+
+from rxpipe.database.table import KEY_LENGTH
+from rxpipe.errors import StoreError
+from rxpipe.store.queries.history import RunInfo, alive, run, workers
+from rxpipe.store.queries.opening import change
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, WORKERS, db_now
+
+_CHUNK = 500  # items that are deleted in one transaction
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was deleted of a run, in rows.
+
+    Attributes:
+        items: Items.
+        checkpoints: Results of stages.
+        failures: Failed calls.
+        workers: Workers.
+        usage: What calls used.
+    """
+
+    items: int
+    checkpoints: int
+    failures: int
+    workers: int
+    usage: int = 0
+
+
+def chosen(
+    connection: Connection,
+    found: Sequence[RunInfo],
+    *,
+    numbers: Collection[int] = (),
+    finished: bool = False,
+    older_than: float | None = None,
+    keep: int | None = None,
+) -> list[RunInfo]:
+    """The runs that all conditions apply to.
+
+    Args:
+        connection: In a transaction.
+        found: All runs.
+        numbers: Only these, if there are any.
+        finished: Only those that are finished.
+        older_than: Only those without a sign of life for so many days.
+        keep: Of each name, not the latest ones, so many.
+    """
+    now = connection.execute(select(db_now())).scalar_one()
+    kept: set[int] = set()
+    if keep is not None:
+        for name in {one.name for one in found}:
+            of_name = sorted((one for one in found if one.name == name), key=lambda one: one.generation, reverse=True)
+            kept.update(one.id for one in of_name[:keep])
+    return [
+        one
+        for one in found
+        if (not numbers or one.id in numbers)
+        and (not finished or one.state == "finished")
+        and (older_than is None or one.active_at < now - older_than * _DAY)
+        and one.id not in kept
+    ]
+
+
+def extent(connection: Connection, one: RunInfo) -> Pruned:
+    """What there is of a run."""
+
+    def rows(table: Table) -> int:
+        query = select(func.count()).select_from(table).where(table.c.run_id == one.id)
+        return connection.execute(query).scalar_one()
+
+    return Pruned(
+        items=rows(ITEMS),
+        checkpoints=rows(CHECKPOINTS),
+        failures=rows(FAILURES),
+        workers=rows(WORKERS),
+        usage=rows(USAGE),
+    )
+
+
+def prune(engine: Engine, number: int) -> Pruned:
+    """Delete a run, in many transactions, so that none of them holds up others for long.
+
+    Should it be interrupted, what is left of the run is not continued by mistake, as it has another name by then; it
+    can be pruned again.
+
+    Raises:
+        StoreError: There is no such run, or a worker is busy with it.
+        SinkError: The database cannot be written to.
+    """
+    with change(engine) as connection:
+        _rename(connection, number)
+    items = checkpoints = failures = usage = 0
+    before: str | None = ""
+    while before is not None:
+        with change(engine) as connection:
+            _check_idle(connection, number)  # it might have come just before the name was changed
+            last = _last_of_next(connection, number, before)
+            checkpoints += _delete(connection, CHECKPOINTS, number, before, last)
+            failures += _delete(connection, FAILURES, number, before, last)
+            usage += _delete(connection, USAGE, number, before, last)
+            items += _delete(connection, ITEMS, number, before, last)
+        before = last
+    with change(engine) as connection:
+        gone = connection.execute(delete(WORKERS).where(WORKERS.c.run_id == number)).rowcount
+        connection.execute(delete(RUNS).where(RUNS.c.id == number))
+    return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone, usage=usage)
+
+
+def _last_of_next(connection: Connection, number: int, before: str) -> str | None:
+    """The last key of the next part; None if what is left is one."""
+    query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number, ITEMS.c.item_key > before)
+    return connection.execute(query.order_by(ITEMS.c.item_key).offset(_CHUNK - 1).limit(1)).scalar_one_or_none()
+
+
+def _delete(connection: Connection, table: Table, number: int, before: str, last: str | None) -> int:
+    # A range, as PostgreSQL goes through all of the run for a list of keys, while it knows little of new tables.
+    key = table.c.item_key
+    part = and_(key > before if before else true(), key <= last if last is not None else true())
+    return connection.execute(delete(table).where(table.c.run_id == number, part)).rowcount
+
+
+def _rename(connection: Connection, number: int) -> None:
+    connection.execute(select(RUNS.c.id).where(RUNS.c.id == number).with_for_update())
+    one = run(connection, number)
+    _check_idle(connection, number)
+    mark = f"pruned {number}: "
+    if not one.name.startswith(mark):
+        name = mark + one.name[: KEY_LENGTH - len(mark)]
+        connection.execute(update(RUNS).where(RUNS.c.id == number).values(name=name))
+
+
+def _check_idle(connection: Connection, number: int) -> None:
+    busy = alive(workers(connection, number))
+    if busy:
+        one = busy[0]
+        more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+        raise StoreError(f"run {number} is running, by process {one.pid} on {one.host}{more}: it must end first")

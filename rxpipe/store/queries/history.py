@@ -1,0 +1,223 @@
+"""What runs and workers a store knows, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true
+
+from rxpipe.errors import StoreError
+from rxpipe.identity.signature import StageSignature, from_text
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.items.process import is_gone
+from rxpipe.store.queries import usage
+from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
+
+RunState = Literal["running", "unfinished", "finished"]
+WorkerState = Literal["alive", "late", "stopped", "lost"]
+
+DATABASE = "database"
+"""Where an item is that has been through all stages: its row is left to be written."""
+
+_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
+_MOST_NAMED = 10  # runs that an error names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """A process's part in a run.
+
+    Attributes:
+        id: What the store calls it.
+        run_id: The run's number.
+        host: The machine's name.
+        pid: The process's number there.
+        started_at: When it came.
+        heartbeat_at: When it last showed a sign of life.
+        ended_at: When it left, or was found to be lost; None if it has not been so far.
+        held: Items that it has.
+        state: ``alive``; ``late``: its lease ran out, and nobody has taken its items yet; ``stopped`` by itself;
+            ``lost``: its process is gone.
+    """
+
+    id: str
+    run_id: int
+    host: str
+    pid: int
+    started_at: float
+    heartbeat_at: float
+    ended_at: float | None
+    held: int
+    state: WorkerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run, with all of its workers.
+
+    Attributes:
+        id: Its number.
+        name: What it is found by when it is continued.
+        generation: Of the runs of a name, the one with the highest is continued.
+        stages: The stages that its checkpoints are of.
+        state: ``running``: a worker is alive; ``finished``: nothing is left to do; else ``unfinished``.
+        workers: How many are alive.
+        done: Items that are written.
+        dead: Items that failed for good.
+        ready: Items that wait for a worker.
+        running: Items that workers have.
+        calls: Calls made for all of them, failed ones included.
+        created_at: When it began.
+        finished_at: When the last item ended; None if it is not finished.
+        active_at: When a worker last showed a sign of life.
+        usage: What its calls used, as far as they told.
+    """
+
+    id: int
+    name: str
+    generation: int
+    stages: tuple[StageSignature, ...]
+    state: RunState
+    workers: int
+    done: int
+    dead: int
+    ready: int
+    running: int
+    calls: int
+    created_at: float
+    finished_at: float | None
+    active_at: float
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def items(self) -> int:
+        """How many it knows."""
+        return self.done + self.dead + self.ready + self.running
+
+
+def runs(connection: Connection) -> list[RunInfo]:
+    """All runs, the first one first."""
+    return _runs(connection, true())
+
+
+def run(connection: Connection, number: int | None = None) -> RunInfo:
+    """One run, by its number, or the latest.
+
+    Raises:
+        StoreError: There is no such run; names those that there are.
+    """
+    latest = select(func.max(RUNS.c.id)).scalar_subquery()
+    which = RUNS.c.id == (latest if number is None else number)
+    found = [] if number is not None and number > _LARGEST else _runs(connection, which)
+    if not found:
+        raise StoreError(_no_such_run(connection, number))
+    return found[0]
+
+
+def workers(connection: Connection, run_id: int | None = None, *, ended: bool = False) -> list[WorkerInfo]:
+    """Workers, the first one first.
+
+    Args:
+        connection: In a transaction.
+        run_id: Only those of this run.
+        ended: Also those that have stopped or are lost.
+    """
+    held = select(ITEMS.c.owner, func.count().label("held")).where(IS_RUNNING).group_by(ITEMS.c.owner).subquery()
+    query = select(WORKERS, held.c.held, db_now().label("now")).outerjoin(held, held.c.owner == WORKERS.c.id)
+    if run_id is not None:
+        query = query.where(WORKERS.c.run_id == run_id)
+    if not ended:
+        query = query.where(WORKERS.c.ended_at.is_(None))
+    rows = connection.execute(query.order_by(WORKERS.c.started_at, WORKERS.c.id)).all()
+    return [
+        WorkerInfo(
+            id=row.id,
+            run_id=row.run_id,
+            host=row.host,
+            pid=row.pid,
+            started_at=row.started_at,
+            heartbeat_at=row.heartbeat_at,
+            ended_at=row.ended_at,
+            held=row.held or 0,
+            state=_state(row),
+        )
+        for row in rows
+    ]
+
+
+def alive(found: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """Those that are alive."""
+    return [worker for worker in found if worker.state == "alive"]
+
+
+def _state(row: Row[Any]) -> WorkerState:
+    if row.ended_at is not None:
+        return "stopped" if row.ended_as == "stopped" else "lost"
+    if is_gone(row.process):
+        return "lost"  # though none of the others has noticed
+    # A mark in the future is none either, as for those who judge it; see lease.py.
+    return "late" if abs(row.now - row.heartbeat_at) > row.lease else "alive"
+
+
+def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
+    rows = connection.execute(select(RUNS).where(which).order_by(RUNS.c.id)).all()
+    numbers = [row.id for row in rows]
+    counts, calls = _items(connection, numbers)
+    used = usage.by_run(connection, numbers)
+    live = [worker.run_id for worker in alive(workers(connection))]
+    signs = _signs(connection)
+    found: list[RunInfo] = []
+    for row in rows:
+        states, at_work = counts.get(row.id, {}), live.count(row.id)
+        is_finished = row.finished_at is not None and not (states.get("ready") or states.get("running"))
+        info = RunInfo(
+            id=row.id,
+            name=row.name,
+            generation=row.generation,
+            stages=from_text(row.stages),
+            state="running" if at_work else "finished" if is_finished else "unfinished",
+            workers=at_work,
+            done=states.get("done", 0),
+            dead=states.get("dead", 0),
+            ready=states.get("ready", 0),
+            running=states.get("running", 0),
+            calls=calls.get(row.id, 0),
+            created_at=row.created_at,
+            # An earlier end is none while there is more to do.
+            finished_at=row.finished_at if is_finished and not at_work else None,
+            active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
+            usage=used.get(row.id, Usage()),
+        )
+        found.append(info)
+    return found
+
+
+def _items(connection: Connection, numbers: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[int, int]]:
+    """How many items runs have, by state, and how many calls were made for them."""
+    columns = ITEMS.c.run_id, ITEMS.c.state
+    query = select(*columns, func.count().label("items"), func.sum(ITEMS.c.attempts).label("calls"))
+    if len(numbers) == 1:
+        query = query.where(ITEMS.c.run_id == numbers[0])
+    counts: dict[int, dict[str, int]] = {}
+    calls: dict[int, int] = {}
+    for row in connection.execute(query.group_by(*columns)):
+        counts.setdefault(row.run_id, {})[row.state] = row.items
+        calls[row.run_id] = calls.get(row.run_id, 0) + int(row.calls)
+    return counts, calls
+
+
+def _signs(connection: Connection) -> dict[int, float]:
+    """When each run's workers last showed a sign of life."""
+    last = func.max(WORKERS.c.heartbeat_at).label("at")
+    rows = connection.execute(select(WORKERS.c.run_id, last).group_by(WORKERS.c.run_id))
+    return {row.run_id: row.at for row in rows}
+
+
+def _no_such_run(connection: Connection, number: int | None) -> str:
+    numbers = [str(one) for one in connection.execute(select(RUNS.c.id).order_by(RUNS.c.id.desc())).scalars()]
+    if not numbers:
+        return "the store has no runs"
+    more = ", …" if len(numbers) > _MOST_NAMED else ""
+    return f"there is no run {number}; known: {', '.join(numbers[:_MOST_NAMED])}{more}"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import servers
+import shared_compiling
+import structlog
+import typer.testing
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--fast`` leaves out what needs a server, and what takes over a quarter of a second."""
+    parser.addoption("--fast", action="store_true", help="run neither slow tests nor those that need a server")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take Ctrl-C also in the background, where shells have it ignored by all that is started there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    servers.WANTED = not config.getoption("--fast")
+    if "PYTHONDONTWRITEBYTECODE" in os.environ:  # compiled modules are kept, or each process would compile anew
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = os.path.join(tempfile.gettempdir(), "rxpipe-pycache")
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        sys.dont_write_bytecode = False
+    shared_compiling.share()
+    testing: Any = typer.testing
+    testing._get_command = cache(typer.main.get_command)  # the command line is made once, not for each call of it
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take slow tests out; those that last longest come first, so that no process is left alone with one."""
+    items.sort(key=lambda item: "faults" not in item.path.parts)
+    if config.getoption("--fast"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector look at what tests make, not at all that was imported for them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """The command line sets up how its process logs."""
+    yield
+    structlog.reset_defaults()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Use all cores, which are four for two as tests wait, too; one if files are named: these end sooner so."""
+    cores = os.cpu_count() or 1
+    return 0 if all(".py" in argument for argument in config.args) else cores + min(cores, 4)

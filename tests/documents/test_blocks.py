@@ -1,0 +1,124 @@
+"""Code in README and docs works as it is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rxpipe.cli.commands import app
+
+from .blocks import ROOT, STAGES, Block, blocks, execute, stopped_runs
+
+README = ROOT / "README.md"
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all blocks, as readers try one after the other."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "my_stages.py").write_text(STAGES, encoding="utf-8")
+    (folder / "pipeline.yaml").write_text("name: shared", encoding="utf-8")
+    (folder / "models").mkdir()
+    (folder / "models" / "my-model.gguf").touch()
+    return folder
+
+
+@pytest.fixture
+def folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, as the current one."""
+    monkeypatch.chdir(shared)
+    monkeypatch.delitem(sys.modules, "my_stages", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "a key")
+    return shared
+
+
+def rxpipe(*arguments: str | Path) -> str:
+    """What a command says, which ends well."""
+    ended = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert ended.exit_code == 0, ended.output
+    sys.modules.pop("my_stages", None)
+    return ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.name)
+def test_python(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each block runs, given what is said around it."""
+    with stopped_runs():
+        execute(block)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
+def test_yaml(block: Block, folder: Path) -> None:
+    """Each config is valid."""
+    path = folder / f"{block.name}.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    assert "is valid" in rxpipe("check", path)
+
+
+def test_the_configs_of_the_readme_need_no_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is a local one."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+    for block in blocks("yaml", README):
+        (folder / "no_key.yaml").write_text(block.text, encoding="utf-8")
+        assert "is valid" in rxpipe("check", folder / "no_key.yaml")
+
+
+def test_the_plain_example_of_the_readme_prints(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each graded value, before the script ends."""
+    (block,) = [block for block in blocks("python", README) if "do_action" in block.text]
+    execute(block)
+    assert capfd.readouterr().out.count("'score': 1.0") > 1
+
+
+def test_alternatives_in_the_reference(folder: Path) -> None:
+    """What stands behind a comment sign is valid, too, when it takes the place of what stands there."""
+    (reference,) = blocks("yaml", ROOT / "docs" / "guide.md")
+    (folder / "ids.txt").write_text("1\n2\n", encoding="utf-8")
+    (folder / "my_module.py").write_text("def ids():\n    return [1, 2]\n", encoding="utf-8")
+    sources = re.findall(r"^# (source: .*)$", reference.text, re.MULTILINE)
+    assert len(sources) == 3
+    for number, source in enumerate(sources):
+        path = folder / f"alternative_{number}.yaml"
+        path.write_text(re.sub(r"^source: .*$", source, reference.text, flags=re.MULTILINE), encoding="utf-8")
+        assert "is valid" in rxpipe("check", path)
+
+
+def quick_start(folder: Path) -> None:
+    rxpipe("run", ROOT / "examples" / "questions.yaml", "--count", "5")
+
+
+def ten_lines(folder: Path) -> None:
+    """A script with the first block of the README."""
+    execute(blocks("python", README)[0])
+
+
+def init(folder: Path) -> None:
+    """And the command that it prints."""
+    if not (folder / "my_bank").exists():
+        rxpipe("init", "my_bank")
+    rxpipe(*shlex.split("run my_bank/pipeline.yaml --count 5"))
+
+
+def configuration(folder: Path) -> None:
+    """The first config of the README."""
+    path = folder / "config.yaml"
+    path.write_text(blocks("yaml", README)[0].text, encoding="utf-8")
+    rxpipe("run", path, "--count", "5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", list(permutations([quick_start, ten_lines, init, configuration]))[::5])
+def test_the_readme_in_one_folder(order: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it shows works in any order, and again; nothing gets in the way of anything else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_stages.py").write_text(STAGES, encoding="utf-8")
+    for step in (*order, *order):
+        step(tmp_path)

@@ -1,0 +1,119 @@
+"""What documents name is there: signatures, commands and their options, links, tables and states of the store."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import rxpipe
+from rxpipe import DatabaseSink, RunStore, Stage
+from rxpipe import operators as ops
+from rxpipe.cli.commands import app
+from rxpipe.config import Config
+from rxpipe.database.owner import OWNERS
+from rxpipe.store.schema.tables import METADATA
+
+OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+GUIDE, DURABILITY = ((ROOT / "docs" / name).read_text("utf-8") for name in ("guide.md", "durability.md"))
+IDS = [path.name for path in DOCUMENTS]
+
+
+def flat(text: str) -> str:
+    """A text on one line."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "thing"), [(GUIDE, Stage), (GUIDE, DatabaseSink), (DURABILITY, RunStore)], ids=["Stage", "sink", "store"]
+)
+def test_a_signature_is_that_of_the_code(text: str, thing: type) -> None:
+    """Every parameter that is printed has the default that is printed, and none is left out but at the end."""
+    found = re.search(rf"`{thing.__name__}\(([^`]*)\)`", flat(text))
+    assert found is not None
+    printed = [one.strip() for one in found[1].split(",") if one.strip() != "*"]
+    parameters = inspect.signature(thing).parameters
+    for one in printed:
+        name, _, default = one.partition("=")
+        assert name in parameters
+        if default not in ("", "..."):
+            assert parameters[name].default == ast.literal_eval(default)
+    assert [one.partition("=")[0] for one in printed] == list(parameters)[: len(printed)]
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of each command."""
+    group: Any = typer.main.get_command(app)
+    return {
+        name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for name, command in group.commands.items()
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_commands_and_their_options_are_there(path: Path) -> None:
+    """In each piece of code that begins with ``rxpipe``; others name options of other programs."""
+    known = commands()
+    text = path.read_text("utf-8")
+    fenced = "\n".join(re.findall(r"^```\w*$(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    for line in [*re.findall(r"`rxpipe ([^`]+)`", flat(text)), *re.findall(r"^rxpipe (.+)$", fenced, re.MULTILINE)]:
+        command, *rest = line.partition("#")[0].split()
+        assert command in known, line
+        for option in re.findall(r"(?<![\w-])--?[a-z][\w-]*", " ".join(rest)):
+            assert option in known[command] | {"--help", "-h"}, line
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_an_option_that_is_named_by_itself_is_one_of_some_command(path: Path) -> None:
+    """Of rxpipe's, or of a program that is named beside it."""
+    known = set[str]().union(*commands().values()) | OTHERS
+    assert [one for one in re.findall(r"`(--[a-z-]+)[ `]", path.read_text("utf-8")) if one not in known] == []
+
+
+def anchors(path: Path) -> set[str]:
+    """What may stand behind ``#`` in a link to a document, as GitHub makes it of headings."""
+    titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_links_lead_somewhere(path: Path) -> None:
+    """To a file of the project, and to a heading in it; what is elsewhere is not asked for."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if "://" not in target:
+            file, _, anchor = target.partition("#")
+            other = path.parent / file if file else path
+            assert other.exists(), target
+            assert not anchor or anchor in anchors(other), target
+
+
+def test_the_tables_of_the_store_are_named() -> None:
+    """All of them, and no other."""
+    paragraph = DURABILITY.partition("## Beside its own tables")[2]
+    assert set(re.findall(r"`(rxpipe_\w+)`", paragraph)) == {*METADATA.tables, OWNERS.name}
+
+
+def test_the_names_of_operators_are_theirs() -> None:
+    """And of what is imported from ``rxpipe``."""
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        assert [name for name in re.findall(r"\bops\.(\w+)\(", text) if not hasattr(ops, name)] == [], path
+        assert [name for name in re.findall(r"`rxpipe\.(\w+)\(", text) if not hasattr(rxpipe, name)] == [], path
+
+
+def test_defaults_that_are_told_are_those_of_the_code() -> None:
+    """Seconds, mostly."""
+    config = Config()
+    assert f"pipeline_config: {{grace: {config.pipeline_config.grace:g}}}" in DURABILITY
+    assert "(In a config file: 60 s and three attempts.)" in flat(GUIDE)
+    stage = config.resolved_stages()[0]
+    assert (stage.timeout, stage.retry.max_attempts, stage.concurrency) == (60, 3, 3)
+    lease, heartbeat = (inspect.signature(RunStore).parameters[name].default for name in ("lease", "heartbeat"))
+    assert f"a lease of {lease:g} s, which it renews every {heartbeat:g} s" in flat(DURABILITY)

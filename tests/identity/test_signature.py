@@ -1,0 +1,58 @@
+"""What of a stage must be the same for its checkpoints to apply."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from rxpipe.identity.signature import StageSignature, changes
+from rxpipe.llm import Prompt
+
+PROMPT = Prompt("Say {word}")
+
+
+def say(value: Any, *, word: str = "hello", loud: bool = False, prompt: Prompt = PROMPT, place: object = None) -> Any:
+    return value, word, loud, prompt, place
+
+
+def plain(value: Any) -> Any:
+    return value
+
+
+def signature(call: Any, version: str | int | None = None) -> StageSignature:
+    return StageSignature.of("saying", call, version)
+
+
+def test_a_plain_function_has_the_version_that_the_user_gives() -> None:
+    """Or none."""
+    assert signature(plain) == StageSignature("saying", f"{__name__}:plain", None)
+    assert signature(plain, 2).version == "2"
+
+
+def test_another_prompt_is_another_version() -> None:
+    """Also where it is the function's default."""
+    other = Prompt("Whisper {word}")
+    assert signature(say).version == f"prompt {PROMPT.version}"
+    assert signature(functools.partial(say, prompt=other)).version == f"prompt {other.version}"
+    assert signature(functools.partial(say, prompt=Prompt("Say {word}"))) == signature(say)
+
+
+def test_other_arguments_are_another_version() -> None:
+    """Whatever their order, and however they were put in place."""
+    one = signature(functools.partial(say, word="hi", loud=True))
+    assert one == signature(functools.partial(functools.partial(say, word="no", loud=True), word="hi"))
+    assert one != signature(functools.partial(say, word="hi", loud=False))
+    assert one.call == signature(say).call
+
+
+def test_what_is_no_plain_data_does_not_count() -> None:
+    """Another provider answers the same question."""
+    assert signature(functools.partial(say, place=object())) == signature(say)
+
+
+def test_what_has_changed_is_told() -> None:
+    """With both versions, the user's own in front."""
+    before, now = signature(say, 1), signature(functools.partial(say, word="hi"), 1)
+    (told,) = changes([before], [now])
+    assert told == f"stage saying has version {now.version} instead of version 1, prompt {PROMPT.version}"
+    assert str(now.version).startswith(f"1, prompt {PROMPT.version}, options ")
