@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from rxpipe.config.arguments import ArgumentError, bound, hints_of
 from rxpipe.config.imports import resolve
@@ -23,40 +23,52 @@ from rxpipe.questions.inputs import misfit
 from rxpipe.store import RunStore
 
 
-def pipeline_of(
-    config: Config,
-    *,
-    fresh: bool = False,
-    resume: bool = False,
-    replace: bool = False,
-    max_cost: float | None = None,
-    listeners: Sequence[Listener] = (),
-) -> Pipeline:
-    """The pipeline that a config describes; imports its stages, and touches nothing else.
+class RunOptions(TypedDict, total=False):
+    """What may be said of a config's run, beside what the config says.
 
-    Args:
-        config: The config.
+    Attributes:
         fresh: Begin a new run, also if there is one to go on with.
         resume: Go on with a run also if the stages have changed.
         replace: Overwrite rows of another pipeline.
         max_cost: What a run may cost; see ``Pipeline``.
         listeners: Told of all items and calls.
+    """
+
+    fresh: bool
+    resume: bool
+    replace: bool
+    max_cost: float | None
+    listeners: Sequence[Listener]
+
+
+def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
+    """The pipeline that a config describes; imports its stages, and touches nothing else.
 
     Raises:
-        ConfigError: A stage cannot be imported, or its function cannot be called with one value.
+        ConfigError: A stage cannot be imported, or its function cannot be called with one value; or the run should be
+            begun anew or gone on with, and the config keeps none.
+        TypeError: There is no such option.
     """
+    allowed = RunOptions.__annotations__
+    for option in options:
+        if option not in allowed:
+            raise TypeError(f"there is no option {option!r} of a config's run; there are {', '.join(allowed)}")
+    fresh, resume = options.get("fresh", False), options.get("resume", False)
+    if (fresh or resume) and not config.durable:
+        raise ConfigError(f"{'fresh' if fresh else 'resume'}: a run that keeps no progress has nothing to go on with")
     providers = Providers(config)
     stages = [_stage_of(stage, config, providers) for stage in config.resolved_stages()]
     _check_inputs(config)
+    database = config.database
     return Pipeline(
         *stages,
-        sink=DatabaseSink(config.database.url, table=config.database.table, replace=replace),
+        sink=DatabaseSink(database.url, table=database.table, replace=options.get("replace", False)),
         strategy=config.strategy,
         scheduler=config.scheduler,
         concurrency=config.pipeline_config.parallel_pipelines,
         store=RunStore(fresh=fresh, resume=resume) if config.durable else None,
-        max_cost=max_cost,
-        listeners=listeners,
+        max_cost=options.get("max_cost"),
+        listeners=options.get("listeners", ()),
         name=config.pipeline_name,
     )
 

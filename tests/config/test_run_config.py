@@ -71,6 +71,19 @@ def test_what_is_wrong_is_one_error(path: Path) -> None:
     assert not Path("shouting.db").exists()
 
 
+def test_options_that_cannot_be(path: Path) -> None:
+    """One that does not exist is named, with those that do; a run that is not kept cannot be gone on with."""
+    options: Any = {"frseh": True}
+    with pytest.raises(TypeError, match="no option 'frseh'.*fresh, resume, replace, max_cost, listeners"):
+        rxpipe.run_config(path, **options)
+    path.write_text(path.read_text() + "database: {durable: false}\n")
+    with pytest.raises(ConfigError, match="resume: a run that keeps no progress"):
+        rxpipe.load_pipeline(path, resume=True)
+    with pytest.raises(ConfigError, match="fresh: a run that keeps no progress"):
+        rxpipe.run_config(path, fresh=True)
+    assert not Path("shouting.db").exists()
+
+
 def test_on_a_running_loop(path: Path) -> None:
     """It is refused, as ``Pipeline.run`` is, with what to write instead."""
 
