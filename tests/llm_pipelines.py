@@ -12,7 +12,7 @@ from pipeline_helpers import LIMIT, Seen
 
 from rxpipe import Outcome, Pipeline, Retry, Stage, StopRun
 from rxpipe.llm import Provider
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.questions.llm import answer, generate, grade
 from rxpipe.questions.llm.values import WrittenAnswer
 

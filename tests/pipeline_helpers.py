@@ -15,10 +15,10 @@ from reactivex.testing import TestScheduler
 from rxpipe.operators import stage
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 LIMIT = 20.0  # seconds until something that has not happened counts as never
 STRATEGIES: tuple[Strategy, ...] = ("per_stage", "per_item", "staged")

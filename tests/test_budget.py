@@ -16,10 +16,10 @@ from pipeline_helpers import LIMIT, SCHEDULERS, Block, Seen, counts, finish, sam
 from rxpipe import Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.errors import BudgetSpent
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 def costing(cost: float, then: Callable[[Any], Any] = same) -> Callable[[Any], Any]:

@@ -16,9 +16,9 @@ from reactivex.disposable import Disposable
 
 from rxpipe import Pipeline, Stage
 from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 def press_ctrl_c(number: signal.Signals = signal.SIGINT) -> None:

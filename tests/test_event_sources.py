@@ -15,7 +15,7 @@ from reactivex.subject import Subject
 
 from rxpipe import Pipeline, Stage
 from rxpipe import operators as ops
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 def test_callbacks_from_several_threads() -> None:

@@ -20,7 +20,7 @@ from rxpipe import ItemView, Outcome, Pipeline, RunView, Stage
 from rxpipe.operators import Usage
 from rxpipe.operators.core.running_call import record_usage
 from rxpipe.pipeline.listener import Listener
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.wrap_call import Undo, inside
 
 FAILED = "listener failed, and is told no more"

@@ -17,8 +17,8 @@ from structlog.typing import EventDict, Processor
 from rxpipe import Pipeline, Retry, Stage
 from rxpipe.log_values import shown
 from rxpipe.logs import Logging
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 

@@ -13,7 +13,7 @@ from reactivex import operators as rx_ops
 
 from rxpipe import Pipeline, Stage, from_iterable
 from rxpipe import operators as ops
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 def runs_of(inner: Pipeline) -> Any:

@@ -23,9 +23,9 @@ from rxpipe.operators.core.loops import BACKGROUND_LOOP
 from rxpipe.operators.runners.runner import Runner
 from rxpipe.operators.runners.thread_runner import ThreadRunner
 from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.prepare import prepare
-from rxpipe.pipeline.start import Scheduler, ports_of
 
 LASTING = ("rxpipe-heartbeat", "rxpipe-loop", "rxpipe-run", "rxpipe-source", "rxpipe-closing", "rxpipe-release")
 
@@ -149,7 +149,7 @@ def the_store_is_free(folder: Path) -> bool:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
         if "rxpipe_workers" in tables:
             assert not list(connection.execute("SELECT pid FROM rxpipe_workers WHERE ended_at IS NULL"))
-    with ports_of(pipeline_in(folder)) as ports:
+    with prepare(pipeline_in(folder)) as ports:
         return ports.number == 1
 
 
@@ -244,7 +244,7 @@ def test_a_sink_that_was_opened_for_nothing_is_closed(monkeypatch: pytest.Monkey
         with pytest.raises(Failure):
             pipeline.start([1])
     assert sink.is_open == 0
-    with ports_of(pipeline):
+    with prepare(pipeline):
         assert sink.is_open == 1
     assert sink.is_open == 0
     assert pipeline.run([1]).written == 1
@@ -308,7 +308,7 @@ def test_ctrl_c_while_a_pipeline_for_an_event_loop_is_being_opened(
         return Interrupted(submit(coroutine, loop))
 
     with monkeypatch.context() as patch:
-        patch.setattr("rxpipe.pipeline.start.prepare", slowly)
+        patch.setattr("rxpipe.pipeline.blocking.prepare", slowly)
         patch.setattr(asyncio, "run_coroutine_threadsafe", submit_interrupted)
         with pytest.raises(KeyboardInterrupt):
             open_here(pipeline_in(tmp_path, "asyncio"))

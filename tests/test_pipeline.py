@@ -15,8 +15,8 @@ from pipeline_helpers import SCHEDULERS, WAYS, ListSink, Seen, SlowSink, counts,
 
 from rxpipe import ConfigError, DatabaseSink, Listener, Pipeline, Retry, RunStore, SinkError, Stage, load_pipeline
 from rxpipe.executors import Processes
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 async def doubled_later(value: int) -> int:

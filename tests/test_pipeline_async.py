@@ -16,9 +16,9 @@ from pipeline_helpers import LIMIT, SCHEDULERS, WAYS, Block, Ids, ListSink, Slow
 from reactivex import operators as rx_ops
 
 from rxpipe import DatabaseSink, ItemView, Listener, Outcome, Pipeline, Stage, to_async_iterable
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 def on_loop(main: Coroutine[Any, Any, Any]) -> None:

@@ -31,8 +31,8 @@ from reactivex import operators as rx_ops
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, RateLimiter, Retry, Stage, deadline
 from rxpipe.database import RowRefused
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 class Unshowable(Exception):

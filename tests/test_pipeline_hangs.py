@@ -15,9 +15,9 @@ from reactivex.testing import TestScheduler
 
 from rxpipe import DatabaseSink, Pipeline, Stage, StageStalled, StageTimeout
 from rxpipe.operators.core import clock
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.fixture

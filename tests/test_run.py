@@ -30,9 +30,9 @@ from reactivex import operators as rx_ops
 from reactivex.subject import Subject
 
 from rxpipe import Pipeline, Stage, Usage, record_usage
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 # Stopping: no more IDs are taken, and what was taken finishes
 

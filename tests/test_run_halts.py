@@ -12,9 +12,9 @@ import pytest
 from pipeline_helpers import LIMIT, STRATEGIES, WAYS, Block, Ids, Seen, counts, finish, same, until
 
 from rxpipe import Pipeline, Retry, Stage, StopRun
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 def stopping(*values: Any) -> Any:

@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from rxpipe import ConfigError, DatabaseSink, Pipeline, Stage, from_async_iterable, from_iterable
 from rxpipe import operators as ops
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 async def numbers_later(count: int) -> AsyncIterator[int]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rxpipe.compare.bounds import StagePlan, items_at_once, least_seconds
 from rxpipe.compare.timeline import Timeline
 from rxpipe.pipeline.outcome import Report
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from rxpipe.compare.bounds import StagePlan
 from rxpipe.compare.timeline import Call, Commit, StageTimeline, Timeline
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Sink, Write
 from rxpipe.pipeline.stage import Stage
-from rxpipe.pipeline.start import Scheduler
 
 
 class _Carried:

@@ -31,10 +31,10 @@ from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline.blocking import drive
 from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
 from rxpipe.pipeline.stage import Stage
-from rxpipe.pipeline.start import Scheduler
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")
 SCHEDULERS: tuple[Scheduler, ...] = ("threads", "asyncio")

@@ -17,9 +17,9 @@ def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -
 
     Args:
         path: The YAML file.
-        **options: ``fresh=True``: begin a new run, also if there is one to go on with. ``resume=True``: go on with a run
-            also if the stages have changed. ``replace=True``: overwrite rows of another pipeline. ``max_cost``: what a
-            run may cost. ``listeners``: told of all items and calls.
+        **options: ``fresh=True``: begin a new run, also if there is one to go on with. ``resume=True``: go on with
+            a run also if the stages have changed. ``replace=True``: overwrite rows of another pipeline.
+            ``max_cost``: what a run may cost. ``listeners``: told of all items and calls.
 
     Raises:
         ConfigError: The config cannot be used; names file, key, value and what is allowed.

@@ -20,7 +20,7 @@ from rxpipe.log_values import say
 from rxpipe.logs import Logging
 from rxpipe.pipeline.open import OpenPipeline
 from rxpipe.pipeline.pipeline import Pipeline
-from rxpipe.pipeline.start import window_of
+from rxpipe.pipeline.plan import window_of
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

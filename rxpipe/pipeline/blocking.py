@@ -19,11 +19,12 @@ from rxpipe.operators.core.loops import BACKGROUND_LOOP, run_on_loop
 from rxpipe.operators.core.threads import taken_from
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.ports import RunPorts, Tell
+from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.source import Source, as_observable
-from rxpipe.pipeline.start import Plan, ports_of
 from rxpipe.pipeline.start import start as start_run
 
 _CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
@@ -66,7 +67,7 @@ def drive(
         raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
     ids = as_observable(source)
 
-    with ports_of(plan) as ports, Interrupts(signals, interrupted, grace) as interrupts:
+    with prepare(plan) as ports, Interrupts(signals, interrupted, grace) as interrupts:
 
         def start() -> Run:
             return start_run(plan, ids, observer, ports=ports)
@@ -250,8 +251,8 @@ async def start_async(
 
 
 async def prepare_async(plan: Plan) -> RunPorts:
-    """What ``ports_of`` gives, made in a thread."""
-    return await in_thread(lambda: ports_of(plan), undo=_close)
+    """What ``prepare`` gives, made in a thread."""
+    return await in_thread(lambda: prepare(plan), undo=_close)
 
 
 def _close(ports: RunPorts) -> None:

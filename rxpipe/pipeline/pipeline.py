@@ -19,12 +19,13 @@ from rxpipe.pipeline.blocking import drive, prepare_async, start_async
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.open import OpenPipeline
 from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.plan import Scheduler, compose_stages
 from rxpipe.pipeline.ports import RunPorts, Sink, Store
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
 from rxpipe.pipeline.source import Source, as_observable, on_running_loop
 from rxpipe.pipeline.stage import Stage
-from rxpipe.pipeline.start import Scheduler, compose_stages, start
+from rxpipe.pipeline.start import start
 
 In = TypeVar("In", contravariant=True, default=Any)
 Out = TypeVar("Out", covariant=True, default=Any)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -13,41 +12,45 @@ from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.clock import guarded
 from rxpipe.pipeline.executors import OpenExecutors
-from rxpipe.pipeline.ports import OwnedSink, RunPorts, Sink, Store, TimedWrite, Write
-from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.plan import Plan, bounds_of
+from rxpipe.pipeline.ports import OwnedSink, RunPorts, TimedWrite, Write
 
 _CLOSING = 10.0  # seconds that a sink may take to close
 
 
-def prepare(
-    name: str, stages: Sequence[Stage], sink: Sink | None, store: Store | None, *, window: float, slots: float
-) -> RunPorts:
-    """Open what a run needs; what was opened is closed again if a later step fails.
+def prepare(plan: Plan) -> RunPorts:
+    """Open the executors, the sink and the store of a run; may block.
 
-    Args:
-        name: The pipeline's.
-        stages: Of the pipeline, for their executors and for what their checkpoints depend on.
-        sink: Where outcomes go.
-        store: Keeps what the stages return.
-        window: How many items the stages hold.
-        slots: How many calls may run at once.
+    What was opened is closed again if a later step fails.
+
+    Returns:
+        What ``start`` takes. It is closed by the run, or, if none is started with it, as a context manager.
+
+    Raises:
+        SinkError: One of them cannot be opened: also a ``StoreError``, ``StagesChanged`` or ``OtherPipeline``.
+        ConfigError: The store cannot be in such a database, or an executor not be opened.
     """
     with ExitStack() as opened:
-        executors = opened.enter_context(OpenExecutors(stages))
-        pipeline = Identity(name, tuple(StageSignature.of(stage.name, stage.call, stage.version) for stage in stages))
-        if store is not None:
-            ports = store.open_run(pipeline, sink, window=window, slots=slots)
-        else:
-            ports = RunPorts() if sink is None else _open_sink(pipeline, sink)
-        opened.push(ports)
+        executors = opened.enter_context(OpenExecutors(plan.stages))
+        ports = opened.enter_context(_open_ports(plan))
         return replace(ports, write=executors.closed_with(ports.write), place=executors.place, opened=opened.pop_all())
 
 
-def _open_sink(pipeline: Identity, sink: Sink) -> RunPorts:
-    write = sink.open_for(pipeline) if isinstance(sink, OwnedSink) else sink.open()
+def _open_ports(plan: Plan) -> RunPorts:
+    if plan.store is not None:
+        window, slots = bounds_of(plan)
+        return plan.store.open_run(_identity_of(plan), plan.sink, window=window, slots=slots)
+    if plan.sink is None:
+        return RunPorts()
+    write = plan.sink.open_for(_identity_of(plan)) if isinstance(plan.sink, OwnedSink) else plan.sink.open()
     opened = ExitStack()
     opened.callback(_close_unused, write)
     return RunPorts(write=write, hurry=write.aborted if isinstance(write, TimedWrite) else lambda: None, opened=opened)
+
+
+def _identity_of(plan: Plan) -> Identity:
+    """What its run is found by, and its checkpoints depend on; reads the code of its functions."""
+    return Identity(plan.name, tuple(StageSignature.of(stage.name, stage.call, stage.version) for stage in plan.stages))
 
 
 def _close_unused(write: Write) -> None:

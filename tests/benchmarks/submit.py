@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 from .machine import machine
 from .measure import CHECKOUT, PATIENCE

@@ -14,8 +14,8 @@ from rxpipe.compare import Call, Commit, Comparison, Row, StagePlan, StageTimeli
 from rxpipe.compare.bounds import items_at_once
 from rxpipe.compare.svg import ticks
 from rxpipe.pipeline.outcome import Report
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 SVG = "{http://www.w3.org/2000/svg}"
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")

@@ -14,8 +14,8 @@ from rxpipe import Outcome, Pipeline, Stage
 from rxpipe.compare.bounds import StagePlan
 from rxpipe.compare.recording import Recorder
 from rxpipe.compare.timeline import Timeline
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
-from rxpipe.pipeline.start import Scheduler
 
 from . import odd_stages
 

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, create_engine, event, exc, text
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, Retry, SinkError, Stage
 from rxpipe.database.writer import Writer
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 from .held_writer import LIMIT, HeldWriter
 from .sink_helpers import outcome, stored

@@ -21,8 +21,8 @@ from rxpipe import DatabaseSink, Pipeline, SinkError, Stage
 from rxpipe.database import way_out, writer
 from rxpipe.database.writer import Writer
 from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
-from rxpipe.pipeline.start import Scheduler
 
 
 def fail(proxy: Proxy, fault: str) -> None:

@@ -20,7 +20,7 @@ from servers import small_model
 
 from rxpipe import ConfigError
 from rxpipe.llm import ProviderUnusable, local, local_provider
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 pytest.importorskip("xllamacpp", exc_type=ImportError)  # also where libgomp.so.1 is missing
 

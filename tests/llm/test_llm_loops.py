@@ -24,8 +24,8 @@ from rxpipe import Pipeline, Stage
 from rxpipe.fake_llm import Behaviour, serving
 from rxpipe.llm import Provider
 from rxpipe.operators.stages.stage_machine import StageMachine
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
-from rxpipe.pipeline.start import Scheduler
 
 schedulers = pytest.mark.parametrize("scheduler", SCHEDULERS)
 

@@ -19,7 +19,7 @@ from pipeline_helpers import SCHEDULERS
 from rxpipe import DatabaseSink, Outcome, Pipeline, Report, Retry, RunStore, Stage
 from rxpipe.fake_llm import Behaviour, Rate, serving
 from rxpipe.llm import InvalidOutput, Limits, PermanentError, Prices, Provider, ProviderUnusable, Refused, Unavailable
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 QUEUED = 10  # items before a stage, by default
 ONCE = Retry(max_attempts=1)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pipeline_helpers import LIMIT
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from opened import Door, on_loop, until
 from pipeline_helpers import SCHEDULERS, same
 
 from rxpipe import Pipeline, RateLimiter, Retry, Stage
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

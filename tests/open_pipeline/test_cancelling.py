@@ -10,7 +10,7 @@ from pipeline_helpers import SCHEDULERS, counts
 
 from rxpipe import Pipeline, Retry, Stage
 from rxpipe.errors import ItemCancelled
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

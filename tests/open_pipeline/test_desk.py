@@ -19,8 +19,8 @@ from rxpipe.errors import ItemCancelled, Overloaded
 from rxpipe.pipeline.open.desk import Desk
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.item import Item
-from rxpipe.pipeline.start import Scheduler
 
 CAPACITY = 3
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from rxpipe import Pipeline, Retry, SinkError, Stage
 from rxpipe.pipeline.open.events import Event, Hot
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -14,7 +14,7 @@ from pipeline_helpers import LIMIT, SCHEDULERS, Block, same
 
 from rxpipe import Pipeline, PipelineClosed, Stage
 from rxpipe.pipeline.open import OpenPipeline, Submission
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 REFUSED = "PipelineClosed: the pipeline was opened in another process, before a fork: open one in this process"
 

@@ -16,8 +16,8 @@ from rxpipe.pipeline.open.desk import Desk
 from rxpipe.pipeline.open.events import Event
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.item import Item
-from rxpipe.pipeline.start import Scheduler
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

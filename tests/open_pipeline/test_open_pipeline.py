@@ -16,7 +16,7 @@ from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
 from rxpipe.errors import Overloaded, PipelineClosed
 from rxpipe.pipeline.open.health import patience
 from rxpipe.pipeline.open.submission import Submission
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -12,7 +12,7 @@ from reactivex.testing import TestScheduler
 
 from rxpipe import DatabaseSink, Overloaded, Pipeline, Retry, RunStore, Stage
 from rxpipe.pipeline.blocking import Interrupts
-from rxpipe.pipeline.start import Scheduler
+from rxpipe.pipeline.plan import Scheduler
 
 
 def failing_once() -> Any:

@@ -19,8 +19,8 @@ from reactivex.abc import SchedulerBase
 from reactivex.scheduler import EventLoopScheduler, ThreadPoolScheduler
 
 from rxpipe import Pipeline, Retry, Stage
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 CALLS = 8
 

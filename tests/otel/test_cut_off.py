@@ -14,9 +14,9 @@ from pipeline_helpers import LIMIT, STRATEGIES, WAYS, Block, Seen, finish, same,
 from rxpipe import ItemView, Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.otel.spans import Trace
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 
 def assert_cancelled(telemetry: Telemetry, *, calls: int, items: int) -> None:

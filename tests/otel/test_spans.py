@@ -29,9 +29,9 @@ from rxpipe import (
 )
 from rxpipe.faststream import PipelineConsumer
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.run.strategies import Strategy
-from rxpipe.pipeline.start import Scheduler
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 

@@ -22,8 +22,10 @@ from rxpipe.pipeline.open.events import Event, Events
 from rxpipe.pipeline.open.health import Check, Health, health_of, patience
 from rxpipe.pipeline.open.submission import Origin, Submission
 from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.plan import Plan, window_of
+from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.run import Run
-from rxpipe.pipeline.start import Plan, ports_of, start, window_of
+from rxpipe.pipeline.start import start
 
 A = TypeVar("A", contravariant=True, default=Any)
 B = TypeVar("B", covariant=True, default=Any)
@@ -241,7 +243,7 @@ class OpenPipeline(Generic[A, B]):
             raise RuntimeError("an event loop is running here: open it by async with")
         if self._plan.scheduler != "asyncio":
             self._enter()
-            with ports_of(self._plan) as ports:
+            with prepare(self._plan) as ports:
                 ports.tell(self._desk.known)
                 run = start(
                     self._plan,

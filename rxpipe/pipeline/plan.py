@@ -1,0 +1,92 @@
+"""What is run: a pipeline's description, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
+
+from rxpipe.operators.stage import Place, settings_of
+from rxpipe.operators.stages.settings import Settings
+from rxpipe.pipeline.listener import Listener, Listeners
+from rxpipe.pipeline.ports import Sink, Store
+from rxpipe.pipeline.run.envelope import ItemEnvelope
+from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.strategies import Stages, Strategy, compose
+from rxpipe.pipeline.stage import Stage
+
+Scheduler: TypeAlias = Literal["threads", "asyncio"]
+Placed: TypeAlias = list[tuple[Settings[Item, Item], Place | None]]
+
+
+class Plan(Protocol):
+    """What is run: a ``Pipeline``, where its attributes are described."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as all below
+    @property
+    def stages(self) -> Sequence[Stage]: ...  # noqa: D102
+    @property
+    def sink(self) -> Sink | None: ...  # noqa: D102
+    @property
+    def store(self) -> Store | None: ...  # noqa: D102
+    @property
+    def strategy(self) -> Strategy: ...  # noqa: D102
+    @property
+    def scheduler(self) -> Scheduler: ...  # noqa: D102
+    @property
+    def concurrency(self) -> int: ...  # noqa: D102
+    @property
+    def max_cost(self) -> float | None: ...  # noqa: D102
+    @property
+    def listeners(self) -> Sequence[Listener]: ...  # noqa: D102
+
+
+def window_of(plan: Plan) -> float:
+    """How many items its stages hold."""
+    return bounds_of(plan)[0]
+
+
+def bounds_of(plan: Plan) -> tuple[float, float]:
+    """How many items its stages hold, and how many calls may run at once."""
+    if plan.strategy == "per_item":
+        return plan.concurrency, plan.concurrency
+    stages = [settings for settings, _ in placed(plan)]
+    slots = sum(stage.concurrency for stage in stages)
+    return slots + sum(stage.queue_size for stage in stages), slots
+
+
+def compose_stages(plan: Plan) -> Stages:
+    """Its stages as one operator.
+
+    Raises:
+        TypeError: A stage's function cannot run where it should.
+    """
+    return compose(plan.strategy, placed(plan))
+
+
+def placed(plan: Plan, listeners: Listeners | None = None, **options: Any) -> Placed:
+    """Each stage's settings, and where its calls run; with options of ``ItemEnvelope``."""
+    told = listeners or Listeners()
+    result: Placed = []
+    for place, stage in enumerate(plan.stages):
+        envelope = ItemEnvelope(stage.name, place, last=stage is plan.stages[-1], listeners=told, **options)
+        call = told.wrapped(stage, stage.call)
+        result.append((_settings_of(plan, stage, call, envelope), stage.executor))
+    return result
+
+
+def _settings_of(plan: Plan, stage: Stage, call: Callable[[Any], Any], envelope: ItemEnvelope) -> Settings[Item, Item]:
+    per_item = plan.strategy == "per_item"
+    given = None if per_item else stage.concurrency
+    return settings_of(
+        call,
+        name=stage.name,
+        concurrency=plan.concurrency if given is None else given,
+        queue_size=0 if per_item else stage.queue_size,
+        timeout=stage.timeout,
+        retry=stage.retry,
+        rate_limit=stage.rate_limit,
+        recover=envelope.fail,
+        max_abandoned=stage.max_abandoned,
+        envelope=envelope,
+    )
