@@ -15,9 +15,9 @@ from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
 from .core.clock import proper, running_loop
+from .core.dispatchers import SchedulerDispatcher
 from .core.loops import use_loop
 from .core.machine import Producer, as_exception
-from .core.mailbox import SchedulerHome
 from .core.worker import call_context
 
 A = TypeVar("A")
@@ -70,7 +70,7 @@ class _Puller(Producer[A]):
     """Takes the next item whenever the gate downstream lets one in."""
 
     def __init__(self, iterable: Iterable[A], observer: ObserverBase[A], scheduler: SchedulerBase | None) -> None:
-        super().__init__(observer, SchedulerHome(scheduler) if scheduler else None)
+        super().__init__(observer, SchedulerDispatcher(scheduler) if scheduler else None)
         self._iterable = iterable
         self._iterator: Iterator[A] | None = None
         self._may_block = scheduler is not None

@@ -15,8 +15,8 @@ from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, Virtual
 
 from .core.blocking import refuse_to_block
 from .core.clock import clock_for, loop_of, running_loop
+from .core.dispatchers import Dispatcher, LoopDispatcher, RelayDispatcher
 from .core.loops import use_loop
-from .core.mailbox import Home, LoopHome, RelayHome
 from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner
 from .runners.runner import Engine, Runner
@@ -226,7 +226,7 @@ def stage_with(
                 clock=clock_for(timer, subscribed_on),
                 runner=runner,
                 loop_runner=lambda: _loop_runner(settings.name),
-                home=_home_of(runner, settings.name, timer or subscribed_on),
+                dispatcher=_dispatcher_of(runner, settings.name, timer or subscribed_on),
                 scheduler=subscribed_on,
             )
             return machine.subscribe_to(source, subscribed_on)
@@ -250,7 +250,7 @@ def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribe
     return ThreadRunner() if scheduler is None else SchedulerRunner(scheduler)
 
 
-def _home_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Home | None:
+def _dispatcher_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Dispatcher | None:
     """Where a stage that was not subscribed to on an event loop handles what happens.
 
     Not on the subscriber's thread or the source's; except in virtual time, which must not run ahead of it.
@@ -260,8 +260,8 @@ def _home_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Home | N
     if isinstance(runner, ThreadRunner):
         return runner
     if isinstance(runner, LoopRunner):
-        return LoopHome(runner.loop)
-    return None if isinstance(runner, SchedulerRunner) and runner.inline else RelayHome(name)
+        return LoopDispatcher(runner.loop)
+    return None if isinstance(runner, SchedulerRunner) and runner.inline else RelayDispatcher(name)
 
 
 def _loop_runner(name: str) -> Runner:

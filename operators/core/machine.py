@@ -16,8 +16,9 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from ..errors import CallFailed, describe
 from .clock import guarded, show_unhandled
+from .dispatchers import Dispatcher, running_loop_dispatcher
 from .gate import Gate, announced_gate, announcing
-from .mailbox import Home, mailbox, running_loop_home
+from .mailbox import mailbox
 
 _DEEPEST = 110  # operators in a chain: each takes some nine frames of the 1,000 that Python's stack has by default
 
@@ -33,15 +34,15 @@ class Producer(Generic[B], DisposableBase):
         post: Has a handler called in the mailbox, never overlapping another; from any thread.
     """
 
-    def __init__(self, observer: ObserverBase[B], home: Home | None = None) -> None:
-        self._home = home = home or running_loop_home()
+    def __init__(self, observer: ObserverBase[B], dispatcher: Dispatcher | None = None) -> None:
+        self._dispatcher = dispatcher = dispatcher or running_loop_dispatcher()
         self.over = False
         self._freed = False
         self._observer = observer
         self._downstream = announced_gate()
         if self._downstream is not None:
             self._downstream.take()
-        inbox = mailbox(self.advance, self._broken, home)
+        inbox = mailbox(self.advance, self._broken, dispatcher)
         self.post = inbox.post
         self._post_last = inbox.post_last
         self._reserved = False
@@ -115,8 +116,8 @@ class Producer(Generic[B], DisposableBase):
             try:
                 self.free()
             finally:
-                if self._home is not None:
-                    self._home.close()
+                if self._dispatcher is not None:
+                    self._dispatcher.close()
 
     def _broken(self, error: BaseException) -> None:
         """A handler raised, as where a scheduler or a loop is closed: end, rather than hang half-way."""
@@ -134,8 +135,10 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
         source_done: Whether the source has completed.
     """
 
-    def __init__(self, observer: ObserverBase[B], capacity: float, home: Home | None = None, *, slack: int = 1) -> None:
-        super().__init__(observer, home)
+    def __init__(
+        self, observer: ObserverBase[B], capacity: float, dispatcher: Dispatcher | None = None, *, slack: int = 1
+    ) -> None:
+        super().__init__(observer, dispatcher)
         self.gate = Gate(capacity, slack, depth=1 if self._downstream is None else self._downstream.depth + 1)
         self.source_done = False
         self._upstream = SingleAssignmentDisposable()

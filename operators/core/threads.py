@@ -47,7 +47,7 @@ class WorkerThreads:
         self._jobs: deque[Job] = deque()
         self._idle: list[None] = []  # one for each thread that waits to be woken; pop and append are atomic
         self._wakes: SimpleQueue[bool] = SimpleQueue()  # whether to look for a job; else to see whether to end
-        self._summons = [None]  # one item, or none while a thread was woken, or made, and has not looked for a job yet
+        self._wake_up = [None]  # one item, or none while a thread was woken, or made, and has not looked for a job yet
         self._made = 0
 
     def enter(self, user: object) -> None:
@@ -74,7 +74,7 @@ class WorkerThreads:
 
     def _call_thread(self) -> None:
         """Have a thread look for a job, unless one is coming anyway."""
-        if taken_from(self._summons):
+        if taken_from(self._wake_up):
             if taken_from(self._idle):
                 self._wakes.put(True)
             else:
@@ -85,7 +85,7 @@ class WorkerThreads:
         try:
             threading.Thread(target=self._serve, name=f"{self._name}-{self._made}", daemon=True).start()
         except BaseException as error:
-            self._summons.append(None)
+            self._wake_up.append(None)
             if not isinstance(error, RuntimeError):
                 raise  # Ctrl-C, say: the thread may be there or not
             self._refuse_all()
@@ -98,7 +98,7 @@ class WorkerThreads:
                 refused(*args)
 
     def _serve(self) -> None:
-        self._summons.append(None)
+        self._wake_up.append(None)
         while True:
             try:
                 function, _, args = self._jobs.popleft()
@@ -118,7 +118,7 @@ class WorkerThreads:
         if (self._jobs or not self._users) and taken_from(self._idle):
             return
         if self._wakes.get():
-            self._summons.append(None)
+            self._wake_up.append(None)
 
 
 def taken_from(tokens: list[None]) -> bool:

@@ -125,6 +125,12 @@ class _Here(threading.local):
 HERE = _Here()
 
 
+def worker_is_free() -> bool:
+    """Whether the present thread is there to run calls, and is not in the middle of one."""
+    worker = HERE.worker
+    return worker is not None and worker.call is None
+
+
 def discard(result: Any) -> None:
     """Let go of a result that nobody takes: a coroutine is closed, as Python warns of one that was never awaited."""
     if issubclass(type(result), CoroutineType):  # not isinstance, which asks the result for its class, too

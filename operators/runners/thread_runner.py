@@ -8,16 +8,15 @@ from typing import Any
 
 from ..core.clock import guarded
 from ..core.threads import WORKER_THREADS
-from ..core.worker import HERE, Call, Function, Worker, call_context
+from ..core.worker import HERE, Call, Function, Worker, call_context, worker_is_free
 
 
 class ThreadRunner:
-    """The worker threads. They are the home of their stage's mailbox, too."""
+    """The worker threads. They empty their stage's mailbox, too."""
 
     queues = False
     cancels = False
     width = math.inf
-    shared = True
 
     def __init__(self) -> None:
         self._context = call_context()
@@ -46,6 +45,10 @@ class ThreadRunner:
         worker.context.run(worker.run, fn, value, call)
         if worker.is_clean():
             self._spare.append(worker)
+
+    def is_here(self) -> bool:
+        """Whether this is one of the threads, and not in the middle of a call."""
+        return worker_is_free()
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on one of the threads; here if there is none to be had."""

@@ -14,8 +14,8 @@ from reactivex import operators as rx_ops
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from ..core.clock import Clock, guarded
+from ..core.dispatchers import Dispatcher
 from ..core.machine import Machine, as_exception
-from ..core.mailbox import Home
 from ..core.worker import call_context, discard
 from ..errors import StageStalled, StageTimeout
 from ..runners.loop_runner import result_of
@@ -47,12 +47,12 @@ class StageMachine(Machine[A, B]):
         clock: Clock,
         runner: Runner,
         loop_runner: Callable[[], Runner],
-        home: Home | None,
+        dispatcher: Dispatcher | None,
         scheduler: SchedulerBase | None,
     ) -> None:
         # Half of the queue is enough to keep the slots busy while upstream is woken.
         slack = 1 if settings.queue_size == math.inf else max(1, int(settings.queue_size) // 2)
-        super().__init__(observer, settings.concurrency + settings.queue_size, home, slack=slack)
+        super().__init__(observer, settings.concurrency + settings.queue_size, dispatcher, slack=slack)
         self.settings = settings
         self.policy = settings.retry or NO_RETRY
         self._fn, self._timeout = settings.fn, settings.timeout

@@ -203,7 +203,7 @@ def test_a_sequence_in_the_end_of_another() -> None:
     assert sorted(first.end()) == sorted(second.end()) == [0, 1, 2, 3]
 
 
-def test_plain_functions_have_the_loop_as_home() -> None:
+def test_plain_functions_have_the_loop_as_dispatcher() -> None:
     """A stage of plain functions that is subscribed to on the loop keeps it, though its calls run on threads."""
     go_on = threading.Event()
 

@@ -12,17 +12,9 @@ import pytest
 from operator_helpers import here, run_on_loop
 from reactivex.scheduler import EventLoopScheduler
 
-from rxpipe.operators.core.mailbox import (
-    HomeMailbox,
-    LoopHome,
-    LoopMailbox,
-    Mailbox,
-    RelayHome,
-    SchedulerHome,
-    WorkersMailbox,
-    mailbox,
-)
-from rxpipe.operators.core.worker import HERE, Worker
+from rxpipe.operators.core.dispatchers import LoopDispatcher, RelayDispatcher, SchedulerDispatcher
+from rxpipe.operators.core.mailbox import LoopMailbox, Mailbox, mailbox
+from rxpipe.operators.core.worker import HERE, Worker, worker_is_free
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("var", default="unset")
 
@@ -44,12 +36,11 @@ class Log:
 
 
 class Elsewhere:
-    """A home whose actions wait until they are run by hand."""
+    """A dispatcher whose actions wait until they are run by hand; it is nowhere here, unless said."""
 
-    shared = False
-
-    def __init__(self) -> None:
+    def __init__(self, is_here: Callable[[], bool] = lambda: False) -> None:
         self.actions: list[Callable[[], None]] = []
+        self.is_here = is_here
 
     def call_soon(self, action: Callable[[], None]) -> None:
         self.actions.append(action)
@@ -149,26 +140,26 @@ def test_handlers_never_overlap_and_none_is_left_behind() -> None:
         assert [number for who, number in handled if who == sender] == list(range(2000))
 
 
-def test_messages_from_elsewhere_are_carried_home() -> None:
-    """From another thread nothing is handled; one summons is enough for many messages."""
-    log, home = Log(), Elsewhere()
-    box = HomeMailbox(log.advance, log.failed, home)
+def test_messages_from_elsewhere_wake_the_dispatcher() -> None:
+    """From another thread nothing is handled; one wake-up is enough for many messages."""
+    log, dispatcher = Log(), Elsewhere()
+    box = Mailbox(log.advance, log.failed, dispatcher)
     box.post(log.note, 1)
     box.post(log.note, 2)
     assert log.entries == []
-    (come,) = home.actions
+    (come,) = dispatcher.actions
     come()
     assert log.entries == [1, 2, "advance"]
     box.post(log.note, 3)
-    assert len(home.actions) == 2
+    assert len(dispatcher.actions) == 2
 
 
-def test_messages_at_home_are_handled_at_once() -> None:
-    """On the loop no summons is needed, and messages that came before are handled first."""
+def test_messages_on_the_loop_are_handled_at_once() -> None:
+    """On the loop no wake-up is needed, and messages that came before are handled first."""
     log = Log()
 
     async def main() -> None:
-        box = LoopMailbox(log.advance, log.failed, LoopHome(asyncio.get_running_loop()))
+        box = LoopMailbox(log.advance, log.failed, LoopDispatcher(asyncio.get_running_loop()))
         on_a_thread(lambda: box.post(log.note, 1))
         assert log.entries == []
         box.post(log.note, 2)
@@ -180,27 +171,27 @@ def test_messages_at_home_are_handled_at_once() -> None:
     assert log.entries == [1, 2, "advance"]
 
 
-def test_a_home_that_refuses_is_asked_again() -> None:
-    """Where home cannot be reached the sender is told, and the next message tries anew."""
-    log, home = Log(), Elsewhere()
+def test_a_dispatcher_that_refuses_is_asked_again() -> None:
+    """Where it cannot be reached the sender is told, and the next message tries anew."""
+    log, dispatcher = Log(), Elsewhere()
 
     def refuse(action: Callable[[], None]) -> None:
         raise OSError
 
-    box = HomeMailbox(log.advance, log.failed, home)
-    reachable, home.call_soon = home.call_soon, refuse  # type: ignore[method-assign]
+    box = Mailbox(log.advance, log.failed, dispatcher)
+    reachable, dispatcher.call_soon = dispatcher.call_soon, refuse  # type: ignore[method-assign]
     with pytest.raises(OSError):  # noqa: PT011 - it has no text
         box.post(log.note, 1)
-    home.call_soon = reachable  # type: ignore[method-assign]
+    dispatcher.call_soon = reachable  # type: ignore[method-assign]
     box.post(log.note, 2)
-    home.actions[0]()
+    dispatcher.actions[0]()
     assert log.entries == [1, 2, "advance"]
 
 
 def test_workers_empty_their_mailbox_themselves() -> None:
-    """A thread that runs calls handles messages at once; others have them carried."""
-    log, home = Log(), Elsewhere()
-    box = WorkersMailbox(log.advance, log.failed, home)
+    """A thread that runs calls handles messages at once; others wake the dispatcher."""
+    log, dispatcher = Log(), Elsewhere(worker_is_free)
+    box = Mailbox(log.advance, log.failed, dispatcher)
 
     def as_worker() -> None:
         HERE.worker = Worker(copy_context())
@@ -208,39 +199,39 @@ def test_workers_empty_their_mailbox_themselves() -> None:
 
     on_a_thread(as_worker)
     assert log.entries == [1, "advance"]
-    assert home.actions == []
+    assert dispatcher.actions == []
     box.post(log.note, 2)
     assert log.entries == [1, "advance"]
-    home.actions[0]()
+    dispatcher.actions[0]()
     assert log.entries == [1, "advance", 2, "advance"]
 
 
 def test_the_last_message_is_handled_by_whoever_sends_it() -> None:
     """What ends everything needs no worker; it comes after what has been sent before."""
-    log, home = Log(), Elsewhere()
-    box = WorkersMailbox(log.advance, log.failed, home)
+    log, dispatcher = Log(), Elsewhere(worker_is_free)
+    box = Mailbox(log.advance, log.failed, dispatcher)
     box.post(log.note, 1)
     box.post_last(lambda: log.note("last"))
     assert log.entries == [1, "last", "advance"]
 
 
-def test_the_home_decides_about_the_mailbox() -> None:
-    """No home, a home of one thread, a loop and a home of workers each make their kind."""
-    log, relay, loop = Log(), RelayHome("test"), asyncio.new_event_loop()
-    homes = (None, Elsewhere(), LoopHome(loop), relay)
-    kinds = [type(mailbox(log.advance, log.failed, home)) for home in homes]
-    assert kinds == [Mailbox, HomeMailbox, LoopMailbox, WorkersMailbox]
+def test_a_loop_has_a_mailbox_of_its_own() -> None:
+    """No dispatcher, one of workers and a thread of its own share a kind."""
+    log, relay, loop = Log(), RelayDispatcher("test"), asyncio.new_event_loop()
+    dispatchers = (None, Elsewhere(), relay, LoopDispatcher(loop))
+    kinds = [type(mailbox(log.advance, log.failed, dispatcher)) for dispatcher in dispatchers]
+    assert kinds == [Mailbox, Mailbox, Mailbox, LoopMailbox]
     relay.close()
     loop.close()
 
 
-def test_a_loop_as_home() -> None:
-    """Messages from threads are handled on the loop's thread, in the context in which the home was made."""
+def test_a_loop() -> None:
+    """Messages from threads are handled on the loop's thread, in the context in which the dispatcher was made."""
     seen: list[tuple[threading.Thread, str]] = []
 
     async def main() -> None:
         VAR.set("subscriber")
-        box = HomeMailbox(lambda: None, Log().failed, LoopHome(asyncio.get_running_loop()))
+        box = Mailbox(lambda: None, Log().failed, LoopDispatcher(asyncio.get_running_loop()))
 
         def send() -> None:
             VAR.set("call")
@@ -257,10 +248,10 @@ def test_a_loop_as_home() -> None:
     assert seen == [(here(), "subscriber")]
 
 
-def test_another_threads_loop_as_home() -> None:
-    """A loop that runs elsewhere can be home; once there, its own messages are handled at once."""
+def test_another_threads_loop() -> None:
+    """A loop that runs elsewhere will do; once there, its own messages are handled at once."""
     loop, log, done = asyncio.new_event_loop(), Log(), threading.Event()
-    box = LoopMailbox(log.advance, log.failed, LoopHome(loop))
+    box = LoopMailbox(log.advance, log.failed, LoopDispatcher(loop))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
@@ -280,10 +271,10 @@ def test_another_threads_loop_as_home() -> None:
     assert log.entries == ["advance", 2, "advance", 3]
 
 
-def test_a_closed_loop_as_home() -> None:
+def test_a_closed_loop() -> None:
     """When the loop is gone, messages are handled where they are sent, so that what is left is freed."""
     loop, log = asyncio.new_event_loop(), Log()
-    box = LoopMailbox(log.advance, log.failed, LoopHome(loop))
+    box = LoopMailbox(log.advance, log.failed, LoopDispatcher(loop))
     loop.close()
     box.post(log.note, 1)
     assert log.entries == [1, "advance"]
@@ -291,7 +282,7 @@ def test_a_closed_loop_as_home() -> None:
 
 def test_a_relay_outlives_what_its_actions_raise(shown: list[str]) -> None:
     """An action's error is shown, the next action runs, and the thread ends after what it has been given."""
-    relay, threads = RelayHome("test"), list[threading.Thread]()
+    relay, threads = RelayDispatcher("test"), list[threading.Thread]()
 
     def fail() -> None:
         raise ValueError("action")
@@ -304,10 +295,10 @@ def test_a_relay_outlives_what_its_actions_raise(shown: list[str]) -> None:
     assert [thread.name for thread in threads] == ["rxpipe-test-relay"]
 
 
-def test_a_scheduler_as_home() -> None:
+def test_a_scheduler() -> None:
     """Messages are handled on the scheduler's thread, also those that are sent there."""
     scheduler, threads, done = EventLoopScheduler(), list[threading.Thread](), threading.Event()
-    box = HomeMailbox(lambda: None, Log().failed, SchedulerHome(scheduler))
+    box = Mailbox(lambda: None, Log().failed, SchedulerDispatcher(scheduler))
 
     def first() -> None:
         threads.append(here())

@@ -243,7 +243,7 @@ class StageSteps(RuleBasedStateMachine):
                 clock=SchedulerClock(self.scheduler),
                 runner=self.runner,
                 loop_runner=_never_called,
-                home=None,
+                dispatcher=None,
                 scheduler=None,
             )
 
