@@ -30,7 +30,7 @@ from .stages.stage_machine import StageMachine
 A = TypeVar("A")
 B = TypeVar("B")
 
-Place = SchedulerBase | Executor | Engine
+ExecutionTarget = SchedulerBase | Executor | Engine
 
 
 @overload
@@ -43,7 +43,7 @@ def stage(
     timeout: float | None = ...,
     retry: Retry | None = ...,
     rate_limit: Limiter | None = ...,
-    scheduler: Place | None = ...,
+    scheduler: ExecutionTarget | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
     recover: Callable[[Failure[A]], B] | None = ...,
@@ -59,7 +59,7 @@ def stage(
     timeout: float | None = ...,
     retry: Retry | None = ...,
     rate_limit: Limiter | None = ...,
-    scheduler: Place | None = ...,
+    scheduler: ExecutionTarget | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
     recover: Callable[[Failure[A]], B] | None = ...,
@@ -75,7 +75,7 @@ def stage(
     timeout: float | None = ...,
     retry: Retry | None = ...,
     rate_limit: Limiter | None = ...,
-    scheduler: Place | None = ...,
+    scheduler: ExecutionTarget | None = ...,
     timer: SchedulerBase | None = ...,
     ordered: bool = ...,
     recover: Callable[[Failure[A]], B] | None = ...,
@@ -90,7 +90,7 @@ def stage(
     timeout: float | None = None,
     retry: Retry | None = None,
     rate_limit: Limiter | None = None,
-    scheduler: Place | None = None,
+    scheduler: ExecutionTarget | None = None,
     timer: SchedulerBase | None = None,
     ordered: bool = False,
     recover: Callable[[Failure[Any]], Any] | None = None,
@@ -207,7 +207,7 @@ def settings_of(
 
 
 def stage_with(
-    settings: Settings[A, B], *, scheduler: Place | None = None, timer: SchedulerBase | None = None
+    settings: Settings[A, B], *, scheduler: ExecutionTarget | None = None, timer: SchedulerBase | None = None
 ) -> Callable[[Observable[A]], Observable[B]]:
     """The operator of ready-made settings."""
     if isinstance(scheduler, ThreadPoolScheduler):
@@ -236,7 +236,9 @@ def stage_with(
     return operator
 
 
-def _runner_for(settings: Settings[Any, Any], scheduler: Place | None, subscribed_on: SchedulerBase | None) -> Runner:
+def _runner_for(
+    settings: Settings[Any, Any], scheduler: ExecutionTarget | None, subscribed_on: SchedulerBase | None
+) -> Runner:
     if is_coroutine_function(settings.fn):
         loop = loop_of(scheduler) if isinstance(scheduler, SchedulerBase) else None
         return _loop_runner(settings.name) if loop is None else LoopRunner(settings.name, loop, _nothing)

@@ -155,7 +155,7 @@ class Meter:
             return min(1.0, ended / self._total)
         stages = self._run.stages
         # A failed item skips the stages that are left: its calls there count as made.
-        lost = sum(stage.failed * (len(stages) - place) for place, stage in enumerate(stages))
+        lost = sum(stage.failed * (len(stages) - index) for index, stage in enumerate(stages))
         return min(1.0, (sum(stage.done for stage in stages) + lost) / (self._total * len(stages)))
 
     def _left(self, ended: int, rate: float | None, fraction: float | None) -> float | None:

@@ -80,10 +80,10 @@ def compare(
     if running_loop() is not None:
         raise RuntimeError("compare() blocks, and an event loop is running here: use asyncio.to_thread(compare, ...)")
     stages = pipeline_of(config).stages
-    for place, stage in enumerate(stages):
+    for index, stage in enumerate(stages):
         if stage.executor is not None:
             text = "calls are noted in this process only; to compare, leave it out"
-            raise ConfigError(f"{config.where(f'stages[{place}].executor')}: {text}")
+            raise ConfigError(f"{config.where(f'stages[{index}].executor')}: {text}")
     plans = _plans(config, stages, latency)
     ids = _ids(config, count)
     work = _Work(stages, plans, ids)

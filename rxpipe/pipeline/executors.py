@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.operators.core.clock import running_loop
-from rxpipe.operators.stage import Place
+from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.pipeline.ports import ManagedExecutor, OpenExecutor, Write
 from rxpipe.pipeline.stage import Stage
 
@@ -41,9 +41,9 @@ class OpenExecutors:
             self.close()
             raise
 
-    def place(self, place: Place | None) -> Place | None:
+    def target_of(self, executor: ExecutionTarget | None) -> ExecutionTarget | None:
         """Where the calls of a stage with such an executor run."""
-        return self._opened[place] if isinstance(place, ManagedExecutor) else place
+        return self._opened[executor] if isinstance(executor, ManagedExecutor) else executor
 
     def close(self) -> None:
         """Close them all; may block for a moment, and be called again."""

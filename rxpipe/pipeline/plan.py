@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from rxpipe.operators.stage import Place, settings_of
+from rxpipe.operators.stage import ExecutionTarget, settings_of
 from rxpipe.operators.stages.settings import Settings
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.ports import Sink, Store
@@ -15,7 +15,7 @@ from rxpipe.pipeline.run.strategies import Stages, Strategy, compose
 from rxpipe.pipeline.stage import Stage
 
 Scheduler: TypeAlias = Literal["threads", "asyncio"]
-Placed: TypeAlias = list[tuple[Settings[Item, Item], Place | None]]
+ResolvedStages: TypeAlias = list[tuple[Settings[Item, Item], ExecutionTarget | None]]
 
 
 class Plan(Protocol):
@@ -50,7 +50,7 @@ def bounds_of(plan: Plan) -> tuple[float, float]:
     """How many items its stages hold, and how many calls may run at once."""
     if plan.strategy == "per_item":
         return plan.concurrency, plan.concurrency
-    stages = [settings for settings, _ in placed(plan)]
+    stages = [settings for settings, _ in resolved_stages(plan)]
     slots = sum(stage.concurrency for stage in stages)
     return slots + sum(stage.queue_size for stage in stages), slots
 
@@ -61,15 +61,15 @@ def compose_stages(plan: Plan) -> Stages:
     Raises:
         TypeError: A stage's function cannot run where it should.
     """
-    return compose(plan.strategy, placed(plan))
+    return compose(plan.strategy, resolved_stages(plan))
 
 
-def placed(plan: Plan, listeners: Listeners | None = None, **options: Any) -> Placed:
+def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: Any) -> ResolvedStages:
     """Each stage's settings, and where its calls run; with options of ``ItemEnvelope``."""
     told = listeners or Listeners()
-    result: Placed = []
-    for place, stage in enumerate(plan.stages):
-        envelope = ItemEnvelope(stage.name, place, last=stage is plan.stages[-1], listeners=told, **options)
+    result: ResolvedStages = []
+    for index, stage in enumerate(plan.stages):
+        envelope = ItemEnvelope(stage.name, index, last=stage is plan.stages[-1], listeners=told, **options)
         call = told.wrapped(stage, stage.call)
         result.append((_settings_of(plan, stage, call, envelope), stage.executor))
     return result

@@ -14,7 +14,7 @@ from reactivex import Observable
 from rxpipe.identity import Identity
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.runners.runner import Engine
-from rxpipe.operators.stage import Place
+from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.pipeline.outcome import Outcome
 
 Write: TypeAlias = Callable[[Observable[Outcome[Any]]], Observable[Outcome[Any]]]
@@ -114,7 +114,7 @@ class Journal(Protocol):
         ...
 
     def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
-        """A stage, by its place, has returned.
+        """A stage, by its index, has returned.
 
         Raises:
             CheckpointError: The value cannot be kept.
@@ -150,7 +150,7 @@ class RunPorts:
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
         hurry: Told that the run is aborted: what is finished is to be kept soon, or given up.
-        place: Where calls run, given what a stage has for ``executor``.
+        target_of: Where calls run, given what a stage has for ``executor``.
         opened: Closes what was opened.
     """
 
@@ -165,7 +165,7 @@ class RunPorts:
     is_finished: Callable[[], bool] = lambda: True
     tell: Callable[[Tell], None] = lambda tell: None
     hurry: Callable[[], object] = lambda: None
-    place: Callable[[Place | None], Place | None] = lambda place: place
+    target_of: Callable[[ExecutionTarget | None], ExecutionTarget | None] = lambda executor: executor
     opened: ExitStack = field(default_factory=ExitStack)
 
     def hand_over(self) -> None:

@@ -33,7 +33,9 @@ def prepare(plan: Plan) -> RunPorts:
     with ExitStack() as opened:
         executors = opened.enter_context(OpenExecutors(plan.stages))
         ports = opened.enter_context(_open_ports(plan))
-        return replace(ports, write=executors.closed_with(ports.write), place=executors.place, opened=opened.pop_all())
+        return replace(
+            ports, write=executors.closed_with(ports.write), target_of=executors.target_of, opened=opened.pop_all()
+        )
 
 
 def _open_ports(plan: Plan) -> RunPorts:

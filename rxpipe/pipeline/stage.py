@@ -16,7 +16,7 @@ from typing_extensions import TypeVar  # with defaults, which typing has from Py
 
 from rxpipe.identity.arguments import signature_of
 from rxpipe.operators.runners.runner import Engine
-from rxpipe.operators.stage import Place
+from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
 from rxpipe.operators.stages.limiter import Limiter
 from rxpipe.operators.stages.retry_policy import Retry
@@ -34,7 +34,7 @@ class StageOptions(TypedDict, total=False):
     timeout: float | None
     retry: Retry | None
     rate_limit: Limiter | None
-    executor: Place | None
+    executor: ExecutionTarget | None
     max_abandoned: int | None
     version: str | int | None
 
@@ -71,7 +71,7 @@ class Stage(Generic[A, B]):
     timeout: float | None = None
     retry: Retry | None = None
     rate_limit: Limiter | None = None
-    executor: Place | None = None
+    executor: ExecutionTarget | None = None
     max_abandoned: int | None = None
     version: str | int | None = None
     __signature__: ClassVar[Signature]

@@ -12,7 +12,7 @@ from rxpipe.errors import ItemCancelled, StopRun
 from rxpipe.operators.core.clock import clock_for, running_loop
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.plan import Plan, placed
+from rxpipe.pipeline.plan import Plan, resolved_stages
 from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.budget import Budget
@@ -54,11 +54,11 @@ def start(
         told = Listeners((*plan.listeners, *listeners))
         budget = None if plan.max_cost is None else Budget(plan.max_cost, ports.usage_before.cost, ports.mean_costs)
 
-        def cut_off(place: int, error: StopRun | ItemCancelled) -> None:
-            run.cut_off(place, error)
+        def cut_off(index: int, error: StopRun | ItemCancelled) -> None:
+            run.cut_off(index, error)
 
-        stages = placed(plan, told, journal=ports.journal, budget=budget, cut_off=cut_off)
-        operator = compose(plan.strategy, [(settings, ports.place(place)) for settings, place in stages])
+        stages = resolved_stages(plan, told, journal=ports.journal, budget=budget, cut_off=cut_off)
+        operator = compose(plan.strategy, [(settings, ports.target_of(executor)) for settings, executor in stages])
         stats = [settings.stats for settings, _ in stages]
         if budget is not None:
             budget.watch(stats)

@@ -45,17 +45,17 @@ class Budget:
         """What the run has spent so far."""
         return self._before + sum(stage.usage.cost for stage in self._stages)
 
-    def check(self, place: int) -> None:
+    def check(self, index: int) -> None:
         """Call this before each call; the call is already counted as running.
 
         Args:
-            place: The index of its stage.
+            index: The index of its stage.
 
         Raises:
             BudgetSpent: The call must not be made. A stage whose calls have returned without any cost so far is never
                 refused. (Calls that failed do not show that a stage is free.)
         """
-        stage = self._stages[place]
+        stage = self._stages[index]
         if stage.done and not stage.usage.cost and not self._means.get(stage.name):
             return
         expected = sum(self._expected(one) for one in self._stages)

@@ -24,19 +24,19 @@ class ItemEnvelope:
     def __init__(
         self,
         stage: str,
-        place: int,
+        index: int,
         *,
         last: bool,
         journal: Journal | None = None,
         budget: Budget | None = None,
-        cut_off: CutOff = lambda place, error: None,
+        cut_off: CutOff = lambda index, error: None,
         listeners: Listeners | None = None,
     ) -> None:
         """Describe it.
 
         Args:
             stage: The stage's name.
-            place: Its place among the stages.
+            index: Of the stage.
             last: Whether it is the last one.
             journal: Keeps what happens to items.
             budget: What the run may cost.
@@ -44,7 +44,7 @@ class ItemEnvelope:
             listeners: Told of each call.
         """
         self._stage = stage
-        self._place = place
+        self._index = index
         self._last = last
         self._journal = journal
         self._budget = budget
@@ -59,7 +59,7 @@ class ItemEnvelope:
 
     def skip(self, item: Item, call: Call) -> bool:
         """Whether no call is made for it here."""
-        if item.error is not None or item.finished > self._place or (item.claim is not None and item.claim.lost):
+        if item.error is not None or item.finished > self._index or (item.claim is not None and item.claim.lost):
             return True
         item.wait(call)
         return False
@@ -75,7 +75,7 @@ class ItemEnvelope:
         if self._stopped_by is not None:
             raise self._stopped_by.with_traceback(None)
         if self._budget is not None:
-            self._budget.check(self._place)
+            self._budget.check(self._index)
         item.attempts += 1
         item.in_call = True
         self._listeners.call_started(item, self._stage)
@@ -85,13 +85,13 @@ class ItemEnvelope:
         """The item with the function's result."""
         if self._journal is not None and item.claim is not None:
             try:
-                self._journal.checkpoint(item.claim, self._place, item.attempts, result)
+                self._journal.checkpoint(item.claim, self._index, item.attempts, result)
             except CheckpointError as error:
                 return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
         self._call_ended(item)
         item.value = result
         item.stage = None
-        item.finished = self._place + 1
+        item.finished = self._index + 1
         item.settled = self._last
         return item
 
@@ -116,7 +116,7 @@ class ItemEnvelope:
         if isinstance(failure.error, StopRun):
             self._stopped_by = self._stopped_by or failure.error
         if isinstance(failure.error, (StopRun, ItemCancelled)):
-            self._cut_off(self._place, failure.error)
+            self._cut_off(self._index, failure.error)
         self._note(item, failure.attempts, failure.error, final=True)
         item.error = failure.error
         item.settled = True

@@ -282,14 +282,14 @@ class Run:
         """Let the run fail with this, the first of its errors, when all items have ended."""
         self._error = self._error or error
 
-    def cut_off(self, place: int, error: StopRun | ItemCancelled) -> None:
+    def cut_off(self, index: int, error: StopRun | ItemCancelled) -> None:
         """A call was not made, or has ended, though the item has not failed.
 
         Args:
-            place: The place of its stage, in whose turn this is called.
+            index: Of its stage, in whose turn this is called.
             error: Why; if the run is to stop, no more IDs are taken, the others finish, and it fails with this.
         """
-        stage = self.stages[place]
+        stage = self.stages[index]
         stage.failed -= 1
         stage.cancelled += 1
         if isinstance(error, StopRun):

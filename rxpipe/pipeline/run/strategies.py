@@ -19,7 +19,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.operators.core.machine import Machine
-from rxpipe.operators.stage import Place, stage_with
+from rxpipe.operators.stage import ExecutionTarget, stage_with
 from rxpipe.operators.stages.settings import Settings
 from rxpipe.pipeline.run.item import Item
 
@@ -29,7 +29,7 @@ Stages = Callable[[Observable[Item]], Observable[Item]]
 A = TypeVar("A")
 
 
-def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], Place | None]]) -> Stages:
+def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], ExecutionTarget | None]]) -> Stages:
     """The operator that takes items through all stages.
 
     Args:
@@ -41,10 +41,10 @@ def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], Pla
         TypeError: A stage's function cannot run where it should.
     """
     operators: list[Stages] = []
-    for settings, place in stages:
+    for settings, target in stages:
         if operators and strategy == "staged":
             operators.append(collected)
-        operators.append(stage_with(settings, scheduler=place))
+        operators.append(stage_with(settings, scheduler=target))
     return lambda items: items.pipe(*operators)
 
 

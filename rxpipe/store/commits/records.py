@@ -29,7 +29,7 @@ class Checkpoint:
 
     Attributes:
         claim: Of the item.
-        stage: The stage's place.
+        stage: The stage's index.
         attempts: Calls made for the item so far.
         output: What it returned.
     """

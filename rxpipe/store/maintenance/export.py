@@ -101,7 +101,7 @@ def _record(
     return ItemRecord(
         id=item_id(row.item_key, row.is_integer),
         status=status,
-        outputs=tuple(outputs.get((row.item_key, place)) for place in range(len(run.stages))),
+        outputs=tuple(outputs.get((row.item_key, index)) for index in range(len(run.stages))),
         error=error,
         failed_stage=(stage or row.stage_name) if status == "failed" else None,
         attempts=row.attempts,

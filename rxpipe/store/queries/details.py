@@ -78,14 +78,14 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
             name=stage.name,
             call=stage.call,
             version=stage.version,
-            checkpoints=checkpoints.get(place, 0),
+            checkpoints=checkpoints.get(index, 0),
             failed_calls=failed.pop(stage.name, 0),
-            dead=dead.get(place, 0),
+            dead=dead.get(index, 0),
             usage=used.pop(stage.name, Usage()),
         )
-        for place, stage in enumerate(run.stages)
+        for index, stage in enumerate(run.stages)
     ]
-    through = sum(items for place, items in dead.items() if place >= len(run.stages))
+    through = sum(items for index, items in dead.items() if index >= len(run.stages))
     refused = failed.pop(DATABASE, 0)
     if through or refused:
         stages.append(StageInfo(name=DATABASE, failed_calls=refused, dead=through))

@@ -144,7 +144,7 @@ def final_failures(run: RunInfo, keys: Sequence[str] | None = None) -> Subquery:
 
 def stage_of_item(run: RunInfo) -> ColumnElement[str]:
     """The name of the stage that an item is at, as far as its checkpoints tell."""
-    names = {place: stage.name for place, stage in enumerate(run.stages)}
+    names = {index: stage.name for index, stage in enumerate(run.stages)}
     return case(names, value=ITEMS.c.stage, else_=DATABASE)
 
 
