@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 import reactivex
 from reactivex import Observable
@@ -21,10 +20,8 @@ from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner
 from .runners.runner import Engine, Runner
 from .runners.thread_runner import ThreadRunner
-from .stages.adaptive import AdaptiveConcurrency
-from .stages.limiter import Limiter
-from .stages.retry_policy import Retry
-from .stages.settings import Envelope, Failure, Settings, StageStats
+from .stages.options import CallOptions, refuse_unknown
+from .stages.settings import Failure, Settings, settings_of
 from .stages.stage_machine import StageMachine
 
 A = TypeVar("A")
@@ -33,69 +30,28 @@ B = TypeVar("B")
 ExecutionTarget = SchedulerBase | Executor | Engine
 
 
+class StageOptions(CallOptions, Generic[A, B], total=False):
+    """The options of ``stage``, where they are described."""
+
+    name: str | None
+    queue_size: int | None
+    scheduler: ExecutionTarget | None
+    timer: SchedulerBase | None
+    ordered: bool
+    recover: Callable[[Failure[A]], B] | None
+
+
 @overload
 def stage(
-    fn: Callable[[A], Observable[B]],
-    *,
-    name: str | None = ...,
-    concurrency: int | AdaptiveConcurrency | None = ...,
-    queue_size: int | None = ...,
-    timeout: float | None = ...,
-    retry: Retry | None = ...,
-    rate_limit: Limiter | None = ...,
-    scheduler: ExecutionTarget | None = ...,
-    timer: SchedulerBase | None = ...,
-    ordered: bool = ...,
-    recover: Callable[[Failure[A]], B] | None = ...,
-    max_abandoned: int | None = ...,
+    fn: Callable[[A], Observable[B]], **options: Unpack[StageOptions[A, B]]
 ) -> Callable[[Observable[A]], Observable[B]]: ...
 @overload
 def stage(
-    fn: Callable[[A], Awaitable[B]],
-    *,
-    name: str | None = ...,
-    concurrency: int | AdaptiveConcurrency | None = ...,
-    queue_size: int | None = ...,
-    timeout: float | None = ...,
-    retry: Retry | None = ...,
-    rate_limit: Limiter | None = ...,
-    scheduler: ExecutionTarget | None = ...,
-    timer: SchedulerBase | None = ...,
-    ordered: bool = ...,
-    recover: Callable[[Failure[A]], B] | None = ...,
-    max_abandoned: int | None = ...,
+    fn: Callable[[A], Awaitable[B]], **options: Unpack[StageOptions[A, B]]
 ) -> Callable[[Observable[A]], Observable[B]]: ...
 @overload
-def stage(
-    fn: Callable[[A], B],
-    *,
-    name: str | None = ...,
-    concurrency: int | AdaptiveConcurrency | None = ...,
-    queue_size: int | None = ...,
-    timeout: float | None = ...,
-    retry: Retry | None = ...,
-    rate_limit: Limiter | None = ...,
-    scheduler: ExecutionTarget | None = ...,
-    timer: SchedulerBase | None = ...,
-    ordered: bool = ...,
-    recover: Callable[[Failure[A]], B] | None = ...,
-    max_abandoned: int | None = ...,
-) -> Callable[[Observable[A]], Observable[B]]: ...
-def stage(
-    fn: Callable[[Any], Any],
-    *,
-    name: str | None = None,
-    concurrency: int | AdaptiveConcurrency | None = 1,
-    queue_size: int | None = 10,
-    timeout: float | None = None,
-    retry: Retry | None = None,
-    rate_limit: Limiter | None = None,
-    scheduler: ExecutionTarget | None = None,
-    timer: SchedulerBase | None = None,
-    ordered: bool = False,
-    recover: Callable[[Failure[Any]], Any] | None = None,
-    max_abandoned: int | None = None,
-) -> Callable[[Observable[Any]], Observable[Any]]:
+def stage(fn: Callable[[A], B], **options: Unpack[StageOptions[A, B]]) -> Callable[[Observable[A]], Observable[B]]: ...
+def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]], Observable[Any]]:
     """Apply a function to each item, several at a time.
 
     ::
@@ -115,10 +71,13 @@ def stage(
 
     Args:
         fn: Called with each item; may be called on several threads at once.
+        **options: As follows.
+
+    Options:
         name: For errors and reports; the function's own by default.
-        concurrency: Calls that may run at once: a number, ``AdaptiveConcurrency`` for as many as the server takes,
-            or ``None`` for no bound.
-        queue_size: Items that may wait; ``None`` for no bound.
+        concurrency: Calls that may run at once, 1 by default: a number, ``AdaptiveConcurrency`` for as many as the
+            server takes, or ``None`` for no bound.
+        queue_size: Items that may wait, 10 by default; ``None`` for no bound.
         timeout: Seconds that one call may take, from its start to its result (the completion of its Observable).
             A coroutine is cancelled and keeps its slot until it has ended. A thread cannot be stopped: it is
             abandoned, and its result discarded.
@@ -141,69 +100,12 @@ def stage(
 
     Raises:
         ValueError: A number is out of range.
-        TypeError: A coroutine function was given an executor.
+        TypeError: There is no such option, or a coroutine function was given an executor.
         RuntimeError: When subscribed to by ``run()`` on a running event loop, which that would block for ever.
     """
-    settings = settings_of(
-        fn,
-        name=name,
-        concurrency=concurrency,
-        queue_size=queue_size,
-        timeout=timeout,
-        retry=retry,
-        rate_limit=rate_limit,
-        ordered=ordered,
-        recover=recover,
-        max_abandoned=max_abandoned,
-    )
-    return stage_with(settings, scheduler=scheduler, timer=timer)
-
-
-def settings_of(
-    fn: Callable[[Any], Any],
-    *,
-    name: str | None,
-    concurrency: int | AdaptiveConcurrency | None,
-    queue_size: int | None,
-    timeout: float | None,
-    retry: Retry | None,
-    rate_limit: Limiter | None,
-    recover: Callable[[Failure[Any]], Any] | None,
-    max_abandoned: int | None,
-    ordered: bool = False,
-    envelope: Envelope | None = None,
-) -> Settings[Any, Any]:
-    """Check the options of a stage; see ``stage``.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-    adaptive = concurrency if isinstance(concurrency, AdaptiveConcurrency) else None
-    most = concurrency.most if isinstance(concurrency, AdaptiveConcurrency) else concurrency
-    counts = {"concurrency": most, "queue_size": queue_size, "max_abandoned": max_abandoned}
-    for option, count in counts.items():
-        least = 1 if option == "concurrency" else 0
-        if count is not None and not (count >= least and count % 1 == 0):
-            raise ValueError(f"{option} must be a whole number of at least {least}, not {count}")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be above 0, not {timeout}")
-    slots = math.inf if most is None else most
-    known_as: str = name or getattr(fn, "__name__", None) or type(fn).__name__
-    return Settings(
-        fn=fn,
-        name=known_as,
-        concurrency=slots,
-        queue_size=math.inf if queue_size is None else queue_size,
-        timeout=timeout,
-        retry=retry,
-        rate_limit=rate_limit,
-        ordered=ordered,
-        recover=recover,
-        max_abandoned=slots if max_abandoned is None else max_abandoned,
-        adaptive=adaptive,
-        envelope=envelope,
-        stats=StageStats(name=known_as, concurrency=slots),
-    )
+    refuse_unknown(options, StageOptions, "a stage")
+    scheduler, timer = options.pop("scheduler", None), options.pop("timer", None)
+    return stage_with(settings_of(fn, **options), scheduler=scheduler, timer=timer)
 
 
 def stage_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -153,3 +154,50 @@ class Settings(Generic[A, B]):
     adaptive: AdaptiveConcurrency | None = None
     envelope: Envelope | None = None
     stats: StageStats = field(default_factory=StageStats)
+
+
+def settings_of(
+    fn: Callable[[Any], Any],
+    *,
+    name: str | None = None,
+    concurrency: int | AdaptiveConcurrency | None = 1,
+    queue_size: int | None = 10,
+    timeout: float | None = None,
+    retry: Retry | None = None,
+    rate_limit: Limiter | None = None,
+    ordered: bool = False,
+    recover: Callable[[Failure[Any]], Any] | None = None,
+    max_abandoned: int | None = None,
+    envelope: Envelope | None = None,
+) -> Settings[Any, Any]:
+    """Check the options of a stage; see ``stage``.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+    adaptive = concurrency if isinstance(concurrency, AdaptiveConcurrency) else None
+    most = concurrency.most if isinstance(concurrency, AdaptiveConcurrency) else concurrency
+    counts = {"concurrency": most, "queue_size": queue_size, "max_abandoned": max_abandoned}
+    for option, count in counts.items():
+        least = 1 if option == "concurrency" else 0
+        if count is not None and not (count >= least and count % 1 == 0):
+            raise ValueError(f"{option} must be a whole number of at least {least}, not {count}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be above 0, not {timeout}")
+    slots = math.inf if most is None else most
+    known_as: str = name or getattr(fn, "__name__", None) or type(fn).__name__
+    return Settings(
+        fn=fn,
+        name=known_as,
+        concurrency=slots,
+        queue_size=math.inf if queue_size is None else queue_size,
+        timeout=timeout,
+        retry=retry,
+        rate_limit=rate_limit,
+        ordered=ordered,
+        recover=recover,
+        max_abandoned=slots if max_abandoned is None else max_abandoned,
+        adaptive=adaptive,
+        envelope=envelope,
+        stats=StageStats(name=known_as, concurrency=slots),
+    )

@@ -16,6 +16,7 @@ from rxpipe.executors import DaskCluster, Processes
 from rxpipe.llm.provider import Provider
 from rxpipe.operators import Limiter, Retry
 from rxpipe.operators.stages.limiter import AllOf
+from rxpipe.operators.stages.options import refuse_unknown
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
@@ -49,10 +50,7 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
             begun anew or gone on with, and the config keeps none.
         TypeError: There is no such option.
     """
-    allowed = RunOptions.__annotations__
-    for option in options:
-        if option not in allowed:
-            raise TypeError(f"there is no option {option!r} of a config's run; there are {', '.join(allowed)}")
+    refuse_unknown(options, RunOptions, "the run of a config")
     fresh, resume = options.get("fresh", False), options.get("resume", False)
     if (fresh or resume) and not config.durable:
         raise ConfigError(f"{'fresh' if fresh else 'resume'}: a run that keeps no progress has nothing to go on with")

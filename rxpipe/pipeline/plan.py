@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from rxpipe.operators.stage import ExecutionTarget, settings_of
-from rxpipe.operators.stages.settings import Settings
+from rxpipe.operators.stage import ExecutionTarget
+from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.ports import Sink, Store
 from rxpipe.pipeline.run.envelope import ItemEnvelope
@@ -76,17 +76,10 @@ def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: A
 
 
 def _settings_of(plan: Plan, stage: Stage, call: Callable[[Any], Any], envelope: ItemEnvelope) -> Settings[Item, Item]:
-    per_item = plan.strategy == "per_item"
-    given = None if per_item else stage.concurrency
+    options, per_item = stage.call_options(), plan.strategy == "per_item"
+    if per_item or options.get("concurrency") is None:
+        options["concurrency"] = plan.concurrency
+    queue_size = 0 if per_item else stage.queue_size
     return settings_of(
-        call,
-        name=stage.name,
-        concurrency=plan.concurrency if given is None else given,
-        queue_size=0 if per_item else stage.queue_size,
-        timeout=stage.timeout,
-        retry=stage.retry,
-        rate_limit=stage.rate_limit,
-        recover=envelope.fail,
-        max_abandoned=stage.max_abandoned,
-        envelope=envelope,
+        call, name=stage.name, queue_size=queue_size, recover=envelope.fail, envelope=envelope, **options
     )

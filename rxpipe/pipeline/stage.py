@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import MISSING, dataclass, fields
 from inspect import Parameter, Signature
 from types import NoneType
-from typing import Any, ClassVar, Generic, TypedDict, Unpack, overload
+from typing import Any, ClassVar, Generic, Unpack, cast, overload
 
 from reactivex import Observable
 from reactivex.abc import SchedulerBase
@@ -19,6 +19,7 @@ from rxpipe.operators.runners.runner import Engine
 from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
 from rxpipe.operators.stages.limiter import Limiter
+from rxpipe.operators.stages.options import CallOptions, refuse_unknown
 from rxpipe.operators.stages.retry_policy import Retry
 from rxpipe.pipeline.ports import ManagedExecutor
 
@@ -26,16 +27,11 @@ A = TypeVar("A", contravariant=True, default=Any)
 B = TypeVar("B", covariant=True, default=Any)
 
 
-class StageOptions(TypedDict, total=False):
+class StageOptions(CallOptions, total=False):
     """The options of a ``Stage``, where they are described."""
 
-    concurrency: int | AdaptiveConcurrency | None
     queue_size: int
-    timeout: float | None
-    retry: Retry | None
-    rate_limit: Limiter | None
     executor: ExecutionTarget | None
-    max_abandoned: int | None
     version: str | int | None
 
 
@@ -91,15 +87,17 @@ class Stage(Generic[A, B]):
             ValueError: The name is empty, a number is out of range, or ``concurrency`` adapts itself to a server
                 though calls run elsewhere.
         """
+        refuse_unknown(options, StageOptions, f"stage {name}")
         for one in fields(self):
             default = None if one.default is MISSING else one.default
-            object.__setattr__(self, one.name, options.pop(one.name, default))
+            object.__setattr__(self, one.name, options.get(one.name, default))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "call", call)
-        if options:
-            known = ", ".join(sorted(StageOptions.__annotations__))
-            raise TypeError(f"stage {name}: there is no option {', '.join(options)}; there are {known}")
         _check(self)
+
+    def call_options(self) -> CallOptions:
+        """How its calls are made, as ``ops.stage`` takes it."""
+        return cast("CallOptions", {name: getattr(self, name) for name in CallOptions.__annotations__})
 
 
 _NAME, _CALL, *_OPTIONS = fields(Stage)

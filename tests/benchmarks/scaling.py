@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage, from_iterable
 from rxpipe import operators as ops
 from rxpipe.executors import DaskCluster, Processes
-from rxpipe.operators.stage import Place
+from rxpipe.operators.stage import ExecutionTarget
 
 from .durable import POSTGRES
 from .machine import machine
@@ -69,7 +69,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 @contextmanager
-def engines() -> Generator[tuple[dict[str, tuple[Place | None, int]], list[list[str]]]]:
+def engines() -> Generator[tuple[dict[str, tuple[ExecutionTarget | None, int]], list[list[str]]]]:
     """Places by name, each with as many slots as suit it; and how long it took to open them."""
     opened: list[list[str]] = []
     with ExitStack() as stack:
@@ -97,14 +97,14 @@ def engines() -> Generator[tuple[dict[str, tuple[Place | None, int]], list[list[
         )
 
 
-def per_call(fn: Callable[[int], int], values: Sequence[int], place: Place | None, slots: int) -> float:
+def per_call(fn: Callable[[int], int], values: Sequence[int], place: ExecutionTarget | None, slots: int) -> float:
     """Seconds a call, in a run of that many."""
     chain = from_iterable(values).pipe(ops.stage(fn, concurrency=slots, timeout=60, scheduler=place))
     return _seconds(chain.run) / len(values)
 
 
 def compared(
-    fn: Callable[[int], int], values: Sequence[int], places: dict[str, tuple[Place | None, int]], rounds: int
+    fn: Callable[[int], int], values: Sequence[int], places: dict[str, tuple[ExecutionTarget | None, int]], rounds: int
 ) -> Times:
     """The times of each place, round by round; the first run of each warms it up, and is not counted."""
     times: Times = {name: [] for name in places}

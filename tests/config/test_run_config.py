@@ -74,7 +74,7 @@ def test_what_is_wrong_is_one_error(path: Path) -> None:
 def test_options_that_cannot_be(path: Path) -> None:
     """One that does not exist is named, with those that do; a run that is not kept cannot be gone on with."""
     options: Any = {"frseh": True}
-    with pytest.raises(TypeError, match=r"no option 'frseh'.*fresh, resume, replace, max_cost, listeners"):
+    with pytest.raises(TypeError, match="no option frseh; it has fresh, listeners, max_cost, replace, resume"):
         rxpipe.run_config(path, **options)
     path.write_text(path.read_text() + "database: {durable: false}\n")
     with pytest.raises(ConfigError, match="resume: a run that keeps no progress"):

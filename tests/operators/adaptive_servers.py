@@ -12,8 +12,7 @@ from reactivex import operators as rx_ops
 from reactivex.testing import TestScheduler
 
 from rxpipe.operators import AdaptiveConcurrency
-from rxpipe.operators.stage import settings_of
-from rxpipe.operators.stages.settings import Settings
+from rxpipe.operators.stages.settings import Settings, settings_of
 
 Latency = Callable[[], float]
 

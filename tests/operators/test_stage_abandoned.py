@@ -15,7 +15,7 @@ from reactivex.testing import TestScheduler
 from rxpipe.operators import Failure, Retry, deadline, from_iterable, stage
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import StageStalled, StageTimeout
-from rxpipe.operators.stage import settings_of
+from rxpipe.operators.stages.settings import settings_of
 from rxpipe.operators.stages.stage_machine import StageMachine
 
 

@@ -23,7 +23,7 @@ from rxpipe.operators.core.clock import SchedulerClock
 from rxpipe.operators.core.gate import Gate, announcing
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import StageStalled, StageTimeout
-from rxpipe.operators.stage import settings_of
+from rxpipe.operators.stages.settings import settings_of
 from rxpipe.operators.stages.stage_machine import StageMachine
 
 TIMEOUT, DELAY, ATTEMPTS = 10.0, 4.0, 3
