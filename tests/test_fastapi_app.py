@@ -80,7 +80,7 @@ def test_many_questions_are_followed(tmp_path: Path) -> None:
             assert response.headers["content-type"].startswith("text/event-stream")
             events = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: ")]
     assert sorted(event["id"] for event in events) == sorted(ids)
-    assert kept(tmp_path) == (dict.fromkeys(ids, "written"), {"done"})
+    assert kept(tmp_path) == (dict.fromkeys(ids, "written"), {"written"})
 
 
 def test_load_with_cancelled_requests(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_load_with_cancelled_requests(tmp_path: Path) -> None:
     assert refused > 0
     assert gave_up
     assert answered <= set(rows) <= set(ids)
-    assert (set(rows.values()), states) == ({"written"}, {"done"})
+    assert (set(rows.values()), states) == ({"written"}, {"written"})
 
 
 def test_terminated_under_load(tmp_path: Path) -> None:
@@ -142,4 +142,4 @@ def test_terminated_under_load(tmp_path: Path) -> None:
     rows, states = kept(tmp_path)
     assert written
     assert set(written) <= set(rows)
-    assert (set(rows.values()), states) == ({"written"}, {"done"})
+    assert (set(rows.values()), states) == ({"written"}, {"written"})

@@ -16,7 +16,7 @@ from rxpipe.cli.terminal import SafeConsole, hanging
 from rxpipe.cli.texts import cell_text, number, plural, screen_text
 from rxpipe.config.explain import unknown
 from rxpipe.errors import ConfigError
-from rxpipe.store.queries.failures import FailureInfo, count_dead, count_failed_calls, dead_letters, failed_calls
+from rxpipe.store.queries.failures import FailureInfo, count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import DATABASE, RunInfo, run
 from rxpipe.store.queries.opening import snapshot
 
@@ -53,7 +53,7 @@ def list_failures(
         found = run(connection, wanted)
         check_stage(found, stage)
         most = limit if as_json or limit is not None else _MOST
-        read, count = (failed_calls, count_failed_calls) if every else (dead_letters, count_dead)
+        read, count = (failed_calls, count_failed_calls) if every else (dead_letters, count_failed)
         failures = read(connection, found, stage=stage, limit=most, verbose=verbose)
         if as_json:
             _print_json(failures, verbose=verbose)
@@ -83,7 +83,7 @@ def check_stage(found: RunInfo, stage: str | None) -> None:
 
 
 def _title(found: RunInfo, total: int, stage: str | None, *, every: bool) -> str:
-    kind = "failed call" if every else "dead item"
+    kind = "failed call" if every else "failed item"
     place = "" if stage is None else f", stage {cell_text(stage)}"
     return f"{plural(total, kind) if total else f'no {kind}s'} in run {found.id}{place}"
 

@@ -84,7 +84,7 @@ def utc_time(seconds: float | None) -> str | None:
 
 def run_json(one: RunInfo) -> dict[str, Any]:
     """A run for programs."""
-    fields = ("name", "generation", "state", "workers", "items", "done", "dead", "ready", "running", "calls")
+    fields = ("name", "generation", "state", "workers", "items", "written", "failed", "ready", "running", "calls")
     times = {name: utc_time(getattr(one, name)) for name in ("created_at", "finished_at", "active_at")}
     return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times, "usage": asdict(one.usage)}
 
@@ -120,8 +120,8 @@ def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
             justify="left",
         ),
         counts("workers", rank=3),
-        counts("done"),
-        counts("dead", style="bold red"),
+        counts("written"),
+        counts("failed", style="bold red"),
         counts("ready"),
         counts("running", rank=1),
         *usage_columns([one.usage for one in found], rank=2),
@@ -151,11 +151,11 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
     columns = [
         Column(title="stage", cells=[one.name or _UNKNOWN for one in stages], justify="left"),
         Column(title="checkpoints", cells=[number(one.checkpoints) for one in stages]),
-        Column(title="failed", cells=[number(one.failed_calls) for one in stages]),
+        Column(title="failed calls", cells=[number(one.failed_calls) for one in stages]),
         Column(
-            title="dead",
-            cells=[number(one.dead) for one in stages],
-            styles=["bold red" if one.dead else "" for one in stages],
+            title="failed",
+            cells=[number(one.failed) for one in stages],
+            styles=["bold red" if one.failed else "" for one in stages],
         ),
     ]
     columns += usage_columns([one.usage for one in stages], rank=3)
@@ -202,8 +202,8 @@ def _counts_line(one: RunInfo) -> Text:
     return Text.assemble(
         (plural(one.items, "item"), "bold"),
         " = ",
-        (f"{number(one.done)} done", "green"),
+        (f"{number(one.written)} written", "green"),
         " + ",
-        (f"{number(one.dead)} dead", "bold red" if one.dead else ""),
+        (f"{number(one.failed)} failed", "bold red" if one.failed else ""),
         f" + {number(one.ready)} ready + {number(one.running)} running",
     )

@@ -50,8 +50,8 @@ class Selection:
     keep: int | None = None
 
 
-def requeue_dead(engine: Engine, wanted: int | None, *, stage: str | None, ids: Sequence[str], place: Place) -> None:
-    """Make dead items ready again.
+def requeue_failed(engine: Engine, wanted: int | None, *, stage: str | None, ids: Sequence[str], place: Place) -> None:
+    """Make failed items ready again.
 
     Args:
         engine: The store's.
@@ -62,7 +62,7 @@ def requeue_dead(engine: Engine, wanted: int | None, *, stage: str | None, ids: 
 
     Raises:
         ConfigError: There is no such stage, or an ID can be none.
-        StoreError: An ID is not that of a dead item.
+        StoreError: An ID is not that of a failed item.
     """
     keys = [_key(one) for one in ids] or None
     with change(engine) as connection:
@@ -70,7 +70,7 @@ def requeue_dead(engine: Engine, wanted: int | None, *, stage: str | None, ids: 
         check_stage(found, stage)
         count = requeue(connection, found, stage=stage, ids=keys)
     if not count:
-        say(f"run {found.id} has no dead items{'' if stage is None else f' in {cell_text(stage)}'}")
+        say(f"run {found.id} has no failed items{'' if stage is None else f' in {cell_text(stage)}'}")
         return
     taker = _taker(place)
     who = f"its workers, or {taker}, take" if found.workers else f"{taker} takes"

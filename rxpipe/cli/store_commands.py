@@ -128,7 +128,7 @@ def requeue(
 ) -> None:
     """Have failed items tried again: the next run takes them up at the stage where they failed."""
     with errors_told():
-        from rxpipe.cli.mending import requeue_dead, requeue_written
+        from rxpipe.cli.mending import requeue_failed, requeue_written
         from rxpipe.cli.place import Place, number_at, store_at
         from rxpipe.errors import ConfigError
 
@@ -140,7 +140,7 @@ def requeue(
             if rows:
                 requeue_written(engine, number, ids=ids or [], place=place)
             else:
-                requeue_dead(engine, number, stage=stage, ids=ids or [], place=place)
+                requeue_failed(engine, number, stage=stage, ids=ids or [], place=place)
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -18,7 +18,7 @@ _ANSWERED = 30.0  # seconds until the scheduler counts as gone
 
 
 def run_on_cluster(
-    identity: str, function: bytes, value: bytes, seconds: float | None, told: bool, suspect: bool
+    identity: str, function: bytes, value: bytes, seconds: float | None, told: bool, quarantined: bool
 ) -> bytes:
     """Make a call.
 
@@ -28,9 +28,9 @@ def run_on_cluster(
         value: See there.
         seconds: See there.
         told: Whether to tell that it begins.
-        suspect: Whether workers have died with it: then the scheduler knows that before it can happen again.
+        quarantined: Whether workers have died with it: then the scheduler knows that before it can happen again.
     """
-    if suspect:
+    if quarantined:
         _tell_now(identity)
     elif told:
         get_worker().log_event(TOPIC, identity)

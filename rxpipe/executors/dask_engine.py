@@ -5,7 +5,7 @@ there but bookkeeping. What is known of Dask and matters here:
 
 - A worker that dies casts suspicion on all tasks that it had, those that only waited there included. After
   ``allowed-failures`` of them a task fails with ``KilledWorker``, whosever fault it was. So such a call is made again
-  as a suspect, one of them at a time, and each time tells before it begins: it is convicted only if every worker that
+  in quarantine, one of them at a time, and each time tells before it begins: it is convicted only if every worker that
   died then had really begun it.
 - A task that runs cannot be stopped. To cancel it only lets the scheduler believe that its worker is free, and send
   more there; so a call that has begun and is not wanted any more is left to end, if it is known that it has begun.
@@ -140,9 +140,9 @@ class _Shipped:
     """One call, from its submission to its end.
 
     Attributes:
-        begun: How often a worker has told that it begins; as a suspect, if it is one.
+        begun: How often a worker has told that it begins; in quarantine, if it is there.
         unwanted: Whether its result is.
-        suspect: Whether too many workers have died with it.
+        quarantined: Whether too many workers have died with it.
     """
 
     def __init__(self, function: bytes, value: bytes, call: Call) -> None:
@@ -154,7 +154,7 @@ class _Shipped:
         self.future: Any = None
         self.begun = 0
         self.unwanted = False
-        self.suspect = False
+        self.quarantined = False
 
 
 class _Cluster(OpenEngine):
@@ -170,7 +170,7 @@ class _Cluster(OpenEngine):
         self._closed = False
         self._away = False
         self._calls: dict[str, _Shipped] = {}
-        self._alone = asyncio.Lock()  # of the suspect that is on its way
+        self._alone = asyncio.Lock()  # of the quarantined call that is on its way
         self._tasks: set[asyncio.Task[None]] = set()
         client.subscribe_topic(TOPIC, self._on_begun)
         self._watching = loop.spawn(self._watch())
@@ -218,8 +218,8 @@ class _Cluster(OpenEngine):
         _close(self._loop, self._client, self._cluster)
 
     def _send(self, shipped: _Shipped) -> None:
-        told = shipped.seconds is not None or shipped.suspect
-        arguments = (shipped.identity, shipped.function, shipped.value, shipped.seconds, told, shipped.suspect)
+        told = shipped.seconds is not None or shipped.quarantined
+        arguments = (shipped.identity, shipped.function, shipped.value, shipped.seconds, told, shipped.quarantined)
         # A key of its own: equal calls are not the same call, nor is one that is made again.
         shipped.future = self._client.submit(
             run_on_cluster, *arguments, key=f"rxpipe-call-{uuid.uuid4().hex}", pure=False, retries=0
@@ -236,7 +236,7 @@ class _Cluster(OpenEngine):
         except BaseException as error:  # noqa: BLE001 - of Dask's own, or the loop's end: the call must end with it
             reply = Reply(False, error)
         del self._calls[shipped.identity]
-        if shipped.suspect:
+        if shipped.quarantined:
             self._alone.release()
         if reply.usage is not None:
             shipped.call.record(reply.usage)
@@ -247,11 +247,11 @@ class _Cluster(OpenEngine):
             try:
                 return unpacked(await self._client.gather(shipped.future, asynchronous=True))
             except KilledWorker as error:
-                if shipped.suspect and shipped.begun > error.allowed_failures:
+                if shipped.quarantined and shipped.begun > error.allowed_failures:
                     return Reply(False, CallKilled(f"{shipped.begun} workers of the Dask cluster died while it ran"))
-                if not shipped.suspect:
+                if not shipped.quarantined:
                     await self._alone.acquire()
-                    shipped.suspect = True
+                    shipped.quarantined = True
                 shipped.begun = 0
             except OSError:  # on the way of a result; a function's own error is part of its reply
                 if shipped.future.status == "error":

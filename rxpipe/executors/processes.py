@@ -93,18 +93,18 @@ class _Job:
     """One call, from its submission to its end.
 
     Attributes:
-        seat: Who has it, while it runs.
+        slot: Who has it, while it runs.
         cancelled: Whether nobody wants it any more.
         spared: Whether a process has died of it before.
     """
 
-    __slots__ = ("call", "cancelled", "function", "seat", "spared", "value")
+    __slots__ = ("call", "cancelled", "function", "slot", "spared", "value")
 
     def __init__(self, function: bytes, value: bytes | None, call: Call) -> None:
         self.function = function
         self.value = value
         self.call = call
-        self.seat: _Seat | None = None
+        self.slot: _WorkerSlot | None = None
         self.cancelled = False
         self.spared = False
 
@@ -121,7 +121,7 @@ class _Pool(OpenEngine):
         self.has_started = False  # any process: then others can
         self._changed = threading.Condition(self.lock)
         self._jobs: deque[_Job] = deque()
-        self._seats: list[_Seat] = []
+        self._slots: list[_WorkerSlot] = []
         self._idle = 0
 
     def runner(self) -> _PoolRunner:
@@ -140,12 +140,12 @@ class _Pool(OpenEngine):
             self._jobs.append(job)
             if self._idle >= len(self._jobs):
                 self._changed.notify()
-            elif len(self._seats) < self.workers:
-                seat = _Seat(self, len(self._seats))
-                self._seats.append(seat)
-                seat.thread.start()
+            elif len(self._slots) < self.workers:
+                slot = _WorkerSlot(self, len(self._slots))
+                self._slots.append(slot)
+                slot.thread.start()
 
-    def next_for(self, seat: _Seat) -> _Job | None:
+    def next_for(self, slot: _WorkerSlot) -> _Job | None:
         """Wait for a call to make; None when there will be no more."""
         with self._changed:
             self._idle += 1
@@ -155,7 +155,7 @@ class _Pool(OpenEngine):
             if self.closed:
                 return None
             job = self._jobs.popleft()
-            job.seat = seat
+            job.slot = slot
             return job
 
     def cancel(self, job: _Job) -> None:
@@ -167,8 +167,8 @@ class _Pool(OpenEngine):
             waits = job in self._jobs
             if waits:
                 self._jobs.remove(job)
-            elif job.seat is not None:
-                job.seat.kill()
+            elif job.slot is not None:
+                job.slot.kill()
         if waits:
             job.call.done(False, CancelledError())
 
@@ -176,19 +176,19 @@ class _Pool(OpenEngine):
         with self._changed:
             self.closed = True
             self.over.set()
-            waiting, seats = list(self._jobs), list(self._seats)
+            waiting, slots = list(self._jobs), list(self._slots)
             self._jobs.clear()
-            for seat in seats:
-                seat.kill()
+            for slot in slots:
+                slot.kill()
             self._changed.notify_all()
         for job in waiting:
             job.call.done(False, CancelledError())
-        for seat in seats:
-            if seat.thread is not threading.current_thread():
-                seat.thread.join(_PATIENCE)
+        for slot in slots:
+            if slot.thread is not threading.current_thread():
+                slot.thread.join(_PATIENCE)
 
 
-class _Seat:
+class _WorkerSlot:
     """One place in a pool: a thread, and the process that it gives calls to."""
 
     def __init__(self, pool: _Pool, number: int) -> None:
@@ -207,7 +207,7 @@ class _Seat:
         while (job := self._pool.next_for(self)) is not None:
             ok, result, usage = self._reply_to(job)
             with self._pool.lock:
-                job.seat = None  # from now on its cancellation does not end the process
+                job.slot = None  # from now on its cancellation does not end the process
             if usage is not None:
                 job.call.record(usage)
             job.call.done(ok, result)

@@ -78,7 +78,7 @@ class Claim:
         attempts: Calls made for it before.
         error: Why it is not to be called with at all, or None.
         outside: Whether it has no row, as the ID can be no key; ``error`` says why, and ``key`` stands for the ID.
-        suspect: Whether nothing else may be on its way meanwhile, but for others of its kind.
+        quarantined: Whether several workers have died with it: only others of its kind may be on their way meanwhile.
         lost: Whether another worker has taken the item over: then calls would be for nothing.
     """
 
@@ -91,7 +91,7 @@ class Claim:
     attempts: int = 0
     error: BaseException | None = None
     outside: bool = False
-    suspect: bool = False
+    quarantined: bool = False
     lost: bool = False
 
 
@@ -149,7 +149,7 @@ class RunPorts:
         mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
-        hurry: Told that the run is aborted: what is finished is to be kept soon, or given up.
+        aborted: Told that the run is aborted: what is finished is to be kept soon, or given up.
         target_of: Where calls run, given what a stage has for ``executor``.
         opened: Closes what was opened.
     """
@@ -164,7 +164,7 @@ class RunPorts:
     mean_costs: Mapping[str, float] = field(default_factory=dict[str, float])
     is_finished: Callable[[], bool] = lambda: True
     tell: Callable[[Tell], None] = lambda tell: None
-    hurry: Callable[[], object] = lambda: None
+    aborted: Callable[[], object] = lambda: None
     target_of: Callable[[ExecutionTarget | None], ExecutionTarget | None] = lambda executor: executor
     opened: ExitStack = field(default_factory=ExitStack)
 

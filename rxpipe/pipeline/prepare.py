@@ -47,7 +47,9 @@ def _open_ports(plan: Plan) -> RunPorts:
     write = plan.sink.open_for(_identity_of(plan)) if isinstance(plan.sink, OwnedSink) else plan.sink.open()
     opened = ExitStack()
     opened.callback(_close_unused, write)
-    return RunPorts(write=write, hurry=write.aborted if isinstance(write, TimedWrite) else lambda: None, opened=opened)
+    return RunPorts(
+        write=write, aborted=write.aborted if isinstance(write, TimedWrite) else lambda: None, opened=opened
+    )
 
 
 def _identity_of(plan: Plan) -> Identity:

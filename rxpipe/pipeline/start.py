@@ -71,7 +71,7 @@ def start(
             before=ports.before,
             usage_before=ports.usage_before,
             is_finished=ports.is_finished,
-            aborted=ports.hurry,
+            aborted=ports.aborted,
             listeners=told,
             admitted=admitted,
         )

@@ -196,7 +196,7 @@ def _begin(connection: Connection, name: str, pipeline: Identity, generation: in
 
 def _outdated(run_id: int, keep: int) -> ColumnElement[bool]:
     """The items that have been further than the stages that are kept, or failed behind them."""
-    return and_(ITEMS.c.run_id == run_id, ITEMS.c.stage >= keep, ITEMS.c.state.in_(("done", "dead")))
+    return and_(ITEMS.c.run_id == run_id, ITEMS.c.stage >= keep, ITEMS.c.state.in_(("written", "failed")))
 
 
 def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignature], found: Sequence[str]) -> str:

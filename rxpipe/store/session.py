@@ -29,9 +29,9 @@ from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.patience import Patience
 from rxpipe.store.commits.records import Checkpoint, Closing, FailedCall, Record, Used, failed_call, used
 from rxpipe.store.items.claims import Claims
+from rxpipe.store.items.ended_items import ended
 from rxpipe.store.items.feed import Feed
-from rxpipe.store.items.hands import Hands
-from rxpipe.store.items.known import ended
+from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.runs import Before
 from rxpipe.store.schema.database import Database
@@ -58,7 +58,7 @@ class Session:
         lease: Lease,
         claims: Claims,
         commits: Commits,
-        hands: Hands,
+        in_flight: InFlightClaims,
         *,
         run_id: int,
         stages: Sequence[str],
@@ -83,16 +83,16 @@ class Session:
         self._over = threading.Event()  # set when no more is claimed
         self._flush: Subject[None] = Subject()
         self._batches = batch(max_items, max_seconds, flush=self._flush)
-        self._hands = hands
+        self._in_flight = in_flight
         self._feed = Feed(
             database,
             claims,
-            hands,
+            in_flight,
             window=window,
             retry=patience,
             over=self._over,
             ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
-            hurry=lambda: self._flush.on_next(None),
+            flush=lambda: self._flush.on_next(None),
         )
         self._line: Line | None = None
         lease.broken = self.fail
@@ -164,7 +164,7 @@ class Session:
 
         return reactivex.create(subscribe)
 
-    def hurry(self) -> None:
+    def aborted(self) -> None:
         """The run is aborted: commit what has returned, and fail if the database does not answer soon."""
         self._flush.on_next(None)
         self._way_out.aborted()
@@ -194,7 +194,7 @@ class Session:
         except Exception:
             self.close()  # here, where it may block, and before the run ends: nothing would wait for it then
             raise
-        self._hands.end(outcome.claim for outcome in outcomes)
+        self._in_flight.end(outcome.claim for outcome in outcomes)
         return outcomes
 
     def _keep(self, records: Sequence[Record]) -> list[ClaimedOutcome]:

@@ -22,7 +22,7 @@ from rxpipe.identity.signature import StageSignature, edited
 from rxpipe.pipeline.ports import RunPorts, Sink
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.items.claims import Claims
-from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, stages_of
 from rxpipe.store.schema.database import Database
@@ -142,7 +142,7 @@ class RunStore:
         if (codec := database.first(_migrated)) is not None:
             escape_what_has_no_character(database.engine, codec)
         writer = None if sink is None else sink.writer_on(database.engine, owned=True)
-        name, hands = self.name or str(pipeline.name), Hands()
+        name, in_flight = self.name or str(pipeline.name), InFlightClaims()
         former = None if self.name else "run" if sink is None else sink.table
         replace = sink is not None and sink.replace
 
@@ -157,7 +157,7 @@ class RunStore:
                 if replace:
                     check_owner_is_idle(connection, writer.table.fullname, writer.owner(connection), pipeline)
                 writer.claim(connection, pipeline, replace=replace, by_name=self.resume)
-            lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=hands.lose)
+            lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=in_flight.lose)
             opened.callback(_leave, database, lease)  # also if this is committed, and only the answer is lost
             lease.register(connection)
             return run_id, lease
@@ -166,7 +166,7 @@ class RunStore:
 
         def look(connection: Connection) -> tuple[Before, Sequence[StageSignature], int]:
             before = Before.of(connection, run_id)
-            written = before.counts.get("done", 0)
+            written = before.counts.get("written", 0)
             missing = writer.count_missing(connection, written) if writer is not None and written else 0
             return before, stages_of(connection, run_id), missing
 
@@ -180,7 +180,7 @@ class RunStore:
             lease,
             Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes, keys=Keys(codec)),
             Commits(database, run_id, writer, max_crashes=self.max_crashes),
-            hands,
+            in_flight,
             run_id=run_id,
             stages=[stage.name for stage in pipeline.stages],
             before=before,
@@ -252,12 +252,12 @@ def _ports_of(session: Session, window: float) -> RunPorts:
         ahead=max(1, int(min(_AHEAD, window / 4))),
         journal=session,
         number=session.run_id,
-        before=(before.counts.get("done", 0), before.counts.get("dead", 0)),
+        before=(before.counts.get("written", 0), before.counts.get("failed", 0)),
         usage_before=before.usage,
         mean_costs=before.mean_costs,
         is_finished=lambda: session.is_finished,
         tell=session.tell,
-        hurry=session.hurry,
+        aborted=session.aborted,
     )
 
 

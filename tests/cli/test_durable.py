@@ -96,7 +96,7 @@ def test_failed_items_are_told_each_time(folder: Path) -> None:
     assert ended.code == 1
     assert f"rxpipe failures 1 -c {config} lists what failed" in ended.out
     assert f"rxpipe requeue 1 -c {config} has it tried again" in ended.out
-    assert "2 dead items" in rxpipe("failures", "1", "-c", config).out
+    assert "2 failed items" in rxpipe("failures", "1", "-c", config).out
     again = rxpipe("run", config)
     assert again.code == 1
     told = " ".join(again.out.split())

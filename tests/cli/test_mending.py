@@ -25,7 +25,7 @@ def test_requeue(bank_in: str) -> None:
         "4 items of run 1 are ready again: the next run of its pipeline takes them up"
     ]
     (run,) = document("runs")
-    assert (run["state"], run["dead"], run["ready"]) == ("unfinished", 0, 4)
+    assert (run["state"], run["failed"], run["ready"]) == ("unfinished", 0, 4)
 
 
 def test_requeue_with_a_config(bank_url: str) -> None:
@@ -45,12 +45,12 @@ def test_requeue_with_a_config_and_another_database(bank_in: str) -> None:
 def test_requeue_ids(bank_in: str) -> None:
     """Items are named one by one."""
     assert lines("requeue", "1", "--id", "3", "--id", "8")[0].startswith("2 items of run 1 are ready again")
-    assert refused("requeue", "1", "--id", "3").startswith("in run 1, item 3 is not dead, it is ready")
+    assert refused("requeue", "1", "--id", "3").startswith("in run 1, item 3 has not failed, it is ready")
 
 
 def test_requeue_nothing(bank_in: str) -> None:
-    """Where nothing is dead, that is told."""
-    assert lines("requeue", "1", "--stage", "generation") == ["run 1 has no dead items in generation"]
+    """Where nothing has failed, that is told."""
+    assert lines("requeue", "1", "--stage", "generation") == ["run 1 has no failed items in generation"]
 
 
 def test_requeue_what_can_be_no_id(bank_in: str) -> None:
@@ -65,7 +65,7 @@ def test_requeue_rows(bank_in: str) -> None:
     assert lines("requeue", "latest", "--rows") == ["run 1 has no written items"]
     assert (
         refused("requeue", "1", "--rows", "--id", "1")
-        == "in run 1, item 1 is not written, it is ready: nothing was changed"
+        == "in run 1, item 1 is not written, but ready: nothing was changed"
     )
     assert refused("requeue", "1", "--rows", "--stage", "grading").startswith("--rows is for written items")
 

@@ -171,9 +171,9 @@ def test_empty_store(no_runs_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("width", "columns"),
     [
-        (120, ["workers", "done", "dead", "ready", "running", "created", "finished"]),
-        (80, ["workers", "done", "dead", "ready", "running", "created"]),
-        (60, ["done", "dead", "ready", "running"]),
+        (120, ["workers", "written", "failed", "ready", "running", "created", "finished"]),
+        (80, ["written", "failed", "ready", "running", "created"]),
+        (60, ["written", "failed", "ready", "running"]),
     ],
 )
 def test_runs(three_in: str, width: int, columns: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_runs(three_in: str, width: int, columns: list[str], monkeypatch: pytest
         ["2", "bank", "finished"],
         ["3", "other", "unfinished"],
     ]
-    first = shown[2].split()[3 + columns.index("done") :]
+    first = shown[2].split()[3 + columns.index("written") :]
     assert first[:4] == ["2", "0", "0", "0"]
 
 
@@ -215,8 +215,8 @@ def test_show(bank_in: str) -> None:
     """One run in full: its counts, its stages, and why calls failed."""
     shown = lines("show", "latest")
     assert shown[0] == "run 1 of bank, finished"
-    assert shown[2:4] == ["10 items = 6 done + 4 dead + 0 ready + 0 running", "30 calls in all, 6 failed"]
-    assert shown[5].split() == ["stage", "checkpoints", "failed", "dead", "version", "call"]
+    assert shown[2:4] == ["10 items = 6 written + 4 failed + 0 ready + 0 running", "30 calls in all, 6 failed"]
+    assert shown[5].split() == ["stage", "checkpoints", "failed", "calls", "failed", "version", "call"]
     assert [line.split() for line in shown[7:11]] == [
         ["generation", "10", "0", "0", "-", "store.stores:generate"],
         ["answering", "8", "4", "2", "2", "store.stores:answer"],
@@ -238,23 +238,23 @@ def test_show_fits(bank_in: str, width: int, monkeypatch: pytest.MonkeyPatch) ->
 def test_show_as_json(bank_in: str) -> None:
     """The same for programs."""
     found = document("show", "1")
-    assert (found["run"], found["calls"], found["dead"], found["live_workers"]) == (1, 30, 4, [])
+    assert (found["run"], found["calls"], found["failed"], found["live_workers"]) == (1, 30, 4, [])
     assert found["stages"][1] == {
         "name": "answering",
         "call": "store.stores:answer",
         "version": "2",
         "checkpoints": 8,
         "failed_calls": 4,
-        "dead": 2,
+        "failed": 2,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0},
     }
     assert (found["causes"][0]["type"], found["causes"][0]["count"]) == ("ValueError", 4)
 
 
 def test_failures(bank_in: str) -> None:
-    """A line for each dead item, with what it failed with in the end."""
+    """A line for each failed item, with what it failed with in the end."""
     shown = lines("failures", "latest")
-    assert shown[0] == "4 dead items in run 1"
+    assert shown[0] == "4 failed items in run 1"
     assert shown[2].split() == ["ID", "stage", "calls", "at", "error"]
     by_id = {line.split()[0]: line for line in shown[3:]}
     assert set(by_id) == {"3", "4", "6", "8"}
@@ -265,13 +265,13 @@ def test_failures(bank_in: str) -> None:
 def test_failures_of_a_stage(bank_in: str) -> None:
     """Those of one stage."""
     shown = lines("failures", "1", "--stage", "grading")
-    assert shown[0] == "1 dead item in run 1, stage grading"
+    assert shown[0] == "1 failed item in run 1, stage grading"
     assert shown[3].endswith("KeyError: 'score'")
 
 
 def test_no_failures(bank_in: str) -> None:
     """Where there are none, that is told."""
-    assert lines("failures", "1", "--stage", "generation") == ["no dead items in run 1, stage generation"]
+    assert lines("failures", "1", "--stage", "generation") == ["no failed items in run 1, stage generation"]
     assert document("failures", "1", "--stage", "generation") == []
 
 

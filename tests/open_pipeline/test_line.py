@@ -12,7 +12,7 @@ from opened import Door, on_loop
 from pipeline_helpers import LIMIT, SCHEDULERS, same, until
 
 from rxpipe import Pipeline, Stage
-from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.events import Event
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
@@ -162,12 +162,12 @@ def test_waits_that_end_early_leave_nothing_behind() -> None:
 
 def test_the_line_is_not_over_while_one_moves_up() -> None:
     """It is closed, and looks whether anybody is left, just as the last one is let in on another thread."""
-    desk = Desk(1)
+    queue = AdmissionQueue(1)
     items: list[Item] = []
 
     def take(item_id: Any) -> None:
         items.append(Item(item_id, 0.0))
-        desk.taken(items[-1])
+        queue.taken(items[-1])
 
     class Slow(OrderedDict[Any, None]):
         def popitem(self, last: bool = True) -> tuple[Any, None]:
@@ -181,15 +181,15 @@ def test_the_line_is_not_over_while_one_moves_up() -> None:
             return popped
 
     async def submit() -> list[Submission]:
-        return [desk.submit(number, nowait=False) for number in range(2)]
+        return [queue.submit(number, nowait=False) for number in range(2)]
 
     lookers: list[threading.Thread] = []
-    desk._waiting = Slow()  # pyright: ignore[reportPrivateUsage] - no other way between two of its steps
-    desk.source().subscribe(take)
-    line: Any = desk._line  # pyright: ignore[reportPrivateUsage] - as above
+    queue._waiting = Slow()  # pyright: ignore[reportPrivateUsage] - no other way between two of its steps
+    queue.source().subscribe(take)
+    line: Any = queue._line  # pyright: ignore[reportPrivateUsage] - as above
     asyncio.run(submit())
-    desk.close()
-    desk.left(items[0])
+    queue.close()
+    queue.left(items[0])
     for looker in lookers:
         looker.join(LIMIT)
     assert [item.id for item in items] == [0, 1]

@@ -14,15 +14,15 @@ from pipeline_helpers import LIMIT
 
 from rxpipe.errors import ItemCancelled, LeaseLost
 from rxpipe.operators import Retry
-from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run.item import Item
 from rxpipe.store.items.claims import Claims, Left
+from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.feed import Feed
-from rxpipe.store.items.hands import Hands
-from rxpipe.store.items.known import Known
+from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.schema.database import Database
 
 
@@ -42,7 +42,7 @@ class Elsewhere:
     found_by = "-c here.yaml"
 
     def __init__(self, *, running: int = 0) -> None:
-        self.has_ended: set[Known] = set()
+        self.has_ended: set[KeyedId] = set()
         self.looks = 0
         self._running = running
 
@@ -52,7 +52,7 @@ class Elsewhere:
     def waiting(self, *_: Any, **more: Any) -> list[Claim]:
         return []
 
-    def keyed(self, ids: Iterable[int | str]) -> list[Known]:
+    def keyed(self, ids: Iterable[int | str]) -> list[KeyedId]:
         return [(str(one), one) for one in ids]
 
     def new(self, *_: Any) -> list[Claim]:
@@ -65,14 +65,14 @@ class Elsewhere:
             self.has_ended.add(("1", 1))
         return Left(ready=False, running=self.looks <= self._running)
 
-    def ended(self, _: Any, ids: Set[Known]) -> list[tuple[Known, Outcome[Any]]]:
-        return [(known, outcome("written")) for known in ids & self.has_ended]
+    def ended(self, _: Any, ids: Set[KeyedId]) -> list[tuple[KeyedId, Outcome[Any]]]:
+        return [(one, outcome("written")) for one in ids & self.has_ended]
 
-    def feed(self, hands: Hands) -> Feed:
+    def feed(self, in_flight: InFlightClaims) -> Feed:
         return Feed(
             cast("Database", self),
             cast("Claims", self),
-            hands,
+            in_flight,
             window=10,
             retry=Retry(),
             over=threading.Event(),
@@ -84,7 +84,7 @@ def test_what_another_worker_ends_at_the_last_moment() -> None:
     """Between the look for what has ended and that for what is left: it is told nevertheless."""
     told: list[Any] = []
     done = threading.Event()
-    feed = Elsewhere().feed(Hands())
+    feed = Elsewhere().feed(InFlightClaims())
     feed.tell(told.append)
     feed.observable(reactivex.from_iterable([1])).subscribe(on_completed=done.set)
     assert done.wait(LIMIT)
@@ -96,7 +96,7 @@ def test_what_is_gone_is_not_waited_for() -> None:
     """As where somebody has deleted it."""
     done = threading.Event()
     elsewhere = Elsewhere()
-    feed = elsewhere.feed(Hands())
+    feed = elsewhere.feed(InFlightClaims())
     feed.tell(lambda _: None)
     feed.watch([("2", 2)])
     feed.observable(reactivex.empty()).subscribe(on_completed=done.set)
@@ -108,15 +108,15 @@ def test_what_is_lost_while_it_is_closed() -> None:
     """The source is over, the item was still in hand: how it ends elsewhere is told before the feed ends."""
     told: list[Any] = []
     done = threading.Event()
-    hands, claim = Hands(), Claim(id=1, key="1", owner="me", fence=1)
-    hands.add([claim])
+    in_flight, claim = InFlightClaims(), Claim(id=1, key="1", owner="me", fence=1)
+    in_flight.add([claim])
     elsewhere = Elsewhere(running=1)
-    feed = elsewhere.feed(hands)
+    feed = elsewhere.feed(in_flight)
     feed.tell(told.append)
     feed.observable(reactivex.empty()).subscribe(on_completed=done.set)
     assert not done.wait(0.05)
     feed.watch([("1", 1)])  # what a commit does that finds it lost
-    hands.end([claim])
+    in_flight.end([claim])
     assert done.wait(LIMIT)
     assert [one.status for one in told] == ["written"]
 
@@ -125,82 +125,82 @@ def test_what_was_lost_and_is_known_by_then() -> None:
     """Whichever is noticed first: the submission gets the outcome that it had elsewhere, which is published once."""
     for lost_first in (False, True):
         published: list[Any] = []
-        desk = Desk(1, published.append)
+        queue = AdmissionQueue(1, published.append)
         items: list[Item] = []
 
-        def take(item_id: Any, desk: Desk = desk, items: list[Item] = items) -> None:
+        def take(item_id: Any, queue: AdmissionQueue = queue, items: list[Item] = items) -> None:
             items.append(Item(item_id, 0.0))
-            desk.admitted(items[-1])
+            queue.admitted(items[-1])
 
-        desk.source().subscribe(take)
-        submission = desk.submit(1, nowait=True)
-        desk.left(items[0])
+        queue.source().subscribe(take)
+        submission = queue.submit(1, nowait=True)
+        queue.left(items[0])
         for is_loss in (lost_first, not lost_first):
             assert not submission.done()
             if is_loss:
-                desk.ended(items[0], outcome("cancelled", LeaseLost("lost")))
+                queue.ended(items[0], outcome("cancelled", LeaseLost("lost")))
             else:
-                desk.known(outcome("written"))
+                queue.ended_elsewhere(outcome("written"))
         assert submission.result().status == "written"
         assert len(published) == 1
-        desk.known(outcome("written"))
+        queue.ended_elsewhere(outcome("written"))
         assert len(published) == 1
 
 
 def test_known_ids_are_progress() -> None:
-    """Health goes by it: a pipeline to which nothing but known IDs are submitted is not stalled."""
-    desk = Desk(1)
-    desk.progress_at = before = 0.0
-    desk.known(outcome("written"))
-    assert desk.progress_at > before
+    """Health goes by it: a pipeline to which nothing but IDs that have ended before are submitted is not stalled."""
+    queue = AdmissionQueue(1)
+    queue.progress_at = before = 0.0
+    queue.ended_elsewhere(outcome("written"))
+    assert queue.progress_at > before
 
 
 def test_what_ends_while_it_is_in_line() -> None:
     """Its item came from an earlier process: it leaves the line, and takes up no room later."""
-    desk = Desk(1)
+    queue = AdmissionQueue(1)
     items: list[Item] = []
 
     def take(item_id: Any) -> None:
         items.append(Item(item_id, 0.0))
-        desk.admitted(items[-1])
+        queue.admitted(items[-1])
 
-    desk.source().subscribe(take)
-    first = desk.submit(2, nowait=True)
+    queue.source().subscribe(take)
+    first = queue.submit(2, nowait=True)
 
     async def submit() -> Submission:
-        return desk.submit(1, nowait=False)
+        return queue.submit(1, nowait=False)
 
     second = asyncio.run(submit())
     take(1)
-    desk.left(items[1])
-    desk.ended(items[1], outcome("written"))
+    queue.left(items[1])
+    queue.ended(items[1], outcome("written"))
     assert second.result().status == "written"
-    assert (desk.held, desk.waiting) == (1, 0)
-    desk.left(items[0])
-    desk.ended(items[0], replace(outcome("written"), id=2))
+    assert (queue.held, queue.waiting) == (1, 0)
+    queue.left(items[0])
+    queue.ended(items[0], replace(outcome("written"), id=2))
     assert first.done()
-    assert (desk.held, desk.waiting, len(items)) == (0, 0, 2)
+    assert (queue.held, queue.waiting, len(items)) == (0, 0, 2)
 
 
 def test_cancelling_what_is_in_line_and_on_its_way() -> None:
     """Its item came from an earlier process: that is cancelled."""
-    desk = Desk(1)
-    desk.source().subscribe(lambda item_id: desk.admitted(Item(item_id, 0.0)))
-    desk.submit(2, nowait=True)
+    queue = AdmissionQueue(1)
+    queue.source().subscribe(lambda item_id: queue.admitted(Item(item_id, 0.0)))
+    queue.submit(2, nowait=True)
 
     async def submit() -> Submission:
-        return desk.submit(1, nowait=False)
+        return queue.submit(1, nowait=False)
 
     submission = asyncio.run(submit())
     item = Item(1, 0.0)
-    desk.admitted(item)
+    queue.admitted(item)
     assert submission.cancel()
     assert not submission.done()
     with pytest.raises(ItemCancelled):
         item.enter("stage", Ignored())
-    desk.ended(item, outcome("cancelled", ItemCancelled()))
+    queue.ended(item, outcome("cancelled", ItemCancelled()))
     assert submission.result().status == "cancelled"
-    assert (desk.held, desk.waiting) == (1, 0)
+    assert (queue.held, queue.waiting) == (1, 0)
 
 
 class Ignored:

@@ -130,7 +130,7 @@ def live(
 def _settled(url: str, run_id: int | None, held: Sequence[int]) -> int:
     """How many items have ended, or are held and have their first checkpoint."""
     is_held = and_(ITEMS.c.item_key.in_([str(one) for one in held]), ITEMS.c.stage == 1)
-    has_ended = ITEMS.c.state.in_(("done", "dead"))
+    has_ended = ITEMS.c.state.in_(("written", "failed"))
     query = select(func.count()).where(ITEMS.c.run_id == run_id, or_(has_ended, is_held))
     with connected(url) as connection:
         return connection.execute(query).scalar_one()

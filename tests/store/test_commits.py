@@ -36,7 +36,7 @@ def test_an_outcome_ends_its_item_with_its_row(kept: Kept) -> None:
     (claim,) = kept.claim(1)
     (outcome,) = kept.commit(whole(claim))
     assert outcome.status == "written"
-    assert kept.item() == ("done", 2)
+    assert kept.item() == ("written", 2)
     assert kept.held() == (2, 0, 1)
 
 
@@ -101,7 +101,7 @@ def test_a_refused_row_is_refused_again(kept: Kept) -> None:
         assert (outcome.status, outcome.stage) == ("failed", "database")
         assert isinstance(outcome.error, RowRefused)
         claim.stage = 0
-    assert kept.item() == ("dead", 2)
+    assert kept.item() == ("failed", 2)
     assert kept.held() == (2, 1, 0)
 
 
@@ -160,7 +160,7 @@ def test_a_checkpoint_that_is_refused_fails_its_item(kept: Kept, monkeypatch: py
     monkeypatch.setattr(Commits, "_insert", refuse)
     outcomes = kept.commit([*whole(claims[0]), checkpoint(claims[1]), *whole(claims[2])])
     assert [outcome.status for outcome in outcomes] == ["failed", "written"]
-    assert {row.item_key: row.state for row in kept.all(ITEMS)} == {"1": "dead", "2": "dead", "3": "done"}
+    assert {row.item_key: row.state for row in kept.all(ITEMS)} == {"1": "failed", "2": "failed", "3": "written"}
     assert {(row.item_key, row.stage) for row in kept.all(FAILURES)} == {("1", "database"), ("2", "database")}
 
 

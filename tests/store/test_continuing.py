@@ -101,7 +101,7 @@ def test_a_former_run_is_kept_to_be_looked_at_and_goes_on_no_more(store_url: str
     assert counts(bank.pipeline().run(range(3))) == (1, 1, 0, 0)
     with looking(store_url) as connection:
         former, latest = runs(connection)
-        assert (former.state, former.ready, latest.state, latest.done) == ("unfinished", were_open, "finished", 3)
+        assert (former.state, former.ready, latest.state, latest.written) == ("unfinished", were_open, "finished", 3)
         found = run(connection, former.id)
         stages = [stage.name for stage in found.stages]
         fields: dict[str, Any] = {"integer_ids": has_integer_ids(connection, found), "usage": False}

@@ -349,7 +349,7 @@ def add_items(connection: Connection, count: int, output: str) -> None:
     stages = to_text([StageSignature("work", "module:work", None)])
     connection.execute(insert(RUNS).values(id=1, name="big", generation=1, stages=stages, created_at=0, finished_at=1))
     common = {"run_id": 1, "stage": 1, "fence": 1}
-    item = {"is_integer": True, "state": "done", "attempts": 1, "failures": 0, "crashes": 0, **common}
+    item = {"is_integer": True, "state": "written", "attempts": 1, "failures": 0, "crashes": 0, **common}
     connection.execute(insert(ITEMS), [{**item, "item_key": str(number), "seq": -number} for number in range(count)])
     checkpoint = {**common, "stage": 0, "output": output, "at": 0}
     connection.execute(insert(CHECKPOINTS), [{**checkpoint, "item_key": str(number)} for number in range(count)])

@@ -33,8 +33,8 @@ def test_what_was_refused_is_ready_again(store_url: str, strategy: Any, schedule
     assert rows(store_url, FAILURES) == []
     assert len(rows(store_url, USAGE)) == 3
     found = rows(store_url, ITEMS)
-    assert {row.state for row in found} == {"done", "ready"}
-    assert [row.stage for row in found if row.state == "done"] == [3, 3, 3]
+    assert {row.state for row in found} == {"written", "ready"}
+    assert [row.stage for row in found if row.state == "written"] == [3, 3, 3]
     waiting = [row for row in found if row.state == "ready"]
     assert waiting
     assert {(row.attempts, row.stage, row.failures, row.crashes) for row in waiting} <= {(1, 1, 0, 0), (0, 0, 0, 0)}
@@ -87,7 +87,7 @@ def test_a_function_stops_the_run(store_url: str, every: bool, strategy: Any, sc
     with pytest.raises(StopRun, match="no credit"):
         bank.pipeline(retry=retry, strategy=strategy, scheduler=scheduler).run(range(20))
     assert rows(store_url, FAILURES) == []
-    assert set(states(store_url).values()) == ({"ready"} if every else {"ready", "done"})
+    assert set(states(store_url).values()) == ({"ready"} if every else {"ready", "written"})
     assert states(store_url)["0" if every else "3"] == "ready"
     bank.act = nothing
     report = bank.pipeline(strategy=strategy, scheduler=scheduler).run(range(20))

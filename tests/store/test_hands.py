@@ -9,7 +9,7 @@ from pipeline_helpers import LIMIT
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
-from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.in_flight import InFlightClaims
 
 
 def claim(key: str, owner: str = "a", fence: int = 1) -> Claim:
@@ -18,24 +18,24 @@ def claim(key: str, owner: str = "a", fence: int = 1) -> Claim:
 
 def test_claims_are_in_hand_until_they_end() -> None:
     """Also two of the same item, where the first was lost."""
-    hands = Hands()
+    in_flight = InFlightClaims()
     old, new = claim("1"), claim("1", fence=3)
-    hands.add([old, new, claim("2", owner="b")])
-    assert hands.keys("a") == ["1", "1"]
-    hands.end([old])
-    assert hands.keys("a") == ["1"]
-    assert hands.ended == 1
+    in_flight.add([old, new, claim("2", owner="b")])
+    assert in_flight.keys("a") == ["1", "1"]
+    in_flight.end([old])
+    assert in_flight.keys("a") == ["1"]
+    assert in_flight.ended == 1
 
 
 def test_waiting_for_the_others() -> None:
     """It ends as soon as there are few enough."""
-    hands = Hands()
+    in_flight = InFlightClaims()
     claims = [claim("1"), claim("2")]
-    hands.add(claims)
-    assert not hands.wait_until(1, 0.0)
-    ending = threading.Thread(target=hands.end, args=(claims[:1],))
+    in_flight.add(claims)
+    assert not in_flight.wait_until(1, 0.0)
+    ending = threading.Thread(target=in_flight.end, args=(claims[:1],))
     ending.start()
-    assert hands.wait_until(1, LIMIT)
+    assert in_flight.wait_until(1, LIMIT)
     ending.join()
 
 
@@ -48,10 +48,10 @@ class Ignored:
 
 def test_no_calls_are_made_for_what_is_lost() -> None:
     """Its items pass the stages that are left; those of another name are not touched."""
-    hands = Hands()
+    in_flight = InFlightClaims()
     mine, other = claim("1"), claim("2", owner="b")
-    hands.add([mine, other])
-    hands.lose("a")
+    in_flight.add([mine, other])
+    in_flight.lose("a")
     envelope = ItemEnvelope("work", 0, last=True, journal=None)
     assert envelope.skip(Item(mine, 0.0), Ignored())
     assert not envelope.skip(Item(other, 0.0), Ignored())

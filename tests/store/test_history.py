@@ -16,7 +16,7 @@ from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.store.items.process import this_process
 from rxpipe.store.maintenance.requeue import requeue
 from rxpipe.store.queries.details import details
-from rxpipe.store.queries.failures import count_dead, count_failed_calls, dead_letters, failed_calls
+from rxpipe.store.queries.failures import count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import RunInfo, run, runs, workers
 from rxpipe.store.queries.opening import change, opened, snapshot
 from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS
@@ -27,8 +27,8 @@ pytest_plugins = ("store.store_fixtures",)
 
 
 def counts(one: RunInfo) -> tuple[int, int, int, int]:
-    """Done, dead, ready, running."""
-    return one.done, one.dead, one.ready, one.running
+    """Written, failed, ready, running."""
+    return one.written, one.failed, one.ready, one.running
 
 
 def change_workers(url: str, **values: Any) -> None:
@@ -39,7 +39,7 @@ def change_workers(url: str, **values: Any) -> None:
 
 
 def test_finished_run(bank_url: str) -> None:
-    """A run that has ended is finished, with every item done or dead and every call counted."""
+    """A run that has ended is finished, with every item written or failed and every call counted."""
     with looking(bank_url) as connection:
         (one,) = runs(connection)
     assert (one.id, one.name, one.generation, one.state, one.workers) == (1, "bank", 1, "finished", 0)
@@ -117,7 +117,7 @@ def test_stages_of_a_run(bank_url: str) -> None:
     """Each stage is told with its function, its version and what came of its calls; so is the writing of rows."""
     with looking(bank_url) as connection:
         stages = details(connection, run(connection)).stages
-    assert [(one.name, one.checkpoints, one.failed_calls, one.dead) for one in stages] == [
+    assert [(one.name, one.checkpoints, one.failed_calls, one.failed) for one in stages] == [
         ("generation", 10, 0, 0),
         ("answering", 8, 4, 2),
         ("grading", 7, 1, 1),
@@ -151,12 +151,12 @@ def test_causes(bank_url: str) -> None:
 
 
 def test_dead_letters(bank_url: str) -> None:
-    """Each dead item is told once, with what it failed with in the end."""
+    """Each failed item is told once, with what it failed with in the end."""
     with looking(bank_url) as connection:
         found = list(dead_letters(connection, run(connection)))
     assert {one.id: one.stage for one in found} == FAILED
     assert len(found) == 4
-    assert all(one.final and one.state == "dead" and one.traceback is None for one in found)
+    assert all(one.final and one.state == "failed" and one.traceback is None for one in found)
     assert {one.id: one.calls for one in found} == {3: 3, 4: 3, 6: 3, 8: 3}
     assert {one.text for one in found if one.id == 3} == {"ValueError: no answer to 3"}
 
@@ -176,7 +176,7 @@ def test_dead_letters_of_a_stage(bank_url: str, stage: str, ids: set[int]) -> No
     with looking(bank_url) as connection:
         one = run(connection)
         assert {failure.id for failure in dead_letters(connection, one, stage=stage)} == ids
-        assert count_dead(connection, one, stage) == len(ids)
+        assert count_failed(connection, one, stage) == len(ids)
 
 
 @pytest.mark.parametrize(("read", "count"), [(dead_letters, 4), (failed_calls, 6)])
@@ -212,7 +212,7 @@ def test_items_that_failed_and_are_done(bank_url: str) -> None:
         one = run(connection)
         assert {letter.id for letter in dead_letters(connection, one)} == {3, 4, 8}
         calls = [(call.id, call.state) for call in failed_calls(connection, one, stage="answering")]
-    assert sorted(calls) == 4 * [(3, "dead")] + 2 * [(6, "done")]
+    assert sorted(calls) == 4 * [(3, "failed")] + 2 * [(6, "written")]
 
 
 def test_ended_workers(halted_url: str) -> None:
@@ -273,11 +273,11 @@ def test_a_snapshot_is_of_one_moment(halted_url: str) -> None:
     with looking(halted_url) as connection:
         before = run(connection)
         with connected(halted_url) as other:
-            other.execute(update(ITEMS).values(state="dead"))
+            other.execute(update(ITEMS).values(state="failed"))
             other.commit()
         assert run(connection) == before
     with looking(halted_url) as connection:
-        assert run(connection).dead == 3
+        assert run(connection).failed == 3
 
 
 def test_a_snapshot_changes_nothing(halted_url: str) -> None:

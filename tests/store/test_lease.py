@@ -223,7 +223,7 @@ def test_suspects_are_given_out_apart(team: Team) -> None:
             connection.execute(update(ITEMS).values(state="ready", owner=None, crashes=crashes))
             given = claims.waiting(connection, 20, 40) or []
             assert [one.id for one in given] == list(range(len(given)))
-            groups.append((len(given), given[0].suspect))
+            groups.append((len(given), given[0].quarantined))
     assert groups == [(20, False), (20, False), (10, True), (1, True), (1, True), (1, True), (20, False)]
 
 
@@ -294,7 +294,7 @@ def test_an_item_that_moves_on_is_acquitted_of_the_stage_before(team: Team) -> N
         with team.database.transaction() as connection:
             (claim,) = team.claims(lease).waiting(connection, 10, 40) or []
         assert claim.error is None
-        assert claim.suspect
+        assert claim.quarantined
         commits.commit([Checkpoint(claim=claim, stage=stage, attempts=1, output=encode(stage))])
         with team.database.transaction() as connection:  # its worker dies in the next stage
             dead = update(ITEMS).values(state="ready", owner=None, crashes=ITEMS.c.crashes + 1)

@@ -17,6 +17,7 @@ from rxpipe.identity.names import DefaultName
 from rxpipe.store.schema.tables import RUNS
 
 from .bank import rows
+from .older import make_older
 from .stores import live
 
 
@@ -54,13 +55,9 @@ def make_old(url: str, name: str = "questions") -> None:
     """Make of a store one of the version that knew no names of pipelines."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        for statement in (
-            "DROP TABLE IF EXISTS rxpipe_tables",
-            "ALTER TABLE rxpipe_runs DROP COLUMN origin",
-            f"UPDATE rxpipe_runs SET name = '{name}'",
-            "UPDATE rxpipe_schema SET version = 2",
-        ):
-            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("DROP TABLE IF EXISTS rxpipe_tables")
+        connection.exec_driver_sql(f"UPDATE rxpipe_runs SET name = '{name}'")
+        make_older(connection, 2)
 
 
 def test_pipelines_of_other_names_do_not_meet(store_url: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import make_url, select
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.database import default_table
 from rxpipe.store.maintenance.requeue import requeue
-from rxpipe.store.queries.failures import FailureInfo, count_dead, dead_letters
+from rxpipe.store.queries.failures import FailureInfo, count_failed, dead_letters
 from rxpipe.store.queries.history import run
 from rxpipe.store.queries.opening import change, opened
 from rxpipe.store.schema.keys import is_stand_in
@@ -32,7 +32,7 @@ def letters(url: str) -> list[FailureInfo]:
     with looking(url) as connection:
         one = run(connection)
         found = list(dead_letters(connection, one, verbose=True))
-        assert count_dead(connection, one) == len(found)
+        assert count_failed(connection, one) == len(found)
         return found
 
 
@@ -56,7 +56,7 @@ def test_an_id_that_can_be_no_key(store_url: str, odd: int | str) -> None:
         assert requeue(connection, run(connection)) == 1
     assert counts(pipeline(store_url, calls.append).run([])) == (1, 0, 1, 0)
     assert calls == [1]
-    assert sorted(states(store_url).values()) == ["dead", "done"]
+    assert sorted(states(store_url).values()) == ["failed", "written"]
 
 
 def test_ids_that_differ_late(store_url: str) -> None:

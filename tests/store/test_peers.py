@@ -53,7 +53,7 @@ def test_starting_while_a_dead_peer_holds_locks(postgres_url: str, table: Any) -
         peer.rollback()
     assert started.wait(20)
     assert reports[0].finished
-    assert states(postgres_url) == {"1": "done", "2": "done"}
+    assert states(postgres_url) == {"1": "written", "2": "written"}
 
 
 def test_a_worker_whose_items_others_took_says_so(postgres_url: str) -> None:
@@ -65,7 +65,7 @@ def test_a_worker_whose_items_others_took_says_so(postgres_url: str) -> None:
     until(lambda: run.written == 1)
     with create_engine(postgres_url, poolclass=NullPool).begin() as connection:
         connection.execute(update(WORKERS).values(ended_at=db_now(), ended_as="lost"))
-        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(state="done", owner="x", fence=9))
+        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "1").values(state="written", owner="x", fence=9))
     with capture_logs() as logs:
         block.may_return.set()
         assert finish(run).cancelled == 1

@@ -23,7 +23,7 @@ READS_ALL = re.compile(
     rf"SCAN {LARGE}|SEARCH {LARGE} USING (?!INDEX rxpipe_items_|COVERING INDEX rxpipe_items_).*\(run_id=\?\)"
     rf"|Seq Scan on {LARGE}|^ *Index Cond: \(run_id = \d+\)$"
 )
-BY_STATE = re.compile("using rxpipe_items_(ready|running|suspect)", re.IGNORECASE)
+BY_STATE = re.compile("using rxpipe_items_(ready|running|quarantined)", re.IGNORECASE)
 
 
 def pipeline(url: str) -> Pipeline:
@@ -41,7 +41,7 @@ def full_url(store_url: str) -> str:
         f"INSERT INTO {ITEMS.name} "
         "(run_id, item_key, is_integer, seq, state, stage, fence, attempts, failures, crashes) "
         f"{numbers} SELECT 1, CAST(number AS TEXT), number > 0, number, "
-        "CASE WHEN number <= :ready THEN 'ready' ELSE 'done' END, CASE WHEN number <= :ready THEN 1 ELSE 2 END, "
+        "CASE WHEN number <= :ready THEN 'ready' ELSE 'written' END, CASE WHEN number <= :ready THEN 1 ELSE 2 END, "
         "1, 2, 0, 0 FROM numbers"
     )
     checkpoint = (

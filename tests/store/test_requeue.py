@@ -53,7 +53,7 @@ def latest(url: str) -> RunInfo:
 
 
 def test_all(bank_url: str) -> None:
-    """Without a choice, all dead items are ready again, and no others."""
+    """Without a choice, all failed items are ready again, and no others."""
     assert requeued(bank_url) == 4
     assert ready(bank_url) == {"3", "4", "6", "8"}
 
@@ -63,7 +63,7 @@ def test_state(bank_url: str) -> None:
     before = items(bank_url)["3"]
     requeued(bank_url)
     after = items(bank_url)["3"]
-    assert (before.state, before.failures, before.stage, before.attempts) == ("dead", 2, 1, 3)
+    assert (before.state, before.failures, before.stage, before.attempts) == ("failed", 2, 1, 3)
     assert (after.state, after.owner, after.fence) == ("ready", None, before.fence + 1)
     assert (after.failures, after.crashes, after.last_error) == (0, 0, None)
     assert (after.stage, after.attempts, after.seq) == (before.stage, before.attempts, before.seq)
@@ -111,11 +111,11 @@ def test_next_run(bank_url: str) -> None:
     report = bank(bank_url, answering=works).run([])
     assert (report.taken, report.written, report.run) == (2, 2, 1)
     assert sorted(taken) == ['what is "3"?', 'what is "6"?']
-    assert (latest(bank_url).state, latest(bank_url).done, latest(bank_url).dead) == ("finished", 8, 2)
+    assert (latest(bank_url).state, latest(bank_url).written, latest(bank_url).failed) == ("finished", 8, 2)
 
 
 def test_nothing_to_do(bank_url: str) -> None:
-    """Where no item is dead, nothing changes, not even the run's end."""
+    """Where no item has failed, nothing changes, not even the run's end."""
     assert requeued(bank_url, stage="generation") == 0
     assert latest(bank_url).state == "finished"
 
@@ -123,13 +123,13 @@ def test_nothing_to_do(bank_url: str) -> None:
 @pytest.mark.parametrize(
     ("ids", "told"),
     [
-        (["3", "1"], "item 1 is not dead, it is done"),
+        (["3", "1"], "item 1 has not failed, it is written"),
         (["9"], "there is no item 9"),
         (["1", "2", "5", "7", "x", "nine", "ten"], r"there is no item|\(and 2 more\)"),
     ],
 )
 def test_ids_that_are_not_dead(bank_url: str, ids: list[str], told: str) -> None:
-    """An ID that is not dead is told with its state, and nothing is changed for the others."""
+    """An ID that has not failed is told with its state, and nothing is changed for the others."""
     with pytest.raises(StoreError, match=told):
         requeued(bank_url, ids=ids)
     assert ready(bank_url) == set()
@@ -167,7 +167,7 @@ def test_run_that_goes_on(store_url: str) -> None:
         fails = False
         assert requeued(store_url, ids=["1"]) == 1
     one = latest(store_url)
-    assert (one.state, one.done, one.dead, one.calls) == ("finished", 3, 0, 7)
+    assert (one.state, one.written, one.failed, one.calls) == ("finished", 3, 0, 7)
 
 
 def rows_again(url: str, *, ids: Sequence[str] | None = None) -> int:
@@ -213,7 +213,7 @@ def test_rows_that_are_gone(bank_url: str, statement: str) -> None:
     assert {key: (row.status, row.value) for key, row in again.items()} == {
         key: (row.status, row.value) for key, row in before.items()
     }
-    assert (latest(bank_url).state, latest(bank_url).done, latest(bank_url).dead) == ("finished", 6, 4)
+    assert (latest(bank_url).state, latest(bank_url).written, latest(bank_url).failed) == ("finished", 6, 4)
     with capture_logs() as logs:
         bank(bank_url, answering=never).run([])
     assert not [log for log in logs if "missing" in log["event"]]
@@ -225,7 +225,7 @@ def test_rows_of_some_items(bank_url: str) -> None:
     assert ready(bank_url) == {"1", "x"}
     after = items(bank_url)["1"]
     assert (after.stage, after.attempts, after.failures) == (3, 3, 0)
-    with pytest.raises(StoreError, match="item 3 is not written, it is dead; there is no item 9: nothing was changed"):
+    with pytest.raises(StoreError, match="item 3 is not written, but failed; there is no item 9: nothing was changed"):
         rows_again(bank_url, ids=["2", "3", "9"])
     assert ready(bank_url) == {"1", "x"}
 

@@ -86,4 +86,4 @@ def test_a_row_is_made_once(store_url: str, engine: Engine) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", executed)
     assert made == {1: 1}
-    assert states(store_url) == {"1": "done"}
+    assert states(store_url) == {"1": "written"}

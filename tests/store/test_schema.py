@@ -15,9 +15,10 @@ from rxpipe.errors import StoreError
 from rxpipe.store.schema import migrations
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.migrations import migrate, newest_version, schema_version
-from rxpipe.store.schema.tables import METADATA, RUNS, USAGE, VERSION
+from rxpipe.store.schema.tables import RUNS, VERSION
 
 from .bank import Bank
+from .older import make_older
 
 
 @pytest.fixture
@@ -58,9 +59,8 @@ def test_a_new_store(database: Database) -> None:
 def test_the_first_version(database: Database) -> None:
     """Has the tables that it always had, and goes on, though what is in them is older than what calls use."""
     with database.transaction() as connection:
-        METADATA.create_all(connection, [table for table in METADATA.tables.values() if table is not USAGE])
-        connection.exec_driver_sql("ALTER TABLE rxpipe_runs DROP COLUMN origin")
-        connection.execute(VERSION.insert().values(version=1))
+        migrate(connection)
+        make_older(connection, 1)
         names = {"schema", "runs", "workers", "items", "checkpoints", "failures"}
         assert set(inspect(connection).get_table_names()) == {f"rxpipe_{name}" for name in names}
         row = "INSERT INTO rxpipe_runs (id, name, generation, stages, created_at) VALUES (7, 'x', 1, '[]', 0)"
@@ -77,9 +77,7 @@ def test_an_older_store_becomes_what_a_new_one_is(store_url: str) -> None:
     bank.pipeline().run(range(2))
     with sole(store_url) as connection:
         new = described(connection)
-        connection.exec_driver_sql("DROP TABLE rxpipe_usage")
-        connection.exec_driver_sql("ALTER TABLE rxpipe_runs DROP COLUMN origin")
-        connection.execute(update(VERSION).values(version=1))
+        make_older(connection, 1)
     report = bank.pipeline().run(range(3))
     assert (report.written_before, report.written) == (2, 1)
     with sole(store_url) as connection:

@@ -30,7 +30,7 @@ def test_every_stage_of_every_item_is_kept(store_url: str, strategy: Any, schedu
     """With what it returned, and the row beside them."""
     report = Bank(store_url).pipeline(strategy=strategy, scheduler=scheduler).run(range(30))
     assert counts(report) == (30, 30, 0, 0)
-    assert set(states(store_url).values()) == {"done"}
+    assert set(states(store_url).values()) == {"written"}
     kept = {(row.item_key, row.stage) for row in rows(store_url, CHECKPOINTS)}
     assert kept == {(str(number), stage) for number in range(30) for stage in range(3)}
     assert {row.id: row.answer for row in rows(store_url, QUESTIONS)} == {str(n): f"answer {n}" for n in range(30)}
@@ -97,7 +97,7 @@ def test_a_cancelled_run_goes_on_behind_its_checkpoints(store_url: str, schedule
     assert [row.crashes for row in rows(store_url, ITEMS)] == [0] * 6
     bank.act = nothing
     bank.pipeline(scheduler=scheduler).run(range(6))
-    assert set(states(store_url).values()) == {"done"}
+    assert set(states(store_url).values()) == {"written"}
     assert {key: times for key, times in bank.calls.items() if times > 1} == {("answering", 5): 2}
 
 
@@ -111,7 +111,7 @@ def test_a_failed_item_is_a_dead_letter(store_url: str) -> None:
     bank = Bank(store_url, act)
     retry = Retry(max_attempts=2, initial=0.0, max_delay=0.0)
     assert counts(bank.pipeline(retry=retry).run(range(5))) == (5, 4, 1, 0)
-    (item,) = [row for row in rows(store_url, ITEMS) if row.state == "dead"]
+    (item,) = [row for row in rows(store_url, ITEMS) if row.state == "failed"]
     assert (item.item_key, item.stage, item.failures, item.attempts) == ("3", 1, 2, 3)
     assert item.last_error == "ValueError: no answer to that"
     failures = sorted(rows(store_url, FAILURES), key=lambda row: row.final)
@@ -265,7 +265,7 @@ def test_a_refused_row_is_a_dead_letter(store_url: str) -> None:
     bank = Bank(store_url)
     report = bank.pipeline(sink=DatabaseSink(store_url, table=table, row=row)).run(range(5))
     assert counts(report) == (5, 4, 1, 0)
-    (item,) = [one for one in rows(store_url, ITEMS) if one.state == "dead"]
+    (item,) = [one for one in rows(store_url, ITEMS) if one.state == "failed"]
     assert (item.item_key, item.stage) == ("3", 3)
     (failure,) = rows(store_url, FAILURES)
     assert (failure.stage, failure.final) == ("database", True)
@@ -290,7 +290,7 @@ def test_a_row_that_is_refused_at_the_commit(postgres_url: str) -> None:
     report = Bank(postgres_url).pipeline(sink=DatabaseSink(postgres_url, table=table, row=row)).run(range(8))
     assert counts(report) == (8, 7, 1, 0)
     assert sorted(one.id for one in rows(postgres_url, table)) == [str(n) for n in range(8) if n != 3]
-    assert states(postgres_url)["3"] == "dead"
+    assert states(postgres_url)["3"] == "failed"
 
 
 def test_a_store_without_a_sink(store_url: str) -> None:

@@ -112,7 +112,7 @@ def test_ids_of_enums_are_what_they_equal(store_url: str) -> None:
     """In this run and in later ones."""
     bank = Bank(store_url)
     assert bank.pipeline().run([Color.RED, Number.ONE]).written == 2
-    assert states(store_url) == {"red": "done", "1": "done"}
+    assert states(store_url) == {"red": "written", "1": "written"}
     assert bank.pipeline().run(["red", 1]).taken == 0
 
 
@@ -163,8 +163,8 @@ def test_an_id_that_cannot_be_a_key_fails_alone(store_url: str, bad: str) -> Non
     assert counts(bank.pipeline().run(iter([1, 2, bad, 3]))) == (4, 3, 1, 0)
     assert counts(bank.pipeline().run(iter([1, 2, bad, 3]))) == (0, 0, 0, 0)
     assert bank.calls["generation", bad] == 0
-    assert {key for key, state in states(store_url).items() if state == "done"} == {"1", "2", "3"}
-    assert sorted(states(store_url).values()) == ["dead", "done", "done", "done"]
+    assert {key for key, state in states(store_url).items() if state == "written"} == {"1", "2", "3"}
+    assert sorted(states(store_url).values()) == ["failed", "written", "written", "written"]
 
 
 def test_a_source_of_what_are_no_ids(store_url: str) -> None:
@@ -172,7 +172,7 @@ def test_a_source_of_what_are_no_ids(store_url: str) -> None:
     bank = Bank(store_url)
     with pytest.raises(ConfigError, match="an ID must be an int or a str"):
         bank.pipeline().run([1, 2, 3.5, 4])
-    assert states(store_url) == {"1": "done", "2": "done"}
+    assert states(store_url) == {"1": "written", "2": "written"}
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
@@ -212,7 +212,7 @@ def test_a_failing_source_keeps_what_it_gave(store_url: str) -> None:
     bank = Bank(store_url)
     with pytest.raises(Interrupted):
         bank.pipeline().run(ids())
-    assert states(store_url) == {str(number): "done" for number in range(5)}
+    assert states(store_url) == {str(number): "written" for number in range(5)}
     assert rows(store_url, RUNS)[0].finished_at is None
     assert bank.pipeline().run(range(8)).taken == 3
     assert rows(store_url, RUNS)[0].finished_at is not None

@@ -4,7 +4,7 @@ What is where:
 
 - ``open_pipeline.py``: ``OpenPipeline``, which ``Pipeline.open`` gives: a run, from its start to its draining
 - ``submission.py``: ``Submission``, what whoever submits an ID has of it
-- ``desk.py``: where IDs are submitted, how many there may be, and who is told how they ended; ``line.py``: those that
+- ``queue.py``: where IDs are submitted, how many there may be, and who is told how they ended; ``line.py``: those that
   wait, on their way into the stages
 - ``events.py``: what is published; ``health.py``: how it is
 """

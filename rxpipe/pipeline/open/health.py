@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.stage import Stage
 
@@ -35,20 +35,20 @@ class Health:
     unfinished: int
 
 
-def health_of(desk: Desk, run: Run | None, stalled_after: float, checks: Iterable[Check] = ()) -> Health:
-    """How the pipeline behind a desk is.
+def health_of(queue: AdmissionQueue, run: Run | None, stalled_after: float, checks: Iterable[Check] = ()) -> Health:
+    """How the pipeline behind a queue is.
 
     Args:
-        desk: Where IDs are submitted to it.
+        queue: Where IDs are submitted to it.
         run: Its run; None before it has begun.
         stalled_after: Seconds without progress.
         checks: Asked for the trouble of what feeds it.
     """
-    unfinished = desk.not_taken + (0 if run is None else run.in_flight)
-    status, reason = _judged(desk, run, stalled_after, unfinished)
+    unfinished = queue.not_taken + (0 if run is None else run.in_flight)
+    status, reason = _judged(queue, run, stalled_after, unfinished)
     if status == "alive" and (trouble := "; ".join(filter(None, (check() for check in checks)))):
         status, reason = "stalled", trouble
-    return Health(status=status, reason=reason, held=desk.held, waiting=desk.waiting, unfinished=unfinished)
+    return Health(status=status, reason=reason, held=queue.held, waiting=queue.waiting, unfinished=unfinished)
 
 
 def patience(stages: Iterable[Stage]) -> float:
@@ -58,17 +58,17 @@ def patience(stages: Iterable[Stage]) -> float:
 
 
 def _judged(
-    desk: Desk, run: Run | None, stalled_after: float, unfinished: int
+    queue: AdmissionQueue, run: Run | None, stalled_after: float, unfinished: int
 ) -> tuple[Literal["alive", "draining", "stalled", "closed"], str]:
     if run is None:
         return "closed", "it is not open"
     if run.finished.done():
         error = None if run.finished.cancelled() else run.finished.exception()
         return "closed", "it was closed" if error is None else f"it failed: {type(error).__name__}: {error}"
-    silence = desk.silence
+    silence = queue.silence
     if unfinished and silence > stalled_after:
         return "stalled", f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}"
-    if desk.closed:
+    if queue.closed:
         return "draining", f"it is closing, and finishes {unfinished} that it has"
     return "alive", ""
 

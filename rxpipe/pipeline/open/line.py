@@ -28,7 +28,7 @@ class Entry:
         in_line: Whether it has not gone into the stages; with a store its item may be there nevertheless.
         cancelled: Whether nobody wants it any more.
         cut_off: The outcome of an item that its run has left unfinished.
-        known: How it has ended by the store, while its item was still on its way here.
+        ended_elsewhere: How it has ended by the store, while its item was still on its way here.
         following: The same ID, submitted again after it was cancelled; it is let in when this one has ended so.
     """
 
@@ -36,12 +36,12 @@ class Entry:
         "cancelled",
         "context",
         "cut_off",
+        "ended_elsewhere",
         "following",
         "has_room",
         "id",
         "in_line",
         "item",
-        "known",
         "let_in_at",
         "room",
         "submissions",
@@ -58,7 +58,7 @@ class Entry:
         self.in_line = True
         self.cancelled = False
         self.cut_off: Outcome[Any] | None = None
-        self.known: Outcome[Any] | None = None
+        self.ended_elsewhere: Outcome[Any] | None = None
         self.following: Entry | None = None
 
     def end(self, outcome: Outcome[Any] | Exception) -> None:

@@ -17,7 +17,7 @@ from rxpipe.errors import PipelineClosed
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.core.loops import BACKGROUND_LOOP
 from rxpipe.pipeline.blocking import start_async
-from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.events import Event, Events
 from rxpipe.pipeline.open.health import Check, Health, health_of, patience
 from rxpipe.pipeline.open.submission import Origin, Submission
@@ -69,7 +69,7 @@ class OpenPipeline(Generic[A, B]):
         self._grace = grace
         self._stalled_after = patience(plan.stages) if stalled_after is None else stalled_after
         self._events = Events()
-        self._desk = Desk(
+        self._queue = AdmissionQueue(
             window_of(plan) if capacity is None else capacity,
             self._events.outcomes.publish,
             blocks=not isinstance(scheduler, VirtualTimeScheduler),
@@ -110,7 +110,7 @@ class OpenPipeline(Generic[A, B]):
                 has failed, ``__cause__`` is why.
             ConfigError: It is no ID.
         """
-        return self._open_desk.submit(cast("Any", item_id), nowait=False)
+        return self._open_queue.submit(cast("Any", item_id), nowait=False)
 
     def submit_nowait(self, item_id: A) -> Submission[B]:
         """The same, if there is room now.
@@ -118,20 +118,20 @@ class OpenPipeline(Generic[A, B]):
         Raises:
             Overloaded: There is none.
         """
-        return self._open_desk.submit(cast("Any", item_id), nowait=True)
+        return self._open_queue.submit(cast("Any", item_id), nowait=True)
 
     @property
-    def _open_desk(self) -> Desk:
+    def _open_queue(self) -> AdmissionQueue:
         if self._run is None:
             raise PipelineClosed("the pipeline is not open")
         self._origin.check()
-        return self._desk
+        return self._queue
 
     def health(self) -> Health:
         """Whether it is alive, draining, stalled or closed, and why."""
         if not self._origin.is_here:
             return Health(status="closed", reason=Origin.ELSEWHERE, held=0, waiting=0, unfinished=0)
-        health = health_of(self._desk, self._run, self._stalled_after, self._checks)
+        health = health_of(self._queue, self._run, self._stalled_after, self._checks)
         is_stalled = health.status == "stalled"
         if is_stalled and not self._stalled and self._run is not None:
             self._run.listeners.stalled(self._run, health.reason)
@@ -164,17 +164,17 @@ class OpenPipeline(Generic[A, B]):
 
     @property
     def _source(self) -> Observable[int | str]:
-        return self._desk.source(on_threads=self._scheduler is None and self._plan.scheduler != "asyncio")
+        return self._queue.source(on_threads=self._scheduler is None and self._plan.scheduler != "asyncio")
 
     async def _open(self) -> Run:
-        listeners = (self._events, self._desk)  # what is published comes before what is awaited
+        listeners = (self._events, self._queue)  # what is published comes before what is awaited
         return await start_async(
             self._plan,
             self._source,
             scheduler=self._scheduler,
             listeners=listeners,
-            admitted=self._desk.admitted,
-            tell=self._desk.known,
+            admitted=self._queue.admitted,
+            tell=self._queue.ended_elsewhere,
         )
 
     def _opened(self, run: Run) -> Self:
@@ -185,20 +185,20 @@ class OpenPipeline(Generic[A, B]):
     def _finished(self, finished: Future[Report]) -> None:
         failure = None if finished.cancelled() else finished.exception()
         error = failure if isinstance(failure, Exception) else None
-        self._desk.fail(error)
+        self._queue.fail(error)
         self._events.end(error)
         self._over.set_result(error)
 
     def _close(self, run: Run, *, at_once: bool = False) -> DisposableBase | None:
         run.listeners.draining(run)
-        self._desk.close()
+        self._queue.close()
         if at_once or self._grace == 0:
             run.abort()
             return None
         return None if self._grace is None else run.clock.call_later(self._grace, run.abort)
 
     def __repr__(self) -> str:
-        health = health_of(self._desk, self._run, self._stalled_after, self._checks)
+        health = health_of(self._queue, self._run, self._stalled_after, self._checks)
         return f"<OpenPipeline {health.status}: {health.unfinished} unfinished>"
 
     async def __aenter__(self) -> Self:
@@ -244,14 +244,14 @@ class OpenPipeline(Generic[A, B]):
         if self._plan.scheduler != "asyncio":
             self._enter()
             with prepare(self._plan) as ports:
-                ports.tell(self._desk.known)
+                ports.tell(self._queue.ended_elsewhere)
                 run = start(
                     self._plan,
                     self._source,
                     ports=ports,
                     scheduler=self._scheduler,
-                    listeners=(self._events, self._desk),
-                    admitted=self._desk.admitted,
+                    listeners=(self._events, self._queue),
+                    admitted=self._queue.admitted,
                 )
             return self._opened(run)
         loop, self._release = BACKGROUND_LOOP.acquire()

@@ -49,7 +49,15 @@ from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.moves import Move, Standing, destinations, failures_of, moves_of, refused_before, result_of
 from rxpipe.store.commits.records import Ended, Record, Used
 from rxpipe.store.schema.database import Database
-from rxpipe.store.schema.given import PARAMETER, RUN, as_parameter, given, is_given, keys_as_parameter, this_run
+from rxpipe.store.schema.json_rows import (
+    PARAMETER,
+    RUN,
+    as_parameter,
+    is_in_rows,
+    json_rows,
+    keys_as_parameter,
+    this_run,
+)
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, db_now
 
 _LARGEST = 4_000_000  # characters of checkpoints in one statement
@@ -174,7 +182,7 @@ class Commits:
             self._insert(connection, held, now)
         for move in moves:
             row = rows.get(move.claim.key)
-            if standings[id(move.claim)] == "committed" and row is not None and row.state == "dead":
+            if standings[id(move.claim)] == "committed" and row is not None and row.state == "failed":
                 move.refused = refused_before(move, row)
         return standings
 
@@ -293,7 +301,7 @@ def _size(checkpoint: Mapping[str, Any]) -> int:
 def _lock_statement(dialect: str) -> Select[Any]:
     return (
         select(ITEMS, db_now().label("now"))
-        .where(ITEMS.c.run_id == this_run(), is_given(dialect, ITEMS.c.item_key))
+        .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
         .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
         .with_for_update(of=ITEMS)
     )
@@ -305,7 +313,7 @@ _MAX_CRASHES = "max_crashes"
 
 @cache
 def _advance_statement(dialect: str) -> Update:
-    moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_given(dialect, ITEMS.c.item_key))
+    moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
     columns = (ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error)
     to = {column: bindparam(name, type_=column.type) for column, name in zip(columns, _CHANGED, strict=True)}
     # A stage that has returned killed nobody: what follows is tried alone as often as this one was.
@@ -317,7 +325,7 @@ def _advance_statement(dialect: str) -> Update:
 @cache
 def _add_statement(dialect: str) -> Insert:
     columns = [column for column in CHECKPOINTS.c if column is not CHECKPOINTS.c.run_id]
-    rows = given(dialect, *columns)
+    rows = json_rows(dialect, *columns)
     values = select(this_run(), *(rows.c[column.name] for column in columns))
     return insert(CHECKPOINTS).from_select([CHECKPOINTS.c.run_id, *columns], values)
 
@@ -332,7 +340,7 @@ def _large_statement() -> Insert:
 @cache
 def _failures_statement(dialect: str) -> ReturningInsert[Any]:
     columns = [column for column in FAILURES.c if column is not FAILURES.c.run_id]
-    rows = given(dialect, *columns)
+    rows = json_rows(dialect, *columns)
     values = select(this_run(), *(rows.c[column.name] for column in columns)).where(true())  # as in claims.py
     module: Any = postgresql if dialect == "postgresql" else sqlite
     kept = module.insert(FAILURES).from_select([FAILURES.c.run_id, *columns], values)
@@ -343,7 +351,7 @@ def _failures_statement(dialect: str) -> ReturningInsert[Any]:
 @cache
 def _usage_statement(dialect: str) -> Insert:
     columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
-    rows = given(dialect, *columns)
+    rows = json_rows(dialect, *columns)
     # Of a run that was pruned meanwhile, nothing is to be left.
     there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))
     values = select(this_run(), *(rows.c[column.name] for column in columns), db_now()).where(there)

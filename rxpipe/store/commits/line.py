@@ -21,18 +21,18 @@ class Line(Machine[Outcome[Any], Record]):
         failure: What the stages failed with.
     """
 
-    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], hurry: Callable[[], object]) -> None:
+    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], flush: Callable[[], object]) -> None:
         """Describe it.
 
         Args:
             observer: Commits the records.
             stages: The names of the stages, and of the sink.
-            hurry: Called behind a record that nothing need follow soon: an outcome, or what became of a suspect. The
-                sooner a suspect's result is committed, the less often a worker's death is laid at its door.
+            flush: Called behind a record that nothing need follow soon: an outcome, or what became of a quarantined
+                item. The sooner its result is committed, the less often a worker's death is laid at its door.
         """
         super().__init__(observer, 1)
         self._stages = stages
-        self._hurry = hurry
+        self._flush = flush
         self.failure: Exception | None = None
         self._records: deque[Record] = deque()
         self._is_closing = False
@@ -69,8 +69,8 @@ class Line(Machine[Outcome[Any], Record]):
             self.emit(record)
             if isinstance(record, Ended):
                 self.gate.release()
-            if isinstance(record, Ended) or (not isinstance(record, Closing) and record.claim.suspect):
-                self._hurry()
+            if isinstance(record, Ended) or (not isinstance(record, Closing) and record.claim.quarantined):
+                self._flush()
         if self._is_closing and not records:
             self.end()
 

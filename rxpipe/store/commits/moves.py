@@ -50,10 +50,10 @@ class Move:
     def state(self) -> str:
         """What it makes of the item."""
         if self.unkept is not None:
-            return "dead"
+            return "failed"
         if self.outcome is None:
             return "running"
-        return "done" if self.outcome.status == "written" and self.refused is None else "dead"
+        return "written" if self.outcome.status == "written" and self.refused is None else "failed"
 
     @property
     def attempts(self) -> int:
@@ -68,7 +68,7 @@ class Move:
             return "lost"  # of one that is known to be, calls were left out
         if (row.stage, row.state) == (self.start, "running"):
             return "held"
-        ended = self.outcome is not None and row.state in ("done", "dead")
+        ended = self.outcome is not None and row.state in ("written", "failed")
         return "committed" if row.stage == self.stage and (ended or row.state == self.state) else "lost"
 
 
@@ -114,7 +114,7 @@ def destinations(
     found: dict[tuple[Any, ...], list[str]] = {}
     for move in moves:
         key, row = move.claim.key, rows[move.claim.key]
-        error = None if move.state == "done" else _last_error(move) or row.last_error
+        error = None if move.state == "written" else _last_error(move) or row.last_error
         to = move.state, move.stage, max(row.attempts, move.attempts), row.failures + failures.get(key, 0), error
         found.setdefault(to, []).append(key)
     return found

@@ -30,15 +30,15 @@ from rxpipe.database.refusal import RowRefused
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.items.known import Known
+from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.lease import Lease
-from rxpipe.store.schema.given import (
+from rxpipe.store.schema.json_rows import (
     PARAMETER,
     RUN,
     as_parameter,
-    given,
     is_among,
-    is_given,
+    is_in_rows,
+    json_rows,
     keys_as_parameter,
     this_run,
 )
@@ -46,9 +46,9 @@ from rxpipe.store.schema.keys import Keys, is_stand_in
 from rxpipe.store.schema.tables import (
     CHECKPOINTS,
     IS_NEWEST_CHECKPOINT,
+    IS_QUARANTINED,
     IS_READY,
     IS_RUNNING,
-    IS_SUSPECT,
     ITEMS,
     WORKERS,
 )
@@ -102,35 +102,35 @@ class Claims:
         return self._lease.owner
 
     def waiting(self, connection: Connection, count: int, window: int, *, idle: bool = True) -> list[Claim] | None:
-        """Claim items that wait: suspects if there are any, else up to so many, in the order in which they came.
+        """Claim items that wait: quarantined ones if there are any, else up to so many, in their order.
 
-        Suspects are those that several workers were lost with. The more were, the fewer at a time, and at last one: so
-        that the one that is to blame is found, and those that were beside it come through.
+        Those that several workers were lost with are in quarantine. The more workers were, the fewer items are
+        claimed at a time, and at last one. So the one to blame is found, and those beside it come through.
 
         Args:
             connection: In a transaction.
-            count: How many, of those that are no suspects.
+            count: How many, of those that are not quarantined.
             window: How many items the stages hold.
             idle: Whether the worker has nothing in hand.
 
         Returns:
-            What was claimed; ``None`` if suspects wait for the worker to be idle.
+            What was claimed; ``None`` if quarantined items wait for the worker to be idle.
         """
         if not self._lease.hold(connection):
             return []
-        crashes = connection.execute(_suspects_statement(), self._of_run | {_CRASHES: _ANY}).scalar_one()
+        crashes = connection.execute(_quarantined_statement(), self._of_run | {_CRASHES: _ANY}).scalar_one()
         if crashes is not None and crashes >= self._alone + TRIES_ALONE:
             self._most_crashes = self._most(connection)
             tried = self._of_run | {_CRASHES: self._most_crashes}
-            crashes = connection.execute(_suspects_statement(), tried).scalar_one()
+            crashes = connection.execute(_quarantined_statement(), tried).scalar_one()
         if crashes is None:
             return self._claim(connection, _others_statement(self._dialect), self._most_crashes, count)
         if not idle:
             return None
         few = 1 if crashes >= self._alone else max(1, window >> 2 * (crashes - 1))
-        claims = self._claim(connection, _suspects_claim_statement(self._dialect), crashes, few)
+        claims = self._claim(connection, _quarantined_claim_statement(self._dialect), crashes, few)
         for claim in claims:
-            claim.suspect = True
+            claim.quarantined = True
         return claims
 
     def _most(self, connection: Connection) -> int:
@@ -144,7 +144,7 @@ class Claims:
 
     def recover(self, connection: Connection, keys: Sequence[str]) -> None:
         """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
-        in_hand = is_given(self._dialect, ITEMS.c.item_key)
+        in_hand = is_in_rows(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
         back = back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)
@@ -175,7 +175,7 @@ class Claims:
         owner = self._lease.owner
         return Claim(id=item_id, key=key, owner=owner, fence=1, value=item_id, error=error, outside=error is not None)
 
-    def keyed(self, ids: Iterable[int | str]) -> Iterator[Known]:
+    def keyed(self, ids: Iterable[int | str]) -> Iterator[KeyedId]:
         """The IDs with their keys."""
         return ((self._keys.of(one)[0], one) for one in ids)
 
@@ -241,20 +241,20 @@ def _crashes() -> ColumnElement[int]:
 
 
 @cache
-def _suspects_statement() -> Select[Any]:
-    """The most crashes of a suspect that waits, among those with no more than ``_CRASHES``."""
-    ours = and_(ITEMS.c.run_id == this_run(), IS_READY, IS_SUSPECT)
+def _quarantined_statement() -> Select[Any]:
+    """The most crashes of a quarantined item that waits, among those with no more than ``_CRASHES``."""
+    ours = and_(ITEMS.c.run_id == this_run(), IS_READY, IS_QUARANTINED)
     return select(func.max(ITEMS.c.crashes)).where(ours, ITEMS.c.crashes <= _crashes())
 
 
 @cache
-def _suspects_claim_statement(dialect: str) -> Executable:
-    return _claim_statement(dialect, and_(IS_SUSPECT, ITEMS.c.crashes == _crashes()))
+def _quarantined_claim_statement(dialect: str) -> Executable:
+    return _claim_statement(dialect, and_(IS_QUARANTINED, ITEMS.c.crashes == _crashes()))
 
 
 @cache
 def _others_statement(dialect: str) -> Executable:
-    return _claim_statement(dialect, not_(and_(IS_SUSPECT, ITEMS.c.crashes <= _crashes())))
+    return _claim_statement(dialect, not_(and_(IS_QUARANTINED, ITEMS.c.crashes <= _crashes())))
 
 
 def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
@@ -274,7 +274,7 @@ def _values_statement(dialect: str) -> Executable:
     return (
         select(CHECKPOINTS.c.item_key, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
         .join(ITEMS, IS_NEWEST_CHECKPOINT)
-        .where(ITEMS.c.run_id == this_run(), is_given(dialect, ITEMS.c.item_key))
+        .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
     )
 
 
@@ -288,7 +288,7 @@ def _left_statement() -> Executable:
 def _add_statement(dialect: str) -> ReturningInsert[Any]:
     """Makes items of the IDs that the run does not know yet, claimed from the start."""
     columns = ITEMS.c
-    ids = given(dialect, columns.item_key, columns.is_integer, columns.seq)
+    ids = json_rows(dialect, columns.item_key, columns.is_integer, columns.seq)
     values: dict[Any, Any] = {
         columns.run_id: this_run(),
         columns.item_key: ids.c.item_key,

@@ -22,9 +22,9 @@ from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.source import as_observable
 from rxpipe.store.commits.patience import Policy
 from rxpipe.store.items.claims import Claims
-from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.ended_items import KeyedId
+from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.inbox import MOST, Inbox
-from rxpipe.store.items.known import Known
 from rxpipe.store.schema.database import Database
 
 T = TypeVar("T")
@@ -49,29 +49,29 @@ class Feed:
         self,
         database: Database,
         claims: Claims,
-        hands: Hands,
+        in_flight: InFlightClaims,
         *,
         window: float,
         retry: Policy,
         over: threading.Event,
-        ended: Callable[[Connection, Set[Known]], list[tuple[Known, Outcome[Any]]]] = lambda one, ids: [],
-        hurry: Callable[[], object] = lambda: None,
+        ended: Callable[[Connection, Set[KeyedId]], list[tuple[KeyedId, Outcome[Any]]]] = lambda one, ids: [],
+        flush: Callable[[], object] = lambda: None,
     ) -> None:
         """Describe it.
 
         Args:
             database: The store's.
             claims: Claims the items.
-            hands: Where they go.
+            in_flight: Where they go.
             window: How many items the stages hold.
             retry: How long to try while the database is away.
             over: Set when the worker claims no more.
-            ended: Those of some items that have ended, as ``known.ended`` finds them.
-            hurry: Has what waits for its commit committed now.
+            ended: Those of some items that have ended, as ``ended_items.ended`` finds them.
+            flush: Has what waits for its commit committed now.
         """
         self._database = database
         self._claims = claims
-        self._hands = hands
+        self._in_flight = in_flight
         self._retry = retry
         self._over = over
         self._ended = ended
@@ -81,18 +81,18 @@ class Feed:
         self._began = 0.0
         self._look = 1
         self._tell: Callable[[Outcome[Any]], None] | None = None
-        self._watched: set[Known] = set()
+        self._watched: set[KeyedId] = set()
         self._looked_at = 0.0
         self._told = False
         self._claiming = threading.Lock()
-        self._hurry = hurry
+        self._flush = flush
         self.is_waiting = False
 
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
         """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
         self._tell = tell
 
-    def watch(self, ids: Iterable[Known]) -> None:
+    def watch(self, ids: Iterable[KeyedId]) -> None:
         """Tell how these end, which this worker does not have."""
         if self._tell is not None:
             self._watched.update(ids)
@@ -116,13 +116,13 @@ class Feed:
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
                 # What is in hand may be lost to others yet, and is watched then.
-                if not self._wait_for_hands() or self._watched:
+                if not self._wait_for_items() or self._watched:
                     continue
                 self.exhausted = inbox.error is None
                 break
-            idle = self._hands.wait_until(0, 0.0)
+            idle = self._in_flight.wait_until(0, 0.0)
             claimed = self._claimed(functools.partial(self._waiting, idle=idle))
-            if claimed is None or (claimed and claimed[0].suspect):
+            if claimed is None or (claimed and claimed[0].quarantined):
                 yield from self._wanted(claimed or ())
                 self._wait_until_idle(inbox)
                 continue
@@ -138,7 +138,7 @@ class Feed:
                     self.exhausted = left is not None and inbox.error is None
                     break
                 if not idle:
-                    self._wait_for_hands()
+                    self._wait_for_items()
                 elif left.ready:
                     inbox.pause(_POLL / 10)  # somebody is claiming them
                 else:
@@ -155,16 +155,16 @@ class Feed:
         return self._claims.waiting(connection, self._size(), self._window, idle=idle)
 
     def _wait_until_idle(self, inbox: Inbox) -> None:
-        """Suspects are on their way, or wait to be: nothing else meanwhile."""
-        while not (self._over.is_set() or inbox.closed or self._wait_for_hands()):
+        """Quarantined items are on their way, or wait to be: nothing else meanwhile."""
+        while not (self._over.is_set() or inbox.closed or self._wait_for_items()):
             pass
 
-    def _wait_for_hands(self) -> bool:
+    def _wait_for_items(self) -> bool:
         """Whether nothing is in hand, soon: what waits for its commit is hurried on, as nothing is to come after it."""
         self.is_waiting = True
-        self._hurry()
+        self._flush()
         try:
-            return self._hands.wait_until(0, _POLL)
+            return self._in_flight.wait_until(0, _POLL)
         finally:
             self.is_waiting = False
 
@@ -185,16 +185,16 @@ class Feed:
         new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
         if self._tell is not None and len(new) < len(ids):
             added = {(claim.key, claim.id) for claim in new}
-            self.watch(known for known in self._claims.keyed(ids) if known not in added)
-        # Where nearly all are known, there is nothing to be fair about: look at more of them.
+            self.watch(one for one in self._claims.keyed(ids) if one not in added)
+        # Where nearly all are there already, there is nothing to be fair about: look at more of them.
         self._look = min(MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
         return new
 
     def _look_for_ended(self) -> None:
         if self._tell is None or not self._watched or time.monotonic() < self._looked_at + _POLL / 5:
             return
-        for known, outcome in self._in_transaction(lambda one: self._ended(one, self._watched.copy())) or ():
-            self._watched.discard(known)
+        for keyed_id, outcome in self._in_transaction(lambda one: self._ended(one, self._watched.copy())) or ():
+            self._watched.discard(keyed_id)
             self._tell(outcome)
         self._looked_at = time.monotonic()
 
@@ -207,7 +207,7 @@ class Feed:
 
     def _size(self) -> int:
         seconds = self._clock.now() - self._began
-        return max(1, self._window // 2, min(MOST, int(self._hands.ended / max(seconds, 1e-3))))
+        return max(1, self._window // 2, min(MOST, int(self._in_flight.ended / max(seconds, 1e-3))))
 
     def end(self) -> None:
         """Wait until nothing more can be claimed; the worker has said that it is over."""
@@ -216,7 +216,7 @@ class Feed:
 
     def _claimed(self, claim: Callable[[Connection], list[Claim] | None]) -> list[Claim] | None:
         claims = self._in_transaction(claim)
-        self._hands.add(claims or ())
+        self._in_flight.add(claims or ())
         return claims
 
     def _in_transaction(self, action: Callable[[Connection], T]) -> T | None:
@@ -224,4 +224,4 @@ class Feed:
             return self._database.patiently(action, self._retry, self._over, again=self._recover)
 
     def _recover(self, connection: Connection) -> None:
-        self._claims.recover(connection, self._hands.keys(self._claims.owner))
+        self._claims.recover(connection, self._in_flight.keys(self._claims.owner))

@@ -19,7 +19,7 @@ Status = Literal["written", "failed", "unfinished"]
 
 _BATCH = 200  # items in memory at once
 _DIGITS = 18  # of a number that fits into 64 bits in any case
-_STATUSES: dict[str, Status] = {"done": "written", "dead": "failed"}
+_STATUSES: dict[str, Status] = {"written": "written", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def _parts(connection: Connection, run: RunInfo) -> Iterator[list[ItemRecord]]:
         for rows in result.partitions():
             keys = [row.item_key for row in rows]
             outputs = _outputs(connection, run, keys)
-            errors = _errors(connection, run, [row.item_key for row in rows if row.state == "dead"])
+            errors = _errors(connection, run, [row.item_key for row in rows if row.state == "failed"])
             used = usage.by_item(connection, run.id, keys) if is_used else {}
             yield [_record(run, row, outputs, errors, used.get(row.item_key, Usage())) for row in rows]
 

@@ -8,20 +8,20 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from rxpipe.errors import StoreError
-from rxpipe.store.queries.failures import IS_DEAD, stage_of_item
+from rxpipe.store.queries.failures import IS_FAILED, stage_of_item
 from rxpipe.store.queries.history import RunInfo
 from rxpipe.store.schema.tables import ITEMS, RUNS
 
 _Wrong: TypeAlias = Callable[[Row[Any, Any, str]], str | None]
 """Says why an item is none of those that are wanted."""
 
-_IS_DONE = ITEMS.c.state == "done"
+_IS_WRITTEN = ITEMS.c.state == "written"
 _CHUNK = 500  # IDs in one statement
 _MOST_NAMED = 5  # IDs that an error names
 
 
 def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, ids: Sequence[str] | None = None) -> int:
-    """Make dead items of a run ready again; what stages have returned for them stays, and is used.
+    """Make failed items of a run ready again; what stages have returned for them stays, and is used.
 
     Args:
         connection: In a transaction that writes.
@@ -33,10 +33,12 @@ def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, i
         How many they are.
 
     Raises:
-        StoreError: An ID is not that of an item that is dead and failed in the stage; or nobody would take them up.
+        StoreError: An ID is not that of an item that has failed, in the stage; or nobody would take them up.
     """
-    which = IS_DEAD if stage is None else IS_DEAD & (stage_of_item(run) == stage)
-    return _requeue(connection, run, which, ids, lambda row: _wrong_if_dead(row, stage), failures=0, last_error=None)
+    which = IS_FAILED if stage is None else IS_FAILED & (stage_of_item(run) == stage)
+    return _requeue(
+        connection, run, which, ids, lambda row: _wrong_unless_failed(row, stage), failures=0, last_error=None
+    )
 
 
 def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | None = None) -> int:
@@ -53,7 +55,7 @@ def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | N
     Raises:
         StoreError: An ID is not that of an item that is written; or nobody would take them up.
     """
-    return _requeue(connection, run, _IS_DONE, ids, _wrong_if_done)
+    return _requeue(connection, run, _IS_WRITTEN, ids, _wrong_unless_written)
 
 
 def _requeue(
@@ -109,16 +111,16 @@ def _check(connection: Connection, run: RunInfo, ids: Sequence[str], wrong: _Wro
         raise StoreError(f"in run {run.id}, {'; '.join(texts[:_MOST_NAMED])}{more}: nothing was changed")
 
 
-def _wrong_if_dead(row: Row[Any, Any, str], stage: str | None) -> str | None:
-    if row.state != "dead":
-        return f"item {row.item_key} is not dead, it is {row.state}"
+def _wrong_unless_failed(row: Row[Any, Any, str], stage: str | None) -> str | None:
+    if row.state != "failed":
+        return f"item {row.item_key} has not failed, it is {row.state}"
     if stage is not None and row.stage_name != stage:
         return f"item {row.item_key} did not fail in {stage}, but in {row.stage_name}"
     return None
 
 
-def _wrong_if_done(row: Row[Any, Any, str]) -> str | None:
-    return None if row.state == "done" else f"item {row.item_key} is not written, it is {row.state}"
+def _wrong_unless_written(row: Row[Any, Any, str]) -> str | None:
+    return None if row.state == "written" else f"item {row.item_key} is not written, but {row.state}"
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.queries import usage
-from rxpipe.store.queries.failures import IS_DEAD, Cause, causes
+from rxpipe.store.queries.failures import IS_FAILED, Cause, causes
 from rxpipe.store.queries.history import DATABASE, RunInfo, WorkerInfo, workers
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
 
@@ -23,7 +23,7 @@ class StageInfo:
         version: Its version.
         checkpoints: Items for which it has returned.
         failed_calls: Calls that failed, also those that another one followed.
-        dead: Items that are dead, and had come to it.
+        failed: Items that have failed, and had come to it.
         usage: What its calls used, also for results that do not apply any more.
     """
 
@@ -32,7 +32,7 @@ class StageInfo:
     version: str | None = None
     checkpoints: int = 0
     failed_calls: int = 0
-    dead: int = 0
+    failed: int = 0
     usage: Usage = field(default_factory=Usage)
 
 
@@ -66,12 +66,12 @@ def details(connection: Connection, run: RunInfo) -> RunDetails:
 def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
     kept = select(CHECKPOINTS.c.stage, func.count().label("items")).where(CHECKPOINTS.c.run_id == run.id)
     checkpoints = {row.stage: row.items for row in connection.execute(kept.group_by(CHECKPOINTS.c.stage))}
-    ended = select(ITEMS.c.stage, func.count().label("items")).where(ITEMS.c.run_id == run.id, IS_DEAD)
-    dead = {row.stage: row.items for row in connection.execute(ended.group_by(ITEMS.c.stage))}
+    ended = select(ITEMS.c.stage, func.count().label("items")).where(ITEMS.c.run_id == run.id, IS_FAILED)
+    failed = {row.stage: row.items for row in connection.execute(ended.group_by(ITEMS.c.stage))}
     calls = select(FAILURES.c.stage, func.count().label("calls")).where(
         FAILURES.c.run_id == run.id, FAILURES.c.attempt > 0
     )
-    failed = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
+    failed_calls = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
     used = usage.by_stage(connection, run.id)
     stages = [
         StageInfo(
@@ -79,18 +79,18 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
             call=stage.call,
             version=stage.version,
             checkpoints=checkpoints.get(index, 0),
-            failed_calls=failed.pop(stage.name, 0),
-            dead=dead.get(index, 0),
+            failed_calls=failed_calls.pop(stage.name, 0),
+            failed=failed.get(index, 0),
             usage=used.pop(stage.name, Usage()),
         )
         for index, stage in enumerate(run.stages)
     ]
-    through = sum(items for index, items in dead.items() if index >= len(run.stages))
-    refused = failed.pop(DATABASE, 0)
+    through = sum(items for index, items in failed.items() if index >= len(run.stages))
+    refused = failed_calls.pop(DATABASE, 0)
     if through or refused:
-        stages.append(StageInfo(name=DATABASE, failed_calls=refused, dead=through))
+        stages.append(StageInfo(name=DATABASE, failed_calls=refused, failed=through))
     stages += [
-        StageInfo(name=name or None, failed_calls=failed.get(name, 0), usage=used.get(name, Usage()))
-        for name in sorted(failed.keys() | used.keys())
+        StageInfo(name=name or None, failed_calls=failed_calls.get(name, 0), usage=used.get(name, Usage()))
+        for name in sorted(failed_calls.keys() | used.keys())
     ]
     return tuple(stages)

@@ -12,7 +12,7 @@ from rxpipe.pipeline.run.error_counts import KINDS, LONGEST, VARIES
 from rxpipe.store.queries.history import DATABASE, RunInfo
 from rxpipe.store.schema.tables import FAILURES, ITEMS
 
-IS_DEAD = ITEMS.c.state == "dead"
+IS_FAILED = ITEMS.c.state == "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Cause:
 def dead_letters(
     connection: Connection, run: RunInfo, *, stage: str | None = None, limit: int | None = None, verbose: bool = False
 ) -> Iterator[FailureInfo]:
-    """The items that are dead now, each with its final failure, the latest first.
+    """The items that have failed now, each with its final failure, the latest first.
 
     Args:
         connection: In a transaction, until the last one was taken.
@@ -81,7 +81,7 @@ def dead_letters(
     columns = _columns(verbose=verbose)
     place = func.coalesce(func.nullif(FAILURES.c.stage, ""), stage_of_item(run)).label("stage")
     query = select(*columns, place).join(final, final.c.id == FAILURES.c.id).join(ITEMS, _is_of_item)
-    query = query.where(IS_DEAD)
+    query = query.where(IS_FAILED)
     if stage is not None:
         query = query.where(stage_of_item(run) == stage)
     return _read(connection, query, limit)
@@ -104,9 +104,9 @@ def count_failed_calls(connection: Connection, run: RunInfo, stage: str | None =
     return connection.execute(query if stage is None else query.where(FAILURES.c.stage == stage)).scalar_one()
 
 
-def count_dead(connection: Connection, run: RunInfo, stage: str | None = None) -> int:
-    """How many items are dead."""
-    query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run.id, IS_DEAD)
+def count_failed(connection: Connection, run: RunInfo, stage: str | None = None) -> int:
+    """How many items have failed."""
+    query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run.id, IS_FAILED)
     return connection.execute(query if stage is None else query.where(stage_of_item(run) == stage)).scalar_one()
 
 

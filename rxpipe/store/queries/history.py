@@ -64,8 +64,8 @@ class RunInfo:
         stages: The stages that its checkpoints are of.
         state: ``running``: a worker is alive; ``finished``: nothing is left to do; else ``unfinished``.
         workers: How many are alive.
-        done: Items that are written.
-        dead: Items that failed for good.
+        written: Items that are written.
+        failed: Items that failed for good.
         ready: Items that wait for a worker.
         running: Items that workers have.
         calls: Calls made for all of them, failed ones included.
@@ -81,8 +81,8 @@ class RunInfo:
     stages: tuple[StageSignature, ...]
     state: RunState
     workers: int
-    done: int
-    dead: int
+    written: int
+    failed: int
     ready: int
     running: int
     calls: int
@@ -94,7 +94,7 @@ class RunInfo:
     @property
     def items(self) -> int:
         """How many it knows."""
-        return self.done + self.dead + self.ready + self.running
+        return self.written + self.failed + self.ready + self.running
 
 
 def runs(connection: Connection) -> list[RunInfo]:
@@ -179,8 +179,8 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
             stages=from_text(row.stages),
             state="running" if at_work else "finished" if is_finished else "unfinished",
             workers=at_work,
-            done=states.get("done", 0),
-            dead=states.get("dead", 0),
+            written=states.get("written", 0),
+            failed=states.get("failed", 0),
             ready=states.get("ready", 0),
             running=states.get("running", 0),
             calls=calls.get(row.id, 0),

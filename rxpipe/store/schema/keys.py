@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 
 from rxpipe.database.refusal import RowRefused
 from rxpipe.database.rows import key_text
-from rxpipe.store.schema.given import PARAMETER
+from rxpipe.store.schema.json_rows import PARAMETER
 
 _SHOWN = 200  # characters of an ID that can be no key
 _DIGITS = 16  # of its hash

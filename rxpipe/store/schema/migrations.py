@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, update
 
 from rxpipe.errors import StoreError
-from rxpipe.store.schema.tables import METADATA, USAGE, VERSION
+from rxpipe.store.schema.tables import ITEMS, METADATA, USAGE, VERSION
 
 
 def _add_usage(connection: Connection) -> None:
@@ -18,8 +18,18 @@ def _add_origin(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE rxpipe_runs ADD COLUMN origin TEXT")
 
 
+def _say_written_and_failed(connection: Connection) -> None:
+    """Call how items end by the names that they have everywhere."""
+    connection.exec_driver_sql(
+        "UPDATE rxpipe_items SET state = CASE state WHEN 'done' THEN 'written' ELSE 'failed' END "
+        "WHERE state IN ('done', 'dead')"
+    )
+    connection.exec_driver_sql("DROP INDEX rxpipe_items_suspect")
+    next(one for one in ITEMS.indexes if one.name == "rxpipe_items_quarantined").create(connection)
+
+
 # The first makes a store of version 2 of one of version 1, and so on; none is ever changed once released.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_usage, _add_origin)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_usage, _add_origin, _say_written_and_failed)
 
 _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
 

@@ -72,7 +72,7 @@ ITEMS = Table(
     Column("item_key", String(KEY_LENGTH), primary_key=True),
     Column("is_integer", Boolean(), nullable=False),
     Column("seq", BigInteger(), nullable=False),  # the order in which items are taken
-    Column("state", String(8), nullable=False),  # ready, running, done or dead
+    Column("state", String(8), nullable=False),  # ready, running, written or failed
     Column("stage", Integer(), nullable=False),  # how many stages have a checkpoint
     Column("fence", Integer(), nullable=False),  # rises whenever the item changes hands, and never falls
     Column("owner", String(32)),  # the worker that has it, or finished it
@@ -83,9 +83,15 @@ ITEMS = Table(
 )
 IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: a partial index is not used for a parameter
 IS_RUNNING = ITEMS.c.state == literal_column("'running'")
-IS_SUSPECT = ITEMS.c.crashes > literal_column("1")  # one crash may have come from outside
-_SUSPECTS = and_(IS_READY, IS_SUSPECT)
-Index("rxpipe_items_suspect", ITEMS.c.run_id, ITEMS.c.crashes, postgresql_where=_SUSPECTS, sqlite_where=_SUSPECTS)
+IS_QUARANTINED = ITEMS.c.crashes > literal_column("1")  # one crash may have come from outside
+_WAIT_IN_QUARANTINE = and_(IS_READY, IS_QUARANTINED)
+Index(
+    "rxpipe_items_quarantined",
+    ITEMS.c.run_id,
+    ITEMS.c.crashes,
+    postgresql_where=_WAIT_IN_QUARANTINE,
+    sqlite_where=_WAIT_IN_QUARANTINE,
+)
 Index("rxpipe_items_ready", ITEMS.c.run_id, ITEMS.c.seq, postgresql_where=IS_READY, sqlite_where=IS_READY)
 Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
 

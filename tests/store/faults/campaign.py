@@ -126,7 +126,7 @@ def campaign(place: Place, workers: int, kills: int, items: int, chance: random.
         team.finish()
     finally:
         team.end()
-    dead = {key for key, item in watch.look().items.items() if item.state == "dead"}
+    dead = {key for key, item in watch.look().items.items() if item.state == "failed"}
     watch.check(range(items), dead=dead, acquitted=True)
     ages = lost_ages(watch.ledger, team.kills)
     calls = watch.ledger.counts()

@@ -147,7 +147,7 @@ _LEASE = (
     Change("what is lost told when marking", _MARKED, f"{_MARKED[:-1]} >= 0:", TAKEOVERS, "heartbeat"),
 )
 
-_APART = "if claimed is None or (claimed and claimed[0].suspect):"
+_APART = "if claimed is None or (claimed and claimed[0].quarantined):"
 _BEHIND = "self._wait_until_idle(inbox)"
 _FEED = (
     Change("what is stray given back", "again=self._recover", "again=lambda connection: None", FEEDING, "lost"),
@@ -197,7 +197,7 @@ _OTHERS = (
         Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", HANDS),
     ),
     Mutation(
-        "rxpipe/store/items/hands.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)
+        "rxpipe/store/items/in_flight.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)
     ),
     Mutation(
         "rxpipe/store/items/process.py",

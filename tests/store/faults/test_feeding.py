@@ -43,7 +43,7 @@ def add(worker: Worker, *ids: int, crashes: int = 0) -> None:
 def fed(worker: Worker, ids: Observable[Any]) -> Generator[list[Claim]]:
     """What comes into its stages, while this is entered."""
     retry = Retry(max_attempts=2, initial=0.001, jitter=0)
-    feed = Feed(worker.database, worker.claims, worker.hands, window=4, retry=retry, over=worker.lease.over)
+    feed = Feed(worker.database, worker.claims, worker.in_flight, window=4, retry=retry, over=worker.lease.over)
     taken: list[Claim] = []
     subscription = feed.observable(ids).subscribe(taken.append)
     try:
@@ -68,7 +68,7 @@ def test_nothing_is_given_beside_a_suspect(worker: Worker) -> None:
     add(worker, 2, crashes=ALONE)
     with fed(worker, from_iterable([3])) as taken:
         wait_for(taken, [2])
-        worker.hands.end(taken)
+        worker.in_flight.end(taken)
         wait_for(taken, [2, 1, 3])
 
 
@@ -82,7 +82,7 @@ def test_a_suspect_is_given_beside_nothing(worker: Worker) -> None:
         add(worker, 2, crashes=ALONE)
         ids.on_next(3)
         wait_for(taken, [1, 3])
-        worker.hands.end(list(taken))
+        worker.in_flight.end(list(taken))
         wait_for(taken, [1, 3, 2])
 
 

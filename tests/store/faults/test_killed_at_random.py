@@ -43,7 +43,7 @@ def test_workers_killed_at_random(on_postgres: Places, start: Start) -> None:
         _wait_while_all_live(workers, chance.uniform(0.1, 1))
         workers[victim].signal(signal.SIGKILL)
         if workers[victim].wait() == -signal.SIGKILL:
-            is_late = watch.look().states()["done"] == ITEMS
+            is_late = watch.look().states()["written"] == ITEMS
             (late if is_late else killed).add(workers[victim].pid)
             workers[victim] = start(job)
         assert time.monotonic() < began + 120

@@ -34,7 +34,7 @@ def test_file_locked_by_another_program(on_sqlite: Places, start: Start) -> None
         ),  # so that the run does not end before
     )
     child = start(job)
-    until("some are done", lambda: watch.look().states()["done"] > 5)
+    until("some are done", lambda: watch.look().states()["written"] > 5)
     other = sqlite3.connect(str(make_url(place.url).database), timeout=30, isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")

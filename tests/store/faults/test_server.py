@@ -47,7 +47,7 @@ def test_server_stopped_and_started_under_load(start: Start, tmp_path: Path, wor
 
 def _crash(cluster: Cluster, watch: Watch, done: int) -> None:
     """Let the server crash once so many items are done, and be away until no call can be made without it."""
-    until("they work", lambda: watch.look().states()["done"] > done)
+    until("they work", lambda: watch.look().states()["written"] > done)
     cluster.stop()
     before, made = -1, 0
     while made > before:

@@ -111,7 +111,7 @@ def test_the_fence_rises_at_every_handover(two: list[Worker]) -> None:
     note()
     claims = one.ready()
     note()
-    one.hands.end(claims)
+    one.in_flight.end(claims)
     one.recover()
     note()
     other.ready()
@@ -202,7 +202,7 @@ def test_nothing_is_kept_of_a_batch_whose_commit_fails(two: list[Worker]) -> Non
     (claim,) = worker.new(1)
 
     def cut(connection: Connection) -> None:
-        if connection.execute(select(ITEMS.c.state)).scalar_one() == "done":
+        if connection.execute(select(ITEMS.c.state)).scalar_one() == "written":
             raise Away
 
     event.listen(worker.database.engine, "commit", cut)
@@ -246,7 +246,7 @@ def test_an_item_that_is_being_committed_is_not_taken_over(two_on_postgres: list
     slow.rows.then = reap
     assert slow.commit(ended(claim)) == ["written"]
     other.reap()
-    assert slow.item() == ("done", 0, 1, 0)
+    assert slow.item() == ("written", 0, 1, 0)
     assert [row.ended_as for row in other.all(WORKERS) if row.id == slow.lease.owner] == ["lost"]
 
 

@@ -170,7 +170,7 @@ class Watch:
         assert snapshot.runs[0].finished_at is not None
         assert set(snapshot.items) == keys
         assert {key: item.state for key, item in snapshot.items.items()} == {
-            key: "dead" if key in dead else "done" for key in keys
+            key: "failed" if key in dead else "written" for key in keys
         }
         status = {key: "failed" if key in dead else "written" for key in keys}
         assert {key: row.status for key, row in snapshot.rows.items()} == status
@@ -181,7 +181,7 @@ class Watch:
         for key, item in snapshot.items.items():
             stages = sorted(stage for of, stage in snapshot.checkpoints if of == key)
             assert stages == list(range(item.stage))
-            assert item.state == "dead" or item.stage == len(STAGES)
+            assert item.state == "failed" or item.stage == len(STAGES)
             trail: list[str] = []
             for stage in stages:
                 kept = output(snapshot.checkpoints[key, stage])

@@ -16,7 +16,7 @@ from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint, Ended, Record
 from rxpipe.store.items.claims import Claims
-from rxpipe.store.items.hands import Hands
+from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.migrations import migrate
@@ -60,9 +60,9 @@ class Worker:
         """Join the run."""
         self.time = 0.0
         self.database = Database(url, stuck_after=stuck_after)
-        self.hands = Hands()
+        self.in_flight = InFlightClaims()
         self.lease = Lease(
-            self.database, RUN, seconds=SECONDS, heartbeat=10.0, lost=self.hands.lose, now=lambda: self.time
+            self.database, RUN, seconds=SECONDS, heartbeat=10.0, lost=self.in_flight.lose, now=lambda: self.time
         )
         self.claims = Claims(self.database.engine.dialect.name, RUN, self.lease, max_crashes=3)
         self.rows = Rows(DatabaseSink(url).writer_on(self.database.engine))
@@ -81,7 +81,7 @@ class Worker:
     def _claim(self, claim: Callable[[Connection], list[Claim] | None]) -> list[Claim]:
         with self.database.transaction() as connection:
             claims = claim(connection) or []
-        self.hands.add(claims)
+        self.in_flight.add(claims)
         return claims
 
     def commit(self, *records: Record) -> list[str]:
@@ -92,7 +92,7 @@ class Worker:
     def recover(self) -> None:
         """Give back what it does not know of."""
         with self.database.transaction() as connection:
-            self.claims.recover(connection, self.hands.keys(self.lease.owner))
+            self.claims.recover(connection, self.in_flight.keys(self.lease.owner))
 
     def release(self) -> None:
         """End."""

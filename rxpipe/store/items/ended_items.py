@@ -1,4 +1,4 @@
-"""IDs that were asked for, and have ended before in the run, or in the hands of another worker."""
+"""IDs that were asked for, and have ended before in the run, or with another worker."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sqlalchemy import Connection, Row, select
 from rxpipe.errors import CallFailed, CheckpointError
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.schema.given import PARAMETER, is_given, keys_as_parameter
+from rxpipe.store.schema.json_rows import PARAMETER, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 
-Known = tuple[str, int | str]
+KeyedId = tuple[str, int | str]
 """An ID, and before it what the store knows it by: the same, if it is given as a text and as a number."""
 
 
 def ended(
-    connection: Connection, run_id: int, ids: Set[Known], stages: Sequence[str]
-) -> list[tuple[Known, Outcome[Any]]]:
+    connection: Connection, run_id: int, ids: Set[KeyedId], stages: Sequence[str]
+) -> list[tuple[KeyedId, Outcome[Any]]]:
     """How those of the items that have ended did.
 
     Args:
@@ -34,8 +34,8 @@ def ended(
     query = (
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
         .select_from(ITEMS.outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
-        .where(ITEMS.c.run_id == run_id, is_given(connection.dialect.name, ITEMS.c.item_key))
-        .where(ITEMS.c.state.in_(("done", "dead")))
+        .where(ITEMS.c.run_id == run_id, is_in_rows(connection.dialect.name, ITEMS.c.item_key))
+        .where(ITEMS.c.state.in_(("written", "failed")))
     )
     by_key: dict[str, list[int | str]] = {}
     for key, one in ids:
@@ -45,7 +45,7 @@ def ended(
 
 
 def _outcome(row: Row[Any], item_id: int | str, stages: Sequence[str]) -> Outcome[Any]:
-    is_done = row.state == "done"
+    is_done = row.state == "written"
     return Outcome(
         id=item_id,
         status="written" if is_done else "failed",

@@ -25,7 +25,7 @@ from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.views import ItemView, RunView
 
 
-class Desk(Listener):
+class AdmissionQueue(Listener):
     """Takes IDs, at most ``capacity`` at a time until they leave the stages; the others wait in the order they came.
 
     Attributes:
@@ -155,7 +155,7 @@ class Desk(Listener):
         return closed
 
     def source(self, *, on_threads: bool = False) -> Observable[int | str]:
-        """The IDs that are let in, as there is room downstream; it completes when the desk is closed and empty.
+        """The IDs that are let in, as there is room downstream; it completes when the queue is closed and empty.
 
         Args:
             on_threads: Whether they come on rxpipe's threads, and not on those of whoever submits or makes room: these
@@ -245,21 +245,21 @@ class Desk(Listener):
         if outcome.status != "cancelled" or isinstance(outcome.error, ItemCancelled):
             self._end(entry, outcome)
             return
-        entry.cut_off = outcome  # first: whoever is told what is known now sees this, or this sees what is known
-        if entry.known is not None:
-            self._end_as_known(entry, entry.known)
+        entry.cut_off = outcome  # first: whoever is told by the store sees this, or this sees what was told
+        if entry.ended_elsewhere is not None:
+            self._end_as_told(entry, entry.ended_elsewhere)
 
-    def known(self, outcome: Outcome[Any]) -> None:
+    def ended_elsewhere(self, outcome: Outcome[Any]) -> None:
         """An ID that was submitted has ended before, or elsewhere."""
         self.progress_at = self._now()
         entry = self._entries.get(outcome.id)
         if entry is None:
             return
-        entry.known = outcome  # of one that is on its way here: in case that it has been lost to another worker
+        entry.ended_elsewhere = outcome  # in case that it is on its way here, and has been lost to another worker
         if entry.item is None or entry.cut_off is not None:
-            self._end_as_known(entry, outcome)
+            self._end_as_told(entry, outcome)
 
-    def _end_as_known(self, entry: Entry, outcome: Outcome[Any]) -> None:
+    def _end_as_told(self, entry: Entry, outcome: Outcome[Any]) -> None:
         if self._entries.get(entry.id) is entry:
             self._publish(outcome)
         self._end(entry, outcome)

@@ -16,7 +16,7 @@ from pipeline_helpers import LIMIT, SCHEDULERS, ListSink
 
 from rxpipe import Pipeline, Stage
 from rxpipe.errors import ItemCancelled, Overloaded
-from rxpipe.pipeline.open.desk import Desk
+from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.plan import Scheduler
@@ -26,22 +26,22 @@ CAPACITY = 3
 
 
 class Desks(RuleBasedStateMachine):
-    """A desk, and a pipeline of which each step is chosen."""
+    """A queue, and a pipeline of which each step is chosen."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(CAPACITY)
+        self.queue = AdmissionQueue(CAPACITY)
         self.submissions: list[Submission] = []
         self.cancelled: set[Any] = set()  # IDs whose items are on their way, and nobody wants any more
         self.following: set[Submission] = set()  # those that came after that
         self.inside: list[Item] = []
         self.leaving: list[Item] = []
-        self.desk.source().subscribe(self._take)
+        self.queue.source().subscribe(self._take)
 
     def _take(self, item_id: Any) -> None:
         item = Item(item_id, 0.0)
         self.inside.append(item)
-        self.desk.taken(item)
+        self.queue.taken(item)
 
     def _note(self, submission: Submission) -> None:
         self.submissions.append(submission)
@@ -56,9 +56,9 @@ class Desks(RuleBasedStateMachine):
     def submit_nowait(self, item_id: int) -> None:
         """Refused exactly when it is full and the ID is new."""
         is_new = not self._unfinished(item_id, following=item_id in self.cancelled)
-        is_full = self.desk.held == CAPACITY
+        is_full = self.queue.held == CAPACITY
         try:
-            self._note(self.desk.submit(item_id, nowait=True))
+            self._note(self.queue.submit(item_id, nowait=True))
         except Overloaded:
             assert is_full
             assert is_new
@@ -70,7 +70,7 @@ class Desks(RuleBasedStateMachine):
         """As on an event loop: it does not block, and waits in line if it is full."""
 
         async def on_loop() -> Submission:
-            return self.desk.submit(item_id, nowait=False)
+            return self.queue.submit(item_id, nowait=False)
 
         self._note(asyncio.run(on_loop()))
 
@@ -80,7 +80,7 @@ class Desks(RuleBasedStateMachine):
         """An item leaves the stages."""
         item = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
         self.leaving.append(item)
-        self.desk.left(item)
+        self.queue.left(item)
 
     @precondition(lambda self: self.leaving)
     @rule(data=st.data(), status=st.sampled_from(["written", "failed", "cancelled"]))
@@ -93,7 +93,7 @@ class Desks(RuleBasedStateMachine):
         later = self._unfinished(item.id, following=True)
         self.cancelled.discard(item.id)
         self.following.difference_update(later)
-        self.desk.ended(item, outcome)
+        self.queue.ended(item, outcome)
         assert all(one.result(0) is outcome for one in waiting)
         assert all(not one.done() if status == "cancelled" else one.result(0) is outcome for one in later)
 
@@ -114,15 +114,15 @@ class Desks(RuleBasedStateMachine):
     @invariant()
     def counts_are_right(self) -> None:
         """Never more than there is room for, and as many as are there."""
-        assert self.desk.held == len(self.inside) <= CAPACITY
-        assert not self.desk.waiting or self.desk.held == CAPACITY
-        assert self.desk.unfinished == len({one.id for one in self.submissions if not one.done()})
+        assert self.queue.held == len(self.inside) <= CAPACITY
+        assert not self.queue.waiting or self.queue.held == CAPACITY
+        assert self.queue.unfinished == len({one.id for one in self.submissions if not one.done()})
 
     def teardown(self) -> None:
         """In the end all have ended, and no more is taken."""
-        self.desk.fail(None)
+        self.queue.fail(None)
         assert all(one.done() for one in self.submissions)
-        assert (self.desk.held, self.desk.unfinished, self.desk.waiting) == (0, 0, 0)
+        assert (self.queue.held, self.queue.unfinished, self.queue.waiting) == (0, 0, 0)
 
 
 TestDesks = pytest.mark.slow(Desks.TestCase)

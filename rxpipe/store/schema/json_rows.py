@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import column as named
 
-PARAMETER = "given"
+PARAMETER = "json_rows"
 RUN = "this_run"  # the parameter of a run's number, in statements that are made once for all runs
 
 
@@ -34,23 +34,23 @@ def this_run() -> ColumnElement[int]:
     return bindparam(RUN, type_=Integer())
 
 
-def given(dialect: str, *columns: Column[Any]) -> FromClause:
-    """Rows to select from, with the names and types of these columns; given as JSON text in ``PARAMETER``.
+def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
+    """Rows to select from, with the names and types of these columns, from JSON text in ``PARAMETER``.
 
     Args:
         dialect: ``postgresql`` or ``sqlite``.
         columns: What they have; a row that lacks one has NULL there.
 
     Returns:
-        A table of the statement, called ``given``.
+        A table of the statement, called ``json_rows``.
     """
     if dialect == "postgresql":
         text = cast(bindparam(PARAMETER, type_=String()), JSON)
         rows = func.json_to_recordset(text).table_valued(*(named(one.name, one.type) for one in columns))
-        return rows.render_derived(name="given", with_types=True)
+        return rows.render_derived(name="json_rows", with_types=True)
     each = func.json_each(bindparam(PARAMETER, type_=String())).table_valued("value")
     values = (func.json_extract(each.c.value, f"$.{one.name}", type_=one.type).label(one.name) for one in columns)
-    return select(*values).subquery("given")
+    return select(*values).subquery("json_rows")
 
 
 def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnElement[bool]:
@@ -64,9 +64,9 @@ def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnEl
     return column.in_(values)
 
 
-def is_given(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
-    """Whether a column's value is among those given."""
-    return is_among(dialect, column, select(given(dialect, column).c[column.name]))
+def is_in_rows(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
+    """Whether a column's value is in the rows of ``PARAMETER``."""
+    return is_among(dialect, column, select(json_rows(dialect, column).c[column.name]))
 
 
 def as_parameter(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rxpipe.pipeline.ports import Claim
 
 
-class Hands:
+class InFlightClaims:
     """The claims of one process; filled by its feed, emptied by its commits.
 
     Attributes:
