@@ -8,15 +8,15 @@ What is where:
 - ``store/``: the run store, with which runs go on after a crash
 - ``executors/``: process pools and clusters for stages
 - ``faststream/``: messages of brokers; ``otel/``, ``logs.py``: traces, metrics and logs
-- ``llm/``: calls to language models; ``fake_llm/``: a server to test them with
+- ``llm/``: calls to language models
 - ``questions/``: stages that ship with rxpipe
 - ``config/``: from a YAML file to a pipeline and its IDs
-- ``compare/``: the strategies, measured on a pipeline of one's own
+- ``devtools/``: a server that answers as a language model does; the strategies, measured side by side
 - ``cli/``: the command line
 - ``identity/``: what a pipeline and its stages are known by
 - ``errors.py``: the tree of errors
 
-Imports point one way: ``cli``, ``compare`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->
+Imports point one way: ``cli``, ``devtools`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->
 ``operators`` -> reactivex.
 
 Each name is imported when it is first asked for: all of them take a third of a second, mostly SQLAlchemy's, which is

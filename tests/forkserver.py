@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 LONGEST = 1 << 17  # bytes of a message
 WARM = [
-    "rxpipe.cli.commands",
+    "rxpipe.cli.parser.configs",
     "rxpipe.pipeline.blocking",
     "rxpipe.store",
     "rxpipe.config",

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from broker_helpers import URLS
+from brokers.helpers import URLS
 from programs import Program, run
 from servers import answering_port, small_model
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import those before it, never one after it.
 ROOMS = (
     *("operators", "errors", "extras", "identity", "pipeline", "log_values", "logs", "database", "store", "executors"),
-    *("otel", "faststream", "llm", "questions", "fake_llm", "config", "compare", "cli", ""),
+    *("otel", "faststream", "llm", "questions", "config", "devtools", "cli", ""),
 )
 
 

@@ -29,8 +29,8 @@ def main() -> int:
         if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")
 
-    from rxpipe.cli.commands import app
     from rxpipe.cli.messages import ExitCode
+    from rxpipe.cli.parser.configs import app
 
     try:
         app(prog_name="rxpipe")

@@ -26,7 +26,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _REFUSALS = (TypeError, ValueError, RecursionError)  # of what is published, rather than of the way to the broker
 _ENOUGH = 3  # of them; a client may raise one when its connection is lost
 
-_Fate = Literal["ack", "reject", "redeliver"]
+_Settlement = Literal["ack", "reject", "redeliver"]
 
 
 class Registrator(Protocol):
@@ -130,15 +130,17 @@ class Subscription:
         finally:
             del self.held[message]
 
-    async def _batch(self, bodies: Any, message: StreamMessage[Any]) -> _Fate:
-        fates = await asyncio.gather(*(self._one(body, message) for body in bodies))
-        return "redeliver" if "redeliver" in fates else "ack"  # an offset stands for all before it
+    async def _batch(self, bodies: Any, message: StreamMessage[Any]) -> _Settlement:
+        settlements = await asyncio.gather(*(self._one(body, message) for body in bodies))
+        return "redeliver" if "redeliver" in settlements else "ack"  # an offset stands for all before it
 
-    async def _one(self, body: Any, message: StreamMessage[Any]) -> _Fate:
+    async def _one(self, body: Any, message: StreamMessage[Any]) -> _Settlement:
         item_id = as_id(body, message)
         if isinstance(item_id, ConfigError):
             say(_log.error, "message is no ID, and is rejected", error=str(item_id), message_id=message.message_id)
-            return await self._publish(letter_of(message, body, item_id), message, self._dead_letters, fate="reject")
+            return await self._publish(
+                letter_of(message, body, item_id), message, self._dead_letters, settlement="reject"
+            )
         try:
             outcome = await self._consumer.running.submit(item_id)
         except PipelineClosed as closed:
@@ -148,19 +150,19 @@ class Subscription:
             await self._consumer.pause()
             return "redeliver"
         if outcome.status == "written":
-            return await self._publish(told_of(outcome), message, self._outcomes, fate="ack")
+            return await self._publish(told_of(outcome), message, self._outcomes, settlement="ack")
         log = _log.debug if self._consumer.is_logged else _log.warning  # one line each
         say(log, "item of a message has failed", id=item_id, error=error_of(outcome), stage=outcome.stage)
-        return await self._publish(told_of(outcome), message, self._dead_letters, self._outcomes, fate="reject")
+        return await self._publish(told_of(outcome), message, self._dead_letters, self._outcomes, settlement="reject")
 
     async def _publish(
-        self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, fate: _Fate
-    ) -> _Fate:
+        self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, settlement: _Settlement
+    ) -> _Settlement:
         """Publish before it is acknowledged: else a crash in between would lose it."""
         for publisher in publishers:
             if publisher is not None and not await self._tell(publisher, told, message):
                 return "redeliver"
-        return fate
+        return settlement
 
     async def _tell(self, publisher: Publisher, told: Options, message: StreamMessage[Any]) -> bool:
         """Publish, again and again until it succeeds; returns False if the app stops before that.
@@ -192,16 +194,16 @@ class Subscription:
                 return False
             await self._consumer.pause()
 
-    async def _settle(self, message: StreamMessage[Any], fate: _Fate) -> None:
-        if fate == "reject" and self._broker == "redis":
-            fate = "ack"  # streams know no other end
-        settle = {"ack": message.ack, "reject": message.reject, "redeliver": message.nack}[fate]
-        _SETTLED.get().append(fate)
+    async def _settle(self, message: StreamMessage[Any], settlement: _Settlement) -> None:
+        if settlement == "reject" and self._broker == "redis":
+            settlement = "ack"  # streams know no other end
+        settle = {"ack": message.ack, "reject": message.reject, "redeliver": message.nack}[settlement]
+        _SETTLED.get().append(settlement)
         try:
             async with self._consumer.telling:
                 await settle()
         except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
-            say(_log.warning, "message was not acknowledged, and comes again", fate=fate, error=error)
+            say(_log.warning, "message was not acknowledged, and comes again", settlement=settlement, error=error)
 
     async def reject(self, raw: Any, message: StreamMessage[Any] | None, error: BaseException | None) -> None:
         """Reject a message that a parser, a middleware or this package itself has failed with: it would do so again."""
@@ -212,7 +214,7 @@ class Subscription:
                 message = await self.subscriber._parser(raw)  # as FastStream's own middleware does
             assert message is not None
             letter = letter_of(message, message.body, ConfigError(f"the message could not be handled: {why}"))
-            await self._settle(message, await self._publish(letter, message, self._dead_letters, fate="reject"))
+            await self._settle(message, await self._publish(letter, message, self._dead_letters, settlement="reject"))
         except Exception as failure:  # noqa: BLE001  # whatever parsing it raises
             say(_log.error, "message could not be rejected", error=failure)
 
@@ -268,7 +270,7 @@ class Subscription:
             self.trouble = "the connection is lost" if await is_away(self.subscriber) else ""
 
 
-_SETTLED: ContextVar[list[_Fate]] = ContextVar("settled")  # what the message that is being handled was told
+_SETTLED: ContextVar[list[_Settlement]] = ContextVar("settled")  # what the message that is being handled was told
 
 
 class _Guard(BaseMiddleware):
@@ -278,7 +280,7 @@ class _Guard(BaseMiddleware):
         super().__init__(raw, context=context)
         self._subscription = subscription
         self._message: StreamMessage[Any] | None = None
-        self._settled: list[_Fate] = []
+        self._settled: list[_Settlement] = []
 
     @property
     def _is_own(self) -> bool:

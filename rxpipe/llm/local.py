@@ -103,6 +103,8 @@ def _start(path: Path, slots: int) -> Any:
     parameters.port = 0
     parameters.n_parallel = slots
     parameters.n_ctx = slots * _TOKENS
+    # Its threads wait for each other by spinning: one without a processor of its own would hold up all.
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = max(1, (os.cpu_count() or 1) // 2)
     parameters.verbosity = _QUIET
     parameters.ui = False
     try:

@@ -268,11 +268,11 @@ def _give_up(run: Run) -> None:
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
     """Make something in a thread; if that is cancelled, ``undo`` what comes of it before it ends."""
     needed_loop()
-    fate = [None]  # taken by whoever is first: the thread, which then hands over, or the cancelled, who gives up
+    decision = [None]  # taken by whoever is first: the thread, which then hands over, or the cancelled, who gives up
 
     def make_or_undo() -> T:
         result = make()
-        if not taken_from(fate):
+        if not taken_from(decision):
             undo(result)
         return result
 
@@ -280,7 +280,7 @@ async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
     try:
         return await asyncio.shield(made)
     except asyncio.CancelledError:
-        undone = made if taken_from(fate) else asyncio.ensure_future(_undone(made, undo))
+        undone = made if taken_from(decision) else asyncio.ensure_future(_undone(made, undo))
         await asyncio.wait([undone])  # being cancelled again ends the waiting only
         if not undone.cancelled():
             undone.exception()  # else asyncio logs that nobody asked for it

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from programs import Program
 from typer.testing import CliRunner
 
-from rxpipe.cli.commands import app
+from rxpipe.cli.parser.configs import app
 
 SEED = Path(__file__).parents[1] / "data" / "seed.yaml"
 STARTED = "a call has started"

@@ -1,4 +1,4 @@
-"""``rxpipe compare``: options, table and page; what is compared is tested with ``rxpipe.compare``."""
+"""``rxpipe compare``: options, table and page; what is compared is tested with ``rxpipe.devtools.compare``."""
 
 from __future__ import annotations
 

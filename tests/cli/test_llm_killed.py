@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from programs import Program, run
 
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 
 QUESTIONS = 300
 SLOTS = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 
 from .program import Ended, refused, rxpipe
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from rxpipe.cli.history import local_time, utc_time
+from rxpipe.cli.commands.history import local_time, utc_time
 
 from .program import refused, rxpipe
 from .store_program import answer, document, lines, sql

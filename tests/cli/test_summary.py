@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rxpipe import Usage
-from rxpipe.cli.summary import print_summary
+from rxpipe.cli.views.summary import print_summary
 from rxpipe.pipeline.outcome import Outcome, Report, StageReport
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 

@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from rxpipe.cli.messages import configure_logs, tell_error
-from rxpipe.cli.summary import failure_line
-from rxpipe.cli.tables import Column, fitted
-from rxpipe.cli.terminal import SafeConsole, hanging, say
+from rxpipe.cli.views.summary import failure_line
+from rxpipe.cli.views.tables import Column, fitted
+from rxpipe.cli.views.terminal import SafeConsole, hanging, say
 from rxpipe.pipeline.outcome import CommonError
 
 from .program import Ended, rxpipe

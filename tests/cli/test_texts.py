@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from rxpipe import Usage
-from rxpipe.cli.tables import Column, fitted, usage_columns
-from rxpipe.cli.texts import clock, cost, duration, length, number, per_second, plural, screen_text, tokens, used
+from rxpipe.cli.views.tables import Column, fitted, usage_columns
+from rxpipe.cli.views.texts import clock, cost, duration, length, number, per_second, plural, screen_text, tokens, used
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rxpipe.cli.commands import app
+from rxpipe.cli.parser.configs import app
 
 from .blocks import ROOT, STAGES, Block, blocks, execute, stopped_runs
 

@@ -14,7 +14,7 @@ import typer
 import rxpipe
 from rxpipe import DatabaseSink, RunStore, Stage
 from rxpipe import operators as ops
-from rxpipe.cli.commands import app
+from rxpipe.cli.parser.configs import app
 from rxpipe.config import Config
 from rxpipe.database.owner import OWNERS
 from rxpipe.store.schema.tables import METADATA

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from rxpipe import ConfigError, load_pipeline
-from rxpipe.cli.check import stage_columns
-from rxpipe.cli.preview import preview
-from rxpipe.compare import compare
+from rxpipe.cli.commands.check import stage_columns
+from rxpipe.cli.commands.preview import preview
 from rxpipe.config.model import Config, load_config
+from rxpipe.devtools.compare import compare
 from rxpipe.executors import DaskCluster, Processes
 
 STAGE = "{{name: a, call: 'rxpipe.questions.arithmetic:generate', executor: {}}}"

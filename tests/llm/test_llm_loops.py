@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fake_llm.clients import wait_until
+from devtools.fake_llm.clients import wait_until
 from llm_pipelines import asking
 from odd_llm import MESSAGES, chat, odd_server, provider_at, replying
 from pipeline_helpers import LIMIT, SCHEDULERS, counts, until
 from reactivex.testing import TestScheduler
 
 from rxpipe import Pipeline, Stage
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import Provider
 from rxpipe.operators.stages.stage_machine import StageMachine
 from rxpipe.pipeline.plan import Scheduler
@@ -218,7 +218,7 @@ PROGRAM = """
 import asyncio, gc, sys, threading, time
 from functools import partial
 from rxpipe import Pipeline, Retry, Stage
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import Provider
 from rxpipe.questions.llm import answer, generate, grade
 

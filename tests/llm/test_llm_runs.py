@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fake_llm.clients import wait_until
+from devtools.fake_llm.clients import wait_until
 from llm_pipelines import GOOD, SOON, ask, asking, bank, outcomes
 from odd_llm import MESSAGES, Answer, completion, failing, in_turn, odd_server, provider_at, replying, unused_port
 from pipeline_helpers import SCHEDULERS
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, Report, Retry, RunStore, Stage
-from rxpipe.fake_llm import Behaviour, Rate, serving
+from rxpipe.devtools.fake_llm import Behaviour, Rate, serving
 from rxpipe.llm import InvalidOutput, Limits, PermanentError, Prices, Provider, ProviderUnusable, Refused, Unavailable
 from rxpipe.pipeline.plan import Scheduler
 

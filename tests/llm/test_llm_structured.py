@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from odd_llm import MESSAGES, Answer, completion, failing, odd_server, provider_at, replying, run
 from pydantic import BaseModel, Field
 
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import InvalidOutput, PermanentError, Provider
 from rxpipe.llm.structured import parse, schema_of
 from rxpipe.questions.llm.values import WrittenAnswer

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fake_llm.clients import wait_until
+from devtools.fake_llm.clients import wait_until
 from llm_pipelines import CALLS
 from odd_llm import MESSAGES, Answer, chat, completion, odd_server, provider_at, replying
 from servers import POSTGRES, answering, own_database

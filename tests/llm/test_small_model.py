@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rxpipe.cli.commands import app
+from rxpipe.cli.parser.configs import app
 from rxpipe.errors import ConfigError
 from rxpipe.llm import small_model
 

@@ -18,7 +18,7 @@ from odd_llm import Call, OddServer, odd_server, provider_at, replying, run
 from pydantic import ValidationError
 
 from rxpipe import ConfigError, Pipeline, Retry, Stage, StopRun
-from rxpipe.fake_llm import Behaviour, serving
+from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import InvalidOutput, Prompt, Unavailable
 from rxpipe.questions.llm import Answered, Graded, Question, answer, generate, grade
 from rxpipe.questions.llm.values import Grade, WrittenQuestion

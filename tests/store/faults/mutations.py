@@ -12,7 +12,7 @@ from typing import NamedTuple
 COMMITS = "test_commits.py"
 USAGE = "test_commits_usage.py"
 LEASE = "test_lease.py"
-HANDS = "test_hands.py"
+IN_FLIGHT = "test_in_flight.py"
 STORE = "test_store.py"
 TAKEOVERS = "faults/test_takeovers.py"
 AWAY = "test_away.py"
@@ -194,10 +194,11 @@ _TROUBLE = (
 _OTHERS = (
     Mutation(
         "rxpipe/pipeline/run/envelope.py",
-        Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", HANDS),
+        Change("the lost skipped", " and item.claim.lost)", " and not item.claim)", IN_FLIGHT),
     ),
     Mutation(
-        "rxpipe/store/items/in_flight.py", Change("the lost marked", "claim.lost = True", "claim.lost = False", HANDS)
+        "rxpipe/store/items/in_flight.py",
+        Change("the lost marked", "claim.lost = True", "claim.lost = False", IN_FLIGHT),
     ),
     Mutation(
         "rxpipe/store/items/process.py",

@@ -1,0 +1,131 @@
+"""``rxpipe check``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+from rich.text import Text
+
+from rxpipe.cli.messages import configure_logs
+from rxpipe.cli.views.tables import Column, fitted
+from rxpipe.cli.views.terminal import SafeConsole
+from rxpipe.cli.views.texts import length, number, plural
+from rxpipe.config import Config, load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.ids import read_ids
+from rxpipe.config.imports import resolve
+from rxpipe.config.sections import RetryConfig
+from rxpipe.database.engine import open_engine, shown
+from rxpipe.errors import ConfigError, SinkError
+from rxpipe.store.schema.database import Database
+
+
+def check(path: Path) -> None:
+    """Check all of a config that can be checked without calling, connecting or writing, and show what would run.
+
+    Raises:
+        ConfigError: It would not run.
+    """
+    configure_logs()
+    with redirect_stdout(sys.stderr), _no_bytecode():
+        config = load_config(path)
+        pipeline_of(config)
+        _check_database(config)
+        source = _source(config)
+    console = SafeConsole()
+    console.print(Text(f"{path} is valid", style="green"), soft_wrap=True)
+    console.print()
+    console.print(fitted(stage_columns(config), console.width))
+    console.print()
+    for name, value in _lines(config, source):
+        console.print(Text(f"{name:<11}", style="bold").append(value, style="not bold"), soft_wrap=True)
+
+
+def stage_columns(config: Config) -> list[Column]:
+    """The stages with their settings, those that have an effect."""
+    stages = config.resolved_stages()
+    columns = [
+        Column(title="stage", cells=[stage.name for stage in stages], justify="left"),
+        Column(title="call", cells=[stage.call for stage in stages], justify="left", rank=3),
+        Column(title="timeout", cells=[f"{stage.timeout:g} s" for stage in stages]),
+    ]
+    if any(stage.executor for stage in stages):
+        places = [str(stage.executor) if stage.executor else "" for stage in stages]
+        columns.insert(2, Column(title="executor", cells=places, justify="left", rank=1))
+    if config.strategy != "per_item":  # which has a limit for all stages together
+        columns += [
+            Column(title="slots", cells=[f"{stage.concurrency}" for stage in stages], rank=1),
+            Column(title="queue", cells=[number(stage.queue_size) for stage in stages], rank=2),
+        ]
+    return columns
+
+
+def _retries(config: Config) -> str:
+    """The retries of all stages, and of each stage that has its own."""
+    common = config.pipeline_config.retry
+    own = [f"{stage.name}: {_attempts(stage.retry)}" for stage in config.resolved_stages() if stage.retry != common]
+    return "; ".join([_attempts(common), *own])
+
+
+def _attempts(retry: RetryConfig) -> str:
+    """How often, and the delays between, without the jitter: ``3 attempts, 1, 2 s apart``."""
+    times = range(min(retry.max_attempts, 5) - 1)
+    delays = ", ".join(f"{min(retry.max_delay, retry.initial * retry.backoff_factor**n):g}" for n in times)
+    more = ", …" if retry.max_attempts > 5 else ""
+    return plural(retry.max_attempts, "attempt") + (f", {delays}{more} s apart" if delays else "")
+
+
+def _lines(config: Config, source: str) -> list[tuple[str, str]]:
+    strategy: str = config.strategy
+    if config.strategy == "per_item":
+        strategy += f", {plural(config.pipeline_config.parallel_pipelines, 'item')} at once"
+    return [
+        ("name", config.pipeline_name),
+        ("strategy", strategy),
+        ("scheduler", config.scheduler),
+        ("retries", _retries(config)),
+        ("source", source),
+        ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
+        ("database", f"{shown(config.database.url)}, table {config.database.table}"),
+    ]
+
+
+def _check_database(config: Config) -> None:
+    """That the URL is one, its driver is installed and its folder is there; nothing is connected to."""
+    urls = {"database.url": config.database.url, "source.url": config.source.url}
+    for key, url in urls.items():
+        if url is not None:
+            try:
+                open_engine(url).dispose()
+                if config.durable and key == "database.url":
+                    Database(url).close()
+            except (ConfigError, SinkError) as error:
+                raise ConfigError(f"{config.where(key)}: {error}") from None
+
+
+def _source(config: Config) -> str:
+    """What the source is; a file of IDs is read, a function found, a query left alone."""
+    source = config.source
+    if source.call is not None:
+        resolve(source.call, config.folder, where=config.where("source.call"))
+        return f"call {source.call}"
+    if source.sql is not None:
+        return f"sql {' '.join(source.sql.split())} on {shown(source.url or config.database.url)}"
+    total = plural(length(read_ids(config)) or 0, "ID")
+    if source.file is not None:
+        return f"file {source.file}, {total}"
+    ids = source.range.ids() if source.range is not None else range(0)
+    return f"range {ids[0]} to {ids[-1]}, {total}" if ids else total
+
+
+@contextmanager
+def _no_bytecode() -> Generator[None]:
+    """Importing leaves no ``__pycache__`` beside the user's modules."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before

@@ -1,0 +1,90 @@
+"""``rxpipe compare``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from rich.text import Text
+
+from rxpipe.cli.commands.overrides import latencies
+from rxpipe.cli.messages import ExitCode, configure_logs
+from rxpipe.cli.views.tables import Column, fitted
+from rxpipe.cli.views.terminal import SafeConsole, say
+from rxpipe.config import load_config
+from rxpipe.devtools.compare import Comparison
+from rxpipe.devtools.compare import compare as compare_all
+from rxpipe.devtools.compare.html import page
+from rxpipe.errors import ConfigError
+
+_RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
+
+
+def compare(path: Path, *, latency: str, count: int, html: Path | None) -> ExitCode:
+    """Compare the ways of running a config's stages, and show the figures.
+
+    Returns:
+        What the program is to end with.
+
+    Raises:
+        ConfigError: The config or an option cannot be used; nothing was run.
+    """
+    configure_logs()
+    config = load_config(path)
+    waits = latencies(latency, [stage.name for stage in config.stages])
+    if html is not None:
+        _check_writable(html)
+    with redirect_stdout(sys.stderr):
+        comparison = compare_all(config, latency=waits, count=count, progress=_progress)
+    print_comparison(comparison)
+    if html is not None:
+        try:
+            html.write_text(page(comparison), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--html: {html} cannot be written: {error.strerror}") from None
+        say(f"\ntimelines: {html}")
+    return ExitCode.OK if all(row.is_complete for row in comparison.rows) else ExitCode.FAILED
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Write the table and what one has to know to read it to standard output."""
+    console = SafeConsole()
+    columns = comparison_columns(comparison)
+    console.print(fitted(columns, console.width, least=columns[0].width))
+    for note in comparison.notes:
+        console.print()
+        console.print(Text(note, style="dim"))
+
+
+def comparison_columns(comparison: Comparison) -> list[Column]:
+    """The table: a row for each run; the fastest stands out."""
+    rows = [comparison.cells(row) for row in comparison.rows]
+    whole = [row for row in comparison.rows if row.is_complete]
+    fastest = min(whole, key=lambda row: row.report.seconds, default=None)
+    return [
+        Column(
+            title=title,
+            cells=[cells[index] for cells in rows],
+            styles=["bold green" if row is fastest else "" for row in comparison.rows],
+            rank=_RANKS.get(title, 0),
+            justify="right" if index else "left",
+        )
+        for index, title in enumerate(comparison.columns)
+    ]
+
+
+def _progress(line: str) -> None:
+    say(line, err=True)
+
+
+def _check_writable(path: Path) -> None:
+    """Before the runs, which may take long."""
+    folder = path.absolute().parent
+    if os.path.isdir(path):
+        raise ConfigError(f"--html: {path} is a directory; allowed: a file's path")
+    if not os.path.isdir(folder):
+        raise ConfigError(f"--html: there is no directory {folder}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise ConfigError(f"--html: {path} is not writable")

@@ -1,0 +1,142 @@
+"""``rxpipe failures``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import Engine
+
+from rxpipe.cli.commands.history import local_time, utc_time
+from rxpipe.cli.views.terminal import SafeConsole, hanging
+from rxpipe.cli.views.texts import cell_text, number, plural, screen_text
+from rxpipe.config.explain import unknown
+from rxpipe.errors import ConfigError
+from rxpipe.store.queries.failures import FailureInfo, count_failed, count_failed_calls, dead_letters, failed_calls
+from rxpipe.store.queries.history import DATABASE, RunInfo, run
+from rxpipe.store.queries.opening import snapshot
+
+_MOST = 20  # shown, if it is not said how many
+_LONGEST_ID = 40
+_LONGEST_TEXT = 300
+
+
+def list_failures(
+    engine: Engine,
+    wanted: int | None,
+    *,
+    stage: str | None,
+    limit: int | None,
+    every: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Show why items failed.
+
+    Args:
+        engine: The store's.
+        wanted: The run's number; None for the latest.
+        stage: Only what failed there.
+        limit: So many at most; None for 20 on a screen, and all as JSON.
+        every: All failed calls instead of what made items dead letters.
+        verbose: With tracebacks and inputs.
+        as_json: As one JSON document.
+
+    Raises:
+        ConfigError: There is no such stage.
+    """
+    with snapshot(engine) as connection:
+        found = run(connection, wanted)
+        check_stage(found, stage)
+        most = limit if as_json or limit is not None else _MOST
+        read, count = (failed_calls, count_failed_calls) if every else (dead_letters, count_failed)
+        failures = read(connection, found, stage=stage, limit=most, verbose=verbose)
+        if as_json:
+            _print_json(failures, verbose=verbose)
+            return
+        total = count(connection, found, stage)
+        shown = list(failures)  # not while they are printed: whoever reads them a page at a time takes their time
+    console = SafeConsole()
+    console.print(_title(found, total, stage, every=every), soft_wrap=True)
+    if verbose:
+        for failure in shown:
+            _print_block(console, failure, every=every)
+    elif total:
+        _print_lines(console, shown, every=every)
+    if total > len(shown):
+        console.print(Text(f"\nthe latest {number(len(shown))} of {number(total)}; --limit shows more", style="dim"))
+
+
+def check_stage(found: RunInfo, stage: str | None) -> None:
+    """See that a run has a stage.
+
+    Raises:
+        ConfigError: It has not; names those that it has.
+    """
+    names = [*(one.name for one in found.stages), DATABASE]
+    if stage is not None and stage not in names:
+        raise ConfigError(f"--stage: {unknown(f'run {found.id} has no stage {stage!r}', stage, names)}")
+
+
+def _title(found: RunInfo, total: int, stage: str | None, *, every: bool) -> str:
+    kind = "failed call" if every else "failed item"
+    place = "" if stage is None else f", stage {cell_text(stage)}"
+    return f"{plural(total, kind) if total else f'no {kind}s'} in run {found.id}{place}"
+
+
+def _print_json(failures: Iterable[FailureInfo], *, verbose: bool) -> None:
+    """A list, one failure after the other: there may be many."""
+    separator = "["
+    for failure in failures:
+        print(separator + json.dumps(_failure_json(failure, verbose=verbose)), end="")
+        separator = ",\n"
+    print("[]" if separator == "[" else "]")
+
+
+def _failure_json(failure: FailureInfo, *, verbose: bool) -> dict[str, Any]:
+    names = ("id", "state", "stage", "attempt", "calls", "final", "type", "text")
+    more = {"traceback": failure.traceback, "input": failure.input} if verbose else {}
+    return {**{name: getattr(failure, name) for name in names}, "at": utc_time(failure.at), **more}
+
+
+def _cells(failure: FailureInfo, *, every: bool) -> list[str]:
+    stage = cell_text(failure.stage or "-")
+    if every:
+        then = "failed" if failure.final else "retried"
+        return [cell_text(failure.id, _LONGEST_ID), stage, str(failure.attempt), then, local_time(failure.at)]
+    return [cell_text(failure.id, _LONGEST_ID), stage, number(failure.calls), local_time(failure.at)]
+
+
+def _print_lines(console: Console, failures: Sequence[FailureInfo], *, every: bool) -> None:
+    """A line each, not cut to the screen, since the end of an error may say most."""
+    titles = ["ID", "stage", "attempt", "then", "at"] if every else ["ID", "stage", "calls", "at"]
+    rows = [_cells(failure, every=every) for failure in failures]
+    widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
+    console.print()
+    console.print(Text(f"{_aligned(titles, widths)}error", style="bold"), soft_wrap=True)
+    for failure, row in zip(failures, rows, strict=True):
+        text = cell_text(failure.text, _LONGEST_TEXT)
+        console.print(hanging(console, Text(_aligned(row, widths)), text), soft_wrap=True)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell + " " * (width - cell_len(cell) + 2) for cell, width in zip(cells, widths, strict=True)]
+    return "".join(padded)
+
+
+def _print_block(console: Console, failure: FailureInfo, *, every: bool) -> None:
+    stage = f" in {cell_text(failure.stage)}" if failure.stage else ""
+    tail = f"attempt {failure.attempt}, {'failed' if failure.final else 'retried'}" if every else None
+    told = tail or f"after {plural(failure.calls, 'call')}"
+    head = Text.assemble((cell_text(failure.id), "bold"), f"{stage}, {told}, {local_time(failure.at)}")
+    console.print()
+    console.print(head, soft_wrap=True)
+    console.print(hanging(console, Text(), cell_text(failure.text), "red"), soft_wrap=True)
+    if failure.input is not None:
+        console.print(Text(f"input: {cell_text(failure.input)}"), soft_wrap=True)
+    for line in screen_text(failure.traceback or "").splitlines():
+        console.print(Text(f"  {line}", style="dim"), soft_wrap=True)

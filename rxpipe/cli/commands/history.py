@@ -1,0 +1,209 @@
+"""``rxpipe runs``, ``show`` and ``workers``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import Engine
+
+from rxpipe.cli.views.summary import failure_line
+from rxpipe.cli.views.tables import GAP, Column, fitted, usage_columns
+from rxpipe.cli.views.terminal import SafeConsole, say
+from rxpipe.cli.views.texts import cell_text, cost_unit, number, plural, used
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import CommonError
+from rxpipe.store.queries.details import RunDetails, StageInfo, details
+from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers
+from rxpipe.store.queries.opening import snapshot
+
+_STYLES = {"running": "green", "unfinished": "yellow", "alive": "green", "late": "yellow", "lost": "red"}
+_UNKNOWN = "(unknown)"
+_LEAST = 16  # of the name of a function
+
+
+def list_runs(engine: Engine, *, as_json: bool) -> None:
+    """Show all runs of a store."""
+    with snapshot(engine) as connection:
+        found = runs(connection)
+    if as_json:
+        print(json.dumps([run_json(one) for one in found]))
+    elif not found:
+        say("no runs")
+    else:
+        console = SafeConsole()
+        console.print(fitted(_run_columns(found), console.width))
+
+
+def show_run(engine: Engine, wanted: int | None, *, as_json: bool) -> None:
+    """Show all of one run, the latest if it is not said which."""
+    with snapshot(engine) as connection:
+        found = details(connection, run(connection, wanted))
+    if as_json:
+        print(json.dumps(_details_json(found)))
+    else:
+        _print_details(SafeConsole(), found)
+
+
+def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended: bool, as_json: bool) -> None:
+    """Show workers, of all runs or of one.
+
+    Args:
+        engine: The store's.
+        wanted: The run's number, or None for the latest.
+        of_all_runs: Of all runs instead.
+        ended: Also those that have ended.
+        as_json: As one JSON document.
+    """
+    with snapshot(engine) as connection:
+        run_id = None if of_all_runs else run(connection, wanted).id
+        found = workers(connection, run_id, ended=ended)
+    if as_json:
+        print(json.dumps([_worker_json(one) for one in found]))
+    elif not found:
+        say(f"no workers{'' if ended else ' now'}{'' if run_id is None else f' on run {run_id}'}")
+    else:
+        console = SafeConsole()
+        console.print(fitted(_worker_columns(found), console.width))
+
+
+def local_time(seconds: float | None) -> str:
+    """A time as people read it, to the second; ``-`` if it has not come."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def utc_time(seconds: float | None) -> str | None:
+    """A time as programs read it."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def run_json(one: RunInfo) -> dict[str, Any]:
+    """A run for programs."""
+    fields = ("name", "generation", "state", "workers", "items", "written", "failed", "ready", "running", "calls")
+    times = {name: utc_time(getattr(one, name)) for name in ("created_at", "finished_at", "active_at")}
+    return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times, "usage": asdict(one.usage)}
+
+
+def _worker_json(one: WorkerInfo) -> dict[str, Any]:
+    times = {name: utc_time(getattr(one, name)) for name in ("started_at", "heartbeat_at", "ended_at")}
+    plain = {"id": one.id, "run": one.run_id, "host": one.host, "pid": one.pid, "state": one.state, "held": one.held}
+    return {**plain, **times}
+
+
+def _details_json(found: RunDetails) -> dict[str, Any]:
+    return {
+        **run_json(found.run),
+        "stages": [asdict(stage) for stage in found.stages],
+        "causes": [asdict(cause) for cause in found.causes],
+        "live_workers": [_worker_json(worker) for worker in found.workers],
+    }
+
+
+def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
+    def counts(name: str, *, rank: int = 0, style: str = "") -> Column:
+        values: list[int] = [getattr(one, name) for one in found]
+        styles = [style if value else "" for value in values]
+        return Column(title=name, cells=[number(value) for value in values], styles=styles, rank=rank)
+
+    return [
+        Column(title="run", cells=[str(one.id) for one in found]),
+        Column(title="name", cells=[cell_text(one.name, 30) for one in found], justify="left"),
+        Column(
+            title="state",
+            cells=[one.state for one in found],
+            styles=[_STYLES.get(one.state, "") for one in found],
+            justify="left",
+        ),
+        counts("workers", rank=3),
+        counts("written"),
+        counts("failed", style="bold red"),
+        counts("ready"),
+        counts("running", rank=1),
+        *usage_columns([one.usage for one in found], rank=2),
+        Column(title="created", cells=[local_time(one.created_at) for one in found], rank=2),
+        Column(title="finished", cells=[local_time(one.finished_at) for one in found], rank=4),
+    ]
+
+
+def _worker_columns(found: Sequence[WorkerInfo]) -> list[Column]:
+    return [
+        Column(title="host", cells=[one.host for one in found], justify="left"),
+        Column(title="pid", cells=[str(one.pid) for one in found]),
+        Column(title="run", cells=[str(one.run_id) for one in found], rank=1),
+        Column(title="since", cells=[local_time(one.started_at) for one in found], rank=2),
+        Column(title="last heartbeat", cells=[local_time(one.heartbeat_at) for one in found]),
+        Column(title="items held", cells=[number(one.held) for one in found]),
+        Column(
+            title="state",
+            cells=[one.state for one in found],
+            styles=[_STYLES.get(one.state, "") for one in found],
+            justify="left",
+        ),
+    ]
+
+
+def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
+    columns = [
+        Column(title="stage", cells=[one.name or _UNKNOWN for one in stages], justify="left"),
+        Column(title="checkpoints", cells=[number(one.checkpoints) for one in stages]),
+        Column(title="failed calls", cells=[number(one.failed_calls) for one in stages]),
+        Column(
+            title="failed",
+            cells=[number(one.failed) for one in stages],
+            styles=["bold red" if one.failed else "" for one in stages],
+        ),
+    ]
+    columns += usage_columns([one.usage for one in stages], rank=3)
+    if any(one.version for one in stages):
+        cells = [cell_text(one.version or "-", 20) for one in stages]
+        columns.append(Column(title="version", cells=cells, rank=1, justify="left"))
+    room = max(_LEAST, width - sum(column.width + GAP for column in columns))
+    calls = [_end_of(cell_text(one.call or "-"), room) for one in stages]
+    return [*columns, Column(title="call", cells=calls, rank=2, justify="left")]
+
+
+def _end_of(text: str, most: int) -> str:
+    """The end of a text, where a function's name is."""
+    return text if len(text) <= most else "…" + text[len(text) - most + 1 :]
+
+
+def _print_details(console: Console, found: RunDetails) -> None:
+    one = found.run
+    state = f"running, {plural(one.workers, 'worker')}" if one.workers else one.state
+    title = Text.assemble(
+        (f"run {one.id}", "bold"), f" of {cell_text(one.name)}, ", (state, _STYLES.get(one.state, ""))
+    )
+    console.print(title, soft_wrap=True)
+    finished = "" if one.finished_at is None else f", finished {local_time(one.finished_at)}"
+    console.print(f"created {local_time(one.created_at)}{finished}")
+    console.print(_counts_line(one))
+    failed = sum(stage.failed_calls for stage in found.stages)
+    console.print(f"{plural(one.calls, 'call')} in all, {number(failed)} failed")
+    if one.usage != Usage():
+        console.print(f"{used(one.usage)}{cost_unit(one.usage)}, all workers together")
+    console.print()
+    console.print(fitted(_stage_columns(found.stages, console.width), console.width))
+    if found.causes:
+        console.print(Text("\nfailed calls, the commonest first:", style="bold"))
+        for cause in found.causes:
+            failed_as = CommonError(stage=cause.stage or "", text=cause.text, count=cause.count, same=cause.same)
+            console.print(failure_line(console, failed_as), soft_wrap=True)
+    if found.workers:
+        console.print()
+        console.print(fitted(_worker_columns(found.workers), console.width))
+
+
+def _counts_line(one: RunInfo) -> Text:
+    return Text.assemble(
+        (plural(one.items, "item"), "bold"),
+        " = ",
+        (f"{number(one.written)} written", "green"),
+        " + ",
+        (f"{number(one.failed)} failed", "bold red" if one.failed else ""),
+        f" + {number(one.ready)} ready + {number(one.running)} running",
+    )

@@ -1,0 +1,186 @@
+"""``rxpipe preview``: a few items, one after the other, with all that goes into each stage and comes out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reactivex.abc import ObserverBase
+from rich.console import Console
+from rich.text import Text
+
+from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
+from rxpipe.cli.views.terminal import SafeConsole, hanging
+from rxpipe.cli.views.texts import cost, cost_unit, duration, length, number, plural, screen_text, tokens, used
+from rxpipe.config import load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.ids import read_ids
+from rxpipe.database.encoding import json_text
+from rxpipe.llm.transcript import Exchange, listener
+from rxpipe.operators.errors import describe
+from rxpipe.operators.stage import is_coroutine_function
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.stage import Stage
+
+_LONGEST = 20_000  # characters that are shown of a text
+
+
+def preview(path: Path, count: int) -> ExitCode:
+    """Take a few IDs through the stages and show everything; nothing is written.
+
+    Args:
+        path: The config.
+        count: How many IDs, at least 1.
+
+    Returns:
+        What the program is to end with.
+
+    Raises:
+        ConfigError: Nothing was called: the config or its source cannot be used.
+    """
+    configure_logs()
+    config = load_config(path)
+    script = _Script(SafeConsole())
+    with redirect_stdout(sys.stderr):  # what functions print is no part of it
+        pipeline = pipeline_of(config)
+        total = None if config.source.call else length(read_ids(config))
+        watched = Pipeline(
+            *(replace(stage, call=_watched(stage, script), executor=None) for stage in pipeline.stages),
+            strategy="per_item",
+            scheduler=pipeline.scheduler,
+            concurrency=1,  # so that what is shown is of one item at a time
+        )
+        try:
+            report = drive(watched, read_ids(config, count=count), observer=script)
+        except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
+            tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
+            return ExitCode.FAILED
+    script.end(report, total)
+    return ExitCode.FAILED if report.failed else ExitCode.OK
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call as it is watched."""
+
+    stage: str
+    value: Any
+    result: Any = None
+    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+
+
+def _watched(stage: Stage, script: _Script) -> Callable[[Any], Any]:
+    """The stage's function; its calls go into the script."""
+    function = stage.call
+
+    async def watched_coroutine(value: Any) -> Any:
+        with script.watching(_Call(stage.name, value)) as call:
+            call.result = await function(value)
+        return call.result
+
+    async def watched_awaitable(value: Any, awaitable: Any) -> Any:
+        with script.watching(_Call(stage.name, value)) as call:
+            call.result = await awaitable
+        return call.result
+
+    def watched(value: Any) -> Any:
+        with script.watching(_Call(stage.name, value)) as call:
+            call.result = function(value)
+        is_pending = inspect.isawaitable(call.result)
+        return watched_awaitable(value, call.result) if is_pending else call.result
+
+    return watched_coroutine if is_coroutine_function(function) else watched
+
+
+class _Script(ObserverBase[Outcome[Any]]):
+    """Writes what happens, as it happens, to what was standard output when it was made."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._console.file = console.file  # it would follow standard output wherever that is sent
+        self._items = 0
+        self._is_between = True
+
+    @contextmanager
+    def watching(self, call: _Call) -> Generator[_Call]:
+        """Show a call when it has ended; not, if all that it gave is something to await."""
+        if self._is_between:
+            self._is_between = False
+            self._items += 1
+            self._console.rule(Text(f"item {self._items}: ID {screen_text(str(call.value))}", style="bold"))
+        began = time.perf_counter()
+        token = listener.set(call.exchanges.append)
+        error: BaseException | None = None
+        try:
+            yield call
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            listener.reset(token)
+            if not inspect.isawaitable(call.result):
+                self._show(call, error, time.perf_counter() - began)
+
+    def _show(self, call: _Call, error: BaseException | None, seconds: float) -> None:
+        self._console.print(Text(f"\n{screen_text(call.stage)}, {duration(seconds)}", style="bold cyan"))
+        self._part("input", _pretty(call.value))
+        for exchange in call.exchanges:
+            for message in exchange.messages:
+                content: Any = message.get("content")  # text, or parts, or none
+                self._part(str(message.get("role")), content if isinstance(content, str) else _pretty(content), "dim")
+            about = "" if exchange.usage is None else f", {used(exchange.usage)}"
+            self._part(f"reply{about}", exchange.reply, "dim")
+        if error is None:
+            self._part("output", _pretty(call.result), "green")
+        else:
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            why = (
+                "cancelled: it took longer than it may, or the preview was stopped" if is_cancelled else describe(error)
+            )
+            self._part("failed", why, "bold red")
+
+    def _part(self, title: str, text: str, style: str = "") -> None:
+        self._console.print(Text(f"  {title}:", style="bold"), soft_wrap=True)
+        left = len(text) - _LONGEST
+        shown = text if left <= 0 else f"{text[:_LONGEST]}…\n({plural(left, 'character')} more)"
+        for line in screen_text(shown).split("\n"):
+            self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
+
+    def end(self, report: Report, total: int | None) -> None:
+        """Sum it up, and say what all of it would use."""
+        self._console.rule()
+        failed = f", {number(report.failed)} failed" if report.failed else ""
+        usage = f", {used(report.usage)}" if report.usage.tokens else ""
+        self._console.print(f"{plural(report.taken, 'item')}{failed}{usage}; nothing was written")
+        if total and report.taken and report.usage.tokens:
+            share = total / report.taken
+            money = f", cost {cost(report.usage.cost * share)}" if report.usage.cost else ""
+            about = f"{tokens(report.usage.tokens * share)} tokens{money}"
+            self._console.print(f"{plural(total, 'item')} would use about {about}{cost_unit(report.usage)}")
+
+    def on_next(self, value: Outcome[Any]) -> None:
+        """An item has ended."""
+        self._is_between = True
+
+    def on_error(self, error: Exception) -> None:
+        """Nothing: whoever waits for the run is told."""
+
+    def on_completed(self) -> None:
+        """Nothing."""
+
+
+def _pretty(value: Any) -> str:
+    try:
+        return json.dumps(json.loads(json_text(value)), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return repr(value)

@@ -1,0 +1,224 @@
+"""``rxpipe run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+from rich.console import Console
+from sqlalchemy import make_url
+
+from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
+from rxpipe.cli.views.failures import FailureLimit, Failures
+from rxpipe.cli.views.lines import Lines
+from rxpipe.cli.views.live import LiveScreen
+from rxpipe.cli.views.meter import Meter
+from rxpipe.cli.views.summary import print_summary
+from rxpipe.cli.views.texts import cost, length, number, plural
+from rxpipe.config import Config, load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.ids import read_ids
+from rxpipe.database.engine import database_option, file_of, shown
+from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
+from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.outcome import Report
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.run.run import Run
+from rxpipe.store import RunStore
+
+_Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of ``rxpipe run``; those that are None leave it to the config."""
+
+    count: int | None = None
+    strategy: str | None = None
+    scheduler: str | None = None
+    database: str | None = None
+    fresh: bool = False
+    replace: bool = False
+    resume: bool = False
+    max_failures: str | None = None
+    max_cost: float | None = None
+    grace: float | None = None
+    quiet: bool = False
+    as_json: bool = False
+
+
+def run(path: Path, options: Options) -> ExitCode:
+    """Run a config's pipeline, and show how it goes and what came of it.
+
+    Args:
+        path: The config.
+        options: What to do differently.
+
+    Returns:
+        What the program is to end with.
+
+    Raises:
+        ConfigError: Nothing was run: the config, an option, the source or the database cannot be used.
+    """
+    configure_logs(quiet=options.quiet)
+    config = overridden(
+        load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
+    )
+    if options.fresh and options.resume:
+        raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
+    if (options.fresh or options.resume) and not config.durable:
+        raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
+    grace = config.pipeline_config.grace if options.grace is None else options.grace
+    file = file_of(make_url(config.database.url))
+    was_there = file is not None and os.path.exists(file)
+    driven = _Driven(config, options.max_failures, grace)
+    # Standard output is for the results: what modules and functions print goes to where the progress is.
+    with redirect_stdout(sys.stderr):
+        if config.database.durable and not config.durable:
+            _log.warning("staged keeps nothing to go on with: every ID is called")
+        pipeline = pipeline_of(
+            config, fresh=options.fresh, resume=options.resume, replace=options.replace, max_cost=options.max_cost
+        )
+        found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
+        if isinstance(pipeline.store, RunStore):
+            pipeline.store.found_by = found_by
+        free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
+        if options.max_cost is not None and free:
+            _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
+        source = read_ids(config, count=options.count)
+        total = length(source)
+        with _reporter(path, config, grace, quiet=options.quiet) as reporter:
+            try:
+                driven.drive(pipeline, source, options.count if total is None else total, reporter)
+            except OtherPipeline as error:
+                raise ConfigError(f"{config.where('name')}: {error}") from None
+            except StagesChanged as error:
+                raise ConfigError(f"{config.where('stages')}: {error}") from None
+            except SinkError as error:
+                key = "--database" if options.database else config.where("database.url")
+                raise ConfigError(f"{key}: {error}") from None
+    report = driven.report()
+    early = None if driven.error is None or driven.budget else raised_text(driven.error, config.folder)
+    stopped_by = driven.stopped_by(report)
+    if options.max_cost is not None and report.usage.tokens and not report.usage.cost:
+        _log.warning("no call told what it cost, so --max-cost bounds nothing", hint="prices are the provider's")
+    if early is not None:
+        tell_error(f"the run ended early: {early}")
+    if options.as_json:
+        also = {"ended_early": early, "stopped_by": stopped_by}
+        print(json.dumps({**asdict(report), **also}), flush=True)
+    elif options.quiet:
+        if driven.budget:
+            tell_error(f"stopped by {stopped_by}")
+        if report.failed_before and not report.taken:
+            tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
+        for failed in report.errors:
+            tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
+    else:
+        new = f" (new database: {file})" if file and not was_there and os.path.exists(file) else ""
+        place = f"{shown(config.database.url)}, table {config.database.table}{new}"
+        goes_on = "the same command with a higher --max-cost" if driven.budget else "the same command"
+        print_summary(report, place, stopped_by, f" {found_by}", goes_on)
+    return driven.exit_code(report)
+
+
+class _Driven:
+    """A run, and what became of it."""
+
+    def __init__(self, config: Config, max_failures: str | None, grace: float) -> None:
+        limit = None if max_failures is None else FailureLimit.parse(max_failures)
+        self.failures = Failures(limit, self._stop)
+        self._max_failures = max_failures
+        self._grace = grace
+        self.error: BaseException | None = None
+        self._staged = config.strategy == "staged"
+        self._signal: signal.Signals | None = None
+        self._run: Run | None = None
+
+    def drive(self, pipeline: Pipeline, source: _Ids, total: int | None, reporter: Lines | LiveScreen) -> None:
+        """Run a pipeline to its end, whatever that is; raise only if it could not start."""
+
+        def started(run: Run) -> None:
+            self._run = run
+            reporter.begin(Meter(run, total=total, staged=self._staged))
+
+        def interrupted(number: signal.Signals, count: int) -> None:
+            self._signal = self._signal or number
+            reporter.interrupted(number, count)
+
+        try:
+            drive(
+                pipeline,
+                source,
+                observer=self.failures,
+                started=started,
+                interrupted=interrupted,
+                signals=_SIGNALS,
+                grace=self._grace,
+            )
+        except KeyboardInterrupt as interrupt:
+            if self._run is None:
+                raise
+            self._signal = self._signal or signal.SIGINT
+            self.error = interrupt.__cause__
+        except Exception as error:
+            if self._run is None:
+                raise
+            self.error = error  # what was done before is worth telling, whatever this is
+
+    def _stop(self) -> None:
+        if self._run is not None:
+            self._run.stop()
+
+    def report(self) -> Report:
+        """What was done; the counts add up also if a third Ctrl-C left items on their way."""
+        assert self._run is not None  # drive() has raised otherwise
+        report = self._run.report()
+        left = report.taken - report.written - report.failed - report.cancelled
+        return replace(report, cancelled=report.cancelled + max(0, left))
+
+    @property
+    def budget(self) -> BudgetSpent | None:
+        """The refusal of a call that stopped it, if nothing else did before."""
+        return self.error if isinstance(self.error, BudgetSpent) and self._signal is None else None
+
+    def stopped_by(self, report: Report) -> str | None:
+        """What stopped it, in words."""
+        if self._signal is not None:
+            return "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
+        if self.budget is not None:
+            return f"--max-cost {self.budget.limit:g}: {cost(report.usage_before.cost + report.usage.cost)} spent"
+        if not self.failures.too_many:
+            return None
+        cause = report.errors[0]
+        failed = f"{plural(self.failures.failed, 'item')} of {number(self.failures.ended)} failed"
+        commonest = f"the commonest error, of {number(cause.count)}, in {cause.stage}: {cause.text}"
+        return f"--max-failures {self._max_failures}: {failed}, {commonest}"
+
+    def exit_code(self, report: Report) -> ExitCode:
+        """What the program is to end with."""
+        if self._signal is not None:
+            return ExitCode.TERMINATED if self._signal is signal.SIGTERM else ExitCode.INTERRUPTED
+        bad = self.error is not None or self.failures.too_many
+        bad = bad or bool(report.failed or report.cancelled or report.failed_before)
+        return ExitCode.FAILED if bad else ExitCode.OK
+
+
+def _reporter(path: Path, config: Config, grace: float, *, quiet: bool) -> Lines | LiveScreen:
+    # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
+    if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):
+        return Lines(grace, quiet=quiet)
+    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {shown(config.database.url)}", grace)

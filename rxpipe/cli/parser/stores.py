@@ -1,0 +1,249 @@
+"""The commands that look at and mend runs in a run store; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.messages import errors_told
+
+app = typer.Typer()
+
+_PANEL = "Runs that are kept in a database"
+
+
+def _run(given: str) -> str:
+    if given != "latest" and not (given.isascii() and given.isdecimal()):
+        raise typer.BadParameter(f"{given!r}; allowed: the number of a run, or latest")
+    return given
+
+
+_Run = Annotated[
+    str,
+    typer.Argument(
+        parser=_run,
+        metavar="RUN",
+        help="The run's number, or latest (with --config, that config's latest).",
+        show_default=False,
+    ),
+]
+_Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="CONFIG", help="Use the database of this config.")
+]
+_Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="Use this database. Without --config and --database: RXPIPE_DATABASE, else sqlite:///questions.db.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
+_Stage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S", help="Only items that failed in this stage; database means rows that the database refused."
+    ),
+]
+
+
+@app.command(rich_help_panel=_PANEL)
+def runs(config: _Config = None, database: _Database = None, as_json: _Json = False) -> None:
+    """List the runs, and how far each is."""
+    with errors_told():
+        from rxpipe.cli.commands.history import list_runs
+        from rxpipe.cli.commands.location import StoreLocation, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            list_runs(engine, as_json=as_json)
+
+
+@app.command(rich_help_panel=_PANEL)
+def show(run: _Run, config: _Config = None, database: _Database = None, as_json: _Json = False) -> None:
+    """Show one run: its stages, its items, why calls failed, who works on it."""
+    with errors_told():
+        from rxpipe.cli.commands.history import show_run
+        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            show_run(engine, number_at(engine, place, run), as_json=as_json)
+
+
+@app.command(rich_help_panel=_PANEL)
+def failures(
+    run: _Run,
+    stage: _Stage = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Show N at most, the latest first. By default 20; with --json, all."),
+    ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", metavar="", help="Show every failed call, also of items that succeeded later."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", metavar="", help="Show tracebacks and inputs, too.")
+    ] = False,
+    config: _Config = None,
+    database: _Database = None,
+    as_json: _Json = False,
+) -> None:
+    """List the dead letters: the items that have failed, and their last error."""
+    with errors_told():
+        from rxpipe.cli.commands.failures import list_failures
+        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            list_failures(
+                engine,
+                number_at(engine, place, run),
+                stage=stage,
+                limit=limit,
+                every=every,
+                verbose=verbose,
+                as_json=as_json,
+            )
+
+
+@app.command(rich_help_panel=_PANEL)
+def requeue(
+    run: _Run,
+    stage: _Stage = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this item. Give it again for more items.")
+    ] = None,
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows", metavar="", help="Instead, write the rows of written items again; no function is called."
+        ),
+    ] = False,
+    config: _Config = None,
+    database: _Database = None,
+) -> None:
+    """Have failed items tried again: the next run takes them up at the stage where they failed."""
+    with errors_told():
+        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+        from rxpipe.cli.commands.maintenance import requeue_failed, requeue_written
+        from rxpipe.errors import ConfigError
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place) as engine:
+            number = number_at(engine, place, run)
+            if rows and stage is not None:
+                raise ConfigError("--rows is for written items, and --stage for those that failed")
+            if rows:
+                requeue_written(engine, number, ids=ids or [], place=place)
+            else:
+                requeue_failed(engine, number, stage=stage, ids=ids or [], place=place)
+
+
+@app.command(rich_help_panel=_PANEL)
+def export(
+    run: _Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet.", show_default=False)],
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages", metavar="", help="In CSV: what each stage returned, as JSON, instead of the value's fields."
+        ),
+    ] = False,
+    formulas: Annotated[
+        bool,
+        typer.Option(
+            "--formulas", metavar="", help="In CSV: leave text as it is that a spreadsheet takes for a formula."
+        ),
+    ] = False,
+    config: _Config = None,
+    database: _Database = None,
+) -> None:
+    """Write a run into a file: one record for each item.
+
+    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; and
+    prompt_tokens, completion_tokens and cost, if the run's calls told any.
+
+    The status is written, failed or unfinished; value is the last stage's output.
+
+    CSV has a column for each field of the item's newest output, instead of the stages and the value.
+
+    FILE appears, or is replaced, only when the export is complete.
+    """
+    with errors_told():
+        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+        from rxpipe.cli.commands.maintenance import export_run
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place) as engine:
+            number = number_at(engine, place, run)
+            export_run(engine, number, file, stages=stages, formulas=formulas)
+
+
+@app.command(rich_help_panel=_PANEL)
+def workers(
+    run: Annotated[
+        str | None,
+        typer.Argument(parser=_run, metavar="RUN", help="The run's number, or latest; all runs by default."),
+    ] = None,
+    ended: Annotated[
+        bool, typer.Option("--all", metavar="", help="Show also workers that have stopped or were lost.")
+    ] = False,
+    config: _Config = None,
+    database: _Database = None,
+    as_json: _Json = False,
+) -> None:
+    """List the processes that work on runs, and what they hold.
+
+    A worker is alive, late (its lease has run out, but nobody has taken its items yet), stopped (it ended by itself)
+    or lost (others have taken its items).
+    """
+    with errors_told():
+        from rxpipe.cli.commands.history import list_workers
+        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            list_workers(
+                engine,
+                None if run is None else number_at(engine, place, run),
+                of_all_runs=run is None,
+                ended=ended,
+                as_json=as_json,
+            )
+
+
+@app.command(rich_help_panel=_PANEL)
+def prune(
+    run: Annotated[
+        list[str] | None, typer.Argument(parser=_run, metavar="RUN", help="The numbers of runs, or latest.")
+    ] = None,
+    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Only finished runs.")] = False,
+    older_than: Annotated[
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for DAYS days.")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
+    config: _Config = None,
+    database: _Database = None,
+) -> None:
+    """Delete runs from the store: those that meet all conditions given, and with --config only its own.
+
+    Rows in your table of results are never deleted. A run that a worker is busy with stays.
+    """
+    if not run and not finished and older_than is None and keep is None:
+        raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
+    with errors_told():
+        from rxpipe.cli.commands.location import StoreLocation, name_at, number_at, store_at
+        from rxpipe.cli.commands.maintenance import Selection, prune_runs
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place) as engine:
+            numbers = [number_at(engine, place, one) for one in run or ()]
+            selection = Selection(
+                name=name_at(place), numbers=numbers, finished=finished, older_than=older_than, keep=keep
+            )
+            prune_runs(engine, selection, dry_run=dry_run)

@@ -1,0 +1,97 @@
+"""Progress where there is no screen to draw on: a plain line now and then, for logs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Self
+
+from rxpipe.cli.views.meter import Figures, Meter
+from rxpipe.cli.views.texts import clock, cost, number, per_second, plural, tokens
+
+SECONDS = 5.0  # between two lines
+
+
+def progress_line(figures: Figures) -> str:
+    """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``.
+
+    With what was used, and how often the server was too busy, if it was: ``cost 0.42 of about 3.10, 12 429s``.
+    """
+    of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
+    parts = [
+        f"{number(figures.written)}{of_total} written",
+        f"{number(figures.failed)} failed",
+        f"{number(figures.in_flight)} in flight",
+        f"{per_second(figures.rate)}/s",
+    ]
+    if spent := spent_text(figures):
+        parts.append(spent)
+    if pushed_back := sum(stage.pushed_back for stage in figures.stages):
+        parts.append(f"{number(pushed_back)} 429s")
+    if figures.left is not None:
+        parts.append(f"{clock(figures.left)} left")
+    return f"{clock(figures.seconds)}  {', '.join(parts)}"
+
+
+def spent_text(figures: Figures) -> str:
+    """What was spent so far, and what that will come to: money, or tokens where nobody said what they cost."""
+    usage, projected = figures.usage, figures.projected
+    if usage.cost:
+        return f"cost {cost(usage.cost)}" + (f" of about {cost(projected.cost)}" if projected else "")
+    if usage.tokens:
+        return f"{tokens(usage.tokens)} tokens" + (f" of about {tokens(projected.tokens)}" if projected else "")
+    return ""
+
+
+def interrupt_line(count: int, in_flight: int, grace: float) -> str:
+    """What the first and the second Ctrl-C do."""
+    if not in_flight:
+        return "stopping: no items are in flight"
+    items = plural(in_flight, "item")
+    if count > 1:
+        return f"cancelling {items}"
+    if not grace:
+        return f"stopping: cancelling {items}"
+    return f"stopping: finishing {items} within {grace:g} s, Ctrl-C again to cancel them"
+
+
+class Lines:
+    """Writes the lines to standard error while it is entered.
+
+    Args:
+        grace: Seconds that items get to finish after the first Ctrl-C.
+        quiet: Nothing but what Ctrl-C does.
+        seconds: How long from one line to the next.
+    """
+
+    def __init__(self, grace: float, *, quiet: bool = False, seconds: float = SECONDS) -> None:
+        self._grace = grace
+        self._quiet = quiet
+        self._seconds = seconds
+        self._meter: Meter | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="rxpipe-progress", daemon=True)
+
+    def begin(self, meter: Meter) -> None:
+        """The run has started."""
+        self._meter = meter
+        if not self._quiet:
+            self._thread.start()
+
+    def interrupted(self, number: signal.Signals, count: int) -> None:
+        """A signal came, the first or the second."""
+        if self._meter is not None:
+            print(interrupt_line(count, self._meter.read().in_flight, self._grace), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _write(self) -> None:
+        while self._meter is not None and not self._over.wait(self._seconds):
+            print(progress_line(self._meter.read()), file=sys.stderr, flush=True)

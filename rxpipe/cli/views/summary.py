@@ -1,0 +1,148 @@
+"""What a run did, as it is shown at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from rxpipe.cli.views.tables import Column, fitted, usage_columns
+from rxpipe.cli.views.terminal import SafeConsole, hanging
+from rxpipe.cli.views.texts import cell_text, cost_unit, duration, number, per_second, used
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import CommonError, Report, StageReport
+
+
+def print_summary(
+    report: Report,
+    rows: str,
+    stopped_by: str | None,
+    place: str = "",
+    goes_on: str = "the same command",
+) -> None:
+    """Write the summary to standard output.
+
+    Args:
+        report: What the run did.
+        rows: Where its rows are.
+        stopped_by: What stopped it early, or None.
+        place: The options by which other commands find its database.
+        goes_on: What goes on with the run, if it is not finished.
+    """
+    console = SafeConsole()
+    if stopped_by is not None:
+        console.print(hanging(console, Text(), f"stopped by {stopped_by}", "bold yellow"), soft_wrap=True)
+    console.print(counts_line(report))
+    if report.taken or report.run is None:
+        console.print(times_line(report))
+    if report.written_before or report.failed_before:
+        console.print(before_line(report))
+    if report.usage + report.usage_before != Usage():
+        console.print(usage_lines(report), soft_wrap=True)
+    console.print()
+    if report.taken or report.run is None:
+        console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
+        console.print()
+    # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
+    kept = "" if report.run is None else f", run {report.run}"
+    console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
+    if report.errors:
+        console.print(Text("\nerrors, the commonest first:", style="bold"))
+        for failed in report.errors:
+            console.print(failure_line(console, failed), soft_wrap=True)
+    if report.run is not None and not report.finished:
+        console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
+    if report.run is not None and report.failed + report.failed_before:
+        run = f"{report.run}{place}"
+        hints = f"rxpipe failures {run} lists what failed", f"rxpipe requeue {run} has it tried again"
+        console.print(Text("\n" + "\n".join(hints), style="dim"), soft_wrap=True)
+
+
+def counts_line(report: Report) -> Text:
+    """How items ended: ``1,000 taken = 998 written + 2 failed + 0 cancelled``."""
+    return Text.assemble(
+        (f"{number(report.taken)} taken", "bold"),
+        " = ",
+        (f"{number(report.written)} written", "green"),
+        " + ",
+        (f"{number(report.failed)} failed", "bold red" if report.failed else ""),
+        " + ",
+        (f"{number(report.cancelled)} cancelled", "bold yellow" if report.cancelled else ""),
+    )
+
+
+def before_line(report: Report) -> Text:
+    """What of the run was there before: ``run 3 was continued: 998 written and 2 failed before``."""
+    before = f"{number(report.written_before)} written and {number(report.failed_before)} failed before"
+    advice = "requeue has those tried again" if report.failed_before else "--fresh begins a new run"
+    left = f"; nothing was left to do, {advice}" if report.finished and not report.taken else ""
+    return Text(f"run {report.run} was continued: {before}{left}", style="bold")
+
+
+def usage_lines(report: Report) -> Text:
+    """What calls used, now, before and in all, each on its line: ``1,234 prompt and 567 completion tokens``."""
+    now = used(report.usage) if report.usage != Usage() else ""
+    before = f"before: {used(report.usage_before)}" if report.usage_before != Usage() else ""
+    whole = f"in all: {used(report.usage_before + report.usage)}" if now and before else ""
+    lines = "\n".join(filter(None, (now, before, whole)))
+    return Text(lines + cost_unit(report.usage_before + report.usage))
+
+
+def times_line(report: Report) -> Text:
+    """How long it took."""
+    first = "no row" if report.first_seconds is None else f"first row after {duration(report.first_seconds)}"
+    rate = (report.written + report.failed) / report.seconds if report.seconds else None
+    most = f"at most {number(report.most_in_flight)} in flight"
+    return Text(f"{duration(report.seconds)}, {first}, {per_second(rate)} items/s, {most}")
+
+
+def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
+    """The table of the stages."""
+    # What is no work to speak of holds nothing up, and what nothing came of is another kind of trouble.
+    is_bottleneck = [stage.name == bottleneck and stage.utilization >= 0.01 and stage.done > 0 for stage in stages]
+    columns = [
+        Column(
+            title="stage",
+            cells=[stage.name for stage in stages],
+            styles=["bold" if one else "" for one in is_bottleneck],
+            justify="left",
+        ),
+        Column(title="done", cells=[number(stage.done) for stage in stages]),
+        Column(
+            title="failed",
+            cells=[number(stage.failed) for stage in stages],
+            styles=["bold red" if stage.failed else "" for stage in stages],
+            rank=1,
+        ),
+        Column(title="retried", cells=[number(stage.retried) for stage in stages], rank=3),
+        *_pushed_back_column(stages),
+        Column(
+            title="abandoned",
+            cells=[number(stage.abandoned) for stage in stages],
+            rank=1 if any(stage.abandoned for stage in stages) else 5,
+        ),
+        Column(title="busy s", cells=[f"{stage.busy_seconds:,.2f}" for stage in stages], rank=4),
+        Column(title="slots used", cells=[f"{stage.utilization:.0%} of {stage.concurrency}" for stage in stages]),
+    ]
+    columns += usage_columns([stage.usage for stage in stages], rank=1)
+    if any(is_bottleneck):
+        marks = ["◀ bottleneck" if one else "" for one in is_bottleneck]
+        columns.append(Column(title="", cells=marks, styles=["yellow"] * len(stages), rank=2, justify="left"))
+    return columns
+
+
+def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
+    if not any(stage.pushed_back for stage in stages):
+        return []
+    cells = [number(stage.pushed_back) for stage in stages]
+    styles = ["yellow" if stage.pushed_back else "" for stage in stages]
+    return [Column(title="429s", cells=cells, styles=styles, rank=3)]
+
+
+def failure_line(console: Console, failed: CommonError) -> Text:
+    """An error, and how many items had it."""
+    head = Text(f"{number(failed.count):>9}  ")
+    if failed.stage:
+        head.append(f"{cell_text(failed.stage)}  ", "bold")
+    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (and such)")

@@ -1,0 +1,66 @@
+"""Where text meets the terminal: nothing in it acts on the terminal, and lines break between words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from rxpipe.cli.views.texts import screen_text
+
+_LEAST = 40  # cells that must be left beside a head to break a text there
+_INDENT = 4  # else, of the lines that follow
+
+
+class SafeConsole(Console):
+    """Shows text as it is: there is no markup in it, and its control characters are shown, not sent.
+
+    Names, IDs and errors come from anywhere: an escape sequence in them could rename the window, or hide what follows.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is drawn; styles and the movements of a live view are no text, and stay."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else screen_text(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A line for people; in a pipe it stays one line."""
+    SafeConsole(stderr=err).print(Text(screen_text(text)), soft_wrap=True)
+
+
+def hanging(console: Console, head: Text, text: str, style: str = "") -> Text:
+    """A text behind its head, broken between words below where it began; as it is where there is no terminal.
+
+    A word that is longer than a line, such as a path, is left to the terminal, which can copy it in one piece.
+    """
+    if not console.is_terminal:
+        return head + Text(screen_text(text), style=style)
+    room = console.width - head.cell_len
+    indent = head.cell_len if room >= _LEAST else _INDENT
+    whole = screen_text(text).split("\n")
+    further = 2 if len(whole) > 1 else 0  # so that it is seen where the next one begins
+    lines = [
+        f"\n{' ' * (indent + further)}".join(_broken(one, room, console.width - indent - further)) for one in whole
+    ]
+    return head + Text(f"\n{' ' * indent}".join(lines), style=style)
+
+
+def _broken(text: str, first: int, width: int) -> list[str]:
+    """A line in lines of so many cells; the first of them may have another width."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and cell_len(longer) > (first if len(lines) == 1 else width):
+            lines.append(word)
+        else:
+            lines[-1:] = [longer]
+    return lines

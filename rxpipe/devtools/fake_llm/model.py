@@ -1,0 +1,168 @@
+"""The texts that the server answers with: it writes, answers and grades questions of arithmetic, mostly well.
+
+Which of the three is asked for is seen from the schema's properties; without a schema, from tags in the last message
+of the user: ``<question>``, ``<reference>`` and ``<answer>``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from rxpipe.devtools.fake_llm.chat import ChatRequest
+from rxpipe.devtools.fake_llm.draws import chance
+from rxpipe.devtools.fake_llm.instances import Instances
+from rxpipe.devtools.fake_llm.json_values import as_array, as_object
+from rxpipe.questions.arithmetic import Answered, Question, UnreadableQuestion, answer, generate, grade
+
+REFUSED = "I'm sorry, but I can't help with that."
+PROSE = "That is a good one! Let me think about it for a while before I put anything into writing."
+UNKNOWN = "I do not know"
+WRONG = 0.15
+"""The share of answers that are wrong."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_RIGHT_WORDS = ("correct", "right", "pass", "passed", "true", "yes", True)
+_WRONG_WORDS = ("wrong", "incorrect", "fail", "failed", "false", "no", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A text with JSON in it, and where that is.
+
+    Attributes:
+        value: What the JSON says.
+        before: The text before it.
+        after: The text behind it.
+    """
+
+    value: Any
+    before: str = ""
+    after: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return f"{self.before}{_json(self.value)}{self.after}"
+
+    @property
+    def cut(self) -> str:
+        """Up to the middle of the JSON."""
+        inside = _json(self.value)
+        return self.before + inside[: len(inside) // 2]
+
+    def spoiled(self, variant: int) -> str:
+        """A text that is not what was asked for: no JSON, half of it, JSON of other types, or nothing."""
+        match variant % 4:
+            case 0:
+                return PROSE
+            case 1:
+                return self.cut
+            case 2:
+                return f"{self.before}{_json(_other_types(self.value))}{self.after}"
+            case _:
+                return ""
+
+
+def reply(request: ChatRequest, seed: int) -> Reply:
+    """The model's reply, which is the same for the same messages and seed."""
+    if request.schema is not None:
+        instances = Instances(request.schema)
+        task = _task_of_schema(instances.properties)
+        known = task(request, seed) if task is not None else {}
+        return Reply(instances.make({name: _fitted(known[name], name, instances) for name in known}))
+    value = _task_of_tags(request.user)(request, seed)
+    if request.form == "json_object":
+        return Reply(value)
+    return Reply(value, "Here is what you asked for:\n\n```json\n", "\n```\n\nLet me know if you need anything else.")
+
+
+def _task_of_schema(properties: Mapping[str, Any]) -> Callable[[ChatRequest, int], dict[str, Any]] | None:
+    tasks = {"reference": _write, "answer": _answer, "score": _grade}
+    return next((task for name, task in tasks.items() if name in properties), None)
+
+
+def _task_of_tags(user: str) -> Callable[[ChatRequest, int], dict[str, Any]]:
+    if "<reference>" in user:
+        return _grade
+    return _answer if "<question>" in user else _write
+
+
+def _write(request: ChatRequest, seed: int) -> dict[str, Any]:
+    written = generate(request.key)
+    return {"question": written.question, "reference": written.reference}
+
+
+def _answer(request: ChatRequest, seed: int) -> dict[str, Any]:
+    question = Question(id=0, kind="", question=_tagged(request.user, "question") or "", reference="")
+    try:
+        found = answer(question).answer
+    except UnreadableQuestion:
+        return {"answer": UNKNOWN}
+    if chance(seed, request.key, "answer") < WRONG:
+        found = re.sub(r"[0-9]+", lambda number: str(int(number[0]) + 1), found, count=1)
+    return {"answer": found}
+
+
+def _grade(request: ChatRequest, seed: int) -> dict[str, Any]:
+    reference, given = (_tagged(request.user, tag) for tag in ("reference", "answer"))
+    if reference is None or given is None:
+        return {"score": 0.0, "verdict": "wrong", "reason": "There is no reference or no answer to compare."}
+    graded = grade(Answered(id=0, kind="", question="", reference=reference, answer=given))
+    relation = "equals" if graded.score else "differs from"
+    reason = f"The answer {given} {relation} the reference {reference}."
+    return {"score": graded.score, "verdict": graded.verdict, "reason": reason}
+
+
+def _tagged(text: str, tag: str) -> str | None:
+    """What is in the last such tag: instructions may speak of the tag before."""
+    end = text.rfind(f"</{tag}>")
+    start = text.rfind(f"<{tag}>", 0, max(end, 0))
+    return None if start < 0 else text[start + len(tag) + 2 : end].strip()
+
+
+def _fitted(value: Any, name: str, instances: Instances) -> Any:
+    """A task's value as the schema wants that property."""
+    schema = instances.resolved(instances.properties.get(name))
+    kind = schema.get("type")
+    if name == "score":
+        bound = schema.get("maximum" if value else "minimum")
+        value = bound if isinstance(bound, (int, float)) and math.isfinite(bound) else value
+        return int(value) if kind == "integer" else value
+    if name == "verdict":
+        return _verdict(value == "correct", [True, False] if kind == "boolean" else as_array(schema.get("enum")))
+    if kind in ("integer", "number"):
+        number = _number(value)
+        return int(number) if kind == "integer" else number
+    return value
+
+
+def _verdict(right: bool, allowed: list[Any]) -> Any:
+    """The word for it among those that are allowed; else the first one is taken for right, the last one for wrong."""
+    words = _RIGHT_WORDS if right else _WRONG_WORDS
+    if not allowed:
+        return words[0]
+    return next((word for word in words if word in allowed), allowed[0 if right else -1])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ArithmeticError):
+        return 0.0
+
+
+def _other_types(value: Any) -> Any:
+    """The same with other types in it: objects stay, of all else none is what it was."""
+    if fields := as_object(value):
+        return {name: None if isinstance(one, (list, dict)) else [one] for name, one in fields.items()}
+    return [value]
+
+
+def _json(value: Any) -> str:
+    return _ENCODER.encode(value)
