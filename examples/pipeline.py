@@ -40,7 +40,7 @@ def main() -> None:
     print(f"{report.written} written, {report.failed} failed in {report.seconds:.1f} s")
     print(f"first row after {report.first_seconds:.2f} s, bottleneck: {report.bottleneck}")
     with closing(sqlite3.connect("pipeline.db")) as database:
-        print(database.execute("select id, question, answer, score from questions limit 3").fetchall())
+        print(database.execute("select id, question, answer, score from results limit 3").fetchall())
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_small_model_in_this_process(tmp_path: Path) -> None:
     run_quietly(EXAMPLES / "local_llm.yaml", tmp_path, timeout=600)
     assert statuses(tmp_path / "local_questions.db") == {"written": 20}
     with closing(sqlite3.connect(tmp_path / "local_questions.db")) as database:
-        texts = database.execute("SELECT question, answer, value ->> 'reason' FROM questions").fetchall()
+        texts = database.execute("SELECT question, answer, value ->> 'reason' FROM results").fetchall()
     assert all(text.strip() for row in texts for text in row)
 
 
@@ -93,4 +93,4 @@ def started(command: str) -> Generator[str]:
 def statuses(path: Path) -> dict[str, int]:
     """How many rows of each status a database has."""
     with closing(sqlite3.connect(path)) as database:
-        return dict(database.execute("SELECT status, count(*) FROM questions GROUP BY status").fetchall())
+        return dict(database.execute("SELECT status, count(*) FROM results GROUP BY status").fetchall())

@@ -53,7 +53,7 @@ def served(folder: Path) -> Generator[tuple[str, subprocess.Popen[str]]]:
 def kept(folder: Path) -> tuple[dict[str, str], set[str]]:
     """Status by ID, and the states of the store's items."""
     with closing(sqlite3.connect(folder / "web_questions.db")) as connection:
-        rows = connection.execute("select id, status from questions").fetchall()
+        rows = connection.execute("select id, status from results").fetchall()
         states = connection.execute("select state from rxpipe_items").fetchall()
     assert len(rows) == len(dict(rows))
     return dict(rows), {state for (state,) in states}

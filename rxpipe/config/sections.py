@@ -222,7 +222,7 @@ class DatabaseConfig(Section):
         description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. By default "
         "sqlite:///NAME.db, with the pipeline's name.",
     )
-    table: Text = Field(default="questions", description="The table that holds one row for each ID.")
+    table: Text = Field(default="results", description="The table that holds one row for each ID.")
     durable: bool = Field(
         default=True,
         description="Keep what each stage has returned in the database, too, so that the same command goes on after "

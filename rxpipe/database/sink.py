@@ -59,7 +59,7 @@ class DatabaseSink(ObserverBase[Any]):
         self,
         database: str | URL | Engine,
         *,
-        table: str | Table | type[Any] = "questions",
+        table: str | Table | type[Any] = "results",
         row: RowFunction | None = None,
         replace: bool = False,
         max_items: int = 500,

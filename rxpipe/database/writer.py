@@ -77,7 +77,7 @@ class Writer:
         self,
         database: str | URL | Engine,
         *,
-        table: str | Table | type[Any] = "questions",
+        table: str | Table | type[Any] = "results",
         row: RowFunction | None = None,
     ) -> None:
         if row is not None and not callable(row):

@@ -35,7 +35,7 @@ Started = Callable[[Run], object]
 Interrupted = Callable[[signal.Signals, int], object]
 
 
-def drive(
+def run_blocking(
     plan: Plan,
     source: Source,
     *,

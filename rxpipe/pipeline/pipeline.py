@@ -15,7 +15,7 @@ from typing_extensions import TypeVar  # with defaults, which typing has from Py
 from rxpipe.identity.names import DefaultName, checked
 from rxpipe.operators.core.blocking import refuse_to_block
 from rxpipe.operators.to_async import to_async_iterable
-from rxpipe.pipeline.blocking import drive, prepare_async, start_async
+from rxpipe.pipeline.blocking import prepare_async, run_blocking, start_async
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.open import OpenPipeline
 from rxpipe.pipeline.outcome import Outcome, Report
@@ -201,7 +201,7 @@ class Pipeline(Generic[In, Out]):
             KeyboardInterrupt: Ctrl-C came.
             RuntimeError: An event loop is running on this thread, which must not be blocked.
         """
-        return drive(self, source)
+        return run_blocking(self, source)
 
     async def run_async(self, source: Source[In]) -> Report:
         """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.

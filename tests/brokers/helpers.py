@@ -214,7 +214,7 @@ def pipeline_of(call: Callable[[Any], Any], folder: Path, *, concurrency: int = 
 def rows_of(folder: Path) -> int:
     """How many rows are committed."""
     with closing(sqlite3.connect(folder / "bank.db")) as database:
-        (count,) = database.execute("SELECT count(*) FROM questions").fetchone()
+        (count,) = database.execute("SELECT count(*) FROM results").fetchone()
     return int(count)
 
 

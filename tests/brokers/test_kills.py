@@ -45,7 +45,7 @@ def rows(folder: Path) -> list[str]:
         return []
     with closing(sqlite3.connect(folder / "bank.db", timeout=10)) as database:
         try:
-            found = database.execute("SELECT id FROM questions WHERE status = 'written'").fetchall()
+            found = database.execute("SELECT id FROM results WHERE status = 'written'").fetchall()
         except sqlite3.OperationalError:  # the table is not made yet
             return []
     return [str(each) for (each,) in found]

@@ -159,7 +159,7 @@ def write_config(folder: Path, code: str, **keys: Any) -> Path:
     return path
 
 
-def rows(database: Path, query: str = "select id, status, score from questions") -> list[Any]:
+def rows(database: Path, query: str = "select id, status, score from results") -> list[Any]:
     """What is in a database."""
     connection = sqlite3.connect(database)
     try:

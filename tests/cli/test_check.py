@@ -36,7 +36,7 @@ def test_what_would_run(folder: Path) -> None:
         "retries    3 attempts, 1, 2 s apart",
         "source     range 1 to 100, 100 IDs",
         "durable    yes, the same command goes on where a run was left",
-        "database   sqlite:///seed.db, table questions",
+        "database   sqlite:///seed.db, table results",
     ]
 
 

@@ -72,7 +72,7 @@ def test_a_hint_names_the_config(folder: Path) -> None:
     path = config_of(folder)
     rxpipe("run", path)
     with closing(sqlite3.connect(folder / "bank.db")) as connection, connection:
-        connection.execute("DELETE FROM questions")
+        connection.execute("DELETE FROM results")
     assert f"rxpipe requeue 1 --rows -c {path} has" in rxpipe("run", path).err
     url = f"sqlite:///{folder / 'bank.db'}"
     assert f"rxpipe requeue 1 --rows --database {url} has" in rxpipe("run", path, "--database", url).err
@@ -140,7 +140,7 @@ def test_not_durable(folder: Path) -> None:
     for _ in range(2):
         assert "3 taken = 3 written" in rxpipe("run", config).out
     tables = rows(folder / "bank.db", "select name from sqlite_master where type = 'table'")
-    assert sorted(tables) == [("questions",), ("rxpipe_tables",)]  # whose rows these are
+    assert sorted(tables) == [("results",), ("rxpipe_tables",)]  # whose rows these are
 
 
 def test_staged_is_not_durable(folder: Path) -> None:
@@ -258,6 +258,6 @@ def test_a_path_of_sqlite_starts_from_the_current_directory(folder: Path, monkey
         monkeypatch.chdir(folder / name)
         told = rxpipe("run", config).out
         assert "3 taken = 3 written" in told
-        assert f"rows: sqlite:///own.db, table questions (new database: {folder / name / 'own.db'}), run 1\n" in told
+        assert f"rows: sqlite:///own.db, table results (new database: {folder / name / 'own.db'}), run 1\n" in told
         assert "new database" not in rxpipe("run", config).out
     assert not (folder / "own.db").exists()

@@ -69,7 +69,7 @@ def test_killed_half_way_and_run_again(tmp_path: Path, record_property: Callable
         stats = server.stats()
 
     with closing(sqlite3.connect(tmp_path / "questions.db")) as database:
-        assert database.execute("SELECT status, count(*) FROM questions").fetchall() == [("written", QUESTIONS)]
+        assert database.execute("SELECT status, count(*) FROM results").fetchall() == [("written", QUESTIONS)]
     assert len(stats["by_key"]) == needed
     assert all(one["calls"] >= 1 for one in stats["by_key"].values())
     again = stats["calls"] - needed

@@ -128,7 +128,7 @@ def test_database_that_goes_away(folder: Path, scheduler: str) -> None:
     """A database that takes no more rows: one message, what was done, 1."""
     code = (
         "import sqlite3\ndef work(i):\n    if i < 40: return i\n    bank = sqlite3.connect('bank.db', timeout=5)\n"
-        "    bank.execute('drop table if exists questions')\n    bank.commit()\n    bank.close()\n"
+        "    bank.execute('drop table if exists results')\n    bank.commit()\n    bank.close()\n"
     )
     ended = rxpipe("run", write_config(folder, code, source={"range": 40}, scheduler=scheduler))
     assert ended.code == 1

@@ -35,7 +35,7 @@ REPORT = Report(
 
 def told(capsys: pytest.CaptureFixture[str], report: Report) -> list[str]:
     """The lines of the summary of a report."""
-    print_summary(report, "sqlite:///bank.db, table questions", None)
+    print_summary(report, "sqlite:///bank.db, table results", None)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -81,7 +81,7 @@ def failed(error: BaseException, stage: str = "answering", item: int = 1) -> Out
 
 def shown(capsys: pytest.CaptureFixture[str], failures: ErrorCounts, stopped_by: str | None = None) -> list[str]:
     """The lines of the summary."""
-    print_summary(replace(REPORT, errors=tuple(failures.commonest())), "sqlite:///bank.db, table questions", stopped_by)
+    print_summary(replace(REPORT, errors=tuple(failures.commonest())), "sqlite:///bank.db, table results", stopped_by)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -97,7 +97,7 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
         "answering    990       8       20          0   12.50    99% of 3  ◀ bottleneck",
         "grading      990       0        0          0   12.50    25% of 3",
         "",
-        "rows: sqlite:///bank.db, table questions",
+        "rows: sqlite:///bank.db, table results",
     ]
 
 

@@ -89,7 +89,7 @@ def test_an_empty_mapping_has_every_default(write: Write) -> None:
         max_attempts=3, backoff_factor=2.0, initial=1.0, max_delay=60.0, jitter=0.5
     )
     assert isinstance(config.pipeline_name, DefaultName)
-    assert (config.database.url, config.database.table) == (f"sqlite:///{config.pipeline_name}.db", "questions")
+    assert (config.database.url, config.database.table) == (f"sqlite:///{config.pipeline_name}.db", "results")
     assert (config.strategy, config.scheduler) == ("per_stage", "threads")
     assert config.source.range is not None
     assert config.source.range.ids() == range(1, 101)

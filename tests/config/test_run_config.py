@@ -33,7 +33,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def rows() -> list[Any]:
     with closing(sqlite3.connect("shouting.db")) as connection:
-        return sorted(int(row) for (row,) in connection.execute("SELECT id FROM questions"))
+        return sorted(int(row) for (row,) in connection.execute("SELECT id FROM results"))
 
 
 def test_a_config_runs_over_its_source(path: Path) -> None:

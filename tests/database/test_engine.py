@@ -139,7 +139,7 @@ def test_a_database_in_memory_is_one_for_all_threads(url: str) -> None:
         thread.start()
         thread.join()
         with writer.engine.connect() as connection:
-            assert connection.execute(text("SELECT count(*) FROM questions")).scalar() == 1
+            assert connection.execute(text("SELECT count(*) FROM results")).scalar() == 1
 
 
 def test_sqlite_files_are_durable_and_readable_while_written(sqlite: str) -> None:
@@ -166,7 +166,7 @@ def test_an_engine_of_the_users_is_left_open_and_as_it_is(tmp_path: Path) -> Non
     writer.close()
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
-        assert connection.exec_driver_sql("SELECT count(*) FROM questions").scalar() == 1
+        assert connection.exec_driver_sql("SELECT count(*) FROM results").scalar() == 1
     engine.dispose()
 
 
@@ -219,7 +219,7 @@ def test_open_and_close_may_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="not open"):
         writer.write([outcome(1)])
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM questions").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM results").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(("given", "taken"), [("none", None), ("None", None), ("0", 0), ("7", 7)])

@@ -164,7 +164,7 @@ def test_two_files_of_one_name(tmp_path: Any) -> None:
 
     def claimed(identity: Identity) -> None:
         with engine.begin() as connection:
-            claim(connection, "questions", identity, replace=False)
+            claim(connection, "results", identity, replace=False)
 
     claimed(default("/a/pipeline.yaml"))
     claimed(default("/b/pipeline.yaml"))

@@ -28,7 +28,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldWriter:
     return HeldWriter(monkeypatch)
 
 
-def rows_of(database: Any, table: Any = "questions") -> dict[Any, Any]:
+def rows_of(database: Any, table: Any = "results") -> dict[Any, Any]:
     with Writer(database, table=table) as writer:
         return stored(writer)
 
@@ -114,7 +114,7 @@ def test_written_is_told_only_when_the_row_is_committed(sqlite: str, scheduler: 
 
 def status_of(engine: Engine, item: Any) -> Any:
     with engine.connect() as connection:
-        query = text("SELECT status FROM questions WHERE id = :id")
+        query = text("SELECT status FROM results WHERE id = :id")
         return connection.execute(query, {"id": str(item)}).scalar_one()
 
 
@@ -213,7 +213,7 @@ def test_what_waiting_cannot_cure_ends_the_run_at_once(sqlite: str) -> None:
     def call(value: int) -> int:
         if value == 3:
             with engine.begin() as connection:
-                connection.exec_driver_sql("DROP TABLE questions")
+                connection.exec_driver_sql("DROP TABLE results")
         return value
 
     with pytest.raises(SinkError, match="no such table"):

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from rxpipe import DatabaseSink, Pipeline, SinkError, Stage
 from rxpipe.database import way_out, writer
 from rxpipe.database.writer import Writer
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 
@@ -49,7 +49,7 @@ def test_an_aborted_run_ends(
     with proxied(make_url(server)) as (proxy, through):
         sink = DatabaseSink(through, table=name, max_seconds=0.01)
         pipeline = Pipeline(Stage("s", block, concurrency=3), sink=sink, scheduler=scheduler)
-        in_background(partial(drive, pipeline, range(23), started=runs.append), driven)
+        in_background(partial(run_blocking, pipeline, range(23), started=runs.append), driven)
         block.wait_for(3)
         (run,) = runs
         until(lambda: run.written == 20)

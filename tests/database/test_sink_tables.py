@@ -26,7 +26,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldWriter:
     return HeldWriter(monkeypatch)
 
 
-def rows_of(database: Any, table: Any = "questions") -> dict[Any, Any]:
+def rows_of(database: Any, table: Any = "results") -> dict[Any, Any]:
     with Writer(database, table=table) as writer:
         return stored(writer)
 
@@ -107,7 +107,7 @@ def test_an_engine_of_the_users_stays_open(sqlite: str) -> None:
         assert counts(Pipeline(Stage("s", same), sink=sink).run(range(5))) == (5, 5, 0, 0)
     assert disposed == []
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM questions")).scalar_one() == 5
+        assert connection.execute(text("SELECT count(*) FROM results")).scalar_one() == 5
     engine.dispose()
 
 
@@ -182,7 +182,7 @@ def test_a_sink_serves_several_runs_at_once(sqlite: str) -> None:
     assert [counts(finish(run)) for run in runs] == [(20, 20, 0, 0)] * 3
     engine = create_engine(sqlite)
     with engine.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(default_table("questions"))).scalar_one() == 60
+        assert connection.execute(select(func.count()).select_from(default_table("results"))).scalar_one() == 60
     engine.dispose()
 
 

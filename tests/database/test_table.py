@@ -165,5 +165,5 @@ def test_json_columns_read_by_others_hold_plain_json(sqlite: str) -> None:
     """The value is encoded once: a table reflected by another program reads data, not text."""
     with Writer(sqlite) as writer:
         writer.write([outcome(1, {"a": 1})])
-        plain = Table("questions", MetaData(), Column("id", String), Column("value", JSON))
+        plain = Table("results", MetaData(), Column("id", String), Column("value", JSON))
         assert stored(writer, plain)["1"].value == {"a": 1}

@@ -288,7 +288,7 @@ def test_the_wal_is_written_by_one_while_another_reads(sqlite: str, tmp_path: Pa
         writer.write([outcome(1)])
         reader = sqlite3.connect(tmp_path / "bank.db", isolation_level=None)
         reader.execute("BEGIN")
-        assert reader.execute("SELECT count(*) FROM questions").fetchone() == (1,)
+        assert reader.execute("SELECT count(*) FROM results").fetchone() == (1,)
         assert writer.write([outcome(2)]) == [None]
         reader.close()
 

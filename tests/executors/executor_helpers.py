@@ -46,7 +46,7 @@ def connections() -> int:
 def rows(path: Path) -> list[int]:
     """The IDs that are written."""
     with closing(sqlite3.connect(path)) as database:
-        return sorted(int(row[0]) for row in database.execute("SELECT id FROM questions WHERE status = 'written'"))
+        return sorted(int(row[0]) for row in database.execute("SELECT id FROM results WHERE status = 'written'"))
 
 
 @contextmanager

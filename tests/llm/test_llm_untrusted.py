@@ -160,7 +160,7 @@ def test_odd_texts_go_through_to_the_database(tmp_path: Path, server: str) -> No
         assert (report.written, report.failed) == (2, 0)
         engine = create_engine(url, poolclass=NullPool)
         with engine.connect() as connection:
-            rows = connection.execute(text("SELECT question, answer, score, value FROM questions")).all()
+            rows = connection.execute(text("SELECT question, answer, score, value FROM results")).all()
         engine.dispose()
     held = ODD.replace("\x00", "\ufffd")  # which PostgreSQL cannot hold
     for question, given, score, value in rows:

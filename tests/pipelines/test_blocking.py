@@ -15,7 +15,7 @@ from pipeline_helpers import LIMIT, SCHEDULERS, WAYS, Block, ListSink, Seen, Slo
 from reactivex.disposable import Disposable
 
 from rxpipe import Pipeline, Stage
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
@@ -79,7 +79,7 @@ def test_the_first_ctrl_c_lets_items_finish(strategy: Strategy, scheduler: Sched
     before = signal.getsignal(signal.SIGINT)
     pipeline = Pipeline(Stage("s", call), Stage("t", same), sink=sink, strategy=strategy, scheduler=scheduler)
     with pytest.raises(KeyboardInterrupt):
-        drive(pipeline, itertools.count(), started=runs.append, interrupted=interrupted)
+        run_blocking(pipeline, itertools.count(), started=runs.append, interrupted=interrupted)
     assert runs[0].taken == runs[0].written == len(sink.rows) > 5
     assert told == [(signal.SIGINT, 1)]
     assert signal.getsignal(signal.SIGINT) is before
@@ -104,7 +104,7 @@ def test_the_second_ctrl_c_cancels_them(strategy: Strategy, scheduler: Scheduler
     runs: list[Run] = []
     pipeline = Pipeline(Stage("s", call), Stage("t", same), strategy=strategy, scheduler=scheduler)
     with pytest.raises(KeyboardInterrupt):
-        drive(pipeline, itertools.count(), started=runs.append, interrupted=interrupted)
+        run_blocking(pipeline, itertools.count(), started=runs.append, interrupted=interrupted)
     block.may_return.set()
     assert runs[0].taken == runs[0].cancelled >= 3
     assert told == [1, 2]
@@ -126,7 +126,7 @@ def test_the_third_ctrl_c_gives_up_waiting(scheduler: Scheduler) -> None:
 
     sink = Hangs()
     with pytest.raises(KeyboardInterrupt):
-        drive(
+        run_blocking(
             Pipeline(Stage("s", same), sink=sink, scheduler=scheduler),
             [1],
             started=runs.append,
@@ -160,7 +160,7 @@ def test_a_third_ctrl_c_counts_wherever_it_comes() -> None:
     sink = Hangs()
     runs: list[Run] = []
     with pytest.raises(KeyboardInterrupt):
-        drive(Pipeline(Stage("s", same), sink=sink), reactivex.create(source), started=runs.append)
+        run_blocking(Pipeline(Stage("s", same), sink=sink), reactivex.create(source), started=runs.append)
     assert not runs[0].finished.done()
     sink.may_go_on.set()
 
@@ -174,7 +174,7 @@ def test_ctrl_c_before_anything_was_taken_ends_the_run() -> None:
         press_ctrl_c()
 
     with pytest.raises(KeyboardInterrupt):
-        drive(Pipeline(Stage("s", same)), reactivex.never(), started=started)
+        run_blocking(Pipeline(Stage("s", same)), reactivex.never(), started=started)
     assert counts(runs[0].finished.result(0)) == (0, 0, 0, 0)
 
 
@@ -219,7 +219,7 @@ def test_other_signals_may_be_taken_notice_of() -> None:
 
     signals = signal.SIGINT, signal.SIGTERM
     with pytest.raises(KeyboardInterrupt):
-        drive(Pipeline(Stage("s", call)), [1], interrupted=interrupted, signals=signals)
+        run_blocking(Pipeline(Stage("s", call)), [1], interrupted=interrupted, signals=signals)
     assert told == [signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -260,7 +260,7 @@ def test_what_started_raises_ends_the_run(scheduler: Scheduler) -> None:
         raise ValueError("started")
 
     with pytest.raises(ValueError, match="started"):
-        drive(Pipeline(Stage("s", same), scheduler=scheduler), itertools.count(), started=started)
+        run_blocking(Pipeline(Stage("s", same), scheduler=scheduler), itertools.count(), started=started)
     assert runs[0].finished.cancelled()
 
 
@@ -268,6 +268,6 @@ def test_what_started_raises_ends_the_run(scheduler: Scheduler) -> None:
 def test_an_observer_is_told_of_every_outcome(scheduler: Scheduler) -> None:
     """It may come with the run."""
     seen = Seen()
-    drive(Pipeline(Stage("s", same), scheduler=scheduler), range(5), observer=seen)
+    run_blocking(Pipeline(Stage("s", same), scheduler=scheduler), range(5), observer=seen)
     assert sorted(seen.ids) == list(range(5))
     assert seen.completed

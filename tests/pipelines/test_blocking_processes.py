@@ -17,7 +17,7 @@ from programs import Program
 SCRIPT = """
 import os, signal, sys, threading
 from rxpipe import DatabaseSink, Pipeline, Stage
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 
 scheduler, database, hangs = sys.argv[1:]
 may_return = threading.Event()
@@ -60,7 +60,7 @@ sink = Hangs() if hangs == "hangs" else DatabaseSink(f"sqlite:///{database}")
 pipeline = Pipeline(Stage("s", call, concurrency=2, queue_size=0), sink=sink, scheduler=scheduler)
 runs = []
 try:
-    drive(pipeline, range(100), started=runs.append, interrupted=lambda _, count: tell(f"signal {count}"))
+    run_blocking(pipeline, range(100), started=runs.append, interrupted=lambda _, count: tell(f"signal {count}"))
 except KeyboardInterrupt:
     run = runs[0]
     tell(f"interrupted {run.taken} {run.written} {run.failed} {run.cancelled}")
@@ -113,7 +113,7 @@ class Process:
 
 def rows_in(database: Path) -> list[str]:
     with closing(sqlite3.connect(database)) as connection:
-        return [status for (status,) in connection.execute("SELECT status FROM questions")]
+        return [status for (status,) in connection.execute("SELECT status FROM results")]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from rxpipe.executors.engine import EngineSettings, OpenEngine
 from rxpipe.operators.core.loops import BACKGROUND_LOOP
 from rxpipe.operators.runners.runner import Runner
 from rxpipe.operators.runners.thread_runner import ThreadRunner
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.prepare import prepare
@@ -204,7 +204,7 @@ def test_what_whoever_is_told_of_the_start_raises_ends_the_run_and_closes_all(du
     """Such as a view in the terminal."""
     pipeline = pipeline_in(tmp_path, durable=durable)
     with pytest.raises(Failure):
-        drive(pipeline, [1], started=fail)
+        run_blocking(pipeline, [1], started=fail)
     until(lambda: "rxpipe-release" not in {thread.name for thread in threading.enumerate()})
     assert the_store_is_free(tmp_path)
 

@@ -62,7 +62,7 @@ RAISED: list[BaseException] = [
 
 def rows_of(path: Path) -> dict[str, tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
-        return {row[0]: row[1:] for row in connection.execute("SELECT id, status, stage, error FROM questions")}
+        return {row[0]: row[1:] for row in connection.execute("SELECT id, status, stage, error FROM results")}
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)

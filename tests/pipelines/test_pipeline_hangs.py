@@ -137,7 +137,7 @@ def test_a_stage_that_stalls_ends_the_run_and_everything_is_accounted_for(tmp_pa
     assert (report.written, report.failed) == (3, 1)
     assert report.taken == 4 + report.cancelled == len(seen.outcomes)
     with closing(sqlite3.connect(path)) as database:
-        rows = dict(database.execute("select id, status from questions").fetchall())
+        rows = dict(database.execute("select id, status from results").fetchall())
     assert rows == {"0": "written", "1": "written", "2": "written", "3": "failed"}
     assert isinstance(seen.error, StageStalled)
 

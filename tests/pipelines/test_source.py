@@ -323,7 +323,7 @@ def test_ids_may_be_any_text_and_come_several_times(tmp_path: Path) -> None:
     sink = DatabaseSink(f"sqlite:///{tmp_path}/x.db")
     assert counts(Pipeline(Stage("s", same), sink=sink).run(ids)) == (9, 9, 0, 0)
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        rows = connection.execute("SELECT id, value FROM questions").fetchall()
+        rows = connection.execute("SELECT id, value FROM results").fetchall()
     assert {key for key, _ in rows} == set(map(str, ids))
     assert len(rows) == 6
 

@@ -1,4 +1,4 @@
-"""The arithmetic question bank: stable questions, answers from the text alone, exact grades."""
+"""The arithmetic question bank: stable results, answers from the text alone, exact grades."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from rxpipe.store.schema.migrations import migrate
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS
 
 RUN = 1
-QUESTIONS = default_table("questions")
+QUESTIONS = default_table("results")
 
 
 class Away(ConnectionError):

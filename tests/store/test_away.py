@@ -52,7 +52,7 @@ def test_the_table_of_rows_is_dropped(store_url: str, scheduler: Any) -> None:
 
     def drop(stage: str, item_id: Any) -> None:
         if stage == "answering" and item_id == 5 and not dropped.is_set():
-            execute(store_url, "DROP TABLE questions")
+            execute(store_url, "DROP TABLE results")
             dropped.set()
 
     bank = Bank(store_url, drop)

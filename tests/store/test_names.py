@@ -28,7 +28,7 @@ def stages(text: str = "value", *names: str) -> list[Stage]:
     return [Stage(name, scope["generate"]) for name in names or ("generation",)]
 
 
-def run(url: str, given: list[Stage], *, name: str | None, table: str = "questions", **options: Any) -> Report:
+def run(url: str, given: list[Stage], *, name: str | None, table: str = "results", **options: Any) -> Report:
     """Run a pipeline over three IDs."""
     sink = DatabaseSink(url, table=table, replace=options.pop("replace", False))
     return Pipeline(*given, sink=sink, store=RunStore(**options), name=name).run(range(3))
@@ -48,10 +48,10 @@ def values(url: str) -> set[Any]:
     """What the rows say."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
-        return {row.value for row in connection.execute(select(default_table("questions")))}
+        return {row.value for row in connection.execute(select(default_table("results")))}
 
 
-def make_old(url: str, name: str = "questions") -> None:
+def make_old(url: str, name: str = "results") -> None:
     """Make of a store one of the version that knew no names of pipelines."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
@@ -116,7 +116,7 @@ def test_the_same_name_after_all(store_url: str, options: Any) -> None:
     assert (report.run, report.written) == ((1, 0) if "resume" in options else (2, 3))
 
 
-@pytest.mark.parametrize("name", ["bank", "questions", file("/a/bank.py")])
+@pytest.mark.parametrize("name", ["bank", "results", file("/a/bank.py")])
 def test_a_run_of_an_older_store_goes_on(store_url: str, name: str) -> None:
     """It is called as its table: the pipeline whose stages fit takes it over, and the table with it."""
     run(store_url, stages(), name="any")
@@ -141,7 +141,7 @@ def test_a_run_of_an_older_store_without_a_sink(store_url: str) -> None:
     assert again().written_before == 3
 
 
-@pytest.mark.parametrize("name", ["bank", "questions"])
+@pytest.mark.parametrize("name", ["bank", "results"])
 @pytest.mark.parametrize("options", [{}, {"fresh": True}])
 def test_a_run_of_an_older_store_with_other_stages(store_url: str, name: str, options: Any) -> None:
     """It may be another pipeline's, whose rows are left alone; whose it is can be said."""
@@ -161,7 +161,7 @@ def test_what_an_older_store_has_may_be_replaced(store_url: str) -> None:
     make_old(store_url)
     assert run(store_url, stages("'second'", "grading"), name="bank", replace=True).run == 2
     assert values(store_url) == {"second"}
-    assert known(store_url) == [("bank", 1), ("questions", 1)]
+    assert known(store_url) == [("bank", 1), ("results", 1)]
 
 
 def test_rows_are_not_replaced_under_a_worker(postgres_url: str) -> None:

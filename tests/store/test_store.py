@@ -14,14 +14,14 @@ from structlog.testing import capture_logs
 from rxpipe import ConfigError, DatabaseSink, Outcome, Pipeline, Retry, RunStore, Stage
 from rxpipe.database import default_table
 from rxpipe.errors import StagesChanged, StoreError
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.run.run import Run
 from rxpipe.store.items.process import this_process
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
 
 from .bank import STAGES, Bank, nothing, rows, states
 
-QUESTIONS = default_table("questions")
+QUESTIONS = default_table("results")
 WAYS = [("per_stage", "threads"), ("per_stage", "asyncio"), ("per_item", "threads"), ("per_item", "asyncio")]
 
 
@@ -92,7 +92,7 @@ def test_a_cancelled_run_goes_on_behind_its_checkpoints(store_url: str, schedule
         threading.Thread(target=abort).start()
 
     observer: Observer[Outcome[Any]] = Observer(lambda outcome: written.release())
-    assert drive(pipeline, range(6), observer=observer, started=started).cancelled == 1
+    assert run_blocking(pipeline, range(6), observer=observer, started=started).cancelled == 1
     assert states(store_url)["5"] == "ready"
     assert [row.crashes for row in rows(store_url, ITEMS)] == [0] * 6
     bank.act = nothing

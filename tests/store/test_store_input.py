@@ -22,7 +22,7 @@ from rxpipe.store.schema.tables import CHECKPOINTS, RUNS
 
 from .bank import Bank, rows, states
 
-QUESTIONS = default_table("questions")
+QUESTIONS = default_table("results")
 
 
 class Interrupted(Exception):

@@ -27,7 +27,7 @@ from rxpipe.database.encoding import json_text
 from rxpipe.llm.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
@@ -61,7 +61,7 @@ def preview(path: Path, count: int) -> ExitCode:
             concurrency=1,  # so that what is shown is of one item at a time
         )
         try:
-            report = drive(watched, read_ids(config, count=count), observer=script)
+            report = run_blocking(watched, read_ids(config, count=count), observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED

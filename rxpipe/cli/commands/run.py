@@ -30,7 +30,7 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.ids import read_ids
 from rxpipe.database.engine import database_option, file_of, shown
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.run.run import Run
@@ -84,7 +84,7 @@ def run(path: Path, options: Options) -> ExitCode:
     grace = config.pipeline_config.grace if options.grace is None else options.grace
     file = file_of(make_url(config.database.url))
     was_there = file is not None and os.path.exists(file)
-    driven = _Driven(config, options.max_failures, grace)
+    watched = _WatchedRun(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
         if config.database.durable and not config.durable:
@@ -102,7 +102,7 @@ def run(path: Path, options: Options) -> ExitCode:
         total = length(source)
         with _reporter(path, config, grace, quiet=options.quiet) as reporter:
             try:
-                driven.drive(pipeline, source, options.count if total is None else total, reporter)
+                watched.run(pipeline, source, options.count if total is None else total, reporter)
             except OtherPipeline as error:
                 raise ConfigError(f"{config.where('name')}: {error}") from None
             except StagesChanged as error:
@@ -110,9 +110,9 @@ def run(path: Path, options: Options) -> ExitCode:
             except SinkError as error:
                 key = "--database" if options.database else config.where("database.url")
                 raise ConfigError(f"{key}: {error}") from None
-    report = driven.report()
-    early = None if driven.error is None or driven.budget else raised_text(driven.error, config.folder)
-    stopped_by = driven.stopped_by(report)
+    report = watched.report()
+    early = None if watched.error is None or watched.budget else raised_text(watched.error, config.folder)
+    stopped_by = watched.stopped_by(report)
     if options.max_cost is not None and report.usage.tokens and not report.usage.cost:
         _log.warning("no call told what it cost, so --max-cost bounds nothing", hint="prices are the provider's")
     if early is not None:
@@ -121,7 +121,7 @@ def run(path: Path, options: Options) -> ExitCode:
         also = {"ended_early": early, "stopped_by": stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
     elif options.quiet:
-        if driven.budget:
+        if watched.budget:
             tell_error(f"stopped by {stopped_by}")
         if report.failed_before and not report.taken:
             tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
@@ -130,12 +130,12 @@ def run(path: Path, options: Options) -> ExitCode:
     else:
         new = f" (new database: {file})" if file and not was_there and os.path.exists(file) else ""
         place = f"{shown(config.database.url)}, table {config.database.table}{new}"
-        goes_on = "the same command with a higher --max-cost" if driven.budget else "the same command"
+        goes_on = "the same command with a higher --max-cost" if watched.budget else "the same command"
         print_summary(report, place, stopped_by, f" {found_by}", goes_on)
-    return driven.exit_code(report)
+    return watched.exit_code(report)
 
 
-class _Driven:
+class _WatchedRun:
     """A run, and what became of it."""
 
     def __init__(self, config: Config, max_failures: str | None, grace: float) -> None:
@@ -148,7 +148,7 @@ class _Driven:
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
 
-    def drive(self, pipeline: Pipeline, source: _Ids, total: int | None, reporter: Lines | LiveScreen) -> None:
+    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, reporter: Lines | LiveScreen) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
@@ -160,7 +160,7 @@ class _Driven:
             reporter.interrupted(number, count)
 
         try:
-            drive(
+            run_blocking(
                 pipeline,
                 source,
                 observer=self.failures,
@@ -185,7 +185,7 @@ class _Driven:
 
     def report(self) -> Report:
         """What was done; the counts add up also if a third Ctrl-C left items on their way."""
-        assert self._run is not None  # drive() has raised otherwise
+        assert self._run is not None  # run() has raised otherwise
         report = self._run.report()
         left = report.taken - report.written - report.failed - report.cancelled
         return replace(report, cancelled=report.cancelled + max(0, left))

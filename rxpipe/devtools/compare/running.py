@@ -29,7 +29,7 @@ from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.operators import AdaptiveConcurrency
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.errors import describe
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
@@ -164,7 +164,7 @@ def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | No
             interrupts.watch(run)
 
         try:
-            drive(pipeline, ids, started=on_start, signals=())
+            run_blocking(pipeline, ids, started=on_start, signals=())
         except ConfigError:
             raise  # an ID that is none, as it will be in all runs
         except Exception as failure:  # this run's failure, whatever it is: the others may do better

@@ -38,7 +38,7 @@ def work(run: Run) -> Callable[[], int]:
 
     def count() -> int:
         with sqlite3.connect(database) as connection:
-            return int(connection.execute("SELECT count(*) FROM questions").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
 
     return count
 

@@ -109,4 +109,4 @@ def refuse_odd(value: int) -> int:
 def rows(folder: Path) -> dict[str, str]:
     """Status by ID, of the database in a folder."""
     with closing(sqlite3.connect(folder / "questions.db")) as connection:
-        return dict(connection.execute("select id, status from questions"))
+        return dict(connection.execute("select id, status from results"))

@@ -145,7 +145,7 @@ def test_stopped_behind_the_rows(postgres_url: str, rows: int) -> None:
         claims = stopped.new(*range(rows))
 
         def stop(connection: Connection, cursor: object, statement: str, *rest: object) -> None:
-            if statement.startswith("INSERT INTO questions"):
+            if statement.startswith("INSERT INTO results"):
                 with other.transaction(wait=5) as waiting:
                     waiting.execute(select(ITEMS.c.item_key).with_for_update())
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from rxpipe import DatabaseSink, Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.errors import SinkError
-from rxpipe.pipeline.blocking import drive
+from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.run.run import Run
 from rxpipe.store import RunStore
 
@@ -183,7 +183,7 @@ def work(job: Job) -> None:
 
     tell = job.fault.arrange(say) if job.fault is not None else say_nothing
     try:
-        report = drive(pipeline_of(job, tell), job.items, signals=(signal.SIGTERM,), started=started)
+        report = run_blocking(pipeline_of(job, tell), job.items, signals=(signal.SIGTERM,), started=started)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(INTERRUPTED)

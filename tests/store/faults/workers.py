@@ -24,7 +24,7 @@ from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
 
 RUN = 1
 SECONDS = 60.0  # of a lease
-QUESTIONS = default_table("questions")
+QUESTIONS = default_table("results")
 
 
 class Rows:
