@@ -65,56 +65,58 @@ class Listener:
 
 
 class Listeners(Listener):
-    """The listeners of one run, as one. One that raises anything is logged and told no more; the others are."""
+    """The listeners of one run, as one. One that raises anything is logged and told no more; the others are.
+
+    Attributes:
+        told: Who is told; most runs have nobody, and whoever tells of each call asks before.
+    """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._told = tuple(listeners)
+        self.told = tuple(listeners)
         self._dropping = threading.Lock()
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The function inside what each listener puts around it."""
         made = [call]
-        self._each(self._told, lambda one: made.append(_checked(one.wrapped(stage, made[-1]))))
+        self._each(self.told, lambda one: made.append(_checked(one.wrapped(stage, made[-1]))))
         return made[-1]
-
-    # Most runs have no listener: then nothing is made to tell one.
 
     def run_started(self, run: RunView) -> None:
         """See ``Listener``, as for all below."""
-        if self._told:
-            self._each(self._told, lambda one: one.run_started(run))
+        if self.told:
+            self._each(self.told, lambda one: one.run_started(run))
 
     def draining(self, run: RunView) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.draining(run))
+        if self.told:
+            self._each(self.told, lambda one: one.draining(run))
 
     def stalled(self, run: RunView, reason: str) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.stalled(run, reason))
+        if self.told:
+            self._each(self.told, lambda one: one.stalled(run, reason))
 
     def taken(self, item: ItemView) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.taken(item))
+        if self.told:
+            self._each(self.told, lambda one: one.taken(item))
 
     def call_started(self, item: ItemView, stage: str) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.call_started(item, stage))
+        if self.told:
+            self._each(self.told, lambda one: one.call_started(item, stage))
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:  # noqa: D102
-        if self._told:
-            self._each(self._told, lambda one: one.call_ended(item, stage, error, again=again))
+        if self.told:
+            self._each(self.told, lambda one: one.call_ended(item, stage, error, again=again))
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.used(item, stage, attempt, usage))
+        if self.told:
+            self._each(self.told, lambda one: one.used(item, stage, attempt, usage))
 
     def left(self, item: ItemView) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.left(item))
+        if self.told:
+            self._each(self.told, lambda one: one.left(item))
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:  # noqa: D102 - see Listener
-        if self._told:
-            self._each(self._told, lambda one: one.ended(item, outcome))
+        if self.told:
+            self._each(self.told, lambda one: one.ended(item, outcome))
 
     def _each(self, told: tuple[Listener, ...], tell: Callable[[Listener], object]) -> None:
         for listener in told:
@@ -125,7 +127,7 @@ class Listeners(Listener):
 
     def _drop(self, listener: Listener, error: BaseException) -> None:
         with self._dropping:
-            self._told = tuple(one for one in self._told if one is not listener)
+            self.told = tuple(one for one in self.told if one is not listener)
         name = type(listener).__name__
         guarded(lambda: _log.error("listener failed, and is told no more", listener=name, error=describe(error)))
 

@@ -115,7 +115,7 @@ WAYS: dict[str, Callable[[Pipeline], object]] = {
     "open_async": lambda pipeline: asyncio.run(open_async(pipeline)),
 }
 STEPS = {
-    "second executor": "test_opening._Engine.missing",
+    "second executor": f"{__name__}._Engine.missing",
     "store's engine": "rxpipe.store.schema.database.Database.first",
     "lock": "rxpipe.store.schema.database.Database.lock",
     "migration": "rxpipe.store.store.migrate",

@@ -78,7 +78,8 @@ class ItemEnvelope:
             self._budget.check(self._index)
         item.attempts += 1
         item.in_call = True
-        self._listeners.call_started(item, self._stage)
+        if self._listeners.told:
+            self._listeners.call_started(item, self._stage)
         return item.value
 
     def close(self, item: Item, result: Any) -> Item:
@@ -125,7 +126,8 @@ class ItemEnvelope:
     def _call_ended(self, item: Item, error: BaseException | None = None, *, again: bool = False) -> None:
         if item.in_call:
             item.in_call = False
-            self._listeners.call_ended(item, self._stage, error, again=again)
+            if self._listeners.told:
+                self._listeners.call_ended(item, self._stage, error, again=again)
 
     def _note(self, item: Item, attempt: int, error: BaseException, *, final: bool) -> None:
         if self._journal is not None and item.claim is not None and not isinstance(error, StopRun):

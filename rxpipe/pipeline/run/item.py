@@ -43,14 +43,17 @@ class Item:
     )
 
     def __init__(self, taken: int | str | Claim, taken_at: float) -> None:
-        self.claim = taken if isinstance(taken, Claim) else None
-        self.id = taken.id if isinstance(taken, Claim) else taken
-        self.value: Any = taken.value if isinstance(taken, Claim) else taken
-        self.error = taken.error if isinstance(taken, Claim) else None
-        self.attempts = taken.attempts if isinstance(taken, Claim) else 0
-        self.finished = taken.stage if isinstance(taken, Claim) else 0
-        self.stage: str | None = None
+        self.claim: Claim | None = None
+        self.error: BaseException | None = None
+        self.attempts = self.finished = 0
+        if isinstance(taken, Claim):
+            self.claim, self.id, self.value = taken, taken.id, taken.value
+            self.error, self.attempts, self.finished = taken.error, taken.attempts, taken.stage
+        else:
+            self.id = taken
+            self.value: Any = taken
         self.settled = self.error is not None
+        self.stage: str | None = None
         self.arrived = False
         self.taken_at = taken_at
         self.context: Context | None = None

@@ -257,15 +257,18 @@ class Run:
                 return None
             self._in_flight.setdefault(item.id, []).append(item)
             self.taken += 1
-        self._most_in_flight = max(self._most_in_flight, self.in_flight)
+        if (in_flight := self.in_flight) > self._most_in_flight:
+            self._most_in_flight = in_flight
         if self._admitted is not None:
             self._admitted(item)
-        self.listeners.taken(item)
+        if self.listeners.told:
+            self.listeners.taken(item)
         return item
 
     def left(self, item: Item) -> None:
         """An item leaves for the sink, and makes room for another."""
-        self.listeners.left(item)
+        if self.listeners.told:
+            self.listeners.left(item)
         if self._limit != math.inf and self._intake is not None:
             self._intake.make_room()
 
@@ -303,11 +306,12 @@ class Run:
             items = self._in_flight.get(outcome.id)
             if not items:
                 raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
-            # Of items with the same ID, one of those that the sink was given.
-            item = next((item for item in items if item.arrived and not item.given_back), items[0])
-            items.remove(item)
-            if not items:
+            if len(items) == 1:
+                item = items[0]
                 del self._in_flight[outcome.id]
+            else:  # of those with the same ID, one that the sink was given
+                item = next((item for item in items if item.arrived and not item.given_back), items[0])
+                items.remove(item)
         if outcome.status == "written":
             self.written += 1
             if self._first_seconds is None:
@@ -362,7 +366,8 @@ class Run:
 
     def _notify(self, item: Item, outcome: Outcome[Any]) -> None:
         """Tell the observer; if it raises, it is told no more, and what is finished is still written."""
-        self.listeners.ended(item, outcome)
+        if self.listeners.told:
+            self.listeners.ended(item, outcome)
         if self._observer is None or self._observer_failed:
             return
         try:
