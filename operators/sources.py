@@ -46,12 +46,12 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
 
     def subscribe(observer: ObserverBase[A], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
         puller = _Puller(iterable, observer, scheduler)
-        return CompositeDisposable(_when_subscribed(puller.wake, proper(subscribed_on)), puller)
+        return CompositeDisposable(when_subscribed(puller.wake, proper(subscribed_on)), puller)
 
     return reactivex.create(subscribe)
 
 
-def _when_subscribed(begin: Callable[[], None], scheduler: SchedulerBase | None = None) -> DisposableBase:
+def when_subscribed(begin: Callable[[], None], scheduler: SchedulerBase | None = None) -> DisposableBase:
     """Begin when whoever is subscribing has the subscription, and can dispose it: from the trampoline."""
     beginning = SerialDisposable()
 
@@ -118,7 +118,7 @@ def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
         puller = _AsyncPuller(iterable, observer)
-        return CompositeDisposable(_when_subscribed(puller.begin), puller)
+        return CompositeDisposable(when_subscribed(puller.begin), puller)
 
     return reactivex.create(subscribe)
 

@@ -38,7 +38,7 @@ def as_observable(source: Source) -> Observable[Any]:
     if isinstance(source, (str, bytes, bytearray)):
         raise ConfigError(f"source: IDs, such as [{source!r}], not a single {type(source).__name__}")
     if isinstance(source, Collection):  # it has all its items: taking one does not block
-        return from_iterable(source)
+        return CollectionSource(source)
     # Not every user's code is type-checked; iter() also takes what only has __getitem__.
     if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         raise ConfigError(f"source: an iterable, an async iterable or an Observable, not {type(source).__name__}")
@@ -51,6 +51,21 @@ def as_observable(source: Source) -> Observable[Any]:
         return CompositeDisposable(subscription, Disposable(thread.end))
 
     return reactivex.create(subscribe)
+
+
+class CollectionSource(Observable[Any]):
+    """An observable of what a collection holds, which may also be taken from it without being emitted.
+
+    Attributes:
+        ids: The collection.
+    """
+
+    def __init__(self, ids: Collection[Any]) -> None:
+        super().__init__()
+        self.ids = ids
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        return from_iterable(self.ids).subscribe(observer, scheduler=scheduler)
 
 
 def on_running_loop(source: AsyncIterable[Any]) -> Observable[Any]:

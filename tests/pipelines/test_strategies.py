@@ -109,7 +109,7 @@ def test_per_item_waits_for_its_sink() -> None:
     sink, ids = SlowSink(), Ids(100)
     run = Pipeline(Stage("a", same), sink=sink, strategy="per_item", concurrency=2).start(ids)
     assert sink.is_at_work.wait(20)
-    ids.wait_for(4)
+    ids.wait_for(3)
     assert run.taken == 3
     run.stop()
     sink.may_go_on.set()

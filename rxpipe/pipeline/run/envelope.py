@@ -61,7 +61,9 @@ class ItemEnvelope:
         """Whether no call is made for it here."""
         if item.error is not None or item.finished > self._index or (item.claim is not None and item.claim.lost):
             return True
-        item.wait(call)
+        item.call = call
+        if item.is_cancelled:
+            call.give_up(ItemCancelled())
         return False
 
     def open(self, item: Item, call: Call) -> Any:
@@ -71,7 +73,9 @@ class ItemEnvelope:
             ItemCancelled: It must not be made: the item is cancelled.
             StopRun: Nor then: a call of this stage has stopped the run, or its money is spent.
         """
-        item.enter(self._stage, call)
+        item.stage, item.call = self._stage, call
+        if item.is_cancelled:
+            raise ItemCancelled
         if self._stopped_by is not None:
             raise self._stopped_by.with_traceback(None)
         if self._budget is not None:

@@ -51,8 +51,15 @@ class Exit(Machine[Item, Outcome[Any]]):
         if value.given_back:  # it goes no further, and counts as cancelled in the end
             self._run.left(value)
             self.gate.release()
-        else:
+        elif self._items or self._staged or not self.may_emit():
             self._items.append(value)
+        else:
+            self._let_out(value)
+
+    def _let_out(self, item: Item) -> None:
+        self.emit(self._run.outcome(item))
+        self._run.left(item)
+        self.gate.release()
 
     def source_failed(self, error: Exception) -> None:
         """A stage cannot go on: what is finished is still written before the run fails."""
@@ -75,10 +82,7 @@ class Exit(Machine[Item, Outcome[Any]]):
         if self._staged and not self.source_done:
             return
         while self._items and not self.over and self.may_emit():
-            item = self._items.popleft()
-            self.emit(self._run.outcome(item))
-            self._run.left(item)
-            self.gate.release()
+            self._let_out(self._items.popleft())
         if self.source_done and not self._items:
             self.end()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import reprlib
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import structlog
-from reactivex.abc import ObserverBase
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable
 
 from rxpipe.errors import ConfigError
-from rxpipe.operators.core.clock import guarded
-from rxpipe.operators.core.machine import Machine
+from rxpipe.operators.core.clock import guarded, proper
+from rxpipe.operators.core.machine import Machine, as_exception
+from rxpipe.operators.sources import when_subscribed
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run.item import Item
 
@@ -49,7 +52,30 @@ class Intake(Machine[Any, Item]):
         self._limit = limit
         self._inside = 0
         self._ids: deque[int | str | Claim] = deque()
+        self._iterator: Iterator[Any] | None = None
         self._warned = False
+
+    def pull_from(self, ids: Iterable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
+        """Take the IDs of a collection, one whenever there is room for it, instead of those of an Observable."""
+        try:
+            self._iterator = iter(ids)
+        except BaseException as error:  # noqa: BLE001 - the collection's failure, as below
+            self.post(self.source_failed, as_exception(error))
+        return CompositeDisposable(when_subscribed(self.wake, proper(scheduler)), self)
+
+    def _pull(self) -> bool:
+        """Have another ID, if there is one."""
+        if self._iterator is not None and not self._ids:
+            try:
+                value = next(self._iterator)
+            except StopIteration:
+                self.source_completed()
+            except BaseException as error:  # noqa: BLE001 - the collection's failure, whatever it is, is the source's
+                self.source_failed(as_exception(error))
+            else:
+                self.gate.admitted += 1
+                self.arrive(value)
+        return bool(self._ids)
 
     def arrive(self, value: Any) -> None:
         """Queue an ID."""
@@ -82,6 +108,11 @@ class Intake(Machine[Any, Item]):
         self._ids.clear()
         self.source_completed()
 
+    def source_completed(self) -> None:
+        """There are no more."""
+        super().source_completed()
+        self._iterator = None
+
     def make_room(self) -> None:
         """An item has gone on to the sink; from any thread."""
         self.post(self._make_room)
@@ -91,8 +122,8 @@ class Intake(Machine[Any, Item]):
 
     def advance(self) -> None:
         """Let IDs in."""
-        while self._ids and not self.over and self._inside < self._limit and self.may_emit():
-            item = self._run.take(self._ids.popleft())
+        while (self._ids or self._iterator) and not self.over and self._inside < self._limit and self.may_emit():
+            item = self._run.take(self._ids.popleft()) if self._pull() else None
             if item is None:
                 self.keep()
                 break
@@ -105,3 +136,4 @@ class Intake(Machine[Any, Item]):
     def free(self) -> None:
         """Forget the IDs that were not taken."""
         self._ids.clear()
+        self._iterator = None

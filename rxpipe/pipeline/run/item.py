@@ -23,19 +23,22 @@ class Item:
         finished: How many stages it has been through.
         context: That of whoever submitted it; where it came from a source, of whoever started the run.
         in_call: Whether a stage's function is at work on it.
+        call: The call that it waits for, or that is made with it. A stage sets this before it asks whether the item is
+            cancelled; whoever cancels the item sets that before looking here. So one of the two sees the other.
+        is_cancelled: Whether nobody wants it any more.
     """
 
     __slots__ = (
-        "_call",
-        "_is_cancelled",
         "arrived",
         "attempts",
+        "call",
         "claim",
         "context",
         "error",
         "finished",
         "id",
         "in_call",
+        "is_cancelled",
         "settled",
         "stage",
         "taken_at",
@@ -46,43 +49,26 @@ class Item:
         self.claim: Claim | None = None
         self.error: BaseException | None = None
         self.attempts = self.finished = 0
+        self.value: Any = taken
         if isinstance(taken, Claim):
             self.claim, self.id, self.value = taken, taken.id, taken.value
             self.error, self.attempts, self.finished = taken.error, taken.attempts, taken.stage
         else:
             self.id = taken
-            self.value: Any = taken
         self.settled = self.error is not None
         self.stage: str | None = None
         self.arrived = False
         self.taken_at = taken_at
         self.context: Context | None = None
         self.in_call = False
-        self._call: Call | None = None
-        self._is_cancelled = False
+        self.call: Call | None = None
+        self.is_cancelled = False
 
     def cancel(self) -> None:
         """Let it end as cancelled, unless it leaves the stages first; from any thread."""
-        self._is_cancelled = True
-        if self._call is not None:
-            self._call.give_up(ItemCancelled())
-
-    def wait(self, call: Call) -> None:
-        """It waits for a call, which is told if nobody wants that any more."""
-        self._call = call  # first, as below
-        if self._is_cancelled:
-            call.give_up(ItemCancelled())
-
-    def enter(self, stage: str, call: Call) -> None:
-        """A call is about to be made with it.
-
-        Raises:
-            ItemCancelled: It is cancelled.
-        """
-        self.stage = stage
-        self._call = call  # first: whoever cancels it now sees the call, or this sees that it is cancelled
-        if self._is_cancelled:
-            raise ItemCancelled
+        self.is_cancelled = True
+        if self.call is not None:
+            self.call.give_up(ItemCancelled())
 
     @property
     def given_back(self) -> bool:

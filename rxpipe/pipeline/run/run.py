@@ -28,7 +28,7 @@ from rxpipe.pipeline.run.exit import Exit
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Stages
-from rxpipe.pipeline.source import subscribable
+from rxpipe.pipeline.source import CollectionSource, subscribable
 
 _NOTHING = Usage()
 
@@ -181,6 +181,8 @@ class Run:
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._intake = Intake(self, self._limit, ahead, items)
+            if isinstance(ids, CollectionSource):
+                return self._intake.pull_from(ids.ids, scheduler)
             return self._intake.subscribe_to(subscribable(ids), scheduler)
 
         def leave(outcomes: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
