@@ -21,7 +21,7 @@ from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.ports import RunPorts, Tell
-from rxpipe.pipeline.prepare import prepare
+from rxpipe.pipeline.prepare import opens_nothing, prepare
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.source import Source, as_observable
@@ -251,7 +251,10 @@ async def start_async(
 
 
 async def prepare_async(plan: Plan) -> RunPorts:
-    """What ``prepare`` gives, made in a thread."""
+    """What ``prepare`` gives; what takes time is opened in a thread."""
+    needed_loop()
+    if opens_nothing(plan):
+        return prepare(plan)
     return await in_thread(lambda: prepare(plan), undo=_close)
 
 

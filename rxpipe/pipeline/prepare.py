@@ -13,7 +13,8 @@ from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.clock import guarded
 from rxpipe.pipeline.executors import OpenExecutors
 from rxpipe.pipeline.plan import Plan, bounds_of
-from rxpipe.pipeline.ports import OwnedSink, RunPorts, TimedWrite, Write
+from rxpipe.pipeline.ports import ManagedExecutor, OwnedSink, RunPorts, TimedWrite, Write
+from rxpipe.pipeline.stage import Stage
 
 _CLOSING = 10.0  # seconds that a sink may take to close
 
@@ -36,6 +37,15 @@ def prepare(plan: Plan) -> RunPorts:
         return replace(
             ports, write=executors.closed_with(ports.write), target_of=executors.target_of, opened=opened.pop_all()
         )
+
+
+def opens_nothing(plan: Plan) -> bool:
+    """Whether ``prepare`` has nothing to open, and so does not block."""
+    return plan.sink is None and plan.store is None and not any(map(_is_opened, plan.stages))
+
+
+def _is_opened(stage: Stage) -> bool:
+    return isinstance(stage.executor, ManagedExecutor)
 
 
 def _open_ports(plan: Plan) -> RunPorts:
