@@ -23,6 +23,7 @@ OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 GUIDE, DURABILITY = ((ROOT / "docs" / name).read_text("utf-8") for name in ("guide.md", "durability.md"))
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 IDS = [path.name for path in DOCUMENTS]
 
 
@@ -92,6 +93,15 @@ def test_links_lead_somewhere(path: Path) -> None:
             other = path.parent / file if file else path
             assert other.exists(), target
             assert not anchor or anchor in anchors(other), target
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "architecture.md", *DECISIONS], ids=lambda path: path.name)
+def test_files_that_documents_name_are_there(path: Path) -> None:
+    """By the end of their path, as in ``core/machine.py``; and folders, as ``core/``."""
+    found = [one.relative_to(ROOT) for top in ("rxpipe", "operators", "tests") for one in (ROOT / top).rglob("*")]
+    there = {"/rxpipe/", "/operators/", *(f"/{one}{'/' if one.suffix != '.py' else ''}" for one in found)}
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py|(?:\w+/)+)`", path.read_text("utf-8")))
+    assert [name for name in sorted(named) if not any(one.endswith(f"/{name}") for one in there)] == []
 
 
 def test_the_tables_of_the_store_are_named() -> None:
