@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from rxpipe.pipeline.open import Event, Health, OpenPipeline, Submission
     from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
     from rxpipe.pipeline.pipeline import Pipeline
+    from rxpipe.pipeline.run.run import Run
     from rxpipe.pipeline.stage import Stage
     from rxpipe.pipeline.views import ItemView, RunView, StageView
     from rxpipe.store import RunStore
@@ -79,6 +80,7 @@ __all__ = [
     "RateLimiter",
     "Report",
     "Retry",
+    "Run",
     "RunStore",
     "RunView",
     "RxPipeError",
@@ -131,6 +133,7 @@ _NAMES = {
     "pipeline.open": ("Event", "Health", "OpenPipeline", "Submission"),
     "pipeline.outcome": ("CommonError", "Outcome", "Report", "StageReport"),
     "pipeline.pipeline": ("Pipeline",),
+    "pipeline.run.run": ("Run",),
     "pipeline.stage": ("Stage",),
     "pipeline.views": ("ItemView", "RunView", "StageView"),
     "store": ("RunStore",),

@@ -30,6 +30,7 @@ NAMES = [
     "RateLimiter",
     "Report",
     "Retry",
+    "Run",
     "RunStore",
     "RunView",
     "RxPipeError",

@@ -8,7 +8,6 @@ from typing import Any, Generic, Literal
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.operators.stages.settings import StageStats
 
 T = TypeVar("T", covariant=True, default=Any)
 
@@ -63,29 +62,6 @@ class StageReport:
     utilization: float
     pushed_back: int = 0
     usage: Usage = field(default_factory=Usage)
-
-    @classmethod
-    def of(cls, stage: StageStats, began: float, seconds: float) -> StageReport:
-        """The report of a run's stage, from its live counts.
-
-        Args:
-            stage: The counts.
-            began: When the run began, by the stage's clock.
-            seconds: How long the run has lasted.
-        """
-        slot_seconds = stage.slot_seconds(began, began + seconds)
-        return cls(
-            name=stage.name,
-            concurrency=int(stage.concurrency),
-            done=stage.done,
-            failed=stage.failed,
-            retried=stage.retried,
-            abandoned=stage.abandoned,
-            busy_seconds=stage.busy,
-            utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
-            pushed_back=stage.pushed_back,
-            usage=stage.usage,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import reactivex
@@ -16,7 +15,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxpipe.errors import ItemCancelled, SinkError, StopRun
-from rxpipe.operators.core.clock import Clock, guarded, running_loop
+from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
@@ -25,52 +24,13 @@ from rxpipe.pipeline.outcome import Outcome, Report, StageReport
 from rxpipe.pipeline.ports import Claim, Write
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
+from rxpipe.pipeline.run.finished import Finished
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 
 _NOTHING = Usage()
-
-
-class _Finished(Future[Report]):
-    """A future that is not waited for on the event loop that resolves it.
-
-    Its callbacks may raise anything: Python's leaves out those that come after ``SystemExit``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._loop = running_loop()  # where the run is started on one, it is notified there
-
-    def result(self, timeout: float | None = None) -> Report:
-        """See ``Future``.
-
-        Raises:
-            RuntimeError: It would block the event loop that resolves it.
-        """
-        self._refuse_to_block()
-        return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """See ``Future``; raises what ``result`` raises."""
-        self._refuse_to_block()
-        return super().exception(timeout)
-
-    def _refuse_to_block(self) -> None:
-        if self._loop is not None and running_loop() is self._loop and not self.done():
-            raise RuntimeError(
-                "an event loop is running on this thread: await run_async(ids), "
-                "or await asyncio.wrap_future(run.finished)"
-            )
-
-    def add_done_callback(self, fn: Callable[[Future[Report]], object]) -> None:
-        """See ``Future``."""
-
-        def call(finished: Future[Report]) -> None:
-            fn(finished)
-
-        super().add_done_callback(lambda finished: guarded(partial(call, finished)))
 
 
 class Run:
@@ -136,7 +96,7 @@ class Run:
         self.listeners = listeners or Listeners()
         self._admitted = admitted
         self.stages = stages
-        self.finished: Future[Report] = _Finished()
+        self.finished: Future[Report] = Finished()
         self.subscription = SingleAssignmentDisposable()
         self.clock = clock
         self._limit = limit
@@ -244,7 +204,7 @@ class Run:
             seconds=seconds,
             first_seconds=self._first_seconds,
             most_in_flight=self._most_in_flight,
-            stages=tuple(StageReport.of(stage, self._began, seconds) for stage in self.stages),
+            stages=tuple(_stage_report(stage, self._began, seconds) for stage in self.stages),
             errors=tuple(self._errors.commonest()),
         )
 
@@ -378,3 +338,19 @@ class Run:
             self._observer_failed = True
             self.fail(as_exception(error))
             self.abort()
+
+
+def _stage_report(stage: StageStats, began: float, seconds: float) -> StageReport:
+    slot_seconds = stage.slot_seconds(began, began + seconds)
+    return StageReport(
+        name=stage.name,
+        concurrency=int(stage.concurrency),
+        done=stage.done,
+        failed=stage.failed,
+        retried=stage.retried,
+        abandoned=stage.abandoned,
+        busy_seconds=stage.busy,
+        utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
+        pushed_back=stage.pushed_back,
+        usage=stage.usage,
+    )

@@ -1,0 +1,50 @@
+"""The future that a run resolves when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from rxpipe.operators.core.clock import guarded, running_loop
+from rxpipe.pipeline.outcome import Report
+
+
+class Finished(Future[Report]):
+    """A future that is not waited for on the event loop that resolves it.
+
+    Its callbacks may raise anything: Python's leaves out those that come after ``SystemExit``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = running_loop()  # where the run is started on one, it is notified there
+
+    def result(self, timeout: float | None = None) -> Report:
+        """See ``Future``.
+
+        Raises:
+            RuntimeError: It would block the event loop that resolves it.
+        """
+        self._refuse_to_block()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See ``Future``; raises what ``result`` raises."""
+        self._refuse_to_block()
+        return super().exception(timeout)
+
+    def _refuse_to_block(self) -> None:
+        if self._loop is not None and running_loop() is self._loop and not self.done():
+            raise RuntimeError(
+                "an event loop is running on this thread: await run_async(ids), "
+                "or await asyncio.wrap_future(run.finished)"
+            )
+
+    def add_done_callback(self, fn: Callable[[Future[Report]], object]) -> None:
+        """See ``Future``."""
+
+        def call(finished: Future[Report]) -> None:
+            fn(finished)
+
+        super().add_done_callback(lambda finished: guarded(partial(call, finished)))
