@@ -5,7 +5,7 @@ What is where:
 - ``stage.py``, ``retry.py``, ``timeout.py``, ``batch.py``, ``rate_limit.py``, ``overflow.py``: operators of that name
 - ``sources.py``, ``to_async.py``: into Rx and out of it, with backpressure
 - ``errors.py``: what they raise
-- ``stages/``: the stage's own machine
+- ``stages/``: the machine of ``stage``: its calls, retries, time limits
 - ``runners/``: where calls run
 - ``core/``: what everything with a queue stands on
 """

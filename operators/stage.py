@@ -12,9 +12,9 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 
-from .core.blocking import refuse_to_block
 from .core.clock import clock_for, loop_of, running_loop
 from .core.dispatchers import Dispatcher, LoopDispatcher, RelayDispatcher
+from .core.loop_guard import refuse_to_block
 from .core.loops import use_loop
 from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner

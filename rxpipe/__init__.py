@@ -14,7 +14,8 @@ What is where:
 - ``devtools/``: a server that answers as a language model does; the strategies, measured side by side
 - ``cli/``: the command line
 - ``identity/``: what a pipeline and its stages are known by
-- ``errors.py``: the tree of errors
+- ``errors.py``: the tree of errors; ``extras.py``: what to type where something optional is not installed
+- ``log_values.py``: values of users as parts of log lines
 
 Imports point one way: ``cli``, ``devtools`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->
 ``operators`` -> reactivex.

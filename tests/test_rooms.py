@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -92,3 +93,15 @@ def test_core_and_runners_know_no_operator() -> None:
             below = floors[: floors.index(parts[0]) + 1]
             imported = {one.removeprefix("rxpipe.operators.").split(".")[0] for one in imports_of(name, path)}
             assert imported <= set(below), f"{name} imports {sorted(imported)}"
+
+
+PACKAGES = sorted({path.parent for path in modules().values() if path.name == "__init__.py"})
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_package_says_what_its_files_are(folder: Path) -> None:
+    """Its docstring names each of them, and none that is not there."""
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    named = set(re.findall(r"``(\w+\.py)``", text))
+    assert {path.name for path in folder.glob("[!_]*.py")} - named == set()
+    assert [name for name in sorted(named) if not any(folder.rglob(name))] == []

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from reactivex.abc import SchedulerBase
 
-from .blocking import refuse_to_block
 from .clock import guarded, running_loop
+from .loop_guard import refuse_to_block
 from .loops import BACKGROUND_LOOP
 from .worker import HERE, Worker, call_context, worker_is_free
 

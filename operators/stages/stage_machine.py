@@ -24,7 +24,7 @@ from .adaptive import Adapting
 from .call import TICK, Kinds, StageCall, StuckCalls, warn_of_queue
 from .limiter import Permit
 from .order import Order
-from .retries import Retries
+from .pending_retries import Retries
 from .retry_policy import NO_RETRY, asked_delay, uses_attempt
 from .settings import Settings
 

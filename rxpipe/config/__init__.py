@@ -1,9 +1,10 @@
 """From a YAML file to a pipeline and its IDs.
 
-- ``model.py``: the config and ``load_config``; its sections in ``sections.py`` and ``llm_sections.py``, made of what is
-  in ``section.py``; what must agree in ``consistency.py``
-- ``yaml_file.py``, ``explain.py``: reading the file, and saying what is wrong in it
-- ``ids.py`` (with ``spool.py``): the IDs of a ``source``; ``imports.py``: ``module:function``
+- ``model.py``: the config as a whole, and ``load_config``
+- ``sections.py``, ``llm_sections.py``, ``executor_sections.py``: its keys, with their defaults, made of what is in
+  ``section_base.py``; ``consistency.py``: keys that must agree
+- ``yaml_file.py``, ``error_texts.py``: reading the file, and saying what is wrong in it
+- ``ids.py`` (with ``id_file.py``): the IDs of a ``source``; ``imports.py``: ``module:function``
 - ``run_config.py``: a config as one call of Python code
 - ``build.py``: the pipeline that a config describes; ``arguments.py``, ``providers.py``: what its functions are given
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from rxpipe.config.explain import given, unknown
+from rxpipe.config.error_texts import given, unknown
 from rxpipe.errors import ConfigError
 from rxpipe.identity.arguments import signature_of
 from rxpipe.llm.prompt import Prompt

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
+from rxpipe.config.error_texts import Loc, Problem, given, near, shown, unknown
 from rxpipe.config.executor_sections import EXECUTORS
-from rxpipe.config.explain import Loc, Problem, given, near, shown, unknown
 
 
 def contradictions(

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.explain import NOT_ALLOWED, says
-from rxpipe.config.section import Count, Seconds, Section, Text, without_nulls
+from rxpipe.config.error_texts import NOT_ALLOWED, says
+from rxpipe.config.section_base import Count, Seconds, Section, Text, without_nulls
 from rxpipe.executors.dask_settings import ADDRESS
 
 Address: TypeAlias = Annotated[

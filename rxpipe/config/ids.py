@@ -12,10 +12,10 @@ from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Engine, create_engine
 
-from rxpipe.config.explain import shown
+from rxpipe.config.error_texts import shown
+from rxpipe.config.id_file import Id, Repeats, SpooledIds
 from rxpipe.config.imports import describe_raised, resolve
 from rxpipe.config.model import Config
-from rxpipe.config.spool import Id, Repeats, SpooledIds
 from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import open_engine, without_password
 from rxpipe.database.engine import shown as url_text

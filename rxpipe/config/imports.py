@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rxpipe.config.explain import given, near
+from rxpipe.config.error_texts import given, near
 from rxpipe.errors import ConfigError
 from rxpipe.operators.errors import describe
 

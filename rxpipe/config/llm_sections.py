@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.explain import NOT_ALLOWED, NOT_SHOWN, says
-from rxpipe.config.section import Count, Section, Text, without_nulls
+from rxpipe.config.error_texts import NOT_ALLOWED, NOT_SHOWN, says
+from rxpipe.config.section_base import Count, Section, Text, without_nulls
 
 LOCAL = "local"
 """The provider that every config has: a small model in this process."""

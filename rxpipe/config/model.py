@@ -18,10 +18,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_
 from pydantic_core import PydanticCustomError
 
 from rxpipe.config.consistency import contradictions
+from rxpipe.config.error_texts import CONTRADICTION, Problem, dotted, explain
 from rxpipe.config.executor_sections import ExecutorConfig
-from rxpipe.config.explain import CONTRADICTION, Problem, dotted, explain
 from rxpipe.config.llm_sections import LimitsConfig, Name, ProviderConfig
-from rxpipe.config.section import Section
+from rxpipe.config.section_base import Section
 from rxpipe.config.sections import (
     KINDS,
     DatabaseConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rxpipe.config.explain import unknown
+from rxpipe.config.error_texts import unknown
 from rxpipe.config.llm_sections import LOCAL, LimitsConfig
 from rxpipe.config.model import Config
 from rxpipe.errors import ConfigError

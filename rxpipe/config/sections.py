@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from rxpipe.config.error_texts import NOT_ALLOWED, says
 from rxpipe.config.executor_sections import ExecutorConfig
-from rxpipe.config.explain import NOT_ALLOWED, says
 from rxpipe.config.llm_sections import LimitsConfig
-from rxpipe.config.section import (
+from rxpipe.config.section_base import (
     Count,
     CountFromZero,
     Delay,

@@ -16,7 +16,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.reader import ReaderError
 
-from rxpipe.config.explain import Loc, Problem, dotted
+from rxpipe.config.error_texts import Loc, Problem, dotted
 from rxpipe.errors import ConfigError
 
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")

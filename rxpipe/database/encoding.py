@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from rxpipe.database.plain import LONGEST_NUMBER, as_data, as_plain, check_repeated
+from rxpipe.database.plain_data import LONGEST_NUMBER, as_data, as_plain, check_repeated
 from rxpipe.database.text import clean_text
 from rxpipe.operators.errors import describe
 

@@ -15,8 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from rxpipe.database.encoding import one_line
-from rxpipe.database.refusal import is_transient
-from rxpipe.database.statements import stop_preparing_when_lost, threshold_in
+from rxpipe.database.error_kinds import is_transient
+from rxpipe.database.prepared_statements import stop_preparing_when_lost, threshold_in
 from rxpipe.errors import SinkError
 from rxpipe.extras import install
 

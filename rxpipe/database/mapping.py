@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Column, DateTime, Enum, Float, Numeric, String, Tab
 from sqlalchemy.exc import NoInspectionAvailable
 
 from rxpipe.database.encoding import is_interrupt, json_text, one_line
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.rows import Row, fields_of, key_text, score_of, stage_of, text_of
 from rxpipe.database.table import JsonText
 from rxpipe.errors import ConfigError

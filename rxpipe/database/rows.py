@@ -11,7 +11,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 from rxpipe.database.encoding import json_text, one_line
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.table import KEY_LENGTH
 from rxpipe.database.text import clean_text
 from rxpipe.pipeline.outcome import Outcome

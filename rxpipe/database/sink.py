@@ -12,11 +12,11 @@ from reactivex.abc import ObserverBase
 from reactivex.subject import Subject
 from sqlalchemy import URL, Engine, Table
 
-from rxpipe.database.away import AWAY
 from rxpipe.database.mapping import RowFunction
+from rxpipe.database.outage import AWAY
 from rxpipe.database.rows import fields_of
+from rxpipe.database.write_operator import Writing
 from rxpipe.database.writer import Writer
-from rxpipe.database.writing import Writing
 from rxpipe.errors import SinkError
 from rxpipe.identity import Identity
 from rxpipe.log_values import say

@@ -12,17 +12,17 @@ from typing import Any, Self, TypeAlias
 from sqlalchemy import URL, Connection, Engine, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from rxpipe.database.commit import Committer, Entry, Replace
-from rxpipe.database.cutter import Cutter
+from rxpipe.database.commit_batch import Committer, Entry, Replace
 from rxpipe.database.encoding import is_interrupt, one_line
 from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_engine
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
-from rxpipe.database.open_file import OpenFile
-from rxpipe.database.owner import Owner, claim, make_owners, owner_of
-from rxpipe.database.prepare import prepare
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.prepare_table import prepare
 from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
+from rxpipe.database.sqlite_file import OpenFile
 from rxpipe.database.table import default_table
+from rxpipe.database.table_owner import Owner, claim, make_owners, owner_of
+from rxpipe.database.transaction_limit import TransactionLimit
 from rxpipe.database.upsert import Upserts
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.identity import Identity
@@ -95,7 +95,7 @@ class Writer:
         self._check: Callable[[], object] = lambda: None
         self._has_owners = False
         self._stale: Owner | None = None
-        self._cutter: Cutter | None = None
+        self._transaction_limit: TransactionLimit | None = None
 
     @property
     def table(self) -> Table:
@@ -125,7 +125,7 @@ class Writer:
         if self._engine is not None:
             return
         engine = open_engine(self._database)
-        cutter = Cutter(engine, is_ours=engine is not self._database)  # before the first connection
+        limit = TransactionLimit(engine, is_ours=engine is not self._database)  # before the first connection
         try:
             prepared = prepare(engine, self._table, is_default=self._is_default)
             self._has_owners = prepared.has_owners or (owned and make_owners(engine))
@@ -137,7 +137,8 @@ class Writer:
         keys = [column.key for column in self._table.primary_key]
         upserts = Upserts(self._table, engine.dialect.name, portable=prepared.portable)
         self._committer = Committer(upserts, self._transaction, keys)
-        self._engine, self._cutter, self._largest, self._stale = engine, cutter, prepared.largest, prepared.stale
+        self._engine, self._transaction_limit = engine, limit
+        self._largest, self._stale = prepared.largest, prepared.stale
         self._check = OpenFile(engine).check
         self._check()
 
@@ -225,8 +226,8 @@ class Writer:
 
     def end_within(self, seconds: float) -> None:
         """Let the transaction at work end by then, whether the server answers or not; blocks nobody."""
-        if self._cutter is not None:
-            self._cutter.end_within(seconds)
+        if self._transaction_limit is not None:
+            self._transaction_limit.end_within(seconds)
 
     def close(self) -> None:
         """Close the connections, unless the engine was the user's; nothing if the writer is closed."""
@@ -273,9 +274,9 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
-        engine, cutter = self.engine, self._cutter
-        assert cutter is not None, "it is open with the engine"
-        with cutter.limited(SILENT_SECONDS), begin(engine, self._check) as connection, cutter.using(connection):
+        engine, limit = self.engine, self._transaction_limit
+        assert limit is not None, "it is open with the engine"
+        with limit.limited(SILENT_SECONDS), begin(engine, self._check) as connection, limit.using(connection):
             yield connection
 
     def _dispose(self, engine: Engine) -> None:

@@ -9,10 +9,11 @@
 
 What is where:
 
-- ``processes.py``: ``Processes``, worker processes of this machine; what runs in them is ``worker_process.py``
-- ``dask_settings.py``: ``DaskCluster``; opened in ``dask_engine.py``, on a ``dask_loop.py``; what runs on its workers
-  is ``cluster_worker.py``
-- ``engine.py``: what they share; ``shipping.py``: how calls travel
+- ``processes.py``: ``Processes``, a pool of this machine's, which starts and kills its processes; what runs in them is
+  ``worker_process.py``
+- ``dask_settings.py``: ``DaskCluster``; opened in ``dask_engine.py``, on a ``dask_event_loop.py``; what runs on its
+  workers is ``cluster_worker.py``
+- ``engine.py``: what they share; ``serialization.py``: calls as bytes, and their results
 - ``errors.py``: what goes wrong
 """
 

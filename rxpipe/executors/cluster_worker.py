@@ -10,7 +10,7 @@ import cloudpickle  # type: ignore[import-untyped]  # it has no types
 from distributed import get_worker
 from distributed.utils import sync
 
-from rxpipe.executors.shipping import run_shipped
+from rxpipe.executors.serialization import run_shipped
 
 TOPIC = "rxpipe-begun"  # one for all: a scheduler keeps the last events of each topic for as long as it lives
 

@@ -29,10 +29,10 @@ from reactivex.abc import DisposableBase
 from reactivex.disposable import Disposable
 
 from rxpipe.executors.cluster_worker import TOPIC, run_on_cluster
-from rxpipe.executors.dask_loop import DaskLoop
+from rxpipe.executors.dask_event_loop import DaskLoop
 from rxpipe.executors.engine import OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost
-from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked, what_is_missing
+from rxpipe.executors.serialization import Function, Pickler, Reply, unpacked, what_is_missing
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rxpipe.errors import ConfigError
 from rxpipe.executors.engine import EngineSettings, OpenEngine
-from rxpipe.executors.shipping import Pickler
+from rxpipe.executors.serialization import Pickler
 from rxpipe.extras import install
 
 ADDRESS = r"^[a-z]+://\S+$"

@@ -12,7 +12,7 @@ from reactivex.abc import DisposableBase
 
 from rxpipe.errors import ConfigError
 from rxpipe.executors.errors import ExecutorLost
-from rxpipe.executors.shipping import Function, Pickler, name_of
+from rxpipe.executors.serialization import Function, Pickler, name_of
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners.runner import Runner

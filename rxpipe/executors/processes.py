@@ -22,7 +22,7 @@ from reactivex.disposable import Disposable
 
 from rxpipe.executors.engine import EngineSettings, OpenEngine
 from rxpipe.executors.errors import CallKilled, ExecutorLost, exit_text
-from rxpipe.executors.shipping import Function, Pickler, Reply, unpacked
+from rxpipe.executors.serialization import Function, Pickler, Reply, unpacked
 from rxpipe.executors.worker_process import serve
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.core.worker import Call

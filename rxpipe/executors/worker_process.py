@@ -9,7 +9,7 @@ import signal
 import threading
 from multiprocessing.connection import Connection
 
-from rxpipe.executors.shipping import run_shipped, what_is_missing
+from rxpipe.executors.serialization import run_shipped, what_is_missing
 
 READY = b""
 

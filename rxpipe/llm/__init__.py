@@ -1,11 +1,11 @@
 """Calls to language models: any OpenAI-compatible endpoint, or a model that runs in this process.
 
 - ``provider.py``: ``Provider``, an endpoint and a model there; ``client.py``: its connections and their errors
-- ``local.py``: ``local_provider``, a model in this process
+- ``local.py``: ``local_provider``, a model in this process; ``small_model.py``: downloads it
 - ``prompt.py``: files with named fields; ``structured.py``: pydantic models from replies; ``reply.py``: what came
 - ``limits.py``, ``headers.py``: how often a server may be called, and how long it asks to wait
-- ``health.py``: when no call can succeed any more; ``errors.py``: what goes wrong, by kind
-- ``transcript.py``: for whoever wants to see what is said
+- ``health.py``: stops a run when no call can succeed any more, as with a wrong key
+- ``errors.py``: what goes wrong, by kind; ``transcript.py``: prompts and replies, as ``rxpipe preview`` shows them
 """
 
 from __future__ import annotations

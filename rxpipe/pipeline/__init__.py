@@ -13,7 +13,7 @@ What others implement:
 
 How it runs:
 
-- ``plan.py``: what is run; ``prepare.py``, ``executors.py``: what it needs is opened; ``start.py``: a run of it
+- ``plan.py``: what is run; ``prepare.py``, ``open_executors.py``: what it needs is opened; ``start.py``: a run of it
 - ``run/``: one run
 - ``blocking.py``: running to the end from ordinary code, with Ctrl-C in steps
 """

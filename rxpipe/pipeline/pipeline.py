@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
 from rxpipe.identity.names import DefaultName, checked
-from rxpipe.operators.core.blocking import refuse_to_block
+from rxpipe.operators.core.loop_guard import refuse_to_block
 from rxpipe.operators.to_async import to_async_iterable
 from rxpipe.pipeline.blocking import prepare_async, run_blocking, start_async
 from rxpipe.pipeline.listener import Listener

@@ -11,7 +11,7 @@ import reactivex
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.clock import guarded
-from rxpipe.pipeline.executors import OpenExecutors
+from rxpipe.pipeline.open_executors import OpenExecutors
 from rxpipe.pipeline.plan import Plan, bounds_of
 from rxpipe.pipeline.ports import ManagedExecutor, OwnedSink, RunPorts, TimedWrite, Write
 from rxpipe.pipeline.stage import Stage

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rxpipe.database.owner import Owner
+from rxpipe.database.table_owner import Owner
 from rxpipe.errors import OtherPipeline, StagesChanged, StoreError
 from rxpipe.identity import Identity
 from rxpipe.identity.identity import told

@@ -14,8 +14,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.subject import Subject
 from sqlalchemy import func, update
 
-from rxpipe.database import way_out
-from rxpipe.database.way_out import WayOut
+from rxpipe.database import abort_deadline
+from rxpipe.database.abort_deadline import AbortDeadline
 from rxpipe.errors import LeaseLost
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.core.running_call import Usage
@@ -24,9 +24,9 @@ from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.flusher import Flusher
-from rxpipe.store.commits.line import Line
+from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.commits.outputs import encode
-from rxpipe.store.commits.patience import Patience
+from rxpipe.store.commits.record_queue import RecordQueue
 from rxpipe.store.commits.records import Checkpoint, Closing, FailedCall, Record, Used, failed_call, used
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.ended_items import ended
@@ -78,7 +78,7 @@ class Session:
         self._claims = claims
         self._commits = commits
         self._backlog = Backlog(few=slots, most=2 * max_items, window=max_seconds)
-        patience = Patience(retry, lambda: self._backlog.results)
+        patience = OutageLimit(retry, lambda: self._backlog.results)
         self._flusher = Flusher(commits, self._backlog, patience, failed=self._take_no_more)
         self._over = threading.Event()  # set when no more is claimed
         self._flush: Subject[None] = Subject()
@@ -94,9 +94,9 @@ class Session:
             ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
             flush=lambda: self._flush.on_next(None),
         )
-        self._line: Line | None = None
+        self._line: RecordQueue | None = None
         lease.broken = self.fail
-        self._way_out = WayOut(self.fail)
+        self._abort_deadline = AbortDeadline(self.fail)
         self._at_work = threading.Lock()
         self._is_closed = False
         self._has_given_up = False
@@ -143,21 +143,21 @@ class Session:
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def line_up(records: ObserverBase[Record], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                self._line = Line(records, self._stages, self._commit_if_awaited)
+                self._line = RecordQueue(records, self._stages, self._commit_if_awaited)
                 return self._line.subscribe_to(outcomes, scheduler)
 
             def on_error(error: Exception) -> None:
                 observer.on_error(self._flusher.as_lost(error))
 
             def on_completed() -> None:
-                self._way_out.close()
+                self._abort_deadline.close()
                 failure = self._flusher.failure or (self._line.failure if self._line is not None else None)
                 observer.on_completed() if failure is None else observer.on_error(failure)
 
             written = reactivex.create(line_up).pipe(
                 self._batches, stage(self._commit, name="database", queue_size=0), unbatch()
             )
-            subscription = self._way_out.through(written).subscribe(
+            subscription = self._abort_deadline.through(written).subscribe(
                 observer.on_next, on_error, on_completed, scheduler=scheduler
             )
             return CompositeDisposable(subscription, Disposable(self._release_in_background))
@@ -167,13 +167,13 @@ class Session:
     def aborted(self) -> None:
         """The run is aborted: commit what has returned, and fail if the database does not answer soon."""
         self._flush.on_next(None)
-        self._way_out.aborted()
+        self._abort_deadline.aborted()
 
     def fail(self, error: Exception) -> None:
         """End the run now, as nothing can be kept any more; from any thread. It waits for nobody."""
         self._has_given_up = True
         self._stop()
-        self._way_out.fail(error)
+        self._abort_deadline.fail(error)
         self._flusher.give_up()
         self._database.end_within(0.0)
 
@@ -198,17 +198,17 @@ class Session:
         return outcomes
 
     def _keep(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
-        self._way_out.asked()
+        self._abort_deadline.asked()
         outcomes = self._flusher.flush(records)
-        self._way_out.answered()
+        self._abort_deadline.answered()
         lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
         self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
         self._ended += len(outcomes) - len(lost)
         self._lost += len(lost)
         if any(isinstance(record, Closing) for record in records):
-            self._way_out.asked()
+            self._abort_deadline.asked()
             self._flusher.patiently(self._close)
-            self._way_out.answered()
+            self._abort_deadline.answered()
             self._tell_lost()
         return outcomes
 
@@ -243,7 +243,7 @@ class Session:
     def _release_in_background(self) -> None:
         """The run is over, or was disposed of: not here, which may be an event loop."""
         self._stop()
-        self._way_out.close()
+        self._abort_deadline.close()
         if not self._is_closed:
             # The program's end waits for it, also if a daemon starts it, unless there is nothing to wait for.
             threading.Thread(target=self.close, name="rxpipe-release", daemon=self._has_given_up).start()
@@ -252,8 +252,8 @@ class Session:
         """End it, whatever happens to what is on its way; nothing if it has ended. It takes a few seconds at most."""
         self._stop()
         self._flusher.give_up()
-        self._database.end_within(way_out.SECONDS)
-        if not self._at_work.acquire(timeout=way_out.SECONDS):
+        self._database.end_within(abort_deadline.SECONDS)
+        if not self._at_work.acquire(timeout=abort_deadline.SECONDS):
             return  # whoever is at work closes it
         try:
             if not self._is_closed:

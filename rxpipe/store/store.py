@@ -12,10 +12,10 @@ from sqlalchemy import URL, Connection, Engine, Row, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from rxpipe.database import DatabaseSink
-from rxpipe.database.away import AWAY
 from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import shown
-from rxpipe.database.refusal import is_transient
+from rxpipe.database.error_kinds import is_transient
+from rxpipe.database.outage import AWAY
 from rxpipe.errors import ConfigError
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature, edited

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reactivex.abc import DisposableBase
 
-from rxpipe.cli.views.meter import Figures, Meter
+from rxpipe.cli.views.figures import Figures, Meter
 from rxpipe.operators.core.clock import Action
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.run.run import Run

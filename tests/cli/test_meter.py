@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Usage
-from rxpipe.cli.views.meter import WINDOW, Meter
+from rxpipe.cli.views.figures import WINDOW, Meter
 
 from .runs import MadeRun
 

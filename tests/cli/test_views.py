@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rxpipe import Usage
+from rxpipe.cli.views.figures import Meter
 from rxpipe.cli.views.lines import Lines, interrupt_line, progress_line
 from rxpipe.cli.views.live import Screen
-from rxpipe.cli.views.meter import Meter
 
 from .runs import MadeRun
 

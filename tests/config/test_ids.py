@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from rxpipe.config import Config, load_config
+from rxpipe.config.id_file import SpooledIds
 from rxpipe.config.ids import read_ids
-from rxpipe.config.spool import SpooledIds
 from rxpipe.errors import ConfigError
 
 Configured = Callable[[str], Config]

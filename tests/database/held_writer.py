@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.writer import Writer
 from rxpipe.pipeline.outcome import Outcome
 

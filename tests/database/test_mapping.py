@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
-from rxpipe.database.refusal import RowRefused
 from rxpipe.database.writer import Writer
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline.outcome import Outcome

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from rxpipe import DatabaseSink, Outcome, Pipeline, RunStore, Stage
 from rxpipe.database import default_table
-from rxpipe.database.owner import OWNERS, Owner, claim, make_owners
+from rxpipe.database.table_owner import OWNERS, Owner, claim, make_owners
 from rxpipe.errors import OtherPipeline
 from rxpipe.identity import Identity
 from rxpipe.identity.names import DefaultName

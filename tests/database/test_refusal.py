@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 
-from rxpipe.database.refusal import is_transient, judge, refusal
+from rxpipe.database.error_kinds import is_transient, judge, refusal
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.rows import outcome_row, refused_row, score_of, statement_bytes
 
 from .sink_helpers import outcome

@@ -18,7 +18,7 @@ from proxy import Proxy, proxied
 from sqlalchemy import make_url
 
 from rxpipe import DatabaseSink, Pipeline, SinkError, Stage
-from rxpipe.database import way_out, writer
+from rxpipe.database import abort_deadline, writer
 from rxpipe.database.writer import Writer
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.plan import Scheduler
@@ -44,7 +44,7 @@ def test_an_aborted_run_ends(
     server: str, name: str, monkeypatch: pytest.MonkeyPatch, fault: str, scheduler: Scheduler
 ) -> None:
     """In time, and says how many rows are lost; what was committed is there, and no thread is left waiting."""
-    monkeypatch.setattr(way_out, "SECONDS", 0.3)
+    monkeypatch.setattr(abort_deadline, "SECONDS", 0.3)
     block, runs, driven = Block(only=range(20, 23)), list[Run](), Future[None]()
     with proxied(make_url(server)) as (proxy, through):
         sink = DatabaseSink(through, table=name, max_seconds=0.01)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 from rxpipe.pipeline.outcome import Outcome

@@ -16,7 +16,7 @@ from rxpipe import DatabaseSink, RunStore, Stage
 from rxpipe import operators as ops
 from rxpipe.cli.parser.configs import app
 from rxpipe.config import Config
-from rxpipe.database.owner import OWNERS
+from rxpipe.database.table_owner import OWNERS
 from rxpipe.store.schema.tables import METADATA
 
 OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, Retry, Stage
 from rxpipe.store import RunStore
-from rxpipe.store.queries.opening import opened, snapshot
+from rxpipe.store.queries.existing_store import opened, snapshot
 from rxpipe.store.schema.migrations import migrate
 from rxpipe.store.schema.tables import ITEMS
 

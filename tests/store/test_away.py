@@ -18,14 +18,14 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
-from rxpipe.database import way_out
-from rxpipe.database.away import AWAY
+from rxpipe.database import abort_deadline
+from rxpipe.database.outage import AWAY
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 from rxpipe.pipeline.run.run import Run
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
-from rxpipe.store.commits.patience import Patience
+from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, WORKERS
 
 from .bank import STAGES, Bank, nothing, rows, states
@@ -174,13 +174,13 @@ def test_the_programs_end_waits_for_a_release(sqlite_url: str) -> None:
 def test_a_minute_or_ten() -> None:
     """How long it is tried depends on whether something would be lost, unless the sink says something else."""
     results = 0
-    policy = Patience(AWAY, lambda: results)
+    policy = OutageLimit(AWAY, lambda: results)
     assert policy.applies(OSError(), AWAY.max_attempts - 1)
     assert not policy.applies(OSError(), AWAY.max_attempts)
     results = 1
     assert policy.applies(OSError(), AWAY.max_attempts + 100)
     assert not policy.applies(OSError(), AWAY.max_attempts + 120)
-    assert not Patience(QUICK, lambda: results).applies(OSError(), QUICK.max_attempts)
+    assert not OutageLimit(QUICK, lambda: results).applies(OSError(), QUICK.max_attempts)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_an_end_without_the_database(
     through: tuple[Proxy, str], postgres_url: str, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """Has its time, whether the server is silent or refuses connections; and says what is lost."""
-    monkeypatch.setattr(way_out, "SECONDS", 0.3)
+    monkeypatch.setattr(abort_deadline, "SECONDS", 0.3)
     proxy, url = through
     with under_way(url) as (run, _, may_return):
         proxy.fall_silent() if fault == "silent" else proxy.close()

@@ -12,9 +12,9 @@ from sqlalchemy.exc import DataError
 from rxpipe.database import RowRefused
 from rxpipe.errors import LeaseLost
 from rxpipe.store.commits.commits import Commits
-from rxpipe.store.commits.moves import Move
 from rxpipe.store.commits.outputs import decode, encode
 from rxpipe.store.commits.records import Checkpoint, Record, failed_call
+from rxpipe.store.commits.state_changes import Move
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
 
 from .kept import QUESTIONS, Away, Kept, checkpoint, ended, whole

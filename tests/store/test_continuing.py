@@ -16,8 +16,8 @@ from rxpipe.errors import BudgetSpent
 from rxpipe.store.maintenance.export import export, has_integer_ids
 from rxpipe.store.maintenance.export_files import records_file
 from rxpipe.store.maintenance.requeue import requeue
+from rxpipe.store.queries.existing_store import change, opened
 from rxpipe.store.queries.history import run, runs
-from rxpipe.store.queries.opening import change, opened
 from rxpipe.store.schema.tables import FAILURES, USAGE
 
 from .bank import Bank, nothing, rows, states

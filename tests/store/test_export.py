@@ -18,8 +18,8 @@ from sqlalchemy import Connection, insert, update
 
 from rxpipe.errors import ConfigError
 from rxpipe.identity.signature import StageSignature, to_text
-from rxpipe.store.maintenance.cells import fields_of_run
 from rxpipe.store.maintenance.export import ItemRecord, export, has_integer_ids
+from rxpipe.store.maintenance.export_cells import fields_of_run
 from rxpipe.store.maintenance.export_files import columns, records_file
 from rxpipe.store.queries.history import run
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, RUNS

@@ -18,7 +18,7 @@ from sqlalchemy import insert, make_url, update
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.errors import SinkError, StoreError
 from rxpipe.pipeline.run.run import Run
-from rxpipe.store.items.process import this_process
+from rxpipe.store.items.process_identity import this_process
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import ITEMS, WORKERS, db_now
 

@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import make_url, select, text, update
 
 from rxpipe.errors import ConfigError, SinkError, StoreError
-from rxpipe.store.items.process import this_process
+from rxpipe.store.items.process_identity import this_process
 from rxpipe.store.maintenance.requeue import requeue
 from rxpipe.store.queries.details import details
+from rxpipe.store.queries.existing_store import change, opened, snapshot
 from rxpipe.store.queries.failures import count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import RunInfo, run, runs, workers
-from rxpipe.store.queries.opening import change, opened, snapshot
 from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS
 
 from .stores import FAILED, IDS, Answer, answer, bank, connected, live, looking
@@ -146,7 +146,7 @@ def test_causes(bank_url: str) -> None:
     assert first.text.startswith("ValueError: no answer to ")
     assert {(one.stage, one.type) for one in causes[1:]} == {
         ("grading", "KeyError"),
-        ("database", "rxpipe.database.refusal.RowRefused"),
+        ("database", "rxpipe.database.error_kinds.RowRefused"),
     }
 
 

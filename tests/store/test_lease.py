@@ -12,10 +12,10 @@ from rxpipe.errors import StoreError
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint
-from rxpipe.store.items import process
+from rxpipe.store.items import process_identity
 from rxpipe.store.items.claims import TRIES_ALONE, Claims
 from rxpipe.store.items.lease import Lease, Look, certainly_dead, reap
-from rxpipe.store.items.process import is_gone, this_process
+from rxpipe.store.items.process_identity import is_gone, this_process
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.migrations import migrate
 from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
@@ -272,7 +272,7 @@ def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -
     def unseen(pid: int) -> None:
         return None
 
-    monkeypatch.setattr(process, "_started", unseen)
+    monkeypatch.setattr(process_identity, "_started", unseen)
     assert not is_gone(this)
 
 

@@ -14,9 +14,9 @@ from sqlalchemy import make_url, select
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.database import default_table
 from rxpipe.store.maintenance.requeue import requeue
+from rxpipe.store.queries.existing_store import change, opened
 from rxpipe.store.queries.failures import FailureInfo, count_failed, dead_letters
 from rxpipe.store.queries.history import run
-from rxpipe.store.queries.opening import change, opened
 from rxpipe.store.schema.keys import is_stand_in
 from rxpipe.store.schema.tables import CHECKPOINTS
 
@@ -48,7 +48,7 @@ def test_an_id_that_can_be_no_key(store_url: str, odd: int | str) -> None:
     (letter,) = letters(store_url)
     assert is_stand_in(str(letter.id))
     assert (letter.stage, letter.attempt, letter.final) == ("work", 0, True)
-    assert letter.type == "rxpipe.database.refusal.RowRefused"
+    assert letter.type == "rxpipe.database.error_kinds.RowRefused"
     assert pipeline(store_url, calls.append).run([odd]).taken == 0
     assert [row.id for row in rows(store_url, BANK)] == ["1"]
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.store.items.lease import Lease
-from rxpipe.store.items.process import this_process
+from rxpipe.store.items.process_identity import this_process
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
 

@@ -10,8 +10,8 @@ from sqlalchemy import event, func, select, text, update
 from rxpipe.errors import StoreError
 from rxpipe.store.maintenance import prune as pruning
 from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
+from rxpipe.store.queries.existing_store import opened
 from rxpipe.store.queries.history import run, runs
-from rxpipe.store.queries.opening import opened
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS
 
 from .stores import IDS, bank, connected, live, looking

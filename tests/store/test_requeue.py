@@ -17,8 +17,8 @@ from rxpipe.database import default_table
 from rxpipe.database.engine import database_option
 from rxpipe.errors import StoreError
 from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.queries.existing_store import change, opened
 from rxpipe.store.queries.history import RunInfo, run
-from rxpipe.store.queries.opening import change, opened
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
 from .stores import Answer, answer, bank, connected, live, looking

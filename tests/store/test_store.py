@@ -16,7 +16,7 @@ from rxpipe.database import default_table
 from rxpipe.errors import StagesChanged, StoreError
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.run.run import Run
-from rxpipe.store.items.process import this_process
+from rxpipe.store.items.process_identity import this_process
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS, db_now
 
 from .bank import STAGES, Bank, nothing, rows, states

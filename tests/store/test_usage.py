@@ -16,8 +16,8 @@ from rxpipe.store.maintenance.export_files import columns, records_file
 from rxpipe.store.maintenance.prune import extent, prune
 from rxpipe.store.maintenance.requeue import requeue
 from rxpipe.store.queries.details import details
+from rxpipe.store.queries.existing_store import change, opened
 from rxpipe.store.queries.history import run, runs
-from rxpipe.store.queries.opening import change, opened
 from rxpipe.store.queries.usage import by_item, by_run, has_usage, of_run
 from rxpipe.store.schema.tables import USAGE
 

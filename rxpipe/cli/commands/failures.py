@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from rxpipe.cli.commands.history import local_time, utc_time
 from rxpipe.cli.views.terminal import SafeConsole, hanging
 from rxpipe.cli.views.texts import cell_text, number, plural, screen_text
-from rxpipe.config.explain import unknown
+from rxpipe.config.error_texts import unknown
 from rxpipe.errors import ConfigError
+from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.failures import FailureInfo, count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import DATABASE, RunInfo, run
-from rxpipe.store.queries.opening import snapshot
 
 _MOST = 20  # shown, if it is not said how many
 _LONGEST_ID = 40

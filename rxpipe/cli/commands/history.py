@@ -19,8 +19,8 @@ from rxpipe.cli.views.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.store.queries.details import RunDetails, StageInfo, details
+from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers
-from rxpipe.store.queries.opening import snapshot
 
 _STYLES = {"running": "green", "unfinished": "yellow", "alive": "green", "late": "yellow", "lost": "red"}
 _UNKNOWN = "(unknown)"

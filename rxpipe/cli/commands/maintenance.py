@@ -14,20 +14,20 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from rxpipe.cli.commands.failures import check_stage
-from rxpipe.cli.commands.location import StoreLocation
+from rxpipe.cli.commands.store_location import StoreLocation
 from rxpipe.cli.messages import ExitCode
 from rxpipe.cli.views.terminal import say
 from rxpipe.cli.views.texts import cell_text, number, plural
 from rxpipe.database.engine import database_option
 from rxpipe.database.rows import key_text
 from rxpipe.errors import ConfigError, RxPipeError, StoreError
-from rxpipe.store.maintenance.cells import fields_of_run
 from rxpipe.store.maintenance.export import export, has_integer_ids
+from rxpipe.store.maintenance.export_cells import fields_of_run
 from rxpipe.store.maintenance.export_files import check_file, records_file
 from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
 from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.queries.existing_store import change, snapshot
 from rxpipe.store.queries.history import RunInfo, run, runs
-from rxpipe.store.queries.opening import change, snapshot
 from rxpipe.store.queries.usage import has_usage
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rxpipe.config import Config
-from rxpipe.config.explain import Loc, explain, given, unknown
+from rxpipe.config.error_texts import Loc, explain, given, unknown
 from rxpipe.errors import ConfigError
 
 _OPTIONS: dict[Loc, str] = {

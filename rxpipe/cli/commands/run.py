@@ -20,9 +20,9 @@ from sqlalchemy import make_url
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
+from rxpipe.cli.views.figures import Meter
 from rxpipe.cli.views.lines import Lines
 from rxpipe.cli.views.live import LiveScreen
-from rxpipe.cli.views.meter import Meter
 from rxpipe.cli.views.summary import print_summary
 from rxpipe.cli.views.texts import cost, length, number, plural
 from rxpipe.config import Config, load_config

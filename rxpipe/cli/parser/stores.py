@@ -54,7 +54,7 @@ def runs(config: _Config = None, database: _Database = None, as_json: _Json = Fa
     """List the runs, and how far each is."""
     with errors_told():
         from rxpipe.cli.commands.history import list_runs
-        from rxpipe.cli.commands.location import StoreLocation, store_at
+        from rxpipe.cli.commands.store_location import StoreLocation, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place, as_json=as_json) as engine:
@@ -66,7 +66,7 @@ def show(run: _Run, config: _Config = None, database: _Database = None, as_json:
     """Show one run: its stages, its items, why calls failed, who works on it."""
     with errors_told():
         from rxpipe.cli.commands.history import show_run
-        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+        from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place, as_json=as_json) as engine:
@@ -95,7 +95,7 @@ def failures(
     """List the dead letters: the items that have failed, and their last error."""
     with errors_told():
         from rxpipe.cli.commands.failures import list_failures
-        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+        from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place, as_json=as_json) as engine:
@@ -128,8 +128,8 @@ def requeue(
 ) -> None:
     """Have failed items tried again: the next run takes them up at the stage where they failed."""
     with errors_told():
-        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
         from rxpipe.cli.commands.maintenance import requeue_failed, requeue_written
+        from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
         from rxpipe.errors import ConfigError
 
         place = StoreLocation(config=config, database=database)
@@ -174,8 +174,8 @@ def export(
     FILE appears, or is replaced, only when the export is complete.
     """
     with errors_told():
-        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
         from rxpipe.cli.commands.maintenance import export_run
+        from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place) as engine:
@@ -203,7 +203,7 @@ def workers(
     """
     with errors_told():
         from rxpipe.cli.commands.history import list_workers
-        from rxpipe.cli.commands.location import StoreLocation, number_at, store_at
+        from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place, as_json=as_json) as engine:
@@ -237,8 +237,8 @@ def prune(
     if not run and not finished and older_than is None and keep is None:
         raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
     with errors_told():
-        from rxpipe.cli.commands.location import StoreLocation, name_at, number_at, store_at
         from rxpipe.cli.commands.maintenance import Selection, prune_runs
+        from rxpipe.cli.commands.store_location import StoreLocation, name_at, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place) as engine:

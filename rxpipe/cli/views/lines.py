@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Self
 
-from rxpipe.cli.views.meter import Figures, Meter
+from rxpipe.cli.views.figures import Figures, Meter
 from rxpipe.cli.views.texts import clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rxpipe.cli.views.figures import Figures, Meter, StageFigures
 from rxpipe.cli.views.lines import interrupt_line, spent_text
-from rxpipe.cli.views.meter import Figures, Meter, StageFigures
 from rxpipe.cli.views.output_capture import OutputCapture
 from rxpipe.cli.views.tables import Column, fitted
 from rxpipe.cli.views.terminal import SafeConsole, hanging

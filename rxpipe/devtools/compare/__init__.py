@@ -1,19 +1,19 @@
 """The same work on every strategy and scheduler, side by side: what ``rxpipe compare`` shows.
 
-- ``running``: `compare`, which makes the runs, each into a temporary database of its own
-- ``bounds``: the least time that each strategy can take
-- ``recording``: stages that note when each of their calls ran, after a latency where one is given
-- ``timeline``: what was noted
-- ``comparison``: the figures, as data and as the cells of a table
-- ``html``, ``svg``: the page with a timeline of each run
-- ``interrupts``: Ctrl-C
+- ``running.py``: `compare`, which makes the runs, each into a temporary database of its own
+- ``least_time.py``: the least time that each strategy can take
+- ``recording.py``: stages that note when each of their calls ran, after a latency where one is given
+- ``timeline.py``: what was noted
+- ``comparison.py``: the figures, as data and as the cells of a table
+- ``html.py``, ``svg.py``: the page with a timeline of each run
+- ``interrupts.py``: Ctrl-C
 """
 
 from __future__ import annotations
 
-from rxpipe.devtools.compare.bounds import StagePlan, least_seconds
 from rxpipe.devtools.compare.comparison import Comparison, Row
 from rxpipe.devtools.compare.html import page
+from rxpipe.devtools.compare.least_time import StagePlan, least_seconds
 from rxpipe.devtools.compare.running import compare
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeline
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rxpipe.devtools.compare.bounds import StagePlan, items_at_once, least_seconds
+from rxpipe.devtools.compare.least_time import StagePlan, items_at_once, least_seconds
 from rxpipe.devtools.compare.timeline import Timeline
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.plan import Scheduler

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rxpipe.devtools.compare.bounds import items_at_once
 from rxpipe.devtools.compare.comparison import Comparison, Row, items_text, seconds_text
+from rxpipe.devtools.compare.least_time import items_at_once
 from rxpipe.devtools.compare.svg import COLOURS, escaped, picture
 
 # For both modes, and told apart with any colour vision by their lightness too; names stand beside them anyway.

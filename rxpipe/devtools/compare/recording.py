@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 from reactivex import Observable
 from reactivex import operators as rx_ops
 
-from rxpipe.devtools.compare.bounds import StagePlan
+from rxpipe.devtools.compare.least_time import StagePlan
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeline
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.outcome import Outcome

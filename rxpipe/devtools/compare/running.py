@@ -15,15 +15,15 @@ from sqlalchemy import URL, func, select
 
 from rxpipe.config import Config
 from rxpipe.config.build import pipeline_of
-from rxpipe.config.explain import given, unknown
+from rxpipe.config.error_texts import given, unknown
 from rxpipe.config.ids import read_ids
 from rxpipe.config.imports import describe_raised
 from rxpipe.database import DatabaseSink, RowRefused
 from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
-from rxpipe.devtools.compare.bounds import StagePlan, items_at_once, least_seconds
 from rxpipe.devtools.compare.comparison import Comparison, Row, items_text, seconds_text
 from rxpipe.devtools.compare.interrupts import Interrupts
+from rxpipe.devtools.compare.least_time import StagePlan, items_at_once, least_seconds
 from rxpipe.devtools.compare.recording import Recorder
 from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.operators import AdaptiveConcurrency

@@ -1,11 +1,12 @@
 """A server that speaks OpenAI's chat completions, costs nothing and fails as it is told, for tests and benchmarks.
 
 - ``behaviour.py``: ``Behaviour``, how quick, how limited and how faulty it is, and ``Rate``
-- ``server.py``: ``FakeServer``, over HTTP (needs aiohttp); ``running.py``: ``serving``, one on a thread of its own
-- ``completions.py``: one call, from its body to its response; ``draws.py``: what befalls it, by seed, key and attempt
+- ``server.py``: ``FakeServer``; ``http.py``: what is HTTP of it (needs aiohttp)
+- ``running.py``: ``serving``, one on a thread of its own
+- ``completions.py``: one call, from its body to its response; ``draws.py``: whether it fails, by seed, key and attempt
 - ``chat.py``: what a request asks for, or what is wrong with it; ``responses.py``: the bodies that OpenAI answers with
 - ``limits.py``: token buckets, and headers that tell of them; ``counts.py``: what was counted, as ``/stats`` shows it
-- ``model.py``: the texts that it answers with; ``instances.py``: an instance of any JSON schema;
+- ``reply_texts.py``: the texts that it answers with; ``schema_instances.py``: an instance of any JSON schema;
   ``json_values.py``: JSON that may be anything
 
 Example::

@@ -13,7 +13,7 @@ from rxpipe.devtools.fake_llm.chat import ChatRequest, parse, tokens
 from rxpipe.devtools.fake_llm.counts import Counts
 from rxpipe.devtools.fake_llm.draws import Draw, draws
 from rxpipe.devtools.fake_llm.limits import Limits, duration, retry_headers
-from rxpipe.devtools.fake_llm.model import REFUSED, reply
+from rxpipe.devtools.fake_llm.reply_texts import REFUSED, reply
 from rxpipe.devtools.fake_llm.responses import Refusal, Response, failure, limited, success, unauthorized
 
 

@@ -4,8 +4,8 @@ What is where:
 
 - ``open_pipeline.py``: ``OpenPipeline``, which ``Pipeline.open`` gives: a run, from its start to its draining
 - ``submission.py``: ``Submission``, what whoever submits an ID has of it
-- ``queue.py``: where IDs are submitted, how many there may be, and who is told how they ended; ``line.py``: those that
-  wait, on their way into the stages
+- ``admission_queue.py``: holds IDs until there is room for them, and tells who waits how they ended
+- ``waiting_ids.py``: what it holds of an ID, and how IDs go from it into the stages
 - ``events.py``: what is published; ``health.py``: how it is
 """
 

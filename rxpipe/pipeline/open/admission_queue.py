@@ -17,8 +17,8 @@ from rxpipe.operators.core.worker import HERE
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners.thread_runner import ThreadRunner
 from rxpipe.pipeline.listener import Listener
-from rxpipe.pipeline.open.line import Entry, Line
 from rxpipe.pipeline.open.submission import TELLING, Submission
+from rxpipe.pipeline.open.waiting_ids import Entry, WaitingIds
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.run.intake import check_id
 from rxpipe.pipeline.run.item import Item
@@ -60,7 +60,7 @@ class AdmissionQueue(Listener):
         self._entries: dict[int | str, Entry] = {}
         self._waiting: OrderedDict[Entry, None] = OrderedDict()
         self._let_in: OrderedDict[Entry, None] = OrderedDict()
-        self._line: Line | None = None
+        self._waiting_ids: WaitingIds | None = None
         self.progress_at = self._now()
         self._item_seconds = 0.0  # from being let in to leaving the stages, of recent ones
         self._following = 0  # entries that follow others of the same ID
@@ -144,8 +144,8 @@ class AdmissionQueue(Listener):
             entry.room.set()
 
     def _wake(self) -> None:
-        if self._line is not None and (self._let_in or self.closed):
-            self._line.wake()
+        if self._waiting_ids is not None and (self._let_in or self.closed):
+            self._waiting_ids.wake()
 
     def _refusal(self) -> PipelineClosed:
         if self._why is None:
@@ -163,9 +163,9 @@ class AdmissionQueue(Listener):
         """
 
         def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._line = Line(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
-            self._line.wake()
-            return self._line
+            self._waiting_ids = WaitingIds(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
+            self._waiting_ids.wake()
+            return self._waiting_ids
 
         return reactivex.create(subscribe)
 
@@ -317,8 +317,8 @@ class AdmissionQueue(Listener):
         """Take no more; those that were submitted are still let in."""
         with self._lock:
             self.closed = True
-        if self._line is not None:
-            self._line.wake()
+        if self._waiting_ids is not None:
+            self._waiting_ids.wake()
 
     def fail(self, error: Exception | None) -> None:
         """The run is over: end what has not ended, with an error if it has failed."""

@@ -24,9 +24,9 @@ from rxpipe.pipeline.outcome import Outcome, Report, StageReport
 from rxpipe.pipeline.ports import Claim, Write
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
-from rxpipe.pipeline.run.finished import Finished
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.run_future import Finished
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 

@@ -1,12 +1,12 @@
 """An arithmetic question bank that needs no network and no key: three plain functions, ready to be stages.
 
-- `values`: what travels from stage to stage, `Question`, `Answered`, `Graded`, and `UnreadableQuestion`
-- `bank`: the stages `generate` and `answer`
-- `grading`: the stage `grade`
-- `kinds`: the table of the kinds of question; a new kind is one more entry
-- `wording`: templates that write a question and read it back
-- `numbers`: exact numbers, read from text and written as text
-- `words`: the names, things and units that questions speak of
+- ``values.py``: what travels from stage to stage, `Question`, `Answered`, `Graded`, and `UnreadableQuestion`
+- ``bank.py``: the stages `generate` and `answer`
+- ``grading.py``: the stage `grade`
+- ``kinds.py``: the table of the kinds of question; a new kind is one more entry
+- ``wording.py``: templates that write a question and read it back
+- ``numbers.py``: exact numbers, read from text and written as text
+- ``words.py``: the names, things and units that questions speak of
 
 Example::
 

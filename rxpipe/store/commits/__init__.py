@@ -1,7 +1,7 @@
-"""What is kept of items.
+"""What is kept of items: checkpoints, failed calls, outcomes.
 
 - ``records.py``: what happened to an item; ``outputs.py``: what a stage returned, as text or bytes
-- ``line.py``: records in the order in which they happened
-- ``commits.py``, ``moves.py``: a batch of them in one transaction
-- ``flusher.py``, ``patience.py``: again while the database is away; ``backlog.py``: calls wait meanwhile
+- ``record_queue.py``: records in the order in which they happened
+- ``commits.py``: writes a batch of them in one transaction; ``state_changes.py``: what each does to its item
+- ``flusher.py``, ``outage_limit.py``: tries again while the database is away; ``backlog.py``: calls wait meanwhile
 """

@@ -41,13 +41,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.database.commit import raise_unless_refused
-from rxpipe.database.refusal import RowRefused, refusal
+from rxpipe.database.commit_batch import raise_unless_refused
+from rxpipe.database.error_kinds import RowRefused, refusal
 from rxpipe.database.writer import Made
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import ClaimedOutcome
-from rxpipe.store.commits.moves import Move, Standing, destinations, failures_of, moves_of, refused_before, result_of
 from rxpipe.store.commits.records import Ended, Record, Used
+from rxpipe.store.commits.state_changes import (
+    Move,
+    Standing,
+    destinations,
+    failures_of,
+    moves_of,
+    refused_before,
+    result_of,
+)
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.json_rows import (
     PARAMETER,

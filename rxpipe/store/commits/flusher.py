@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import structlog
 
-from rxpipe.database.away import as_sink_error
 from rxpipe.database.encoding import one_line
-from rxpipe.database.refusal import may_pass
+from rxpipe.database.error_kinds import may_pass
+from rxpipe.database.outage import as_sink_error
 from rxpipe.errors import SinkError
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
-from rxpipe.store.commits.patience import Policy
+from rxpipe.store.commits.outage_limit import Policy
 from rxpipe.store.commits.records import Checkpoint, Ended, Record, is_of_call
 
 T = TypeVar("T")

@@ -1,7 +1,11 @@
 """The items that come into the stages, and which worker has them.
 
-- ``feed.py``: what a worker takes: items that wait, then new ones of the source; ``inbox.py``: IDs of the source
-- ``claims.py``: taking items over in the database; ``in_flight.py``: those that a worker has
-- ``lease.py``: which workers live, and what becomes of the items of those that do not; ``process.py``: of this machine
+A worker, here and in all of ``store/``, is a process that works on a run.
+
+- ``feed.py``: what a worker takes: items that wait, then new ones of the source; ``source_ids.py`` has some ready
+- ``claims.py``: taking items over in the database, those in quarantine apart, with which workers have died
+- ``in_flight.py``: the items that a worker has
+- ``lease.py``: heartbeats, which renew a worker's lease, and what becomes of the items of those whose lease ran out
+- ``process_identity.py``: whether a worker's process of this machine has ended
 - ``ended_items.py``: IDs that have ended before
 """

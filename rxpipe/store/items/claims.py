@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.outputs import decode

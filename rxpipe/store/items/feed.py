@@ -20,11 +20,11 @@ from rxpipe.operators.core.clock import TIMER_THREAD, Clock, clock_for
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.source import as_observable
-from rxpipe.store.commits.patience import Policy
+from rxpipe.store.commits.outage_limit import Policy
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.in_flight import InFlightClaims
-from rxpipe.store.items.inbox import MOST, Inbox
+from rxpipe.store.items.source_ids import MOST, SourceIds
 from rxpipe.store.schema.database import Database
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Feed:
         """The claims, pulled when there is room for them."""
 
         def subscribe(observer: ObserverBase[Claim], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            inbox = Inbox()
+            inbox = SourceIds()
             self._clock = clock_for(None, scheduler)
             self._began = self._clock.now()
             upstream = inbox.subscribe_to(ids, scheduler)
@@ -111,7 +111,7 @@ class Feed:
 
         return reactivex.create(subscribe)
 
-    def _all(self, inbox: Inbox) -> Iterator[Claim]:
+    def _all(self, inbox: SourceIds) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
@@ -154,7 +154,7 @@ class Feed:
     def _waiting(self, connection: Connection, *, idle: bool) -> list[Claim] | None:
         return self._claims.waiting(connection, self._size(), self._window, idle=idle)
 
-    def _wait_until_idle(self, inbox: Inbox) -> None:
+    def _wait_until_idle(self, inbox: SourceIds) -> None:
         """Quarantined items are on their way, or wait to be: nothing else meanwhile."""
         while not (self._over.is_set() or inbox.closed or self._wait_for_items()):
             pass
@@ -168,7 +168,7 @@ class Feed:
         finally:
             self.is_waiting = False
 
-    def _wait_for_others(self, inbox: Inbox) -> None:
+    def _wait_for_others(self, inbox: SourceIds) -> None:
         """Other workers have what is left; they may lose it."""
         if not self._told:
             self._told = True
@@ -177,7 +177,7 @@ class Feed:
             )
         inbox.pause(_POLL)
 
-    def _from_source(self, inbox: Inbox) -> list[Claim]:
+    def _from_source(self, inbox: SourceIds) -> list[Claim]:
         ids = inbox.take(max(self._look, self._size()), _POLL)
         if not ids:
             return []

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, not_, select, update
 
 from rxpipe.database.encoding import one_line
 from rxpipe.errors import SinkError, StoreError
-from rxpipe.store.items.process import is_gone, is_running, this_process
+from rxpipe.store.items.process_identity import is_gone, is_running, this_process
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 

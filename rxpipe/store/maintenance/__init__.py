@@ -1,6 +1,6 @@
 """Runs as files; mending and deleting.
 
-- ``export.py``: a run's items; ``export_files.py``, ``cells.py``: as CSV, JSON lines, Parquet
+- ``export.py``: a run's items; ``export_files.py``, ``export_cells.py``: as CSV, JSON lines, Parquet
 - ``requeue.py``: items that are to be called again, rows that are to be written again
 - ``prune.py``: deleting old runs
 """

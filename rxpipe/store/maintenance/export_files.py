@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 from rxpipe.database.text import clean_text
 from rxpipe.errors import ConfigError
 from rxpipe.extras import install
-from rxpipe.store.maintenance.cells import VALUE, cell, data, defused, fields
 from rxpipe.store.maintenance.export import ItemRecord, Records
+from rxpipe.store.maintenance.export_cells import VALUE, cell, data, defused, fields
 
 _BEFORE = ("id", "status")
 _AFTER = ("error", "failed_stage", "attempts", "failures")

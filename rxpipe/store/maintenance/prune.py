@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, func, select, tr
 
 from rxpipe.database.table import KEY_LENGTH
 from rxpipe.errors import StoreError
+from rxpipe.store.queries.existing_store import change
 from rxpipe.store.queries.history import RunInfo, alive, run, workers
-from rxpipe.store.queries.opening import change
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, WORKERS, db_now
 
 _CHUNK = 500  # items that are deleted in one transaction

@@ -1,5 +1,5 @@
 """What a store tells of runs.
 
-- ``opening.py``: a store that is looked at
+- ``existing_store.py``: opens a store to look at it, and makes none
 - ``history.py``: runs and workers; ``details.py``: one item; ``failures.py``: failed calls; ``usage.py``: costs
 """

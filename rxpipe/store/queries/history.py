@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select, true
 from rxpipe.errors import StoreError
 from rxpipe.identity.signature import StageSignature, from_text
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.store.items.process import is_gone
+from rxpipe.store.items.process_identity import is_gone
 from rxpipe.store.queries import usage
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 

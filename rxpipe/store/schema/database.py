@@ -13,8 +13,6 @@ import structlog
 from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from rxpipe.database.away import as_sink_error
-from rxpipe.database.cutter import Cutter
 from rxpipe.database.engine import (
     SILENT_SECONDS,
     begin,
@@ -24,10 +22,12 @@ from rxpipe.database.engine import (
     open_engine,
     shown,
 )
-from rxpipe.database.open_file import OpenFile
-from rxpipe.database.refusal import may_pass
+from rxpipe.database.error_kinds import may_pass
+from rxpipe.database.outage import as_sink_error
+from rxpipe.database.sqlite_file import OpenFile
+from rxpipe.database.transaction_limit import TransactionLimit
 from rxpipe.errors import ConfigError, SinkError, StoreError
-from rxpipe.store.commits.patience import Policy
+from rxpipe.store.commits.outage_limit import Policy
 from rxpipe.store.schema.file_lock import FileLock, InUse, make
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Database:
         self._lock = FileLock(str(path)) if self.is_sqlite else None
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._silent_after = silent_after
-        self._cutter = Cutter(self.engine, is_ours=self._is_ours)
+        self._transaction_limit = TransactionLimit(self.engine, is_ours=self._is_ours)
         self._file = OpenFile(self.engine)
         self._changed = threading.Condition()
         self._active = 0
@@ -117,9 +117,9 @@ class Database:
         try:
             with (
                 self._turn,
-                self._cutter.limited(math.inf if is_first else self._silent_after),
+                self._transaction_limit.limited(math.inf if is_first else self._silent_after),
                 begin(self.engine, self._file.check) as connection,
-                self._cutter.using(connection),
+                self._transaction_limit.using(connection),
             ):
                 if not self.is_sqlite:
                     stuck = self._stuck_after
@@ -232,7 +232,7 @@ class Database:
 
     def end_within(self, seconds: float) -> None:
         """Let all transactions end by then, whether the server answers or not; blocks nobody."""
-        self._cutter.end_within(seconds)
+        self._transaction_limit.end_within(seconds)
 
     def close(self) -> None:
         """Let transactions end, close the connections unless the engine is its owner's, and let go of the lock."""

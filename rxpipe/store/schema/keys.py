@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, event
 
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.rows import key_text
 from rxpipe.store.schema.json_rows import PARAMETER
 

@@ -13,7 +13,7 @@ from reactivex import Observable
 from reactivex.testing import TestScheduler
 
 from rxpipe import Pipeline, Stage
-from rxpipe.devtools.compare.bounds import StagePlan, items_at_once, least_seconds
+from rxpipe.devtools.compare.least_time import StagePlan, items_at_once, least_seconds
 from rxpipe.pipeline.run.strategies import Strategy
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rxpipe.devtools.compare import Call, Commit, Comparison, Row, StagePlan, StageTimeline, Timeline, page
-from rxpipe.devtools.compare.bounds import items_at_once
+from rxpipe.devtools.compare.least_time import items_at_once
 from rxpipe.devtools.compare.svg import ticks
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.plan import Scheduler

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Outcome, Pipeline, Stage
-from rxpipe.devtools.compare.bounds import StagePlan
+from rxpipe.devtools.compare.least_time import StagePlan
 from rxpipe.devtools.compare.recording import Recorder
 from rxpipe.devtools.compare.timeline import Timeline
 from rxpipe.pipeline.plan import Scheduler

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe.devtools.fake_llm.instances import Instances
+from rxpipe.devtools.fake_llm.schema_instances import Instances
 
 
 @pytest.mark.parametrize(

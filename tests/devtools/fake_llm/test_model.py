@@ -9,7 +9,7 @@ import pytest
 
 from rxpipe.devtools.fake_llm.chat import parse
 from rxpipe.devtools.fake_llm.json_values import as_object
-from rxpipe.devtools.fake_llm.model import Reply, reply
+from rxpipe.devtools.fake_llm.reply_texts import Reply, reply
 from rxpipe.questions.arithmetic import Question, answer, generate
 
 from .clients import ANSWER, QUESTION, TEXT, request

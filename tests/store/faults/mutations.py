@@ -179,8 +179,10 @@ _TROUBLE = (
         "rxpipe/store/commits/backlog.py",
         Change("a halt while late", "age < self._late or ", "True or ", BACKLOG, "late"),
     ),
-    Mutation("rxpipe/database/cutter.py", Change("a limit of silence", "stream.shutdown(", "print(", PEERS, "cut")),
-    Mutation("rxpipe/database/open_file.py", Change("files compared", "found != self._known", "False", FILE, "gone")),
+    Mutation(
+        "rxpipe/database/transaction_limit.py", Change("a limit of silence", "stream.shutdown(", "print(", PEERS, "cut")
+    ),
+    Mutation("rxpipe/database/sqlite_file.py", Change("files compared", "found != self._known", "False", FILE, "gone")),
     Mutation(
         "rxpipe/store/schema/file_lock.py",
         Change("a private file", "mode: int = 0o600", "mode: int = 0o644", FILE, "owner"),
@@ -201,7 +203,7 @@ _OTHERS = (
         Change("the lost marked", "claim.lost = True", "claim.lost = False", IN_FLIGHT),
     ),
     Mutation(
-        "rxpipe/store/items/process.py",
+        "rxpipe/store/items/process_identity.py",
         Change("machines told apart", "there == place and _has_ended", "_has_ended", LEASE, "process"),
     ),
     Mutation("rxpipe/store/session.py", Change("a release", "self._lease.release(connection)", "", STORE, "disposing")),

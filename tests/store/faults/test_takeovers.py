@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from rxpipe.store.commits.records import failed_call
 from rxpipe.store.items.lease import Look
-from rxpipe.store.items.process import this_process
+from rxpipe.store.items.process_identity import this_process
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, WORKERS, db_now
 

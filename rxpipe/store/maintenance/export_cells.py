@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, select
 
-from rxpipe.database.plain import LONGEST_NUMBER
+from rxpipe.database.plain_data import LONGEST_NUMBER
 from rxpipe.database.text import clean_text
 from rxpipe.store.queries.history import RunInfo
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import Row
 
 from rxpipe.database.encoding import one_line
-from rxpipe.database.refusal import RowRefused
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.writer import Made
 from rxpipe.errors import LeaseLost
 from rxpipe.pipeline.ports import Claim, ClaimedOutcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rxpipe.database.encoding import one_line
-from rxpipe.database.refusal import is_transient
+from rxpipe.database.error_kinds import is_transient
 from rxpipe.errors import SinkError
 from rxpipe.operators import Retry
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from rxpipe.database.encoding import one_line
-from rxpipe.database.refusal import RowRefused, judge, refusal
+from rxpipe.database.error_kinds import RowRefused, judge, refusal
 from rxpipe.database.rows import Row
 from rxpipe.database.upsert import Upserts
 from rxpipe.errors import SinkError

@@ -18,7 +18,7 @@ MOST = 500  # IDs that wait
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Inbox(ObserverBase[Any]):
+class SourceIds(ObserverBase[Any]):
     """IDs of a source, which pauses while many wait; taken by a thread that may wait for them.
 
     Attributes:

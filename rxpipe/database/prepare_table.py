@@ -10,8 +10,8 @@ from sqlalchemy.schema import CreateTable
 
 from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import commits_by_itself, shown
-from rxpipe.database.owner import Owner, has_owners, owner_of
 from rxpipe.database.table import mismatches
+from rxpipe.database.table_owner import Owner, has_owners, owner_of
 from rxpipe.errors import SinkError
 
 

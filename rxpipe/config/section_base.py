@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.explain import NOT_ALLOWED, says
+from rxpipe.config.error_texts import NOT_ALLOWED, says
 
 Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
 CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]

@@ -15,8 +15,8 @@ from rxpipe.cli.views.terminal import say
 from rxpipe.config import Config, load_config
 from rxpipe.database.engine import whole_url
 from rxpipe.errors import ConfigError, SinkError, StoreError
+from rxpipe.store.queries.existing_store import opened, snapshot
 from rxpipe.store.queries.history import runs
-from rxpipe.store.queries.opening import opened, snapshot
 
 VARIABLE = "RXPIPE_DATABASE"
 

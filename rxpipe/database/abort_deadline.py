@@ -20,7 +20,7 @@ from rxpipe.pipeline.outcome import Outcome
 SECONDS = 3.0  # that the database may leave an aborted run without an answer
 
 
-class WayOut:
+class AbortDeadline:
     """Passes committed outcomes on, and gives up when an aborted run waits too long for the database.
 
     The time counts while a commit is being tried, so an observer that is slow does not use it up.

@@ -14,7 +14,7 @@ from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.records import Closing, Ended, Record, failed_call
 
 
-class Line(Machine[Outcome[Any], Record]):
+class RecordQueue(Machine[Outcome[Any], Record]):
     """One line for checkpoints, failed calls and outcomes, and the closing behind them.
 
     Attributes:
@@ -38,11 +38,11 @@ class Line(Machine[Outcome[Any], Record]):
         self._is_closing = False
 
     def note(self, record: Record) -> None:
-        """Line up what happened to an item that goes on; from any thread."""
+        """RecordQueue up what happened to an item that goes on; from any thread."""
         self.post(self._records.append, record)
 
     def arrive(self, value: Outcome[Any]) -> None:
-        """Line up an outcome; of an item that no stage was called with, also why."""
+        """RecordQueue up an outcome; of an item that no stage was called with, also why."""
         assert isinstance(value, ClaimedOutcome)  # of an item that the store has given
         claim = value.claim
         if claim.error is not None:

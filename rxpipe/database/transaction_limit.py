@@ -17,7 +17,7 @@ from rxpipe.errors import SinkError
 from rxpipe.operators.core.clock import TIMER_THREAD
 
 
-class Cutter:
+class TransactionLimit:
     """Cuts the connections of an engine when a transaction takes too long; the thread that waits gets an error.
 
     A server may be stopped, or a firewall forget a connection, while the network still takes what is sent. No driver

@@ -12,9 +12,9 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.database import way_out
-from rxpipe.database.away import as_sink_error
-from rxpipe.database.way_out import WayOut
+from rxpipe.database import abort_deadline
+from rxpipe.database.abort_deadline import AbortDeadline
+from rxpipe.database.outage import as_sink_error
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 from rxpipe.operators import Retry, stage, unbatch
@@ -70,7 +70,7 @@ class Writing:
             written = reactivex.create(hold).pipe(
                 self._batches, stage(commits, name="database", queue_size=0, retry=self._retry), unbatch()
             )
-            subscription = commits.way_out.through(written).subscribe(
+            subscription = commits.abort_deadline.through(written).subscribe(
                 observer.on_next, on_error, on_completed, scheduler=scheduler
             )
             return CompositeDisposable(subscription, Disposable(commits.close))
@@ -80,7 +80,7 @@ class Writing:
     def aborted(self) -> None:
         """The run is aborted: fail if the database does not answer soon."""
         if self._commits is not None:
-            self._commits.way_out.aborted()
+            self._commits.abort_deadline.aborted()
 
 
 class _Commits:
@@ -88,12 +88,12 @@ class _Commits:
 
     Attributes:
         arrived: How many outcomes have arrived.
-        way_out: Ends the subscription in time once its run is aborted.
+        abort_deadline: Ends the subscription in time once its run is aborted.
     """
 
     def __init__(self, writer: Writer) -> None:
         self.arrived = 0
-        self.way_out = WayOut(self._give_up)
+        self.abort_deadline = AbortDeadline(self._give_up)
         self._committed = 0
         self._writer = writer
         self._lock = threading.Lock()
@@ -106,7 +106,7 @@ class _Commits:
             if self._is_closed:
                 return []
             self._is_at_work = True
-        self.way_out.asked()
+        self.abort_deadline.asked()
         try:
             refused = self._writer.write(outcomes)
         finally:
@@ -115,7 +115,7 @@ class _Commits:
                 is_closed = self._is_closed
             if is_closed:
                 self._writer.close()
-        self.way_out.answered()
+        self.abort_deadline.answered()
         self._committed += len(outcomes)
         return [
             outcome if error is None else replace(outcome, status="failed", error=error, stage="database")
@@ -134,16 +134,16 @@ class _Commits:
 
     def close(self) -> None:
         """Close the writer, or have that done when it has committed what it is at; that has a limit, too."""
-        self.way_out.close()
+        self.abort_deadline.close()
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
             if self._is_at_work:
-                self._writer.end_within(way_out.SECONDS)
+                self._writer.end_within(abort_deadline.SECONDS)
                 return
         self._writer.close()
 
     def _give_up(self, error: Exception) -> None:
-        self.way_out.fail(error)
+        self.abort_deadline.fail(error)
         self._writer.end_within(0.0)

@@ -16,8 +16,8 @@ from typing import Any
 
 from rxpipe.devtools.fake_llm.chat import ChatRequest
 from rxpipe.devtools.fake_llm.draws import chance
-from rxpipe.devtools.fake_llm.instances import Instances
 from rxpipe.devtools.fake_llm.json_values import as_array, as_object
+from rxpipe.devtools.fake_llm.schema_instances import Instances
 from rxpipe.questions.arithmetic import Answered, Question, UnreadableQuestion, answer, generate, grade
 
 REFUSED = "I'm sorry, but I can't help with that."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from rxpipe.database.away import AWAY
+from rxpipe.database.outage import AWAY
 from rxpipe.operators import Retry
 
 _MOST = AWAY.max_attempts + 108  # attempts while results are in hand: nine more minutes, with the longest delay
@@ -23,7 +23,7 @@ class Policy(Protocol):
         ...
 
 
-class Patience:
+class OutageLimit:
     """The sink's policy, if the user gave one. Else a minute, or ten while there are results that would be lost."""
 
     def __init__(self, retry: Retry, results: Callable[[], int]) -> None:

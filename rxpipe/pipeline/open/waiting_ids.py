@@ -69,7 +69,7 @@ class Entry:
             self.room.set()
 
 
-class Line(Producer[int | str]):
+class WaitingIds(Producer[int | str]):
     """The IDs that are let in, on their way into the stages."""
 
     def __init__(
