@@ -34,8 +34,7 @@ async def main() -> None:
         if outcome.id == "question-49":
             print(outcome.id, outcome.status, outcome.value)
 
-    report = await pipeline.run_async(["a", "b", "c"])
-    print(report.written, "more")
+    print(await pipeline.run_async(["a", "b", "c"]))
 
 
 if __name__ == "__main__":

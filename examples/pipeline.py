@@ -36,9 +36,7 @@ def main() -> None:
         Stage("grading", grade),
         sink=DatabaseSink("sqlite:///pipeline.db"),
     )
-    report = pipeline.run(range(200))
-    print(f"{report.written} written, {report.failed} failed in {report.seconds:.1f} s")
-    print(f"first row after {report.first_seconds:.2f} s, bottleneck: {report.bottleneck}")
+    print(pipeline.run(range(200)))
     with closing(sqlite3.connect("pipeline.db")) as database:
         print(database.execute("select id, question, answer, score from results limit 3").fetchall())
 
