@@ -201,6 +201,14 @@ async def until(holds: Callable[[], object | Awaitable[object]], limit: float = 
             await asyncio.sleep(0.01)
 
 
+async def end_tasks() -> None:
+    """End what a client has left on the loop, while there is a loop: also what it begins when that is cancelled."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=LIMIT)
+
+
 def pipeline_of(call: Callable[[Any], Any], folder: Path, *, concurrency: int = 4, commit: float = 0.02) -> Pipeline:
     """One stage, with a store."""
     return Pipeline(

@@ -20,7 +20,20 @@ from structlog.testing import capture_logs
 from zmqtt import ReconnectConfig
 
 from brokers import nats_place
-from brokers.helpers import MQTT, RABBIT, Place, Relay, bodies, make_place, place_at, same, server, serving, until
+from brokers.helpers import (
+    MQTT,
+    RABBIT,
+    Place,
+    Relay,
+    bodies,
+    end_tasks,
+    make_place,
+    place_at,
+    same,
+    server,
+    serving,
+    until,
+)
 from rxpipe import Pipeline, Stage
 from rxpipe.faststream import PipelineConsumer, liveness, subscription
 from rxpipe.faststream import consumer as consumer_module
@@ -300,11 +313,11 @@ def test_a_silent_broker_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> Non
             await until(lambda: consumer.running.health().status == "alive")
             proxy.fall_silent()
             began = time.monotonic()
-        return time.monotonic() - began
-
-    try:
-        with capture_logs() as logs:
-            assert asyncio.run(main()) < 5
-    finally:
+        seconds = time.monotonic() - began
         proxy.close()
+        await end_tasks()
+        return seconds
+
+    with capture_logs() as logs:
+        assert asyncio.run(main()) < 5
     assert any("left without a word" in log["event"] for log in logs)

@@ -215,7 +215,7 @@ def mutations() -> Iterator[Mutation]:
     """All of them."""
     by_file = {
         "commits/commits": _COMMITS,
-        "commits/moves": _MOVES,
+        "commits/state_changes": _MOVES,
         "items/claims": _CLAIMS,
         "items/lease": _LEASE,
         "items/feed": _FEED,

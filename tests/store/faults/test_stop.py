@@ -21,7 +21,7 @@ LEASE, HEARTBEAT = 0.8, 0.2
 IN_TRANSACTIONS = [
     ("after SELECT rxpipe_items.run_id", 3),
     ("after UPDATE rxpipe_items SET state", 3),
-    ("after INSERT INTO results", 1),
+    ("after INSERT INTO questions", 1),
     ("after INSERT INTO rxpipe_checkpoints", 3),
     ("after WITH picked", 2),
     ("after UPDATE rxpipe_workers SET heartbeat_at", 1),
