@@ -31,15 +31,15 @@ def batch(
         rows.pipe(ops.batch(500, 0.05), ops.stage(write))
 
     A list that finds no room downstream grows on, up to ``max_items``; then the source has to wait. So batches are
-    small while downstream keeps up, and large when it does not. What is held when the source ends goes first,
-    also before an error: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted on the thread
+    small while downstream keeps up, and large when it does not. When the source ends or fails, the lists that are held
+    are emitted before that is passed on: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted on the thread
     of the item that fills them, of the timer, or of whoever made room; on a loop, on the loop.
 
     Args:
         max_items: The longest list, at least 1.
         max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
             for lists that grow only while there is no room.
-        flush: Whenever it emits, what is held need not wait any longer. If it fails, the sequence ends with that
+        flush: Whenever it emits, the lists that are held need not wait any longer. If it fails, the sequence ends with that
             error, as if the source had failed; if it completes, nothing happens.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
 
@@ -101,7 +101,8 @@ class _Batch(Machine[A, list[A]]):
         self._lists: deque[list[A]] = deque()
         self._begun: deque[float] = deque()  # when the first item of each list came
         self._timer: DisposableBase | None = None  # of the list in front
-        self._due = False  # whether that has waited long enough
+        self._due = False  # whether the list in front has waited long enough
+        self._flushed = 0  # lists in front that were to be emitted when ``flush`` emitted
         self._error: Exception | None = None
 
     def arrive(self, value: A) -> None:
@@ -115,7 +116,7 @@ class _Batch(Machine[A, list[A]]):
                 self._start_timer(self._max_seconds)
 
     def _start_timer(self, seconds: float) -> None:
-        """Have the list in front wait for no longer."""
+        """Emit the list in front after so many seconds at the latest."""
         items = self._lists[0]
         if seconds > 0:
             self._timer = self._clock.call_later(seconds, lambda: self.post(self._time_is_up, items))
@@ -123,8 +124,8 @@ class _Batch(Machine[A, list[A]]):
             self._due = True
 
     def flush(self) -> None:
-        """What is held need not wait any longer; runs in the mailbox."""
-        self._due = bool(self._lists)
+        """The lists that are held need not wait any longer; runs in the mailbox."""
+        self._flushed = len(self._lists)
 
     def flush_failed(self, error: Exception) -> None:
         """As if the source had failed, unless that has ended; runs in the mailbox."""
@@ -142,7 +143,7 @@ class _Batch(Machine[A, list[A]]):
 
     def advance(self) -> None:
         while self._lists and not self.over:
-            if not (self._due or self.source_done or len(self._lists[0]) >= self._max_items):
+            if not (self._due or self._flushed or self.source_done or len(self._lists[0]) >= self._max_items):
                 return
             if not self.may_emit():
                 return
@@ -157,6 +158,7 @@ class _Batch(Machine[A, list[A]]):
     def _next_list(self) -> list[A]:
         self._stop_timer()
         items = self._lists.popleft()
+        self._flushed = max(0, self._flushed - 1)
         if self._max_seconds is not None:
             self._begun.popleft()
             if self._lists:

@@ -64,6 +64,18 @@ def test_what_is_held_goes_when_it_is_flushed() -> None:
     assert got == [[1, 2]]
 
 
+def test_flushing_is_of_all_lists_that_are_held() -> None:
+    """Also of one that is not full, behind full ones that wait for room."""
+    flush: rx.Observable[int] = rx.timer(25)
+    messages = play(rx.compose(batch(2, flush=flush), taking(100)), *items(210, 211, 212, 213, 214), on_completed(900))
+    assert messages == [
+        on_next(311, [210, 211]),
+        on_next(411, [212, 213]),
+        on_next(511, [214]),
+        on_completed(900),
+    ]
+
+
 def test_flushing_goes_by_the_time_of_the_subscription() -> None:
     """A virtual one, here."""
     flush: rx.Observable[int] = rx.timer(50)
