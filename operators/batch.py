@@ -32,15 +32,15 @@ def batch(
 
     A list that finds no room downstream grows on, up to ``max_items``; then the source has to wait. So batches are
     small while downstream keeps up, and large when it does not. When the source ends or fails, the lists that are held
-    are emitted before that is passed on: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted on the thread
-    of the item that fills them, of the timer, or of whoever made room; on a loop, on the loop.
+    are emitted before that is passed on: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted
+    on the thread of the item that fills them, of the timer, or of whoever made room; on a loop, on the loop.
 
     Args:
         max_items: The longest list, at least 1.
         max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
             for lists that grow only while there is no room.
-        flush: Whenever it emits, the lists that are held need not wait any longer. If it fails, the sequence ends with that
-            error, as if the source had failed; if it completes, nothing happens.
+        flush: Whenever it emits, the lists that are held need not wait any longer. If it fails, the sequence ends with
+            that error, as if the source had failed; if it completes, nothing happens.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
 
     Raises:

@@ -62,7 +62,7 @@ class _RateLimit(Machine[A, A]):
     def advance(self) -> None:
         while self._items and not self.over and self.may_emit():
             if not self._permit.take():
-                self.keep()
+                self.give_back_place()
                 break
             self.emit(self._items.popleft())
             self.gate.release()

@@ -77,7 +77,7 @@ class _Attempts(ObserverBase[A], DisposableBase):
 
     def start(self) -> None:
         """Begin an attempt."""
-        # There before the source is subscribed to, as the attempt may fail, and the next begin, before that returns.
+        # Set before subscribing: the source may fail, and the next attempt begin, before ``subscribe`` returns.
         subscription = SingleAssignmentDisposable()
         self._subscription.disposable = subscription
         with announcing(self._gate):

@@ -14,7 +14,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from .core.clock import proper, running_loop
+from .core.clock import running_loop, scheduler_to_wait_on
 from .core.dispatchers import SchedulerDispatcher
 from .core.loops import use_loop
 from .core.machine import Producer, as_exception
@@ -46,7 +46,7 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
 
     def subscribe(observer: ObserverBase[A], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
         puller = _Puller(iterable, observer, scheduler)
-        return CompositeDisposable(when_subscribed(puller.wake, proper(subscribed_on)), puller)
+        return CompositeDisposable(when_subscribed(puller.wake, scheduler_to_wait_on(subscribed_on)), puller)
 
     return reactivex.create(subscribe)
 
@@ -80,12 +80,12 @@ class _Puller(Producer[A]):
         while not self.over and self.may_emit():
             if not self._taken:
                 if self._may_block:
-                    self.keep()  # no place is kept from other branches while the next item is waited for
+                    self.give_back_place()  # no place is kept from other branches while the next item is waited for
                 self._take()
                 if self.over or (self._may_block and not self.may_emit()):
                     break
             self.emit(self._taken.popleft())
-        self.keep()
+        self.give_back_place()
 
     def _take(self) -> None:
         try:
@@ -133,7 +133,7 @@ class _AsyncPuller(Producer[A]):
         self._room = asyncio.Event()
         self._context = call_context()
         self._task: asyncio.Task[None] | None = None
-        self._waiting = False  # whether the task is where cancelling it hurts nobody
+        self._waiting = False  # whether the task may be cancelled: not while it emits or closes the iterator
 
     def begin(self) -> None:
         """Start the task."""
@@ -164,7 +164,7 @@ class _AsyncPuller(Producer[A]):
         except StopAsyncIteration:
             pass
         except GeneratorExit:
-            raise  # the loop is gone, and with it whoever could be told; or else it is for _finished
+            raise  # if the loop is gone, nobody can be told; if not, ``_finished`` ends the sequence
         except BaseException as raised:  # noqa: BLE001 - the iterable's failure, whatever it is, is the sequence's
             error = as_exception(raised)
         self._waiting = False
@@ -177,7 +177,7 @@ class _AsyncPuller(Producer[A]):
 
     async def _emit_from(self, iterator: AsyncIterator[A]) -> None:
         while await self._room_for_one():
-            self.keep()  # no place is kept from other branches while the next item is awaited
+            self.give_back_place()  # no place is kept from other branches while the next item is awaited
             value = await anext(iterator)
             if await self._room_for_one():
                 self._waiting = False

@@ -154,12 +154,13 @@ def _runner_for(
     return ThreadRunner() if scheduler is None else SchedulerRunner(scheduler)
 
 
-def _dispatcher_of(runner: Runner, name: str, clock: SchedulerBase | None) -> Dispatcher | None:
-    """Where a stage that was not subscribed to on an event loop handles what happens.
+def _dispatcher_of(runner: Runner, name: str, scheduler: SchedulerBase | None) -> Dispatcher | None:
+    """Where a stage's mailbox is emptied; None: on the running event loop, if there is one, else on any thread.
 
-    Not on the subscriber's thread or the source's; except in virtual time, which must not run ahead of it.
+    Not on the subscriber's or the source's thread, which must not be blocked. In virtual time messages are handled at
+    once, on any thread: time must not pass before they are handled.
     """
-    if running_loop() is not None or isinstance(clock, VirtualTimeScheduler):
+    if running_loop() is not None or isinstance(scheduler, VirtualTimeScheduler):
         return None
     if isinstance(runner, ThreadRunner):
         return runner

@@ -25,7 +25,7 @@ from .threads import after_fork
 
 Action = Callable[[], None]
 
-FOREVER = 1e9  # some 31 years: neither locks nor datetimes can wait for much longer
+FOREVER = 1e9  # about 31 years; much larger values overflow the timeouts of locks, and datetimes
 
 
 class Clock(Protocol):
@@ -45,23 +45,23 @@ def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) 
 
     Args:
         timer: The operator's own argument; it wins.
-        subscribed_on: The scheduler given to ``subscribe``; see ``proper``.
+        subscribed_on: The scheduler given to ``subscribe``; see ``scheduler_to_wait_on``.
 
     Returns:
         A clock on the first scheduler given, else on the running event loop, else the shared timer thread.
     """
-    scheduler = timer or proper(subscribed_on)
+    scheduler = timer or scheduler_to_wait_on(subscribed_on)
     loop = running_loop() if scheduler is None else loop_of(scheduler)
     if loop is not None:
         return LoopClock(loop)
     return TIMER_THREAD if scheduler is None else SchedulerClock(scheduler)
 
 
-def proper(subscribed_on: SchedulerBase | None) -> SchedulerBase | None:
-    """A scheduler to subscribe on, unless it is none but the subscriber's own thread.
+def scheduler_to_wait_on(subscribed_on: SchedulerBase | None) -> SchedulerBase | None:
+    """The scheduler, unless it runs actions on the thread that schedules them; then None.
 
-    Some of reactivex's operators hand such a one on to their sources. It could wait only by blocking that thread, and
-    may emit before the subscriber has what it needs to dispose.
+    Some reactivex operators pass such a scheduler (immediate or trampoline) on to their sources. It waits by blocking
+    the subscriber's thread, and may emit before the subscriber has the disposable.
     """
     return None if isinstance(subscribed_on, (TrampolineScheduler, ImmediateScheduler)) else subscribed_on
 
@@ -100,7 +100,7 @@ class SchedulerClock:
 
     def __init__(self, scheduler: SchedulerBase) -> None:
         self._scheduler = scheduler
-        # Wall-clock time, which can be set back, is what a scheduler tells that has no time of its own.
+        # A scheduler without a clock of its own tells wall-clock time, which can be set back: use monotonic time then.
         real = getattr(type(scheduler), "now", None) is Scheduler.now
         self.now: Callable[[], float] = time.monotonic if real else self._scheduler_now
 
@@ -172,9 +172,9 @@ _Timer = tuple[float, int, list[Action]]  # when it is due, its number, its acti
 class TimerThread:
     """A daemon thread that serves all timers of a process, in order, and lives only while there are any.
 
-    Its actions should be brief, but may notify an observer that blocks. If one keeps the thread while another timer
-    is due, a second thread that stands by takes over: so nobody is late on account of somebody else. (The
-    leader/followers pattern of Schmidt et al., 2000, except that a leader stays one unless it is late.)
+    Actions should be brief, but an action may notify an observer that blocks. Then a standby thread takes over, so
+    that other timers are late by about ``patience`` seconds only. This is the leader/followers pattern (Schmidt et
+    al., 2000), except that a leader hands over only when a timer is late.
     """
 
     def __init__(self, patience: float = 0.05) -> None:

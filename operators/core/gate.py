@@ -128,8 +128,8 @@ class Gate:
 class _Announcement:
     """What the context variable holds.
 
-    It ends with the subscribing: timers and callbacks that are made meanwhile keep a copy of the context, and what
-    they subscribe to later is not behind this gate.
+    It is emptied when the subscribing is over. Timers and callbacks that were made meanwhile keep a copy of the
+    context; what they subscribe to later must not find this gate.
     """
 
     __slots__ = ("gate",)
@@ -142,7 +142,7 @@ _announced: ContextVar[_Announcement | None] = ContextVar("rxpipe_gate", default
 
 
 def announced_gate() -> Gate | None:
-    """The gate of the nearest operator downstream, while being subscribed to; whoever is going to ask it takes it."""
+    """The gate of the nearest operator downstream, while it subscribes. Whoever will ask the gate must ``take`` it."""
     announcement = _announced.get()
     return None if announcement is None else announcement.gate
 

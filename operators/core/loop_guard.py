@@ -1,4 +1,4 @@
-"""``Observable.run()`` on a running event loop: it would block the thread on which the results are due."""
+"""Refuses ``Observable.run()`` on a running event loop: it would block the loop that has to deliver its results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse_to_block(instead: str = _INSTEAD) -> None:
         instead: What to write instead.
 
     Raises:
-        RuntimeError: It is.
+        RuntimeError: ``run()`` is blocking the loop.
     """
     if running_loop() is None:
         return

@@ -57,13 +57,13 @@ class Producer(Generic[B], DisposableBase):
         """Cancel timers and calls, and let go of values: it is over; runs in the mailbox."""
 
     def wake(self) -> None:
-        """Have it advance."""
+        """Have ``advance`` run."""
         self.post(_nothing)
 
     def may_emit(self) -> bool:
-        """Whether there is room downstream, for one item; if not, it advances again when there may be.
+        """Whether there is room downstream for one item; if not, ``advance`` runs again when there may be.
 
-        If so, ``emit`` or ``keep`` must follow.
+        If so, it may have reserved a place: ``emit`` or ``give_back_place`` must follow.
         """
         gate = self._downstream
         if gate is None:
@@ -76,17 +76,17 @@ class Producer(Generic[B], DisposableBase):
     def emit(self, value: B) -> None:
         """Hand a value downstream.
 
-        What the observer raises ends the sequence with that error: nothing is run again for it.
+        If the observer raises, the sequence ends with that error, and no call is tried again.
         """
         try:
             self._observer.on_next(value)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the sequence must end, not hang
             self.end(as_exception(error))
         if self._reserved:
-            self.keep()
+            self.give_back_place()
 
-    def keep(self) -> None:
-        """Emit nothing after all."""
+    def give_back_place(self) -> None:
+        """Give back the place that ``may_emit`` has reserved, if any: after an emission, or instead of one."""
         if self._reserved and self._downstream is not None:
             self._reserved = False
             self._downstream.leave()
@@ -132,7 +132,7 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
 
     Attributes:
         gate: Its own gate: counts the items that it holds.
-        source_done: Whether the source has completed.
+        source_done: Whether to expect no more items. Subclasses set it when the source fails or is stopped, too.
     """
 
     def __init__(

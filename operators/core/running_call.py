@@ -60,7 +60,7 @@ class RunningCall(Protocol):
         ...
 
     def hold(self) -> None:
-        """Its time does not run until it begins anew."""
+        """Stop the call's timeout; ``begin`` starts it anew."""
         ...
 
     def begin(self) -> bool:
@@ -73,9 +73,10 @@ running_call: ContextVar[RunningCall | None] = ContextVar("rxpipe_running_call",
 
 @contextmanager
 def time_held() -> Generator[None]:
-    """Keep the time of the running call from running: it waits for what is opened once for all calls.
+    """Stop the timeout of the running call inside this block; afterwards it starts anew.
 
-    Its timeout runs from the end of this. Whatever is waited for must end by itself.
+    For waiting that no single call should pay for: for a client, say, that is opened once for all calls. The timeout
+    does not end this wait, so it must end by itself.
     """
     call = running_call.get()
     if call is not None:

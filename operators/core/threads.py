@@ -24,8 +24,8 @@ Job = tuple[Function, Function, tuple[Any, ...]]
 class WorkerThreads:
     """Daemon threads, made as needed: whoever submits bounds how many calls there are at once.
 
-    A new job wakes one thread, and a thread that takes a job wakes the next one if there are more. So jobs that never
-    wait cost no thread switch, though they belong to several stages, and those that do run side by side.
+    A new job wakes one thread. A thread that takes a job wakes the next one if more jobs wait. So jobs that do not
+    block run one after the other on one thread, without thread switches. Jobs that block run in parallel.
 
     Daemons, since a call that hangs for ever must not keep the process from ending. Threads stay until the last user
     has gone, and end then.
@@ -56,7 +56,7 @@ class WorkerThreads:
             self._users.add(user)
 
     def leave(self, user: object) -> None:
-        """Count a user out; from any thread, more than once if need be. The last one leaves no idle thread."""
+        """Count a user out; from any thread, more than once if need be. After the last user, idle threads end."""
         with self._lock:
             self._users.discard(user)
             if self._users:
@@ -67,7 +67,7 @@ class WorkerThreads:
     def submit(self, function: Function, refused: Function, *args: Any) -> None:
         """Have a thread call ``function(*args)``; or ``refused(*args)`` here or elsewhere if no thread can be made.
 
-        Neither must raise.
+        Neither may raise.
         """
         self._jobs.append((function, refused, args))
         self._call_thread()
@@ -114,7 +114,7 @@ class WorkerThreads:
 
     def _wait(self) -> None:
         self._idle.append(None)
-        # What came since this thread looked may have found it not idle yet.
+        # A job may have come after this thread looked, and before it was listed as idle: so look again.
         if (self._jobs or not self._users) and taken_from(self._idle):
             return
         if self._wakes.get():
@@ -122,7 +122,7 @@ class WorkerThreads:
 
 
 def taken_from(tokens: list[None]) -> bool:
-    """Take one of equal tokens, if there is one, whoever else does: without a lock, as ``pop`` is atomic."""
+    """Take one token, if there is one. This needs no lock, as ``list.pop`` is atomic."""
     if tokens:
         try:
             tokens.pop()

@@ -1,7 +1,7 @@
-"""What runs calls on a thread: one worker after the other, each in a context of its own.
+"""A worker runs calls one after the other, in a copy of the context in which the stage was subscribed to.
 
-Calls run in copies of the context in which the stage was subscribed to. A worker keeps its copy for as long as the
-calls leave it as it was, which is cheap to see; one that sets a context variable ends with it.
+It is used again while its calls leave the context unchanged. A worker whose call has set a context variable is dropped,
+so that no other call sees the variable.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Call(Protocol):
         ...
 
     def hold(self) -> None:
-        """Its time does not run until it begins anew."""
+        """Stop the call's timeout; ``begin`` starts it anew."""
         ...
 
     def retries(self, error: BaseException) -> bool:

@@ -18,9 +18,9 @@ from ..core.worker import Call, Function, Worker, call_context, discard
 class LoopRunner:
     """An event loop, for coroutine functions: worker tasks, made as needed.
 
-    A new call wakes one worker, and a worker that takes a call wakes the next one if there are more. So calls that
-    never wait cost no task switch, and those that do run side by side. A worker gives way to the rest of the loop
-    now and then, and ends with a call that was cancelled.
+    A new call wakes one worker. A worker that takes a call wakes the next one if more calls wait. So calls that do not
+    wait run one after the other in one task, without task switches. Calls that wait run concurrently. A worker yields
+    to the loop now and then, and ends with a call that was cancelled.
     """
 
     queues = False
@@ -57,7 +57,7 @@ class LoopRunner:
         return job
 
     def close(self) -> None:
-        """Let the workers end, and go of the loop; from any thread."""
+        """End the workers and release the loop; from any thread."""
         on_loop(self.loop, self._end_workers)
 
     def _end_workers(self) -> None:

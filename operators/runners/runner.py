@@ -1,8 +1,11 @@
-"""The port: where calls run.
+"""The interface of runners, which run calls.
 
-``Runner.start(fn, value, call)`` starts ``fn(value)`` and reports to the call, from any thread: ``begin()`` once it
-really runs (only where it may have had to queue), and ``done(ok, result)`` once, also after it was disposed,
-when the place is free again.
+``Runner.start(fn, value, call)`` starts ``fn(value)``. From any thread, the runner then calls
+
+- ``call.begin()`` when the function starts, if the call may have had to queue
+- ``call.done(ok, result)`` once when the function has ended, even if the call was disposed before
+
+A call that has not started when the runner is closed may be dropped without a report.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 PATTERN = "^(auto|[0-9]+-[0-9]+-[0-9]+)$"
 """What ``AdaptiveConcurrency.parse`` reads."""
 
-_BACK = 0.8  # what is left of the bound when the server pushes back
-_STEP = 20  # the bound grows by its so-manieth part
-_TOLERATED = 10  # so-manieth part of a round that may be refused
-_ROUND = 50  # calls by which refusals are judged at least: of fewer, chance alone makes too large a part
+_BACK = 0.8  # the bound is multiplied by this when the server pushes back
+_STEP = 20  # each step adds a twentieth of the bound
+_TOLERATED = 10  # up to a tenth of a round may be refused
+_ROUND = 50  # refusals are judged over this many calls or more; in fewer, random refusals weigh too much
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,15 +20,15 @@ class AdaptiveConcurrency:
     """How many calls may run at once, where that is found out by how the server answers.
 
     The bound doubles with each round of calls that succeed, until the server first pushes back (an error whose
-    ``uses_attempt`` is false, as a 429 is). Then it is multiplied by 0.8, once per episode: what calls say that
-    began before is of the same episode, and so is all that comes within the cool-down, which lasts as long as the
+    ``uses_attempt`` is false, as a 429 is). Then it is multiplied by 0.8, once per episode. Results of calls that
+    began earlier belong to the same episode, and so do all within the cool-down, which lasts as long as the
     server asks. After that it grows again in small steps, by a twentieth per round, and only while all of it is in use.
 
     A later episode begins when more than a tenth of a round is refused, or of fifty calls if a round is less. A server
     that has too many calls soon refuses more than that; one that refuses a few at random is not called less for it.
 
-    That is slow start and additive increase, multiplicative decrease, as TCP does (RFC 5681), with the factor of
-    CUBIC's more careful relatives.
+    This is slow start, then additive increase and multiplicative decrease, as in TCP (RFC 5681), but with 0.8 as the
+    factor of the decrease.
 
     Attributes:
         least: Never fewer calls at once.

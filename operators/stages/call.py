@@ -85,9 +85,9 @@ class Turn:
 
 
 class StageCall:
-    """One attempt at one item; a later attempt is another object, so that a late result finds a dead one.
+    """One attempt at one item. Each retry is a new object, so a late result reaches an attempt that is not ``live``.
 
-    Runners and Observables report to it, from any thread; it hands everything to its stage's mailbox.
+    Runners and Observables report to it, from any thread. It hands everything to its stage's mailbox.
     """
 
     attempt = 1
@@ -124,7 +124,7 @@ class StageCall:
         return again, policy.delay(again.pushed_back, error)
 
     def begin(self) -> bool:
-        """It had to queue, and begins now, unless all is over."""
+        """The function starts now, after it was queued or on hold; false if the stage is over."""
         self.began = self.machine.clock.now()
         self.machine.post(self.machine.begun, self)
         return not self.machine.over
@@ -136,7 +136,7 @@ class StageCall:
             self.permit.call_ended(self)
 
     def hold(self) -> None:
-        """Its time does not run until it begins anew."""
+        """Stop the call's timeout; ``begin`` starts it anew."""
         self.machine.post(self.machine.held, self)
 
     def done(self, ok: bool, result: Any) -> None:
@@ -247,7 +247,7 @@ class StuckCalls:
         return self._cancelled + self._abandoned
 
     def add(self, call: StageCall) -> None:
-        """It timed out."""
+        """The call timed out or was given up, and has not ended."""
         if call.cancels:
             self._cancelled += 1
         else:

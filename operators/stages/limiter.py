@@ -31,7 +31,7 @@ class Limiter(Protocol):
 
 @runtime_checkable
 class CallLimiter(Limiter, Protocol):
-    """A limiter that is told what becomes of its places, as a call may not use its place."""
+    """A limiter that is told when a call has ended, and when a reserved place is not used."""
 
     def call_ended(self, call: object | None) -> None:
         """A call with a place has ended; with ``None``, a place is not used for any call."""
@@ -42,7 +42,7 @@ class RateLimiter:
     """Spaces calls evenly: so many in so many seconds, with a burst allowed after a rest.
 
     The generic cell rate algorithm (ITU-T I.371): one number, the time at which the next call would be on schedule.
-    Calls that wait for other limiters, too, have places further ahead; what lies between is for other calls.
+    Calls that also wait for other limiters reserve later places; the gaps before them stay free for other calls.
     Safe to share between stages, pipelines and threads, as long as they share one clock.
 
     Attributes:
@@ -169,7 +169,7 @@ class Permit:
         self._is_here = True
 
     def drop(self) -> None:
-        """Let go of it, if it is there: by the time that it could be used, it is too late."""
+        """Give up the place, if its time has come but no call can use it now: places must not be saved up."""
         if self._is_here:
             self._is_here = False
             self.call_ended(None)

@@ -38,10 +38,10 @@ class Order:
             self._turns.popleft()
 
     def make_way(self, running: Collection[StageCall]) -> bool:
-        """Let Observables that pause until their turn give more values, if nothing else runs.
+        """Let Observables that wait for their turn emit more values, if nothing else runs.
 
         Returns:
-            Whether that is no use, as each has given many and does not end.
+            True if each has emitted many values without completing, so that waiting longer does not help.
         """
         pausing = [(call, call.inner) for call in running if call.inner is not None and call.unsent]
         if len(pausing) < len(running):

@@ -102,9 +102,9 @@ class Retry:
         ``initial * backoff_factor ** (attempt - 1)``, moved by up to ``jitter`` of itself either way, then clamped
         to ``initial`` and ``max_delay``. An error that carries a number as ``retry_after`` decides for itself.
 
-        After one that does not use up an attempt, ``attempt`` is how many of these there have been, and there is a
-        delay in any case: without one the calls would go on at once, for ever. Where neither the error nor the policy
-        gives one, it is as long as by default.
+        If the error uses no attempt, ``attempt`` counts such errors instead. Then the delay is never 0, as calls would
+        repeat without pause for ever. If neither the error nor the policy gives one above 0, the default policy's
+        delay is used.
         """
         asked = asked_delay(error)
         if uses_attempt(error):

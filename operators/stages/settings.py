@@ -49,9 +49,9 @@ class StageStats:
         pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
         cancelled: Calls that ran when the stage was disposed.
         dropped: Items that waited then.
-        abandoned: Calls that timed out and could not be stopped.
-        busy: Seconds that calls ran, added up.
-        usage: What calls said that they used, added up.
+        abandoned: Calls that timed out or were given up, and could not be stopped.
+        busy: Total seconds spent in calls.
+        usage: Total of what calls reported as used.
     """
 
     name: str = ""
@@ -113,7 +113,7 @@ class Envelope(Protocol):
 
     @property
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
-        """Asked before each call: whether one may begin. If not, what it is given is called when it may ask again."""
+        """Asked before each call whether it may begin. If not, the callback is called when it may ask again."""
         ...
 
     def skip(self, item: Any, call: Call) -> bool:
@@ -129,17 +129,20 @@ class Envelope(Protocol):
         ...
 
     def again(self, item: Any, attempt: int, error: BaseException) -> None:
-        """A call failed, the so many-th, and another follows."""
+        """Attempt ``attempt`` failed; another attempt follows."""
         ...
 
     def used(self, item: Any, attempt: int, usage: Usage) -> None:
-        """A call has ended, the so many-th, and used this."""
+        """Attempt ``attempt`` has ended, and has used this."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings(Generic[A, B]):
-    """The options of ``ops.stage`` (``math.inf`` for no bound), and two for pipelines."""
+    """The options of ``ops.stage``, checked, without ``scheduler`` and ``timer``; ``math.inf`` for no bound.
+
+    ``adaptive`` is set if ``concurrency`` adapts itself. ``envelope`` and ``stats`` are for pipelines.
+    """
 
     fn: Function
     name: str

@@ -111,7 +111,7 @@ class StageMachine(Machine[A, B]):
         if self.source_done and not self.gate.held and not self._outbox:
             self.end()
         elif self.gate.waiting and not self._waiting and self._taken < self._stuck.slots:
-            self.gate.open()  # items that wait for a retry take up places, and slots must not stand idle for that
+            self.gate.open()  # a slot is idle: wake upstream even if fewer than ``slack`` places are free
 
     def _start_calls(self) -> None:
         while self._taken < self._stuck.slots and not self.over:
@@ -125,13 +125,13 @@ class StageMachine(Machine[A, B]):
         if self._order is not None and self._due_again and self._stuck.slots > 0:
             self._make_way(self._order)
         if self._permit is not None:
-            self._permit.drop()  # if it has come, the slot that it was for has gone meanwhile
+            self._permit.drop()  # if it has come: no call can start now, so give it up
 
     def _make_way(self, order: Order) -> None:
-        """See that the first in order gets a slot, if all are taken by Observables that pause until its turn is over.
+        """If waiting Observables take all slots, see that the item whose turn it is gets one.
 
-        They may give more values than the one at which they pause, so that one of them ends. If none does, and each
-        has given many, the first is called beyond the bound: else it would wait for ever.
+        First, they may emit more values, so that one completes and frees its slot. If each has emitted many and none
+        has completed, the item is called beyond ``concurrency``: otherwise the stage would wait for ever.
         """
         first = order.first
         if first in self._due_again and order.make_way(self._running) and (self._permit is None or self._permit.take()):
@@ -166,7 +166,7 @@ class StageMachine(Machine[A, B]):
                 self._timer = self.clock.call_later(self._timeout, self._ring)
 
     def held(self, call: StageCall) -> None:
-        """A call's time does not run until it begins anew."""
+        """Stop a call's timeout; ``begun`` starts it anew."""
         if call.live and not self.over:
             self._running[call] = math.inf
 
@@ -230,8 +230,8 @@ class StageMachine(Machine[A, B]):
             self._failed(call, result)
             return
         try:
-            follow = self._follows[type(result)]  # its __class__ may be anything, and raise
-        except Exception:  # noqa: BLE001 - so may its type's own type: then it is a value like others
+            follow = self._follows[type(result)]  # not ``result.__class__``, which may be anything, or raise
+        except Exception:  # noqa: BLE001 - a metaclass may raise here, too: then it is an ordinary value
             follow = None
         if follow is not None:
             follow(call, result)

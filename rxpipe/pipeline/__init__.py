@@ -9,7 +9,8 @@ What users build and get:
 What others implement:
 
 - ``ports.py``: sinks, run stores, executors
-- ``listener.py``: who is told what happens, in ``views.py``; ``wrap_call.py``: what a listener sets up around functions
+- ``listener.py``: callbacks about items and calls; ``views.py``: what they may read of items and runs
+- ``wrap_call.py``: what a listener sets up around the functions of stages
 
 How it runs:
 

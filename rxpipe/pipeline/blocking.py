@@ -143,10 +143,10 @@ def _tell(started: Started | None, run: Run) -> None:
 
 
 class Interrupts:
-    """Takes notice of signals while a run lasts.
+    """Handles signals while a run lasts.
 
-    A handler runs between any two instructions of the main thread, which may hold a lock: so it only leaves an
-    action for the thread that waits. It is set before ``asyncio.run``, which has one of its own otherwise.
+    A signal handler can interrupt the main thread anywhere, even while it holds a lock. So it only counts the signal,
+    and queues an action for the thread that waits. The third signal raises ``KeyboardInterrupt`` at once.
 
     Attributes:
         count: How many signals came.
@@ -187,7 +187,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Give up waiting if that is wanted; what the handler raised may have got lost in code that guards itself.
+        """Raise if a third signal came. The handler raised, too, but other code may have caught that.
 
         Raises:
             KeyboardInterrupt: A third signal came.
@@ -271,7 +271,7 @@ def _give_up(run: Run) -> None:
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
     """Make something in a thread; if that is cancelled, ``undo`` what comes of it before it ends."""
     needed_loop()
-    decision = [None]  # taken by whoever is first: the thread, which then hands over, or the cancelled, who gives up
+    decision = [None]  # taken by whichever is first: the thread, to hand over; or the cancelled task, to give up
 
     def make_or_undo() -> T:
         result = make()

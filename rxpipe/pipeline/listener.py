@@ -31,13 +31,13 @@ class Listener:
         return call
 
     def run_started(self, run: RunView) -> None:
-        """A run is about to take its first ID; this is called by whoever starts it, ``run.finished`` tells its end."""
+        """Called before the first ID is taken, where the run is started; ``run.finished`` resolves at its end."""
 
     def draining(self, run: RunView) -> None:
         """An open pipeline takes no more, and finishes what it has."""
 
     def stalled(self, run: RunView, reason: str) -> None:
-        """Whoever asked for an open pipeline's health was told that it is stalled, and had not been before."""
+        """``health()`` found the open pipeline stalled, and had not at the check before."""
 
     def taken(self, item: ItemView) -> None:
         """An ID was taken from the source."""
@@ -46,13 +46,13 @@ class Listener:
         """A stage's function is about to be called with it."""
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """The call has returned, or failed; and then, whether another one follows.
+        """The call has returned or failed; ``again``: whether another attempt follows.
 
         A call that was cut off by the end of its run ends with its item.
         """
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
-        """A call, the stage's so many-th with this item, has used this.
+        """Attempt ``attempt`` of this item in the stage has used this.
 
         It is about to end, or is cut off; or it timed out before, and its thread has returned only now.
         """
@@ -65,10 +65,10 @@ class Listener:
 
 
 class Listeners(Listener):
-    """The listeners of one run, as one. One that raises anything is logged and told no more; the others are.
+    """The listeners of one run, as one. A listener that raises is logged and dropped; the others go on.
 
     Attributes:
-        told: Who is told; most runs have nobody, and whoever tells of each call asks before.
+        told: Those not dropped. Most runs have none, so callers check this before they report a call.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:

@@ -50,7 +50,7 @@ class OpenExecutors:
         _close_all(self._opened.values())
 
     def closed_with(self, write: Write) -> Write:
-        """The same way of keeping outcomes, at whose end they are closed."""
+        """The same ``write``, but the executors are closed when its sequence ends."""
         return (lambda outcomes: self.closed_after(write(outcomes))) if self._opened else write
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class OpenExecutors:
         self.close()
 
     def closed_after(self, source: Observable[A]) -> Observable[A]:
-        """The same sequence, at whose end they are closed before that is told; disposing of it closes them, too."""
+        """The same sequence, but its end is passed on after the executors are closed; disposing closes them, too."""
 
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
             loop = running_loop()

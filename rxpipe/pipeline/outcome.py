@@ -45,7 +45,7 @@ class StageReport:
         done: Items that it finished.
         failed: Items that failed there.
         retried: Calls that failed and were followed by another.
-        abandoned: Calls that timed out on a thread that could not be stopped.
+        abandoned: Calls that timed out or were given up, on threads that could not be stopped.
         busy_seconds: How long its calls ran, added up.
         utilization: The share of its slots' time in which calls ran, 0 to 1.
         pushed_back: Calls that the server refused for now, as a 429 does, and that were made again.

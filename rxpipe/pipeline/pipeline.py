@@ -40,7 +40,7 @@ H = TypeVar("H")
 I = TypeVar("I")  # noqa: E741 - the ninth
 
 _MOST_STAGES = 100  # each takes some frames of Python's stack
-_MOST_STAGED = 50  # with what holds the items before each
+_MOST_STAGED = 50  # each also has a collecting operator before it
 _INSTEAD = "`await pipeline.run_async(ids)` instead, or `async for outcome in pipeline.stream(ids)`"
 
 
@@ -180,7 +180,7 @@ class Pipeline(Generic[In, Out]):
         self.concurrency = concurrency
         self.max_cost = max_cost
         self.listeners = tuple(listeners)
-        compose_stages(self)  # refuse what cannot be now, not when it is run
+        compose_stages(self)  # raise for impossible combinations now, not in run()
 
     def run(self, source: Source[In]) -> Report:
         """Run over all IDs of a source, and wait for it.

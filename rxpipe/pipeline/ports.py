@@ -72,14 +72,14 @@ class Claim:
         id: The ID, as the source gave it.
         key: What the store knows it by.
         owner: The worker that has it.
-        fence: What tells this claim from earlier and later ones of the same item.
+        fence: A number that each claim of an item raises, so that an earlier claim can write nothing any more.
         stage: How many stages have a checkpoint in the store.
-        value: What the last of them returned; the ID if there is none.
-        attempts: Calls made for it before.
-        error: Why it is not to be called with at all, or None.
-        outside: Whether it has no row, as the ID can be no key; ``error`` says why, and ``key`` stands for the ID.
-        quarantined: Whether several workers have died with it: only others of its kind may be on their way meanwhile.
-        lost: Whether another worker has taken the item over: then calls would be for nothing.
+        value: What the last of these stages returned; the ID if there is none.
+        attempts: Calls made for the item before.
+        error: Why no stage may be called with the item, or None.
+        outside: Whether the ID can be no key of the database. Then ``error`` says why, and ``key`` stands for the ID.
+        quarantined: Whether workers have died with the item. It runs alone, or with other quarantined items only.
+        lost: Whether another worker has taken the item over. Then no call is made for it here.
     """
 
     id: int | str
@@ -114,7 +114,7 @@ class Journal(Protocol):
         ...
 
     def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
-        """A stage, by its index, has returned.
+        """The stage with this index has returned a value.
 
         Raises:
             CheckpointError: The value cannot be kept.
@@ -124,11 +124,11 @@ class Journal(Protocol):
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
     ) -> None:
-        """A stage's call with a value has failed, for good or not."""
+        """An attempt has failed; ``final``: whether the item has failed with it."""
         ...
 
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
-        """A stage's call has used this, whether it failed or not."""
+        """An attempt has used this, whether it failed or not."""
         ...
 
 
@@ -140,17 +140,17 @@ class RunPorts:
 
     Attributes:
         write: Keeps outcomes.
-        take: Makes of IDs what is taken through the stages.
-        ahead: How many IDs may be asked for before there is room for them.
-        journal: Keeps what happens in between.
+        take: Turns the source's IDs into what the stages take: IDs, or claims of a store.
+        ahead: How many IDs may be asked of the source before the stages have room for them.
+        journal: Keeps checkpoints and failed calls.
         number: The run's number in its store.
         before: How many of its items had ended before, as written and as failed.
         usage_before: What its calls had used before.
-        mean_costs: What a call cost until then, on average, by the stage's name; of those that cost anything.
+        mean_costs: Mean cost of a call before, by the stage's name. Calls that cost nothing do not count.
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
-        aborted: Told that the run is aborted: what is finished is to be kept soon, or given up.
-        target_of: Where calls run, given what a stage has for ``executor``.
+        aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
+        target_of: Returns where calls run, given a stage's ``executor``.
         opened: Closes what was opened.
     """
 

@@ -79,7 +79,7 @@ class StageView(Protocol):
 
     @property
     def abandoned(self) -> int:
-        """Calls that timed out on a thread that could not be stopped."""
+        """Calls that timed out or were given up, on threads that could not be stopped."""
         ...
 
     @property

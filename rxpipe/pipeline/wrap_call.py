@@ -28,9 +28,9 @@ Enter = Callable[[ItemView], Undo | None]
 
 
 def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[Any], Any]:
-    """The function of a stage inside what ``enter`` sets up; as it is if it runs in other processes.
+    """Run a stage's function inside what ``enter`` sets up, if it certainly runs in this process; else it is unchanged.
 
-    Of a plain function that returns an awaitable, awaiting that is inside, too; an Observable that it returns is not.
+    If a plain function returns an awaitable, awaiting it is inside, too. A returned Observable is not.
 
     Args:
         stage: Where it belongs.

@@ -5,7 +5,7 @@ What is where:
 - ``open_pipeline.py``: ``OpenPipeline``, which ``Pipeline.open`` gives: a run, from its start to its draining
 - ``submission.py``: ``Submission``, what whoever submits an ID has of it
 - ``admission_queue.py``: holds IDs until there is room for them, and tells who waits how they ended
-- ``waiting_ids.py``: what it holds of an ID, and how IDs go from it into the stages
+- ``admitted_ids.py``: what it holds of an ID, and how IDs go from it into the stages
 - ``events.py``: what is published; ``health.py``: how it is
 """
 

@@ -17,8 +17,8 @@ from rxpipe.operators.core.worker import HERE
 from rxpipe.operators.errors import describe
 from rxpipe.operators.runners.thread_runner import ThreadRunner
 from rxpipe.pipeline.listener import Listener
+from rxpipe.pipeline.open.admitted_ids import AdmittedIds, Entry
 from rxpipe.pipeline.open.submission import TELLING, Submission
-from rxpipe.pipeline.open.waiting_ids import Entry, WaitingIds
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.run.intake import check_id
 from rxpipe.pipeline.run.item import Item
@@ -29,9 +29,9 @@ class AdmissionQueue(Listener):
     """Takes IDs, at most ``capacity`` at a time until they leave the stages; the others wait in the order they came.
 
     Attributes:
-        capacity: How many there may be.
-        held: How many there are.
-        closed: Whether it takes no more.
+        capacity: How many IDs may be let in at once.
+        held: How many IDs were let in and have not left the stages.
+        closed: Whether it takes no more IDs.
         progress_at: When anything last happened to an item, by its run's clock.
     """
 
@@ -60,7 +60,7 @@ class AdmissionQueue(Listener):
         self._entries: dict[int | str, Entry] = {}
         self._waiting: OrderedDict[Entry, None] = OrderedDict()
         self._let_in: OrderedDict[Entry, None] = OrderedDict()
-        self._waiting_ids: WaitingIds | None = None
+        self._admitted_ids: AdmittedIds | None = None
         self.progress_at = self._now()
         self._item_seconds = 0.0  # from being let in to leaving the stages, of recent ones
         self._following = 0  # entries that follow others of the same ID
@@ -77,7 +77,7 @@ class AdmissionQueue(Listener):
 
     @property
     def not_taken(self) -> int:
-        """Those of them that are on their way nowhere in this process."""
+        """Submitted IDs that this process does not work on: they have no item yet, or the run left it unfinished."""
         return sum(entry.item is None or entry.cut_off is not None for entry in list(self._entries.values()))
 
     def submit(self, item_id: int | str, *, nowait: bool) -> Submission:
@@ -144,8 +144,8 @@ class AdmissionQueue(Listener):
             entry.room.set()
 
     def _wake(self) -> None:
-        if self._waiting_ids is not None and (self._let_in or self.closed):
-            self._waiting_ids.wake()
+        if self._admitted_ids is not None and (self._let_in or self.closed):
+            self._admitted_ids.wake()
 
     def _refusal(self) -> PipelineClosed:
         if self._why is None:
@@ -163,16 +163,17 @@ class AdmissionQueue(Listener):
         """
 
         def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._waiting_ids = WaitingIds(self._next, self._is_over, observer, ThreadRunner() if on_threads else None)
-            self._waiting_ids.wake()
-            return self._waiting_ids
+            dispatcher = ThreadRunner() if on_threads else None
+            self._admitted_ids = AdmittedIds(self._next, self._is_over, observer, dispatcher)
+            self._admitted_ids.wake()
+            return self._admitted_ids
 
         return reactivex.create(subscribe)
 
     def _is_over(self) -> bool:
         if not self.closed:
             return False
-        with self._lock:  # else one might just be on its way from the one to the other
+        with self._lock:  # an entry may be moving from ``_waiting`` to ``_let_in``
             return not (self._waiting or self._let_in or self._following)
 
     def _next(self) -> Entry | None:
@@ -245,7 +246,7 @@ class AdmissionQueue(Listener):
         if outcome.status != "cancelled" or isinstance(outcome.error, ItemCancelled):
             self._end(entry, outcome)
             return
-        entry.cut_off = outcome  # first: whoever is told by the store sees this, or this sees what was told
+        entry.cut_off = outcome  # set before reading; ``ended_elsewhere`` does the reverse: so one of them sees both
         if entry.ended_elsewhere is not None:
             self._end_as_told(entry, entry.ended_elsewhere)
 
@@ -317,8 +318,8 @@ class AdmissionQueue(Listener):
         """Take no more; those that were submitted are still let in."""
         with self._lock:
             self.closed = True
-        if self._waiting_ids is not None:
-            self._waiting_ids.wake()
+        if self._admitted_ids is not None:
+            self._admitted_ids.wake()
 
     def fail(self, error: Exception | None) -> None:
         """The run is over: end what has not ended, with an error if it has failed."""

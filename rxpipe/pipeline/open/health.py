@@ -23,7 +23,7 @@ class Health:
         status: ``alive``; ``draining``: it finishes what it has, and takes no more; ``stalled``: it has items, and
             nothing has happened to any for too long, or what feeds it is in trouble; ``closed``.
         reason: Why it is not alive; empty if it is.
-        held: IDs in its stages.
+        held: IDs that were let in and have not left the stages. With a large ``capacity``, some have not entered yet.
         waiting: IDs that wait to be let in.
         unfinished: IDs that have not ended: those, what waits to be written, and what an earlier process left.
     """

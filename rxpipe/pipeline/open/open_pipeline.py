@@ -234,7 +234,7 @@ class OpenPipeline(Generic[A, B]):
             raise failure
 
     def __enter__(self) -> Self:
-        """Open it; a pipeline for an event loop gets one of its own.
+        """Open it. With ``scheduler="asyncio"`` it runs on the background loop, which all pipelines share.
 
         Raises:
             RuntimeError: An event loop is running here, which must not be blocked.

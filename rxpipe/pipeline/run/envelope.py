@@ -15,7 +15,7 @@ from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.item import Item
 
 CutOff = Callable[[int, StopRun | ItemCancelled], None]
-"""Takes the place of a stage where a call was not made, or has ended, though the item has not failed; and why."""
+"""Called with a stage's index and the reason, when a call was not made or was ended, but the item has not failed."""
 
 
 class ItemEnvelope:
@@ -70,8 +70,8 @@ class ItemEnvelope:
         """The function's argument; a call is about to be made with it.
 
         Raises:
-            ItemCancelled: It must not be made: the item is cancelled.
-            StopRun: Nor then: a call of this stage has stopped the run, or its money is spent.
+            ItemCancelled: The item is cancelled, so no call may be made.
+            StopRun: A call of this stage has stopped the run, or the budget is spent.
         """
         item.stage, item.call = self._stage, call
         if item.is_cancelled:

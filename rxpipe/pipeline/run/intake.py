@@ -12,7 +12,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
 from rxpipe.errors import ConfigError
-from rxpipe.operators.core.clock import guarded, proper
+from rxpipe.operators.core.clock import guarded, scheduler_to_wait_on
 from rxpipe.operators.core.machine import Machine, as_exception
 from rxpipe.operators.sources import when_subscribed
 from rxpipe.pipeline.ports import Claim
@@ -20,14 +20,14 @@ from rxpipe.pipeline.run.item import Item
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_MANY_IDS = 100  # that wait to be taken; a source that pauses has one
+_MANY_IDS = 100  # warn if more IDs wait; a source that pauses leaves at most ``ahead``: 1, or up to 64 with a store
 
 
 class Takes(Protocol):
     """Whom the intake tells of IDs: a run."""
 
     def take(self, taken: int | str | Claim) -> Item | None:
-        """An ID was taken from the source; ``None`` if it came too late to be."""
+        """Take an ID from the source; ``None`` if the run was already over."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -61,7 +61,7 @@ class Intake(Machine[Any, Item]):
             self._iterator = iter(ids)
         except BaseException as error:  # noqa: BLE001 - the collection's failure, as below
             self.post(self.source_failed, as_exception(error))
-        return CompositeDisposable(when_subscribed(self.wake, proper(scheduler)), self)
+        return CompositeDisposable(when_subscribed(self.wake, scheduler_to_wait_on(scheduler)), self)
 
     def _pull(self) -> bool:
         """Have another ID, if there is one."""
@@ -125,7 +125,7 @@ class Intake(Machine[Any, Item]):
         while (self._ids or self._iterator) and not self.over and self._inside < self._limit and self.may_emit():
             item = self._run.take(self._ids.popleft()) if self._pull() else None
             if item is None:
-                self.keep()
+                self.give_back_place()
                 break
             self._inside += 1
             self.emit(item)

@@ -76,7 +76,7 @@ class Item:
         return isinstance(self.error, StopRun)
 
     def outcome(self, now: float) -> Outcome[Any]:
-        """How it ended, at the end of the stages: it is called written, for its sink to make that true."""
+        """How it left the stages; ``written`` is provisional until the sink confirms it."""
         if isinstance(self.error, ItemCancelled):
             return self._outcome("cancelled", now)
         return self._outcome("written" if self.error is None else "failed", now)

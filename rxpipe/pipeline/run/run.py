@@ -211,7 +211,7 @@ class Run:
     # What happens to items; each is called by one thread at a time
 
     def take(self, taken: int | str | Claim) -> Item | None:
-        """An ID was taken from the source; ``None`` if it came too late to be."""
+        """Take an ID from the source; ``None`` if the run was already over."""
         item = Item(taken, self.clock.now())
         item.context = self._context
         with self._lock:
@@ -286,7 +286,7 @@ class Run:
         self._notify(item, outcome)
 
     def _close(self) -> list[Item] | None:
-        """Take nothing more: what has not come out by now was cancelled; ``None`` if that was done before."""
+        """Accept no more outcomes: items still in flight count as cancelled. ``None`` if it was closed before."""
         with self._lock:
             if self._over:
                 return None

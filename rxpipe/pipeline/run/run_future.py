@@ -11,9 +11,9 @@ from rxpipe.pipeline.outcome import Report
 
 
 class Finished(Future[Report]):
-    """A future that is not waited for on the event loop that resolves it.
+    """A future that refuses to be waited for on the event loop that resolves it.
 
-    Its callbacks may raise anything: Python's leaves out those that come after ``SystemExit``.
+    Callbacks may raise anything. A plain ``Future`` skips the callbacks that follow a ``SystemExit``.
     """
 
     def __init__(self) -> None:

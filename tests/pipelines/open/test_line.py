@@ -187,7 +187,7 @@ def test_the_line_is_not_over_while_one_moves_up() -> None:
     lookers: list[threading.Thread] = []
     queue._waiting = Slow()  # pyright: ignore[reportPrivateUsage] - no other way between two of its steps
     queue.source().subscribe(take)
-    line: Any = queue._waiting_ids  # pyright: ignore[reportPrivateUsage] - as above
+    line: Any = queue._admitted_ids  # pyright: ignore[reportPrivateUsage] - as above
     asyncio.run(submit())
     queue.close()
     queue.left(items[0])

@@ -69,7 +69,7 @@ class Entry:
             self.room.set()
 
 
-class WaitingIds(Producer[int | str]):
+class AdmittedIds(Producer[int | str]):
     """The IDs that are let in, on their way into the stages."""
 
     def __init__(
@@ -89,7 +89,7 @@ class WaitingIds(Producer[int | str]):
         while not self.over and self.may_emit():
             entry = self._take()
             if entry is None:
-                self.keep()
+                self.give_back_place()
                 break
             self.emit(entry.id)
         if not self.over and self._is_over():
