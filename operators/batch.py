@@ -101,7 +101,7 @@ class _Batch(Machine[A, list[A]]):
         self._lists: deque[list[A]] = deque()
         self._begun: deque[float] = deque()  # when the first item of each list came
         self._timer: DisposableBase | None = None  # of the list in front
-        self._due = False  # whether the list in front has waited long enough
+        self._due = False  # whether the first list may be emitted before it is full
         self._flushed = 0  # lists in front that were to be emitted when ``flush`` emitted
         self._error: Exception | None = None
 

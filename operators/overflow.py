@@ -87,8 +87,8 @@ class _Overflow(Machine[A, A]):
         self._changed = threading.Condition()
         self._dropped = 0
         self._emitting: int | None = None  # the thread that does
-        self._error: Exception | None = None  # the source's, which what waits goes before
-        self._failure: Exception | None = None  # which ends it before the next item
+        self._error: Exception | None = None  # the source's; waiting items are emitted before it
+        self._failure: Exception | None = None  # the observer's: it ends the sequence at once
 
     def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(None):  # the policy decides, not a gate

@@ -25,8 +25,8 @@ def rate_limit(limiter: Limiter, *, timer: SchedulerBase | None = None) -> Calla
         source.pipe(ops.rate_limit(RateLimiter(600, 60)))
 
     To limit the calls of a stage, its retries included, give it the limiter as ``rate_limit=`` instead. A place is
-    only taken when there is room downstream, and given up if there is none when its time comes: items that were held
-    up do not follow in a burst. What arrived before the source failed goes before its error.
+    only taken when there is room downstream. If there is no room when the place's time comes, it is given up, so that
+    delayed items do not follow in a burst. Items that arrived before the source failed are emitted before its error.
 
     Args:
         limiter: May be shared with other operators and stages.

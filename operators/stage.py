@@ -111,7 +111,7 @@ def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]
 def stage_with(
     settings: Settings[A, B], *, scheduler: ExecutionTarget | None = None, timer: SchedulerBase | None = None
 ) -> Callable[[Observable[A]], Observable[B]]:
-    """The operator of ready-made settings."""
+    """The operator for settings that are already checked."""
     if isinstance(scheduler, ThreadPoolScheduler):
         # A scheduled action that was disposed while it waited in the pool would stay there and never report.
         scheduler = scheduler.executor

@@ -75,7 +75,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def needed_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that runs on this thread, on which something is to be awaited.
+    """The event loop that runs on this thread, for what is about to be awaited.
 
     Raises:
         RuntimeError: There is none: what awaits it is driven by another library, such as trio.
@@ -215,7 +215,7 @@ class TimerThread:
 
     def _cancel(self, cell: list[Action]) -> None:
         with self._changed:
-            dropped = cell.copy()  # let go of below the lock: a destructor may run then
+            dropped = cell.copy()  # freed after the lock is released: a destructor may run then
             if not dropped:
                 return
             cell.clear()

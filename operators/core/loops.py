@@ -50,7 +50,7 @@ class BackgroundLoop:
 
     @property
     def users(self) -> int:
-        """How many there are."""
+        """How many users all loops have."""
         with self._changed:
             return sum(len(served.users) for served in self._served.values())
 
@@ -122,7 +122,7 @@ class BackgroundLoop:
                 self._changed.notify_all()
 
     def _retire(self, served: _Served) -> bool:
-        """Give the loop to nobody else, unless somebody uses it after all."""
+        """Stop giving the loop to new users, unless it has users again."""
         with self._changed:
             if served.users:
                 return False

@@ -105,7 +105,7 @@ class Worker:
             ok, result = True, fn(value)
         except BaseException as error:  # noqa: BLE001 - the call's failure, whatever it is; the thread goes on
             ok, result = False, error
-        self.call = None  # what it goes on to do downstream is not the call
+        self.call = None  # code downstream does not belong to the call
         try:
             call.done(ok, result)
         except BaseException as error:  # noqa: BLE001 - nobody is left to take it, and the thread goes on
@@ -113,10 +113,10 @@ class Worker:
 
 
 class _Here(threading.local):
-    """What the present thread is there for.
+    """The current thread.
 
     Attributes:
-        worker: Its worker, if it is there to run calls.
+        worker: The thread's worker, if the thread runs calls.
     """
 
     worker: Worker | None = None

@@ -1,6 +1,6 @@
 """Where calls run.
 
-- ``runner.py``: the port
+- ``runner.py``: the interface
 - ``thread_runner.py``, ``loop_runner.py``: worker threads, event loops
-- ``pools.py``: executors and reactivex schedulers that stay their owner's
+- ``pools.py``: executors and reactivex schedulers that the user owns and closes
 """

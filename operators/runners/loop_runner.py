@@ -113,7 +113,7 @@ class LoopRunner:
                         raise  # not the function's: the loop is gone, and with it whoever could be told
                     ok, result = False, error
                 job.task = None
-                worker.call = None  # what it goes on to do downstream is not the call
+                worker.call = None  # code downstream does not belong to the call
                 self._coming += 1
                 call.done(ok, result)
                 del job.call, job.value, call, result  # an idle worker keeps no value alive
@@ -140,13 +140,13 @@ class LoopRunner:
         try:
             await idle
         except asyncio.CancelledError:
-            if not idle.cancelled():  # both, in this order
+            if not idle.cancelled():  # it was woken first, and cancelled then
                 self._coming -= 1
             return False
         return True
 
 
-_CALLS_BETWEEN_PAUSES = 64  # some tens of microseconds of calls that do not wait; a pause costs about one
+_CALLS_BETWEEN_PAUSES = 64  # calls that do not wait take some tens of microseconds; a pause costs about one microsecond
 
 
 class _LoopJob(DisposableBase):

@@ -42,7 +42,7 @@ class Runner(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """A place for calls that is none of the known kinds, and brings its own runners: a cluster, say."""
+    """An executor that supplies its own runners, such as a cluster."""
 
     def runner(self) -> Runner:
         """One for a stage that is being subscribed to, which closes it."""

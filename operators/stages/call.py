@@ -91,7 +91,7 @@ class StageCall:
     """
 
     attempt = 1
-    pushed_back = 0  # how often the item has been, without using up an attempt
+    pushed_back = 0  # refusals of this item that used no attempt
     usage: Usage | None = None
     began = 0.0
     handle: DisposableBase | None = None
@@ -109,7 +109,7 @@ class StageCall:
         self.item = item
 
     def following(self, error: BaseException) -> tuple[StageCall, float]:
-        """The item's next call after this one has failed so, and the seconds until then."""
+        """The next attempt after this failure, and the delay before it in seconds."""
         again, policy = StageCall(self.machine, self.item), self.machine.policy
         if (turn := self.turn) is not None:
             again.turn, turn.call = turn, again

@@ -21,7 +21,7 @@ class CallOptions(TypedDict, total=False):
 
 
 def refuse_unknown(given: Iterable[str], options: type, of: str) -> None:
-    """Refuse options that are not there.
+    """Raise if an option does not exist.
 
     Args:
         given: Their names.

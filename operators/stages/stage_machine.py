@@ -68,7 +68,7 @@ class StageMachine(Machine[A, B]):
         self._waiting: deque[StageCall] = deque()  # new items
         self._retries = Retries(clock, self.post)
         self._due_again = self._retries.due  # before new items
-        # Calls and when they are due: all have the same time, so in order of their beginning the first is due first.
+        # Running calls and their deadlines, in starting order. All have the same timeout, so the first is due first.
         self._running: dict[StageCall, float] = {}
         self._order = Order() if settings.ordered else None
         self._outbox: deque[tuple[StageCall, Any]] = deque()
@@ -196,7 +196,7 @@ class StageMachine(Machine[A, B]):
             self._end_early(call, error)
         elif call in self._waiting:
             self._waiting.remove(call)
-            self._start(call)  # beyond the bound, as here and below its envelope makes no call of it
+            self._start(call)  # beyond the bound: its envelope raises, so no call is made
         for again in self._retries.take_all(call.item):
             self._start(again)
 

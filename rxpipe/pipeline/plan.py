@@ -65,7 +65,7 @@ def compose_stages(plan: Plan) -> Stages:
 
 
 def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: Any) -> ResolvedStages:
-    """Each stage's settings, and where its calls run; with options of ``ItemEnvelope``."""
+    """Each stage's settings, and where its calls run; ``options`` are passed to ``ItemEnvelope``."""
     told = listeners or Listeners()
     result: ResolvedStages = []
     for index, stage in enumerate(plan.stages):

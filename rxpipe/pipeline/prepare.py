@@ -25,7 +25,7 @@ def prepare(plan: Plan) -> RunPorts:
     What was opened is closed again if a later step fails.
 
     Returns:
-        What ``start`` takes. It is closed by the run, or, if none is started with it, as a context manager.
+        What ``start`` takes. The run closes it. If no run starts, leave it as a context manager.
 
     Raises:
         SinkError: One of them cannot be opened: also a ``StoreError``, ``StagesChanged`` or ``OtherPipeline``.
@@ -68,7 +68,7 @@ def _identity_of(plan: Plan) -> Identity:
 
 
 def _close_unused(write: Write) -> None:
-    """Close a sink by a sequence of nothing; on a thread of its own, as an event loop may be running on this one."""
+    """Close a sink by giving it an empty sequence, on a thread of its own: an event loop may be running on this one."""
     over = threading.Event()
 
     def close() -> None:

@@ -47,8 +47,8 @@ class Stage(Generic[A, B]):
         name: For reports and errors.
         call: A function of what the stage before returned (of the ID, for the first); plain, or a coroutine
             function. If it returns an Observable, the last value counts.
-        concurrency: Calls that may run at once; by default as many as ``executor`` has workers, if that is known, else
-            the pipeline's, which it is with ``per_item`` always.
+        concurrency: Calls that may run at once. By default as many as ``executor`` has workers, if that is known, else
+            the pipeline's. ``per_item`` always uses the pipeline's.
         queue_size: Items that may wait before it.
         timeout: Seconds for one call.
         retry: Whether and when to call again after a failure.
@@ -57,7 +57,7 @@ class Stage(Generic[A, B]):
             for each run and closed after it; or what stays yours: one that you have opened, an executor, or a
             reactivex scheduler.
         max_abandoned: See ``ops.stage``.
-        version: With a store: another one says that what was kept of this stage does not apply any more.
+        version: With a store: a new version invalidates what was kept of this stage.
     """
 
     name: str
@@ -132,7 +132,7 @@ def _check(stage: Stage[Any, Any]) -> None:
             object.__setattr__(stage, "concurrency", stage.executor.width)
 
 
-_INSTEAD = {"executor": "; but such as Processes(4) or DaskCluster(...) of rxpipe.executors, or an executor of yours"}
+_INSTEAD = {"executor": "; use Processes(4) or DaskCluster(...) of rxpipe.executors, or an executor of yours"}
 _NUMBER = (int, float, NoneType)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str,

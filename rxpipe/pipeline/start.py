@@ -1,4 +1,4 @@
-"""From what a pipeline describes to a run: what it needs is opened, its stages are composed, and items flow."""
+"""Starts a run of a pipeline: opens what it needs, composes its stages, subscribes."""
 
 from __future__ import annotations
 

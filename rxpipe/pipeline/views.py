@@ -14,8 +14,8 @@ from rxpipe.pipeline.outcome import Report
 class ItemView(Protocol):
     """An ID on its way.
 
-    The same object stands for it in all that is told of it, so it may be a key; of two items with the same ID, each
-    is another one.
+    One object stands for an item in all calls of a listener, so it can be a key. Two items with the same ID are two
+    objects.
     """
 
     @property

@@ -221,7 +221,7 @@ def test_what_is_no_function_is_refused_at_once() -> None:
         ("a", abs, {"retry": 3}, "stage a: retry must not be 3"),
         ("a", abs, {"timeout": "60"}, "stage a: timeout must not be '60', of type str"),
         ("a", abs, {"rate_limit": 3}, "stage a: rate_limit must not be 3"),
-        ("a", abs, {"executor": {"processes": 2}}, r"stage a: executor must not be .*; but such as Processes\(4\)"),
+        ("a", abs, {"executor": {"processes": 2}}, r"stage a: executor must not be .*; use Processes\(4\)"),
         ("a", abs, {"executor": Processes}, "stage a: executor must not be <class"),
         ("a", pow, {}, r"stage a: call must take one argument; it takes \(base, exp, mod=None\)"),
         ("a", lambda: None, {}, r"stage a: call must take one argument; it takes \(\)"),

@@ -280,7 +280,7 @@ class AdmissionQueue(Listener):
             self._make_room(entry)
         self._wake()
         entry.end(outcome)
-        if following is not None and outcome.status != "cancelled":  # it came too late to be
+        if following is not None and outcome.status != "cancelled":  # the submission came too late to be a new item
             following.end(outcome)
 
     def _cancel(self, submission: Submission) -> bool:

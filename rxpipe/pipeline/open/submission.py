@@ -43,7 +43,7 @@ class Origin:
         return self._process == os.getpid()
 
     def check(self) -> None:
-        """Refuse what nobody would see to.
+        """Raise in a forked process, where no thread would do the work.
 
         Raises:
             PipelineClosed: This is another process.

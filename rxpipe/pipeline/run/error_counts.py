@@ -9,7 +9,7 @@ from typing import Any
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline.outcome import CommonError, Outcome
 
-KINDS = 1_000  # of errors that are told apart at most, so that a million different texts take no memory
+KINDS = 1_000  # of errors that are told apart at most, so that a million different texts use bounded memory
 LONGEST = 300  # characters of a text by which errors are told apart
 # What errors with the same cause differ in: addresses, UUIDs, numbers.
 VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")

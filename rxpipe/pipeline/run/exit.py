@@ -72,7 +72,7 @@ class Exit(Machine[Item, Outcome[Any]]):
         self.post(self._take_settled)
 
     def _take_settled(self) -> None:
-        """Let out items that a stage held back for want of room: their calls are done, and paid for."""
+        """Let out items that a stage held back because there was no room: their calls are done, and paid for."""
         for item in self._run.settled():
             self.arrive(item)
         self.source_completed()

@@ -44,7 +44,7 @@ def check_id(value: Any) -> ConfigError | None:
 
 
 class Intake(Machine[Any, Item]):
-    """Takes one when there is room for it, and none once it is stopped."""
+    """Takes an ID when there is room for it, and none once it is stopped."""
 
     def __init__(self, run: Takes, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:
         super().__init__(observer, ahead, slack=max(1, ahead // 2))
@@ -64,7 +64,7 @@ class Intake(Machine[Any, Item]):
         return CompositeDisposable(when_subscribed(self.wake, scheduler_to_wait_on(scheduler)), self)
 
     def _pull(self) -> bool:
-        """Have another ID, if there is one."""
+        """Whether an ID waits; takes one from the collection if none does."""
         if self._iterator is not None and not self._ids:
             try:
                 value = next(self._iterator)
