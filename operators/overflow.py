@@ -88,7 +88,7 @@ class _Overflow(Machine[A, A]):
         self._dropped = 0
         self._emitting: int | None = None  # the thread that does
         self._error: Exception | None = None  # the source's; waiting items are emitted before it
-        self._failure: Exception | None = None  # the observer's: it ends the sequence at once
+        self._failure: Exception | None = None  # ends the sequence at once
 
     def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(None):  # the policy decides, not a gate
