@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -18,11 +18,14 @@ from reactivex import operators as rx_ops
 
 from rxpipe.devtools.compare.least_time import StagePlan
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeline
+from rxpipe.operators.errors import StageTimeout
 from rxpipe.operators.stage import is_coroutine_function
+from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Sink, Write
 from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.views import ItemView
 
 
 class _Carried:
@@ -38,13 +41,14 @@ class _Carried:
 class _Entry:
     """A call in the making; written to by whichever thread makes it."""
 
-    __slots__ = ("began", "ended", "item", "ok")
+    __slots__ = ("began", "ended", "item", "ok", "timed_out")
 
     def __init__(self, item: int | str, began: float) -> None:
         self.item = item
         self.began = began
         self.ended = math.inf
         self.ok = False
+        self.timed_out = False  # as its stage says; by the clock alone, a late call that still counts looks the same
 
     def end(self, ok: bool) -> None:
         self.ended = time.perf_counter()
@@ -58,6 +62,7 @@ class Recorder:
         """Make ready to note the calls of these stages."""
         self._stages = stages
         self._entries: list[list[_Entry]] = [[] for _ in stages]
+        self._latest: dict[tuple[str, int | str], _Entry] = {}  # by the stage's name and the item's ID
         self._commits: list[tuple[int | str, float, bool]] = []
 
     def stages(self, plans: Sequence[StagePlan], scheduler: Scheduler) -> list[Stage]:
@@ -71,6 +76,11 @@ class Recorder:
             replace(stage, call=self._wrap(index, stage.call, plan.latency, scheduler))
             for index, (stage, plan) in enumerate(zip(self._stages, plans, strict=True))
         ]
+
+    @property
+    def listener(self) -> Listener:
+        """For the pipeline: it notes which calls have timed out."""
+        return _TimedOut(self._latest)
 
     def sink(self, sink: Sink) -> Sink:
         """The sink, with the commits noted."""
@@ -94,13 +104,14 @@ class Recorder:
         return Timeline(seconds=seconds, stages=tuple(stages), commits=commits)
 
     def _wrap(self, index: int, fn: Callable[[Any], Any], latency: float, scheduler: Scheduler) -> Callable[[Any], Any]:
-        note = self._entries[index].append
+        note, name = self._entries[index].append, self._stages[index].name
         is_last = index == len(self._stages) - 1
 
         def begin(value: Any) -> tuple[_Entry, Any]:
             item, value = (value.item, value.value) if isinstance(value, _Carried) else (value, value)
             entry = _Entry(item, time.perf_counter())
             note(entry)
+            self._latest[name, item] = entry
             return entry, value
 
         def pack(entry: _Entry, result: Any) -> Any:
@@ -138,6 +149,16 @@ class Recorder:
             return returned(entry, result)
 
         return call_coroutine if is_coroutine_function(fn) else call
+
+
+class _TimedOut(Listener):
+    def __init__(self, latest: Mapping[tuple[str, int | str], _Entry]) -> None:
+        self._latest = latest
+
+    def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
+        entry = self._latest.get((stage, item.id))
+        if entry is not None and isinstance(error, StageTimeout):
+            entry.timed_out = True
 
 
 class _Later:
@@ -225,5 +246,5 @@ def _calls(entries: list[_Entry], zero: float, end: float, timeout: float | None
     allowed = math.inf if timeout is None else timeout
     for entry in list(entries):  # a thread that was abandoned may still add to them
         if entry.began <= end:
-            ended = min(entry.ended, entry.began + allowed, end)
+            ended = min(entry.ended, entry.began + allowed if entry.timed_out else math.inf, end)
             yield Call(entry.item, entry.began - zero, ended - zero, entry.ok and ended == entry.ended)

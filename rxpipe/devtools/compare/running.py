@@ -122,6 +122,7 @@ class _Work:
             pipeline = Pipeline(
                 *recorder.stages(self._plans, scheduler),
                 sink=recorder.sink(DatabaseSink(database)),
+                listeners=[recorder.listener],
                 strategy=strategy,
                 scheduler=scheduler,
                 concurrency=items_at_once(self._plans),

@@ -14,8 +14,10 @@ from rxpipe import Outcome, Pipeline, Stage
 from rxpipe.devtools.compare.least_time import StagePlan
 from rxpipe.devtools.compare.recording import Recorder
 from rxpipe.devtools.compare.timeline import Timeline
+from rxpipe.operators.errors import StageTimeout
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
+from rxpipe.pipeline.run.item import Item
 
 from . import odd_stages
 
@@ -100,6 +102,15 @@ def test_a_call_that_is_dropped_before_its_latency_warns_of_nothing() -> None:
         gc.collect()
 
 
+def test_a_late_call_that_counts_is_no_timeout() -> None:
+    """A stage may notice late that a call is out of time: whether it did is its own to say."""
+    recorder = Recorder([Stage("only", odd_stages.double, timeout=1e-9)])
+    (stage,) = recorder.stages([StagePlan(name="only", latency=0.001, slots=1)], "threads")
+    stage.call(2)
+    (call,) = recorder.timeline(0.0, float("inf"), [1]).stages[0].calls
+    assert (call.ok, call.ended - call.began >= 0.0009) == (True, True)
+
+
 def test_calls_are_cut_off_at_their_timeout_and_at_the_end() -> None:
     """A call that has not ended is drawn for as long as it had a slot."""
 
@@ -109,6 +120,7 @@ def test_calls_are_cut_off_at_their_timeout_and_at_the_end() -> None:
         plans = [StagePlan(name=stage.name, latency=0.0, slots=1) for stage in stages]
         tasks = [asyncio.ensure_future(stage.call(3)) for stage in recorder.stages(plans, "asyncio")]
         await asyncio.sleep(0)
+        recorder.listener.call_ended(Item(3, 0.0), "short", StageTimeout("short", 2.0), again=False)
         hanging.append(recorder.timeline(0.0, float("inf"), [1, 1]))
         now = hanging[0].stages[1].calls[0].began
         hanging.append(recorder.timeline(now, 10.0, [1, 1]))
