@@ -151,13 +151,20 @@ async def _mqtt_leave(subscriber: Any, ahead: list[Any]) -> None:
         await subscription.detach()
 
 
+def _held_by_nats(subscriber: Any) -> list[Any]:
+    """Messages that came too late for the request that asked for them: the client holds them for the next one."""
+    pull = getattr(subscriber, "subscription", None)  # neither FastStream nor the client has a public way to them
+    queue = getattr(getattr(pull, "_sub", None), "_pending_queue", None)
+    return [raw for raw in getattr(queue, "_queue", ()) if raw.reply]  # one without a reply is the server's status
+
+
 async def _nats_leave(subscriber: Any, ahead: list[Any]) -> None:
-    for raw in ahead:
+    for raw in [*ahead, *_held_by_nats(subscriber)]:
         await raw.nak()
 
 
 async def _nats_sign(subscriber: Any, raws: list[Any]) -> None:
-    for raw in raws:
+    for raw in [*raws, *_held_by_nats(subscriber)]:
         if not raw.is_acked:
             await raw.in_progress()
 
