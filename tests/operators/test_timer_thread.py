@@ -145,6 +145,7 @@ def test_an_action_may_set_another() -> None:
     timers.call_later(0, again)
     assert done.wait(LIMIT)
     assert len(threads()) <= 2
+    wait_for_the_end()
 
 
 def test_ten_thousand_timers_that_are_cancelled_leave_nothing(timers: TimerThread) -> None:
