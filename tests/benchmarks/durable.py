@@ -156,7 +156,7 @@ def bulk_inserts(url: str) -> Generator[Run]:
 
 
 def _item(number: int) -> dict[str, Any]:
-    state = {"state": "done", "stage": STAGES, "fence": 1, "owner": "0" * 32}
+    state = {"state": "written", "stage": STAGES, "fence": 1, "owner": "0" * 32}
     known = {"is_integer": True, "seq": number, "attempts": STAGES, "failures": 0, "crashes": 0}
     return {"run_id": 1, "item_key": str(number), **state, **known}
 
@@ -236,7 +236,7 @@ def child(key: str, url: str) -> dict[str, float | str]:
 def _check(url: str, contender: Contender) -> None:
     ids = [str(number) for number in range(-WARM_UP, contender.items)]
     steps: Executable = select(CHECKPOINTS.c.item_key)
-    ended: Executable = select(ITEMS.c.item_key).where(ITEMS.c.state == "done")
+    ended: Executable = select(ITEMS.c.item_key).where(ITEMS.c.state == "written")
     if contender.is_dbos:
         schema = "" if url.startswith("sqlite") else "dbos."
         steps = text(f"SELECT workflow_uuid FROM {schema}operation_outputs")
