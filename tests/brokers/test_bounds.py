@@ -136,6 +136,7 @@ def test_signs_of_life(kind: str) -> None:
                     return 16 < held == before
 
                 await until(all_read)
+                assert held <= 16 + 2 + 2  # two are read at once, and the client may hold two that came late
                 async with app_of(*second):
                     others = 40 - (held - 16)  # calls, those of the first included
                     await until(lambda: len(calls) == others)

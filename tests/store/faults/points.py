@@ -91,22 +91,24 @@ class SignalAt:
         signal: Which signal.
         what: If given, only places that begin with this are counted.
         once_started: Whether places count only from where the run has started.
+        behind: If given, places count only from one that begins with this.
     """
 
     number: int
     signal: signal.Signals
     what: str = ""
     once_started: bool = False
+    behind: str = ""
 
     def arrange(self, say: Callable[[str], None]) -> Callable[[str], None]:
         """Watch this process from now on; returns what its stages tell their calls to."""
         matching = itertools.count(1)
         counts = threading.Event()
-        if not self.once_started:
+        if not (self.once_started or self.behind):
             counts.set()
 
         def act(_number: int, what: str) -> None:
-            if what == STARTED:
+            if what == STARTED if self.once_started else what.startswith(self.behind):
                 counts.set()
             if not counts.is_set() or not what.startswith(self.what) or not self._is_taken():
                 return
