@@ -98,33 +98,44 @@ def test_enough_in_hand(kind: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+class SlowAndQuick:
+    """Consumers of one place: calls of the one wait until they are released, those of the other do not."""
+
+    def __init__(self, prefetch: int, lease: float) -> None:
+        self.calls: list[int] = []
+        self.released = asyncio.Event()
+        self._prefetch = prefetch
+        self._lease = lease
+
+    async def slow(self, value: int) -> int:
+        self.calls.append(value)
+        await self.released.wait()
+        return value
+
+    async def quick(self, value: int) -> int:
+        self.calls.append(value)
+        return value
+
+    def consumer(self, place: Place, call: Callable[[int], Any], **options: Any) -> tuple[PipelineConsumer, Any]:
+        stage = Stage("only", call, concurrency=self._prefetch)
+        consumer = PipelineConsumer(Pipeline(stage, scheduler="asyncio"), prefetch=self._prefetch)
+        broker = place.broker()
+        place.subscribe(consumer, broker, lease=self._lease, **options)
+        return consumer, broker
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nats", "redis"])
 def test_signs_of_life(kind: str) -> None:
     """Messages in hand, and those that were read and wait for a worker, outlast the lease: no one else gets them."""
     lease = 1.5
-    calls: list[int] = []
-    released = asyncio.Event()
-
-    async def slow(value: int) -> int:
-        calls.append(value)
-        await released.wait()
-        return value
-
-    async def quick(value: int) -> int:
-        calls.append(value)
-        return value
-
-    def consumer_of(place: Place, call: Callable[[int], Any], **options: Any) -> tuple[PipelineConsumer, Any]:
-        consumer = PipelineConsumer(Pipeline(Stage("only", call, concurrency=16), scheduler="asyncio"), prefetch=16)
-        broker = place.broker()
-        place.subscribe(consumer, broker, lease=lease, **options)
-        return consumer, broker
+    pair = SlowAndQuick(16, lease)
+    calls, released = pair.calls, pair.released
 
     async def main() -> None:
         async with place_at(kind) as place:
-            first = consumer_of(place, slow)
-            second = consumer_of(place, quick, **({"member": "two"} if kind == "redis" else {}))
+            first = pair.consumer(place, pair.slow)
+            second = pair.consumer(place, pair.quick, **({"member": "two"} if kind == "redis" else {}))
             await place.publish(bodies(range(40)))
             async with app_of(*first):
                 held = 0
@@ -154,27 +165,12 @@ def test_signs_of_life(kind: str) -> None:
 def test_signs_of_life_of_what_the_client_holds() -> None:
     """NATS's client holds messages that came too late for the request that asked for them: they outlast it, too."""
     lease = 1.0
-    calls: list[int] = []
-    released = asyncio.Event()
-
-    async def slow(value: int) -> int:
-        calls.append(value)
-        await released.wait()
-        return value
-
-    async def quick(value: int) -> int:
-        calls.append(value)
-        return value
-
-    def consumer_of(place: Place, call: Callable[[int], Any]) -> tuple[PipelineConsumer, Any]:
-        consumer = PipelineConsumer(Pipeline(Stage("only", call, concurrency=8), scheduler="asyncio"), prefetch=8)
-        broker = place.broker()
-        place.subscribe(consumer, broker, lease=lease)
-        return consumer, broker
+    pair = SlowAndQuick(8, lease)
+    calls, released = pair.calls, pair.released
 
     async def main() -> None:
         async with place_at("nats") as place:
-            first, second = consumer_of(place, slow), consumer_of(place, quick)
+            first, second = pair.consumer(place, pair.slow), pair.consumer(place, pair.quick)
             await place.publish(bodies(range(30)))
             async with app_of(*first):
 
