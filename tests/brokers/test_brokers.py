@@ -210,7 +210,8 @@ def test_two_consumers(kind: str, tmp_path: Path) -> None:
             consumers = [PipelineConsumer(worker(number), prefetch=16) for number in (1, 2)]
             brokers = [place.broker() for _ in consumers]
             for number, (consumer, broker) in enumerate(zip(consumers, brokers, strict=True)):
-                place.subscribe(consumer, broker, **({"member": str(number)} if kind == "redis" else {}))
+                member = {"member": str(number)} if kind == "redis" else {}
+                place.subscribe(consumer, broker, lease=60, **member)
             async with app_of(consumers[0], brokers[0]), app_of(consumers[1], brokers[1]):
                 await place.publish(bodies(range(MESSAGES)))
                 await until(lambda: len(calls) == MESSAGES)
