@@ -253,7 +253,8 @@ ENDLESS = _named("buffer", "window", "sample")
 #: If its timer is due before the subscription to it has been kept, reactivex disposes of the source's instead.
 CUT_OFF = _named("delay_subscription")
 
-#: Its timer has a thread of its own if no scheduler is given, and subscribes there.
+#: Its timer has a thread of its own if no scheduler is given, and subscribes there: twice, first when it emits and then
+#: when it completes, so that a value may come from both.
 OFF_LOOP = _named("delay_subscription")
 
 #: reactivex does not synchronize these: with sequences on several threads they lose values and ends, or double some.

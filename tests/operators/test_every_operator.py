@@ -84,7 +84,8 @@ def all_cases(seq: Make, scheduler: SchedulerBase | None) -> list[str]:
             continue
         watch = Watch[Any]().to(build(seq), scheduler)
         watch.ended.wait(_PATIENCE)
-        problems.append(problem(name, watch, on_threads=on_threads))
+        has_own_thread = scheduler is None and name in OFF_LOOP
+        problems.append(problem(name, watch, on_threads=on_threads or has_own_thread))
         watch.dispose()
     return [one for one in problems if one is not None]
 
