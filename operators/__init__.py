@@ -2,8 +2,9 @@
 
 What is where:
 
-- ``stage.py``, ``retry.py``, ``timeout.py``, ``batch.py``, ``rate_limit.py``, ``overflow.py``: operators of that name
-- ``sources.py``, ``to_async.py``: into Rx and out of it, with backpressure
+- ``stage.py``, ``expand.py``, ``retry.py``, ``timeout.py``, ``batch.py``, ``rate_limit.py``, ``overflow.py``:
+  operators of that name
+- ``sources.py``, ``to_async.py``: into Rx and out of it, with backpressure; ``expansion.py``: of what a stage expands
 - ``errors.py``: what they raise
 - ``stages/``: the machine of ``stage``: its calls, retries, time limits
 - ``runners/``: where calls run
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from .batch import batch, unbatch
 from .core.running_call import Usage, deadline, record_usage, will_retry
+from .expand import expand
 from .overflow import OverflowPolicy, overflow
 from .rate_limit import rate_limit
 from .retry import retry
@@ -21,6 +23,7 @@ from .sources import from_async_iterable, from_iterable
 from .stage import stage
 from .stages.adaptive import AdaptiveConcurrency
 from .stages.limiter import Limiter, RateLimiter
+from .stages.options import Batch
 from .stages.retry_policy import Retry
 from .stages.settings import Failure
 from .timeout import timeout
@@ -28,6 +31,7 @@ from .to_async import to_async_iterable
 
 __all__ = [
     "AdaptiveConcurrency",
+    "Batch",
     "Failure",
     "Limiter",
     "OverflowPolicy",
@@ -36,6 +40,7 @@ __all__ = [
     "Usage",
     "batch",
     "deadline",
+    "expand",
     "from_async_iterable",
     "from_iterable",
     "overflow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, SerialDisposable
-from reactivex.scheduler import CurrentThreadScheduler
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
+from reactivex.scheduler import CurrentThreadScheduler, EventLoopScheduler, VirtualTimeScheduler
+from reactivex.typing import StartableTarget
 
 from .core.clock import running_loop, scheduler_to_wait_on
 from .core.dispatchers import SchedulerDispatcher
@@ -121,6 +123,61 @@ def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
         return CompositeDisposable(when_subscribed(puller.begin), puller)
 
     return reactivex.create(subscribe)
+
+
+def from_blocking_iterable(iterable: Iterable[A]) -> Observable[A]:
+    """The items of an iterable that may block: a daemon thread iterates it, in the context of whoever subscribes.
+
+    In virtual time it is iterated where it is subscribed to, as a thread would not wait for virtual time.
+    """
+
+    def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        if isinstance(scheduler, VirtualTimeScheduler):
+            return from_iterable(iterable).subscribe(observer, scheduler=scheduler)
+        thread = _SourceThread()
+        subscription = from_iterable(_InContext(iterable), scheduler=thread).subscribe(observer)
+        return CompositeDisposable(subscription, Disposable(thread.end))
+
+    return reactivex.create(subscribe)
+
+
+class _InContext(Iterable[A]):
+    def __init__(self, iterable: Iterable[A]) -> None:
+        self._iterable = iterable
+        self._context = call_context()
+
+    def __iter__(self) -> Iterator[A]:
+        iterator = self._context.run(iter, self._iterable)
+        while True:
+            try:
+                value = self._context.run(next, iterator)
+            except StopIteration:
+                return
+            yield value
+
+
+class _SourceThread(EventLoopScheduler):
+    """A thread for a source that may block."""
+
+    def __init__(self) -> None:
+        super().__init__(thread_factory=_daemon)
+
+    def end(self) -> None:
+        """Let the thread end after what it has been given, as soon as the source lets it go on.
+
+        Not by ``dispose``, which throws away what was given, fails wake-ups that come late, and is not noticed where
+        it is called on the thread itself.
+        """
+        self._exit_if_empty = True
+        self.schedule(_nothing)
+
+
+def _nothing(scheduler: SchedulerBase, state: Any = None) -> None:
+    pass
+
+
+def _daemon(target: StartableTarget) -> threading.Thread:
+    return threading.Thread(target=target, name="rxpipe-source", daemon=True)
 
 
 class _AsyncPuller(Producer[A]):

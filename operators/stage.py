@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Generic, TypeVar, Unpack, overload
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 import reactivex
 from reactivex import Observable
@@ -16,11 +17,14 @@ from .core.clock import clock_for, loop_of, running_loop
 from .core.dispatchers import Dispatcher, LoopDispatcher, RelayDispatcher
 from .core.loop_guard import refuse_to_block
 from .core.loops import use_loop
+from .expansion import Many, observable_of
 from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner
 from .runners.runner import Engine, Runner
 from .runners.thread_runner import ThreadRunner
-from .stages.options import CallOptions, refuse_unknown
+from .stages.batch_machine import BatchStageMachine
+from .stages.expand_machine import ExpandStageMachine
+from .stages.options import Batch, CallOptions, refuse_unknown
 from .stages.settings import Failure, Settings, settings_of
 from .stages.stage_machine import StageMachine
 
@@ -41,6 +45,32 @@ class StageOptions(CallOptions, Generic[A, B], total=False):
     recover: Callable[[Failure[A]], B] | None
 
 
+class _AllOptions(StageOptions[A, B], total=False):
+    """Also those by which type checkers tell what ``fn`` takes and gives."""
+
+    expand: bool
+    batch: Batch | None
+
+
+@overload
+def stage(
+    fn: Callable[[A], Observable[B]], *, expand: Literal[True], **options: Unpack[StageOptions[A, B]]
+) -> Callable[[Observable[A]], Observable[B]]: ...
+@overload
+def stage(
+    fn: Callable[[A], Many[B]], *, expand: Literal[True], **options: Unpack[StageOptions[A, B]]
+) -> Callable[[Observable[A]], Observable[B]]: ...
+@overload
+def stage(
+    fn: Callable[[list[A]], Awaitable[Sequence[B | BaseException]]],
+    *,
+    batch: Batch,
+    **options: Unpack[StageOptions[A, B]],
+) -> Callable[[Observable[A]], Observable[B]]: ...
+@overload
+def stage(
+    fn: Callable[[list[A]], Sequence[B | BaseException]], *, batch: Batch, **options: Unpack[StageOptions[A, B]]
+) -> Callable[[Observable[A]], Observable[B]]: ...
 @overload
 def stage(
     fn: Callable[[A], Observable[B]], **options: Unpack[StageOptions[A, B]]
@@ -87,6 +117,10 @@ def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]
             ``rxpipe.executors``, which is opened for the subscription. Functions and values must pickle for a
             process pool.
         timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+        expand: Emit each of the many values that ``fn`` gives: a list, an iterator, an async iterator or an Observable.
+            ``timeout`` is that of each value.
+        batch: Call ``fn`` with lists of values; it returns a list with a result for each.
+        key: Of items for which it gives the same, ``fn`` is called with one at a time, in the order in which they came.
         ordered: Give results in the order of their items instead of as they finish. A result that waits for its
             turn has left its slot, and counts as held.
         recover: Turns an item's final failure into a value. Without it the first ends the sequence.
@@ -103,7 +137,7 @@ def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]
         TypeError: There is no such option, or a coroutine function was given an executor.
         RuntimeError: When subscribed to by ``run()`` on a running event loop, which that would block for ever.
     """
-    refuse_unknown(options, StageOptions, "a stage")
+    refuse_unknown(options, _AllOptions, "a stage")
     scheduler, timer = options.pop("scheduler", None), options.pop("timer", None)
     return stage_with(settings_of(fn, **options), scheduler=scheduler, timer=timer)
 
@@ -122,7 +156,7 @@ def stage_with(
         def subscribe(observer: ObserverBase[B], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
             refuse_to_block()  # before anything is begun
             runner = _runner_for(settings, scheduler, subscribed_on)
-            machine = StageMachine(
+            machine = _kind_of(settings)(
                 settings,
                 observer,
                 clock=clock_for(timer, subscribed_on),
@@ -136,6 +170,12 @@ def stage_with(
         return reactivex.create(subscribe)
 
     return operator
+
+
+def _kind_of(settings: Settings[A, B]) -> Callable[..., StageMachine[A, B]]:
+    if settings.expand:
+        return partial(ExpandStageMachine[A, B], many=observable_of)
+    return StageMachine if settings.batch is None else BatchStageMachine
 
 
 def _runner_for(

@@ -4,7 +4,7 @@ What is where:
 
 - ``operators/``: the Rx operators, which work alone in any chain
 - ``pipeline/``: what users build and get, what sinks, stores and listeners implement, and what runs it
-- ``database/``: the sink
+- ``database/``: the sink; ``files/``: the one that writes a file
 - ``store/``: the run store, with which runs go on after a crash
 - ``executors/``: process pools and clusters for stages
 - ``faststream/``: messages of brokers; ``otel/``, ``logs.py``: traces, metrics and logs
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
         StageTimeout,
         StopRun,
     )
+    from rxpipe.files import JsonLinesSink
     from rxpipe.operators import (
         AdaptiveConcurrency,
+        Batch,
         RateLimiter,
         Retry,
         Usage,
@@ -55,10 +57,13 @@ if TYPE_CHECKING:
         to_async_iterable,
         will_retry,
     )
+    from rxpipe.pipeline.children import Children
+    from rxpipe.pipeline.decisions import Drop, SendBack, feedback
     from rxpipe.pipeline.listener import Listener
     from rxpipe.pipeline.open import Event, Health, OpenPipeline, Submission
     from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
     from rxpipe.pipeline.pipeline import Pipeline
+    from rxpipe.pipeline.record import Record, content_id, from_records
     from rxpipe.pipeline.run.run import Run
     from rxpipe.pipeline.stage import Stage
     from rxpipe.pipeline.views import ItemView, RunView, StageView
@@ -66,12 +71,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveConcurrency",
+    "Batch",
+    "Children",
     "CommonError",
     "ConfigError",
     "DatabaseSink",
+    "Drop",
     "Event",
     "Health",
     "ItemView",
+    "JsonLinesSink",
     "Listener",
     "OpenPipeline",
     "Outcome",
@@ -79,12 +88,14 @@ __all__ = [
     "Pipeline",
     "PipelineClosed",
     "RateLimiter",
+    "Record",
     "Report",
     "Retry",
     "Run",
     "RunStore",
     "RunView",
     "RxPipeError",
+    "SendBack",
     "SinkError",
     "Stage",
     "StageReport",
@@ -94,9 +105,12 @@ __all__ = [
     "StopRun",
     "Submission",
     "Usage",
+    "content_id",
     "deadline",
+    "feedback",
     "from_async_iterable",
     "from_iterable",
+    "from_records",
     "load_pipeline",
     "operators",
     "record_usage",
@@ -118,8 +132,10 @@ _NAMES = {
         "StageTimeout",
         "StopRun",
     ),
+    "files": ("JsonLinesSink",),
     "operators": (
         "AdaptiveConcurrency",
+        "Batch",
         "RateLimiter",
         "Retry",
         "Usage",
@@ -130,10 +146,13 @@ _NAMES = {
         "to_async_iterable",
         "will_retry",
     ),
+    "pipeline.children": ("Children",),
+    "pipeline.decisions": ("Drop", "SendBack", "feedback"),
     "pipeline.listener": ("Listener",),
     "pipeline.open": ("Event", "Health", "OpenPipeline", "Submission"),
     "pipeline.outcome": ("CommonError", "Outcome", "Report", "StageReport"),
     "pipeline.pipeline": ("Pipeline",),
+    "pipeline.record": ("Record", "content_id", "from_records"),
     "pipeline.run.run": ("Run",),
     "pipeline.stage": ("Stage",),
     "pipeline.views": ("ItemView", "RunView", "StageView"),

@@ -4,13 +4,14 @@
 
     RxPipeError
     ├── ConfigError         a config or an argument that cannot be used
-    ├── SinkError           the database could not be opened, or stayed away too long
+    ├── SinkError           the database, or the file, could not be opened, or stayed away too long
     │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
     │       ├── StagesChanged   the stages are not those that the run began with
-    │       └── OtherPipeline   a table of rows, or a run, belongs to another pipeline
+    │       └── OtherPipeline   a table or a file of rows, or a run, belongs to another pipeline
     ├── CheckpointError     what a stage returned cannot be kept, or not be read again
     ├── WorkerLost          an item was on its way when its workers died, again and again
     ├── LeaseLost           another worker has taken the item over
+    │   └── HandedOver      its children are in several hands, so the store waits for them
     ├── ItemCancelled       whoever submitted the item has cancelled it
     ├── Overloaded          an open pipeline is full, and the ID was not to wait
     ├── PipelineClosed      an open pipeline takes no more, or has failed
@@ -49,6 +50,7 @@ __all__ = [
     "CheckpointError",
     "CompletionTimeout",
     "ConfigError",
+    "HandedOver",
     "ItemCancelled",
     "LeaseLost",
     "OtherPipeline",
@@ -70,7 +72,7 @@ class ConfigError(RxPipeError):
 
 
 class SinkError(RxPipeError):
-    """The database cannot be opened, or has not answered for too long."""
+    """The database, or the file, cannot be opened or written, or has not answered for too long."""
 
 
 class StoreError(SinkError):
@@ -82,7 +84,7 @@ class StagesChanged(StoreError):
 
 
 class OtherPipeline(StoreError):
-    """A table of rows, or a run, belongs to another pipeline; says which, and what to do."""
+    """A table or a file of rows, or a run, belongs to another pipeline; says which, and what to do."""
 
 
 class CheckpointError(RxPipeError):
@@ -126,6 +128,10 @@ class BudgetSpent(StopRun):
 
 class LeaseLost(RxPipeError):
     """This worker seemed dead, and another one took the item over. What this worker made of it is discarded."""
+
+
+class HandedOver(LeaseLost):
+    """Some children of an item are in the hands of other workers, or wait in the store: so is the item now."""
 
 
 class ItemCancelled(RxPipeError):

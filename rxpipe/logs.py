@@ -27,9 +27,9 @@ class Logging(Listener):
 
         pipeline = Pipeline(Stage("answering", answer), listeners=[Logging()])
 
-    What a function logs while it runs has its item's ``id`` and ``stage``, and what whoever submitted the item had
-    bound by ``structlog.contextvars``, such as a ``request_id``. For that, structlog's processors must have
-    ``merge_contextvars`` among them, as they have by default.
+    What a function logs while it runs has its item's ``id`` and ``stage``, the ``parent`` if the item is a child, and
+    what whoever submitted the item had bound by ``structlog.contextvars``, such as a ``request_id``. For that,
+    structlog's processors must have ``merge_contextvars`` among them, as they have by default.
 
     It may be given to several pipelines, and never configures structlog.
     """
@@ -39,7 +39,7 @@ class Logging(Listener):
 
         def bind(item: ItemView) -> Undo:
             of_submitter = {} if item.context is None else item.context.copy().run(get_contextvars)
-            tokens = bind_contextvars(**{**of_submitter, "id": shown(item.id), "stage": stage.name})
+            tokens = bind_contextvars(**{**of_submitter, **_names(item), "stage": stage.name})
             return lambda: reset_contextvars(**tokens)
 
         return inside(stage, call, bind)
@@ -64,10 +64,12 @@ class Logging(Listener):
             _say(item, _log.debug, "call retried", stage=stage, error=one_line(error))
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """Log that it has failed, or is cancelled."""
+        """Log that it has failed, was dropped, or is cancelled."""
         more = {"stage": outcome.stage, "calls": outcome.attempts, "seconds": round(outcome.seconds, 3)}
         if outcome.status == "failed" and outcome.error is not None:
             _say(item, _log.warning, "item failed", **more, error=one_line(outcome.error))
+        elif outcome.status == "dropped" and outcome.error is not None:
+            _say(item, _log.debug, "item dropped", **more, reason=shown(str(outcome.error)))
         elif outcome.status == "cancelled":
             _say(item, _log.debug, "item cancelled", **more)
 
@@ -77,11 +79,17 @@ def _say(item: ItemView, log: Callable[..., Any], event: str, **more: Any) -> No
     # A copy, as a context can be entered by one thread at a time only.
     context = contextvars.Context() if item.context is None else item.context.copy()
     with suppress(Exception):  # a line that cannot be written must not cost an item
-        context.run(log, event, id=shown(item.id), **more)
+        context.run(log, event, **_names(item), **more)
+
+
+def _names(item: ItemView) -> dict[str, Any]:
+    return {"id": shown(item.id)} | ({} if item.parent is None else {"parent": shown(item.parent.id)})
 
 
 def _log_end(run: RunView) -> None:
     counts = {"taken": run.taken, "written": run.written, "failed": run.failed, "cancelled": run.cancelled}
+    rare = {name: getattr(run, name) for name in ("spawned", "dropped", "expanded", "collected")}
+    counts |= {name: count for name, count in rare.items() if count}
     more = {**counts, "seconds": round(run.seconds, 3), **_number(run)}
     error = None if run.finished.cancelled() else run.finished.exception()
     if error is None:

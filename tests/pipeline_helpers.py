@@ -19,6 +19,7 @@ from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.stage import Stage
 
 LIMIT = 20.0  # seconds until something that has not happened counts as never
 STRATEGIES: tuple[Strategy, ...] = ("per_stage", "per_item", "staged")
@@ -176,6 +177,21 @@ class Block:
     def wait_for(self, inside: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.inside) >= inside, LIMIT), f"only {self.inside}"
+
+
+def step(name: str, call: Callable[[Any], Any], **options: Any) -> Stage[Any, Any]:
+    """A stage of any types, so that its function may be a lambda."""
+    return Stage(name, call, **options)
+
+
+def noting(calls: list[Any]) -> Callable[[Any], Any]:
+    """A function that notes what it is called with, and returns it."""
+
+    def note(value: Any) -> Any:
+        calls.append(value)
+        return value
+
+    return note
 
 
 def finish(run: Run) -> Report:

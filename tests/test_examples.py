@@ -17,7 +17,7 @@ from servers import answering_port, small_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROKERS = {"nats_consumer": "nats", "redis_consumer": "redis", "rabbit_consumer": "rabbit"}
-WITH_MODELS = {"flaky_llm", "local_llm"}
+WITH_MODELS = {"flaky_llm", "local_llm", "question_flow"}
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "fastapi_app")  # see test_fastapi_app.py
 
 
@@ -44,6 +44,18 @@ def test_config_runs(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_flow_of_passages(tmp_path: Path) -> None:
+    """As many rows as it wants; a passage that was too long at first is shorter in the end."""
+    for path in EXAMPLES.glob("flow.*"):
+        assert len(path.read_text("utf-8").splitlines()) <= 30
+    run_quietly(EXAMPLES / "flow.yaml", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "passages.db")) as database:
+        summaries = database.execute("SELECT length(summary) FROM passages").fetchall()
+    assert len(summaries) == 10
+    assert (40,) in summaries
+
+
+@pytest.mark.slow
 def test_flaky_server_and_its_pipeline(tmp_path: Path) -> None:
     """The commands that the example names, at a port that is free: every row is written, whatever the server does."""
     text = (EXAMPLES / "flaky_llm.yaml").read_text("utf-8")
@@ -54,6 +66,23 @@ def test_flaky_server_and_its_pipeline(tmp_path: Path) -> None:
         config.write_text(text.replace("http://127.0.0.1:8399/v1", url), "utf-8")
         run_quietly(config, tmp_path)
     assert statuses(tmp_path / "flaky_questions.db") == {"written": 300}
+
+
+@pytest.mark.slow
+def test_flow_of_a_question_bank(tmp_path: Path) -> None:
+    """Each question that is clear and unlike the others has a row, with the votes for its answer."""
+    text = (EXAMPLES / "question_flow.yaml").read_text("utf-8")
+    assert len(text.splitlines()) <= 30
+    assert text.count(":8398/") == 1
+    (tmp_path / "question_flow.py").write_bytes((EXAMPLES / "question_flow.py").read_bytes())
+    with started("fake-llm --port 0") as url:
+        config = tmp_path / "question_flow.yaml"
+        config.write_text(text.replace("http://127.0.0.1:8398/v1", url), "utf-8")
+        run_quietly(config, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "question_flow.db")) as database:
+        votes = database.execute("SELECT value ->> 'votes', value ->> 'length' FROM results").fetchall()
+    assert 30 < len(votes) < 60
+    assert all(count == 3 and length for count, length in votes)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, get_conte
 from structlog.testing import LogCapture
 from structlog.typing import EventDict, Processor
 
-from rxpipe import Pipeline, Retry, Stage
+from rxpipe import Drop, Pipeline, Retry, Stage
 from rxpipe.log_values import shown
 from rxpipe.logs import Logging
 from rxpipe.pipeline.plan import Scheduler
@@ -172,6 +172,33 @@ def test_what_whoever_started_has_bound(lines: list[EventDict]) -> None:
     ended(lines)
     assert [line["job"] for line in lines] == ["nightly"] * 3
     assert get_contextvars() == {}
+
+
+def test_children_and_drops(lines: list[EventDict]) -> None:
+    """A line of a child names its parent; the end of a run has the counts that it has."""
+    log = structlog.get_logger()
+
+    def keep(value: int) -> Any:
+        log.info("at work")
+        return value if value else Drop("nothing\x1b")
+
+    Pipeline(Stage("split", range, expand=True), Stage("keep", keep), listeners=[Logging()]).run([2])
+    ended(lines)
+    assert [(line["id"], line["parent"]) for line in lines if line["event"] == "at work"] == [("2/0", 2), ("2/1", 2)]
+    (dropped,) = (line for line in lines if line["event"] == "item dropped")
+    assert dropped.pop("seconds") >= 0
+    assert dropped == {
+        "event": "item dropped",
+        "log_level": "debug",
+        "id": "2/0",
+        "parent": 2,
+        "stage": "keep",
+        "calls": 1,
+        "reason": "nothing\\x1b",
+    }
+    end = lines[-1]
+    assert (end["event"], end["taken"], end["spawned"], end["written"]) == ("pipeline ended", 1, 2, 1)
+    assert (end["dropped"], end["expanded"], "collected" in end) == (1, 1, False)
 
 
 def test_it_cannot_be_written() -> None:

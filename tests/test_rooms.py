@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import those before it, never one after it.
 ROOMS = (
-    *("operators", "errors", "extras", "identity", "pipeline", "log_values", "logs", "database", "store", "executors"),
-    *("otel", "faststream", "llm", "questions", "config", "devtools", "cli", ""),
+    *("operators", "errors", "extras", "identity", "pipeline", "log_values", "logs", "database", "files", "store"),
+    *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "cli", ""),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, assert_type
 
 import reactivex
@@ -10,20 +10,27 @@ from reactivex import Observable
 from reactivex import operators as rx_ops
 
 from rxpipe import (
+    Batch,
+    Children,
     DatabaseSink,
+    Drop,
     Event,
     Health,
     OpenPipeline,
     Outcome,
     Pipeline,
     RateLimiter,
+    Record,
     Report,
     Retry,
+    SendBack,
     Stage,
     Submission,
+    content_id,
     deadline,
     from_async_iterable,
     from_iterable,
+    from_records,
     to_async_iterable,
 )
 from rxpipe import operators as ops
@@ -179,6 +186,94 @@ def outcomes(given: Outcome[int], several: Sequence[Outcome[object]]) -> Outcome
     return given if given.error is None else several[0]
 
 
+def lines(text: str) -> list[str]:
+    return text.split()
+
+
+def numbers(text: str) -> Iterator[int]:
+    yield len(text)
+
+
+async def numbers_later(text: str) -> AsyncIterator[int]:
+    yield len(text)
+
+
+async def lines_later(text: str) -> list[str]:
+    return text.split()
+
+
+def records(text: str) -> Iterator[Record[int]]:
+    yield Record("a", len(text))
+
+
+def longest(children: Children[int]) -> float:
+    return max(children.values) / 2
+
+
+async def longest_later(children: Children[int]) -> float:
+    return max(children.values) / 2
+
+
+def lengths(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+async def lengths_later(texts: list[str]) -> list[int | ValueError]:
+    return [len(text) if text else ValueError("empty") for text in texts]
+
+
+def checked(text: str) -> int | Drop:
+    return len(text) or Drop("empty")
+
+
+async def graded_later(text: str) -> int | SendBack:
+    return len(text) or SendBack("generation", "empty")
+
+
+def many_values() -> None:
+    """A stage that expands is one to what it gives many of."""
+    assert_type(words.pipe(ops.stage(lines, expand=True)), Observable[str])
+    assert_type(words.pipe(ops.stage(numbers, expand=True, concurrency=2)), Observable[int])
+    assert_type(words.pipe(ops.expand(numbers_later)), Observable[int])
+    assert_type(words.pipe(ops.expand(letters, ordered=True)), Observable[bytes])
+    assert_type(words.pipe(ops.expand(lines_later)), Observable[str])
+    assert_type(words.pipe(ops.stage(lengths, batch=ops.Batch(max_items=3))), Observable[int])
+    assert_type(Stage("lines", lines, expand=True), Stage[str, str])
+    assert_type(Stage("lines", lines_later, expand=True), Stage[str, str])
+    assert_type(Stage("numbers", numbers, expand=True), Stage[str, int])
+    assert_type(Stage("numbers", numbers_later, expand=True), Stage[str, int])
+    assert_type(Stage("records", records, expand=True), Stage[str, int])
+    assert_type(Stage("letters", letters, expand=True), Stage[str, bytes])
+
+
+def many_items() -> None:
+    """Those that come together, as children or in a batch."""
+    assert_type(Stage("longest", longest, collect=True), Stage[int, float])
+    assert_type(Stage("longest", longest_later, collect=True), Stage[int, float])
+    assert_type(Stage("lengths", lengths, batch=Batch(max_items=3)), Stage[str, int])
+    assert_type(Pipeline(Stage("n", numbers, expand=True), Stage("m", longest, collect=True)), Pipeline[str, float])
+
+
+def decisions() -> None:
+    """What a function decides is no result."""
+    assert_type(Stage("checked", checked), Stage[str, int])
+    assert_type(Stage("graded", graded_later), Stage[str, int])
+    assert_type(Pipeline(Stage("checked", checked), Stage("half", half)), Pipeline[str, float])
+
+
+async def values_of_records(rows: list[str]) -> None:
+    """The first stage gets the value of a record."""
+    pipeline = Pipeline(Stage("length", length))
+    pipeline.run(from_records(rows, id=content_id))
+    pipeline.run(Record(number, row) for number, row in enumerate(rows))
+    await pipeline.run_async([Record(1, "a")])
+    async with pipeline.open() as running:
+        assert_type(await running.submit(Record(17, "a")), Outcome[int])
+        assert_type(await running.submit(17, "a"), Outcome[int])
+        assert_type(await running.submit_nowait(17, "a"), Outcome[int])
+        running.submit(17, 18)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
 def mistakes() -> None:
     """Both checkers see them: an ignore that is not needed is an error itself."""
     words.pipe(ops.stage(abs))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -188,4 +283,11 @@ def mistakes() -> None:
     Pipeline(length)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     Pipeline(Stage("a", str), Stage("b", half))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
     Pipeline(Stage("a", length)).run([1])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", lines, expand=True), Stage("b", half))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", lines), Stage("b", longest, collect=True))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", half), Stage("b", lengths, batch=Batch()))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(Stage("a", length)).run([Record(1, 2)])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Stage("a", length, expand=True)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    ops.stage(length, expand=True)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    Stage("a", length, batch=Batch())  # type: ignore[arg-type] # pyright: ignore[reportCallIssue]
     Stage("a", length, retries=3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Any, Protocol
 
@@ -58,6 +58,10 @@ class Owner(Protocol):
         """Nobody wants a call's item any more."""
         ...
 
+    def came_back(self, call: StageCall) -> None:
+        """A call that was ended early has ended in fact."""
+        ...
+
     def inner_next(self, call: StageCall, value: Any) -> None:
         """The Observable that a call returned gave a value."""
         ...
@@ -94,15 +98,21 @@ class StageCall:
     pushed_back = 0  # refusals of this item that used no attempt
     usage: Usage | None = None
     began = 0.0
+    waits_since: float | None = None  # for others to share a call with
     handle: DisposableBase | None = None
     live = True  # until it returns, completes or times out
     cancels = False  # whether disposing the handle ends it soon, as for a coroutine
     inner: Gate | None = None  # of the Observable that the function returned
+    working = False  # whether an iterator that the function returned makes its next value
+    is_stuck = False  # was ended early, and goes on
     holds = False  # a slot
     permit: Permit | None = None  # that it began with
     finished = False  # no more results will come
     unsent = 0  # results that have not gone downstream
     turn: Turn | None = None  # of its item, where order is kept
+    key: Hashable = None  # of its item, where calls of a key come one after the other
+    is_keyed = False
+    batch: Any = None  # the call for many items that it is one of
 
     def __init__(self, machine: Owner, item: Any) -> None:
         self.machine = machine
@@ -114,6 +124,7 @@ class StageCall:
         if (turn := self.turn) is not None:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
+        again.key, again.is_keyed = self.key, self.is_keyed
         stats = self.machine.settings.stats
         if uses_attempt(error):
             stats.retried += 1
@@ -128,6 +139,12 @@ class StageCall:
         self.began = self.machine.clock.now()
         self.machine.post(self.machine.begun, self)
         return not self.machine.over
+
+    def worked(self) -> None:
+        """The iterator that the function returned has made a value, or has ended; from any thread."""
+        self.working = False  # set before reading; the stage does the reverse: so one of them sees the other
+        if not self.live:
+            self.machine.post(self.machine.came_back, self)
 
     def end(self) -> None:
         """It runs no more."""
@@ -248,6 +265,7 @@ class StuckCalls:
 
     def add(self, call: StageCall) -> None:
         """The call timed out or was given up, and has not ended."""
+        call.is_stuck = True
         if call.cancels:
             self._cancelled += 1
         else:
@@ -255,7 +273,10 @@ class StuckCalls:
         self._count_slots()
 
     def remove(self, call: StageCall) -> None:
-        """It ended after all."""
+        """It ended after all; no matter if it was not stuck."""
+        if not call.is_stuck:
+            return
+        call.is_stuck = False
         if call.cancels:
             self._cancelled -= 1
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from reactivex.abc import DisposableBase
@@ -27,6 +27,9 @@ class Retries:
 
     def __len__(self) -> int:
         return len(self.due) + len(self._delayed)
+
+    def __iter__(self) -> Iterator[StageCall]:
+        return iter((*self._delayed, *self.due))
 
     def add(self, call: StageCall, seconds: float) -> None:
         """Have a call become due after so many seconds."""

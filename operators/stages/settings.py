@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from ..core.running_call import Usage
 from ..core.worker import Function
 from .adaptive import AdaptiveConcurrency
 from .limiter import Limiter
+from .options import Batch
 from .retry_policy import Retry
 
 A = TypeVar("A")
@@ -48,7 +50,11 @@ class StageStats:
         retried: Failed calls that another one follows.
         pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
         cancelled: Calls that ran when the stage was disposed.
-        dropped: Items that waited then.
+        discarded: Items that waited then.
+        dropped: Items that its function dropped.
+        sent_back: Items that its function sent back to an earlier stage.
+        cached: Items that got the result of an earlier call instead of one of their own.
+        saved: Total of what those earlier calls had used.
         abandoned: Calls that timed out or were given up, and could not be stopped.
         busy: Total seconds spent in calls.
         usage: Total of what calls reported as used.
@@ -63,10 +69,14 @@ class StageStats:
     retried: int = 0
     pushed_back: int = 0
     cancelled: int = 0
+    discarded: int = 0
     dropped: int = 0
+    sent_back: int = 0
+    cached: int = 0
     abandoned: int = 0
     busy: float = 0.0
     usage: Usage = field(default_factory=Usage)
+    saved: Usage = field(default_factory=Usage)
     _slot_seconds: float = 0.0  # up to the last time that the concurrency changed
     _changed_at: float | None = None
 
@@ -84,7 +94,12 @@ class StageStats:
     @property
     def ended(self) -> int:
         """Calls that ended of themselves or timed out."""
-        return self.done + self.failed + self.retried + self.pushed_back
+        return self.finished + self.retried + self.pushed_back
+
+    @property
+    def finished(self) -> int:
+        """Items that it has called with for the last time."""
+        return self.done + self.failed + self.dropped + self.sent_back
 
     @property
     def running(self) -> int:
@@ -94,7 +109,7 @@ class StageStats:
     @property
     def waiting(self) -> int:
         """Items that wait for a slot or for their next attempt."""
-        return self.taken - self.done - self.failed - self.cancelled - self.dropped - self.running
+        return self.taken - self.finished - self.cancelled - self.discarded - self.running
 
 
 class Call(Protocol):
@@ -108,6 +123,25 @@ class Call(Protocol):
         ...
 
 
+class Decision(Exception):
+    """What a function returns or raises instead of a value: what is to become of its item. No other call follows."""
+
+    is_final = True
+
+
+Admission = Literal["call", "pass", "keep"]
+"""The item waits for its call; passes without one; or leaves the stage, as the envelope has it."""
+
+
+class Kept(enum.Enum):
+    """In place of an item, where none goes on from here."""
+
+    KEPT = enum.auto()
+
+
+KEPT: Final = Kept.KEPT
+
+
 class Envelope(Protocol):
     """How a stage handles items that carry more than the value its function takes."""
 
@@ -116,8 +150,12 @@ class Envelope(Protocol):
         """Asked before each call whether it may begin. If not, the callback is called when it may ask again."""
         ...
 
-    def skip(self, item: Any, call: Call) -> bool:
-        """Whether the item passes without a call; if not, it waits for one from now on."""
+    def attach(self, readmit: Callable[[Any], None]) -> None:
+        """Called when the stage is subscribed to; ``readmit`` takes an item beyond the bound, from any thread."""
+        ...
+
+    def admit(self, item: Any, call: Call) -> Admission:
+        """What the stage does with an item that has come in; what it raises is how the item fails."""
         ...
 
     def open(self, item: Any, call: Call) -> Any:
@@ -125,7 +163,27 @@ class Envelope(Protocol):
         ...
 
     def close(self, item: Any, result: Any) -> Any:
-        """The item as it goes on."""
+        """The item as it goes on, or ``KEPT``."""
+        ...
+
+    def decide(self, item: Any, decision: Decision) -> Any:
+        """The item as it goes on, or ``KEPT``: the function has returned a decision."""
+        ...
+
+    def begin_many(self, item: Any, values: Any) -> None:
+        """The function has returned what gives many values."""
+        ...
+
+    def spawn(self, item: Any, value: Any) -> Any:
+        """The item for one of many values that the function gave, or ``KEPT``."""
+        ...
+
+    def may_pass(self, item: Any, wake: Callable[[], None]) -> bool:
+        """Whether one of many may go downstream now; if not, ``wake`` is called when it may be asked again."""
+        ...
+
+    def expanded(self, item: Any) -> Any:
+        """The function has given its last value; what goes on of the item itself, or ``KEPT``."""
         ...
 
     def again(self, item: Any, attempt: int, error: BaseException) -> None:
@@ -154,9 +212,16 @@ class Settings(Generic[A, B]):
     ordered: bool
     recover: Callable[[Failure[A]], B] | None
     max_abandoned: float
+    expand: bool = False
+    key: Callable[[A], Hashable] | None = None
     adaptive: AdaptiveConcurrency | None = None
     envelope: Envelope | None = None
     stats: StageStats = field(default_factory=StageStats)
+    batch: Batch | None = None
+
+    def holds(self, slots: float) -> float:
+        """How many items the stage holds, with so many slots."""
+        return slots * (1 if self.batch is None else self.batch.max_items) + self.queue_size
 
 
 def settings_of(
@@ -171,6 +236,9 @@ def settings_of(
     ordered: bool = False,
     recover: Callable[[Failure[Any]], Any] | None = None,
     max_abandoned: int | None = None,
+    expand: bool = False,
+    key: Callable[[Any], Hashable] | None = None,
+    batch: Batch | None = None,
     envelope: Envelope | None = None,
 ) -> Settings[Any, Any]:
     """Check the options of a stage; see ``stage``.
@@ -185,6 +253,8 @@ def settings_of(
         least = 1 if option == "concurrency" else 0
         if count is not None and not (count >= least and count % 1 == 0):
             raise ValueError(f"{option} must be a whole number of at least {least}, not {count}")
+    if batch is not None and expand:
+        raise ValueError("a stage has batch or expand, not both")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0, not {timeout}")
     slots = math.inf if most is None else most
@@ -200,6 +270,9 @@ def settings_of(
         ordered=ordered,
         recover=recover,
         max_abandoned=slots if max_abandoned is None else max_abandoned,
+        expand=expand,
+        key=key,
+        batch=batch,
         adaptive=adaptive,
         envelope=envelope,
         stats=StageStats(name=known_as, concurrency=slots),

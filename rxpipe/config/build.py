@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from rxpipe.config.arguments import ArgumentError, bound, hints_of
+from rxpipe.config.arguments import ArgumentError, bound
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.config.providers import Providers
+from rxpipe.config.section_base import TARGET
+from rxpipe.config.sections import OutputConfig
+from rxpipe.config.stage_fits import check_fits
+from rxpipe.config.value_fields import FieldOf, FieldsAre
 from rxpipe.database import DatabaseSink
+from rxpipe.database.column_paths import columns_object, columns_row, columns_table
 from rxpipe.errors import ConfigError
 from rxpipe.executors import DaskCluster, Processes
+from rxpipe.files import JsonLinesSink
 from rxpipe.llm.provider import Provider
 from rxpipe.operators import Limiter, Retry
 from rxpipe.operators.stages.limiter import AllOf
-from rxpipe.operators.stages.options import refuse_unknown
+from rxpipe.operators.stages.options import Batch, refuse_unknown
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
-from rxpipe.questions.inputs import misfit
 from rxpipe.store import RunStore
 
 
@@ -54,37 +60,59 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
     fresh, resume = options.get("fresh", False), options.get("resume", False)
     if (fresh or resume) and not config.durable:
         raise ConfigError(f"{'fresh' if fresh else 'resume'}: a run that keeps no progress has nothing to go on with")
+    for stage in config.resolved_stages():
+        if stage.cache and not config.durable:  # as another strategy was asked for: the file itself is checked before
+            where = config.where(f"{stage.key}.cache")
+            raise ConfigError(f"{where}: given true; allowed: false, where no results are kept")
     providers = Providers(config)
     stages = [_stage_of(stage, config, providers) for stage in config.resolved_stages()]
-    _check_inputs(config)
+    check_fits(config)
+    try:
+        return Pipeline(
+            *stages,
+            sink=_sink_of(config, replace=options.get("replace", False)),
+            strategy=config.strategy,
+            scheduler=config.scheduler,
+            concurrency=config.pipeline_config.parallel_pipelines,
+            store=_store_of(config, fresh=fresh, resume=resume),
+            max_cost=options.get("max_cost"),
+            listeners=options.get("listeners", ()),
+            name=config.pipeline_name,
+        )
+    except ValueError as error:  # stages that do not fit together, as another strategy was asked for
+        raise ConfigError(f"{config.where('stages')}: {error}") from None
+
+
+def _sink_of(config: Config, *, replace: bool) -> DatabaseSink | JsonLinesSink:
+    if config.output is not None:
+        return _file_sink_of(config.output, replace=replace)
     database = config.database
-    return Pipeline(
-        *stages,
-        sink=DatabaseSink(database.url, table=database.table, replace=options.get("replace", False)),
-        strategy=config.strategy,
-        scheduler=config.scheduler,
-        concurrency=config.pipeline_config.parallel_pipelines,
-        store=RunStore(fresh=fresh, resume=resume) if config.durable else None,
-        max_cost=options.get("max_cost"),
-        listeners=options.get("listeners", ()),
-        name=config.pipeline_name,
-    )
+    options: dict[str, Any] = {"table": database.table, "replace": replace}
+    if database.columns is not None:
+        options["table"] = columns_table(database.table, database.columns)
+        options["row"] = columns_row(database.columns)
+    if database.rows is not None:
+        options["rows"] = database.rows
+    return DatabaseSink(database.url, **options)
 
 
-def _check_inputs(config: Config) -> None:
-    """See that a shipped stage can take what the stage before is annotated to return, or the ID if it is the first.
+def _file_sink_of(output: OutputConfig, *, replace: bool) -> JsonLinesSink:
+    options: dict[str, Any] = {"replace": replace}
+    if output.columns is not None:
+        options["row"] = columns_object(output.columns)
+    if output.rows is not None:
+        options["rows"] = output.rows
+    return JsonLinesSink(output.jsonl, **options)
 
-    Raises:
-        ConfigError: It cannot.
-    """
-    came_from, hint = "it is the first stage and gets the ID", int | str
-    for stage in config.resolved_stages():
-        where = config.where(f"{stage.key}.call")
-        call = resolve(stage.call, config.folder, where=where)
-        if reason := misfit(hint, call):
-            raise ConfigError(f"{where}: {stage.call} {reason}: {came_from}")
-        came_from = f"that is what {stage.call} is annotated to return"
-        hint = hints_of(call).get("return", Any)
+
+def _store_of(config: Config, *, fresh: bool, resume: bool) -> RunStore | None:
+    if not config.durable:
+        return None
+    change = config.source.on_change
+    options: dict[str, Any] = {} if change == "keep" else {"on_change": change}
+    if config.output is not None:
+        options["database"] = config.database.url
+    return RunStore(fresh=fresh, resume=resume, **options)
 
 
 def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Stage:
@@ -121,9 +149,38 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
             rate_limit=None if not limiters else limiters[0] if len(limiters) == 1 else AllOf(*limiters),
             max_abandoned=stage.max_abandoned,
             version=stage.version,
+            **_flow_of(stage, config),
         )
     except TypeError as error:
         raise ConfigError(f"{where}: {stage.call!r}: {error}") from None
+
+
+def _flow_of(stage: StageSettings, config: Config) -> dict[str, Any]:
+    """The options of a stage that say what goes in and out, as far as they are given."""
+    batch = stage.batch
+    options: dict[str, Any] = {
+        "when": _when_of(stage, config),
+        "key": _key_of(stage, config),
+        "expand": stage.expand,
+        "collect": stage.collect,
+        "batch": None if batch is None else Batch(max_items=batch.max_items, max_seconds=batch.max_seconds),
+        "max_rounds": stage.max_rounds,
+        "cache": stage.cache or None,
+    }
+    return {name: option for name, option in options.items() if option is not None}
+
+
+def _when_of(stage: StageSettings, config: Config) -> Callable[[Any], object] | None:
+    if isinstance(stage.when, str):
+        return resolve(stage.when, config.folder, where=config.where(f"{stage.key}.when"))
+    return None if stage.when is None else FieldsAre(stage.when)
+
+
+def _key_of(stage: StageSettings, config: Config) -> Callable[[Any], Any] | None:
+    key = stage.order_key
+    if key is None or not re.search(TARGET, key):
+        return None if key is None else FieldOf(key)
+    return resolve(key, config.folder, where=config.where(f"{stage.key}.key"))
 
 
 def _executor_of(stage: StageSettings, config: Config) -> Processes | DaskCluster | None:

@@ -7,38 +7,63 @@ problems of a file: pydantic compares keys only once each of them is right.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 from rxpipe.config.error_texts import Loc, Problem, given, near, shown, unknown
 from rxpipe.config.executor_sections import EXECUTORS
+from rxpipe.config.flow_consistency import flow_contradictions
+from rxpipe.config.plain_data import get, is_mapping, items, mapping
+from rxpipe.config.source_section import BESIDE, KINDS, NEED_ID
+from rxpipe.files.sink import store_url
 
 
-def contradictions(
-    data: Any, *, kinds: Sequence[str], stages: Sequence[str], retry: Mapping[str, Any]
-) -> Iterator[Problem]:
+def contradictions(data: Any, *, stages: Sequence[str], retry: Mapping[str, Any]) -> Iterator[Problem]:
     """Compares the keys of a config.
 
     Args:
         data: The config as plain data, right or wrong.
-        kinds: The keys of a source of which it has one.
         stages: The names of the stages that a config without ``stages`` has.
         retry: The retry settings where the config has none.
     """
-    shared, listed = _mapping(data, "pipeline_config"), _items(data, "stages")
-    names = list(stages) if listed is None else [_get(stage, "name") for stage in listed]
+    shared, listed = mapping(data, "pipeline_config"), items(data, "stages")
+    names = list(stages) if listed is None else [get(stage, "name") for stage in listed]
     yield from _same_names(names)
     yield from _names_without_stage(shared, names)
-    if _is_mapping(_get(data, "source")):
-        yield from _kinds(_mapping(data, "source"), kinds)
-    if _get(data, "strategy") == "staged" and _get(_get(data, "database"), "durable") is True:
+    place = "output" if is_mapping(get(data, "output")) else "database"
+    is_staged, durable = get(data, "strategy") == "staged", get(get(data, place), "durable")
+    if place == "output":
+        yield from _output(data)
+    if is_mapping(get(data, "source")):
+        yield from _source(mapping(data, "source"), is_durable=not is_staged and durable is not False)
+    if is_staged and durable is True:
         text = given(True, "false, or another strategy than staged, which holds all results to the end")
-        yield Problem(("database", "durable"), text)
-    common = _mapping(shared, "retry")
+        yield Problem((place, "durable"), text)
+    columns = mapping(get(data, "database"), "columns")
+    if columns and "id" not in columns.values():
+        text = "no column has the ID, by which a row is found again; needed: one that is id, such as {id: id}"
+        yield Problem(("database", "columns"), text)
+    common = mapping(shared, "retry")
     yield from _delays(("pipeline_config", "retry"), retry, common)
+    yield from flow_contradictions(listed or [], is_staged=is_staged, is_durable=not is_staged and durable is not False)
     for index, stage in enumerate(listed or []):
-        yield from _delays(("stages", index, "retry"), {**retry, **common}, _mapping(stage, "retry"))
-        if _is_mapping(_get(stage, "executor")):
+        yield from _delays(("stages", index, "retry"), {**retry, **common}, mapping(stage, "retry"))
+        if is_mapping(get(stage, "executor")):
             yield from _executor(("stages", index), stage)
+
+
+def store_of(data: Any) -> str | None:
+    """The URL of the run store beside the output file of a config, if that has one."""
+    file = get(get(data, "output"), "jsonl")
+    return store_url(file) if isinstance(file, str) else None
+
+
+def _output(data: Any) -> Iterator[Problem]:
+    database = get(data, "database")
+    if database is not None and database != {"url": store_of(data)}:  # which is there by default
+        yield Problem(("database",), "given beside output; allowed: one of them")
+    source = get(data, "source")
+    if get(source, "sql") is not None and get(source, "url") is None:
+        yield Problem(("source",), "given sql without url, beside output; needed: the database of the query")
 
 
 def _same_names(names: list[Any]) -> Iterator[Problem]:
@@ -54,30 +79,43 @@ def _names_without_stage(shared: Mapping[Any, Any], names: list[Any]) -> Iterato
     if len(known) < len(names):
         return  # a stage's name is missing or wrong, and may be the one meant
     for key in ("timeouts", "queue_sizes"):
-        for name in _mapping(shared, key):
+        for name in mapping(shared, key):
             if isinstance(name, str) and name not in known:
                 text = unknown("no stage has this name", name, known)
                 yield Problem(("pipeline_config", key, name), text)
 
 
-def _kinds(source: Mapping[Any, Any], kinds: Sequence[str]) -> Iterator[Problem]:
-    found = [kind for kind in kinds if kind in source]
+def _source(source: Mapping[Any, Any], *, is_durable: bool) -> Iterator[Problem]:
+    found = [kind for kind in KINDS if kind in source]
     if len(found) != 1:
         # A key that is spelled wrongly is reported as unknown, with the nearest; it need not be told twice.
-        if found or not any(near(key, kinds) for key in source):
+        if found or not any(near(key, KINDS) for key in source):
             what = " and ".join(found) if found else "no kind of source"
-            yield Problem(("source",), f"given {what}; allowed: one of {', '.join(kinds)}")
-    elif "url" in source and found != ["sql"]:
-        yield Problem(("source", "url"), f"given beside {found[0]}; allowed: beside sql only")
+            yield Problem(("source",), f"given {what}; allowed: one of {', '.join(KINDS)}")
+        return
+    (kind,) = found
+    for key, kinds in BESIDE.items():
+        if key in source and kind not in kinds:
+            yield Problem(("source", key), f"given beside {kind}; allowed: beside {_either(kinds)} only")
+    if kind in NEED_ID and "id" not in source:
+        yield Problem(("source",), f"given {kind} without id; needed: the field that is the ID, or id: hash")
+    change = get(source, "on_change")
+    if change in ("redo", "fail") and not is_durable:
+        text = given(change, "keep, where no progress is kept: there is nothing to compare a record with")
+        yield Problem(("source", "on_change"), text)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 
 def _executor(loc: Loc, stage: Mapping[Any, Any]) -> Iterator[Problem]:
-    executor, concurrency = _mapping(stage, "executor"), _get(stage, "concurrency")
+    executor, concurrency = mapping(stage, "executor"), get(stage, "concurrency")
     found = [kind for kind in EXECUTORS if kind in executor]
     if len(found) > 1 or not executor:  # another key is told as unknown
         what = " and ".join(found) if found else "no kind of executor"
         yield Problem((*loc, "executor"), f"given {what}; allowed: one of {', '.join(EXECUTORS)}")
-    dask = _mapping(executor, "dask")
+    dask = mapping(executor, "dask")
     if "address" in dask and "workers" in dask:
         text = given(dask["workers"], "without an address only: a cluster elsewhere has the workers that it has")
         yield Problem((*loc, "executor", "dask", "workers"), text)
@@ -102,21 +140,3 @@ def _text(number: float) -> str:
 
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
-    return isinstance(value, Mapping)
-
-
-def _get(data: Any, key: str) -> Any:
-    return data.get(key) if _is_mapping(data) else None
-
-
-def _mapping(data: Any, key: str) -> Mapping[Any, Any]:
-    value = _get(data, key)
-    return value if _is_mapping(value) else {}
-
-
-def _items(data: Any, key: str) -> list[Any] | None:
-    value = _get(data, key)
-    return list(cast("list[Any]", value)) if isinstance(value, list | tuple) else None

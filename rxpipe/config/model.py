@@ -17,21 +17,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.consistency import contradictions
+from rxpipe.config.consistency import contradictions, store_of
 from rxpipe.config.error_texts import CONTRADICTION, Problem, dotted, explain
 from rxpipe.config.executor_sections import ExecutorConfig
 from rxpipe.config.llm_sections import LimitsConfig, Name, ProviderConfig
-from rxpipe.config.section_base import Section
+from rxpipe.config.section_base import Count, Section
 from rxpipe.config.sections import (
-    KINDS,
+    BatchConfig,
     DatabaseConfig,
+    OutputConfig,
     PipelineConfig,
     PipelineName,
-    RangeConfig,
     RetryConfig,
-    SourceConfig,
     StageConfig,
 )
+from rxpipe.config.source_section import RangeConfig, SourceConfig
 from rxpipe.config.yaml_file import read_yaml
 from rxpipe.identity.names import DefaultName, file_name
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
@@ -54,6 +54,13 @@ class StageSettings:
         retry: Its retries.
         rate_limit: Limits of its calls, or None.
         key: Where it stands in the file, for error messages: ``stages[0]``.
+        when: Which values it is called with, as module:function or as fields; None for all.
+        order_key: The field, or module:function, that gives the key in whose order calls are made; or None.
+        expand: Whether it gives many values.
+        collect: Whether it is called with all children of an item.
+        batch: How many values it is called with at once; None for one.
+        max_rounds: How often an item may go back; None for what a ``Stage`` has by default.
+        cache: Whether results of earlier runs are used.
     """
 
     name: str
@@ -68,6 +75,13 @@ class StageSettings:
     retry: RetryConfig
     rate_limit: LimitsConfig | None
     key: str
+    when: str | Mapping[str, Any] | None = None
+    order_key: str | None = None
+    expand: bool = False
+    collect: bool = False
+    batch: BatchConfig | None = None
+    max_rounds: int | None = None
+    cache: bool = False
 
 
 def _question_bank() -> tuple[StageConfig, ...]:
@@ -86,7 +100,7 @@ class Config(Section):
     pipeline_config: PipelineConfig = Field(default_factory=PipelineConfig, description="Settings of all stages.")
     source: SourceConfig = Field(
         default_factory=lambda: SourceConfig(range=RangeConfig()),
-        description="Where the IDs come from; by default the numbers 1 to 100.",
+        description="Where the IDs or records come from; by default the numbers 1 to 100.",
     )
     stages: Annotated[tuple[StageConfig, ...], Field(strict=False)] = Field(
         min_length=1,
@@ -102,10 +116,16 @@ class Config(Section):
         default_factory=dict, description="Limits by name, for several providers or stages to share."
     )
     database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="Where the results go.")
+    output: OutputConfig | None = Field(
+        default=None, description="A file that the results go to, instead of a database: {jsonl: FILE}."
+    )
     strategy: Literal["per_stage", "per_item", "staged"] = Field(
         default="per_stage",
         description="per_stage: queues between stages; per_item: a worker takes an item through all of them; "
         "staged: each stage ends before the next begins.",
+    )
+    until: Count | None = Field(
+        default=None, description="End the run when so many items are written; by default when the source ends."
     )
     scheduler: Literal["threads", "asyncio"] = Field(default="threads", description="What the calls run on.")
 
@@ -115,15 +135,19 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _own_database(cls, data: Any, info: ValidationInfo) -> Any:
-        """The default database goes by the name, so that two configs in one folder have one each."""
+        """The default database goes by the name, so that two configs in one folder have one each.
+
+        That of an output file stands beside it; only the run store is kept there.
+        """
         if not isinstance(data, Mapping):
             return data
         keys: Mapping[Any, Any] = data  # pyright: ignore[reportUnknownVariableType] - checked later
         database: Any = keys.get("database", {})
         if not isinstance(database, Mapping) or "url" in database:
             return keys
+        file = store_of(keys)
         name = keys.get("name") or _default_name(info.context)
-        url = f"sqlite:///{file_name(str(name))}.db"
+        url = file or f"sqlite:///{file_name(str(name))}.db"
         with_url: dict[str, Any] = {"url": url, **database}
         return {**keys, "database": with_url}
 
@@ -158,7 +182,17 @@ class Config(Section):
     @property
     def durable(self) -> bool:
         """Whether there is a run store: not with the strategy ``staged``, which holds everything to the end."""
-        return self.database.durable and self.strategy != "staged"
+        return self.asks_durable and self.strategy != "staged"
+
+    @property
+    def asks_durable(self) -> bool:
+        """Whether the file asks for a run store."""
+        return self.database.durable if self.output is None else self.output.durable
+
+    @property
+    def where_results(self) -> str:
+        """The key that says where the results go, with the file it stands in."""
+        return self.where("database.url" if self.output is None else "output.jsonl")
 
     def resolved_stages(self) -> tuple[StageSettings, ...]:
         """The stages in order, with every default filled in."""
@@ -181,6 +215,13 @@ class Config(Section):
             version=stage.version,
             retry=shared.retry.model_copy(update=own),
             rate_limit=stage.rate_limit,
+            when=stage.when,
+            order_key=stage.key,
+            expand=stage.expand,
+            collect=stage.collect,
+            batch=stage.batch,
+            max_rounds=stage.max_rounds,
+            cache=stage.cache,
             key=f"stages[{index}]",
         )
 
@@ -214,4 +255,4 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 def _contradictions(data: Any) -> list[Problem]:
     names = [stage.name for stage in _question_bank()]
-    return list(contradictions(data, kinds=KINDS, stages=names, retry=RetryConfig().model_dump()))
+    return list(contradictions(data, stages=names, retry=RetryConfig().model_dump()))

@@ -6,14 +6,16 @@ import os
 from typing import Unpack
 
 from rxpipe.config.build import RunOptions, pipeline_of
-from rxpipe.config.ids import read_ids
 from rxpipe.config.model import load_config
+from rxpipe.config.sources import read_source
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
 
 
 def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Pipeline:
-    """Return the pipeline that a config describes; see the guide for its keys. Its ``source`` is not used.
+    """Return the pipeline that a config describes; ``docs/config_file.md`` has its keys.
+
+    Of its ``source`` only ``on_change`` is used.
 
     Args:
         path: The YAML file.
@@ -28,7 +30,9 @@ def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -
     return pipeline_of(load_config(path), **options)
 
 
-def run_config(path: str | os.PathLike[str], *, count: int | None = None, **options: Unpack[RunOptions]) -> Report:
+def run_config(
+    path: str | os.PathLike[str], *, count: int | None = None, until: int | None = None, **options: Unpack[RunOptions]
+) -> Report:
     """Run the pipeline that a config describes over its source, as ``rxpipe run`` does, and wait for it.
 
     ::
@@ -37,7 +41,8 @@ def run_config(path: str | os.PathLike[str], *, count: int | None = None, **opti
 
     Args:
         path: The YAML file.
-        count: Take this many IDs at most; by default all that the source gives.
+        count: Take this many IDs or records at most; by default all that the source gives.
+        until: End the run when so many items are written; by default what the config says.
         **options: As for ``load_pipeline``.
 
     Raises:
@@ -46,4 +51,5 @@ def run_config(path: str | os.PathLike[str], *, count: int | None = None, **opti
         Exception: What ``Pipeline.run`` raises.
     """
     config = load_config(path)
-    return pipeline_of(config, **options).run(read_ids(config, count=count))
+    limit = config.until if until is None else until
+    return pipeline_of(config, **options).run(read_source(config, count=count), until=limit)

@@ -23,8 +23,9 @@ Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), says("text that is not bl
 StageName: TypeAlias = Annotated[
     str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
 ]
+TARGET = r"^[^\s:]+:[^\s:]+$"
 Target: TypeAlias = Annotated[
-    str, Field(pattern=r"^[^\s:]+:[^\s:]+$"), says("a function as module:function, like my_stages:generate")
+    str, Field(pattern=TARGET), says("a function as module:function, like my_stages:generate")
 ]
 Url: TypeAlias = Annotated[
     str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,7 @@ from rxpipe.config.error_texts import NOT_ALLOWED, says
 from rxpipe.config.executor_sections import ExecutorConfig
 from rxpipe.config.llm_sections import LimitsConfig
 from rxpipe.config.section_base import (
+    TARGET,
     Count,
     CountFromZero,
     Delay,
@@ -55,6 +56,21 @@ PipelineName: TypeAlias = Annotated[
 ]
 
 
+When: TypeAlias = Annotated[
+    Target | Annotated[Mapping[Text, Any], Field(min_length=1)],
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": TARGET}, {"type": "object", "minProperties": 1}]},
+    ),
+    says("a function as module:function, or a mapping of the value's fields to what they must be"),
+]
+EndStatus: TypeAlias = Literal["written", "failed", "dropped", "expanded", "collected"]
+ValuePath: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[^.\s]([^.\n]*[^.\s])?(\.[^.\s]([^.\n]*[^.\s])?)*$"),
+    says("a path into the value, like score, answer.text or tags.0; or record.FIELD, id, status, error and the like"),
+]
+
+
 class RetryConfig(Section):
     """How often a failed call is made again, and when; the delays grow by a factor, with jitter."""
 
@@ -88,88 +104,35 @@ class PipelineConfig(Section):
     )
 
 
-def _range_schema(schema: dict[str, Any]) -> None:
-    """The two short forms stand beside the mapping in the schema, as they do in the file."""
+def _batch_schema(schema: dict[str, Any]) -> None:
+    """The short form stands beside the mapping in the schema, as it does in the file."""
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
-    schema["description"] = "A count (1, 2, 3, ...), [start, stop], [start, stop, step], or a mapping of them."
-    number = {"type": "integer"}
-    schema["anyOf"] = [
-        {**number, "minimum": 1},
-        {"type": "array", "items": number, "minItems": 2, "maxItems": 3},
-        mapping,
-    ]
+    schema["description"] = "The longest list, or a mapping."
+    schema["anyOf"] = [{"type": "integer", "minimum": 1}, mapping]
 
 
-class RangeConfig(Section):
-    """IDs that are whole numbers, as Python's ``range`` gives them."""
+class BatchConfig(Section):
+    """How many values a call gets at once."""
 
-    model_config = ConfigDict(json_schema_extra=_range_schema)
+    model_config = ConfigDict(json_schema_extra=_batch_schema)
 
-    start: Integer = Field(default=1, description="The first ID.")
-    stop: Integer | None = Field(
-        default=None, description="Where to stop: the first number that is no ID. By default after 100 IDs."
-    )
-    step: Integer = Field(default=1, description="From one ID to the next; not 0.")
+    max_items: Count = Field(default=100, description="The longest list.")
+    max_seconds: Delay = Field(default=0.05, description="Seconds that a value waits for others at most.")
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: Any) -> Any:
+    def _short_form(cls, value: Any) -> Any:
         match value:
-            case int() if not isinstance(value, bool) and 1 <= value < 2**63 - 1:
-                return {"stop": value + 1}
-            case [start, stop]:
-                return {"start": start, "stop": stop}
-            case [start, stop, step]:
-                return {"start": start, "stop": stop, "step": step}
-            case Mapping() | RangeConfig():
+            case int() if not isinstance(value, bool) and value >= 1:
+                return {"max_items": value}
+            case Mapping() | BatchConfig():
                 return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
             case _:
                 raise PydanticCustomError(
-                    NOT_ALLOWED,
-                    "a count of 1 or more, [start, stop], [start, stop, step] or a mapping of them",
+                    NOT_ALLOWED, "a whole number, 1 or more, or a mapping with the keys max_items, max_seconds"
                 )
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.step == 0 or not self.ids():
-            raise PydanticCustomError(NOT_ALLOWED, "a range with at least one ID in it, and a step that is not 0")
-        return self
-
-    def ids(self, count: int | None = None) -> range:
-        """The IDs; with ``count``, that many from the start, wherever the range would stop."""
-        if count is None and self.stop is not None:
-            return range(self.start, self.stop, self.step)
-        return range(self.start, self.start + self.step * (100 if count is None else count), self.step)
-
-
-KINDS = ("range", "file", "sql", "call")
-
-
-def _source_schema(schema: dict[str, Any]) -> None:
-    without_nulls(schema)
-    schema["oneOf"] = [{"required": [kind]} for kind in KINDS]
-
-
-class SourceConfig(Section):
-    """Where the IDs come from: one of ``range``, ``file``, ``sql`` and ``call``."""
-
-    model_config = ConfigDict(json_schema_extra=_source_schema)
-
-    range: RangeConfig | None = Field(default=None, description="Whole numbers: a count, or where to go.")
-    file: Text | None = Field(
-        default=None,
-        description="A text file with one ID a line, in UTF-8, found from the config file's folder.",
-    )
-    sql: Text | None = Field(default=None, description="A query; the first column of its rows is the ID.")
-    url: Url | None = Field(
-        default=None, repr=False, description="The database of the query; by default the one of the results."
-    )
-    call: Target | None = Field(
-        default=None,
-        description="module:function, called without arguments; gives an iterable or async iterable of IDs.",
-    )
 
 
 class StageConfig(Section):
@@ -179,6 +142,36 @@ class StageConfig(Section):
     call: Target = Field(description="The function as module:function; looked for beside the config file first.")
     options: Mapping[Text, Any] = Field(
         default_factory=dict, alias="with", description="Arguments of the function, besides the value, by name."
+    )
+    when: When | None = Field(
+        default=None,
+        description="Which values it is called with; others pass unchanged. A predicate as module:function, or a "
+        "mapping of fields to what they must be; a list means one of these.",
+    )
+    key: Text | None = Field(
+        default=None,
+        description="A field of the value, or module:function. Of values with the same key, one at a time is called "
+        "with, in the order in which they came.",
+    )
+    expand: bool = Field(
+        default=False, description="Whether it gives many values, each of which goes on as an item of its own."
+    )
+    collect: bool = Field(
+        default=False,
+        description="Whether it is called with all children of an item that an earlier stage has expanded.",
+    )
+    batch: BatchConfig | None = Field(
+        default=None,
+        description="Has it called with a list of values, to return as many results: the longest list, or "
+        "{max_items: 100, max_seconds: 0.05}.",
+    )
+    max_rounds: CountFromZero | None = Field(
+        default=None, description="How often an item may go back to an earlier stage; by default 3 times."
+    )
+    cache: bool = Field(
+        default=False,
+        description="Use what it returned for the same value in an earlier run, too. Needs a durable database, and "
+        "neither expand nor collect.",
     )
     concurrency: Concurrency | None = Field(
         default=None,
@@ -213,6 +206,10 @@ class StageConfig(Section):
     )
 
 
+Columns: TypeAlias = Annotated[Mapping[Text, ValuePath], Field(min_length=1)]
+Ends: TypeAlias = Annotated[tuple[EndStatus, ...], Field(strict=False, min_length=1)]
+
+
 class DatabaseConfig(Section):
     """Where the results go."""
 
@@ -223,8 +220,38 @@ class DatabaseConfig(Section):
         "sqlite:///NAME.db, with the pipeline's name.",
     )
     table: Text = Field(default="results", description="The table that holds one row for each ID.")
+    columns: Columns | None = Field(
+        default=None,
+        description="Makes it a table of your own: what each of its columns holds, as a path into the value, or "
+        "record.FIELD, id, status, error, stage, attempts, seconds, parent. It is created if it is not there.",
+    )
+    rows: Ends | None = Field(
+        default=None, description="Items of which status get a row; by default written and failed ones."
+    )
     durable: bool = Field(
         default=True,
         description="Keep what each stage has returned in the database, too, so that the same command goes on after "
         "a crash, and no finished call is made again. Needs SQLite or PostgreSQL, and another strategy than staged.",
+    )
+
+
+class OutputConfig(Section):
+    """The file that the results go to, instead of a database."""
+
+    jsonl: Text = Field(
+        description="The file, to which a line of JSON is appended for each item; it starts from the current directory."
+    )
+    columns: Columns | None = Field(
+        default=None,
+        description="The keys of each line, and what each holds, as a path into the value, or record.FIELD, id, "
+        "status, error, stage, attempts, seconds, parent. By default id, status, value, error, stage, attempts and "
+        "seconds.",
+    )
+    rows: Ends | None = Field(
+        default=None, description="Items of which status get a line; by default written and failed ones."
+    )
+    durable: bool = Field(
+        default=True,
+        description="Keep what each stage has returned, too, in an SQLite file beside the output, FILE.run.db, so that "
+        "the same command goes on after a crash. Needs another strategy than staged.",
     )

@@ -26,13 +26,15 @@ class AbortDeadline:
     The time counts while a commit is being tried, so an observer that is slow does not use it up.
     """
 
-    def __init__(self, give_up: Callable[[Exception], None]) -> None:
+    def __init__(self, give_up: Callable[[Exception], None], name: str = "the database") -> None:
         """Describe it.
 
         Args:
             give_up: Called with the error when the time is up; it calls ``fail``.
+            name: What does not answer then.
         """
         self._give_up = give_up
+        self._name = name
         self._outlet: _Outlet | None = None
         self._clock: Clock | None = None
         self._timer = SerialDisposable()
@@ -82,7 +84,7 @@ class AbortDeadline:
     def _limit(self) -> None:
         if self._clock is not None:
             seconds = SECONDS
-            silent = SinkError(f"the database did not answer for {seconds:g} seconds after the run was aborted")
+            silent = SinkError(f"{self._name} did not answer for {seconds:g} seconds after the run was aborted")
             self._timer.disposable = self._clock.call_later(seconds, lambda: self._give_up(silent))
 
 

@@ -78,6 +78,16 @@ def whole_url(database: str | URL | Engine) -> str:
     return shown(bare)
 
 
+def is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
+    """Whether two name the same database, as far as their URLs tell."""
+    if isinstance(one, Engine) or isinstance(other, Engine):
+        return one is other  # its driver may be told to connect to anywhere
+    try:
+        return make_url(one) == make_url(other)
+    except exc.ArgumentError:
+        return False
+
+
 def file_of(url: URL) -> str | None:
     """The whole path of an SQLite file; None of any other database."""
     name = url.database if url.get_backend_name() == "sqlite" else None

@@ -21,6 +21,20 @@ class RowRefused(RxPipeError):
     """A row could not be made, or the database would not take it; ``__cause__`` is the error, if any."""
 
 
+class FileAway(RxPipeError):
+    """A file takes nothing for now: its disk is full, or does not answer.
+
+    Attributes:
+        name: The file's.
+        orig: Why.
+    """
+
+    def __init__(self, name: str, orig: OSError) -> None:
+        super().__init__(f"{name} cannot be written: {one_line(orig)}")
+        self.name = name
+        self.orig = orig
+
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html; a class is the first two characters. A row is to blame
 # for what is not listed: its data (22, 23, 44, some of 42), and what functions and triggers of the user's raise.
 _STATES_TRANSIENT = frozenset(
@@ -66,8 +80,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether the database is away or busy for now, so that the same batch can be written again later.
 
     True for a connection that cannot be made or was lost, a server that is starting or shutting down, locks,
-    deadlocks, serialization failures and a pool that is used up. False for a row that was refused, and for
-    what waiting does not cure: a full disk, a read-only database, a missing table, ``SinkError``.
+    deadlocks, serialization failures, a pool that is used up, and a file whose disk is full. False for a row that
+    was refused, and for what waiting does not cure: a database's full disk, a read-only database, a missing table,
+    ``SinkError``.
     """
     return judge(error) == "transient"
 
@@ -94,7 +109,7 @@ def judge(error: BaseException) -> Verdict:
         waits, and ``refused`` if the rows are to blame (a bind processor of the user's may raise anything at
         all).
     """
-    if getattr(error, "connection_invalidated", False):
+    if getattr(error, "connection_invalidated", False) or isinstance(error, FileAway):
         return "transient"
     if isinstance(error, (exc.TimeoutError, exc.PendingRollbackError, ConnectionError, TimeoutError)):
         return "transient"

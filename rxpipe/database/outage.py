@@ -1,9 +1,9 @@
-"""A database that is away: how long to try, and what to say in the end."""
+"""A database or a file that is away: how long to try, and what to say in the end."""
 
 from __future__ import annotations
 
 from rxpipe.database.encoding import one_line
-from rxpipe.database.error_kinds import is_transient
+from rxpipe.database.error_kinds import FileAway, is_transient
 from rxpipe.errors import SinkError
 from rxpipe.operators import Retry
 
@@ -14,7 +14,10 @@ def as_sink_error(error: Exception) -> SinkError:
     """What a database's error means for a run that cannot go on without it."""
     if isinstance(error, SinkError):
         return error
-    what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
+    if isinstance(error, FileAway):
+        what = f"{error.name} could not be written for too long"
+    else:
+        what = "the database stayed away for too long" if is_transient(error) else "rows cannot be written"
     sink_error = SinkError(f"{what}: {one_line(getattr(error, 'orig', None) or error)}")
     sink_error.__cause__ = error
     return sink_error

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from reactivex.abc import ObserverBase
 from reactivex.subject import Subject
 from sqlalchemy import URL, Engine, Table
 
+from rxpipe.database.engine import is_same, shown
 from rxpipe.database.mapping import RowFunction
 from rxpipe.database.outage import AWAY
 from rxpipe.database.rows import fields_of
 from rxpipe.database.write_operator import Writing
-from rxpipe.database.writer import Writer
-from rxpipe.errors import SinkError
+from rxpipe.database.writer import ROWS, Writer
+from rxpipe.errors import ConfigError, SinkError
 from rxpipe.identity import Identity
 from rxpipe.log_values import say
 from rxpipe.operators import Retry, batch
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.core.gate import announcing
-from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome, Status
 from rxpipe.pipeline.ports import Write
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -61,6 +62,7 @@ class DatabaseSink(ObserverBase[Any]):
         *,
         table: str | Table | type[Any] = "results",
         row: RowFunction | None = None,
+        rows: Collection[Status] = ROWS,
         replace: bool = False,
         max_items: int = 500,
         max_seconds: float = 0.05,
@@ -72,6 +74,8 @@ class DatabaseSink(ObserverBase[Any]):
             database: An SQLAlchemy URL, or an engine, which stays its owner's.
             table: The name of a table that rxpipe makes, or the user's own ``Table`` or ORM class.
             row: Makes a row of the user's table from an outcome: a mapping from column names.
+            rows: Which items have a row, by how they end; add ``dropped``, ``expanded`` or ``collected`` to see those,
+                too.
             replace: Write into a table that belongs to another pipeline, and overwrite its rows of the same IDs.
             max_items: Rows in one transaction, at most.
             max_seconds: How long a row may wait for others to share its transaction.
@@ -79,14 +83,18 @@ class DatabaseSink(ObserverBase[Any]):
 
         Raises:
             ConfigError: ``table`` or ``row`` cannot be used.
-            ValueError: A number is out of range.
+            ValueError: A number is out of range, or ``rows`` names no such end.
         """
+        if unknown := set(rows) - set(get_args(Status)):
+            raise ValueError(f"rows must be of {', '.join(get_args(Status))}, not {', '.join(sorted(unknown))}")
         self.database = database
         self.replace = replace
         self.max_items = max_items
         self.max_seconds = max_seconds
         self.retry = retry
-        self._writer_of: Callable[[str | URL | Engine], Writer] = lambda place: Writer(place, table=table, row=row)
+        self._writer_of: Callable[[str | URL | Engine], Writer] = lambda place: Writer(
+            place, table=table, row=row, rows=rows
+        )
         self.table = self._writer_of(database).table.fullname
         self._batches = batch(max_items, max_seconds)
         self._needs_ids = isinstance(table, str) and row is None
@@ -126,6 +134,22 @@ class DatabaseSink(ObserverBase[Any]):
             raise
 
         return Writing(writer, self._batches, self.retry)
+
+    def store_database(self, given: str | URL | Engine | None) -> str | URL | Engine:
+        """The database of a run store beside this sink: this one.
+
+        Args:
+            given: The database that the store was given, if any.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        if given is not None and given is not self.database and not is_same(given, self.database):
+            raise ConfigError(
+                f"store: its database, {shown(given)}, is not the sink's, {shown(self.database)}; "
+                "an item and its row are committed together, so leave the store's out"
+            )
+        return self.database
 
     def writer_on(self, database: str | URL | Engine, *, owned: bool = False) -> Writer:
         """An open writer of the same rows, on the given database; a pipeline's, if ``owned``, claims its table.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import reactivex
 from reactivex import Observable
@@ -14,8 +14,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.database import abort_deadline
 from rxpipe.database.abort_deadline import AbortDeadline
+from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.outage import as_sink_error
-from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
 from rxpipe.operators import Retry, stage, unbatch
 from rxpipe.pipeline.outcome import Outcome
@@ -23,18 +23,45 @@ from rxpipe.pipeline.outcome import Outcome
 Batches = Callable[[Observable[Any]], Observable[list[Any]]]
 
 
+class BatchWriter(Protocol):
+    """What writes batches, by one thread at a time: see ``Writer``."""
+
+    def open(self) -> object:
+        """Make ready; nothing if it is open."""
+        ...
+
+    def write(self, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
+        """Write a batch, and tell which outcomes were refused, and why.
+
+        Raises:
+            SinkError: Nothing can be written, however long one waits.
+            Exception: ``is_transient`` of it is true: write the batch again.
+        """
+        ...
+
+    def end_within(self, seconds: float) -> None:
+        """Let what is being written end by then; blocks nobody."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened; nothing if it is closed."""
+        ...
+
+
 class Writing:
     """Writes outcomes by one writer; see ``DatabaseSink.open``. It may be subscribed to again when it has ended."""
 
-    def __init__(self, writer: Writer, batches: Batches, retry: Retry) -> None:
+    def __init__(self, writer: BatchWriter, batches: Batches, retry: Retry, name: str = "the database") -> None:
         """Describe it.
 
         Args:
             writer: Writes batches; it is open.
             batches: Groups outcomes.
             retry: How long to try while the database is away.
+            name: What is written to, in errors.
         """
         self._writer = writer
+        self._name = name
         self._batches = batches
         self._retry = retry
         self._commits: _Commits | None = None
@@ -44,7 +71,7 @@ class Writing:
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._writer.open()  # nothing to do, the first time
-            self._commits = commits = _Commits(self._writer)
+            self._commits = commits = _Commits(self._writer, self._name)
             failure: Exception | None = None
 
             def hold(held: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -91,9 +118,9 @@ class _Commits:
         abort_deadline: Ends the subscription in time once its run is aborted.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: BatchWriter, name: str) -> None:
         self.arrived = 0
-        self.abort_deadline = AbortDeadline(self._give_up)
+        self.abort_deadline = AbortDeadline(self._give_up, name)
         self._committed = 0
         self._writer = writer
         self._lock = threading.Lock()

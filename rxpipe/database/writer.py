@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +26,9 @@ from rxpipe.database.transaction_limit import TransactionLimit
 from rxpipe.database.upsert import Upserts
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.identity import Identity
-from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.outcome import Outcome, Status
 
+ROWS: tuple[Status, ...] = ("written", "failed", "cancelled")
 Make: TypeAlias = Callable[[Outcome[Any], datetime], Row | None]
 Commit: TypeAlias = Callable[[Sequence[Entry], Replace], dict[int, RowRefused]]
 
@@ -38,13 +39,13 @@ class Made:
 
     Attributes:
         outcome: The outcome.
-        row: Its row; None to write nothing.
+        row: Its row, as its writer takes it; None to write nothing.
         refused: Why no row could be made of it; then ``row`` takes its place, if there is one.
         at: When it was made.
     """
 
     outcome: Outcome[Any]
-    row: Row | None
+    row: Any
     refused: RowRefused | None
     at: datetime
 
@@ -68,6 +69,7 @@ class Writer:
             is filled by the names of its columns (see ``ColumnMapping``). Column defaults apply to columns
             that a row leaves out; ``onupdate`` does not apply: a row that is written again changes the
             columns that it has, no others.
+        rows: Outcomes of which status have a row.
 
     Raises:
         ConfigError: ``table`` or ``row`` is none of these. Nothing else is looked at before ``open``.
@@ -79,7 +81,9 @@ class Writer:
         *,
         table: str | Table | type[Any] = "results",
         row: RowFunction | None = None,
+        rows: Collection[Status] = ROWS,
     ) -> None:
+        self._rows = frozenset(rows)
         if row is not None and not callable(row):
             raise ConfigError(f"row: a function of an outcome, not {row!r}")
         if isinstance(table, str) and not table.strip():
@@ -101,6 +105,11 @@ class Writer:
     def table(self) -> Table:
         """The table written to."""
         return self._table
+
+    @property
+    def place(self) -> str:
+        """The table's name."""
+        return str(self._table.fullname)
 
     @property
     def engine(self) -> Engine:
@@ -211,6 +220,9 @@ class Writer:
         committer = self._open_committer()
         return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
 
+    def release(self, connection: Connection) -> None:
+        """Nothing more is written: for a table there is nothing to do."""
+
     def _open_committer(self) -> Committer:
         if self._committer is None:
             raise SinkError("the writer is not open")
@@ -250,6 +262,8 @@ class Writer:
         return outcome_row if self._is_default else ColumnMapping(self._table, names).row
 
     def _made(self, outcome: Outcome[Any], now: datetime) -> Made:
+        if outcome.status not in self._rows:
+            return Made(outcome=outcome, row=None, refused=None, at=now)
         try:
             row = self._make(outcome, now)
             if row is not None and self._largest is not None and statement_bytes(row) > self._largest:
@@ -257,7 +271,7 @@ class Writer:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            refused = _as_refused(error)
+            refused = as_refused(error)
             return Made(outcome=outcome, row=self._replacement(outcome, refused, now), refused=refused, at=now)
         return Made(outcome=outcome, row=row, refused=None, at=now)
 
@@ -284,7 +298,8 @@ class Writer:
             engine.dispose()
 
 
-def _as_refused(error: BaseException) -> RowRefused:
+def as_refused(error: BaseException) -> RowRefused:
+    """Why no row could be made of an outcome."""
     if isinstance(error, RowRefused):
         return error
     refused = RowRefused(f"the value cannot be written: {one_line(error)}")

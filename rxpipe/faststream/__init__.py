@@ -6,8 +6,8 @@
     questions.subscribe(broker, "questions", stream="bank", durable="bank")  # as ``broker.subscriber``
     app = FastStream(broker, lifespan=questions.lifespan)
 
-A message is acknowledged once its row is committed. What is guaranteed with which broker is in
-``docs/event_driven.md``.
+A message is an ID, or with ``id=`` a record. It is acknowledged once its item has ended, children included, and its
+rows are committed. What is guaranteed with which broker is in ``docs/event_driven.md``.
 
 What is where:
 

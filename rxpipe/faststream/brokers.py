@@ -7,6 +7,8 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
+from anyio import BrokenResourceError, ClosedResourceError
+
 Options = dict[str, Any]
 Parse = Callable[[Any], Awaitable[Any]]
 _Subscriber = tuple[Options, float]
@@ -130,7 +132,11 @@ def note_ahead(subscriber: Any, ahead: dict[Any, Any]) -> None:
 
     async def noted(raw: Any) -> None:
         ahead[key_of(raw)] = raw
-        await put(raw)
+        try:
+            await put(raw)
+        except (BrokenResourceError, ClosedResourceError):
+            if subscriber.running:  # else the app has stopped while it waited for a worker
+                raise
 
     async def noted_of_redis(**options: Any) -> Any:
         streams = await read(**options)

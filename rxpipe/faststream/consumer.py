@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from rxpipe.logs import Logging
 from rxpipe.pipeline.open import OpenPipeline
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import window_of
+from rxpipe.pipeline.record import IdOf
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -31,7 +33,7 @@ _AT_ONCE = 16  # acknowledgements; Redis' client takes a connection for each, an
 
 
 class PipelineConsumer:
-    """Takes IDs out of messages into a pipeline that is open as long as the app runs.
+    """Takes items out of messages into a pipeline that is open as long as the app runs.
 
     Attributes:
         prefetch: Messages that each subscription has in hand at most: as many as the stages hold, and as wait for
@@ -42,7 +44,7 @@ class PipelineConsumer:
         """Nothing is opened yet.
 
         Args:
-            pipeline: Where the IDs go. With a store, a message that comes again costs no second call.
+            pipeline: Where the items go. With a store, a message that comes again costs no second call.
             grace: Seconds that messages in hand have to finish when the app stops; then they are given back to the
                 broker. None: as long as it takes.
             prefetch: Messages that each subscription has in hand at most.
@@ -97,29 +99,46 @@ class PipelineConsumer:
         outcomes: Publisher | None = None,
         dead_letters: Publisher | None = None,
         lease: float = 60.0,
+        id: IdOf | None = None,
         **options: Any,
     ) -> None:
-        """Take IDs from a subject, a stream, a queue or a topic.
+        """Take items from a subject, a stream, a queue or a topic.
 
-        Bounds and acknowledgement are set; anything else is as ``broker.subscriber`` has it. A body is an ID, an int
-        or a str, as JSON or as plain text; give a ``decoder`` where it is anything else.
+        ::
+
+            questions.subscribe(broker, "questions", stream="bank", durable="bank")  # a body is an ID
+            questions.subscribe(broker, "questions", stream="bank", durable="bank", id="number")  # a value with an ID
+
+        Bounds and acknowledgement are set; anything else is as ``broker.subscriber`` has it.
+
+        Without ``id`` a body is an ID: an int or a str, as JSON or as plain text. With ``id`` a body is a JSON object,
+        and the first stage gets all of it. A ``decoder`` may make either of anything else.
 
         Args:
             broker: A broker or a router of FastStream, for NATS, Redis, RabbitMQ, MQTT or Kafka.
             args: For ``broker.subscriber``.
-            outcomes: A publisher that is told of every item that was written or has failed, before its message is
-                acknowledged: ``id``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``.
-            dead_letters: The same, of failed items; and of messages that are no ID, with ``body`` and ``message_id``.
+            outcomes: A publisher that is told how the item of every message ended, before the message is acknowledged:
+                ``id``, ``parent``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``. It is told
+                of no children.
+            dead_letters: The same, of failed items, and of failed children of an item that was expanded; and of
+                messages that are no ID, with ``body`` and ``message_id``.
             lease: NATS and Redis: seconds after which messages of a consumer that gives no sign of life are others'.
+            id: The body's field that is the ID, or a quick function of the decoded body. ``content_id`` makes an ID of
+                the content. A body without an ID is rejected.
             options: For ``broker.subscriber``.
 
         Raises:
             TypeError: It is no such broker, or a Redis subscription that is not a stream's with a group; what is to
-                publish cannot, or is a Redis channel for dead letters; or ``ack_policy`` or ``no_reply`` is given.
-            ValueError: ``lease`` is not above 0.
+                publish cannot, or is a Redis channel for dead letters; or ``ack_policy`` or ``no_reply`` is given; or
+                ``id`` is neither a field's name nor a plain function.
+            ValueError: ``lease`` is not above 0; or ``id`` is given, and the store fails when a record has changed.
         """
         for option in {"ack_policy", "no_reply"} & set(options):
             raise TypeError(f"{option} is not to be given: a message is acknowledged once its row is committed")
+        if not (id is None or isinstance(id, str) or callable(id)) or inspect.iscoroutinefunction(id):
+            raise TypeError(f"id must be the name of a field, or a plain function of the body, not {id!r}")
+        if id is not None and getattr(self._pipeline.store, "on_change", None) == "fail":
+            raise ValueError('on_change="fail" of the store would end the app for one message: give "keep" or "redo"')
         check_publisher("outcomes", outcomes)
         check_publisher("dead_letters", dead_letters)
         if not lease > 0:
@@ -131,7 +150,7 @@ class PipelineConsumer:
             subscriber = broker.subscriber(*args, **each)
             if name in BEGIN:
                 BEGIN[name](subscriber)
-            subscription = Subscription(self, subscriber, name, its_lease, outcomes, dead_letters)
+            subscription = Subscription(self, subscriber, name, its_lease, outcomes, dead_letters, id)
             subscription.guard(broker)
             subscriber(subscription.handle, filter=readable, parser=None if own_parser else PARSERS.get(name))
             self._subscriptions.append(subscription)

@@ -130,17 +130,25 @@ def prepare(subscriber: Any, end: Callable[[str], None]) -> None:
 
 
 async def _consume_calmly(subscriber: Any, consume: Callable[..., Awaitable[None]], **options: Any) -> None:
-    """Wait after an error: FastStream reads again at once, which blocks the loop for good once the client is closed."""
+    """Wait after an error: FastStream reads again at once, which blocks the loop for good once the client is closed.
+
+    What comes when the app has stopped is given back at once, as nobody would take it until its lease is over.
+    """
     fetch = subscriber.subscription.fetch
 
     async def fetch_calmly(**options: Any) -> Any:
         try:
-            return await fetch(**options)
+            messages = await fetch(**options)
         except TimeoutError:  # there is none
             raise
         except Exception:
             await asyncio.sleep(_CALM)
             raise
+        if subscriber.running:
+            return messages
+        for each in messages:
+            await each.nak()
+        return []
 
     subscriber.subscription.fetch = fetch_calmly
     await consume(**options)

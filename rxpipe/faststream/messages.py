@@ -1,11 +1,13 @@
-"""What FastStream's messages hold: an ID, or why there is none; and what is published of outcomes."""
+"""What FastStream's messages hold: an item, or why there is none; and what is published of outcomes."""
 
 from __future__ import annotations
 
 import json
+import reprlib
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
+from types import NoneType
 from typing import Any, cast
 
 from faststream.message import StreamMessage, decode_message
@@ -14,11 +16,12 @@ from rxpipe.database.encoding import json_text
 from rxpipe.errors import ConfigError
 from rxpipe.log_values import one_line
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.run.intake import check_id
+from rxpipe.pipeline.record import NO_VALUE, IdOf, Record, check_id, id_of
 
 MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # that is being handled
 _SHOWN = 200  # characters of a body
 _JSON = ("{", "[", '"')  # which no text that is an ID begins with
+_NO_OBJECTS = (str, int, float, bool, list, NoneType)
 
 
 async def readable(message: StreamMessage[Any]) -> bool:
@@ -46,8 +49,15 @@ def _decoded(body: bytes) -> Any:
         return error
 
 
-def as_id(body: Any, message: StreamMessage[Any]) -> int | str | ConfigError:
-    """The ID that a message's body is, or what is wrong with it."""
+def item_of(body: Any, message: StreamMessage[Any], by: IdOf | None) -> Record | ConfigError:
+    """What a message's body is to the pipeline, or what is wrong with it.
+
+    Args:
+        body: The body, as it was decoded.
+        message: The message.
+        by: The body's field that is the ID, or a function that makes the ID of the body. None: the body is the ID, and
+            the record has no value.
+    """
     if isinstance(body, Exception):
         return ConfigError(f"the body cannot be decoded: {one_line(body)}")
     if isinstance(body, bytes):
@@ -62,7 +72,35 @@ def as_id(body: Any, message: StreamMessage[Any]) -> int | str | ConfigError:
             body = json.loads(body)
         except (ValueError, RecursionError) as error:
             return ConfigError(f"the body begins like JSON, and is none: {error}")
-    return check_id(body) or body
+    if by is None:
+        return check_id(body) or Record(body, NO_VALUE)
+    if type(body) in _NO_OBJECTS:
+        return ConfigError(f"the body is no JSON object, but {_shown(body)}")
+    return _record(body, by)
+
+
+def _record(body: Any, by: IdOf) -> Record | ConfigError:
+    """A body with its ID, or what is wrong with that."""
+    item_id: Any
+    if isinstance(by, str):
+        try:
+            item_id = id_of(body, by)
+        except ConfigError:
+            return ConfigError(f"the body has no {by!r} to be its ID")
+        source = f"the body's {by!r}"
+    else:
+        try:
+            item_id = by(body)
+        except Exception as error:  # noqa: BLE001  # whatever a user's function raises of a body that it did not expect
+            return ConfigError(f"no ID could be made of the body: {one_line(error)}")
+        source = "what was made of the body"
+    if check_id(item_id) is not None:
+        return ConfigError(f"{source} is no ID, which must be an int or a str: {_shown(item_id)}")
+    return Record(item_id, body)
+
+
+def _shown(value: object) -> str:
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
 def _is_raw(text: str, message: StreamMessage[Any]) -> bool:
@@ -72,7 +110,7 @@ def _is_raw(text: str, message: StreamMessage[Any]) -> bool:
 
 
 def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dict[str, Any]:
-    """What is published of a body that is no ID."""
+    """What is published of a body that is no item."""
     raw = message.body if isinstance(message.body, bytes) else body
     text = raw.decode(errors="replace") if isinstance(raw, bytes) else _look(raw)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
@@ -91,7 +129,7 @@ def error_of(outcome: Outcome[Any]) -> str | None:
 
 def told_of(outcome: Outcome[Any]) -> dict[str, Any]:
     """What is published of an outcome; of a value that is no data what it looks like."""
-    names = ("id", "status", "stage", "attempts", "seconds", "value")
+    names = ("id", "parent", "status", "stage", "attempts", "seconds", "value")
     return _plain(**{name: getattr(outcome, name) for name in names}, error=error_of(outcome))
 
 

@@ -16,10 +16,12 @@ from faststream.message import StreamMessage
 from rxpipe.errors import ConfigError, PipelineClosed
 from rxpipe.faststream.brokers import LEAVE, SIGNS, Options, key_of, note_ahead
 from rxpipe.faststream.liveness import is_away, prepare, restart, stop_in_time, why_dead
-from rxpipe.faststream.messages import MESSAGE, as_id, error_of, letter_of, shorter, told_of
+from rxpipe.faststream.messages import MESSAGE, error_of, item_of, letter_of, shorter, told_of
 from rxpipe.faststream.publishing import TooLargeError, publish
 from rxpipe.log_values import one_line, say
 from rxpipe.pipeline.open import OpenPipeline
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.record import IdOf, given
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,7 +73,7 @@ class Consumer(Protocol):
 
     @property
     def running(self) -> OpenPipeline:
-        """Where IDs go."""
+        """Where items go."""
         ...
 
     async def pause(self) -> None:
@@ -101,6 +103,7 @@ class Subscription:
         lease: float,
         outcomes: Publisher | None,
         dead_letters: Publisher | None,
+        id_of: IdOf | None,
     ) -> None:
         self.held: dict[StreamMessage[Any], int] = {}
         self.ahead: dict[Any, Any] = {}
@@ -113,6 +116,7 @@ class Subscription:
         self._lease = lease
         self._outcomes = outcomes
         self._dead_letters = dead_letters
+        self._id_of = id_of
 
     def guard(self, broker: Registrator) -> None:
         """Know messages from when they are read, and have them settled where handling them fails."""
@@ -121,7 +125,7 @@ class Subscription:
         broker.insert_middleware(partial(_Guard, self))
 
     async def handle(self, body: Any) -> None:
-        """Take a message's ID through the pipeline, and acknowledge it by how that ended."""
+        """Take a message's item through the pipeline, and acknowledge it by how that ended."""
         message = MESSAGE.get()
         is_batch = self._broker == "kafka"
         self.held[message] = len(body) if is_batch else 1
@@ -135,25 +139,31 @@ class Subscription:
         return "redeliver" if "redeliver" in settlements else "ack"  # an offset stands for all before it
 
     async def _one(self, body: Any, message: StreamMessage[Any]) -> _Settlement:
-        item_id = as_id(body, message)
-        if isinstance(item_id, ConfigError):
-            say(_log.error, "message is no ID, and is rejected", error=str(item_id), message_id=message.message_id)
-            return await self._publish(
-                letter_of(message, body, item_id), message, self._dead_letters, settlement="reject"
-            )
+        item = item_of(body, message, self._id_of)
+        if isinstance(item, ConfigError):
+            say(_log.error, "message is no ID, and is rejected", error=str(item), message_id=message.message_id)
+            return await self._publish(letter_of(message, body, item), message, self._dead_letters, settlement="reject")
         try:
-            outcome = await self._consumer.running.submit(item_id)
+            outcome = await self._consumer.running.submit(given(item.id, item.value))
         except PipelineClosed as closed:
             await self._consumer.end(closed)
             return "redeliver"
         if outcome.status == "cancelled":
             await self._consumer.pause()
             return "redeliver"
-        if outcome.status == "written":
-            return await self._publish(told_of(outcome), message, self._outcomes, settlement="ack")
+        if outcome.status == "failed":
+            self._log_failure(outcome)
+            letters = self._dead_letters, self._outcomes
+            return await self._publish(told_of(outcome), message, *letters, settlement="reject")
+        for child in outcome.failures:  # before the message is acknowledged, as all that is published
+            self._log_failure(child)
+            if await self._publish(told_of(child), message, self._dead_letters, settlement="ack") == "redeliver":
+                return "redeliver"
+        return await self._publish(told_of(outcome), message, self._outcomes, settlement="ack")
+
+    def _log_failure(self, outcome: Outcome[Any]) -> None:
         log = _log.debug if self._consumer.is_logged else _log.warning  # one line each
-        say(log, "item of a message has failed", id=item_id, error=error_of(outcome), stage=outcome.stage)
-        return await self._publish(told_of(outcome), message, self._dead_letters, self._outcomes, settlement="reject")
+        say(log, "item of a message has failed", id=outcome.id, error=error_of(outcome), stage=outcome.stage)
 
     async def _publish(
         self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, settlement: _Settlement
@@ -227,7 +237,8 @@ class Subscription:
             try:
                 await LEAVE[self._broker](self.subscriber, ahead)
             except Exception as error:  # noqa: BLE001  # the broker is away: it gives them to others in its own time
-                say(_log.warning, "broker was not told that the app stops", error=error)
+                if not self._consumer.stopping.is_set():  # else it was told once, and the connection is closed
+                    say(_log.warning, "broker was not told that the app stops", error=error)
 
     def stop_in_time(self) -> None:
         """Limit the time that leaving the broker takes."""

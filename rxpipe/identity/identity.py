@@ -30,6 +30,22 @@ class Identity:
         return self.name.origin if isinstance(self.name, DefaultName) else ""
 
     @property
+    def collects(self) -> bool:
+        """Whether a stage collects children."""
+        return any(collector is not None for collector in self.collectors.values())
+
+    @property
+    def collectors(self) -> dict[int, int | None]:
+        """The stages that expand items, by their indexes, and those that collect the children."""
+        found: dict[int, int | None] = {}
+        for index, stage in enumerate(self.stages):
+            if "collect" in stage.shape and (open_ones := [made for made, by in found.items() if by is None]):
+                found[open_ones[-1]] = index
+            if "expand" in stage.shape:
+                found[index] = None
+        return found
+
+    @property
     def is_given(self) -> bool:
         """Whether the user gave the name."""
         return not isinstance(self.name, DefaultName)

@@ -23,19 +23,31 @@ class StageSignature:
         name: Its name.
         call: Its function, as ``module:name``.
         version: What tells it from others of its name: what the user says, and the arguments that were put in place.
+        shape: What it does with items: ``expand``, ``collect``, ``collect and expand``, or empty.
         code: A hash of the function's code, if it has any. Checkpoints apply also if it has changed: that is told.
+        models: The language models that its arguments name, with their options. Checkpoints of a run apply whatever
+            they are; a result is not used again in other runs if they differ.
     """
 
     name: str
     call: str
     version: str | None
     code: str | None = field(default=None, compare=False)
+    shape: str = ""
+    models: str | None = field(default=None, compare=False)
 
     @staticmethod
-    def of(name: str, call: Any, version: str | int | None) -> StageSignature:
+    def of(name: str, call: Any, version: str | int | None, shape: str = "") -> StageSignature:
         """A stage's, by its function."""
         parts = ([] if version is None else [str(version)]) + arguments_of(call)
-        return StageSignature(name, call_name(call), ", ".join(parts) or None, code_hash(call))
+        models = ", ".join(models_of(call)) or None
+        return StageSignature(name, call_name(call), ", ".join(parts) or None, code_hash(call), shape, models)
+
+    @property
+    def result_key(self) -> str:
+        """A hash of what its function's results depend on beside the value, for use in other runs."""
+        parts = json.dumps([self.call, self.version, self.code, self.models])
+        return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def call_name(call: Any) -> str:
@@ -71,6 +83,16 @@ def arguments_of(call: Any) -> list[str]:
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
         parts.append(f"options {digest[:_DIGITS]}")
     return parts
+
+
+def models_of(call: Any) -> list[str]:
+    """What the arguments of a function besides its value tell of language models: of those that have ``model_key``."""
+    given: dict[str, Any] = {}
+    while isinstance(call, functools.partial):
+        given = {**call.keywords, **given}
+        call = call.func
+    found = {name: getattr(value, "model_key", None) for name, value in {**_defaults(call), **given}.items()}
+    return [f"{name} {key}" for name, key in sorted(found.items()) if isinstance(key, str)]
 
 
 def _has_version(value: Any) -> bool:
@@ -114,6 +136,9 @@ def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> 
         if old[name].version != new[name].version:
             versions = [f"version {one.version}" if one.version else "no version" for one in (new[name], old[name])]
             found.append(f"stage {name} has {versions[0]} instead of {versions[1]}")
+        if old[name].shape != new[name].shape:
+            shapes = [f"the shape {one.shape}" if one.shape else "no shape" for one in (new[name], old[name])]
+            found.append(f"stage {name} has {shapes[0]} instead of {shapes[1]}")
     common = [name for name in old if name in new]
     if common != [name for name in new if name in old]:
         found.append(f"the stages are in another order, {', '.join(new)} instead of {', '.join(old)}")

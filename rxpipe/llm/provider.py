@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -109,6 +110,11 @@ class Provider:
         self._told_until = 0.0  # of a long wait
         self._health = Health(key_env=self._key_env)
         self._clients = PerLoop(self._connected)
+
+    @property
+    def model_key(self) -> str:
+        """The model and the parameters of every request, as text: what replies depend on, wherever they come from."""
+        return json.dumps([self.model, self._options], sort_keys=True, default=repr)
 
     def check(self, *, where: str = "api_key_env") -> None:
         """Look for what is needed to call it, without calling it.

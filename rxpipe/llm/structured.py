@@ -19,6 +19,7 @@ _MOST_READ = 1_000_000  # characters that are read in vain from there
 _THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|\A(?!\s*[{`]).*?</think(?:ing)?>", re.DOTALL)
 # What strict modes of servers do not take; a reply is checked against all of it here.
 _LEFT_OUT = frozenset({"title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"})
+_COUNTS = ("minItems", "maxItems")  # a small model finds no end of a list, either
 
 _decoder = json.JSONDecoder()
 
@@ -28,7 +29,8 @@ def schema_of(output: type[BaseModel], *, longest: int | None = None) -> dict[st
 
     Args:
         output: What the reply is to be.
-        longest: Characters that any text in it may have, for servers that hold the model to the schema.
+        longest: Characters that any text in it may have, for servers that hold the model to the schema: also to how
+            many items a list has.
     """
     schema = _strict(output.model_json_schema(), longest)
     return {"type": "json_schema", "json_schema": {"name": output.__name__, "strict": True, "schema": schema}}
@@ -43,7 +45,7 @@ def _strict(schema: Any, longest: int | None) -> Any:
     for key, value in cast("dict[str, Any]", schema).items():
         if key in ("properties", "$defs"):  # names here, not keywords
             strict[key] = {name: _strict(one, longest) for name, one in value.items()}
-        elif key not in _LEFT_OUT:
+        elif key not in _LEFT_OUT or (longest is not None and key in _COUNTS):
             strict[key] = _strict(value, longest)
     if strict.get("type") == "object":
         strict |= {"additionalProperties": False, "required": list(strict.get("properties", {}))}

@@ -31,7 +31,7 @@ class OpenTelemetry(Listener):
 
     While a function runs, the span of its call is the current one: spans that it starts, or that an instrumented HTTP
     client starts in it, are below it. The span of an item is below that of the request or message that submitted it,
-    where the pipeline is open; else below that in which the run was started.
+    where the pipeline is open; else below that in which the run was started. The span of a child is below its parent's.
 
     It may be given to several pipelines. What functions get and return is never told; see docs/observability.md.
 
@@ -51,8 +51,8 @@ class OpenTelemetry(Listener):
         Args:
             tracer_provider: Makes spans; the global one by default.
             meter_provider: Collects metrics; by default what is the global one when the first run starts.
-            error_texts: Whether spans of what failed have the error's text and traceback. It may quote what the
-                function worked on; without, they only have the error's type.
+            error_texts: Whether spans of what failed have the error's text and traceback, and those of dropped items
+                the reason. These may quote what the function worked on; without, spans have the error's type only.
         """
         self.items: dict[ItemView, Trace | Outcome[Any]] = {}
         self._version = _version()
@@ -92,8 +92,9 @@ class OpenTelemetry(Listener):
     # Each step is one that no thread can come between, and looks afterwards whether it came too late.
 
     def taken(self, item: ItemView) -> None:
-        """Start the item's span."""
-        trace = Trace(self._tracer, item)
+        """Start the item's span; that of a child is below its parent's."""
+        parent = None if item.parent is None else self.items.get(item.parent)
+        trace = Trace(self._tracer, item, parent.context if isinstance(parent, Trace) else None)
         outcome = self.items.setdefault(item, trace)
         if not isinstance(outcome, Trace):
             del self.items[item]

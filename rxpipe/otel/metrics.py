@@ -98,7 +98,7 @@ class Metrics:
         self._items = meter.create_histogram(
             "rxpipe.item.duration",
             unit="s",
-            description="How long items take, from the source until they are written, have failed or are cancelled",
+            description="How long items take, from being taken or made until they have ended",
             explicit_bucket_boundaries_advisory=_ITEMS,
         )
         self._ended = meter.create_counter("rxpipe.items", unit="{item}", description="Items that have ended")
@@ -135,8 +135,9 @@ class Metrics:
     def ended(self, outcome: Outcome[Any]) -> None:
         """An item has ended."""
         attributes: dict[str, str] = {names.ITEM_STATUS: outcome.status}
-        if outcome.status == "failed" and outcome.error is not None:
-            attributes[names.ERROR_TYPE] = names.error_type(outcome.error)
+        if outcome.status in ("failed", "dropped") and outcome.error is not None:
+            if outcome.status == "failed":
+                attributes[names.ERROR_TYPE] = names.error_type(outcome.error)
             if outcome.stage is not None:
                 attributes[names.STAGE] = outcome.stage
         self._ended.add(1, attributes)

@@ -71,29 +71,43 @@ class Trace:
     """An item on its way: its span, and its calls.
 
     Attributes:
+        context: That in which its span is the current one.
         calls: The one that runs, if one does. Whoever ends it takes it out first: so only one does.
         failed_with: What the last call failed with.
     """
 
-    __slots__ = ("_before", "_context", "_id", "_span", "_stage", "_tracer", "calls", "failed_with")
+    __slots__ = ("_at", "_before", "_id", "_rounds", "_span", "_tracer", "calls", "context", "failed_with")
 
-    def __init__(self, tracer: Tracer, item: ItemView) -> None:
+    def __init__(self, tracer: Tracer, item: ItemView, above: Context | None = None) -> None:
+        """Start its span.
+
+        Args:
+            tracer: Makes spans.
+            item: The item.
+            above: Of its parent; None to go by where the item comes from.
+        """
         # A copy, as a context can be entered by one thread at a time only.
-        parent = None if item.context is None else item.context.copy().run(contexts.get_current)
+        if above is None and item.context is not None:
+            above = item.context.copy().run(contexts.get_current)
         self._tracer = tracer
         self._id = names.encodable(str(item.id))
-        self._span = tracer.start_span(ITEM, parent, attributes={names.ITEM_ID: self._id})
-        self._context = set_span_in_context(self._span, parent)
-        self._stage: str | None = None
+        attributes = {names.ITEM_ID: self._id}
+        if item.parent is not None:
+            attributes[names.PARENT_ID] = names.encodable(str(item.parent.id))
+        self._span = tracer.start_span(ITEM, above, attributes=attributes)
+        self.context = set_span_in_context(self._span, above)
+        self._at: tuple[str, int] | None = None
         self._before = 0
+        self._rounds = 0
         self.calls: list[Call] = []
         self.failed_with: BaseException | None = None
 
     def begin(self, item: ItemView, stage: str) -> None:
         """A call begins."""
-        if stage != self._stage:
-            self._stage, self._before = stage, item.attempts - 1
-        self.calls.append(Call(self._tracer, self._context, self._id, stage, item.attempts - self._before))
+        if (stage, item.rounds) != self._at:
+            self._at, self._before = (stage, item.rounds), item.attempts - 1
+            self._rounds = item.rounds
+        self.calls.append(Call(self._tracer, self.context, self._id, stage, item.attempts - self._before))
 
     def end(self, outcome: Outcome[Any], *, texts: bool) -> None:
         """It has ended."""
@@ -101,6 +115,13 @@ class Trace:
         if span.is_recording():
             span.set_attribute(names.ITEM_STATUS, outcome.status)
             span.set_attribute(names.ITEM_CALLS, outcome.attempts)
+            if self._rounds:
+                span.set_attribute(names.ITEM_ROUNDS, self._rounds)
+            if outcome.status == "dropped":
+                if outcome.stage is not None:
+                    span.set_attribute(names.STAGE, outcome.stage)
+                if texts and outcome.error is not None:
+                    span.set_attribute(names.DROP_REASON, names.message(outcome.error))
             if outcome.status == "failed" and outcome.error is not None:
                 if outcome.stage is not None:
                     span.set_attribute(names.STAGE, outcome.stage)

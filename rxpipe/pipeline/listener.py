@@ -40,7 +40,7 @@ class Listener:
         """``health()`` found the open pipeline stalled, and had not at the check before."""
 
     def taken(self, item: ItemView) -> None:
-        """An ID was taken from the source."""
+        """An ID was taken from the source; or a stage has made a child, whose ``parent`` tells of what."""
 
     def call_started(self, item: ItemView, stage: str) -> None:
         """A stage's function is about to be called with it."""
@@ -61,7 +61,7 @@ class Listener:
         """It has left the stages, for the sink."""
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """It is written, failed or cancelled."""
+        """It has ended, as ``outcome.status`` says."""
 
 
 class Listeners(Listener):

@@ -19,7 +19,7 @@ from rxpipe.pipeline.blocking import prepare_async, run_blocking, start_async
 from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.open import OpenPipeline
 from rxpipe.pipeline.outcome import Outcome, Report
-from rxpipe.pipeline.plan import Scheduler, compose_stages
+from rxpipe.pipeline.plan import Scheduler, compose_stages, until_written
 from rxpipe.pipeline.ports import RunPorts, Sink, Store
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
@@ -138,10 +138,11 @@ class Pipeline(Generic[In, Out]):
 
         Raises:
             ValueError: There is no stage, or more than 100 (50 with ``staged``), a name comes twice, a number is out of
-                range, or there is a store and the strategy is ``staged``, which holds all results to the end.
-            TypeError: What is not a ``Stage``, a coroutine function with an executor, or a store and a sink that is no
-                ``DatabaseSink``.
-            ConfigError: The store is not in the sink's database.
+                range, a stage has ``cache`` and there is no store, or there is a store and the strategy is ``staged``,
+                which holds all results to the end.
+            TypeError: What is not a ``Stage``, a coroutine function with an executor, or a store and a sink that is
+                neither a ``DatabaseSink`` nor a ``JsonLinesSink``.
+            ConfigError: The store is not in the database of a ``DatabaseSink``.
         """
         given: list[tuple[Any, type]] = [*((one, Stage) for one in stages), *((one, Listener) for one in listeners)]
         for one, kind in given:
@@ -171,6 +172,8 @@ class Pipeline(Generic[In, Out]):
             raise ValueError("strategy staged holds all results until the end: it cannot have a store")
         if store is not None:
             store.check_beside(sink)  # refuse now what open() would
+        elif cached := [stage.name for stage in stages if stage.cache]:
+            raise ValueError(f"stage {cached[0]}: cache=True needs a store, such as Pipeline(store=RunStore())")
         self.name = DefaultName.of_caller() if name is None else checked(name)
         self.stages = stages
         self.sink = sink
@@ -180,9 +183,10 @@ class Pipeline(Generic[In, Out]):
         self.concurrency = concurrency
         self.max_cost = max_cost
         self.listeners = tuple(listeners)
+        self.until: int | None = None
         compose_stages(self)  # raise for impossible combinations now, not in run()
 
-    def run(self, source: Source[In]) -> Report:
+    def run(self, source: Source[In], *, until: int | None = None) -> Report:
         """Run over all IDs of a source, and wait for it.
 
         On the first Ctrl-C no more IDs are taken, and those on their way finish; on the second they are cancelled.
@@ -191,8 +195,13 @@ class Pipeline(Generic[In, Out]):
         Args:
             source: IDs, ints or strings: an iterable, an async iterable or an Observable. An iterator or a
                 generator may block: it is iterated on a thread of its own.
+            until: End when exactly so many items are written, with a store those of earlier runs included. Never more
+                are on their way than are missing. The source may be endless; what fails or is dropped is made up for.
+                Children that are not needed any more end as ``cancelled``. Several workers of one run write so many
+                together, if each is told the same.
 
         Raises:
+            ValueError: ``until`` is below 1, or the strategy is ``staged``.
             ConfigError: The source gives what is no ID.
             SinkError: The sink cannot be opened, or stayed away for too long.
             StageStalled: All slots of a stage are taken by calls that do not return.
@@ -201,16 +210,16 @@ class Pipeline(Generic[In, Out]):
             KeyboardInterrupt: Ctrl-C came.
             RuntimeError: An event loop is running on this thread, which must not be blocked.
         """
-        return run_blocking(self, source)
+        return run_blocking(until_written(self, until), source)
 
-    async def run_async(self, source: Source[In]) -> Report:
+    async def run_async(self, source: Source[In], *, until: int | None = None) -> Report:
         """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.
 
         An async iterable is iterated on the running loop in any case. Cancelling it cancels the calls; what is
         finished is still written before it ends. Raises what ``run`` raises, but for interrupts.
         """
         ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
-        run = await start_async(self, ids)
+        run = await start_async(until_written(self, until), ids)
         finished = asyncio.wrap_future(run.finished)
         try:
             return await asyncio.shield(finished)
@@ -252,14 +261,14 @@ class Pipeline(Generic[In, Out]):
         """
         return OpenPipeline(self, capacity=capacity, grace=grace, stalled_after=stalled_after, scheduler=scheduler)
 
-    def outcomes(self, source: Source[In]) -> Observable[Outcome[Out]]:
+    def outcomes(self, source: Source[In], *, until: int | None = None) -> Observable[Outcome[Out]]:
         """The outcomes, as they come: a cold observable, each subscription a run of its own.
 
         Subscribing opens the sink, which may block for a moment. Done on an event loop, everything is notified there;
         so ``.run()``, which would block that loop, raises a ``RuntimeError``. Disposing a subscription cancels its
         run: outcomes that were not notified may not have been written.
         """
-        return self._outcomes(source)
+        return until_written(self, until)._outcomes(source)
 
     def _outcomes(self, source: Source[In], ports: RunPorts | None = None) -> Observable[Outcome[Out]]:
         def subscribe(observer: ObserverBase[Outcome[Out]], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -268,7 +277,9 @@ class Pipeline(Generic[In, Out]):
 
         return reactivex.create(subscribe)
 
-    async def stream(self, source: Source[In], *, max_items: int = 10) -> AsyncGenerator[Outcome[Out], None]:
+    async def stream(
+        self, source: Source[In], *, max_items: int = 10, until: int | None = None
+    ) -> AsyncGenerator[Outcome[Out], None]:
         """The outcomes, for ``async for`` on the running loop; the pipeline waits while ``max_items`` are not taken.
 
         Leaving the loop early cancels the run when the generator is closed; use ``contextlib.aclosing`` to have that
@@ -281,8 +292,9 @@ class Pipeline(Generic[In, Out]):
         if not max_items >= 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
         ids = as_observable(source)
-        with await prepare_async(self) as ports:
-            async with aclosing(to_async_iterable(self._outcomes(ids, ports), max_items)) as outcomes:
+        limited = until_written(self, until)
+        with await prepare_async(limited) as ports:
+            async with aclosing(to_async_iterable(limited._outcomes(ids, ports), max_items)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
 
@@ -291,6 +303,7 @@ class Pipeline(Generic[In, Out]):
         source: Source[In],
         observer: ObserverBase[Outcome[Out]] | None = None,
         *,
+        until: int | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> Run:
         """Start a run and return it: live counts, ``stop()`` and ``abort()``, and a future of its report.
@@ -298,10 +311,11 @@ class Pipeline(Generic[In, Out]):
         Args:
             source: IDs, as for ``run``.
             observer: Notified of each outcome; it slows the run down while it does not return.
+            until: As for ``run``.
             scheduler: Whose time the run goes by: a virtual one, in tests.
 
         Raises:
             SinkError: The sink cannot be opened.
             RuntimeError: The scheduler is ``asyncio``, and no event loop is running here.
         """
-        return start(self, source, observer, scheduler=scheduler)
+        return start(until_written(self, until), source, observer, scheduler=scheduler)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from copy import copy
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.listener import Listener, Listeners
-from rxpipe.pipeline.ports import Sink, Store
-from rxpipe.pipeline.run.envelope import ItemEnvelope
+from rxpipe.pipeline.ports import Journal, Sink, Store
+from rxpipe.pipeline.run.cache_lookup import cache_lookup
+from rxpipe.pipeline.run.envelope import ItemEnvelope, StageRole
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Stages, Strategy, compose
 from rxpipe.pipeline.stage import Stage
@@ -38,7 +40,29 @@ class Plan(Protocol):
     @property
     def max_cost(self) -> float | None: ...  # noqa: D102
     @property
+    def until(self) -> int | None: ...  # noqa: D102
+    @property
     def listeners(self) -> Sequence[Listener]: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=Plan)
+
+
+def until_written(plan: P, until: int | None) -> P:
+    """The same pipeline for a run that ends when ``until`` items are written; None for all.
+
+    Raises:
+        ValueError: It is no whole number of at least 1, or the strategy is ``staged``, which takes all items first.
+    """
+    if until is None:
+        return plan
+    if not (until >= 1 and until % 1 == 0):
+        raise ValueError(f"until must be a whole number of at least 1, not {until}")
+    if plan.strategy == "staged":
+        raise ValueError("strategy staged takes all items before it writes one: it has no until")
+    limited: Any = copy(plan)
+    limited.until = until
+    return cast("P", limited)
 
 
 def window_of(plan: Plan) -> float:
@@ -65,18 +89,74 @@ def compose_stages(plan: Plan) -> Stages:
 
 
 def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: Any) -> ResolvedStages:
-    """Each stage's settings, and where its calls run; ``options`` are passed to ``ItemEnvelope``."""
+    """Each stage's settings, and where its calls run; ``options`` are passed to ``ItemEnvelope``.
+
+    Raises:
+        ValueError: The stages do not fit together.
+    """
     told = listeners or Listeners()
     result: ResolvedStages = []
-    for index, stage in enumerate(plan.stages):
-        envelope = ItemEnvelope(stage.name, index, last=stage is plan.stages[-1], listeners=told, **options)
-        call = told.wrapped(stage, stage.call)
-        result.append((_settings_of(plan, stage, call, envelope), stage.executor))
+    for stage, role in zip(plan.stages, roles_of(plan), strict=True):
+        envelope = ItemEnvelope(role, listeners=told, **options)
+        settings = _settings_of(plan, stage, told.wrapped(stage, stage.call), envelope)
+        envelope.stats = settings.stats
+        result.append((settings, stage.executor))
     return result
+
+
+def roles_of(plan: Plan) -> list[StageRole]:
+    """What each stage is: which one collects the children of which one, first of all.
+
+    Raises:
+        ValueError: A stage collects what none has expanded, or the strategy is ``staged``, which has one way only.
+    """
+    stages, open_ones, pairs = plan.stages, list[int](), dict[int, int]()
+    collects: dict[int, int] = {}
+    for index, stage in enumerate(stages):
+        if (stage.expand or stage.collect) and plan.strategy == "staged":
+            raise ValueError(f"stage {stage.name}: strategy staged has no expand and no collect")
+        if stage.collect:
+            if not open_ones:
+                raise ValueError(
+                    f"stage {stage.name}: there is no stage with expand before it whose children it could collect"
+                )
+            collects[index] = open_ones.pop()
+            pairs[collects[index]] = index
+        if stage.expand:
+            open_ones.append(index)
+    return [
+        StageRole(
+            name=stage.name,
+            index=index,
+            is_last=index == len(stages) - 1,
+            when=stage.when,
+            collected_by=pairs.get(index),
+            collects=collects.get(index),
+            max_rounds=stage.max_rounds,
+            cache=stage.cache,
+        )
+        for index, stage in enumerate(stages)
+    ]
+
+
+def lookups_of(plan: Plan, journal: Journal | None) -> dict[int, Settings[Item, Item]]:
+    """What goes before the stages that use results of earlier calls, by their index."""
+    return {} if journal is None else {role.index: cache_lookup(role, journal) for role in roles_of(plan) if role.cache}
+
+
+def gate_of(plan: Plan) -> int | None:
+    """The index of the last stage whose children become rows; None if those of the source do."""
+    roles = roles_of(plan)
+    gates = [
+        role.index for role, stage in zip(roles, plan.stages, strict=True) if stage.expand and role.collected_by is None
+    ]
+    return max(gates, default=None)
 
 
 def _settings_of(plan: Plan, stage: Stage, call: Callable[[Any], Any], envelope: ItemEnvelope) -> Settings[Item, Item]:
     options, per_item = stage.call_options(), plan.strategy == "per_item"
+    if (key := stage.key) is not None:
+        options["key"] = lambda item: key(item.value)
     if per_item or options.get("concurrency") is None:
         options["concurrency"] = plan.concurrency
     queue_size = 0 if per_item else stage.queue_size

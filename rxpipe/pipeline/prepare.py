@@ -12,8 +12,9 @@ from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.clock import guarded
 from rxpipe.pipeline.open_executors import OpenExecutors
-from rxpipe.pipeline.plan import Plan, bounds_of
+from rxpipe.pipeline.plan import Plan, bounds_of, gate_of
 from rxpipe.pipeline.ports import ManagedExecutor, OwnedSink, RunPorts, TimedWrite, Write
+from rxpipe.pipeline.run.quota import Quota
 from rxpipe.pipeline.stage import Stage
 
 _CLOSING = 10.0  # seconds that a sink may take to close
@@ -33,9 +34,14 @@ def prepare(plan: Plan) -> RunPorts:
     """
     with ExitStack() as opened:
         executors = opened.enter_context(OpenExecutors(plan.stages))
-        ports = opened.enter_context(_open_ports(plan))
+        quota = None if plan.until is None else Quota(plan.until, gate_of(plan))
+        ports = opened.enter_context(_open_ports(plan, quota))
         return replace(
-            ports, write=executors.closed_with(ports.write), target_of=executors.target_of, opened=opened.pop_all()
+            ports,
+            quota=quota,
+            write=executors.closed_with(ports.write),
+            target_of=executors.target_of,
+            opened=opened.pop_all(),
         )
 
 
@@ -48,10 +54,10 @@ def _is_opened(stage: Stage) -> bool:
     return isinstance(stage.executor, ManagedExecutor)
 
 
-def _open_ports(plan: Plan) -> RunPorts:
+def _open_ports(plan: Plan, quota: Quota | None) -> RunPorts:
     if plan.store is not None:
         window, slots = bounds_of(plan)
-        return plan.store.open_run(_identity_of(plan), plan.sink, window=window, slots=slots)
+        return plan.store.open_run(_identity_of(plan), plan.sink, window=window, slots=slots, quota=quota)
     if plan.sink is None:
         return RunPorts()
     write = plan.sink.open_for(_identity_of(plan)) if isinstance(plan.sink, OwnedSink) else plan.sink.open()
@@ -64,7 +70,12 @@ def _open_ports(plan: Plan) -> RunPorts:
 
 def _identity_of(plan: Plan) -> Identity:
     """What its run is found by, and its checkpoints depend on; reads the code of its functions."""
-    return Identity(plan.name, tuple(StageSignature.of(stage.name, stage.call, stage.version) for stage in plan.stages))
+    return Identity(plan.name, tuple(map(_signature_of, plan.stages)))
+
+
+def _signature_of(stage: Stage) -> StageSignature:
+    shape = " and ".join(name for name in ("collect", "expand") if getattr(stage, name))
+    return StageSignature.of(stage.name, stage.call, stage.version, shape)
 
 
 def _close_unused(write: Write) -> None:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterable, Collection, Iterable
 from typing import Any, TypeAlias
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
-from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
-from reactivex.typing import StartableTarget
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
 from rxpipe.errors import ConfigError
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.core.gate import announced_gate, announcing
 from rxpipe.operators.core.machine import as_exception
-from rxpipe.operators.sources import from_async_iterable, from_iterable
+from rxpipe.operators.sources import from_async_iterable, from_blocking_iterable, from_iterable
+from rxpipe.pipeline.record import Record
 
 T = TypeVar("T", default=Any)
 
-Source: TypeAlias = Iterable[T] | AsyncIterable[T] | Observable[T]
+Source: TypeAlias = Iterable[T | Record[T]] | AsyncIterable[T | Record[T]] | Observable[T | Record[T]]
 
 
 def as_observable(source: Source) -> Observable[Any]:
@@ -43,14 +41,7 @@ def as_observable(source: Source) -> Observable[Any]:
     if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         raise ConfigError(f"source: an iterable, an async iterable or an Observable, not {type(source).__name__}")
 
-    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        if isinstance(scheduler, VirtualTimeScheduler):  # a thread would not wait for virtual time
-            return from_iterable(source).subscribe(observer, scheduler=scheduler)
-        thread = _SourceThread()
-        subscription = from_iterable(source, scheduler=thread).subscribe(observer)
-        return CompositeDisposable(subscription, Disposable(thread.end))
-
-    return reactivex.create(subscribe)
+    return from_blocking_iterable(source)
 
 
 class CollectionSource(Observable[Any]):
@@ -99,27 +90,3 @@ def subscribable(source: Observable[Any]) -> Observable[Any]:
             return Disposable()
 
     return reactivex.create(subscribe)
-
-
-class _SourceThread(EventLoopScheduler):
-    """A thread for a source that may block."""
-
-    def __init__(self) -> None:
-        super().__init__(thread_factory=_daemon)
-
-    def end(self) -> None:
-        """Let the thread end after what it has been given, as soon as the source lets it go on.
-
-        Not by ``dispose``, which throws away what was given, fails wake-ups that come late, and is not noticed where
-        it is called on the thread itself.
-        """
-        self._exit_if_empty = True
-        self.schedule(_nothing)
-
-
-def _nothing(scheduler: SchedulerBase, state: Any = None) -> None:
-    pass
-
-
-def _daemon(target: StartableTarget) -> threading.Thread:
-    return threading.Thread(target=target, name="rxpipe-source", daemon=True)

@@ -8,14 +8,15 @@ from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.errors import ItemCancelled, StopRun
+from rxpipe.errors import StopRun
 from rxpipe.operators.core.clock import clock_for, running_loop
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.plan import Plan, resolved_stages
+from rxpipe.pipeline.plan import Plan, lookups_of, resolved_stages
 from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.budget import Budget
+from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import compose
@@ -53,20 +54,28 @@ def start(
     with ports or prepare(plan) as ports:
         told = Listeners((*plan.listeners, *listeners))
         budget = None if plan.max_cost is None else Budget(plan.max_cost, ports.usage_before.cost, ports.mean_costs)
+        quota = ports.quota
+        if quota is not None:
+            quota.written = ports.before[0]
+        is_staged = plan.strategy == "staged"
+        flow = Flow([stage.name for stage in plan.stages], is_staged=is_staged, quota=quota)
+        clock = clock_for(None, scheduler)
 
-        def cut_off(index: int, error: StopRun | ItemCancelled) -> None:
-            run.cut_off(index, error)
+        def stop(error: StopRun) -> None:
+            run.stop_with(error)
 
-        stages = resolved_stages(plan, told, journal=ports.journal, budget=budget, cut_off=cut_off)
-        operator = compose(plan.strategy, [(settings, ports.target_of(executor)) for settings, executor in stages])
+        options = {"journal": ports.journal, "budget": budget, "flow": flow, "stop": stop, "now": clock.now}
+        stages = resolved_stages(plan, told, **options)
+        targeted = [(settings, ports.target_of(executor)) for settings, executor in stages]
+        operator = compose(plan.strategy, targeted, lookups_of(plan, ports.journal))
         stats = [settings.stats for settings, _ in stages]
         if budget is not None:
             budget.watch(stats)
         run = Run(
             stats,
-            clock_for(None, scheduler),
+            clock,
             limit=plan.concurrency if plan.strategy == "per_item" else math.inf,
-            staged=plan.strategy == "staged",
+            staged=is_staged,
             number=ports.number,
             before=ports.before,
             usage_before=ports.usage_before,
@@ -74,6 +83,8 @@ def start(
             aborted=ports.aborted,
             listeners=told,
             admitted=admitted,
+            flow=flow,
+            quota=quota,
         )
         run.start(ports.take(ids), operator, ports.write, observer, scheduler, ahead=ports.ahead)
         ports.hand_over()

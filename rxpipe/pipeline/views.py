@@ -12,7 +12,7 @@ from rxpipe.pipeline.outcome import Report
 
 
 class ItemView(Protocol):
-    """An ID on its way.
+    """An ID, or a child that a stage has made of one, on its way.
 
     One object stands for an item in all calls of a listener, so it can be a key. Two items with the same ID are two
     objects.
@@ -26,6 +26,16 @@ class ItemView(Protocol):
     @property
     def attempts(self) -> int:
         """Calls made for it so far, in all stages together, a running one included."""
+        ...
+
+    @property
+    def parent(self) -> ItemView | None:
+        """The item that it was made of; None if it came from the source, or from a store without its parent."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How often it was sent back to an earlier stage."""
         ...
 
     @property
@@ -68,6 +78,26 @@ class StageView(Protocol):
         ...
 
     @property
+    def dropped(self) -> int:
+        """Items that were dropped there."""
+        ...
+
+    @property
+    def sent_back(self) -> int:
+        """Items that were sent back from there."""
+        ...
+
+    @property
+    def cached(self) -> int:
+        """Items that got the result of an earlier call instead of one of their own."""
+        ...
+
+    @property
+    def saved(self) -> Usage:
+        """What those earlier calls had used, added up."""
+        ...
+
+    @property
     def retried(self) -> int:
         """Calls that failed and were followed by another."""
         ...
@@ -107,6 +137,11 @@ class RunView(Protocol):
         ...
 
     @property
+    def spawned(self) -> int:
+        """Children that its stages have made."""
+        ...
+
+    @property
     def written(self) -> int:
         """Items whose row is committed."""
         ...
@@ -114,6 +149,21 @@ class RunView(Protocol):
     @property
     def failed(self) -> int:
         """Items that failed."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Items that a stage has dropped."""
+        ...
+
+    @property
+    def expanded(self) -> int:
+        """Items that ended with their children."""
+        ...
+
+    @property
+    def collected(self) -> int:
+        """Children that ended in their parent."""
         ...
 
     @property

@@ -6,19 +6,17 @@ everything that was in it, so that your own fields travel on.
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, cast
 
 from rxpipe.errors import RxPipeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Result = TypeVar("Result")
+Options = Mapping[str, Any]
 
-_NEEDED = "_rxpipe_needed_fields"
-_NO_RECORDS = (str, bytes, int, float, complex, list, set, frozenset, tuple, type(None))
+_DECLARED = "_rxpipe_declared"
 
 
 class WrongInput(RxPipeError):
@@ -27,33 +25,72 @@ class WrongInput(RxPipeError):
     is_permanent = True
 
 
-def takes(*needed: str) -> Callable[[F], F]:
-    """Declares which fields a stage's function needs."""
+class Same:
+    """Stands for what a function got, in ``Declared.gives``: type variables get lost in a ``functools.partial``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What a stage's function says of itself that its annotations do not.
+
+    Attributes:
+        fields: The fields that it needs of a record.
+        named_by: For fields that users may name otherwise: the option that does.
+        children: Whether it takes the ``Children`` of an item, the values of which are those records.
+        gives: What it returns with given options, as an annotation.
+        back_to: The stage that it may send items back to with given options, or None.
+    """
+
+    fields: tuple[str, ...] = ()
+    named_by: Mapping[str, str] = field(default_factory=dict[str, str])
+    children: bool = False
+    gives: Callable[[Options], Any] | None = None
+    back_to: Callable[[Options], str | None] | None = None
+
+    def needed(self, options: Options) -> list[str]:
+        """The names of the fields, with these options."""
+        return [str(options.get(self.named_by.get(name, ""), name)) for name in self.fields]
+
+
+def takes(
+    *fields: str,
+    named_by: Mapping[str, str] | None = None,
+    children: bool = False,
+    gives: Callable[[Options], Any] | None = None,
+    back_to: Callable[[Options], str | None] | None = None,
+) -> Callable[[F], F]:
+    """Declares what a stage's function needs and does; the arguments are the attributes of ``Declared``."""
+    says = Declared(fields=fields, named_by=named_by or {}, children=children, gives=gives, back_to=back_to)
 
     def mark(function: F) -> F:
-        setattr(function, _NEEDED, needed)
+        setattr(function, _DECLARED, says)
         return function
 
     return mark
 
 
-def needed_fields(function: object) -> Sequence[str]:
-    """The fields that a function needs; none if it declares nothing."""
-    found: Sequence[str] = getattr(function, _NEEDED, ())
+def declared(function: object) -> Declared:
+    """What a function declares; nothing by default."""
+    found: Declared = getattr(function, _DECLARED, Declared())
     return found
 
 
-def record(value: object, function: Callable[..., Any]) -> dict[str, Any]:
+def record(value: object, function: Callable[..., Any], options: Options | None = None) -> dict[str, Any]:
     """The fields of a value, by name.
+
+    Args:
+        value: What the function got.
+        function: The function.
+        options: Its options, as far as they name fields.
 
     Raises:
         WrongInput: The value is no record, or lacks a field that the function needs.
     """
-    found = _record(value)
-    needed = needed_fields(function)
+    found = fields_of(value)
+    needed = declared(function).needed(options or {})
     if found is None or any(name not in found for name in needed):
-        came = type(value).__name__ if found is None else f"{type(value).__name__} with {_listed(found)}"
-        raise WrongInput(f"{function.__name__} takes {_taken(needed)}, but got {came}")
+        came = type(value).__name__ if found is None else f"{type(value).__name__} with {listed(found)}"
+        raise WrongInput(f"{function.__name__} takes {taken(needed)}, but got {came}")
     return found
 
 
@@ -72,15 +109,8 @@ def as_given(value: object, base: type, result: type[Result], known: Mapping[str
     return result(**{name: known[name] for name in names})
 
 
-def misfit(hint: Any, function: object) -> str | None:
-    """Why a function cannot take values that are annotated so; None if it may."""
-    needed = needed_fields(function)
-    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    came = [_lacking(one, needed) for one in (typing.get_args(hint) if is_union else (hint,))]
-    return None if None in came or not needed else f"takes {_taken(needed)}, but gets {' or '.join(filter(None, came))}"
-
-
-def _record(value: object) -> dict[str, Any] | None:
+def fields_of(value: object) -> dict[str, Any] | None:
+    """The fields of a value, by name; None if it is no record."""
     if isinstance(value, Mapping):
         return {str(name): one for name, one in cast("Mapping[str, Any]", value).items()}
     kind = type(value)
@@ -89,31 +119,12 @@ def _record(value: object) -> dict[str, Any] | None:
     return {one.name: getattr(value, one.name) for one in fields(kind)} if is_dataclass(kind) else None
 
 
-def _lacking(hint: Any, needed: Sequence[str]) -> str | None:
-    """What values of an annotation are, if they surely lack something."""
-    kind = typing.get_origin(hint) or (type(None) if hint is None else hint)
-    if not isinstance(kind, type):
-        return None
-    names = _names(kind)
-    if names is None:
-        return kind.__name__.replace("NoneType", "None") if issubclass(kind, _NO_RECORDS) else None
-    lacks = any(name not in names for name in needed)
-    return f"{kind.__name__} with {_listed(names)}" if lacks else None
+def taken(needed: Sequence[str]) -> str:
+    """The records that have these fields, in words."""
+    return f"a mapping (or a dataclass, or a pydantic model) with {listed(needed)}"
 
 
-def _names(kind: Any) -> Sequence[str] | None:
-    """The fields of a class, where it declares them."""
-    if typing.is_typeddict(kind):
-        return list(kind.__annotations__)
-    if hasattr(kind, "model_fields"):
-        return list(kind.model_fields)
-    return [one.name for one in fields(kind)] if is_dataclass(kind) else None
-
-
-def _taken(needed: Sequence[str]) -> str:
-    return f"a mapping (or a dataclass, or a pydantic model) with {_listed(needed)}"
-
-
-def _listed(names: typing.Iterable[object]) -> str:
+def listed(names: Iterable[object]) -> str:
+    """Names in words, not too many."""
     shown = [str(name) for name in names]
     return ", ".join(shown[:20]) + (", …" if len(shown) > 20 else "") or "nothing in it"

@@ -1,12 +1,12 @@
 """The run store: what each stage made of each item, so that a run goes on where it was left, whatever ended it.
 
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
-- ``runs.py``: which run goes on
+- ``runs.py``: which run goes on; ``result_cache.py``: results that any run may use again
 - ``items/``: the items that come into the stages, and which worker has them
 - ``commits/``: what is kept of them
 - ``schema/``: the tables, transactions, many rows in one statement
 - ``queries/``: what a store tells of runs
-- ``maintenance/``: a run as a file; mending and deleting
+- ``maintenance/``: a run as a file; mending and deleting runs and results
 """
 
 from __future__ import annotations

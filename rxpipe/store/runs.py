@@ -11,8 +11,6 @@ from sqlalchemy import (
     Connection,
     UnaryExpression,
     and_,
-    case,
-    delete,
     exists,
     func,
     not_,
@@ -29,8 +27,9 @@ from rxpipe.identity.identity import told
 from rxpipe.identity.signature import StageSignature, changes, edited, from_text, kept, merged, to_text
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.items.lease import HAS_EXPIRED, not_ended, reap
+from rxpipe.store.items.other_stages import go_back
 from rxpipe.store.queries import usage
-from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.store.schema.tables import ENDED, ITEMS, RUNS, WORKERS, db_now
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -113,7 +112,7 @@ def begin_or_continue(
     if found and not how.resume:
         raise StagesChanged(_told(connection, latest, stages, found))
     if found:
-        _tell_adopted(latest.id, found, _adopt(connection, latest, stages, how.found_by))
+        _tell_adopted(latest.id, found, _adopt(connection, latest, pipeline, how.found_by))
     _keep(connection, latest, name, pipeline, is_settled=is_other or pipeline.is_given)
     return latest.id
 
@@ -195,8 +194,14 @@ def _begin(connection: Connection, name: str, pipeline: Identity, generation: in
 
 
 def _outdated(run_id: int, keep: int) -> ColumnElement[bool]:
-    """The items that have been further than the stages that are kept, or failed behind them."""
-    return and_(ITEMS.c.run_id == run_id, ITEMS.c.stage >= keep, ITEMS.c.state.in_(("written", "failed")))
+    """The items that have been further than the stages that are kept, or ended behind them."""
+    is_behind = or_(ITEMS.c.stage >= keep, _is_next_collected_behind(keep))
+    return and_(ITEMS.c.run_id == run_id, is_behind, ITEMS.c.state.in_(ENDED))
+
+
+def _is_next_collected_behind(keep: int) -> ColumnElement[bool]:
+    """Items that were to be called next with their children, in a stage that is not kept."""
+    return and_(ITEMS.c.collected_by >= keep, ITEMS.c.stage <= ITEMS.c.collected_by)
 
 
 def _told(connection: Connection, latest: Latest, stages: Sequence[StageSignature], found: Sequence[str]) -> str:
@@ -223,8 +228,9 @@ def _told_other(latest: Latest, pipeline: Identity) -> str:
     )
 
 
-def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignature], found_by: str) -> int:
+def _adopt(connection: Connection, latest: Latest, pipeline: Identity, found_by: str) -> int:
     """Give a run other stages; how many items had come further than those that are the same."""
+    stages = pipeline.stages
     if has_workers(connection, latest.id):
         raise StoreError(
             f"run {latest.id} has workers that are busy with other stages: stop them first "
@@ -234,11 +240,7 @@ def _adopt(connection: Connection, latest: Latest, stages: Sequence[StageSignatu
     keep = kept(latest.stages, stages)
     further = or_(_outdated(latest.id, keep), and_(ITEMS.c.run_id == latest.id, ITEMS.c.stage > keep))
     again = connection.execute(select(func.count()).select_from(ITEMS).where(further)).scalar_one()
-    connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == latest.id, CHECKPOINTS.c.stage >= keep))
-    ready = update(ITEMS).where(_outdated(latest.id, keep))
-    connection.execute(ready.values(state="ready", owner=None, fence=ITEMS.c.fence + 1, failures=0, crashes=0))
-    least = case((ITEMS.c.stage > keep, keep), else_=ITEMS.c.stage)
-    connection.execute(update(ITEMS).where(ITEMS.c.run_id == latest.id).values(stage=least))
+    go_back(connection, latest.id, keep, _outdated(latest.id, keep), pipeline.collectors)
     return again
 
 

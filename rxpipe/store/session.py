@@ -16,23 +16,37 @@ from sqlalchemy import func, update
 
 from rxpipe.database import abort_deadline
 from rxpipe.database.abort_deadline import AbortDeadline
-from rxpipe.errors import LeaseLost
+from rxpipe.errors import HandedOver, LeaseLost
+from rxpipe.identity.signature import StageSignature
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutcome, Spawning
+from rxpipe.pipeline.record import Record as SourceRecord
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.flusher import Flusher
 from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.record_queue import RecordQueue
-from rxpipe.store.commits.records import Checkpoint, Closing, FailedCall, Record, Used, failed_call, used
+from rxpipe.store.commits.records import (
+    Checkpoint,
+    Closing,
+    FailedCall,
+    Record,
+    SentBack,
+    Spawned,
+    Used,
+    failed_call,
+    is_result,
+    used,
+)
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.ended_items import ended
 from rxpipe.store.items.feed import Feed
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease
+from rxpipe.store.result_cache import ResultCache
 from rxpipe.store.runs import Before
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import RUNS, db_now
@@ -61,7 +75,7 @@ class Session:
         in_flight: InFlightClaims,
         *,
         run_id: int,
-        stages: Sequence[str],
+        stages: Sequence[StageSignature],
         before: Before,
         window: float,
         slots: float,
@@ -72,7 +86,7 @@ class Session:
         self.run_id = run_id
         self.before = before
         self.is_finished = False
-        self._stages = (*stages, "database")
+        self._stages = (*(stage.name for stage in stages), "database")
         self._database = database
         self._lease = lease
         self._claims = claims
@@ -81,6 +95,7 @@ class Session:
         patience = OutageLimit(retry, lambda: self._backlog.results)
         self._flusher = Flusher(commits, self._backlog, patience, failed=self._take_no_more)
         self._over = threading.Event()  # set when no more is claimed
+        self._cache = ResultCache(database, stages, retry=patience, over=self._over)
         self._flush: Subject[None] = Subject()
         self._batches = batch(max_items, max_seconds, flush=self._flush)
         self._in_flight = in_flight
@@ -111,13 +126,73 @@ class Session:
         """Tell how IDs of the source end that the run knew already; it does not wait for what others have to do."""
         self._feed.tell(tell)
 
-    def checkpoint(self, claim: Claim, stage: int, attempts: int, value: Any) -> None:
-        """Keep what a stage returned.
+    def checkpoint(
+        self, claim: Claim, stage: int, attempts: int, value: Any, lookup: CacheLookup | None = None
+    ) -> None:
+        """Keep what a stage returned; with ``lookup``, for other runs, too.
 
         Raises:
             CheckpointError: It cannot be kept.
         """
-        self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=encode(value)))
+        output = encode(value)
+        new = None if lookup is None else self._cache.new(stage, lookup)
+        start = claim.noted
+        claim.noted = stage + 1
+        self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=output, start=start, new=new))
+
+    def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:
+        """What the cache has for values; it may block."""
+        return self._cache.look_up(stage, values)
+
+    def reused(self, claim: Claim, stage: int, attempts: int, hit: CachedResult) -> None:
+        """Keep a result of the cache as what a stage returned, and what that saved."""
+        self._note(used(claim, stage=self._stages[stage], attempt=0, usage=hit.usage, saved=True))
+        start = claim.noted
+        claim.noted = stage + 1
+        self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=hit.kept, start=start))
+
+    def spawn(self, parent: Claim, children: Sequence[SourceRecord], spawning: Spawning) -> list[Claim]:
+        """Keep children of an item, which this worker has from the start."""
+        new = [self._claims.child(parent, spawning, place, child) for place, child in enumerate(children)]
+        self._in_flight.add(child.claim for child in new)
+        self._note(
+            Spawned(
+                claim=parent,
+                stage=spawning.stage,
+                attempts=spawning.attempts,
+                children=new,
+                made=spawning.first + len(new),
+                is_all=spawning.is_all,
+                collected_by=spawning.collected_by,
+                hands_over=spawning.hands_over,
+                start=parent.noted,
+                outcome=spawning.outcome,
+            )
+        )
+        return [child.claim for child in new]
+
+    def sent_back(
+        self, claim: Claim, *, stage: int, to: int, kept: int, attempts: int, rounds: int, feedback: Any
+    ) -> None:
+        """Keep that a stage has sent an item back.
+
+        Raises:
+            CheckpointError: The feedback cannot be kept.
+        """
+        told = encode(feedback)
+        self._note(
+            SentBack(
+                claim=claim,
+                stage=stage,
+                to=to,
+                kept=kept,
+                attempts=attempts,
+                rounds=rounds,
+                feedback=told,
+                start=claim.noted,
+            )
+        )
+        claim.noted = kept
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
@@ -133,9 +208,9 @@ class Session:
         """Whether a call may begin; not while too many results wait for their commit. Then ``wake`` is called later."""
         return self._backlog.may_begin(wake)
 
-    def _note(self, record: Checkpoint | FailedCall | Used) -> None:
+    def _note(self, record: Checkpoint | Spawned | SentBack | FailedCall | Used) -> None:
         if self._line is not None:
-            self._backlog.add(is_result=isinstance(record, Checkpoint))
+            self._backlog.add(is_result=is_result(record))
             self._line.note(record)
 
     def write(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
@@ -204,13 +279,22 @@ class Session:
         lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
         self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
         self._ended += len(outcomes) - len(lost)
-        self._lost += len(lost)
+        self._lost += sum(not isinstance(outcome.error, HandedOver) for outcome in lost)
         if any(isinstance(record, Closing) for record in records):
             self._abort_deadline.asked()
             self._flusher.patiently(self._close)
             self._abort_deadline.answered()
             self._tell_lost()
+            self._tell_changed()
         return outcomes
+
+    def _tell_changed(self) -> None:
+        if self._claims.changed.kept:
+            _log.warning(
+                "records came with another value than before, and the first one was kept",
+                records=self._claims.changed.kept,
+                hint='RunStore(on_change="redo"), or on_change: redo of a config\'s source, does them again',
+            )
 
     def _tell_lost(self) -> None:
         if self._lost:
@@ -226,10 +310,12 @@ class Session:
         self._feed.end()
         with self._database.transaction() as connection:
             self._lease.release(connection)
+            self._commits.release(connection)
             left = self._claims.left(connection)
             # A session that ended nothing does not finish a run anew.
             finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, db_now())
-            is_finished = not (left.ready or left.running) and self._feed.exhausted
+            is_reached = self._claims.quota is not None and self._claims.quota.is_reached
+            is_finished = is_reached or (not (left.ready or left.running) and self._feed.exhausted)
             finished_at = finished if is_finished else None
             connection.execute(update(RUNS).where(RUNS.c.id == self.run_id).values(finished_at=finished_at))
         self.is_finished = is_finished

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, get_args
 
 import structlog
-from sqlalchemy import URL, Connection, Engine, Row, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, Row, select
+from sqlalchemy.exc import DBAPIError
 
-from rxpipe.database import DatabaseSink
 from rxpipe.database.encoding import one_line
-from rxpipe.database.engine import shown
 from rxpipe.database.error_kinds import is_transient
 from rxpipe.database.outage import AWAY
 from rxpipe.errors import ConfigError
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature, edited
 from rxpipe.pipeline.ports import RunPorts, Sink
+from rxpipe.pipeline.run.quota import Quota
 from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.row_writer import StoreSink
+from rxpipe.store.commits.shared_quota import SharedQuota
+from rxpipe.store.items.changed_records import OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
@@ -64,13 +66,14 @@ class RunStore:
         lease: float = 60.0,
         heartbeat: float = 10.0,
         max_crashes: int = 3,
+        on_change: OnChange = "keep",
     ) -> None:
         """Describe a store.
 
         Args:
             database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine, which stays its owner's; by
                 default that of the pipeline's ``DatabaseSink``, and never another one, so that an item and its row
-                are committed together.
+                are committed together. Beside a ``JsonLinesSink`` it is by default an SQLite file next to the output.
             name: What the run is found by; the pipeline's name by default. Another one is another run of the pipeline.
             fresh: Begin a new run, also if there is one to go on with.
             resume: Go on also if the stages have changed: the results of the first stages that are still the same
@@ -80,13 +83,19 @@ class RunStore:
             max_crashes: How many workers may die with an item before it is tried alone; from the second on it is tried
                 among fewer and fewer others. If three workers in a row die that had it alone, it is a dead letter.
 
+            on_change: What becomes of a record that the run knows, if its value has changed: ``keep`` the first one and
+                say how many; ``redo`` it with the new one, once it has ended; or ``fail``, with a ``ConfigError``.
+
         Raises:
-            ValueError: A number is out of range, or both ``fresh`` and ``resume`` were asked for.
+            ValueError: A number is out of range, ``on_change`` is none of these, or both ``fresh`` and ``resume`` were
+                asked for.
         """
         if not 0 < heartbeat <= lease / 2:
             raise ValueError(f"heartbeat must be above 0, and at most half of the lease, not {heartbeat} of {lease}")
         if not max_crashes >= 2:
             raise ValueError(f"max_crashes must be at least 2, not {max_crashes}")
+        if on_change not in get_args(OnChange):
+            raise ValueError(f"on_change must be one of {', '.join(get_args(OnChange))}, not {on_change!r}")
         if fresh and resume:
             raise ValueError("fresh begins a new run, resume goes on with one: give one of them")
         self.database = database
@@ -96,10 +105,17 @@ class RunStore:
         self.lease = lease
         self.heartbeat = heartbeat
         self.max_crashes = max_crashes
+        self.on_change: OnChange = on_change
         self.found_by: str | None = None
 
     def open(
-        self, pipeline: Identity, sink: Sink | None, *, window: float = math.inf, slots: float = math.inf
+        self,
+        pipeline: Identity,
+        sink: Sink | None,
+        *,
+        window: float = math.inf,
+        slots: float = math.inf,
+        quota: Quota | None = None,
     ) -> Session:
         """Begin a run or go on with one, as a worker of it; may block.
 
@@ -108,6 +124,7 @@ class RunStore:
             sink: Where the rows go.
             window: How many items the stages hold.
             slots: How many calls may run at once.
+            quota: How many items all workers of the run are to write; None for all.
 
         Raises:
             OtherPipeline: The run, or the table of rows, is another pipeline's.
@@ -115,16 +132,16 @@ class RunStore:
             StoreError: Another process has the SQLite file, or a newer rxpipe made the store.
             SinkError: The database cannot be opened.
             ConfigError: It cannot hold a store.
-            TypeError: The sink is no ``DatabaseSink``.
+            TypeError: The sink is no ``StoreSink``.
         """
         with ExitStack() as opened:
+            beside = _store_sink(sink)
             database = Database(
-                self._database_with(sink), stuck_after=self.lease / 2, silent_after=max(self.lease, _LEAST_SILENCE)
+                self._database_with(beside), stuck_after=self.lease / 2, silent_after=max(self.lease, _LEAST_SILENCE)
             )
             opened.callback(database.close)
             database.found_by = self.found_by or database.found_by
-            rows = sink if isinstance(sink, DatabaseSink) else None
-            session = self._open(database, pipeline, rows, window, slots, opened)
+            session = self._open(database, pipeline, beside, window, slots, quota, opened)
             opened.pop_all()  # the session closes it
             return session
 
@@ -132,9 +149,10 @@ class RunStore:
         self,
         database: Database,
         pipeline: Identity,
-        sink: DatabaseSink | None,
+        sink: StoreSink | None,
         window: float,
         slots: float,
+        quota: Quota | None,
         opened: ExitStack,
     ) -> Session:
         database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
@@ -142,8 +160,10 @@ class RunStore:
         if (codec := database.first(_migrated)) is not None:
             escape_what_has_no_character(database.engine, codec)
         writer = None if sink is None else sink.writer_on(database.engine, owned=True)
+        if writer is not None:
+            database.closes(writer.close)
         name, in_flight = self.name or str(pipeline.name), InFlightClaims()
-        former = None if self.name else "run" if sink is None else sink.table
+        former = None if self.name else "run" if writer is None else writer.place
         replace = sink is not None and sink.replace
 
         self._reap(database, name, former)
@@ -155,7 +175,7 @@ class RunStore:
             run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace)
             if writer is not None:
                 if replace:
-                    check_owner_is_idle(connection, writer.table.fullname, writer.owner(connection), pipeline)
+                    check_owner_is_idle(connection, writer.place, writer.owner(connection), pipeline)
                 writer.claim(connection, pipeline, replace=replace, by_name=self.resume)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=in_flight.lose)
             opened.callback(_leave, database, lease)  # also if this is committed, and only the answer is lost
@@ -163,6 +183,9 @@ class RunStore:
             return run_id, lease
 
         run_id, lease = database.first(join)
+        shared = None if quota is None else SharedQuota(quota, run_id)
+        if shared is not None:
+            database.first(shared.open)
 
         def look(connection: Connection) -> tuple[Before, Sequence[StageSignature], int]:
             before = Before.of(connection, run_id)
@@ -173,16 +196,25 @@ class RunStore:
         before, stages, missing = database.first(look)
         _tell_edited(edited(stages, pipeline.stages))
         if writer is not None:
-            _tell_missing(run_id, writer.table.fullname, missing, database.found_by)
+            _tell_missing(run_id, writer.place, missing, database.found_by)
         lease.start()
         return Session(
             database,
             lease,
-            Claims(database.engine.dialect.name, run_id, lease, max_crashes=self.max_crashes, keys=Keys(codec)),
-            Commits(database, run_id, writer, max_crashes=self.max_crashes),
+            Claims(
+                database.engine.dialect.name,
+                run_id,
+                lease,
+                max_crashes=self.max_crashes,
+                keys=Keys(codec),
+                stages=(*(stage.name for stage in pipeline.stages), "database"),
+                on_change=self.on_change,
+                quota=shared,
+            ),
+            Commits(database, run_id, writer, max_crashes=self.max_crashes, collects=pipeline.collects, quota=shared),
             in_flight,
             run_id=run_id,
-            stages=[stage.name for stage in pipeline.stages],
+            stages=pipeline.stages,
             before=before,
             window=window,
             slots=slots,
@@ -209,9 +241,11 @@ class RunStore:
             # One of the dead has locks yet, which the server takes for alive: heartbeats try again.
             _log.debug("the items of dead workers are locked", error=one_line(error))
 
-    def open_run(self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float) -> RunPorts:
+    def open_run(
+        self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float, quota: Quota | None = None
+    ) -> RunPorts:
         """The same, as what a pipeline asks of a store."""
-        session = self.open(pipeline, sink, window=window, slots=slots)
+        session = self.open(pipeline, sink, window=window, slots=slots, quota=quota)
         with ExitStack() as opened:
             opened.callback(session.close)
             ports = _ports_of(session, window)
@@ -220,28 +254,25 @@ class RunStore:
 
     def check_beside(self, sink: Sink | None) -> None:
         """See whether it can be kept beside a sink; see ``_database_with``."""
-        self._database_with(sink)
+        self._database_with(_store_sink(sink))
 
-    def _database_with(self, sink: Sink | None) -> str | URL | Engine:
+    def _database_with(self, sink: StoreSink | None) -> str | URL | Engine:
         """The database of a store beside a sink.
 
         Raises:
             ConfigError: The sink has another one, or there is none.
-            TypeError: The sink is no ``DatabaseSink``.
         """
-        if sink is None:
-            if self.database is None:
-                raise ConfigError("store: a RunStore without a DatabaseSink needs a database of its own")
-            return self.database
-        if not isinstance(sink, DatabaseSink):
-            raise TypeError(f"a pipeline with a store has a DatabaseSink or none, not {sink!r}")
-        ours = self.database
-        if ours is not None and ours is not sink.database and not _is_same(ours, sink.database):
-            raise ConfigError(
-                f"store: its database, {shown(ours)}, is not the sink's, {shown(sink.database)}; "
-                "an item and its row are committed together, so leave the store's out"
-            )
-        return sink.database
+        if sink is not None:
+            return sink.store_database(self.database)
+        if self.database is None:
+            raise ConfigError("store: a RunStore without a sink needs a database of its own")
+        return self.database
+
+
+def _store_sink(sink: Sink | None) -> StoreSink | None:
+    if sink is None or isinstance(sink, StoreSink):
+        return sink
+    raise TypeError(f"a pipeline with a store has a DatabaseSink, a JsonLinesSink or none, not {sink!r}")
 
 
 def _ports_of(session: Session, window: float) -> RunPorts:
@@ -284,24 +315,15 @@ def _leave(database: Database, lease: Lease) -> None:
         lease.release(connection)
 
 
-def _tell_missing(run_id: int, table: str, missing: int, found_by: str) -> None:
+def _tell_missing(run_id: int, place: str, missing: int, found_by: str) -> None:
     if missing:
         _log.warning(
             "rows of items that were written are missing",
             run=run_id,
-            table=table,
+            place=place,
             missing=missing,
             hint=f"rxpipe requeue {run_id} --rows {found_by} has the next run write the rows again, without a call",
         )
-
-
-def _is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
-    if isinstance(one, Engine) or isinstance(other, Engine):
-        return False  # its driver may be told to connect to anywhere
-    try:
-        return make_url(one) == make_url(other)
-    except ArgumentError:
-        return False
 
 
 def _holder(connection: Connection) -> str:

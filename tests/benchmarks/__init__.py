@@ -8,5 +8,6 @@ with something else must not fail a build.
 - ``measure``: rounds of fresh processes, medians, ratios; ``child`` is what such a process runs
 - ``tables``, ``machine``: the Markdown, and where it was measured
 - ``workload``: what every contender is given, and the tally that checks what it delivers
+- ``flows``: what expand, batch and the like cost, by itself: ``python -m tests.benchmarks.flows``
 - ``ours``, ``pipelines``, ``handwritten``, ``reactivex_rivals``, ``libraries``: the contenders themselves
 """

@@ -41,5 +41,9 @@ class MadeRun:
 
     def set(self, **counts: int) -> None:
         """Set the run's counts."""
+        items = self.run._items  # pyright: ignore[reportPrivateUsage] - a real run counts them as they come
+        items.spawned = counts.pop("spawned", items.spawned)
         for name, count in counts.items():
             setattr(self.run, name, count)
+        ends = ("written", "failed", "dropped", "expanded", "collected", "cancelled")
+        items.count = self.run.taken + items.spawned - sum(getattr(self.run, end) for end in ends)

@@ -66,6 +66,13 @@ def test_id_file_is_read(folder: Path) -> None:
     )
 
 
+def test_file_of_records_is_read(folder: Path) -> None:
+    """Records are counted, too."""
+    Path("q.csv").write_text("n,topic\n1,a\n2,b\n", encoding="utf-8")
+    config = write_config(folder, NEVER, source={"csv": "q.csv", "id": "n"})
+    assert "source     csv q.csv, 2 records" in rxpipe("check", config).out
+
+
 def test_settings_of_per_item(folder: Path) -> None:
     """Slots and queues of stages have no effect there, and are not shown."""
     ended = rxpipe("check", write_config(folder, NEVER, strategy="per_item"))

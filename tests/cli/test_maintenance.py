@@ -70,6 +70,24 @@ def test_requeue_rows(bank_in: str) -> None:
     assert refused("requeue", "1", "--rows", "--stage", "grading").startswith("--rows is for written items")
 
 
+def test_requeue_parents_and_children(family_in: str) -> None:
+    """What becomes of them is told, where it is not plain."""
+    assert lines("requeue", "1") == [
+        "4 items of run 1 are ready again: the next run of its pipeline takes them up",
+        "1 of them has children, which stay: its call is made again",
+        "1 of them waits for its children that are ready again, too",
+        "1 of them is a child whose parent was collected already: it is not collected again",
+    ]
+    (run,) = document("runs")
+    assert (run["failed"], run["ready"], run["waiting"]) == (0, 5, 2)
+
+
+def test_requeue_what_has_not_failed(family_in: str) -> None:
+    """The state of an item is told."""
+    for item, state in (("2", "waiting"), ("5", "dropped"), ("6", "expanded"), ("1/0", "collected")):
+        assert refused("requeue", "1", "--id", item).startswith(f"in run 1, item {item} has not failed, it is {state}")
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_export(bank_in: str, nowhere: Path, ending: str) -> None:
     """A file appears, and what is in it is told."""
@@ -87,6 +105,53 @@ def test_export_to_csv(bank_in: str, nowhere: Path) -> None:
     lines("export", "latest", "out.csv", "--stages", "--formulas")
     head = "id,status,generation,answering,grading,value,error,failed_stage,attempts,failures"
     assert (nowhere / "out.csv").read_text("utf-8").splitlines()[0] == head
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_export_children(family_in: str, ending: str) -> None:
+    """All items, or only some."""
+    counts = "2 written + 4 failed + 3 dropped + 1 expanded + 3 collected + 3 unfinished"
+    assert lines("export", "1", f"out.{ending}") == [f"out.{ending}: 16 items = {counts} of run 1"]
+    counts = "2 written + 3 dropped"
+    told = lines("export", "1", f"out.{ending}", "--status", "dropped,written", "--columns", "topic")
+    assert told == [f"out.{ending}: 5 items = {counts} of run 1"]
+
+
+def test_export_columns(family_in: str, nowhere: Path) -> None:
+    """A flat table of what was asked for."""
+    lines("export", "1", "out.csv", "--columns", "answer.text, score", "--status", "written", "--bom")
+    assert (nowhere / "out.csv").read_text("utf-8").splitlines() == [
+        "\ufeffid,parent,status,answer.text,score,error,failed_stage,attempts,failures",
+        "1,,written,a,-5,,,1,0",
+        "6/0,6,written,,,,,1,0",
+    ]
+    lines("export", "1", "out.jsonl", "--columns", "answer", "--status", "written")
+    first = json.loads((nowhere / "out.jsonl").read_text("utf-8").splitlines()[0])
+    assert first["answer"] == {"text": "a", "votes": 1}
+    assert "voting" not in first
+
+
+def test_export_to_json_lines(family_in: str, nowhere: Path) -> None:
+    """What each stage returned, and the parent."""
+    lines("export", "1", "out.jsonl")
+    head = ["id", "parent", "status", "splitting", "answering", "voting", "grading", "value"]
+    rows = [json.loads(line) for line in (nowhere / "out.jsonl").read_text("utf-8").splitlines()]
+    assert list(rows[1])[: len(head)] == head
+    assert (rows[1]["id"], rows[1]["parent"]) == ("1/0", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--columns", " , "], "--columns: ' , ' names nothing"),
+        (["--columns", "a", "--stages"], "--columns picks from the value, --stages has what each stage returned: give"),
+        (["--status", "writen"], "--status: no item is 'writen'; did you mean 'written'? allowed: written, failed,"),
+    ],
+)
+def test_export_options_that_name_nothing(bank_in: str, nowhere: Path, options: list[str], told: str) -> None:
+    """Options that name nothing are one error, and there is no file."""
+    assert refused("export", "1", "out.csv", *options).startswith(told)
+    assert not (nowhere / "out.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Usage
-from rxpipe.cli.views.figures import WINDOW, Meter
+from rxpipe.cli.views.figures import WINDOW, Figures, Meter
 
 from .runs import MadeRun
 
@@ -139,3 +139,52 @@ def test_pushed_back() -> None:
     stage.taken, stage.started, stage.pushed_back = 5, 7, 4
     (figures,) = made.figures().stages
     assert (figures.pushed_back, figures.running, figures.waiting, figures.retried) == (4, 3, 2, 0)
+
+
+def test_dropped_items_have_ended() -> None:
+    """They count for the rate and the progress, as failed ones do."""
+    figures = MadeRun("a").figures(100, taken=50, written=20, failed=10, dropped=10)
+    assert (figures.rate, figures.fraction, figures.left, figures.in_flight) == (4.0, 0.4, 15.0, 10)
+
+
+def test_a_stage_that_drops_and_sends_back() -> None:
+    """Its calls with these items are over, and are part of its rate."""
+    made = MadeRun("a")
+    meter = Meter(made.run, total=None, staged=False)
+    stage = made.stages[0]
+    stage.taken = stage.started = 10
+    stage.done, stage.dropped, stage.sent_back = 3, 4, 2
+    made.seconds = 9.0
+    (figures,) = meter.read().stages
+    assert (figures.dropped, figures.sent_back, figures.running, figures.rate) == (4, 2, 1, 1.0)
+
+
+def test_staged_items_that_are_dropped_skip_the_rest() -> None:
+    """As failed ones do."""
+    made = MadeRun("a", "b")
+    made.stages[0].done, made.stages[0].dropped, made.stages[1].done = 90, 10, 90
+    assert made.figures(100, staged=True, taken=100).fraction == 1.0
+
+
+def with_children(total: int | None = 100, **counts: Any) -> Figures:
+    """The figures of a run whose items have children."""
+    made = MadeRun("a")
+    made.stages[0].usage = Usage(cost=1.0)
+    made.run.before = counts.pop("before", (0, 0))
+    meter = Meter(made.run, total=total, staged=False, expands=True)
+    made.set(**counts)
+    made.seconds += 10.0
+    return meter.read()
+
+
+def test_progress_with_children() -> None:
+    """How many items there will be is unknown: the progress is that of the source, and no end is foreseen."""
+    figures = with_children(taken=25, spawned=500, written=300, expanded=10, collected=50)
+    assert (figures.fraction, figures.left, figures.projected) == (0.25, None, None)
+    assert (figures.rate, figures.in_flight) == (36.0, 165)
+    assert with_children(total=None, taken=25).fraction is None
+
+
+def test_progress_with_children_of_a_run_that_goes_on() -> None:
+    """How many of those that ended before were children is unknown, so nothing is said."""
+    assert with_children(taken=25, before=(10, 0)).fraction is None

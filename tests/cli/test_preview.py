@@ -45,6 +45,14 @@ def promising(value):
 def odd(value):
     return object
 
+def dropping(value):
+    from rxpipe import Drop
+    return Drop("too odd")
+
+def sending_back(value):
+    from rxpipe import SendBack
+    raise SendBack("own", "once more", or_drop=True)
+
 def long(value):
     return "x" * 30_000 + "END"
 
@@ -130,6 +138,18 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, monkeypatc
     assert ended.code == 1
     assert r"ValueError: no \x1b[31mgood\x07 <b>" in ended.out
     assert "\x1b" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [("dropping", "  dropped:\n    too odd\n"), ("sending_back", '  sent back to own:\n    "once more"\n')],
+)
+def test_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, told: str) -> None:
+    """What a function decides about an item is shown as that, and is no failure."""
+    ended = preview_own(tmp_path, monkeypatch, function)
+    assert ended.code == 0
+    assert told in "\n".join(line.rstrip() for line in ended.out.splitlines()) + "\n"
+    assert "1 item, 1 dropped; nothing was written" in ended.out
 
 
 def test_a_function_that_returns_something_to_await(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

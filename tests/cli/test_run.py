@@ -76,6 +76,22 @@ def test_json_is_the_report(folder: Path) -> None:
     assert report["stages"][0]["name"] == "work"
 
 
+DROPS = "from rxpipe import Drop\ndef work(i):\n    return i if i == 2 else Drop('too odd')\n"
+
+
+def test_dropped_items_are_told_with_their_reason(folder: Path) -> None:
+    """They are neither failed nor cancelled: the program has done what it should."""
+    config = write_config(folder, DROPS, database={"durable": False})
+    ended = rxpipe("run", config)
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "3 taken = 1 written + 0 failed + 2 dropped + 0 cancelled"
+    assert lines[lines.index("dropped items, the commonest reason first:") + 1].split() == ["2", "work", "too", "odd"]
+    report = json.loads(rxpipe("run", config, "--json").out)
+    assert (report["dropped"], report["cancelled"], report["stages"][0]["dropped"]) == (2, 0, 2)
+    assert report["drops"] == [{"stage": "work", "text": "too odd", "count": 2, "same": True}]
+
+
 @pytest.mark.parametrize("option", ["--json", "--quiet"])
 def test_what_stages_print_is_no_result(folder: Path, option: str) -> None:
     """What modules and functions print goes to standard error."""

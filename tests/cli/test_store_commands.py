@@ -246,7 +246,10 @@ def test_show_as_json(bank_in: str) -> None:
         "checkpoints": 8,
         "failed_calls": 4,
         "failed": 2,
+        "dropped": 0,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0},
+        "cached": 0,
+        "saved": {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0},
     }
     assert (found["causes"][0]["type"], found["causes"][0]["count"]) == ("ValueError", 4)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rxpipe import Usage
 from rxpipe.cli.views.summary import print_summary
-from rxpipe.pipeline.outcome import Outcome, Report, StageReport
+from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 
 
@@ -37,6 +37,24 @@ def told(capsys: pytest.CaptureFixture[str], report: Report) -> list[str]:
     """The lines of the summary of a report."""
     print_summary(report, "sqlite:///bank.db, table results", None)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_summary_of_what_the_cache_saved(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many calls, and what they had used, if anything; nothing where nothing was saved."""
+    monkeypatch.setenv("COLUMNS", "120")
+    saved = Usage(prompt_tokens=1234, completion_tokens=56, cost=0.42)
+    report = replace(REPORT, stages=(stage("generation", 0.5, cached=12, saved=saved), stage("b", 0.1)), saved=saved)
+    lines = told(capsys, report)
+    assert lines[2] == (
+        "saved by the cache: 12 calls, 1,234 prompt and 56 completion tokens, cost 0.42 "
+        "(in the currency of your prices)"
+    )
+    header, _, first, second = lines[4:8]
+    assert header.split()[4] == "cached"
+    assert (first.split()[4], second.split()[4]) == ("12", "0")
+    plain = replace(REPORT, stages=(stage("generation", 0.5, cached=1),))
+    assert told(capsys, plain)[2] == "saved by the cache: 1 call"
+    assert not any("cache" in line for line in told(capsys, REPORT))
 
 
 def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +142,27 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
 def test_stopped_early(capsys: pytest.CaptureFixture[str]) -> None:
     """What stopped a run comes first."""
     assert shown(capsys, ErrorCounts(), "Ctrl-C")[0] == "stopped by Ctrl-C"
+
+
+def test_summary_of_a_dataflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends that there are stand with the others; so do the reasons for which items were dropped."""
+    monkeypatch.setenv("COLUMNS", "120")
+    stages = stage("generation", 0.5), stage("check", 0.25, dropped=7, sent_back=3)
+    counts: dict[str, Any] = {"taken": 100, "spawned": 200, "written": 190}
+    counts |= {"dropped": 7, "expanded": 80, "collected": 13}
+    drops = CommonError("check", "no text", 5, same=False), CommonError("check", "", 2)
+    lines = told(capsys, replace(REPORT, stages=stages, drops=drops, **counts))
+    assert lines[:2] == [
+        "100 taken + 200 spawned = 190 written + 8 failed + 7 dropped + 80 expanded + 13 collected + 2 cancelled",
+        "4.20 s, first row after 0.13 s, 71.0 items/s, at most 40 in flight",
+    ]
+    assert lines[3].split()[3:7] == ["retried", "dropped", "sent", "back"]
+    assert [line.split()[4:6] for line in lines[5:7]] == [["0", "0"], ["7", "3"]]
+    assert lines[-3:] == [
+        "dropped items, the commonest reason first:",
+        "        5  check  no text  (and such)",
+        "        2  check  (no reason given)",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])

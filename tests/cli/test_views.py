@@ -158,6 +158,58 @@ def test_line_of_paid_calls() -> None:
     assert ", 512 tokens, " in progress_line(made.figures(None, taken=100, written=100))
 
 
+def dataflow() -> MadeRun:
+    """Two stages: items are expanded, dropped and sent back."""
+    made = MadeRun("generation", "check")
+    made.stages[0].taken, made.stages[0].started, made.stages[0].done = 25, 25, 22
+    made.stages[1].taken, made.stages[1].started, made.stages[1].done = 530, 530, 480
+    made.stages[1].dropped, made.stages[1].sent_back = 40, 7
+    return made
+
+
+COUNTS = {"taken": 25, "spawned": 505, "written": 420, "dropped": 40, "expanded": 22, "collected": 12}
+
+
+def test_line_of_a_dataflow() -> None:
+    """What was taken and spawned comes first; the ends that there are follow those that there always are."""
+    made = dataflow()
+    meter = Meter(made.run, total=100, staged=False, expands=True)
+    made.set(**COUNTS)
+    made.seconds = 10.0
+    assert progress_line(meter.read()) == (
+        "0:10  25 of 100 taken, 505 spawned, 420 written, 0 failed, 40 dropped, 22 expanded, 12 collected, "
+        "7 sent back, 36 in flight, 49.4/s"
+    )
+
+
+def test_line_of_a_filter() -> None:
+    """Where no item has children, items are counted as they always are."""
+    line = progress_line(MadeRun("a").figures(100, taken=50, written=30, dropped=10))
+    assert line == "0:10  30 of 100 written, 0 failed, 10 dropped, 10 in flight, 4.0/s, 0:15 left"
+
+
+def test_screen_of_a_dataflow() -> None:
+    """Stages that drop and send back have columns for that; the bar is that of the source."""
+    made = dataflow()
+    meter = Meter(made.run, total=100, staged=False, expands=True)
+    made.set(**COUNTS)
+    made.seconds = 10.0
+    console = Console(file=StringIO(), width=90, height=24, highlight=False)
+    with console.capture() as captured:
+        console.print(Screen("pipeline.yaml", meter, 25.0))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    assert lines[2].split() == [
+        *("stage", "waiting", "running", "done", "failed", "retried", "dropped", "sent", "back", "items/s", "mean")
+    ]
+    assert lines[5].split()[:7] == ["check", "0", "3/3", "480", "0", "0", "40"]
+    bar, *whole = lines[-3:]
+    assert bar.endswith("25 of 100 taken  25%")
+    assert whole == [
+        "0:10 elapsed · 25 taken + 505 spawned · 36 in flight · 420 written · 0 failed · 40 dropped",
+        "22 expanded · 12 collected · 7 sent back · 49.4/s",
+    ]
+
+
 def test_one_item_is_no_items() -> None:
     """One is told in the singular."""
     assert interrupt_line(1, 1, 25.0).startswith("stopping: finishing 1 item within ")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rxpipe.config import Config, RetryConfig, SourceConfig, StageConfig, StageSettings, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.llm_sections import LimitsConfig
+from rxpipe.config.source_section import KINDS
 from rxpipe.errors import ConfigError
 from rxpipe.identity.names import DefaultName
 
@@ -254,6 +255,8 @@ def test_the_schema_describes_every_key() -> None:
         "with",
         "api_key_env",
         "retry_on",
+        *("expand", "collect", "batch", "max_rounds", "when", "key", "cache", "until"),
+        *("csv", "jsonl", "parquet", "rows", "id", "on_change", "delimiter", "encoding", "columns"),
     } <= keys.keys()
     assert [name for name, key in keys.items() if "description" not in key and "$ref" not in key] == []
     assert "null" not in json.dumps(schema)
@@ -273,11 +276,33 @@ def test_the_schema_has_the_short_form_of_limits() -> None:
     assert [form["type"] for form in forms] == ["string", "object"]
 
 
+def test_the_schema_has_the_short_form_of_a_batch() -> None:
+    """A count stands beside the mapping."""
+    forms = Config.model_json_schema()["$defs"]["BatchConfig"]["anyOf"]
+
+    assert [form["type"] for form in forms] == ["integer", "object"]
+
+
+def test_the_schema_has_both_forms_of_a_predicate() -> None:
+    """A function by its name stands beside the mapping of fields."""
+    forms = Config.model_json_schema()["$defs"]["StageConfig"]["properties"]["when"]["anyOf"]
+
+    assert [form["type"] for form in forms] == ["string", "object"]
+
+
+def test_the_schema_wants_an_id_beside_records() -> None:
+    """An editor underlines a file of records without one."""
+    needed = Config.model_json_schema()["$defs"]["SourceConfig"]["dependentRequired"]
+
+    assert needed == {kind: ["id"] for kind in ("rows", "csv", "jsonl", "parquet")}
+
+
 def test_the_schema_wants_one_kind_of_source() -> None:
     """An editor underlines a source that has two kinds."""
     kinds = Config.model_json_schema()["$defs"]["SourceConfig"]["oneOf"]
 
-    assert kinds == [{"required": [kind]} for kind in ("range", "file", "sql", "call")]
+    assert kinds == [{"required": [kind]} for kind in KINDS]
+    assert {"csv", "jsonl", "parquet", "rows", "sql"} < set(KINDS)
 
 
 KEYS = st.sampled_from(

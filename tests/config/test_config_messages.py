@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from refusing import Refused, refusing
 
-TOP = "name, pipeline_config, source, stages, providers, limits, database, strategy, scheduler"
+TOP = "name, pipeline_config, source, stages, providers, limits, database, output, strategy, until, scheduler"
 SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
 RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter, retry_on"
-SOURCE = "range, file, sql, url, call"
-STAGE = "name, call, with, concurrency, executor, timeout, queue_size, rate_limit, max_abandoned, version, retry"
+SOURCE = "range, rows, file, csv, jsonl, parquet, sql, call, id, on_change, delimiter, encoding, url"
+STAGE = (
+    "name, call, with, when, key, expand, collect, batch, max_rounds, cache, concurrency, executor, timeout, "
+    "queue_size, rate_limit, max_abandoned, version, retry"
+)
 COUNT = "allowed: a whole number, 1 or more"
 CONCURRENCY = "allowed: a whole number, 1 or more; auto; or least-start-most, like 5-20-100"
 SECONDS = "allowed: a number of seconds above 0"
@@ -20,7 +23,7 @@ NO_RANGE = "allowed: a range with at least one ID in it, and a step that is not 
 URL = "allowed: a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"
 CALL = "allowed: a function as module:function, like my_stages:generate"
 NAME = "allowed: a name: text on one line, with no space around it"
-KINDS = "allowed: one of range, file, sql, call"
+KINDS = "allowed: one of range, rows, file, csv, jsonl, parquet, sql, call"
 TEXT = "allowed: text that is not blank"
 PIPELINE_NAME = "allowed: a name: text on one line, of at most 255 characters, with no space around it"
 LIMITS = "allowed: a mapping with the keys requests_per_minute, tokens_per_minute, shared"

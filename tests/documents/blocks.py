@@ -35,6 +35,16 @@ def grade(value):
     return {**value, "score": 1.0}
 lookup = generate
 """
+TOPICS = """
+def questions(topic):
+    return [{**topic, "question": "Why?", "level": "hard"}]
+def answer(value):
+    return {**value, "answer": {"text": "that"}}
+def embed(values):
+    return values
+def check(value):
+    return {**value, "score": 1.0}
+"""
 
 
 class Block(NamedTuple):
@@ -72,6 +82,11 @@ def answer(value: Any) -> Any:
 
 def grade(value: Any) -> Any:
     return {**value, "score": 1.0}
+
+
+def pages(document: Any) -> list[str]:
+    text: str = document["text"]
+    return text.split("\f")
 
 
 def parse(value: Any) -> Any:
@@ -120,10 +135,13 @@ _MADE: dict[str, Callable[[], Any]] = {
     "client": SimpleNamespace,
     "count": lambda: print,
     "dataclasses": lambda: import_module("dataclasses"),
+    "documents": lambda: [{"title": "Sums", "text": "1 + 1\f2 + 2"}],
+    "embed": lambda: parse,
     "ids": lambda: range(3),
     "kafka": lambda: _broker("Kafka", "127.0.0.1:9092"),
     "mqtt": lambda: _broker("MQTT", "127.0.0.1", client_id="worker-1", clean_session=False),
     "ops": lambda: ops,
+    "pages": lambda: pages,
     "pipeline": lambda: Pipeline(*_stages()),
     "question_id": lambda: 17,
     "questions": lambda: import_module("rxpipe.faststream").PipelineConsumer(Pipeline(*_stages(), scheduler="asyncio")),

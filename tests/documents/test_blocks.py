@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rxpipe.cli.parser.configs import app
 
-from .blocks import ROOT, STAGES, Block, blocks, execute, stopped_runs
+from .blocks import ROOT, STAGES, TOPICS, Block, blocks, execute, stopped_runs
 
 README = ROOT / "README.md"
 
@@ -25,6 +25,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     (folder / "my_stages.py").write_text(STAGES, encoding="utf-8")
     (folder / "pipeline.yaml").write_text("name: shared", encoding="utf-8")
+    (folder / "topics.csv").write_text("number,topic\n1,sums\n", encoding="utf-8")
+    (folder / "my_topics.py").write_text(TOPICS, encoding="utf-8")
     (folder / "models").mkdir()
     (folder / "models" / "my-model.gguf").touch()
     return folder
@@ -84,7 +86,7 @@ def test_alternatives_in_the_reference(folder: Path) -> None:
     (folder / "ids.txt").write_text("1\n2\n", encoding="utf-8")
     (folder / "my_module.py").write_text("def ids():\n    return [1, 2]\n", encoding="utf-8")
     sources = re.findall(r"^# (source: .*)$", reference.text, re.MULTILINE)
-    assert len(sources) == 3
+    assert len(sources) == 5
     for number, source in enumerate(sources):
         path = folder / f"alternative_{number}.yaml"
         path.write_text(re.sub(r"^source: .*$", source, reference.text, flags=re.MULTILINE), encoding="utf-8")

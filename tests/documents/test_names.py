@@ -12,11 +12,22 @@ import pytest
 import typer
 
 import rxpipe
-from rxpipe import DatabaseSink, RunStore, Stage
+from rxpipe import DatabaseSink, JsonLinesSink, RunStore, Stage
 from rxpipe import operators as ops
 from rxpipe.cli.parser.configs import app
-from rxpipe.config import Config
+from rxpipe.config import (
+    BatchConfig,
+    Config,
+    DatabaseConfig,
+    OutputConfig,
+    PipelineConfig,
+    RangeConfig,
+    RetryConfig,
+    SourceConfig,
+    StageConfig,
+)
 from rxpipe.database.table_owner import OWNERS
+from rxpipe.files.file_owner import FILES
 from rxpipe.store.schema.tables import METADATA
 
 OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
@@ -33,7 +44,9 @@ def flat(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "thing"), [(GUIDE, Stage), (GUIDE, DatabaseSink), (DURABILITY, RunStore)], ids=["Stage", "sink", "store"]
+    ("text", "thing"),
+    [(GUIDE, Stage), (GUIDE, DatabaseSink), (GUIDE, JsonLinesSink), (DURABILITY, RunStore)],
+    ids=["Stage", "sink", "file", "store"],
 )
 def test_a_signature_is_that_of_the_code(text: str, thing: type) -> None:
     """Every parameter that is printed has the default that is printed, and none is left out but at the end."""
@@ -107,7 +120,29 @@ def test_files_that_documents_name_are_there(path: Path) -> None:
 def test_the_tables_of_the_store_are_named() -> None:
     """All of them, and no other."""
     paragraph = DURABILITY.partition("## Beside its own tables")[2]
-    assert set(re.findall(r"`(rxpipe_\w+)`", paragraph)) == {*METADATA.tables, OWNERS.name}
+    assert set(re.findall(r"`(rxpipe_\w+)`", paragraph)) == {*METADATA.tables, OWNERS.name, FILES.name}
+
+
+def test_every_key_of_a_config_is_described() -> None:
+    """In a table of the reference; those of language models and executors have documents of their own."""
+    text = (ROOT / "docs" / "config_file.md").read_text("utf-8")
+    cells = " ".join(re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE)) + str(
+        re.findall(r"^\| `range` .*", text, re.MULTILINE)
+    )
+    told = set(re.findall(r"`(\w+)`", cells))
+    sections = (
+        Config,
+        PipelineConfig,
+        RetryConfig,
+        SourceConfig,
+        RangeConfig,
+        StageConfig,
+        DatabaseConfig,
+        OutputConfig,
+    )
+    keys = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+    assert keys - told == set()
+    assert [name for name in BatchConfig.model_fields if f"{name}:" not in text] == []
 
 
 def test_the_names_of_operators_are_theirs() -> None:

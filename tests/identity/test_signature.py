@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
-from rxpipe.identity.signature import StageSignature, changes
-from rxpipe.llm import Prompt
+from rxpipe.identity.signature import StageSignature, changes, from_text, to_text
+from rxpipe.llm import Prompt, Provider
 
 PROMPT = Prompt("Say {word}")
 
@@ -48,6 +49,29 @@ def test_other_arguments_are_another_version() -> None:
 def test_what_is_no_plain_data_does_not_count() -> None:
     """Another provider answers the same question."""
     assert signature(functools.partial(say, place=object())) == signature(say)
+
+
+def test_another_model_has_other_results() -> None:
+    """Which are not used in other runs; checkpoints of a run still apply. Other code and versions have others, too."""
+
+    def with_model(model: str, **options: Any) -> StageSignature:
+        provider = Provider(model=model, base_url=options.pop("base_url", None), options=options)
+        return signature(functools.partial(say, place=provider))
+
+    small, large, warm = with_model("small"), with_model("large"), with_model("small", temperature=1)
+    assert small == large == signature(say)
+    assert len({one.result_key for one in (small, large, warm, signature(say))}) == 4
+    elsewhere = with_model("small", base_url="http://127.0.0.1:1/v1")
+    assert elsewhere.result_key == small.result_key
+    assert from_text(to_text([small]))[0].result_key == small.result_key
+
+
+def test_results_go_by_the_function_and_not_by_the_name_of_the_stage() -> None:
+    """Nor by where the stage is."""
+    one, other = StageSignature.of("a", plain, 1), StageSignature.of("b", plain, 1)
+    assert one.result_key == other.result_key
+    keys = {one.result_key, signature(plain, 2).result_key, replace(one, code="other").result_key}
+    assert len(keys | {signature(say, 1).result_key}) == 4
 
 
 def test_what_has_changed_is_told() -> None:

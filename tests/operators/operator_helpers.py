@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -13,6 +12,7 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
+from virtual_loop import VirtualLoop
 
 A = TypeVar("A")
 
@@ -202,35 +202,6 @@ class Hanging:
     def release(self, *values: int) -> None:
         for value in values:
             self._releases.setdefault(value, threading.Event()).set()
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time stands still while anything can run, then jumps to the next timer."""
-
-    def __init__(self) -> None:
-        self._time = 0.0
-        super().__init__(_JumpingSelector(self._jump))
-
-    def time(self) -> float:
-        return self._time
-
-    def _jump(self) -> None:
-        timers: list[asyncio.TimerHandle] = getattr(self, "_scheduled")  # noqa: B009 - not in the type stubs
-        self._time = max(self._time, timers[0].when())
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self, jump: Callable[[], None]) -> None:
-        super().__init__()
-        self._jump = jump
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(LIMIT if timeout is None else 0)
-        if not events and timeout is None:
-            raise AssertionError("the loop waits for ever")
-        if not events and timeout is not None and timeout > 0:
-            self._jump()
-        return events
 
 
 def run_on_loop(main: Callable[[], Coroutine[Any, Any, A]], *, virtual: bool = True) -> A:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
-from operator_helpers import LIMIT, VirtualLoop, Watch, collect, run_on_loop
+from operator_helpers import LIMIT, Watch, collect, run_on_loop
 from reactivex import operators as rx_ops
 from reactivex.abc import SchedulerBase
 from reactivex.scheduler import (
@@ -28,6 +28,7 @@ from reactivex.scheduler import (
 )
 from reactivex.scheduler.eventloop import AsyncIOScheduler, AsyncIOThreadSafeScheduler
 from reactivex.testing import TestScheduler
+from virtual_loop import VirtualLoop
 
 from rxpipe.operators import from_iterable, timeout
 from rxpipe.operators.core.clock import (

@@ -185,7 +185,15 @@ def stage_by_hand(clock: Clock, runner: Calls, watch: Watch[Any]) -> StageMachin
         recover=ignore,
         max_abandoned=0,
     )
-    return StageMachine(options, watch, clock=clock, runner=runner, loop_runner=Calls, dispatcher=None, scheduler=None)
+    return StageMachine(
+        options,
+        watch,
+        clock=clock,
+        runner=runner,
+        loop_runner=Calls,
+        dispatcher=None,
+        scheduler=None,
+    )
 
 
 def test_a_stall_that_is_over_when_its_timer_is_heard_is_none() -> None:

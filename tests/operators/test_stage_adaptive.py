@@ -281,7 +281,7 @@ def test_dispose_in_a_cool_down_ends_everything() -> None:
     stats = options.stats
     assert len(server.calls) == called
     assert (stats.running, stats.waiting) == (0, 0)
-    assert stats.taken == stats.done + stats.failed + stats.cancelled + stats.dropped
+    assert stats.taken == stats.done + stats.failed + stats.cancelled + stats.discarded
 
 
 @hypothesis_settings(max_examples=60, deadline=None)

@@ -160,7 +160,7 @@ def test_what_it_holds_is_bounded_when_everything_is_refused(
     assert (stats.running, stats.waiting) == (0, taken)
     assert stats.pushed_back == stats.started
     watch.dispose()
-    assert (stats.waiting, stats.dropped) == (0, taken)
+    assert (stats.waiting, stats.discarded) == (0, taken)
 
 
 def test_how_often_it_calls_is_bounded_when_everything_is_refused(scheduler: TestScheduler) -> None:

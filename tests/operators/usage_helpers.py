@@ -12,7 +12,7 @@ from operator_helpers import LIMIT, collect
 
 from rxpipe.operators import Failure, Usage, from_iterable
 from rxpipe.operators.stage import stage_with
-from rxpipe.operators.stages.settings import Settings
+from rxpipe.operators.stages.settings import KEPT, Admission, Settings
 
 
 def used(tokens: int) -> Usage:
@@ -37,14 +37,26 @@ class Noted:
     used_by: list[tuple[Any, int, Usage]] = field(default_factory=list[tuple[Any, int, Usage]])
     may_begin: None = None  # calls begin at once
 
-    def skip(self, item: Any, call: Any) -> bool:
-        return False
+    def attach(self, readmit: Callable[[Any], None]) -> None:
+        pass
+
+    def admit(self, item: Any, call: Any) -> Admission:
+        return "call"
 
     def open(self, item: Any, call: Any) -> Any:
         return item
 
     def close(self, item: Any, result: Any) -> Any:
         return result
+
+    def begin_many(self, item: Any) -> None:
+        pass
+
+    def spawn(self, item: Any, value: Any) -> Any:
+        return value
+
+    def expanded(self, item: Any) -> Any:
+        return KEPT
 
     def again(self, item: Any, attempt: int, error: BaseException) -> None:
         pass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from otel_helpers import Point, Telemetry
 from pipeline_helpers import Block, Seen, finish, same, until
 
-from rxpipe import Pipeline, Retry, Stage, Usage, record_usage
+from rxpipe import Drop, Pipeline, Retry, Stage, Usage, record_usage
 from rxpipe.otel import OpenTelemetry
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
@@ -38,6 +40,20 @@ def test_calls_and_items() -> None:
     assert telemetry.measured("rxpipe.item.duration", "count")[written] == 3
     assert telemetry.measured("rxpipe.stage.tokens") == {at("b", kind="input"): 21, at("b", kind="output"): 14}
     assert telemetry.measured("rxpipe.stage.cost") == {at("b"): 3.5}
+
+
+def test_other_ends() -> None:
+    """Items that were dropped, with their stage; parents and children as what they ended."""
+    telemetry = Telemetry()
+
+    def keep(value: int) -> Any:
+        return value if value else Drop("nothing")
+
+    stages = Stage("split", range, expand=True), Stage("keep", keep), Stage("join", len, collect=True)
+    Pipeline(*stages, listeners=[telemetry.listener]).run([3, 4])
+    written, collected = ((("rxpipe.item.status", status),) for status in ("written", "collected"))
+    assert telemetry.measured("rxpipe.items") == {written: 2, collected: 5, at("keep", ended="dropped"): 2}
+    assert telemetry.measured("rxpipe.item.duration", "count").total() == 9
 
 
 def test_seconds() -> None:

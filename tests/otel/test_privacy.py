@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from otel_helpers import Telemetry, status, told
 
-from rxpipe import Pipeline, Stage
+from rxpipe import Drop, Pipeline, Stage
 from rxpipe.errors import ConfigError
 from rxpipe.otel import OpenTelemetry
 
@@ -53,6 +53,15 @@ def test_texts_of_errors(error_texts: bool) -> None:
     assert told(telemetry.only("a"))["error.type"] == "ValueError"
     (event,) = telemetry.only("a").events
     assert ("exception.stacktrace" in (event.attributes or {})) == error_texts
+
+
+@pytest.mark.parametrize("error_texts", [True, False])
+def test_reasons_of_drops(error_texts: bool) -> None:
+    """They may quote a value as well."""
+    telemetry = Telemetry(error_texts=error_texts)
+    Pipeline(Stage("a", lambda _: Drop(f"no {SECRET}")), listeners=[telemetry.listener]).run([1])
+    assert told(telemetry.only("rxpipe.item"))["rxpipe.item.status"] == "dropped"
+    assert leaks(telemetry) == error_texts
 
 
 class Unreadable(Exception):

@@ -16,10 +16,13 @@ from pipeline_helpers import LIMIT, WAYS, run_virtually, same
 from reactivex import operators as rx_ops
 
 from rxpipe import (
+    Children,
     DatabaseSink,
+    Drop,
     Pipeline,
     Retry,
     RunStore,
+    SendBack,
     Stage,
     StageTimeout,
     StopRun,
@@ -285,3 +288,64 @@ def test_goes_on_with_a_run(tmp_path: Path) -> None:
     assert first.tree() == ["rxpipe.item", ["a", "b"]]
     assert second.tree() == ["rxpipe.item", ["b"]]
     assert told(second.only("b"))["rxpipe.call.attempt"] == 1
+
+
+def split(value: str) -> list[str]:
+    return list(value)
+
+
+def joined(children: Children[str]) -> str:
+    return "+".join(children.values)
+
+
+def no_vowels(value: str) -> Any:
+    return Drop("a vowel") if value in "aeiou" else value
+
+
+@pytest.mark.parametrize("collects", [True, False])
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_children_are_below_their_parents(scheduler: Scheduler, collects: bool) -> None:
+    """Each names its parent; how it ended is told, and why it was dropped."""
+    telemetry = Telemetry()
+    stages: list[Stage] = [Stage("split", split, expand=True), Stage("keep", no_vowels)]
+    stages += [Stage("join", joined, collect=True)] if collects else []
+    Pipeline(*stages, scheduler=scheduler, listeners=[telemetry.listener]).run(["ab"])
+    (parent,) = telemetry.children(None)
+    below = telemetry.children(parent)
+    calls = ["split", "join"] if collects else ["split"]
+    assert sorted(span.name for span in below) == sorted(["rxpipe.item"] * 2 + calls)
+    assert told(parent)["rxpipe.item.status"] == ("written" if collects else "expanded")
+    assert "rxpipe.parent_id" not in told(parent)
+    dropped, kept = telemetry.only("rxpipe.item", id="ab/0"), telemetry.only("rxpipe.item", id="ab/1")
+    assert told(dropped) == {
+        "rxpipe.item.id": "ab/0",
+        "rxpipe.parent_id": "ab",
+        "rxpipe.item.status": "dropped",
+        "rxpipe.item.calls": 1,
+        "rxpipe.stage.name": "keep",
+        "rxpipe.item.drop_reason": "a vowel",
+    }
+    assert status(dropped) == ("UNSET", None)
+    assert told(kept)["rxpipe.item.status"] == ("collected" if collects else "written")
+    assert [span.name for span in telemetry.children(kept)] == ["keep"]
+    telemetry.assert_all_over()
+
+
+def test_rounds_are_seen() -> None:
+    """A call of a later round is a first attempt again, also where a stage sends items back to itself."""
+    telemetry = Telemetry()
+    rounds: list[str] = []
+
+    def grade(value: Any) -> Any:
+        record_usage(Usage(cost=1.0))
+        rounds.append(value)
+        if len(rounds) < 3:
+            raise SendBack("grading" if len(rounds) == 1 else "answering")
+        return value
+
+    Pipeline(Stage("answering", same), Stage("grading", grade), listeners=[telemetry.listener]).run([1])
+    assert [told(span)["rxpipe.call.attempt"] for span in telemetry.named("grading")] == [1, 1, 1]
+    assert [told(span)["rxpipe.usage.cost"] for span in telemetry.named("grading")] == [1.0, 1.0, 1.0]
+    assert [told(span)["rxpipe.call.status"] for span in telemetry.named("answering")] == ["returned"] * 2
+    item = told(telemetry.only("rxpipe.item"))
+    assert (item["rxpipe.item.calls"], item["rxpipe.item.rounds"]) == (5, 2)

@@ -4,8 +4,9 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from reactivex import operators as rx_ops
 
-from rxpipe import CommonError, Outcome, Pipeline, Report, Stage, StageReport, Usage
+from rxpipe import CommonError, Outcome, Pipeline, Record, Report, Stage, StageReport, Usage
 
 
 def stage_report(name: str, utilization: float) -> StageReport:
@@ -103,3 +104,24 @@ def test_an_outcome_is_a_value() -> None:
     assert outcome != replace(outcome, status="failed")
     with pytest.raises(FrozenInstanceError):
         outcome.status = "failed"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue] - that is the test
+
+
+def test_an_outcome_knows_the_record_that_it_comes_from() -> None:
+    """Whatever its value has become; children and theirs have that of the first; an ID alone is none."""
+
+    def split(value: Any) -> list[Any]:
+        return [Record("child", 1), 2] if value == "a b" else [value]
+
+    stages = (Stage("splitting", split, expand=True), Stage("again", lambda one: [one], expand=True))
+    outcomes: list[Outcome] = Pipeline(*stages).outcomes([Record(1, "a b"), 2]).pipe(rx_ops.to_list()).run()
+
+    assert {one.id: one.record for one in outcomes} == {
+        1: "a b",
+        "child": "a b",
+        "child/0": "a b",
+        "1/1": "a b",
+        "1/1/0": "a b",
+        2: None,
+        "2/0": None,
+        "2/0/0": None,
+    }

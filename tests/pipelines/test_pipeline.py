@@ -293,7 +293,9 @@ def test_more_stages_than_the_stack_allows_are_refused(strategy: Strategy, most:
 
 def test_options_of_a_stage_are_given_by_keyword() -> None:
     """One that there is not is named, with those that there are; ``help`` shows them all; none can be changed."""
-    with pytest.raises(TypeError, match="stage a has no option retries; it has concurrency, executor"):
+    with pytest.raises(
+        TypeError, match="stage a has no option retries; it has batch, cache, collect, concurrency, executor"
+    ):
         Stage("a", same, retries=3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError):
         Stage("a", same, 3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]

@@ -201,7 +201,7 @@ def test_a_function_that_gives_many_values_is_refused() -> None:
         yield 1
 
     for call in (letters, numbers):
-        with pytest.raises(TypeError, match=r"stage s: call gives many values, .* return a list, or an Observable"):
+        with pytest.raises(TypeError, match=r"stage s: call gives many values, .* with expand=True .* such as a list"):
             Stage("s", call)
     sink = ListSink()
     Pipeline(Stage("s", lambda value: letters(value)), sink=sink).run([1])

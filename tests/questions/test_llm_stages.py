@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from llm_pipelines import SOON, outcomes
-from odd_llm import Call, OddServer, odd_server, provider_at, replying, run
+from odd_llm import Call, OddServer, completion, in_turn, odd_server, provider_at, replying, run
 from pydantic import ValidationError
 
-from rxpipe import ConfigError, Pipeline, Retry, Stage, StopRun
+from rxpipe import ConfigError, Drop, Pipeline, Record, Retry, SendBack, Stage, StopRun
 from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import InvalidOutput, Prompt, Unavailable
-from rxpipe.questions.llm import Answered, Graded, Question, answer, generate, grade
+from rxpipe.questions.inputs import WrongInput
+from rxpipe.questions.llm import Answered, Graded, Question, answer, check, generate, grade
 from rxpipe.questions.llm.values import Grade, WrittenQuestion
 
 ABOUT: dict[str, Any] = {"topic": "bees", "kind": "a riddle", "difficulty": "hard", "language": "German"}
@@ -77,10 +78,10 @@ def test_grade_sees_question_reference_and_answer() -> None:
         assert f"<{tag}>\n{text}\n</{tag}>" in messages
 
 
-@pytest.mark.parametrize(("call", "value"), [(generate, 7), (answer, QUESTION), (grade, ANSWERED)])
+@pytest.mark.parametrize(("call", "value"), [(generate, 7), (check, QUESTION), (answer, QUESTION), (grade, ANSWERED)])
 def test_a_prompt_can_be_replaced(call: Callable[..., Any], value: Any) -> None:
     """With the fields that the stage has."""
-    reply = {**WRITTEN, **GRADE, "answer": "A bee"}
+    reply = {**WRITTEN, **GRADE, "answer": "A bee", "clear": True}
     topic = {"topic": "bees"} if call is generate else {}
     _, messages = calling(reply, partial(call, prompt=Prompt("Hm, {topic}?"), **topic), value)
     assert messages == "Hm, bees?"
@@ -95,6 +96,150 @@ def test_parameters_of_the_request_can_be_given(call: Callable[..., Any], value:
         run(call(value, provider=provider))
         run(call(value, provider=provider, temperature=0.3, max_tokens=99))
     assert [(body.get("temperature"), body.get("max_tokens")) for body in server.bodies] == [(None, None), (0.3, 99)]
+
+
+# Several questions a call
+
+
+SEVERAL = [{"question": f"Question {number}?", "reference": f"{number}"} for number in range(4)]
+
+
+def written(reply: Any, per_call: int = 3, value: Any = 7) -> list[Question]:
+    """The questions of one call."""
+    found: list[Question] = calling(reply, partial(generate, per_call=per_call), value)[0]
+    return found
+
+
+def test_generate_asks_for_several_questions() -> None:
+    """With one prompt, which says how many; each has the ID of the item that it will be."""
+    questions, messages = calling({"questions": SEVERAL[:3]}, partial(generate, per_call=3, **ABOUT), 7)
+    assert questions == [Question(id=f"7/{number}", **ABOUT, **SEVERAL[number]) for number in range(3)]
+    assert [
+        text for text in ("Write 3 different questions", "number 7 of", *ABOUT.values()) if text not in messages
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        ({"questions": SEVERAL}, [0, 1, 2]),
+        ({"questions": SEVERAL[:1]}, [0]),
+        ({"questions": [{"question": "?"}, SEVERAL[3], "text", None, {**SEVERAL[1], "reference": " "}]}, [3]),
+        ({"questions": [SEVERAL[0], {**SEVERAL[1], "question": " QUESTION  0? "}, SEVERAL[2]]}, [0, 2]),
+        (json.dumps({"questions": SEVERAL})[:120], [0]),
+        (SEVERAL[2], [2]),
+    ],
+)
+def test_of_several_questions_the_good_ones_are_kept(reply: Any, kept: list[int]) -> None:
+    """Too many, too few, unreadable, the same twice, cut off: their numbers have no gaps."""
+    found = written(reply)
+    assert [question.reference for question in found] == [f"{number}" for number in kept]
+    assert [question.id for question in found] == [f"7/{number}" for number in range(len(kept))]
+
+
+@pytest.mark.parametrize(
+    "reply", ["No.", {"questions": []}, {"questions": [{"question": "?"}]}, {"questions": "?"}, {}]
+)
+def test_without_any_good_question_the_call_fails(reply: Any) -> None:
+    """It is made again, as one for a single question."""
+    with pytest.raises(InvalidOutput):
+        written(reply)
+
+
+def test_children_have_the_ids_of_their_questions() -> None:
+    """Also when their parent was sent back: then they are others."""
+
+    def again(children: Any) -> list[Any]:
+        if len(children) and children[0].id == "7/0":
+            raise SendBack("generation", "They are too easy.")
+        return [(child.id, child.value.id) for child in children]
+
+    with odd_server(replying(json.dumps({"questions": SEVERAL}))) as server:
+        stage = Stage("generation", partial(generate, provider=provider_at(server.url), per_call=2), expand=True)
+        found = outcomes(Pipeline(stage, Stage("collecting", again, collect=True)), [7])
+        assert "They are too easy." in sent(server)
+    assert found[7].value == [("7/1.0", "7/1.0"), ("7/1.1", "7/1.1")]
+
+
+# Records
+
+
+def test_a_record_says_what_its_question_is_about() -> None:
+    """As far as it does; its ID is that of its item."""
+    with odd_server(replying(json.dumps(WRITTEN))) as server:
+        stage = Stage("generation", partial(generate, provider=provider_at(server.url), **ABOUT))
+        record = Record("b7", {"topic": "trees", "difficulty": ["easy"], "language": None, "id": 3})
+        (outcome,) = outcomes(Pipeline(stage), [record]).values()
+    assert outcome.value == Question(id="b7", **{**ABOUT, "topic": "trees", "difficulty": "easy"}, **GOOD_ONE)
+
+
+GOOD_ONE = {"question": "What hums?", "reference": "A bee"}
+
+
+def test_outside_of_a_pipeline_a_record_needs_an_id() -> None:
+    """Else nobody knows which question to write."""
+    assert calling(WRITTEN, generate, {"id": 3})[0].id == 3
+    with pytest.raises(WrongInput, match="generate takes an ID, or a record with the ID of its item, but got dict"):
+        calling(WRITTEN, generate, {"topic": "trees"})
+
+
+# Checks
+
+
+CLEAR = {"reason": "All is said.", "clear": True}
+UNCLEAR = {"reason": "It hums, and what is it?", "clear": False}
+
+
+def test_a_clear_question_goes_on_as_it_is() -> None:
+    """The checker sees the question, not the reference."""
+    found, messages = calling(CLEAR, check, QUESTION)
+    assert found is QUESTION
+    assert "What hums?" in messages
+    assert "secret" not in messages
+
+
+def test_an_unclear_question_goes_back_with_the_reason() -> None:
+    """Or is dropped."""
+    with pytest.raises(SendBack) as raised:
+        calling(UNCLEAR, partial(check, back_to="writing"), QUESTION)
+    assert (raised.value.stage, raised.value.feedback) == ("writing", UNCLEAR["reason"])
+    with pytest.raises(Drop, match=r"^unclear$"):
+        calling(UNCLEAR, partial(check, unclear="drop"), QUESTION)
+
+
+def test_the_reason_is_in_the_next_prompt() -> None:
+    """In the first round there is none."""
+    replies = [WRITTEN, UNCLEAR, {**WRITTEN, "question": "Which insect hums?"}, CLEAR]
+    with odd_server(in_turn([(200, completion(json.dumps(reply)), {}) for reply in replies])) as server:
+        provider = provider_at(server.url)
+        stages = (
+            Stage("generation", partial(generate, provider=provider)),
+            Stage("check", partial(check, provider=provider)),
+        )
+        (outcome,) = outcomes(Pipeline(*stages), [7]).values()
+        first, _, second, _ = (body["messages"][-1]["content"] for body in server.bodies)
+    assert outcome.value.question == "Which insect hums?"
+    assert first.endswith("<feedback>\n\n</feedback>")
+    assert second.endswith(f"<feedback>\n{UNCLEAR['reason']}\n</feedback>")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structured", ["json_schema", "json_object", "text"])
+def test_a_bank_with_all_of_it_from_the_fake_server(structured: Any) -> None:
+    """Whatever form it is asked in, and however it fails."""
+    retry = Retry(max_attempts=20, initial=0, max_delay=0)
+    with serving(Behaviour(invalid=0.1, fail=0.1, length=0.1, seed=5)) as server:
+        provider = provider_at(server.url, structured=structured)
+        several = Stage("generation", partial(generate, provider=provider, per_call=4), expand=True, retry=retry)
+        dropping = Stage("check", partial(check, provider=provider, unclear="drop"), retry=retry)
+        report = Pipeline(several, dropping).run(range(20))
+        assert (report.expanded, report.failed) == (20, 0)
+        assert 60 < report.spawned <= 80
+        assert 0 < report.dropped < 20
+        single = Stage("generation", partial(generate, provider=provider), retry=retry)
+        report = Pipeline(single, Stage("check", partial(check, provider=provider), retry=retry)).run(range(40))
+    assert (report.written, report.failed) == (40, 0)
+    assert report.stages[0].done > 40  # some of them more than once, as they were sent back
 
 
 # Topics

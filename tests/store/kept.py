@@ -49,6 +49,9 @@ class Rows:
         self.then()
         return refused
 
+    def release(self, connection: Connection) -> None:
+        pass
+
 
 class Kept:
     """A run with one worker."""

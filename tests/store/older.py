@@ -4,6 +4,28 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+_TO_4 = (
+    "ALTER TABLE rxpipe_runs DROP COLUMN written",
+    "DROP TABLE rxpipe_cache",
+    "ALTER TABLE rxpipe_usage DROP COLUMN saved",
+    *(f"DROP INDEX rxpipe_items_{name}" for name in ("children", "below", "waiting")),
+    *(
+        f"ALTER TABLE rxpipe_items DROP COLUMN {name}"
+        for name in (
+            *(
+                "parent_key",
+                "root_key",
+                "number",
+                "depth",
+                "made_by",
+                "children",
+                "collected_by",
+                "rounds",
+                "feedback",
+            ),
+        )
+    ),
+)
 _TO_3 = (
     "UPDATE rxpipe_items SET state = 'done' WHERE state = 'written'",
     "UPDATE rxpipe_items SET state = 'dead' WHERE state = 'failed'",
@@ -16,7 +38,7 @@ _TO_1 = ("DROP TABLE rxpipe_usage",)
 
 def make_older(connection: Connection, version: int) -> None:
     """Make of a store of today one of an earlier version, with what is in it."""
-    for step in (_TO_3, _TO_2, _TO_1)[: 4 - version]:
+    for step in (_TO_4, _TO_3, _TO_2, _TO_1)[: 5 - version]:
         for statement in step:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"UPDATE rxpipe_schema SET version = {version}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .family import fill_family
 from .stores import Stores, fill_bank, fill_halted, fill_nothing, fill_three
 
 
@@ -47,6 +48,13 @@ def three_url(stores: Stores, store_kind: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def family_url(stores: Stores, store_kind: str, tmp_path: Path) -> Iterator[str]:
+    """A database with a run whose items have children."""
+    with stores.copy(store_kind, fill_family, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
 def no_runs_url(stores: Stores, store_kind: str, tmp_path: Path) -> Iterator[str]:
     """A database with a store that has no runs."""
     with stores.copy(store_kind, fill_nothing, tmp_path) as url:
@@ -66,6 +74,13 @@ def bank_in(nowhere: Path, bank_url: str, monkeypatch: pytest.MonkeyPatch) -> st
     """A store with a run that has dead items, which the environment names."""
     monkeypatch.setenv("RXPIPE_DATABASE", bank_url)
     return bank_url
+
+
+@pytest.fixture
+def family_in(nowhere: Path, family_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with a run whose items have children, which the environment names."""
+    monkeypatch.setenv("RXPIPE_DATABASE", family_url)
+    return family_url
 
 
 @pytest.fixture

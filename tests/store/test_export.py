@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, update
 from rxpipe.errors import ConfigError
 from rxpipe.identity.signature import StageSignature, to_text
 from rxpipe.store.maintenance.export import ItemRecord, export, has_integer_ids
-from rxpipe.store.maintenance.export_cells import fields_of_run
+from rxpipe.store.maintenance.export_cells import Fields, fields_of_run
 from rxpipe.store.maintenance.export_files import columns, records_file
 from rxpipe.store.queries.history import run
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, RUNS
@@ -173,7 +173,7 @@ def exported_fields(url: str, file: Path) -> list[dict[str, Any]]:
     with looking(url) as connection:
         one = run(connection)
         fields = fields_of_run(connection, one)
-        with records_file(file, [], integer_ids=True, value_fields=fields) as records:
+        with records_file(file, [], integer_ids=True, fields=fields) as records:
             export(connection, one, records)
     return read(file)
 
@@ -216,17 +216,17 @@ FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1", "-i
 @pytest.mark.parametrize(
     ("text", "cell"), [*HARMLESS.items(), *((formula, f"'{formula}") for formula in FORMULAS)], ids=repr
 )
-@pytest.mark.parametrize("fields", [None, ["value"]], ids=["stages", "fields"])
-def test_formulas(tmp_path: Path, text: str, cell: str, fields: list[str] | None) -> None:
+@pytest.mark.parametrize("fields", [None, Fields(names=("value",))], ids=["stages", "fields"])
+def test_formulas(tmp_path: Path, text: str, cell: str, fields: Fields | None) -> None:
     """No cell of CSV is one, unless that is wanted; numbers stay numbers."""
     failed = record(1, json.dumps(text), error=text)
     file = tmp_path / "out.csv"
-    with records_file(file, ["=stage"], integer_ids=True, value_fields=fields) as writer:
+    with records_file(file, ["=stage"], integer_ids=True, fields=fields) as writer:
         writer.write([failed])
     (row,) = read(file)
     assert (row["value"], row["error"]) == (cell, cell)
     assert "=stage" not in row
-    with records_file(file, ["=stage"], integer_ids=True, value_fields=fields, formulas=True) as writer:
+    with records_file(file, ["=stage"], integer_ids=True, fields=fields, formulas=True) as writer:
         writer.write([failed])
     assert read(file)[0]["value"] == text
 

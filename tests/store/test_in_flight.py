@@ -7,7 +7,7 @@ import threading
 from pipeline_helpers import LIMIT
 
 from rxpipe.pipeline.ports import Claim
-from rxpipe.pipeline.run.envelope import ItemEnvelope
+from rxpipe.pipeline.run.envelope import ItemEnvelope, StageRole
 from rxpipe.pipeline.run.item import Item
 from rxpipe.store.items.in_flight import InFlightClaims
 
@@ -52,6 +52,6 @@ def test_no_calls_are_made_for_what_is_lost() -> None:
     mine, other = claim("1"), claim("2", owner="b")
     in_flight.add([mine, other])
     in_flight.lose("a")
-    envelope = ItemEnvelope("work", 0, last=True, journal=None)
-    assert envelope.skip(Item(mine, 0.0), Ignored())
-    assert not envelope.skip(Item(other, 0.0), Ignored())
+    envelope = ItemEnvelope(StageRole(name="work", index=0))
+    assert envelope.admit(Item(mine, 0.0), Ignored()) == "pass"
+    assert envelope.admit(Item(other, 0.0), Ignored()) == "call"

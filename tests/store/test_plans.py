@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
-ITEMS_BEFORE = 20_000  # SQLite's plans are the same for a million, and PostgreSQL's are chosen for large tables
+ITEMS_BEFORE = 30_000  # SQLite's plans are the same for a million, and PostgreSQL's are chosen for large tables
 READY = 600
 LARGE = "rxpipe_(items|checkpoints|failures|usage)"
 # A run's items in one state are few, or are wanted in order.
@@ -23,7 +23,7 @@ READS_ALL = re.compile(
     rf"SCAN {LARGE}|SEARCH {LARGE} USING (?!INDEX rxpipe_items_|COVERING INDEX rxpipe_items_).*\(run_id=\?\)"
     rf"|Seq Scan on {LARGE}|^ *Index Cond: \(run_id = \d+\)$"
 )
-BY_STATE = re.compile("using rxpipe_items_(ready|running|quarantined)", re.IGNORECASE)
+BY_STATE = re.compile("using rxpipe_items_(ready|running|quarantined|waiting)", re.IGNORECASE)
 
 
 def pipeline(url: str) -> Pipeline:

@@ -16,7 +16,7 @@ from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.database import default_table
 from rxpipe.database.engine import database_option
 from rxpipe.errors import StoreError
-from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.maintenance.requeue import Family, family, requeue, requeue_rows
 from rxpipe.store.queries.existing_store import change, opened
 from rxpipe.store.queries.history import RunInfo, run
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
@@ -170,6 +170,72 @@ def test_run_that_goes_on(store_url: str) -> None:
     assert (one.state, one.written, one.failed, one.calls) == ("finished", 3, 0, 7)
 
 
+def requeued_family(url: str, **which: Any) -> Family:
+    """Requeue, and commit; what parents and children there were."""
+    with opened(url) as engine, change(engine) as connection:
+        one = run(connection)
+        found = family(connection, one, **which)
+        requeue(connection, one, **which)
+        return found
+
+
+def family_states(url: str) -> dict[str, str]:
+    """The states of the items that had failed, and of what is above and below them."""
+    found = items(url)
+    return {key: found[key].state for key in ("1", "1/1", "3", "3/0", "4", "4/0", "4/1")}
+
+
+def test_a_parent_that_failed_while_it_was_expanded(family_url: str) -> None:
+    """Its call is made again; the children that are there stay as they are."""
+    assert requeued_family(family_url, ids=["3"]) == Family(expanding=1)
+    states = family_states(family_url)
+    assert (states["3"], states["3/0"]) == ("ready", "ready")
+    assert items(family_url)["3"].children == 1
+
+
+def test_a_child_whose_parent_was_collected(family_url: str) -> None:
+    """Only the child goes on; its parent stays as it ended."""
+    assert requeued_family(family_url, ids=["1/1"]) == Family(collected=1)
+    states = family_states(family_url)
+    assert (states["1/1"], states["1"]) == ("ready", "written")
+
+
+def test_a_child_whose_parent_failed(family_url: str) -> None:
+    """Only the child goes on; its parent may be requeued later."""
+    assert requeued_family(family_url, ids=["4/1"]) == Family()
+    states = family_states(family_url)
+    assert (states["4/1"], states["4"]) == ("ready", "failed")
+
+
+def test_a_parent_without_its_failed_child(family_url: str) -> None:
+    """Its children have ended, so nothing keeps it from being collected."""
+    assert requeued_family(family_url, ids=["4"]) == Family()
+    states = family_states(family_url)
+    assert (states["4"], states["4/1"]) == ("ready", "failed")
+
+
+def test_a_parent_with_its_failed_child(family_url: str) -> None:
+    """It waits for the child, which is ready again."""
+    assert requeued_family(family_url) == Family(expanding=1, collecting=1, collected=1)
+    assert family_states(family_url) == {
+        "1": "written",
+        "1/1": "ready",
+        "3": "ready",
+        "3/0": "ready",
+        "4": "waiting",
+        "4/0": "collected",
+        "4/1": "ready",
+    }
+
+
+def test_the_stage_of_a_parent(family_url: str) -> None:
+    """A parent whose children are made failed in the stage that collects them."""
+    assert requeued(family_url, stage="voting") == 1
+    assert family_states(family_url)["4"] == "ready"
+    assert requeued(family_url, stage="splitting") == 1
+    assert family_states(family_url)["3"] == "ready"
+
+
 def rows_again(url: str, *, ids: Sequence[str] | None = None) -> int:
     """Requeue the rows of written items, and commit."""
     with opened(url) as engine, change(engine) as connection:
@@ -201,7 +267,7 @@ def test_rows_that_are_gone(bank_url: str, statement: str) -> None:
     with capture_logs() as logs:
         assert bank(bank_url, answering=never).run([]).taken == 0
     (told,) = [log for log in logs if "missing" in log["event"]]
-    assert (told["run"], told["table"], told["missing"]) == (1, "bank", 6)
+    assert (told["run"], told["place"], told["missing"]) == (1, "bank", 6)
     assert f"rxpipe requeue 1 --rows {database_option(bank_url)} has" in told["hint"]
 
     assert rows_again(bank_url) == 6

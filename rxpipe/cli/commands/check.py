@@ -9,15 +9,16 @@ from pathlib import Path
 
 from rich.text import Text
 
+from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
 from rxpipe.cli.views.tables import Column, fitted
 from rxpipe.cli.views.terminal import SafeConsole
 from rxpipe.cli.views.texts import length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
-from rxpipe.config.ids import read_ids
 from rxpipe.config.imports import resolve
 from rxpipe.config.sections import RetryConfig
+from rxpipe.config.sources import read_source
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.store.schema.database import Database
@@ -89,34 +90,35 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
         ("retries", _retries(config)),
         ("source", source),
         ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
-        ("database", f"{shown(config.database.url)}, table {config.database.table}"),
+        ("database" if config.output is None else "output", results_place(config)),
     ]
 
 
 def _check_database(config: Config) -> None:
     """That the URL is one, its driver is installed and its folder is there; nothing is connected to."""
-    urls = {"database.url": config.database.url, "source.url": config.source.url}
-    for key, url in urls.items():
+    urls = {config.where_results: config.database.url, config.where("source.url"): config.source.url}
+    for where, url in urls.items():
         if url is not None:
             try:
                 open_engine(url).dispose()
-                if config.durable and key == "database.url":
+                if config.durable and where == config.where_results:
                     Database(url).close()
             except (ConfigError, SinkError) as error:
-                raise ConfigError(f"{config.where(key)}: {error}") from None
+                raise ConfigError(f"{where}: {error}") from None
 
 
 def _source(config: Config) -> str:
-    """What the source is; a file of IDs is read, a function found, a query left alone."""
+    """What the source is; a file is read, a function found, a query left alone."""
     source = config.source
     if source.call is not None:
         resolve(source.call, config.folder, where=config.where("source.call"))
         return f"call {source.call}"
     if source.sql is not None:
         return f"sql {' '.join(source.sql.split())} on {shown(source.url or config.database.url)}"
-    total = plural(length(read_ids(config)) or 0, "ID")
-    if source.file is not None:
-        return f"file {source.file}, {total}"
+    total = plural(length(read_source(config)) or 0, "ID" if source.id is None else "record")
+    for kind in ("file", "csv", "jsonl", "parquet"):
+        if (name := getattr(source, kind)) is not None:
+            return f"{kind} {name}, {total}"
     ids = source.range.ids() if source.range is not None else range(0)
     return f"range {ids[0]} to {ids[-1]}, {total}" if ids else total
 

@@ -67,6 +67,10 @@ def list_failures(
             _print_block(console, failure, every=every)
     elif total:
         _print_lines(console, shown, every=every)
+    if found.dropped and not every:
+        console.print(
+            Text(f"\n{plural(found.dropped, 'item')} dropped, which is no failure: see rxpipe show", style="dim")
+        )
     if total > len(shown):
         console.print(Text(f"\nthe latest {number(len(shown))} of {number(total)}; --limit shows more", style="dim"))
 

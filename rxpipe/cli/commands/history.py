@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Engine
 
-from rxpipe.cli.views.summary import failure_line
+from rxpipe.cli.views.summary import failure_line, print_drops, print_saved, rare_column
 from rxpipe.cli.views.tables import GAP, Column, fitted, usage_columns
 from rxpipe.cli.views.terminal import SafeConsole, say
 from rxpipe.cli.views.texts import cell_text, cost_unit, number, plural, used
@@ -23,6 +23,7 @@ from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers
 
 _STYLES = {"running": "green", "unfinished": "yellow", "alive": "green", "late": "yellow", "lost": "red"}
+_STATES = ("ready", "running", "waiting", "written", "failed", "dropped", "expanded", "collected")
 _UNKNOWN = "(unknown)"
 _LEAST = 16  # of the name of a function
 
@@ -84,7 +85,7 @@ def utc_time(seconds: float | None) -> str | None:
 
 def run_json(one: RunInfo) -> dict[str, Any]:
     """A run for programs."""
-    fields = ("name", "generation", "state", "workers", "items", "written", "failed", "ready", "running", "calls")
+    fields = ("name", "generation", "state", "workers", "items", *_STATES, "calls")
     times = {name: utc_time(getattr(one, name)) for name in ("created_at", "finished_at", "active_at")}
     return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times, "usage": asdict(one.usage)}
 
@@ -100,11 +101,16 @@ def _details_json(found: RunDetails) -> dict[str, Any]:
         **run_json(found.run),
         "stages": [asdict(stage) for stage in found.stages],
         "causes": [asdict(cause) for cause in found.causes],
+        "drops": [asdict(drop) for drop in found.drops],
+        "waiting_parents": [asdict(parent) for parent in found.parents],
         "live_workers": [_worker_json(worker) for worker in found.workers],
     }
 
 
 def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
+    def rare(name: str, *, rank: int) -> list[Column]:
+        return rare_column(name, [getattr(one, name) for one in found], rank=rank)
+
     def counts(name: str, *, rank: int = 0, style: str = "") -> Column:
         values: list[int] = [getattr(one, name) for one in found]
         styles = [style if value else "" for value in values]
@@ -122,8 +128,12 @@ def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
         counts("workers", rank=3),
         counts("written"),
         counts("failed", style="bold red"),
+        *rare("dropped", rank=1),
+        *rare("expanded", rank=3),
+        *rare("collected", rank=3),
         counts("ready"),
         counts("running", rank=1),
+        *rare("waiting", rank=1),
         *usage_columns([one.usage for one in found], rank=2),
         Column(title="created", cells=[local_time(one.created_at) for one in found], rank=2),
         Column(title="finished", cells=[local_time(one.finished_at) for one in found], rank=4),
@@ -157,6 +167,8 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
             cells=[number(one.failed) for one in stages],
             styles=["bold red" if one.failed else "" for one in stages],
         ),
+        *rare_column("dropped", [one.dropped for one in stages]),
+        *rare_column("cached", [one.cached for one in stages]),
     ]
     columns += usage_columns([one.usage for one in stages], rank=3)
     if any(one.version for one in stages):
@@ -186,6 +198,8 @@ def _print_details(console: Console, found: RunDetails) -> None:
     console.print(f"{plural(one.calls, 'call')} in all, {number(failed)} failed")
     if one.usage != Usage():
         console.print(f"{used(one.usage)}{cost_unit(one.usage)}, all workers together")
+    saved = sum((stage.saved for stage in found.stages), Usage())
+    print_saved(console, sum(stage.cached for stage in found.stages), saved)
     console.print()
     console.print(fitted(_stage_columns(found.stages, console.width), console.width))
     if found.causes:
@@ -193,17 +207,34 @@ def _print_details(console: Console, found: RunDetails) -> None:
         for cause in found.causes:
             failed_as = CommonError(stage=cause.stage or "", text=cause.text, count=cause.count, same=cause.same)
             console.print(failure_line(console, failed_as), soft_wrap=True)
+    print_drops(console, found.drops)
+    _print_parents(console, found)
     if found.workers:
         console.print()
         console.print(fitted(_worker_columns(found.workers), console.width))
 
 
+def _print_parents(console: Console, found: RunDetails) -> None:
+    if not found.parents:
+        return
+    console.print(Text("\nitems that wait for their children:", style="bold"))
+    for parent in found.parents:
+        collector = "" if parent.stage is None else f", then for {cell_text(parent.stage)}"
+        told = f"{number(parent.unfinished)} of {plural(parent.children, 'child', 'children')} unfinished{collector}"
+        console.print(Text.assemble("  ", (cell_text(parent.id), "bold"), f"  {told}"), soft_wrap=True)
+    if (more := found.run.waiting - len(found.parents)) > 0:
+        console.print(Text(f"  and {number(more)} more", style="dim"))
+
+
 def _counts_line(one: RunInfo) -> Text:
+    rare = {"dropped": one.dropped, "expanded": one.expanded, "collected": one.collected}
+    waiting = f" + {number(one.waiting)} waiting" if one.waiting else ""
     return Text.assemble(
         (plural(one.items, "item"), "bold"),
         " = ",
         (f"{number(one.written)} written", "green"),
         " + ",
         (f"{number(one.failed)} failed", "bold red" if one.failed else ""),
-        f" + {number(one.ready)} ready + {number(one.running)} running",
+        *(f" + {number(count)} {name}" for name, count in rare.items() if count),
+        f" + {number(one.ready)} ready + {number(one.running)} running{waiting}",
     )

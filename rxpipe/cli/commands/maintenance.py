@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,15 @@ from rxpipe.cli.commands.store_location import StoreLocation
 from rxpipe.cli.messages import ExitCode
 from rxpipe.cli.views.terminal import say
 from rxpipe.cli.views.texts import cell_text, number, plural
+from rxpipe.config.error_texts import unknown
 from rxpipe.database.engine import database_option
 from rxpipe.database.rows import key_text
 from rxpipe.errors import ConfigError, RxPipeError, StoreError
-from rxpipe.store.maintenance.export import export, has_integer_ids
-from rxpipe.store.maintenance.export_cells import fields_of_run
+from rxpipe.store.maintenance.export import STATUSES, Status, export, has_children, has_integer_ids, is_among
+from rxpipe.store.maintenance.export_cells import Fields, fields_of_run, with_kinds
 from rxpipe.store.maintenance.export_files import check_file, records_file
 from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
-from rxpipe.store.maintenance.requeue import requeue, requeue_rows
+from rxpipe.store.maintenance.requeue import Family, family, requeue, requeue_rows
 from rxpipe.store.queries.existing_store import change, snapshot
 from rxpipe.store.queries.history import RunInfo, run, runs
 from rxpipe.store.queries.usage import has_usage
@@ -70,6 +71,7 @@ def requeue_failed(
     with change(engine) as connection:
         found = run(connection, wanted)
         check_stage(found, stage)
+        relatives = family(connection, found, stage=stage, ids=keys)
         count = requeue(connection, found, stage=stage, ids=keys)
     if not count:
         say(f"run {found.id} has no failed items{'' if stage is None else f' in {cell_text(stage)}'}")
@@ -78,6 +80,24 @@ def requeue_failed(
     who = f"its workers, or {taker}, take" if found.workers else f"{taker} takes"
     verb, them = ("is", "it") if count == 1 else ("are", "them")
     say(f"{plural(count, 'item')} of run {found.id} {verb} ready again: {who} {them} up")
+    for line in _family_lines(relatives):
+        say(line)
+
+
+def _family_lines(relatives: Family) -> list[str]:
+    """What becomes of parents and children, as far as that is not plain."""
+    lines: list[str] = []
+    if count := relatives.expanding:
+        have, calls = ("has", "its call is") if count == 1 else ("have", "their calls are")
+        lines.append(f"{number(count)} of them {have} children, which stay: {calls} made again")
+    if count := relatives.collecting:
+        wait, its = ("waits", "its") if count == 1 else ("wait", "their")
+        lines.append(f"{number(count)} of them {wait} for {its} children that are ready again, too")
+    if count := relatives.collected:
+        what = "is a child whose parent was" if count == 1 else "are children whose parents were"
+        again = "it is" if count == 1 else "these are"
+        lines.append(f"{number(count)} of them {what} collected already: {again} not collected again")
+    return lines
 
 
 def requeue_written(engine: Engine, wanted: int | None, *, ids: Sequence[str], place: StoreLocation) -> None:
@@ -106,32 +126,77 @@ def _taker(place: StoreLocation) -> str:
     return f"`rxpipe run {shlex.quote(str(place.config))}{other}`"
 
 
-def export_run(engine: Engine, wanted: int | None, file: Path, *, stages: bool = False, formulas: bool = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What a file is to hold.
+
+    Attributes:
+        columns: Paths into the values, with commas between them; None for all fields.
+        statuses: How items ended that are wanted, with commas between them; None for all items.
+        stages: In CSV and Parquet, have what each stage returned, instead of the fields of the newest output.
+        formulas: In CSV, leave text that a spreadsheet takes for a formula as it is.
+        bom: In CSV, begin with a byte order mark.
+    """
+
+    columns: str | None = None
+    statuses: str | None = None
+    stages: bool = False
+    formulas: bool = False
+    bom: bool = False
+
+
+def export_run(engine: Engine, wanted: int | None, file: Path, options: ExportOptions) -> None:
     """Write a run into a file.
 
     Args:
         engine: The store's.
         wanted: The run's number; None for the latest.
         file: The file.
-        stages: In CSV, have what each stage returned, instead of the fields of the newest output.
-        formulas: In CSV, leave text that a spreadsheet takes for a formula as it is.
+        options: What it is to hold.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: It cannot be written, or the options do not fit.
     """
+    if options.columns is not None and options.stages:
+        raise ConfigError("--columns picks from the value, --stages has what each stage returned: give one of them")
+    chosen = None if options.columns is None else Fields(names=_listed("--columns", options.columns), chosen=True)
+    statuses = STATUSES if options.statuses is None else _statuses(options.statuses)
     check_file(file)
+    kind = file.suffix.lower()
     with _terminated_tidily(), snapshot(engine) as connection:
         found = run(connection, wanted)
+        fields, which = chosen, is_among(statuses)
+        if fields is None and kind != ".jsonl" and not options.stages:
+            fields = fields_of_run(connection, found, which)
+        if fields is not None and kind == ".parquet":
+            fields = with_kinds(fields, connection, found, which)
         with records_file(
             file,
             [stage.name for stage in found.stages],
             integer_ids=has_integer_ids(connection, found),
             usage=has_usage(connection, found.id),
-            value_fields=None if stages or file.suffix.lower() != ".csv" else fields_of_run(connection, found),
-            formulas=formulas,
+            parents=has_children(connection, found),
+            fields=fields,
+            formulas=options.formulas,
+            bom=options.bom,
         ) as records:
-            counts = export(connection, found, records)
-    say(f"{file}: {_counted(counts)} of run {found.id}")
+            counts = export(connection, found, records, statuses=statuses)
+    say(f"{file}: {_counted(counts, statuses)} of run {found.id}")
+
+
+def _listed(option: str, text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for each in text.split(",") if (name := each.strip())))
+    if not names:
+        raise ConfigError(f"{option}: {text!r} names nothing")
+    return names
+
+
+def _statuses(text: str) -> list[Status]:
+    names = _listed("--status", text)
+    for name in names:
+        if name not in STATUSES:
+            raise ConfigError(f"--status: {unknown(f'no item is {name!r}', name, STATUSES)}")
+    return [status for status in STATUSES if status in names]
 
 
 def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
@@ -177,9 +242,12 @@ def _pruned_line(one: RunInfo, gone: Pruned, *, dry_run: bool) -> str:
     return f"{verb} run {one.id} of {cell_text(one.name)}, {one.state}: {', '.join(parts)}"
 
 
-def _counted(counts: Counter[str]) -> str:
-    statuses = [f"{number(counts[status])} {status}" for status in ("written", "failed", "unfinished")]
-    return f"{plural(counts.total(), 'item')} = {' + '.join(statuses)}"
+def _counted(counts: Counter[str], statuses: Collection[Status]) -> str:
+    """How many of each: of the common ones, where all are wanted, also that there are none."""
+    common = ("written", "failed", "unfinished")
+    shown = [status for status in statuses if counts[status] or len(statuses) < len(STATUSES) or status in common]
+    told = [f"{number(counts[status])} {status}" for status in shown]
+    return f"{plural(counts.total(), 'item')} = {' + '.join(told)}"
 
 
 def _key(item_id: str) -> str:

@@ -22,12 +22,13 @@ from rxpipe.cli.views.terminal import SafeConsole, hanging
 from rxpipe.cli.views.texts import cost, cost_unit, duration, length, number, plural, screen_text, tokens, used
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
-from rxpipe.config.ids import read_ids
+from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
 from rxpipe.llm.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
+from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
@@ -53,15 +54,15 @@ def preview(path: Path, count: int) -> ExitCode:
     script = _Script(SafeConsole())
     with redirect_stdout(sys.stderr):  # what functions print is no part of it
         pipeline = pipeline_of(config)
-        total = None if config.source.call else length(read_ids(config))
+        total = None if config.source.call else length(read_source(config))
         watched = Pipeline(
-            *(replace(stage, call=_watched(stage, script), executor=None) for stage in pipeline.stages),
+            *(replace(stage, call=_watched(stage, script), executor=None, cache=False) for stage in pipeline.stages),
             strategy="per_item",
             scheduler=pipeline.scheduler,
             concurrency=1,  # so that what is shown is of one item at a time
         )
         try:
-            report = run_blocking(watched, read_ids(config, count=count), observer=script)
+            report = run_blocking(watched, read_source(config, count=count), observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
@@ -140,7 +141,12 @@ class _Script(ObserverBase[Outcome[Any]]):
                 self._part(str(message.get("role")), content if isinstance(content, str) else _pretty(content), "dim")
             about = "" if exchange.usage is None else f", {used(exchange.usage)}"
             self._part(f"reply{about}", exchange.reply, "dim")
-        if error is None:
+        decision = error if error is not None else call.result
+        if isinstance(decision, Drop):
+            self._part("dropped", decision.reason or "(no reason given)", "yellow")
+        elif isinstance(decision, SendBack):
+            self._part(f"sent back to {screen_text(decision.stage)}", _pretty(decision.feedback), "yellow")
+        elif error is None:
             self._part("output", _pretty(call.result), "green")
         else:
             is_cancelled = isinstance(error, asyncio.CancelledError)
@@ -159,7 +165,8 @@ class _Script(ObserverBase[Outcome[Any]]):
     def end(self, report: Report, total: int | None) -> None:
         """Sum it up, and say what all of it would use."""
         self._console.rule()
-        failed = f", {number(report.failed)} failed" if report.failed else ""
+        ends = {"spawned": report.spawned, "failed": report.failed, "dropped": report.dropped}
+        failed = "".join(f", {number(count)} {name}" for name, count in ends.items() if count)
         usage = f", {used(report.usage)}" if report.usage.tokens else ""
         self._console.print(f"{plural(report.taken, 'item')}{failed}{usage}; nothing was written")
         if total and report.taken and report.usage.tokens:
@@ -169,8 +176,8 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._console.print(f"{plural(total, 'item')} would use about {about}{cost_unit(report.usage)}")
 
     def on_next(self, value: Outcome[Any]) -> None:
-        """An item has ended."""
-        self._is_between = True
+        """An item has ended; its children come before that, and are shown with it."""
+        self._is_between = value.parent is None
 
     def on_error(self, error: Exception) -> None:
         """Nothing: whoever waits for the run is told."""

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 import structlog
 from rich.console import Console
-from sqlalchemy import make_url
 
 from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
 from rxpipe.cli.views.figures import Meter
@@ -27,12 +27,13 @@ from rxpipe.cli.views.summary import print_summary
 from rxpipe.cli.views.texts import cost, length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
-from rxpipe.config.ids import read_ids
-from rxpipe.database.engine import database_option, file_of, shown
+from rxpipe.config.sources import read_source
+from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.plan import until_written
 from rxpipe.pipeline.run.run import Run
 from rxpipe.store import RunStore
 
@@ -47,6 +48,7 @@ class Options:
     """The options of ``rxpipe run``; those that are None leave it to the config."""
 
     count: int | None = None
+    until: int | None = None
     strategy: str | None = None
     scheduler: str | None = None
     database: str | None = None
@@ -82,12 +84,12 @@ def run(path: Path, options: Options) -> ExitCode:
     if (options.fresh or options.resume) and not config.durable:
         raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
     grace = config.pipeline_config.grace if options.grace is None else options.grace
-    file = file_of(make_url(config.database.url))
+    file = results_file(config)
     was_there = file is not None and os.path.exists(file)
     watched = _WatchedRun(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
-        if config.database.durable and not config.durable:
+        if config.asks_durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
         pipeline = pipeline_of(
             config, fresh=options.fresh, resume=options.resume, replace=options.replace, max_cost=options.max_cost
@@ -98,7 +100,8 @@ def run(path: Path, options: Options) -> ExitCode:
         free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
         if options.max_cost is not None and free:
             _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
-        source = read_ids(config, count=options.count)
+        pipeline = until_written(pipeline, config.until if options.until is None else options.until)
+        source = read_source(config, count=options.count)
         total = length(source)
         with _reporter(path, config, grace, quiet=options.quiet) as reporter:
             try:
@@ -108,7 +111,7 @@ def run(path: Path, options: Options) -> ExitCode:
             except StagesChanged as error:
                 raise ConfigError(f"{config.where('stages')}: {error}") from None
             except SinkError as error:
-                key = "--database" if options.database else config.where("database.url")
+                key = "--database" if options.database and config.output is None else config.where_results
                 raise ConfigError(f"{key}: {error}") from None
     report = watched.report()
     early = None if watched.error is None or watched.budget else raised_text(watched.error, config.folder)
@@ -128,8 +131,9 @@ def run(path: Path, options: Options) -> ExitCode:
         for failed in report.errors:
             tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
     else:
-        new = f" (new database: {file})" if file and not was_there and os.path.exists(file) else ""
-        place = f"{shown(config.database.url)}, table {config.database.table}{new}"
+        what = "database" if config.output is None else "file"
+        new = f" (new {what}: {file})" if file and not was_there and os.path.exists(file) else ""
+        place = f"{results_place(config)}{new}"
         goes_on = "the same command with a higher --max-cost" if watched.budget else "the same command"
         print_summary(report, place, stopped_by, f" {found_by}", goes_on)
     return watched.exit_code(report)
@@ -153,7 +157,8 @@ class _WatchedRun:
 
         def started(run: Run) -> None:
             self._run = run
-            reporter.begin(Meter(run, total=total, staged=self._staged))
+            expands = any(stage.expand for stage in pipeline.stages)
+            reporter.begin(Meter(run, total=total, staged=self._staged, expands=expands))
 
         def interrupted(number: signal.Signals, count: int) -> None:
             self._signal = self._signal or number
@@ -187,7 +192,8 @@ class _WatchedRun:
         """What was done; the counts add up also if a third Ctrl-C left items on their way."""
         assert self._run is not None  # run() has raised otherwise
         report = self._run.report()
-        left = report.taken - report.written - report.failed - report.cancelled
+        ended = report.written + report.failed + report.dropped + report.expanded + report.collected + report.cancelled
+        left = report.taken + report.spawned - ended
         return replace(report, cancelled=report.cancelled + max(0, left))
 
     @property
@@ -213,7 +219,10 @@ class _WatchedRun:
         if self._signal is not None:
             return ExitCode.TERMINATED if self._signal is signal.SIGTERM else ExitCode.INTERRUPTED
         bad = self.error is not None or self.failures.too_many
-        bad = bad or bool(report.failed or report.cancelled or report.failed_before)
+        if report.missing is None:
+            bad = bad or bool(report.failed or report.cancelled or report.failed_before)
+        else:  # what has failed was made up for, if none is missing
+            bad = bad or report.missing > 0
         return ExitCode.FAILED if bad else ExitCode.OK
 
 
@@ -221,4 +230,4 @@ def _reporter(path: Path, config: Config, grace: float, *, quiet: bool) -> Lines
     # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
     if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):
         return Lines(grace, quiet=quiet)
-    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {shown(config.database.url)}", grace)
+    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}", grace)

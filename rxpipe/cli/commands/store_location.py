@@ -81,7 +81,7 @@ def _url(place: StoreLocation) -> tuple[str, str]:
         return "--database", overridden(Config(), database=place.database).database.url
     if place.config is not None:
         config = load_config(place.config)
-        return config.where("database.url"), config.database.url
+        return config.where_results, config.database.url
     if given := os.environ.get(VARIABLE):
         try:
             return VARIABLE, overridden(Config(), database=given).database.url

@@ -77,6 +77,15 @@ def run(
             help="Take only the first N IDs of the source. Of a range, N from its start, also beyond its end.",
         ),
     ] = None,
+    until: Annotated[
+        int | None,
+        typer.Option(
+            parser=_count,
+            metavar="N",
+            help="End when N rows are written, those of earlier processes of the run included; no more are written. "
+            "What fails or is dropped is made up for, as long as the source has more.",
+        ),
+    ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(metavar="S", help="How items move, instead of the config's way: per_stage, per_item or staged."),
@@ -142,8 +151,8 @@ def run(
 
     Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
 
-    Exit codes: 0 all rows are written, 1 items failed or the run ended early, 2 nothing was run (bad usage, config or
-    database), 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 0 all rows are written, or as many as --until says, 1 items failed or the run ended early, 2 nothing was
+    run (bad usage, config or database), 130 after Ctrl-C, 143 after SIGTERM.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.run import Options
@@ -151,6 +160,7 @@ def run(
 
         options = Options(
             count=count,
+            until=until,
             strategy=strategy,
             scheduler=scheduler,
             database=database,

@@ -147,10 +147,27 @@ def requeue(
 def export(
     run: _Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet.", show_default=False)],
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B.C",
+            help="A flat table with these fields of the value; B.C is field C of field B. "
+            "By default CSV and Parquet have all fields.",
+        ),
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,S",
+            help="Only items that are written, failed, dropped, expanded, collected or unfinished.",
+        ),
+    ] = None,
     stages: Annotated[
         bool,
         typer.Option(
-            "--stages", metavar="", help="In CSV: what each stage returned, as JSON, instead of the value's fields."
+            "--stages",
+            metavar="",
+            help="In CSV and Parquet: what each stage returned, as JSON, instead of the value's fields.",
         ),
     ] = False,
     formulas: Annotated[
@@ -159,28 +176,33 @@ def export(
             "--formulas", metavar="", help="In CSV: leave text as it is that a spreadsheet takes for a formula."
         ),
     ] = False,
+    bom: Annotated[
+        bool, typer.Option("--bom", metavar="", help="In CSV: begin with a byte order mark, so that Excel sees UTF-8.")
+    ] = False,
     config: _Config = None,
     database: _Database = None,
 ) -> None:
-    """Write a run into a file: one record for each item.
+    """Write a run into a file: one record for each item; children follow their parents.
 
-    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; and
-    prompt_tokens, completion_tokens and cost, if the run's calls told any.
+    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; parent, if
+    items have children; and prompt_tokens, completion_tokens and cost, if the run's calls told any.
 
-    The status is written, failed or unfinished; value is the last stage's output.
+    The status is written, failed, dropped, expanded, collected or unfinished; value is the last stage's output.
+    The error of an item that was dropped is the reason.
 
-    CSV has a column for each field of the item's newest output, instead of the stages and the value.
+    CSV and Parquet have a column for each field of the item's newest output, instead of the stages and the value.
 
     FILE appears, or is replaced, only when the export is complete.
     """
     with errors_told():
-        from rxpipe.cli.commands.maintenance import export_run
+        from rxpipe.cli.commands.maintenance import ExportOptions, export_run
         from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place) as engine:
             number = number_at(engine, place, run)
-            export_run(engine, number, file, stages=stages, formulas=formulas)
+            options = ExportOptions(columns=columns, statuses=status, stages=stages, formulas=formulas, bom=bom)
+            export_run(engine, number, file, options)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -232,7 +254,8 @@ def prune(
 ) -> None:
     """Delete runs from the store: those that meet all conditions given, and with --config only its own.
 
-    Rows in your table of results are never deleted. A run that a worker is busy with stays.
+    Rows in your table of results are never deleted. A run that a worker is busy with stays. So does the cache: see
+    rxpipe cache --clear.
     """
     if not run and not finished and older_than is None and keep is None:
         raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
@@ -247,3 +270,40 @@ def prune(
                 name=name_at(place), numbers=numbers, finished=finished, older_than=older_than, keep=keep
             )
             prune_runs(engine, selection, dry_run=dry_run)
+
+
+@app.command(rich_help_panel=_PANEL)
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", metavar="", help="Delete results instead of listing them.")] = False,
+    function: Annotated[
+        str | None,
+        typer.Option("--stage", metavar="FUNCTION", help="Only results of this function, as module:function."),
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only results that are older than DAYS days.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="With --clear: only show what would be deleted.")
+    ] = False,
+    config: _Config = None,
+    database: _Database = None,
+    as_json: _Json = False,
+) -> None:
+    """List the results that stages with cache: true use again in any run, and what they cost; or delete them.
+
+    A deleted result is made again by a call when it is needed. Runs and rows are not touched.
+    """
+    if dry_run and not clear:
+        raise typer.BadParameter("it goes with --clear", param_hint="--dry-run")
+    if clear and as_json:
+        raise typer.BadParameter("it goes without --clear", param_hint="--json")
+    with errors_told():
+        from rxpipe.cli.commands.cache import clear_cache, list_cache
+        from rxpipe.cli.commands.store_location import StoreLocation, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            if clear:
+                clear_cache(engine, function=function, older_than=older_than, dry_run=dry_run)
+            else:
+                list_cache(engine, function=function, older_than=older_than, as_json=as_json)

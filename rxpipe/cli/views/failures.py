@@ -54,7 +54,7 @@ class Failures(ObserverBase[Outcome[Any]]):
 
     Attributes:
         failed: Items that failed.
-        ended: Items that failed or were written.
+        ended: Items that ended in any way, but for those that were cancelled.
         too_many: Whether the limit was reached.
     """
 

@@ -28,6 +28,9 @@ class StageFigures:
         done: Items that it finished.
         failed: Items that failed there.
         retried: Calls that were followed by another.
+        dropped: Items that it dropped.
+        sent_back: Items that it sent back.
+        cached: Items that got the result of an earlier call.
         pushed_back: Calls that the server refused for now, and that are made again.
         usage: What its calls used.
         rate: Items a second, lately; None if there was no time to tell.
@@ -41,6 +44,9 @@ class StageFigures:
     done: int
     failed: int
     retried: int
+    dropped: int
+    sent_back: int
+    cached: int
     pushed_back: int
     usage: Usage
     rate: float | None
@@ -53,11 +59,17 @@ class Figures:
 
     Attributes:
         seconds: How long it has lasted.
-        total: How many items there will be, or None.
+        total: How many items the source has, or None.
+        expands: Whether items have children. Then nobody knows how many items there will be, and the progress is that
+            of the source: how much of it is taken.
         taken: Items taken from the source.
+        spawned: Children that were made of them.
         before: Items that had ended in earlier runs, which this one goes on with.
         written: Items whose row is committed.
         failed: Items that failed.
+        dropped: Items that a stage has dropped.
+        expanded: Items that ended with their children.
+        collected: Children that ended in their parent.
         in_flight: Items that are on their way.
         rate: Items that ended a second, lately; None if there was no time to tell.
         fraction: How much of the work is done, 0 to 1; None if there is no telling.
@@ -70,10 +82,15 @@ class Figures:
 
     seconds: float
     total: int | None
+    expands: bool
     taken: int
+    spawned: int
     before: int
     written: int
     failed: int
+    dropped: int
+    expanded: int
+    collected: int
     in_flight: int
     rate: float | None
     fraction: float | None
@@ -86,7 +103,7 @@ class Figures:
 class Meter:
     """Reads a run's figures, and remembers some to know how fast they change."""
 
-    def __init__(self, run: Run, *, total: int | None, staged: bool) -> None:
+    def __init__(self, run: Run, *, total: int | None, staged: bool, expands: bool = False) -> None:
         """Begin to watch a run.
 
         Args:
@@ -94,9 +111,11 @@ class Meter:
             total: How many items its source has, if known.
             staged: Whether its stages run one after another: then nothing is written for most of the time, and the
                 progress is that of the calls.
+            expands: Whether a stage makes children of items.
         """
         self._run = run
         self._total = total
+        self._expands = expands
         self._staged = staged
         self._lock = threading.Lock()
         self._most = [0] * len(run.stages)  # slots that each stage had at once
@@ -111,29 +130,34 @@ class Meter:
                 max(most, int(one.concurrency)) for most, one in zip(self._most, self._run.stages, strict=True)
             ]
         run = self._run
-        written, failed, taken, before = run.written, run.failed, run.taken, sum(run.before)
-        fraction = self._fraction(before + written + failed)
+        taken, before = run.taken, sum(run.before)
+        ended = before + _ended(run)
+        fraction = self._fraction(taken if self._expands else ended)
         usage = run.usage_before + run.usage
         return Figures(
             seconds=run.seconds,
             total=self._total,
+            expands=self._expands,
             taken=taken,
+            spawned=run.spawned,
             before=before,
-            written=written,
-            failed=failed,
+            written=run.written,
+            failed=run.failed,
+            dropped=run.dropped,
+            expanded=run.expanded,
+            collected=run.collected,
             in_flight=max(0, run.in_flight),
             rate=rates[0],
             fraction=fraction,
-            left=self._left(before + written + failed, rates[0], fraction),
+            left=self._left(ended, rates[0], fraction),
             usage=usage,
-            projected=self._projected(usage, before + written + failed),
+            projected=self._projected(usage, ended),
             stages=tuple(map(_stage, run.stages, rates[1:], self._most)),
         )
 
     def _sample(self) -> tuple[float, tuple[int, ...]]:
         run = self._run
-        ended = run.written + run.failed
-        now = run.seconds, (ended, *(stage.done + stage.failed for stage in run.stages))
+        now = run.seconds, (_ended(run), *(stage.finished + stage.cached for stage in run.stages))
         samples = self._samples
         if not samples or now[0] - samples[-1][0] >= _LEAST:
             samples.append(now)
@@ -149,24 +173,24 @@ class Meter:
         return [(after - before) / elapsed for before, after in zip(counts, now[1], strict=True)]
 
     def _fraction(self, ended: int) -> float | None:
-        if not self._total:
+        if not self._total or (self._expands and any(self._run.before)):  # those before may have been children
             return None
         if not self._staged:
             return min(1.0, ended / self._total)
         stages = self._run.stages
-        # A failed item skips the stages that are left: its calls there count as made.
-        lost = sum(stage.failed * (len(stages) - index) for index, stage in enumerate(stages))
+        # An item that failed or was dropped skips the stages that are left: its calls there count as made.
+        lost = sum((stage.failed + stage.dropped) * (len(stages) - index) for index, stage in enumerate(stages))
         return min(1.0, (sum(stage.done for stage in stages) + lost) / (self._total * len(stages)))
 
     def _left(self, ended: int, rate: float | None, fraction: float | None) -> float | None:
-        if not fraction or self._total is None:
+        if not fraction or self._total is None or self._expands:
             return None
         if self._staged:
             return self._run.seconds * (1 - fraction) / fraction
         return max(0, self._total - ended) / rate if rate else None
 
     def _projected(self, usage: Usage, ended: int) -> Usage | None:
-        if ended < _ENOUGH or not self._total or ended >= self._total:
+        if ended < _ENOUGH or not self._total or ended >= self._total or self._expands:
             return None
         times = self._total / ended
         return Usage(
@@ -174,6 +198,10 @@ class Meter:
             completion_tokens=round(usage.completion_tokens * times),
             cost=usage.cost * times,
         )
+
+
+def _ended(run: Run) -> int:
+    return run.written + run.failed + run.dropped + run.expanded + run.collected
 
 
 def _stage(stage: StageStats, rate: float | None, most: int) -> StageFigures:
@@ -188,6 +216,9 @@ def _stage(stage: StageStats, rate: float | None, most: int) -> StageFigures:
         done=stage.done,
         failed=stage.failed,
         retried=stage.retried,
+        dropped=stage.dropped,
+        sent_back=stage.sent_back,
+        cached=stage.cached,
         pushed_back=stage.pushed_back,
         usage=stage.usage,
         rate=rate,

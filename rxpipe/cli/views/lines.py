@@ -16,12 +16,19 @@ SECONDS = 5.0  # between two lines
 def progress_line(figures: Figures) -> str:
     """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``.
 
-    With what was used, and how often the server was too busy, if it was: ``cost 0.42 of about 3.10, 12 429s``.
+    With what was used, and how often the server was too busy, if it was: ``cost 0.42 of about 3.10, 12 429s``. Where
+    items have children, it begins with ``100 of 250 taken, 700 spawned``.
     """
     of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
+    came: list[str] = []
+    if figures.expands:
+        came = [f"{number(figures.taken)}{of_total} taken", f"{number(figures.spawned)} spawned"]
+        of_total = ""
     parts = [
+        *came,
         f"{number(figures.written)}{of_total} written",
         f"{number(figures.failed)} failed",
+        *rare_texts(figures),
         f"{number(figures.in_flight)} in flight",
         f"{per_second(figures.rate)}/s",
     ]
@@ -32,6 +39,18 @@ def progress_line(figures: Figures) -> str:
     if figures.left is not None:
         parts.append(f"{clock(figures.left)} left")
     return f"{clock(figures.seconds)}  {', '.join(parts)}"
+
+
+def rare_texts(figures: Figures) -> list[str]:
+    """How else items ended, and how often they were sent back or had a result of the cache; no zeros."""
+    counts = {
+        "dropped": figures.dropped,
+        "expanded": figures.expanded,
+        "collected": figures.collected,
+        "sent back": sum(stage.sent_back for stage in figures.stages),
+        "cached": sum(stage.cached for stage in figures.stages),
+    }
+    return [f"{number(count)} {name}" for name, count in counts.items() if count]
 
 
 def spent_text(figures: Figures) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxpipe.cli.views.figures import Figures, Meter, StageFigures
-from rxpipe.cli.views.lines import interrupt_line, spent_text
+from rxpipe.cli.views.lines import interrupt_line, rare_texts, spent_text
 from rxpipe.cli.views.output_capture import OutputCapture
 from rxpipe.cli.views.tables import Column, fitted
 from rxpipe.cli.views.terminal import SafeConsole, hanging
@@ -91,7 +91,15 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
 
 def _columns_that_matter(stages: Sequence[StageFigures]) -> list[Column]:
     """Those that are shown only when there is anything in them."""
-    columns: list[Column] = []
+    columns = [
+        Column(title=title, cells=[number(count) for count in counts], rank=1)
+        for title, counts in (
+            ("dropped", [stage.dropped for stage in stages]),
+            ("sent back", [stage.sent_back for stage in stages]),
+            ("cached", [stage.cached for stage in stages]),
+        )
+        if any(counts)
+    ]
     if any(stage.pushed_back for stage in stages):
         cells = [number(stage.pushed_back) for stage in stages]
         styles = ["yellow" if stage.pushed_back else "dim" for stage in stages]
@@ -105,9 +113,11 @@ def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
     """The run as a whole."""
     parts = [
         Text(f"{clock(figures.seconds)} elapsed"),
+        *([Text(f"{number(figures.taken)} taken + {number(figures.spawned)} spawned")] if figures.expands else ()),
         Text(f"{number(figures.in_flight)} in flight"),
         Text(f"{number(figures.written)} written", style="green"),
         Text(f"{number(figures.failed)} failed", style="bold red" if figures.failed else ""),
+        *map(Text, rare_texts(figures)),
         Text(f"{per_second(figures.rate)}/s"),
     ]
     if spent := spent_text(figures):
@@ -129,8 +139,11 @@ def joined(parts: Sequence[Text], width: int) -> Text:
 
 def _bar(figures: Figures, width: int) -> Table:
     # Of staged runs the calls are what moves: items only end at the very end.
-    ended, total = figures.before + figures.written + figures.failed, figures.total or 0
-    of_total = f"{number(ended)} of {number(total)}  " if figures.fraction == ended / max(1, total) else ""
+    ended, total = figures.before + figures.written + figures.failed + figures.dropped, figures.total or 0
+    if figures.expands:
+        of_total = f"{number(figures.taken)} of {number(total)} taken  "
+    else:
+        of_total = f"{number(ended)} of {number(total)}  " if figures.fraction == ended / max(1, total) else ""
     text = f"{of_total}{figures.fraction or 0:.0%}"
     bar = ProgressBar(total=1.0, completed=figures.fraction or 0.0, width=max(4, min(60, width - len(text) - 2)))
     row = Table.grid(padding=(0, 2, 0, 0))

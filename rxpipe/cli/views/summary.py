@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.views.tables import Column, fitted, usage_columns
 from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import cell_text, cost_unit, duration, number, per_second, used
+from rxpipe.cli.views.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
 
@@ -40,6 +41,7 @@ def print_summary(
         console.print(before_line(report))
     if report.usage + report.usage_before != Usage():
         console.print(usage_lines(report), soft_wrap=True)
+    print_saved(console, sum(stage.cached for stage in report.stages), report.saved)
     console.print()
     if report.taken or report.run is None:
         console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
@@ -51,6 +53,9 @@ def print_summary(
         console.print(Text("\nerrors, the commonest first:", style="bold"))
         for failed in report.errors:
             console.print(failure_line(console, failed), soft_wrap=True)
+    print_drops(console, report.drops)
+    if report.missing:
+        console.print(f"{number(report.missing)} rows are missing: the source has no more")
     if report.run is not None and not report.finished:
         console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:
@@ -61,12 +66,15 @@ def print_summary(
 
 def counts_line(report: Report) -> Text:
     """How items ended: ``1,000 taken = 998 written + 2 failed + 0 cancelled``."""
+    came = f"{number(report.taken)} taken" + (f" + {number(report.spawned)} spawned" if report.spawned else "")
+    rare = {"dropped": report.dropped, "expanded": report.expanded, "collected": report.collected}
     return Text.assemble(
-        (f"{number(report.taken)} taken", "bold"),
+        (came, "bold"),
         " = ",
         (f"{number(report.written)} written", "green"),
         " + ",
         (f"{number(report.failed)} failed", "bold red" if report.failed else ""),
+        *(f" + {number(count)} {name}" for name, count in rare.items() if count),
         " + ",
         (f"{number(report.cancelled)} cancelled", "bold yellow" if report.cancelled else ""),
     )
@@ -89,10 +97,18 @@ def usage_lines(report: Report) -> Text:
     return Text(lines + cost_unit(report.usage_before + report.usage))
 
 
+def print_saved(console: Console, cached: int, saved: Usage) -> None:
+    """What the cache saved: ``saved by the cache: 12 calls, 1,234 prompt and 567 completion tokens, cost 0.42``."""
+    if cached:
+        what = f", {used(saved)}" if saved != Usage() else ""
+        console.print(f"saved by the cache: {plural(cached, 'call')}{what}{cost_unit(saved)}", soft_wrap=True)
+
+
 def times_line(report: Report) -> Text:
     """How long it took."""
     first = "no row" if report.first_seconds is None else f"first row after {duration(report.first_seconds)}"
-    rate = (report.written + report.failed) / report.seconds if report.seconds else None
+    ended = report.written + report.failed + report.dropped + report.expanded + report.collected
+    rate = ended / report.seconds if report.seconds else None
     most = f"at most {number(report.most_in_flight)} in flight"
     return Text(f"{duration(report.seconds)}, {first}, {per_second(rate)} items/s, {most}")
 
@@ -116,6 +132,9 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
             rank=1,
         ),
         Column(title="retried", cells=[number(stage.retried) for stage in stages], rank=3),
+        *rare_column("dropped", [stage.dropped for stage in stages]),
+        *rare_column("sent back", [stage.sent_back for stage in stages]),
+        *rare_column("cached", [stage.cached for stage in stages]),
         *_pushed_back_column(stages),
         Column(
             title="abandoned",
@@ -132,6 +151,11 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
     return columns
 
 
+def rare_column(title: str, counts: Sequence[int], *, rank: int = 1) -> list[Column]:
+    """A column of counts, if there are any."""
+    return [Column(title=title, cells=[number(count) for count in counts], rank=rank)] if any(counts) else []
+
+
 def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
     if not any(stage.pushed_back for stage in stages):
         return []
@@ -140,8 +164,17 @@ def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
     return [Column(title="429s", cells=cells, styles=styles, rank=3)]
 
 
+def print_drops(console: Console, drops: Sequence[CommonError]) -> None:
+    """Why items were dropped, if any were."""
+    if drops:
+        console.print(Text("\ndropped items, the commonest reason first:", style="bold"))
+        for drop in drops:
+            text = drop.text or "(no reason given)"
+            console.print(failure_line(console, replace(drop, text=text)), soft_wrap=True)
+
+
 def failure_line(console: Console, failed: CommonError) -> Text:
-    """An error, and how many items had it."""
+    """An error or a reason, and how many items had it."""
     head = Text(f"{number(failed.count):>9}  ")
     if failed.stage:
         head.append(f"{cell_text(failed.stage)}  ", "bold")

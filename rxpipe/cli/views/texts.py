@@ -67,9 +67,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: ``1 item``, ``2,000 items``."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count and its noun: ``1 item``, ``2,000 items``; ``nouns`` is its plural, where that has no plain s."""
+    return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def length(source: object) -> int | None:

@@ -73,7 +73,7 @@ class Recorder:
         nobody up; then the latency is awaited on the loop, as a coroutine function would await a model's answer.
         """
         return [
-            replace(stage, call=self._wrap(index, stage.call, plan.latency, scheduler))
+            replace(stage, call=self._wrap(index, stage.call, plan.latency, scheduler), cache=False)
             for index, (stage, plan) in enumerate(zip(self._stages, plans, strict=True))
         ]
 

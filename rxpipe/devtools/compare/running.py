@@ -16,8 +16,8 @@ from sqlalchemy import URL, func, select
 from rxpipe.config import Config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.error_texts import given, unknown
-from rxpipe.config.ids import read_ids
 from rxpipe.config.imports import describe_raised
+from rxpipe.config.sources import read_source
 from rxpipe.database import DatabaseSink, RowRefused
 from rxpipe.database.rows import key_text
 from rxpipe.database.writer import Writer
@@ -208,7 +208,7 @@ def _ids(config: Config, count: int) -> list[Any]:
     """The IDs that all runs have, read once: the source may not give the same ones again."""
     if count < 1:
         raise ConfigError(f"count: {given(count, 'a whole number, 1 or more')}")
-    source = read_ids(config, count=count)
+    source = read_source(config, count=count)
     try:
         ids = asyncio.run(_collected(source)) if isinstance(source, AsyncIterable) else list(source)
     except Exception as error:

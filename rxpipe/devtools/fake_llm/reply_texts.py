@@ -1,7 +1,7 @@
-"""The texts that the server answers with: it writes, answers and grades questions of arithmetic, mostly well.
+"""The texts that the server answers with: it writes, checks, answers and grades questions of arithmetic, mostly well.
 
-Which of the three is asked for is seen from the schema's properties; without a schema, from tags in the last message
-of the user: ``<question>``, ``<reference>`` and ``<answer>``.
+Which of them is asked for is seen from the schema's properties; without a schema, from tags and names in the last
+message of the user: ``<question>``, ``<reference>`` and ``<answer>``, ``"questions"`` and ``"clear"``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ PROSE = "That is a good one! Let me think about it for a while before I put anyt
 UNKNOWN = "I do not know"
 WRONG = 0.15
 """The share of answers that are wrong."""
+UNCLEAR = 0.1
+"""The share of questions that it finds unclear, of those that it can answer."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
+_COUNT = re.compile(r"\b([0-9]{1,3})(?: [a-z]+)? questions\b")
+_SEVERAL = 3  # questions, where the message does not say how many
 _RIGHT_WORDS = ("correct", "right", "pass", "passed", "true", "yes", True)
 _WRONG_WORDS = ("wrong", "incorrect", "fail", "failed", "false", "no", False)
 
@@ -83,19 +87,38 @@ def reply(request: ChatRequest, seed: int) -> Reply:
 
 
 def _task_of_schema(properties: Mapping[str, Any]) -> Callable[[ChatRequest, int], dict[str, Any]] | None:
-    tasks = {"reference": _write, "answer": _answer, "score": _grade}
+    tasks = {"questions": _write_several, "reference": _write, "clear": _check, "answer": _answer, "score": _grade}
     return next((task for name, task in tasks.items() if name in properties), None)
 
 
 def _task_of_tags(user: str) -> Callable[[ChatRequest, int], dict[str, Any]]:
     if "<reference>" in user:
         return _grade
-    return _answer if "<question>" in user else _write
+    if "<question>" in user:
+        return _check if '"clear"' in user else _answer
+    return _write_several if '"questions"' in user else _write
 
 
 def _write(request: ChatRequest, seed: int) -> dict[str, Any]:
     written = generate(request.key)
     return {"question": written.question, "reference": written.reference}
+
+
+def _write_several(request: ChatRequest, seed: int) -> dict[str, Any]:
+    said = _COUNT.search(request.user)
+    written = [generate(f"{request.key} {index}") for index in range(int(said[1]) if said else _SEVERAL)]
+    return {"questions": [{"question": one.question, "reference": one.reference} for one in written]}
+
+
+def _check(request: ChatRequest, seed: int) -> dict[str, Any]:
+    question = Question(id=0, kind="", question=_tagged(request.user, "question") or "", reference="")
+    try:
+        answer(question)
+    except UnreadableQuestion:
+        return {"reason": "The question does not say all that is needed to answer it.", "clear": False}
+    if chance(seed, request.key, "clear") < UNCLEAR:
+        return {"reason": f"It can be read in two ways: {question.question[:40]}", "clear": False}
+    return {"reason": "The question says all that is needed to answer it.", "clear": True}
 
 
 def _answer(request: ChatRequest, seed: int) -> dict[str, Any]:

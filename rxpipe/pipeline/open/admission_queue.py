@@ -20,7 +20,7 @@ from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.open.admitted_ids import AdmittedIds, Entry
 from rxpipe.pipeline.open.submission import TELLING, Submission
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.run.intake import check_id
+from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.views import ItemView, RunView
 
@@ -80,15 +80,15 @@ class AdmissionQueue(Listener):
         """Submitted IDs that this process does not work on: they have no item yet, or the run left it unfinished."""
         return sum(entry.item is None or entry.cut_off is not None for entry in list(self._entries.values()))
 
-    def submit(self, item_id: int | str, *, nowait: bool) -> Submission:
-        """Take an ID; the same one as another that has not ended shares its item.
+    def submit(self, item: int | str | Record, *, nowait: bool) -> Submission:
+        """Take an ID, or a record; the same one as another that has not ended shares its item.
 
         Where an event loop is running it returns at once, and awaiting the submission waits for room, too; so it does
         for callbacks and subscribers that are being told of something, and for stages' functions. In any other thread
         it returns when there is room.
 
         Args:
-            item_id: The ID.
+            item: The ID; or a record, whose value is the first one's, if several share the item.
             nowait: Refuse it if there is no room.
 
         Raises:
@@ -96,8 +96,9 @@ class AdmissionQueue(Listener):
             PipelineClosed: No more are taken.
             ConfigError: It is no ID.
         """
-        if (error := check_id(item_id)) is not None:
+        if (error := check_id(item)) is not None:
             raise error
+        item_id = item.id if isinstance(item, Record) else item
         submission = Submission(item_id, self._cancel)
         with self._lock:
             if self.closed:
@@ -112,7 +113,7 @@ class AdmissionQueue(Listener):
                     raise Overloaded(self.held, min(60.0, max(1.0, self._item_seconds)))
                 if not self._entries:
                     self.progress_at = self._now()
-                entry = Entry(item_id)
+                entry = Entry(item)
                 if former is None:
                     self._line_up(entry)
                 else:
@@ -154,7 +155,7 @@ class AdmissionQueue(Listener):
         closed.__cause__ = self._why
         return closed
 
-    def source(self, *, on_threads: bool = False) -> Observable[int | str]:
+    def source(self, *, on_threads: bool = False) -> Observable[int | str | Record]:
         """The IDs that are let in, as there is room downstream; it completes when the queue is closed and empty.
 
         Args:
@@ -162,7 +163,9 @@ class AdmissionQueue(Listener):
                 are not there to run what is downstream, and Ctrl-C may hit them anywhere.
         """
 
-        def subscribe(observer: ObserverBase[int | str], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        def subscribe(
+            observer: ObserverBase[int | str | Record], scheduler: SchedulerBase | None = None
+        ) -> DisposableBase:
             dispatcher = ThreadRunner() if on_threads else None
             self._admitted_ids = AdmittedIds(self._next, self._is_over, observer, dispatcher)
             self._admitted_ids.wake()
@@ -222,7 +225,7 @@ class AdmissionQueue(Listener):
     def left(self, item: ItemView) -> None:
         """Make room."""
         entry = self._entries.get(item.id)
-        if entry is not None:
+        if entry is not None and entry.item in (None, item):  # and not a child with the same ID
             with self._lock:
                 self._make_room(entry)
             self._wake()
@@ -241,7 +244,7 @@ class AdmissionQueue(Listener):
         """Tell those who wait for it, unless its run has only left it unfinished."""
         self.progress_at = self._now()
         entry = self._entries.get(item.id)
-        if entry is None:
+        if entry is None or outcome.parent is not None:  # nobody submits children, though they may have such IDs
             return
         if outcome.status != "cancelled" or isinstance(outcome.error, ItemCancelled):
             self._end(entry, outcome)
@@ -341,4 +344,4 @@ def _may_block() -> bool:
 
 
 def _not_taken(entry: Entry, error: ItemCancelled | None = None) -> Outcome[Any]:
-    return Outcome(id=entry.id, status="cancelled", value=entry.id, error=error, stage=None, attempts=0, seconds=0.0)
+    return Outcome(id=entry.id, status="cancelled", value=entry.value, error=error, stage=None, attempts=0, seconds=0.0)

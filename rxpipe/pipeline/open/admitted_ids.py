@@ -13,6 +13,7 @@ from rxpipe.operators.core.machine import Producer
 from rxpipe.operators.runners.thread_runner import ThreadRunner
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.item import Item
 
 
@@ -20,6 +21,8 @@ class Entry:
     """An ID that was submitted and has not ended, however often it was.
 
     Attributes:
+        taken: The ID, or the record, as the stages get it.
+        value: What the first stage is called with.
         submissions: Those that wait for its outcome.
         context: Of whoever submitted it first.
         room: Set when it is let in; there if a thread waits for that.
@@ -45,10 +48,14 @@ class Entry:
         "let_in_at",
         "room",
         "submissions",
+        "taken",
+        "value",
     )
 
-    def __init__(self, item_id: int | str) -> None:
-        self.id = item_id
+    def __init__(self, taken: int | str | Record) -> None:
+        self.taken = taken
+        self.id = taken.id if isinstance(taken, Record) else taken
+        self.value: Any = taken.value if isinstance(taken, Record) else taken
         self.submissions: dict[Submission, None] = {}
         self.context = contextvars.copy_context()
         self.item: Item | None = None
@@ -69,14 +76,14 @@ class Entry:
             self.room.set()
 
 
-class AdmittedIds(Producer[int | str]):
+class AdmittedIds(Producer[int | str | Record]):
     """The IDs that are let in, on their way into the stages."""
 
     def __init__(
         self,
         take: Callable[[], Entry | None],
         is_over: Callable[[], bool],
-        observer: ObserverBase[int | str],
+        observer: ObserverBase[int | str | Record],
         threads: ThreadRunner | None,
     ) -> None:
         super().__init__(observer, threads)
@@ -91,7 +98,7 @@ class AdmittedIds(Producer[int | str]):
             if entry is None:
                 self.give_back_place()
                 break
-            self.emit(entry.id)
+            self.emit(entry.taken)
         if not self.over and self._is_over():
             self.end()
 

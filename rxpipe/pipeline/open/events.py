@@ -32,14 +32,15 @@ class Event:
     """One thing that happened to an item.
 
     Attributes:
-        kind: What: the item was taken, or ended; or a call started, returned or failed.
+        kind: What: the item was taken, or a stage has made it; it ended; or a call started, returned or failed.
         id: The item's ID.
+        parent: The ID of the item that it was made of; None if it was submitted.
         at: When, in seconds since 1970.
         stage: Of a call: the stage's name.
         attempts: Calls made for the item so far, in all stages together.
         error: Of a call that failed: with what.
         again: Of a call that failed: whether another one follows.
-        outcome: Of an item that ended: how.
+        outcome: Of an item that ended: how. Its ``status`` may also be ``dropped``, ``expanded`` or ``collected``.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class Event:
     error: BaseException | None = None
     again: bool = False
     outcome: Outcome[Any] | None = None
+    parent: int | str | None = None
 
 
 class Hot(Generic[T]):
@@ -126,7 +128,7 @@ class Events(Listener):
 
     Attributes:
         events: All that happens.
-        outcomes: How items end.
+        outcomes: How items end, children included.
     """
 
     def __init__(self) -> None:
@@ -134,7 +136,7 @@ class Events(Listener):
         self.outcomes: Hot[Outcome[Any]] = Hot()
 
     def taken(self, item: ItemView) -> None:
-        """An ID was taken."""
+        """An ID was taken, or a child made."""
         self._publish("taken", item)
 
     def call_started(self, item: ItemView, stage: str) -> None:
@@ -158,4 +160,6 @@ class Events(Listener):
 
     def _publish(self, kind: Kind, item: ItemView, **more: Any) -> None:
         if self.events.is_watched:  # an event costs more than all else here
-            self.events.publish(Event(kind=kind, id=item.id, at=time.time(), attempts=item.attempts, **more))
+            parent = None if item.parent is None else item.parent.id
+            more |= {"at": time.time(), "attempts": item.attempts, "parent": parent}
+            self.events.publish(Event(kind=kind, id=item.id, **more))

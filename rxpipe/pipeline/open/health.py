@@ -25,7 +25,8 @@ class Health:
         reason: Why it is not alive; empty if it is.
         held: IDs that were let in and have not left the stages. With a large ``capacity``, some have not entered yet.
         waiting: IDs that wait to be let in.
-        unfinished: IDs that have not ended: those, what waits to be written, and what an earlier process left.
+        unfinished: Items that have not ended: those, their children, what waits to be written, and what an earlier
+            process left.
     """
 
     status: Literal["alive", "draining", "stalled", "closed"]
@@ -52,9 +53,16 @@ def health_of(queue: AdmissionQueue, run: Run | None, stalled_after: float, chec
 
 
 def patience(stages: Iterable[Stage]) -> float:
-    """Seconds without progress that are not too many, where calls and the delays between them may take so long."""
-    waits = [(stage.timeout or 0.0, 0.0 if stage.retry is None else stage.retry.max_delay) for stage in stages]
-    return max(_PATIENCE, *(1.5 * max(pair) for pair in waits))
+    """Seconds without progress that are not too many: calls, the delays between them and batches may take long."""
+    waits = [
+        (
+            stage.timeout or 0.0,
+            0.0 if stage.retry is None else stage.retry.max_delay,
+            0.0 if stage.batch is None else stage.batch.max_seconds,
+        )
+        for stage in stages
+    ]
+    return max(_PATIENCE, *(1.5 * max(each) for each in waits))
 
 
 def _judged(
@@ -77,6 +85,8 @@ def _whereabouts(run: Run) -> str:
     at = [f"{stage.running} calls of {stage.name} run" for stage in run.stages if stage.running]
     at += [f"{stage.waiting} wait for {stage.name}" for stage in run.stages if stage.waiting]
     inside = sum(stage.running + stage.waiting for stage in run.stages)
-    if run.in_flight > inside:
-        at.append(f"{run.in_flight - inside} are between stages, or wait to be written")
+    if parents := run.waiting_for_children:
+        at.append(f"{parents} wait for their children")
+    if (between := run.in_flight - inside - parents) > 0:
+        at.append(f"{between} are between stages, or wait to be written")
     return ", ".join(at) or "none has been let into the stages"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from types import TracebackType
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, Self, overload
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
@@ -24,6 +24,7 @@ from rxpipe.pipeline.open.submission import Origin, Submission
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.plan import Plan, window_of
 from rxpipe.pipeline.prepare import prepare
+from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.start import start
 
@@ -94,31 +95,46 @@ class OpenPipeline(Generic[A, B]):
         self._origin.check()
         return self._events.events.observable
 
-    def submit(self, item_id: A) -> Submission[B]:
-        """Take an ID; what comes back gives its outcome once its row is committed.
+    @overload
+    def submit(self, item: A | Record[A], /) -> Submission[B]: ...
+    @overload
+    def submit(self, item: int | str, value: A, /) -> Submission[B]: ...
+    def submit(self, item: Any, *value: Any) -> Submission[B]:
+        """Take an ID, or a record; what comes back gives its outcome once its row is committed.
+
+        ::
+
+            outcome = await running.submit(17)
+            outcome = await running.submit(17, {"text": "Why?"})  # the same as Record(17, {"text": "Why?"})
 
         Where an event loop is running, and in callbacks, subscribers and stages' functions, it returns at once:
         awaiting the submission waits until there is room, too. In any other thread, it returns when there is room.
         An ID that was submitted and has not ended is not taken again: both submissions get its outcome; unless it was
         cancelled, then it is a new one. With a store, one that has ended before gives the outcome that it had.
+        An item that a stage expands ends as ``expanded`` when all of its children have ended.
 
         Args:
-            item_id: The ID.
+            item: The ID, or a ``Record``.
+            *value: What the first stage is called with instead of the ID.
 
         Raises:
             PipelineClosed: It takes no more, or has not been opened, or only by another process before a fork; if it
                 has failed, ``__cause__`` is why.
             ConfigError: It is no ID.
         """
-        return self._open_queue.submit(cast("Any", item_id), nowait=False)
+        return self._open_queue.submit(Record(item, *value) if value else item, nowait=False)
 
-    def submit_nowait(self, item_id: A) -> Submission[B]:
+    @overload
+    def submit_nowait(self, item: A | Record[A], /) -> Submission[B]: ...
+    @overload
+    def submit_nowait(self, item: int | str, value: A, /) -> Submission[B]: ...
+    def submit_nowait(self, item: Any, *value: Any) -> Submission[B]:
         """The same, if there is room now.
 
         Raises:
             Overloaded: There is none.
         """
-        return self._open_queue.submit(cast("Any", item_id), nowait=True)
+        return self._open_queue.submit(Record(item, *value) if value else item, nowait=True)
 
     @property
     def _open_queue(self) -> AdmissionQueue:
@@ -163,7 +179,7 @@ class OpenPipeline(Generic[A, B]):
         self._origin = Origin()
 
     @property
-    def _source(self) -> Observable[int | str]:
+    def _source(self) -> Observable[int | str | Record]:
         return self._queue.source(on_threads=self._scheduler is None and self._plan.scheduler != "asyncio")
 
     async def _open(self) -> Run:

@@ -1,7 +1,11 @@
 """One run of a pipeline.
 
-- ``run.py``: ``Run``, which follows every item to its end; ``run_future.py``: the future that it resolves then
-- ``item.py``: an ID on its way; ``intake.py``, ``exit.py``: where IDs come in, and where items leave
+- ``run.py``: ``Run``, which follows every item to its end; ``run_future.py``: the future that it resolves then;
+  ``stage_report.py``: what its stages have done
+- ``item.py``: an ID on its way; ``in_flight.py``: all that are; ``intake.py``, ``exit.py``: where IDs come in, and
+  where items leave
+- ``flow.py``: where items go that do not simply go on: children, parents, what is sent back
 - ``strategies.py``: the stages, composed; ``envelope.py``: how they handle items
-- ``budget.py``: what a run may cost; ``error_counts.py``: why most items failed
+- ``cache_lookup.py``: looks for results of earlier calls, before a stage
+- ``budget.py``: what a run may cost; ``quota.py``: how many items it writes; ``error_counts.py``: why most items failed
 """

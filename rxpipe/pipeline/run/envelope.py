@@ -1,70 +1,154 @@
-"""How the stages of a run handle items: which are called with, and what is kept and told of each call."""
+"""How the stages of a run handle items: which are called with, what becomes of results, what is kept and told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rxpipe.errors import CheckpointError, ItemCancelled, StopRun
+from rxpipe.errors import CheckpointError, ConfigError, ItemCancelled, StopRun
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.retry_policy import uses_attempt
-from rxpipe.operators.stages.settings import Call, Failure
+from rxpipe.operators.stages.settings import KEPT, Admission, Call, Decision, Failure, Kept, StageStats
+from rxpipe.pipeline.children import Children
+from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.ports import Journal
+from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, Journal, Spawning
+from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.budget import Budget
+from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
 
-CutOff = Callable[[int, StopRun | ItemCancelled], None]
-"""Called with a stage's index and the reason, when a call was not made or was ended, but the item has not failed."""
+Stop = Callable[[StopRun], None]
+"""Called when the run is to take no more IDs, and to fail with this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRole:
+    """What a stage is in its pipeline.
+
+    Attributes:
+        name: Its name.
+        index: Its index.
+        is_last: Whether it is the last one.
+        when: Which values it is called with; None for all.
+        collected_by: If it expands items: the index of the stage that collects the children, or None.
+        collects: If it collects children: the index of the stage that makes them.
+        max_rounds: How often an item may have been sent back, so that it may go back once more from here.
+        cache: Whether results of earlier calls are used.
+    """
+
+    name: str
+    index: int
+    is_last: bool = True
+    when: Callable[[Any], object] | None = None
+    collected_by: int | None = None
+    collects: int | None = None
+    max_rounds: int = 3
+    cache: bool = False
 
 
 class ItemEnvelope:
-    """How a stage handles items: one that has failed, or been there in an earlier run, skips the call."""
+    """How a stage handles items: one that has failed, or been there in an earlier run, skips the call.
+
+    Attributes:
+        stats: The stage's counts.
+    """
 
     def __init__(
         self,
-        stage: str,
-        index: int,
+        role: StageRole,
         *,
-        last: bool,
         journal: Journal | None = None,
         budget: Budget | None = None,
-        cut_off: CutOff = lambda index, error: None,
+        flow: Flow | None = None,
+        stop: Stop = lambda error: None,
         listeners: Listeners | None = None,
+        now: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Describe it.
 
         Args:
-            stage: The stage's name.
-            index: Of the stage.
-            last: Whether it is the last one.
+            role: What the stage is.
             journal: Keeps what happens to items.
             budget: What the run may cost.
-            cut_off: Called when a call was not made, or has ended, though the item has not failed.
+            flow: Where items go that do not simply go on.
+            stop: Called when a function has stopped the run.
             listeners: Told of each call.
+            now: The time.
         """
-        self._stage = stage
-        self._index = index
-        self._last = last
+        self._role = role
+        self._stage, self._index, self._last = role.name, role.index, role.is_last
+        self._is_plain = role.when is None and role.collects is None
         self._journal = journal
         self._budget = budget
-        self._cut_off = cut_off
+        self._flow = flow or Flow([role.name])
+        self._stop = stop
         self._listeners = listeners or Listeners()
+        self._now = now
         self._stopped_by: StopRun | None = None
+        self.stats = StageStats()
 
     @property
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
         """Asked before each call; see ``Journal``."""
         return None if self._journal is None else self._journal.may_begin
 
-    def skip(self, item: Item, call: Call) -> bool:
-        """Whether no call is made for it here."""
-        if item.error is not None or item.finished > self._index or (item.claim is not None and item.claim.lost):
-            return True
+    def attach(self, readmit: Callable[[Item], None]) -> None:
+        """The stage is subscribed to."""
+        self._flow.attach(self._index, readmit)
+
+    # Items come in
+
+    def admit(self, item: Item, call: Call) -> Admission:
+        """Whether it waits for a call, passes, or ends here as its parent's.
+
+        Raises:
+            Exception: Whatever the user's ``when`` raises.
+        """
+        if not self._is_plain:
+            if self._collects(item):
+                return "keep" if self._flow.arrived(item, self._now()) else "pass"
+            if self._passes(item):
+                return "pass"
+        if item.settled or item.finished > self._index or (item.claim is not None and item.claim.lost):
+            return "pass"
         item.call = call
         if item.is_cancelled:
             call.give_up(ItemCancelled())
-        return False
+        elif item.lookup is not None and item.lookup.hit is not None:
+            self._reuse(item, item.lookup.hit)
+            return "pass"
+        return "call"
+
+    def _reuse(self, item: Item, hit: CachedResult) -> None:
+        """Take the result of an earlier call for that of the function."""
+        self.stats.cached += 1
+        self.stats.saved += hit.usage
+        if self._journal is not None and item.claim is not None:
+            self._journal.reused(item.claim, self._index, item.attempts, hit)
+        self._go_on(item, hit.value)
+
+    def _collects(self, item: Item) -> bool:
+        """Whether an item is one of those whose parent is called here: of this run's, or made in an earlier one."""
+        if item.siblings is not None:
+            return item.siblings.collected_by == self._index
+        is_child = item.claim is not None and item.claim.parent is not None
+        return is_child and item.first - 1 == self._role.collects
+
+    def _passes(self, item: Item) -> bool:
+        """Whether an item goes by a stage that has a ``when``, or collects what the item has none of."""
+        if item.settled or item.finished > self._index:
+            return False
+        if self._role.collects is None:
+            assert self._role.when is not None
+            if self._role.when(item.value):
+                return False
+        elif isinstance(item.value, Children):
+            return False
+        self._checkpoint(item, item.value)
+        self._go_on(item, item.value)
+        return True
 
     def open(self, item: Item, call: Call) -> Any:
         """The function's argument; a call is about to be made with it.
@@ -86,19 +170,46 @@ class ItemEnvelope:
             self._listeners.call_started(item, self._stage)
         return item.value
 
-    def close(self, item: Item, result: Any) -> Item:
+    # Calls end
+
+    def close(self, item: Item, result: Any) -> Item | Kept:
         """The item with the function's result."""
-        if self._journal is not None and item.claim is not None:
+        if self._journal is not None:
             try:
-                self._journal.checkpoint(item.claim, self._index, item.attempts, result)
+                self._checkpoint(item, result, item.lookup)
             except CheckpointError as error:
                 return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
-        self._call_ended(item)
+        if self._listeners.told:
+            self._call_ended(item)
+        else:
+            item.in_call = False
+        item.inputs.append(item.value)  # as ``_go_on`` does, once per call
         item.value = result
         item.stage = None
+        if item.rounds:
+            item.feedback, item.went_back = None, False
+        if item.lookup is not None:
+            item.lookup = None
         item.finished = self._index + 1
         item.settled = self._last
         return item
+
+    def decide(self, item: Item, decision: Decision) -> Item | Kept:
+        """The item, about which the function has decided something instead of returning a value."""
+        self.stats.failed += 1  # until it is done
+        return self.fail(Failure(value=item, error=decision, stage=self._stage, attempts=1))
+
+    def _checkpoint(self, item: Item, value: Any, lookup: CacheLookup | None = None) -> None:
+        if self._journal is not None and item.claim is not None:
+            self._journal.checkpoint(item.claim, self._index, item.attempts, value, lookup)
+
+    def _go_on(self, item: Item, value: Any) -> None:
+        item.inputs.append(item.value)
+        item.value = value
+        item.stage = item.feedback = item.lookup = None
+        item.went_back = False
+        item.finished = self._index + 1
+        item.settled = self._last
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
         """A call has failed, and another will follow."""
@@ -110,22 +221,65 @@ class ItemEnvelope:
 
     def used(self, item: Item, attempt: int, usage: Usage) -> None:
         """A call has used this."""
+        if item.lookup is not None:
+            item.lookup.usage += usage
         if self._journal is not None and item.claim is not None:
             self._journal.used(item.claim, self._stage, attempt, usage)
         self._listeners.used(item, self._stage, attempt, usage)
 
-    def fail(self, failure: Failure[Item]) -> Item:
-        """The item whose last call has failed; it travels on as data."""
-        item = failure.value
-        self._call_ended(item, failure.error)
-        if isinstance(failure.error, StopRun):
-            self._stopped_by = self._stopped_by or failure.error
-        if isinstance(failure.error, (StopRun, ItemCancelled)):
-            self._cut_off(self._index, failure.error)
-        self._note(item, failure.attempts, failure.error, final=True)
-        item.error = failure.error
-        item.settled = True
+    def fail(self, failure: Failure[Item]) -> Item | Kept:
+        """The item whose last call has failed, or decided something; it travels on as data."""
+        item, error = failure.value, failure.error
+        item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
+        self._call_ended(item, None if isinstance(error, Decision) else error)
+        if isinstance(error, SendBack):
+            return self._send_back(item, error, failure.attempts)
+        if isinstance(error, Drop):
+            return self._drop(item, error)
+        if isinstance(error, (StopRun, ItemCancelled)):
+            self.stats.failed -= 1
+            self.stats.cancelled += 1
+        if isinstance(error, StopRun):
+            self._stopped_by = self._stopped_by or error
+            self._stop(error)
+        return self._fail(item, error, failure.attempts)
+
+    def _fail(self, item: Item, error: BaseException, attempts: int) -> Item:
+        self._note(item, attempts, error, final=True)
+        item.settle("failed", error)
         return item
+
+    def _drop(self, item: Item, drop: Drop) -> Item:
+        self.stats.failed -= 1
+        self.stats.dropped += 1
+        item.settle("dropped", drop)
+        return item
+
+    def _send_back(self, item: Item, error: SendBack, attempts: int) -> Item | Kept:
+        to = self._flow.way_back(item, error.stage, latest=self._index)
+        if isinstance(to, str):
+            wrong = ConfigError(f"stage {self._stage} cannot send {item.id!r} back to {error.stage!r}: {to}")
+            wrong.__cause__ = error
+            return self._fail(item, wrong, attempts)
+        if item.rounds >= self._role.max_rounds:
+            return self._drop(item, Drop(str(error))) if error.or_drop else self._fail(item, error, attempts)
+        self.stats.failed -= 1
+        self.stats.sent_back += 1
+        try:
+            if self._journal is not None and item.claim is not None:
+                self._journal.sent_back(
+                    item.claim,
+                    stage=self._index,
+                    to=to,
+                    kept=self._flow.kept_at(item, to, self._index),
+                    attempts=item.attempts,
+                    rounds=item.rounds + 1,
+                    feedback=error.feedback,
+                )
+            self._flow.send_back(item, to, error.feedback, self._index)
+        except CheckpointError as unkept:
+            return self._fail(item, unkept, attempts)
+        return KEPT
 
     def _call_ended(self, item: Item, error: BaseException | None = None, *, again: bool = False) -> None:
         if item.in_call:
@@ -136,3 +290,81 @@ class ItemEnvelope:
     def _note(self, item: Item, attempt: int, error: BaseException, *, final: bool) -> None:
         if self._journal is not None and item.claim is not None and not isinstance(error, StopRun):
             self._journal.call_failed(item.claim, self._stage, attempt, error, item.value, final=final)
+
+    # Many values
+
+    def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
+        """Whether an item may go downstream now; if not, ``wake`` is called when it may be asked again."""
+        return self._flow.may_pass(item, self._index, wake)
+
+    def begin_many(self, item: Item, values: Any) -> None:
+        """A call begins to give values; those of an attempt before it stay.
+
+        With a store, the children of a list are kept all at once, and those of an iterator as they come.
+        """
+        group = self._flow.begin_children(item, self._role.collected_by)
+        group.given = 0
+        if self._journal is not None and item.claim is not None and isinstance(values, Collection):
+            given: Collection[Any] = values  # pyright: ignore[reportUnknownVariableType] - of anything
+            new = list(given)[group.made :]
+            group.claims.extend(self._spawned(item, new, is_all=True))
+
+    def spawn(self, item: Item, value: Any) -> Item | Kept:
+        """The child for one of the values that the function gives."""
+        group = item.children
+        assert group is not None
+        group.given += 1
+        if group.given <= group.made:  # by an attempt before
+            return KEPT
+        if group.claims:
+            child = Item(group.claims.popleft(), self._now())
+        elif self._journal is not None and item.claim is not None:
+            child = Item(self._spawned(item, [value])[0], self._now())
+        else:
+            child = Item(record_of(item, value, group.first + group.made), self._now())
+            child.first = child.finished = self._index + 1
+        return self._flow.spawn(item, child) or KEPT
+
+    def expanded(self, item: Item) -> Item | Kept:
+        """The function has given its last value: the item waits for its children."""
+        group = item.children
+        assert group is not None
+        if self._journal is not None and item.claim is not None and not group.is_kept:
+            self._spawned(item, [], is_all=True)
+        self._call_ended(item)
+        item.stage = item.feedback = None
+        self._flow.expanded(item)
+        return KEPT
+
+    def _spawned(self, item: Item, values: Sequence[Any], *, is_all: bool = False) -> list[Claim]:
+        group = item.children
+        assert group is not None
+        assert self._journal is not None
+        assert item.claim is not None
+        first = group.first + group.made
+        records = [record_of(item, value, first + place) for place, value in enumerate(values)]
+        group.is_kept = is_all
+        spawning = Spawning(
+            stage=self._index,
+            first=first,
+            depth=item.depth + 1,
+            attempts=item.attempts,
+            is_all=is_all,
+            collected_by=group.collected_by,
+            hands_over=is_all and group.is_split,
+            outcome=item.as_expanded(self._now()) if is_all and group.collected_by is None else None,
+        )
+        return self._journal.spawn(item.claim, records, spawning)
+
+
+def record_of(parent: Item, value: Any, number: int) -> Record:
+    """A value that a function gave as that of a child with an ID; of a ``Record``, its own.
+
+    Raises:
+        ConfigError: That is none.
+    """
+    if isinstance(value, Record):
+        if (wrong := check_id(value, "a child")) is not None:
+            raise wrong
+        return value  # pyright: ignore[reportUnknownVariableType] - a record of anything
+    return Record(parent.child_id(number), value)

@@ -22,10 +22,11 @@ class ErrorCounts:
         self._found: dict[tuple[str, str], CommonError] = {}
 
     def add(self, outcome: Outcome[Any]) -> None:
-        """Count an item's error, if it failed; by one thread at a time."""
-        if outcome.status != "failed" or outcome.error is None:
+        """Count an item's error, or the reason for which it was dropped; by one thread at a time."""
+        if outcome.error is None:
             return
-        text = " ".join(describe(outcome.error).split())
+        text = str(outcome.error) if outcome.status == "dropped" else describe(outcome.error)
+        text = " ".join(text.split())
         if len(text) > LONGEST:
             text = text[: LONGEST - 1] + "…"
         key = outcome.stage or "", VARIES.sub("#", text)

@@ -22,7 +22,7 @@ class Follows(Protocol):
         ...
 
     def left(self, item: Item) -> None:
-        """An item leaves for the sink, and makes room for another."""
+        """An item leaves for the sink, or goes no further, and makes room for another."""
         ...
 
     def settled(self) -> list[Item]:
@@ -55,6 +55,15 @@ class Exit(Machine[Item, Outcome[Any]]):
             self._items.append(value)
         else:
             self._let_out(value)
+
+    def readmit(self, item: Item) -> None:
+        """Let an item out that no stage passes on; from any thread."""
+        self.post(self._readmit, item)
+
+    def _readmit(self, item: Item) -> None:
+        if not self.over:
+            self.gate.released -= 1
+            self.arrive(item)
 
     def _let_out(self, item: Item) -> None:
         self.emit(self._run.outcome(item))

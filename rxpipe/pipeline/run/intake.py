@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import structlog
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.errors import ConfigError
 from rxpipe.operators.core.clock import guarded, scheduler_to_wait_on
 from rxpipe.operators.core.machine import Machine, as_exception
 from rxpipe.operators.sources import when_subscribed
 from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.quota import Quota
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -26,21 +26,22 @@ _MANY_IDS = 100  # warn if more IDs wait; a source that pauses leaves at most ``
 class Takes(Protocol):
     """Whom the intake tells of IDs: a run."""
 
-    def take(self, taken: int | str | Claim) -> Item | None:
+    def take(self, taken: int | str | Record | Claim) -> Item | None:
         """Take an ID from the source; ``None`` if the run was already over."""
+        ...
+
+    @property
+    def quota(self) -> Quota | None:
+        """How many items may be on their way; None for no bound."""
+        ...
+
+    def may_complete(self, wake: Callable[[], None]) -> bool:
+        """Whether the stages may complete; if not yet, ``wake`` is called when they may."""
         ...
 
     def fail(self, error: Exception) -> None:
         """Let the run fail with this, when all items have ended."""
         ...
-
-
-def check_id(value: Any) -> ConfigError | None:
-    """What is wrong with an ID, if anything."""
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
-        return None
-    shown = f"{reprlib.repr(value)} ({type(value).__name__})"
-    return ConfigError(f"source: an ID must be an int or a str, not {shown}")
 
 
 class Intake(Machine[Any, Item]):
@@ -51,7 +52,7 @@ class Intake(Machine[Any, Item]):
         self._run = run
         self._limit = limit
         self._inside = 0
-        self._ids: deque[int | str | Claim] = deque()
+        self._ids: deque[int | str | Record | Claim] = deque()
         self._iterator: Iterator[Any] | None = None
         self._warned = False
 
@@ -122,7 +123,10 @@ class Intake(Machine[Any, Item]):
 
     def advance(self) -> None:
         """Let IDs in."""
-        while (self._ids or self._iterator) and not self.over and self._inside < self._limit and self.may_emit():
+        quota = self._run.quota
+        while (self._ids or self._iterator) and not self.over and self._inside < self._limit:
+            if (quota is not None and not quota.may_begin(self._woken)) or not self.may_emit():
+                break
             item = self._run.take(self._ids.popleft()) if self._pull() else None
             if item is None:
                 self.give_back_place()
@@ -130,7 +134,7 @@ class Intake(Machine[Any, Item]):
             self._inside += 1
             self.emit(item)
             self.gate.release()
-        if self.source_done and not self._ids:
+        if self.source_done and not self._ids and self._run.may_complete(self._woken):
             self.end()
 
     def free(self) -> None:

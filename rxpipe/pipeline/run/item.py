@@ -1,93 +1,146 @@
-"""An item on its way: the envelope in which an ID's value travels through the stages of a pipeline."""
+"""An item on its way: the envelope in which a value travels through the stages of a pipeline."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from rxpipe.errors import ItemCancelled, StopRun
+from rxpipe.errors import CheckpointError, ItemCancelled, StopRun
 from rxpipe.operators.stages.settings import Call
-from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.outcome import MOST_FAILURES, Origin, Outcome, Status
+from rxpipe.pipeline.ports import CacheLookup, Claim, ClaimedOutcome, Deferred
+from rxpipe.pipeline.record import Record
+from rxpipe.pipeline.run.quota import Place
 
 
 class Item:
     """One ID on its way, and what has become of it so far; in the hands of one stage at a time.
 
     Attributes:
-        settled: Whether it has failed, or the last stage has returned: no call is made for it any more.
+        status: How it ends; ``written`` until something else happens.
+        settled: Whether it has ended otherwise, or the last stage has returned: no call is made for it any more.
         arrived: Whether it has reached the end of the stages.
         claim: What a run store knows it by; None without one.
+        first: The index of the stage where it began: 0, or that behind the one that gave it.
         finished: How many stages it has been through.
+        inputs: What it came with into each of those, from ``first`` on.
+        rounds: How often it was sent back.
+        feedback: What it was sent back with, for the stage that it went back to.
+        went_back: Whether it was sent back to the stage that it comes to next, or may have been.
+        lookup: What the cache has for it, if it was looked for before the stage that it comes to next; or None.
+        parent: The item that it was made of, or None.
+        siblings: The group of its parent's children that it is one of, or None.
+        children: The group of its own children, or None.
+        born: How many children were made of it in this round, by stages that are over.
+        unfinished: How many children an earlier run has kept of a call of the next stage that did not end.
+        number: Which of its parent's children it is, from 0.
+        depth: How many parents it has above it.
         context: That of whoever submitted it; where it came from a source, of whoever started the run.
         in_call: Whether a stage's function is at work on it.
         call: The call that it waits for, or that is made with it. A stage sets this before it asks whether the item is
             cancelled; whoever cancels the item sets that before looking here. So one of the two sees the other.
         is_cancelled: Whether nobody wants it any more.
+        place: Where the quota counts it, or None.
     """
 
-    __slots__ = (
-        "arrived",
-        "attempts",
-        "call",
-        "claim",
-        "context",
-        "error",
-        "finished",
-        "id",
-        "in_call",
-        "is_cancelled",
-        "settled",
-        "stage",
-        "taken_at",
-        "value",
-    )
+    # Most items have most of these: what a class has is not set for each of them.
+    status: Status = "written"
+    settled = arrived = in_call = is_cancelled = False
+    error: BaseException | None = None
+    claim: Claim | None = None
+    parent: Item | None = None
+    siblings: Group | None = None
+    children: Group | None = None
+    context: Context | None = None
+    place: Place | None = None
+    call: Call | None = None
+    stage: str | None = None
+    feedback: Any = None
+    lookup: CacheLookup | None = None
+    went_back = False
+    attempts = finished = first = rounds = depth = number = born = unfinished = 0
+    _given: Any = None
 
-    def __init__(self, taken: int | str | Claim, taken_at: float) -> None:
-        self.claim: Claim | None = None
-        self.error: BaseException | None = None
-        self.attempts = self.finished = 0
-        self.value: Any = taken
-        if isinstance(taken, Claim):
-            self.claim, self.id, self.value = taken, taken.id, taken.value
-            self.error, self.attempts, self.finished = taken.error, taken.attempts, taken.stage
-        else:
-            self.id = taken
-        self.settled = self.error is not None
-        self.stage: str | None = None
-        self.arrived = False
+    def __init__(self, taken: int | str | Record | Claim, taken_at: float) -> None:
         self.taken_at = taken_at
-        self.context: Context | None = None
-        self.in_call = False
-        self.call: Call | None = None
-        self.is_cancelled = False
+        self.inputs: list[Any] = []
+        self.value: Any = taken
+        if isinstance(taken, (int, str)):
+            self.id = taken
+        elif isinstance(taken, Record):
+            self.id, self.value, self._given = taken.id, taken.value, taken.value
+        else:
+            self.id, self.value, self._given = taken.id, taken.value, taken.record
+            self._go_on_with(taken)
+
+    def _go_on_with(self, claim: Claim) -> None:
+        self.claim, self.attempts, self.inputs = claim, claim.attempts, list(claim.inputs)
+        self.first, self.finished = claim.first, claim.stage if claim.finished is None else claim.finished
+        self.rounds, self.feedback = claim.rounds, claim.feedback
+        self.born, self.unfinished = claim.born, claim.children
+        self.went_back = claim.rounds > 0
+        self.depth, self.number = claim.depth, claim.number
+        if claim.error is not None:
+            self.settle("failed", claim.error)
+
+    @property
+    def record(self) -> Any:
+        """The value that the source gave, with its ID or that of the item that it comes from; None without one."""
+        item = self
+        while item.parent is not None:
+            item = item.parent
+        try:
+            return item._given.load() if isinstance(item._given, Deferred) else item._given
+        except CheckpointError:  # of a class that is gone: the item itself does not need it
+            return None
+
+    def settle(self, status: Status, error: BaseException | None = None) -> None:
+        """Let it end so, whatever stages are left."""
+        self.status, self.error, self.settled = status, error, True
+
+    def child_id(self, number: int) -> str:
+        """The ID of one of its children, unless that brings its own: in each round another."""
+        return f"{self.id}/{self.rounds}.{number}" if self.rounds else f"{self.id}/{number}"
 
     def cancel(self) -> None:
-        """Let it end as cancelled, unless it leaves the stages first; from any thread."""
+        """Let it and its children end as cancelled, unless they leave the stages first; from any thread."""
         self.is_cancelled = True
         if self.call is not None:
             self.call.give_up(ItemCancelled())
+        if self.children is not None:
+            for child in self.children.live():
+                child.cancel()
 
     @property
     def given_back(self) -> bool:
         """Whether it goes no further in this run, though it has not failed."""
         return isinstance(self.error, StopRun)
 
+    @property
+    def waits_for_children(self) -> bool:
+        """Whether all of its children are made, and it waits for them."""
+        return self.children is not None and self.children.complete and not self.settled
+
     def outcome(self, now: float) -> Outcome[Any]:
         """How it left the stages; ``written`` is provisional until the sink confirms it."""
-        if isinstance(self.error, ItemCancelled):
-            return self._outcome("cancelled", now)
-        return self._outcome("written" if self.error is None else "failed", now)
+        return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
         """How it ended, when the run was stopped before it arrived."""
         return self._outcome("cancelled", now)
 
-    def _outcome(self, status: Literal["written", "failed", "cancelled"], now: float) -> Outcome[Any]:
-        make: Callable[..., Outcome[Any]]
-        make = Outcome if self.claim is None else partial(ClaimedOutcome, claim=self.claim)
+    def as_expanded(self, now: float) -> Outcome[Any]:
+        """How it ends once its children have ended, which are all made."""
+        return self._outcome("expanded", now)
+
+    def _outcome(self, status: Status, now: float) -> Outcome[Any]:
+        make: Callable[..., Outcome[Any]] = Outcome
+        if self.claim is not None or self.parent is not None or self.children is not None or self._given is not None:
+            make = self._maker(status)
         return make(
             id=self.id,
             status=status,
@@ -97,3 +150,97 @@ class Item:
             attempts=self.attempts,
             seconds=now - self.taken_at,
         )
+
+    def _maker(self, status: Status) -> Callable[..., Outcome[Any]]:
+        """What makes an outcome that tells more than most do."""
+        parent = None if self.claim is None else self.claim.parent  # of one that an earlier run has made
+        origin = Origin(
+            parent=parent if self.parent is None else self.parent.id,
+            record=self.record,
+            failures=() if self.children is None or status != "expanded" else tuple(self.children.failures),
+        )
+        given = origin if origin != _NO_ORIGIN else None
+        if self.claim is None:
+            return partial(Outcome, origin=given)
+        return partial(ClaimedOutcome, claim=self.claim, origin=given)
+
+
+_NO_ORIGIN = Origin()
+
+
+class Group:
+    """The children that one call of an expanding stage has made of an item.
+
+    Attributes:
+        parent: The item.
+        collected_by: The index of the stage that collects them, or None.
+        first: How many children of the item were made before these, in this round.
+        made: How many there are so far.
+        given: How many values the present call has given.
+        complete: Whether no more will come.
+        claims: Of those of a list, before they are made.
+        is_kept: Whether the store knows that no more will come.
+        is_split: Whether some of them are not in the hands of this run: an earlier one has made them.
+        cut_off: Why a child goes no further in this run, though it has not failed; None if all do.
+        failures: How children that nobody collects have failed, and theirs; the first ones.
+    """
+
+    def __init__(self, parent: Item, collected_by: int | None) -> None:
+        self.parent = parent
+        self.collected_by = collected_by
+        self.first = parent.born
+        self.made = parent.unfinished
+        self.is_split = self.made > 0
+        self.given = 0
+        self.claims: deque[Claim] = deque()
+        self.is_kept = False
+        self.complete = False
+        self.cut_off: BaseException | None = None
+        self.failures: list[Outcome[Any]] = []
+        self._lock = threading.Lock()
+        self._live: dict[Item, None] = {}
+        self._outcomes: dict[int, Outcome[Any]] = {}  # of those that the collecting stage has seen, by their number
+
+    def add(self, child: Item) -> None:
+        """One more has been made."""
+        with self._lock:
+            self.made += 1
+            self._live[child] = None
+
+    def live(self) -> list[Item]:
+        """Those that are on their way now."""
+        with self._lock:
+            return list(self._live)
+
+    def close(self) -> bool:
+        """No more will come. Returns whether the parent waits for none of them."""
+        with self._lock:
+            self.complete = True
+            return self._is_over()
+
+    def ended(self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None) -> bool:
+        """A child has ended, or goes no further. Returns whether the parent, which nobody collects, is over with it."""
+        with self._lock:
+            if child not in self._live:
+                return False
+            del self._live[child]
+            self.cut_off = self.cut_off or cut_off
+            if outcome is not None and self.collected_by is None:
+                failures = (outcome,) if outcome.status == "failed" else outcome.failures
+                self.failures += failures[: MOST_FAILURES - len(self.failures)]
+            return self.collected_by is None and self._is_over()
+
+    def arrived(self, number: int, outcome: Outcome[Any], cut_off: BaseException | None = None) -> bool:
+        """The collecting stage has seen a child. Returns whether it was the last one."""
+        with self._lock:
+            self._outcomes[number] = outcome
+            self.cut_off = self.cut_off or cut_off
+            return self._is_over()
+
+    def _is_over(self) -> bool:
+        left = self._live if self.collected_by is None else self.made > len(self._outcomes)
+        return self.complete and not left
+
+    def outcomes(self) -> list[Outcome[Any]]:
+        """Those that the collecting stage has seen, in the order in which the children were made."""
+        return [self._outcomes[number] for number in sorted(self._outcomes)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import math
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -14,19 +13,24 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxpipe.errors import ItemCancelled, SinkError, StopRun
+from rxpipe.errors import StopRun
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.outcome import Outcome, Report, StageReport
+from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.ports import Claim, Write
+from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
+from rxpipe.pipeline.run.flow import Flow
+from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.quota import Quota
 from rxpipe.pipeline.run.run_future import Finished
+from rxpipe.pipeline.run.stage_report import stage_report
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 
@@ -43,12 +47,16 @@ class Run:
         taken: IDs taken from the source.
         written: Items whose row is committed.
         failed: Items that failed.
+        dropped: Items that a stage has dropped.
+        expanded: Items that ended with their children.
+        collected: Children that ended in their parent.
         cancelled: Items that were cancelled.
         number: The run's number in its store, or None.
         before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
         usage_before: What the calls of those had used.
         stages: Each stage's live counts, in order.
         listeners: Told of each item.
+        quota: How many items are to be written; None for all.
         clock: What its time goes by.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
@@ -68,6 +76,8 @@ class Run:
         aborted: Callable[[], object] = lambda: None,
         listeners: Listeners | None = None,
         admitted: Callable[[Item], object] | None = None,
+        flow: Flow | None = None,
+        quota: Quota | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -83,11 +93,16 @@ class Run:
             usage_before: What the calls of those had used.
             listeners: Told of each item.
             admitted: Told of each item that is taken, before all listeners.
+            flow: Where items go that do not simply go on.
+            quota: How many items are to be written; None for all.
         """
         self.taken = 0
         self.written = 0
         self.failed = 0
         self.cancelled = 0
+        self.dropped = 0
+        self.expanded = 0
+        self.collected = 0
         self.number = number
         self.before = before
         self.usage_before = usage_before
@@ -104,13 +119,15 @@ class Run:
         self._began = clock.now()
         self._seconds: float | None = None
         self._first_seconds: float | None = None
-        self._in_flight: dict[int | str, list[Item]] = {}
-        self._most_in_flight = 0
-        self._over = False
+        self._items = InFlightItems()
         self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
         self._error: Exception | None = None
         self._errors = ErrorCounts()
+        self._drops = ErrorCounts()
+        self._flow = flow or Flow([])
+        self.quota = quota
+        self._gone = 0
+        self._when_empty: Callable[[], None] | None = None
         self._intake: Intake | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
@@ -138,6 +155,10 @@ class Run:
         """
         self._observer = observer
         self.listeners.run_started(self)
+        if self.quota is not None:
+            self.quota.reached = self.abort  # what is left is not needed
+            if self.quota.missing <= 0:
+                ids = reactivex.empty()
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._intake = Intake(self, self._limit, ahead, items)
@@ -147,6 +168,7 @@ class Run:
 
         def leave(outcomes: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._exit = Exit(self, outcomes, staged=self._staged)
+            self._flow.attach_run(self, self._exit.readmit)
             return self._exit.subscribe_to(reactivex.create(take).pipe(stages), scheduler)
 
         try:
@@ -183,9 +205,19 @@ class Run:
         return sum((stage.usage for stage in self.stages), Usage())
 
     @property
+    def spawned(self) -> int:
+        """Children that stages have made."""
+        return self._items.spawned
+
+    @property
     def in_flight(self) -> int:
         """Items that are on their way now."""
-        return self.taken - self.written - self.failed - self.cancelled
+        return self._items.count
+
+    @property
+    def waiting_for_children(self) -> int:
+        """Items that wait for their children now."""
+        return self._items.waiting_for_children
 
     def report(self) -> Report:
         """The counts so far; they add up once the run is over."""
@@ -195,44 +227,71 @@ class Run:
             written=self.written,
             failed=self.failed,
             cancelled=self.cancelled,
+            spawned=self.spawned,
+            dropped=self.dropped,
+            expanded=self.expanded,
+            collected=self.collected,
+            missing=None if self.quota is None else max(0, self.quota.missing),
             run=self.number,
             finished=self._is_finished(),
             written_before=self.before[0],
             failed_before=self.before[1],
             usage=self.usage,
             usage_before=self.usage_before,
+            saved=sum((stage.saved for stage in self.stages), Usage()),
             seconds=seconds,
             first_seconds=self._first_seconds,
-            most_in_flight=self._most_in_flight,
-            stages=tuple(_stage_report(stage, self._began, seconds) for stage in self.stages),
+            most_in_flight=self._items.most,
+            stages=tuple(stage_report(stage, self._began, seconds) for stage in self.stages),
             errors=tuple(self._errors.commonest()),
+            drops=tuple(self._drops.commonest()),
         )
 
     # What happens to items; each is called by one thread at a time
 
-    def take(self, taken: int | str | Claim) -> Item | None:
+    def take(self, taken: int | str | Record | Claim) -> Item | None:
         """Take an ID from the source; ``None`` if the run was already over."""
         item = Item(taken, self.clock.now())
         item.context = self._context
-        with self._lock:
-            if self._over:
-                return None
-            self._in_flight.setdefault(item.id, []).append(item)
-            self.taken += 1
-        if (in_flight := self.in_flight) > self._most_in_flight:
-            self._most_in_flight = in_flight
+        if not self._items.add(item):
+            return None
+        self.taken += 1
+        if self.quota is not None:
+            self.quota.begin(item)
         if self._admitted is not None:
             self._admitted(item)
         if self.listeners.told:
             self.listeners.taken(item)
         return item
 
+    def enter(self, child: Item) -> bool:
+        """A child begins; false if the run was already over."""
+        if not self._items.add(child):
+            return False
+        if self.listeners.told:
+            self.listeners.taken(child)
+        return True
+
     def left(self, item: Item) -> None:
-        """An item leaves for the sink, and makes room for another."""
+        """An item leaves for the sink, or goes no further, and makes room for another."""
         if self.listeners.told:
             self.listeners.left(item)
-        if self._limit != math.inf and self._intake is not None:
+        if item.siblings is not None and item.given_back:
+            self._flow.child_over(item, cut_off=item.error)
+        self._gone += 1
+        if self._when_empty is not None and self._gone == self._items.entered:
+            self._when_empty()
+        if self._limit != math.inf and self._intake is not None and item.parent is None:
             self._intake.make_room()
+
+    def may_complete(self, wake: Callable[[], None]) -> bool:
+        """Whether the stages may complete; if not yet, ``wake`` is called when they may.
+
+        An item in the stages may be sent back, or wait for its children: so not before all have left. With ``staged``
+        each stage completes before the next one starts, and no item takes another way.
+        """
+        self._when_empty = wake  # before looking: ``left`` counts first, and then looks here
+        return self._staged or self._gone == self._items.entered
 
     def outcome(self, item: Item) -> Outcome[Any]:
         """How an item has left the stages."""
@@ -240,40 +299,21 @@ class Run:
 
     def settled(self) -> list[Item]:
         """Items that need no more calls, wherever they are on their way."""
-        with self._lock:
-            return [item for items in self._in_flight.values() for item in items if item.settled]
+        return self._items.settled()
 
     def fail(self, error: Exception) -> None:
         """Let the run fail with this, the first of its errors, when all items have ended."""
         self._error = self._error or error
 
-    def cut_off(self, index: int, error: StopRun | ItemCancelled) -> None:
-        """A call was not made, or has ended, though the item has not failed.
-
-        Args:
-            index: Of its stage, in whose turn this is called.
-            error: Why; if the run is to stop, no more IDs are taken, the others finish, and it fails with this.
-        """
-        stage = self.stages[index]
-        stage.failed -= 1
-        stage.cancelled += 1
-        if isinstance(error, StopRun):
-            self.fail(error)
-            self.stop()
+    def stop_with(self, error: StopRun) -> None:
+        """Take no more IDs, let the others finish, and then fail with this."""
+        self.fail(error)
+        self.stop()
 
     def _ended(self, outcome: Outcome[Any]) -> None:
-        with self._lock:
-            if self._over:
-                return
-            items = self._in_flight.get(outcome.id)
-            if not items:
-                raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
-            if len(items) == 1:
-                item = items[0]
-                del self._in_flight[outcome.id]
-            else:  # of those with the same ID, one that the sink was given
-                item = next((item for item in items if item.arrived and not item.given_back), items[0])
-                items.remove(item)
+        item = self._items.take_out(outcome)
+        if item is None:
+            return
         if outcome.status == "written":
             self.written += 1
             if self._first_seconds is None:
@@ -281,18 +321,25 @@ class Run:
         elif outcome.status == "failed":
             self.failed += 1
             self._errors.add(outcome)
+        elif outcome.status == "dropped":
+            self.dropped += 1
+            self._drops.add(outcome)
+        elif outcome.status == "expanded":
+            self.expanded += 1
+        elif outcome.status == "collected":
+            self.collected += 1
         else:
             self.cancelled += 1
         self._notify(item, outcome)
+        if item.siblings is not None:
+            self._flow.child_over(item, outcome)
+        if self.quota is not None:
+            self.quota.leave(item, is_written=outcome.status == "written")
 
     def _close(self) -> list[Item] | None:
         """Accept no more outcomes: items still in flight count as cancelled. ``None`` if it was closed before."""
-        with self._lock:
-            if self._over:
-                return None
-            self._over = True
-            items = [item for items in self._in_flight.values() for item in items]
-            self._in_flight.clear()
+        items = self._items.close()
+        if items is not None:
             self.cancelled += len(items)
             self._seconds = self.seconds
         return items
@@ -338,19 +385,3 @@ class Run:
             self._observer_failed = True
             self.fail(as_exception(error))
             self.abort()
-
-
-def _stage_report(stage: StageStats, began: float, seconds: float) -> StageReport:
-    slot_seconds = stage.slot_seconds(began, began + seconds)
-    return StageReport(
-        name=stage.name,
-        concurrency=int(stage.concurrency),
-        done=stage.done,
-        failed=stage.failed,
-        retried=stage.retried,
-        abandoned=stage.abandoned,
-        busy_seconds=stage.busy,
-        utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
-        pushed_back=stage.pushed_back,
-        usage=stage.usage,
-    )

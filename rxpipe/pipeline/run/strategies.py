@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import reactivex
@@ -29,19 +30,26 @@ Stages = Callable[[Observable[Item]], Observable[Item]]
 A = TypeVar("A")
 
 
-def compose(strategy: Strategy, stages: Sequence[tuple[Settings[Item, Item], ExecutionTarget | None]]) -> Stages:
+def compose(
+    strategy: Strategy,
+    stages: Sequence[tuple[Settings[Item, Item], ExecutionTarget | None]],
+    lookups: Mapping[int, Settings[Item, Item]] = MappingProxyType({}),
+) -> Stages:
     """The operator that takes items through all stages.
 
     Args:
         strategy: How. For ``per_item``, whoever feeds the items sees to it that no more than so many are inside; for
             ``staged``, whoever takes them that none is passed on before the last.
         stages: Each stage's settings, and where its calls run.
+        lookups: What goes before a stage that uses results of earlier calls, by the stage's index.
 
     Raises:
         TypeError: A stage's function cannot run where it should.
     """
     operators: list[Stages] = []
-    for settings, target in stages:
+    for index, (settings, target) in enumerate(stages):
+        if index in lookups:
+            operators.append(stage_with(lookups[index]))
         if operators and strategy == "staged":
             operators.append(collected)
         operators.append(stage_with(settings, scheduler=target))

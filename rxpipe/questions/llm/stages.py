@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Annotated, Any, TypeAlias, overload
+from typing import Annotated, Any, Literal, TypeAlias, cast, overload
 
 from pydantic import Field
 
 from rxpipe.llm import InvalidOutput, Prompt, Provider
 from rxpipe.operators.core.running_call import will_retry
-from rxpipe.questions.inputs import as_given, record, takes
-from rxpipe.questions.llm.values import Answered, Grade, Graded, Question, WrittenAnswer, WrittenQuestion
+from rxpipe.pipeline.decisions import Drop, SendBack, child_id, feedback, item_id
+from rxpipe.questions.inputs import Options, Same, WrongInput, as_given, fields_of, record, takes
+from rxpipe.questions.llm.values import (
+    Answered,
+    Clarity,
+    Grade,
+    Graded,
+    Question,
+    WrittenAnswer,
+    WrittenQuestion,
+    written_questions,
+)
 
 OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
 
@@ -23,15 +33,24 @@ def _prompt(name: str, *fields: str) -> Prompt:
     return Prompt((_PROMPTS / f"{name}.md").read_text("utf-8"), fields)
 
 
-_GENERATE = _prompt("generate", "id", "topic", "kind", "difficulty", "language")
-_ANSWER = _prompt("answer", "question", "topic", "kind", "difficulty", "language")
-_GRADE = _prompt("grade", "question", "reference", "answer", "topic", "kind", "difficulty", "language")
+_ABOUT = ("topic", "kind", "difficulty", "language")
+_GENERATE = _prompt("generate", "id", *_ABOUT, "feedback", "count")
+_SEVERAL = _prompt("generate_several", *_GENERATE.fields)
+_CHECK = _prompt("check", "question", *_ABOUT)
+_ANSWER = _prompt("answer", "question", *_ABOUT)
+_GRADE = _prompt("grade", "question", "reference", "answer", *_ABOUT)
 
 
+def _generated(options: Options) -> Any:
+    return Question if options.get("per_call") is None else list[Question]
+
+
+@takes(gives=_generated)
 async def generate(
-    question_id: int | str,
+    question_id: int | str | Mapping[str, Any],
     *,
     provider: Provider,
+    per_call: Annotated[int, Field(ge=1, le=100)] | None = None,
     topic: OneOf = "general knowledge",
     kind: OneOf = "a question with a short answer",
     difficulty: OneOf = "medium",
@@ -39,30 +58,96 @@ async def generate(
     prompt: Prompt = _GENERATE,
     temperature: float | None = None,
     max_tokens: int | None = None,
-) -> Question:
-    """Have a model write the question that belongs to an ID.
+) -> Any:  # overloads would do, but type checkers take the first one for any functools.partial
+    """Have a model write the question that belongs to an ID, or several.
+
+    ::
+
+        Stage("generation", partial(generate, provider=main, per_call=5), expand=True)
+
+    An item that was sent back is written anew: the prompt has what it was sent back with.
 
     Args:
-        question_id: The ID.
+        question_id: The ID; or a record, of which ``topic``, ``kind``, ``difficulty`` and ``language`` count instead
+            of the options, as far as it has them.
         provider: The model.
+        per_call: How many questions to ask for in one call. Then the result is a list, for a stage with
+            ``expand=True``: of those that can be read, at least one and at most so many, each with the ID of its item.
         topic: What it is to be about; of several, the ID decides which one, the same in every run.
         kind: What kind of question.
         difficulty: How hard.
         language: In which language.
-        prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty`` and ``language``.
+        prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty``, ``language``, ``feedback`` (empty unless
+            the item was sent back) and ``count`` (``per_call``).
+        temperature: How freely the model chooses its words; its own by default.
+        max_tokens: Tokens of the reply, at most.
+
+    Returns:
+        A ``Question``; with ``per_call`` a list of them.
+
+    Raises:
+        LLMError: The call failed; see ``rxpipe.llm.errors``.
+        WrongInput: A record has no ID: there is no running item, and it has no field ``id``.
+    """
+    number, given = _id_and_fields(question_id)
+    choices = {"topic": topic, "kind": kind, "difficulty": difficulty, "language": language}
+    about = {name: _choice(number, name, these) for name, these in {**choices, **_own(given)}.items()}
+    if per_call is not None and prompt is _GENERATE:
+        prompt = _SEVERAL
+    told = feedback()
+    messages = prompt.messages(id=number, **about, count=per_call or 1, feedback="" if told is None else told)
+    options = {"temperature": temperature, "max_tokens": max_tokens}
+    if per_call is None:
+        written = await provider.ask(messages, WrittenQuestion, **options)
+        return Question(id=number, **about, **written.model_dump())
+    several = await provider.ask(messages, written_questions(per_call), **options)
+    return [
+        Question(id=child_id(index) or f"{number}/{index}", **about, **one.model_dump())
+        for index, one in enumerate(several.questions[:per_call])
+    ]
+
+
+def _sent_back_to(options: Options) -> str | None:
+    return options.get("back_to", "generation") if options.get("unclear", "send_back") == "send_back" else None
+
+
+@takes("question", back_to=_sent_back_to, gives=lambda _: Same)
+async def check(
+    question: Any,
+    *,
+    provider: Provider,
+    unclear: Literal["send_back", "drop"] = "send_back",
+    back_to: str = "generation",
+    prompt: Prompt = _CHECK,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> Any:
+    """Have a model say whether a question is clear and can be answered; one that is not goes back, or is dropped.
+
+    ``generate`` is told why. A question that is one of several of a call cannot go back behind that: drop it.
+
+    Args:
+        question: The question, or a record with the field ``question``; it is returned as it is.
+        provider: The model.
+        unclear: What becomes of a question that is not clear.
+        back_to: The name of the stage that writes it anew.
+        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
 
     Raises:
+        SendBack: It is not clear; with the reason.
+        Drop: It is not clear, and ``unclear`` says so.
         LLMError: The call failed; see ``rxpipe.llm.errors``.
+        WrongInput: The value is not usable; no call was made.
     """
-    about = {
-        name: choices if isinstance(choices, str) else _choice(question_id, name, choices)
-        for name, choices in (("topic", topic), ("kind", kind), ("difficulty", difficulty), ("language", language))
-    }
-    messages = prompt.messages(id=question_id, **about)
-    written = await provider.ask(messages, WrittenQuestion, temperature=temperature, max_tokens=max_tokens)
-    return Question(id=question_id, **about, question=written.question, reference=written.reference)
+    messages = prompt.messages(**_fields(record(question, check), _CHECK))
+    found = await provider.ask(messages, Clarity, temperature=temperature, max_tokens=max_tokens)
+    if found.clear:
+        return question
+    if unclear == "drop":
+        raise Drop("unclear")
+    raise SendBack(back_to, found.reason)
 
 
 @overload
@@ -172,6 +257,30 @@ def _fields(known: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
     return {name: known[name] for name in prompt.fields if name in known}
 
 
-def _choice(question_id: int | str, name: str, choices: Sequence[str]) -> str:
+def _id_and_fields(given: object) -> tuple[int | str, Mapping[str, Any]]:
+    """The ID to write a question for, and what is known of the question."""
+    if isinstance(given, int | str):
+        return given, {}
+    known = fields_of(given) or {}
+    own = item_id()
+    own = known.get("id") if own is None else own
+    if not isinstance(own, int | str):
+        raise WrongInput(f"generate takes an ID, or a record with the ID of its item, but got {type(given).__name__}")
+    return own, known
+
+
+def _own(given: Mapping[str, Any]) -> dict[str, OneOf]:
+    """What a record says of the question to write: texts, or lists of them."""
+    said = {name: given[name] for name in _ABOUT if given.get(name)}
+    return {name: _texts(one) for name, one in said.items()}
+
+
+def _texts(said: object) -> OneOf:
+    return [str(one) for one in cast("Iterable[object]", said)] if isinstance(said, list | tuple) else str(said)
+
+
+def _choice(question_id: int | str, name: str, choices: OneOf) -> str:
+    if isinstance(choices, str):
+        return choices
     digest = hashlib.blake2b(f"{name} {question_id}".encode(), digest_size=8).digest()
     return choices[int.from_bytes(digest) % len(choices)]

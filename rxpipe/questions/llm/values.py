@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from functools import cache
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 Verdict = Literal["correct", "partial", "wrong"]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
@@ -16,7 +26,7 @@ class Question:
     """A question, and the answer that its author had in mind.
 
     Attributes:
-        id: The ID that it was generated for.
+        id: The ID of its item: the one that it was generated for, or ``17/0`` of several for the ID 17.
         topic: What it is about.
         kind: What kind of question it is.
         difficulty: How hard it is.
@@ -63,6 +73,39 @@ class WrittenQuestion(BaseModel):
     reference: Text
 
 
+def _readable(entries: object) -> object:
+    """Those of the entries that are questions, each once."""
+    if not isinstance(entries, list):
+        return entries
+    found: dict[str, WrittenQuestion] = {}
+    for entry in cast("list[object]", entries):
+        with suppress(ValidationError):
+            one = WrittenQuestion.model_validate(entry)
+            found.setdefault(" ".join(one.question.casefold().split()), one)
+    return list(found.values())
+
+
+class WrittenQuestions(BaseModel):
+    """What ``generate`` asks for when a call writes several; entries that cannot be read are left out."""
+
+    questions: Annotated[list[WrittenQuestion], BeforeValidator(_readable), Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, reply: Any) -> object:
+        """What is left of a reply that was cut off: its first entry."""
+        fields = cast("dict[str, object]", reply) if isinstance(reply, dict) else {}
+        return {"questions": [fields]} if "question" in fields else cast("object", reply)
+
+
+@cache
+def written_questions(count: int) -> type[WrittenQuestions]:
+    """``WrittenQuestions`` whose schema says how many, for servers that hold the model to it."""
+    bounds = Field(min_length=1, json_schema_extra={"minItems": count, "maxItems": count})
+    questions: Any = (Annotated[list[WrittenQuestion], BeforeValidator(_readable), bounds], ...)
+    return create_model("WrittenQuestions", __base__=WrittenQuestions, questions=questions)
+
+
 class WrittenAnswer(BaseModel):
     """What ``answer`` asks for."""
 
@@ -81,3 +124,10 @@ class Grade(BaseModel):
         if (self.verdict == "correct" and self.score < 0.5) or (self.verdict == "wrong" and self.score > 0.5):
             raise ValueError(f"a verdict of {self.verdict!r} and a score of {self.score:g} contradict each other")
         return self
+
+
+class Clarity(BaseModel):
+    """What ``check`` asks for: the reason first, so that the verdict follows from it."""
+
+    reason: Text
+    clear: bool

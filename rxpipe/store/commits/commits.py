@@ -15,25 +15,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import (
     Connection,
     CursorResult,
+    Delete,
     Executable,
-    Insert,
+    Integer,
     Row,
     Select,
     Update,
     and_,
     bindparam,
     case,
-    exists,
-    insert,
+    delete,
     select,
     true,
     update,
@@ -42,20 +42,26 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.database.commit_batch import raise_unless_refused
-from rxpipe.database.error_kinds import RowRefused, refusal
-from rxpipe.database.writer import Made
-from rxpipe.pipeline.outcome import Outcome
+from rxpipe.database.error_kinds import refusal
 from rxpipe.pipeline.ports import ClaimedOutcome
-from rxpipe.store.commits.records import Ended, Record, Used
+from rxpipe.store.commits.cached_results import add_results
+from rxpipe.store.commits.checkpoints import add_checkpoints
+from rxpipe.store.commits.children import add_children, retire_children, wake_parents
+from rxpipe.store.commits.records import Ended, Record, Spawned
+from rxpipe.store.commits.row_writer import Rows
+from rxpipe.store.commits.shared_quota import SharedQuota
 from rxpipe.store.commits.state_changes import (
     Move,
     Standing,
+    behind_the_way_back,
     destinations,
     failures_of,
+    is_handed_over,
     moves_of,
     refused_before,
     result_of,
 )
+from rxpipe.store.commits.used_rows import add_usage
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.json_rows import (
     PARAMETER,
@@ -66,31 +72,26 @@ from rxpipe.store.schema.json_rows import (
     keys_as_parameter,
     this_run,
 )
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, db_now
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, db_now
 
-_LARGEST = 4_000_000  # characters of checkpoints in one statement
-_LARGE = 1_000_000  # characters of a checkpoint that is no part of a JSON text, of which SQLite makes many copies
 _FAILURES = 100  # in one statement, as each has a traceback
 _SOON = 0.05  # seconds for which making statistics waits for whoever else makes them
 _MANY = 500  # items after which PostgreSQL is to know how many there are
 
 
-class Rows(Protocol):
-    """What writes the sink's rows: see ``database/writer.py``."""
-
-    def make(self, batch: Sequence[Outcome[Any]]) -> list[Made]:
-        """Make the outcomes' rows, which calls the user's code."""
-        ...
-
-    def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
-        """Write rows in the connection's transaction, and tell which were refused, and why."""
-        ...
-
-
 class Commits:
     """Commits batches of one run."""
 
-    def __init__(self, database: Database, run_id: int, rows: Rows | None, *, max_crashes: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        run_id: int,
+        rows: Rows | None,
+        *,
+        max_crashes: int,
+        collects: bool = False,
+        quota: SharedQuota | None = None,
+    ) -> None:
         """Describe them.
 
         Args:
@@ -98,12 +99,15 @@ class Commits:
             run_id: The run.
             rows: Writes the sink's rows, if there is a sink.
             max_crashes: How many workers may be lost with an item before it is tried alone.
+            collects: Whether a stage collects children.
+            quota: How many items all workers are to write; None for all.
         """
         self._database = database
         self._dialect = database.engine.dialect.name
         self._rows = rows
         self._of_run = {RUN: run_id}
         self._max_crashes = {_MAX_CRASHES: max_crashes}
+        self._collects, self._quota = collects, quota
         self._until_many = _MANY if self._dialect == "postgresql" else math.inf
 
     def make_rows(self, batch: Sequence[Record]) -> None:
@@ -117,6 +121,10 @@ class Commits:
         unmade = [record for record in unmade if not record.claim.outside]
         for record, made in zip(unmade, self._rows.make([record.outcome for record in unmade]), strict=True):
             record.made = made
+        spawned = [(one, one.outcome) for one in batch if isinstance(one, Spawned) and one.outcome is not None]
+        spawned = [(one, outcome) for one, outcome in spawned if one.made_row is None and not one.claim.outside]
+        for one, made in zip(spawned, self._rows.make([outcome for _, outcome in spawned]), strict=True):
+            one[0].made_row = made
 
     def commit(self, batch: Sequence[Record]) -> list[ClaimedOutcome]:
         """Commit a batch whose rows are made.
@@ -138,11 +146,21 @@ class Commits:
         self._until_many -= len(moves)
         if self._until_many <= 0:
             self._make_statistics()
-        return [
-            result_of(moves[id(record.claim)], standings[id(record.claim)])
+        outcomes = [
+            record.outcome
+            if is_handed_over(record)
+            else result_of(moves[id(record.claim)], standings[id(record.claim)])
             for record in batch
             if isinstance(record, Ended)
         ]
+        if self._quota is not None:
+            self._quota.committed(sum(outcome.status == "written" for outcome in outcomes))
+        return outcomes
+
+    def release(self, connection: Connection) -> None:
+        """Nothing more is committed by this worker."""
+        if self._rows is not None:
+            self._rows.release(connection)
 
     def _make_statistics(self) -> None:
         """Have PostgreSQL count items, once: it takes a run in a new table for a few, and reads them all each time.
@@ -170,52 +188,82 @@ class Commits:
         if move.refused is None and move.outcome is not None:
             move.refused = reason
         else:  # not the row then, but what is to be kept: too large, or nothing that the database can hold
-            move.unkept, move.checkpoints = reason, []
+            move.unkept, move.checkpoints, move.spawned, move.children = reason, [], None, ()
+            move.results = []
         return self._commit_moves(moves)
 
     def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
-        self._insert_usage(connection, [used for move in moves for used in move.used])  # whoever has the items now
+        # Whoever has the items now.
+        add_usage(connection, self._of_run, [used for move in moves for used in move.used])
         moves = [move for move in moves if move.changes]
         if not moves:
             return {}
-        rows, now = self._locked(connection, {move.claim.key for move in moves})
+        rows, now = self._locked(connection, {move.claim.key for move in moves} | self._parents(moves))
+        retire_children(connection, self._of_run, behind_the_way_back(moves, rows))
+        self._add_children(connection, moves, rows, now)
         standings: dict[int, Standing] = {id(move.claim): move.standing(rows.get(move.claim.key)) for move in moves}
         held = [move for move in moves if standings[id(move.claim)] == "held"]
         if held:
-            self._write_rows(connection, [move for move in held if move.outcome is not None])
+            self._erase(connection, held)
+            self._keep_to_quota(connection, held)
+            self._write_rows(connection, [move for move in held if not move.is_surplus])
+            if self._quota is not None:
+                self._quota.add(connection, sum(move.state == "written" for move in held))
             failures = self._insert_failures(connection, held, now)
             for to, keys in destinations(held, rows, failures).items():
                 changes = dict(zip(_CHANGED, to, strict=True)) | self._max_crashes
                 self._execute(connection, _advance_statement, keys_as_parameter(keys), changes)
             self._insert(connection, held, now)
+            parents = {key for key in self._parents(held) if key in rows and rows[key].state == "waiting"}
+            parents |= {move.claim.key for move in held if move.spawned is not None and move.state == "waiting"}
+            wake_parents(connection, self._of_run, sorted(parents))
         for move in moves:
             row = rows.get(move.claim.key)
             if standings[id(move.claim)] == "committed" and row is not None and row.state == "failed":
                 move.refused = refused_before(move, row)
         return standings
 
-    def _insert_usage(self, connection: Connection, records: Sequence[Used]) -> None:
-        if not records:
-            return
-        rows = [
-            {
-                "id": used.id,
-                "item_key": used.claim.key,
-                "stage": used.stage,
-                "attempt": used.attempt,
-                "prompt_tokens": used.usage.prompt_tokens,
-                "completion_tokens": used.usage.completion_tokens,
-                "cost": used.usage.cost,
-                "worker": used.claim.owner,
-            }
-            for used in records
-        ]
-        self._execute(connection, _usage_statement, as_parameter(rows))
+    def _parents(self, moves: Sequence[Move]) -> set[str]:
+        """The parents that may wait for items which end."""
+        if not self._collects:
+            return set()
+        return {one.claim.parent for one in moves if one.claim.parent is not None and one.ends}
 
     def _locked(self, connection: Connection, keys: set[str]) -> tuple[dict[str, Row[Any]], float]:
         found = self._execute(connection, _lock_statement, keys_as_parameter(keys))
         rows = {row.item_key: row for row in found}
         return rows, next((row.now for row in rows.values()), 0.0)
+
+    def _add_children(
+        self, connection: Connection, moves: Sequence[Move], rows: dict[str, Row[Any]], now: float
+    ) -> None:
+        """Make items of the children of items that are held; those that are in the batch themselves are locked, too."""
+        parents = [move for move in moves if move.children]
+        while parents:
+            held = [move for move in parents if move.standing(rows.get(move.claim.key)) == "held"]
+            if not held:
+                return
+            children = [(child, rows[move.claim.key]) for move in held for child in move.children]
+            add_children(connection, self._of_run, children, now)
+            new = {child.claim.key for child, _ in children} & {move.claim.key for move in moves}
+            rows |= self._locked(connection, new)[0]
+            parents = [move for move in parents if move not in held]  # children may have children
+
+    def _keep_to_quota(self, connection: Connection, moves: Sequence[Move]) -> None:
+        """Write no more items than are missing: the others are given back."""
+        written = [move for move in moves if move.state == "written"]
+        if self._quota is not None:
+            for move in written[self._quota.missing(connection) :]:
+                move.is_surplus = True
+
+    def _erase(self, connection: Connection, moves: Sequence[Move]) -> None:
+        """Delete the checkpoints of items that were sent back."""
+        keys: dict[int, list[str]] = {}
+        for move in moves:
+            if move.erase_from is not None:
+                keys.setdefault(move.erase_from, []).append(move.claim.key)
+        for stage, some in keys.items():
+            self._execute(connection, _erase_statement, keys_as_parameter(some), {_ERASE_FROM: stage})
 
     def _write_rows(self, connection: Connection, moves: Sequence[Move]) -> None:
         wanted = {id(move): move.made for move in moves if move.refused is None and move.made is not None}
@@ -239,11 +287,8 @@ class Commits:
             for move in moves
             for checkpoint in move.checkpoints
         ]
-        for some in _chunks([one for one in checkpoints if _size(one) <= _LARGE]):
-            self._execute(connection, _add_statement, as_parameter(some))
-        for one in checkpoints:
-            if _size(one) > _LARGE:
-                connection.execute(_large_statement(), self._of_run | {f"to_{name}": one[name] for name in one})
+        add_checkpoints(connection, self._of_run, checkpoints)
+        add_results(connection, [one for move in moves for one in move.results], now)
 
     def _insert_failures(self, connection: Connection, moves: Sequence[Move], now: float) -> Counter[str]:
         """Keep the failed calls.
@@ -284,24 +329,6 @@ class Commits:
         return connection.execute(statement(self._dialect), {**self._of_run, **parameters, PARAMETER: rows})
 
 
-def _chunks(checkpoints: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The checkpoints in lists of a size that is no trouble to anyone."""
-    some: list[dict[str, Any]] = []
-    size = 0
-    for checkpoint in checkpoints:
-        some.append(checkpoint)
-        size += _size(checkpoint)
-        if size > _LARGEST:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-def _size(checkpoint: Mapping[str, Any]) -> int:
-    return len(checkpoint["output"]) + len(checkpoint["pickled"] or "")
-
-
 # The statements, each made once for all runs: to make one takes longer than to execute it.
 
 
@@ -315,14 +342,21 @@ def _lock_statement(dialect: str) -> Select[Any]:
     )
 
 
-_CHANGED = ("to_state", "to_stage", "to_attempts", "to_failures", "to_error")
+_CHANGED = (
+    *("to_state", "to_stage", "to_attempts", "to_failures", "to_error"),
+    *("to_children", "to_collected_by", "to_rounds", "to_feedback"),
+)
+_ERASE_FROM = "erase_from"
 _MAX_CRASHES = "max_crashes"
 
 
 @cache
 def _advance_statement(dialect: str) -> Update:
     moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
-    columns = (ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error)
+    columns = (
+        *(ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error),
+        *(ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),
+    )
     to = {column: bindparam(name, type_=column.type) for column, name in zip(columns, _CHANGED, strict=True)}
     # A stage that has returned killed nobody: what follows is tried alone as often as this one was.
     max_crashes = bindparam(_MAX_CRASHES, type_=ITEMS.c.crashes.type)
@@ -331,18 +365,9 @@ def _advance_statement(dialect: str) -> Update:
 
 
 @cache
-def _add_statement(dialect: str) -> Insert:
-    columns = [column for column in CHECKPOINTS.c if column is not CHECKPOINTS.c.run_id]
-    rows = json_rows(dialect, *columns)
-    values = select(this_run(), *(rows.c[column.name] for column in columns))
-    return insert(CHECKPOINTS).from_select([CHECKPOINTS.c.run_id, *columns], values)
-
-
-@cache
-def _large_statement() -> Insert:
-    columns = [column for column in CHECKPOINTS.c if column is not CHECKPOINTS.c.run_id]
-    given_ones = {column: bindparam(f"to_{column.name}", type_=column.type) for column in columns}
-    return insert(CHECKPOINTS).values({CHECKPOINTS.c.run_id: this_run(), **given_ones})
+def _erase_statement(dialect: str) -> Delete:
+    ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_rows(dialect, CHECKPOINTS.c.item_key))
+    return delete(CHECKPOINTS).where(ours, CHECKPOINTS.c.stage >= bindparam(_ERASE_FROM, type_=Integer()))
 
 
 @cache
@@ -353,17 +378,4 @@ def _failures_statement(dialect: str) -> ReturningInsert[Any]:
     module: Any = postgresql if dialect == "postgresql" else sqlite
     kept = module.insert(FAILURES).from_select([FAILURES.c.run_id, *columns], values)
     statement: ReturningInsert[Any] = kept.on_conflict_do_nothing().returning(FAILURES.c.item_key)
-    return statement
-
-
-@cache
-def _usage_statement(dialect: str) -> Insert:
-    columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
-    rows = json_rows(dialect, *columns)
-    # Of a run that was pruned meanwhile, nothing is to be left.
-    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))
-    values = select(this_run(), *(rows.c[column.name] for column in columns), db_now()).where(there)
-    module: Any = postgresql if dialect == "postgresql" else sqlite
-    added = module.insert(USAGE).from_select([USAGE.c.run_id, *columns, USAGE.c.at], values)
-    statement: Insert = added.on_conflict_do_nothing()
     return statement

@@ -18,7 +18,7 @@ from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outage_limit import Policy
-from rxpipe.store.commits.records import Checkpoint, Ended, Record, is_of_call
+from rxpipe.store.commits.records import Ended, Record, is_of_call, is_result
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Flusher:
         """
         outcomes = self.patiently(lambda: self._commit(records))
         self._backlog.committed(
-            sum(is_of_call(record) for record in records), sum(isinstance(record, Checkpoint) for record in records)
+            sum(is_of_call(record) for record in records), sum(is_result(record) for record in records)
         )
         return outcomes
 

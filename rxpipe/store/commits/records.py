@@ -5,14 +5,16 @@ from __future__ import annotations
 import reprlib
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rxpipe.database.encoding import json_text, one_line
 from rxpipe.database.text import clean_text
 from rxpipe.database.writer import Made
+from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.outputs import Output
 
@@ -21,6 +23,21 @@ _SHORT = reprlib.Repr()  # a plain one might write what a value shares without e
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 4, _LONGEST, _LONGEST
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
 _MOST_TOKENS = 2**53  # of one call, so that sums of them fit into 64 bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewResult:
+    """What a checkpoint's result is kept by for other runs.
+
+    Attributes:
+        stage: The stage's signature.
+        input_hash: The hash of what it was called with.
+        usage: What the calls used, in numbers that any database takes.
+    """
+
+    stage: StageSignature
+    input_hash: str
+    usage: Usage
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,12 +49,86 @@ class Checkpoint:
         stage: The stage's index.
         attempts: Calls made for the item so far.
         output: What it returned.
+        start: How many stages had a checkpoint before, if not as many as ``stage`` says: an item that is called with
+            its children goes from the stage that made them to the one that collects them.
+        new: Set if other runs may use the result again.
     """
 
     claim: Claim
     stage: int
     attempts: int
     output: Output
+    start: int | None = None
+    new: NewResult | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NewChild:
+    """A child that a stage has made.
+
+    Attributes:
+        claim: The child's.
+        output: Its value; None if that cannot be kept.
+    """
+
+    claim: Claim
+    output: Output | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Spawned:
+    """A stage has made children of an item.
+
+    Attributes:
+        claim: Of the item.
+        stage: The stage's index.
+        attempts: Calls made for the item so far.
+        children: The new ones.
+        made: How many there are, with them.
+        is_all: Whether no more will come.
+        collected_by: Then: the index of the stage that is to be called with them, or None.
+        hands_over: Then: whether the store is to wait for them, as some are not in the hands of this worker.
+        start: As of a ``Checkpoint``.
+        outcome: How the item has ended with that, if it has: its row is written now, as its children may take long.
+        made_row: The row, once that was made.
+    """
+
+    claim: Claim
+    stage: int
+    attempts: int
+    children: Sequence[NewChild]
+    made: int
+    is_all: bool
+    collected_by: int | None
+    hands_over: bool
+    start: int | None = None
+    outcome: Outcome[Any] | None = None
+    made_row: Made | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SentBack:
+    """A stage has sent an item back to an earlier one.
+
+    Attributes:
+        claim: Of the item.
+        stage: The stage's index.
+        to: That of the earlier one.
+        kept: How many stages have a checkpoint then: ``to``, but fewer if that is called with the item's children.
+        attempts: Calls made for the item so far.
+        rounds: How often it was sent back by now.
+        feedback: What the earlier stage is told.
+        start: As of a ``Checkpoint``.
+    """
+
+    claim: Claim
+    stage: int
+    to: int
+    kept: int
+    attempts: int
+    rounds: int
+    feedback: Output
+    start: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +168,7 @@ class Used:
         stage: The stage's name.
         attempt: The call's number in this stage, from 1.
         usage: What, in numbers that any database takes.
+        saved: Whether an earlier call has, whose result was used again instead of a call.
     """
 
     claim: Claim
@@ -84,6 +176,7 @@ class Used:
     stage: str
     attempt: int
     usage: Usage
+    saved: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,12 +198,21 @@ class Closing:
     """Nothing follows: give back what is unfinished."""
 
 
-Record = Checkpoint | FailedCall | Used | Ended | Closing
+Record = Checkpoint | Spawned | SentBack | FailedCall | Used | Ended | Closing
+
+
+_RESULTS = frozenset({Checkpoint, Spawned, SentBack})
+_OF_CALLS = _RESULTS | {Used}
 
 
 def is_of_call(record: Record) -> bool:
     """Whether a record tells of a call that has ended, which a kill would lose."""
-    return isinstance(record, (Checkpoint, Used)) or (isinstance(record, FailedCall) and record.attempt > 0)
+    return record.__class__ in _OF_CALLS or (isinstance(record, FailedCall) and record.attempt > 0)
+
+
+def is_result(record: Record) -> bool:
+    """Whether a record has what a function returned."""
+    return record.__class__ in _RESULTS
 
 
 def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException, value: Any, final: bool) -> FailedCall:
@@ -130,14 +232,25 @@ def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException,
     )
 
 
-def used(claim: Claim, *, stage: str, attempt: int, usage: Usage) -> Used:
-    """What a call used as it is kept."""
-    kept = Usage(
+def used(claim: Claim, *, stage: str, attempt: int, usage: Usage, saved: bool = False) -> Used:
+    """What a call used as it is kept; ``saved``: an earlier call, whose result was used again."""
+    return Used(
+        claim=claim,
+        id=uuid.uuid4().hex,
+        stage=clean_text(stage),
+        attempt=attempt,
+        usage=plain_usage(usage),
+        saved=saved,
+    )
+
+
+def plain_usage(usage: Usage) -> Usage:
+    """The same in numbers that any database takes."""
+    return Usage(
         prompt_tokens=min(int(usage.prompt_tokens), _MOST_TOKENS),
         completion_tokens=min(int(usage.completion_tokens), _MOST_TOKENS),
         cost=float(usage.cost),
     )
-    return Used(claim=claim, id=uuid.uuid4().hex, stage=clean_text(stage), attempt=attempt, usage=kept)
 
 
 def _trace(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,10 +11,23 @@ from sqlalchemy import Row
 
 from rxpipe.database.encoding import one_line
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.text import clean_text
 from rxpipe.database.writer import Made
-from rxpipe.errors import LeaseLost
+from rxpipe.errors import HandedOver, LeaseLost
 from rxpipe.pipeline.ports import Claim, ClaimedOutcome
-from rxpipe.store.commits.records import Checkpoint, Closing, FailedCall, Record, Used, failed_call
+from rxpipe.store.commits.records import (
+    Checkpoint,
+    Closing,
+    Ended,
+    FailedCall,
+    NewChild,
+    Record,
+    SentBack,
+    Spawned,
+    Used,
+    failed_call,
+)
+from rxpipe.store.schema.tables import ENDED
 
 Standing = Literal["held", "committed", "lost"]
 
@@ -24,51 +38,121 @@ class Move:
 
     claim: Claim
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    results: list[Checkpoint] = field(default_factory=list[Checkpoint])  # that other runs may use, whatever came later
     failed: list[FailedCall] = field(default_factory=list[FailedCall])
     used: list[Used] = field(default_factory=list[Used])
     outcome: ClaimedOutcome | None = None
     made: Made | None = None  # the outcome's row
+    spawned: Spawned | None = None  # the last time, since it was sent back
+    children: Sequence[NewChild] = ()
+    began: int | None = None  # where the item was before the first of these
+    sent_back: SentBack | None = None  # the last time
+    erase_from: int | None = None  # checkpoints of this stage and later ones do not count any more
+    retire_from: int | None = None  # nor do children that this stage and later ones have made
+    collector: int | None = None  # of children that were all made, before others were or it was sent back
     refused: RowRefused | None = None
     unkept: RowRefused | None = None  # why its checkpoints are not taken
+    is_surplus: bool = False  # whether so many are written already as are wanted
 
     @property
     def changes(self) -> bool:
         """Whether it does anything to the item, but for telling what its calls used."""
-        return bool(self.checkpoints or self.failed or self.outcome is not None or self.unkept is not None)
+        is_moved = self.checkpoints or self.outcome is not None or not self.is_plain
+        return bool(is_moved or self.failed or self.unkept is not None)
 
     @property
     def start(self) -> int:
         """Where the item is before: how many stages have a checkpoint."""
-        return self.checkpoints[0].stage if self.checkpoints else self.claim.stage
+        return self.claim.stage if self.began is None else self.began
 
     @property
     def stage(self) -> int:
         """Where it brings the item."""
-        return self.checkpoints[-1].stage + 1 if self.checkpoints else self.claim.stage
+        if self.checkpoints:
+            return self.checkpoints[-1].stage + 1
+        return self.start if self.sent_back is None else self.sent_back.kept
+
+    @property
+    def all_spawned(self) -> Spawned | None:
+        """What says that all children are made."""
+        return self.spawned if self.spawned is not None and self.spawned.is_all else None
+
+    def take(self, record: Spawned | SentBack) -> None:
+        """It has children, or was sent back."""
+        if self.began is None:
+            self.began = record.stage if record.start is None else record.start
+        if isinstance(record, Spawned):
+            self._note_collector()
+            self.spawned = record
+            if isinstance(self.children, list):
+                self.children += record.children
+            else:
+                self.children = list(record.children)
+            self.made = record.made_row
+        else:
+            self._go_back(record)
+
+    def _go_back(self, record: SentBack) -> None:
+        self._note_collector()
+        self.spawned, self.made = None, None
+        for child in self.children:  # of an earlier round; a batch that is committed again finds them marked
+            if child.claim.first > record.to and child.claim.number >= 0:
+                child.claim.number = -1 - child.claim.number
+        self.sent_back = record
+        self.erase_from = min(record.to, self.start if self.erase_from is None else self.erase_from)
+        self.retire_from = min(record.to, record.to if self.retire_from is None else self.retire_from)
+        self.checkpoints = [one for one in self.checkpoints if one.stage < record.to]
+
+    def _note_collector(self) -> None:
+        if self.all_spawned is not None:
+            self.collector = self.all_spawned.collected_by
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no new children, and was not sent back."""
+        return self.spawned is None and self.sent_back is None and self.collector is None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends the item."""
+        return self.unkept is not None or self.outcome is not None
 
     @property
     def state(self) -> str:
         """What it makes of the item."""
         if self.unkept is not None:
             return "failed"
+        if self.is_surplus:
+            return "ready"
         if self.outcome is None:
-            return "running"
-        return "written" if self.outcome.status == "written" and self.refused is None else "failed"
+            last = self.all_spawned
+            if last is None or self.checkpoints:
+                return "running"
+            if last.collected_by is None:
+                return "expanded" if self.refused is None else "failed"
+            return "waiting" if last.hands_over else "running"
+        if self.refused is not None or self.outcome.status == "cancelled":
+            return "failed"
+        return self.outcome.status
 
     @property
     def attempts(self) -> int:
         """Calls made for the item; 0 if the batch does not say."""
-        known = [checkpoint.attempts for checkpoint in self.checkpoints]
-        return max([*known, 0 if self.outcome is None else self.outcome.attempts])
+        last = self.checkpoints[-1] if self.checkpoints else None
+        return max(0 if one is None else one.attempts for one in (last, self.spawned, self.sent_back, self.outcome))
 
     def standing(self, row: Row[Any] | None) -> Standing:
         """How the item's row compares with what the batch goes by."""
         claim = self.claim
         if row is None or claim.lost or (row.owner, row.fence) != (claim.owner, claim.fence):
             return "lost"  # of one that is known to be, calls were left out
+        if claim.conflict is not None:  # its row is another item's
+            return "lost"
+        if self.sent_back is not None and row.rounds >= self.sent_back.rounds:
+            return "committed"
         if (row.stage, row.state) == (self.start, "running"):
             return "held"
-        ended = self.outcome is not None and row.state in ("written", "failed")
+        ended = self.outcome is not None and row.state in ENDED
         return "committed" if row.stage == self.stage and (ended or row.state == self.state) else "lost"
 
 
@@ -78,18 +162,31 @@ def moves_of(batch: Sequence[Record]) -> dict[int, Move]:
     for record in batch:
         if isinstance(record, Closing):
             continue
-        move = moves.get(id(record.claim))
+        claim = record.claim
+        move = moves.get(id(claim))
         if move is None:
-            move = moves[id(record.claim)] = Move(record.claim)
-        if isinstance(record, Checkpoint):
+            move = moves[id(claim)] = Move(claim)
+        if isinstance(record, Checkpoint):  # first, as most are
+            if move.began is None:
+                move.began = record.stage if record.start is None else record.start
             move.checkpoints.append(record)
+            if record.new is not None:
+                move.results.append(record)
+        elif isinstance(record, Ended):
+            if not is_handed_over(record):
+                move.outcome, move.made = record.outcome, record.made
         elif isinstance(record, FailedCall):
             move.failed.append(record)
         elif isinstance(record, Used):
             move.used.append(record)
         else:
-            move.outcome, move.made = record.outcome, record.made
+            move.take(record)
     return moves
+
+
+def is_handed_over(record: Record) -> bool:
+    """Whether a record tells that an item leaves this worker for the store, which knows that already."""
+    return isinstance(record, Ended) and isinstance(record.outcome.error, HandedOver)
 
 
 def failures_of(move: Move) -> list[FailedCall]:
@@ -99,6 +196,18 @@ def failures_of(move: Move) -> list[FailedCall]:
         return move.failed
     value = None if move.outcome is None or move.unkept is not None else move.outcome.value
     return [*move.failed, failed_call(move.claim, stage="database", attempt=1, error=error, value=value, final=True)]
+
+
+def behind_the_way_back(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[str, int]:
+    """The items that were sent back and had children, and the earliest stages to which."""
+    found: dict[str, int] = {}
+    for move in moves:
+        row = rows.get(move.claim.key)
+        if move.retire_from is None or row is None or move.standing(row) != "held":
+            continue
+        if row.children > 0 or row.collected_by is not None:
+            found[move.claim.key] = move.retire_from
+    return found
 
 
 def destinations(
@@ -114,23 +223,52 @@ def destinations(
     found: dict[tuple[Any, ...], list[str]] = {}
     for move in moves:
         key, row = move.claim.key, rows[move.claim.key]
-        error = None if move.state == "written" else _last_error(move) or row.last_error
-        to = move.state, move.stage, max(row.attempts, move.attempts), row.failures + failures.get(key, 0), error
+        state = move.state
+        error = None if state == "written" else _last_error(move) or row.last_error
+        attempts, failed = max(row.attempts, move.attempts), row.failures + failures.get(key, 0)
+        family = (row.children, row.collected_by) if move.is_plain else _children(move, row)
+        to = state, move.stage, attempts, failed, error, *family, *_rounds(move, row)
         found.setdefault(to, []).append(key)
     return found
+
+
+def _children(move: Move, row: Row[Any]) -> tuple[int, int | None]:
+    """How many children of the item are kept, and which stage it waits for them before."""
+    made, collector = row.children, row.collected_by if move.collector is None else move.collector
+    if (back := move.sent_back) is not None:
+        made = 0
+        if back.kept < back.to:  # to the stage that is called with its children
+            collector = back.to
+        elif collector is not None and collector > back.to:
+            collector = None
+    last = move.spawned
+    if last is None:
+        return made, collector
+    return last.made, last.collected_by if last.is_all else collector
+
+
+def _rounds(move: Move, row: Row[Any]) -> tuple[int, str | None]:
+    """How often it was sent back, and what the stage that it went back to is told."""
+    is_expanded = move.all_spawned is not None  # so that the stage that collects is not told
+    if move.sent_back is None:
+        return row.rounds, None if move.checkpoints or is_expanded else row.feedback
+    is_over = is_expanded or (bool(move.checkpoints) and move.checkpoints[-1].stage >= move.sent_back.to)
+    return move.sent_back.rounds, None if is_over else json.dumps(list(move.sent_back.feedback))
 
 
 def _last_error(move: Move) -> str | None:
     if move.unkept is not None:
         return one_line(move.unkept)
-    if move.refused is not None and (move.outcome is None or move.outcome.status == "written"):
+    if move.refused is not None and (move.outcome is None or move.outcome.status in ("written", "expanded")):
         return one_line(move.refused)
+    if move.outcome is not None and move.outcome.status == "dropped":
+        return clean_text(" ".join(str(move.outcome.error).split()))
     return move.failed[-1].text if move.failed else None
 
 
 def refused_before(move: Move, row: Row[Any]) -> RowRefused | None:
     """Why a row was refused in a commit whose answer was lost."""
-    if move.outcome is None or move.outcome.status != "written":
+    if move.outcome is None or move.outcome.status not in ("written", "expanded"):
         return None
     return RowRefused(row.last_error or "the row was refused")
 
@@ -139,8 +277,12 @@ def result_of(move: Move, standing: Standing) -> ClaimedOutcome:
     """How the item ended: as the stages say, unless its row was refused or the item was lost."""
     outcome = move.outcome
     assert outcome is not None  # of records that have one
+    if move.claim.conflict is not None:
+        return replace(outcome, status="failed", error=move.claim.conflict)
     if standing == "lost":
         lost = LeaseLost("another worker has taken the item over, as this one did not answer for too long")
         return replace(outcome, status="cancelled", error=lost)
+    if move.is_surplus:
+        return replace(outcome, status="cancelled", error=None)
     error = move.unkept or move.refused
     return outcome if error is None else replace(outcome, status="failed", error=error, stage="database")

@@ -7,5 +7,8 @@ A worker, here and in all of ``store/``, is a process that works on a run.
 - ``in_flight.py``: the items that a worker has
 - ``lease.py``: heartbeats, which renew a worker's lease, and what becomes of the items of those whose lease ran out
 - ``process_identity.py``: whether a worker's process of this machine has ended
-- ``ended_items.py``: IDs that have ended before
+- ``ended_items.py``: IDs that have ended before; ``changed_records.py``: records that come again with another value
+- ``kept_values.py``: what stages returned, what sources gave, and how children ended, read back; ``inputs.py``: what an
+  item came with into each stage
+- ``other_stages.py``: where items are when their run goes on with other stages
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    or_,
     select,
     true,
     update,
@@ -28,10 +31,18 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
-from rxpipe.pipeline.ports import Claim
-from rxpipe.store.commits.outputs import decode
+from rxpipe.pipeline.ports import Claim, Spawning
+from rxpipe.pipeline.record import Record
+from rxpipe.pipeline.run.flow import NOWHERE
+from rxpipe.store.commits.children import wake_all_parents
+from rxpipe.store.commits.outputs import Output, encode
+from rxpipe.store.commits.records import NewChild
+from rxpipe.store.commits.shared_quota import SharedQuota
+from rxpipe.store.items.changed_records import ChangedRecords, OnChange, keep_values
 from rxpipe.store.items.ended_items import KeyedId
-from rxpipe.store.items.lease import Lease
+from rxpipe.store.items.inputs import inputs_of, loaded
+from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, kept_values
+from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
 from rxpipe.store.schema.json_rows import (
     PARAMETER,
     RUN,
@@ -44,11 +55,10 @@ from rxpipe.store.schema.json_rows import (
 )
 from rxpipe.store.schema.keys import Keys, is_stand_in
 from rxpipe.store.schema.tables import (
-    CHECKPOINTS,
-    IS_NEWEST_CHECKPOINT,
     IS_QUARANTINED,
     IS_READY,
     IS_RUNNING,
+    IS_WAITING,
     ITEMS,
     WORKERS,
 )
@@ -76,9 +86,26 @@ class Left(NamedTuple):
 
 
 class Claims:
-    """Claims items of one run for one worker; each method runs in a transaction of the caller's."""
+    """Claims items of one run for one worker; each method runs in a transaction of the caller's.
 
-    def __init__(self, dialect: str, run_id: int, lease: Lease, *, max_crashes: int, keys: Keys | None = None) -> None:
+    Attributes:
+        quota: How many items all workers are to write; None for all.
+        room: How many items of the source may be claimed until it is asked again what waits.
+        changed: What becomes of records that the run knows with another value.
+    """
+
+    def __init__(
+        self,
+        dialect: str,
+        run_id: int,
+        lease: Lease,
+        *,
+        max_crashes: int,
+        keys: Keys | None = None,
+        stages: Sequence[str] = (),
+        on_change: OnChange = "keep",
+        quota: SharedQuota | None = None,
+    ) -> None:
         """Describe them.
 
         Args:
@@ -87,7 +114,14 @@ class Claims:
             lease: The worker's.
             max_crashes: How many workers may be lost with an item before it is tried alone.
             keys: The keys of IDs; by default those of a database that has all characters.
+            stages: The stages' names, and that of the sink's.
+            on_change: What becomes of a record that the run knows with another value.
+            quota: How many items all workers are to write; None for all.
         """
+        self.quota = quota
+        self.room: float = math.inf
+        self._stages = stages
+        self.changed = ChangedRecords(on_change, run_id, lease)
         self._dialect = dialect
         self._keys = keys or Keys()
         self._run_id = run_id
@@ -118,13 +152,20 @@ class Claims:
         """
         if not self._lease.hold(connection):
             return []
+        if self.quota is not None:
+            self.room = self.quota.room(connection)
+            if not self.room:
+                return []
+            count = min(count, int(self.room))
         crashes = connection.execute(_quarantined_statement(), self._of_run | {_CRASHES: _ANY}).scalar_one()
         if crashes is not None and crashes >= self._alone + TRIES_ALONE:
             self._most_crashes = self._most(connection)
             tried = self._of_run | {_CRASHES: self._most_crashes}
             crashes = connection.execute(_quarantined_statement(), tried).scalar_one()
         if crashes is None:
-            return self._claim(connection, _others_statement(self._dialect), self._most_crashes, count)
+            claims = self._claim(connection, _others_statement(self._dialect), self._most_crashes, count)
+            self.room -= len(claims)
+            return claims
         if not idle:
             return None
         few = 1 if crashes >= self._alone else max(1, window >> 2 * (crashes - 1))
@@ -147,59 +188,94 @@ class Claims:
         in_hand = is_in_rows(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
-        back = back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)
+        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)
         connection.execute(back, {PARAMETER: keys_as_parameter(keys)})
+        wake_all_parents(connection, self._of_run)
 
-    def new(self, connection: Connection, ids: Sequence[int | str], first: int) -> list[Claim]:
-        """Claim IDs that the run does not know yet.
+    def child(self, parent: Claim, spawning: Spawning, place: int, record: Record) -> NewChild:
+        """A child that a stage has made, as this worker has it from the start."""
+        claim = self._new(record)
+        claim.owner = parent.owner
+        claim.parent, claim.root, claim.depth = parent.key, parent.root or parent.key, spawning.depth
+        claim.number, claim.record = spawning.first + place, parent.record
+        claim.first = claim.stage = claim.noted = spawning.stage + 1
+        try:
+            output = encode(record.value)
+        except CheckpointError as error:
+            claim.error, output = claim.error or error, None
+        return NewChild(claim=claim, output=output)
+
+    def new(self, connection: Connection, ids: Sequence[int | str | Record], first: int) -> list[Claim]:
+        """Claim IDs that the run does not know yet; the values of records are kept.
 
         Args:
             connection: In a transaction.
-            ids: From the source; those that the run knows are left out.
+            ids: From the source; those that the run knows are left out, but for records that are to be done again.
             first: The place of the first of them in the source.
+
+        Raises:
+            ConfigError: A record that the run knows has another value now, and that is to be an error.
         """
         if not self._lease.hold(connection):
             return []
-        found = [self._new(one) for one in ids]
-        new = {claim.key: claim for claim in found}
+        new: dict[str, Claim] = {}
+        outputs: dict[str, Output | None] = {}
+        repeated: list[Record] = []
+        for one in ids:
+            claim = self._new(one)
+            if claim.key not in new:
+                new[claim.key] = claim
+                if isinstance(one, Record):
+                    outputs[claim.key] = _encoded(claim)
+            elif isinstance(one, Record):
+                repeated.append(one)
         rows = [
             {"item_key": key, "is_integer": not isinstance(claim.id, str) and not claim.outside, "seq": first + place}
             for place, (key, claim) in enumerate(new.items())
         ]
         parameters = self._of_run | {_OWNER: self._lease.owner, PARAMETER: as_parameter(rows)}
         added = set(connection.execute(_add_statement(self._dialect), parameters).scalars())
-        return [claim for key, claim in new.items() if key in added]
+        if outputs:
+            again = self.changed.again(connection, {key: new[key] for key in outputs if key not in added}, outputs)
+            keep_values(connection, self._of_run, {key: outputs[key] for key in outputs if key in added | again})
+            added |= again
+        claims = [claim for key, claim in new.items() if key in added]
+        return claims + self.new(connection, repeated, first) if repeated else claims  # which the run knows by now
 
-    def _new(self, item_id: int | str) -> Claim:
+    def _new(self, given: int | str | Record) -> Claim:
+        item_id, record = (given.id, given.value) if isinstance(given, Record) else (given, None)
+        value = record if isinstance(given, Record) else given
         key, error = self._keys.of(item_id)
         owner = self._lease.owner
-        return Claim(id=item_id, key=key, owner=owner, fence=1, value=item_id, error=error, outside=error is not None)
+        outside = error is not None
+        return Claim(
+            id=item_id, key=key, owner=owner, fence=1, value=value, record=record, error=error, outside=outside
+        )
 
-    def keyed(self, ids: Iterable[int | str]) -> Iterator[KeyedId]:
+    def keyed(self, ids: Iterable[int | str | Record]) -> Iterator[KeyedId]:
         """The IDs with their keys."""
-        return ((self._keys.of(one)[0], one) for one in ids)
+        plain = (one.id if isinstance(one, Record) else one for one in ids)
+        return ((self._keys.of(one)[0], one) for one in plain)
 
     def left(self, connection: Connection) -> Left:
         """What there is still to do."""
-        ready, running = connection.execute(_left_statement(), self._of_run).one()
+        ready, running = connection.execute(_left_statement(), self._of_run).one()  # or waits for its children
         return Left(bool(ready), bool(running))
 
     def _claim(self, connection: Connection, statement: Executable, crashes: int, count: int) -> list[Claim]:
         parameters = self._of_run | {_OWNER: self._lease.owner, _CRASHES: crashes, _COUNT: count}
         rows = sorted(connection.execute(statement, parameters).all(), key=lambda row: row.seq)
-        values = self._values(connection, rows)
-        return [self._claim_of(row, values.get(row.item_key)) for row in rows]
+        roots = {row.root_key for row in rows if row.root_key is not None}
+        values = kept_values(connection, self._of_run, sorted({row.item_key for row in rows} | roots))
+        collected = [row.item_key for row in rows if row.collected_by is not None]
+        parents = [row.item_key for row in rows if row.children > 0 or row.collected_by is not None]
+        groups = groups_of(connection, self._of_run, parents, collected)
+        found = [self._claim_of(row, values.get(row.item_key, {}), groups.get(row.item_key, {})) for row in rows]
+        for claim in found:
+            claim.record = values.get(claim.root or claim.key, {}).get(SOURCE)
+        return found
 
-    def _values(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, tuple[str, str | None]]:
-        """The newest checkpoint of each item that has one."""
-        keys = [row.item_key for row in rows if row.stage > 0]
-        if not keys:
-            return {}
-        parameters = self._of_run | {PARAMETER: keys_as_parameter(keys)}
-        found = connection.execute(_values_statement(self._dialect), parameters)
-        return {key: (output, pickled) for key, output, pickled in found}
-
-    def _claim_of(self, row: Row[Any], checkpoint: tuple[str, str | None] | None) -> Claim:
+    def _claim_of(self, row: Row[Any], kept: Mapping[int, KeptValue], groups: Mapping[int, Group]) -> Claim:
         item_id = int(row.item_key) if row.is_integer else row.item_key
         error: RxPipeError | None = None
         value: Any = item_id
@@ -208,13 +284,15 @@ class Claims:
             error = WorkerLost(f"{row.crashes} workers died while they had it, {last}")
         elif is_stand_in(row.item_key):  # given back before it had failed, or requeued
             error = RowRefused(f"the ID {row.item_key} can be no key")
-        if row.stage > 0:
-            try:
-                if checkpoint is None:
-                    raise CheckpointError(f"its checkpoint of stage {row.stage} is gone")
-                value = decode(*checkpoint)
-            except CheckpointError as unreadable:
-                error = error or unreadable
+        inputs = inputs_of(row, item_id, kept, groups, self._stages)
+        feedback: Any = None
+        try:
+            if inputs.next is NOWHERE:
+                raise CheckpointError(f"its checkpoint of stage {row.stage} is gone")
+            value = loaded(inputs.next)
+            feedback = None if row.feedback is None else KeptValue(*json.loads(row.feedback)).load()
+        except CheckpointError as unreadable:
+            error = error or unreadable
         return Claim(
             id=item_id,
             key=row.item_key,
@@ -222,10 +300,30 @@ class Claims:
             fence=row.fence,
             stage=row.stage,
             value=value,
+            inputs=inputs.given,
+            first=0 if row.made_by is None else row.made_by + 1,
+            finished=inputs.finished,
+            rounds=row.rounds,
+            feedback=feedback,
+            parent=row.parent_key,
+            root=row.root_key,
+            number=row.number or 0,
+            depth=row.depth,
+            children=inputs.unfinished,
+            born=inputs.born,
             attempts=row.attempts,
             error=error,
             outside=is_stand_in(row.item_key),
         )
+
+
+def _encoded(claim: Claim) -> Output | None:
+    """A record's value as it is kept; None if it cannot be, and the claim says why."""
+    try:
+        return encode(claim.value)
+    except CheckpointError as error:
+        claim.error = claim.error or error
+        return None
 
 
 # The statements, each made once for all runs: to make one takes longer than to execute it.
@@ -270,18 +368,11 @@ def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
 
 
 @cache
-def _values_statement(dialect: str) -> Executable:
-    return (
-        select(CHECKPOINTS.c.item_key, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
-        .join(ITEMS, IS_NEWEST_CHECKPOINT)
-        .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
-    )
-
-
-@cache
 def _left_statement() -> Executable:
     ours = ITEMS.c.run_id == this_run()
-    return select(exists().where(ours, IS_READY), exists().where(ours, IS_RUNNING))
+    return select(
+        exists().where(ours, IS_READY), or_(exists().where(ours, IS_RUNNING), exists().where(ours, IS_WAITING))
+    )
 
 
 @cache

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, not_, select
 
 from rxpipe.errors import CallFailed, CheckpointError
-from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.decisions import Drop
+from rxpipe.pipeline.outcome import MOST_FAILURES, Origin, Outcome
 from rxpipe.store.commits.outputs import decode
 from rxpipe.store.schema.json_rows import PARAMETER, is_in_rows, keys_as_parameter
-from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
+from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, IS_NEWEST_CHECKPOINT, ITEMS, PENDING
 
 KeyedId = tuple[str, int | str]
 """An ID, and before it what the store knows it by: the same, if it is given as a text and as a number."""
@@ -35,25 +37,70 @@ def ended(
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
         .select_from(ITEMS.outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
         .where(ITEMS.c.run_id == run_id, is_in_rows(connection.dialect.name, ITEMS.c.item_key))
-        .where(ITEMS.c.state.in_(("written", "failed")))
+        .where(ITEMS.c.state.in_(ENDED), not_(_has_pending_descendants()))
     )
     by_key: dict[str, list[int | str]] = {}
     for key, one in ids:
         by_key.setdefault(key, []).append(one)
-    rows = connection.execute(query, {PARAMETER: keys_as_parameter(by_key)})
-    return [((row.item_key, one), _outcome(row, one, stages)) for row in rows for one in by_key[row.item_key]]
+    found: list[tuple[KeyedId, Outcome[Any]]] = []
+    for row in connection.execute(query, {PARAMETER: keys_as_parameter(by_key)}).all():
+        failures = _failures(connection, row, stages) if row.state == "expanded" else ()
+        found += (
+            (
+                (row.item_key, one),
+                replace(_outcome(row, one, stages), origin=Origin(parent=row.parent_key, failures=failures)),
+            )
+            for one in by_key[row.item_key]
+        )
+    return found
+
+
+def _failures(connection: Connection, root: Row[Any], stages: Sequence[str]) -> tuple[Outcome[Any], ...]:
+    """How children of an item failed that no stage has collected, and theirs; the first ones."""
+    parent = ITEMS.alias("parent")
+    is_parent = and_(parent.c.run_id == ITEMS.c.run_id, parent.c.item_key == ITEMS.c.parent_key)
+    query = (
+        select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled, parent.c.is_integer.label("is_of_integer"))
+        .select_from(ITEMS.join(parent, is_parent).outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
+        .where(ITEMS.c.run_id == root.run_id, ITEMS.c.root_key == root.item_key, ITEMS.c.state == "failed")
+        .where(ITEMS.c.number >= 0, parent.c.state == "expanded")
+        .order_by(ITEMS.c.depth, ITEMS.c.parent_key, ITEMS.c.number)
+        .limit(MOST_FAILURES)
+    )
+    return tuple(
+        replace(
+            _outcome(row, _id(row.item_key, is_integer=row.is_integer), stages),
+            origin=Origin(parent=_id(row.parent_key, is_integer=row.is_of_integer)),
+        )
+        for row in connection.execute(query)
+    )
+
+
+def _id(key: str, *, is_integer: bool) -> int | str:
+    return int(key) if is_integer else key
 
 
 def _outcome(row: Row[Any], item_id: int | str, stages: Sequence[str]) -> Outcome[Any]:
-    is_done = row.state == "written"
+    error: BaseException | None = None
+    if row.state == "dropped":
+        error = Drop(row.last_error or "")
+    elif row.state == "failed":
+        error = CallFailed(row.last_error or "it failed before")
     return Outcome(
         id=item_id,
-        status="written" if is_done else "failed",
+        status=row.state,
         value=item_id if row.output is None else _value(row),
-        error=None if is_done else CallFailed(row.last_error or "it failed before"),
-        stage=None if is_done else stages[int(row.stage)],
+        error=error,
+        stage=None if error is None else stages[int(row.stage)],
         attempts=row.attempts,
         seconds=0.0,
+    )
+
+
+def _has_pending_descendants() -> ColumnElement[bool]:
+    below = ITEMS.alias("below")
+    return exists().where(
+        below.c.run_id == ITEMS.c.run_id, below.c.root_key == ITEMS.c.item_key, below.c.state.in_(PENDING)
     )
 
 

@@ -113,6 +113,9 @@ class Feed:
 
     def _all(self, inbox: SourceIds) -> Iterator[Claim]:
         while not self._over.is_set() and not inbox.closed:
+            if self._claims.quota is not None and self._claims.quota.is_reached:
+                self.exhausted = inbox.error is None
+                break
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
                 # What is in hand may be lost to others yet, and is watched then.
@@ -178,7 +181,11 @@ class Feed:
         inbox.pause(_POLL)
 
     def _from_source(self, inbox: SourceIds) -> list[Claim]:
-        ids = inbox.take(max(self._look, self._size()), _POLL)
+        most = min(max(self._look, self._size()), self._claims.room)
+        if most < 1:
+            inbox.pause(_POLL / 10)
+            return []
+        ids = inbox.take(int(most), _POLL)
         if not ids:
             return []
         first = inbox.taken - len(ids)

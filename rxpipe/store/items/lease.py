@@ -17,12 +17,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import Connection, Row, and_, func, insert, not_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, not_, select, update
 
 from rxpipe.database.encoding import one_line
 from rxpipe.errors import SinkError, StoreError
+from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.items.process_identity import is_gone, is_running, this_process
 from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -31,6 +33,11 @@ _STEPS = 4  # looks at the others' leases, for each heartbeat
 
 # A mark in the future is none either: the clock was set back since.
 HAS_EXPIRED = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
+
+
+# What becomes of an item that its worker has no more: one that was expanded waits for its children.
+_WAITS = and_(ITEMS.c.collected_by.is_not(None), ITEMS.c.stage <= ITEMS.c.collected_by)
+STATE_GIVEN_BACK = case((_WAITS, "waiting"), else_="ready")
 
 
 class Look(NamedTuple):
@@ -134,7 +141,10 @@ class Lease:
         connection.execute(select(WORKERS.c.id).where(mine).with_for_update())  # not while items are being claimed
         connection.execute(update(WORKERS).where(mine).values(ended_at=db_now(), ended_as="stopped"))
         held = update(ITEMS).where(ITEMS.c.run_id == self._run_id, IS_RUNNING, ITEMS.c.owner == self.owner)
-        return connection.execute(held.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)).rowcount
+        count = connection.execute(held.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)).rowcount
+        if count:
+            wake_all_parents(connection, {RUN: self._run_id})
+        return count
 
     def stop(self) -> None:
         """Keep it no longer."""
@@ -218,8 +228,11 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     names = [f"{row.pid} on {row.host}" for row in connection.execute(lost.returning(WORKERS.c.pid, WORKERS.c.host))]
     ended = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_not(None))
     held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
-    changes = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
+    # Who waits for children has no call that could have killed anybody, unless it is called with them.
+    changes = {"state": STATE_GIVEN_BACK, "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
     count = connection.execute(held.values(**changes)).rowcount
+    if count:
+        wake_all_parents(connection, {RUN: run_id})
     if names and count:
         _log.warning("a worker was lost, what it had is ready again", processes=", ".join(names), items=count)
     return count

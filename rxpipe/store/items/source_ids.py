@@ -11,7 +11,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.operators.core.gate import Gate, announcing
-from rxpipe.pipeline.run.intake import check_id
+from rxpipe.pipeline.record import Record, check_id
 
 MOST = 500  # IDs that wait
 
@@ -34,7 +34,7 @@ class SourceIds(ObserverBase[Any]):
         self.closed = False
         self.error: Exception | None = None
         self._gate = Gate(MOST, slack=MOST // 2)
-        self._ids: deque[int | str] = deque()
+        self._ids: deque[int | str | Record] = deque()
         self._done = False
         self._warned = False
         self._changed = threading.Condition()
@@ -64,7 +64,8 @@ class SourceIds(ObserverBase[Any]):
         with self._changed:
             if self._done:
                 return
-            self._ids.append(int(value) if isinstance(value, int) else str.__str__(value))  # not an enum of them
+            given: int | str | Record = value
+            self._ids.append(given if isinstance(given, Record) else plain_id(given))
             self._changed.notify_all()
             warn, self._warned = (
                 len(self._ids) > 2 * MOST and not self._warned,
@@ -90,7 +91,7 @@ class SourceIds(ObserverBase[Any]):
             self._done = True
             self._changed.notify_all()
 
-    def take(self, most: int, seconds: float) -> list[int | str]:
+    def take(self, most: int, seconds: float) -> list[int | str | Record]:
         """Up to so many IDs: those that are there, or the next one if it comes in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._ids or self._done or self.closed, seconds)
@@ -110,3 +111,8 @@ class SourceIds(ObserverBase[Any]):
         with self._changed:
             self.closed = True
             self._changed.notify_all()
+
+
+def plain_id(value: int | str) -> int | str:
+    """An ID that is no enum of IDs."""
+    return int(value) if isinstance(value, int) else str.__str__(value)

@@ -2,5 +2,5 @@
 
 - ``export.py``: a run's items; ``export_files.py``, ``export_cells.py``: as CSV, JSON lines, Parquet
 - ``requeue.py``: items that are to be called again, rows that are to be written again
-- ``prune.py``: deleting old runs
+- ``prune.py``: deleting old runs; ``cache.py``: results that any run may use again
 """

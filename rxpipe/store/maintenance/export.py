@@ -1,25 +1,41 @@
-"""A run as records, one for each item, in the order in which they were taken."""
+"""A run as records, one for each item, in the order in which they were taken; children follow their parents."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    UnaryExpression,
+    and_,
+    case,
+    func,
+    null,
+    nulls_first,
+    or_,
+    select,
+)
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.queries import usage
 from rxpipe.store.queries.failures import final_failures, item_id, stage_of_item
 from rxpipe.store.queries.history import RunInfo
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, PENDING
 
-Status = Literal["written", "failed", "unfinished"]
+Status = Literal["written", "failed", "dropped", "expanded", "collected", "unfinished"]
+
+STATUSES: tuple[Status, ...] = ("written", "failed", "dropped", "expanded", "collected", "unfinished")
 
 _BATCH = 200  # items in memory at once
 _DIGITS = 18  # of a number that fits into 64 bits in any case
-_STATUSES: dict[str, Status] = {"written": "written", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +43,12 @@ class ItemRecord:
     """An item.
 
     Attributes:
-        id: Its ID, as the source gave it.
+        id: Its ID, as the source or a stage gave it.
+        parent: The ID of the item that it was made of; None if it came from the source.
         status: How it ended; ``unfinished`` if it has not.
         outputs: What each stage returned, in their order, as JSON text; None for those that have not.
-        error: Why it failed; None if it has not.
+        given: What the source gave with its ID, as JSON text; None if that was the ID only.
+        error: Why it failed or was dropped; None if it was not.
         failed_stage: Where; ``database`` if its row was refused.
         attempts: Calls made for it.
         failures: How many of them failed.
@@ -45,6 +63,13 @@ class ItemRecord:
     attempts: int
     failures: int
     usage: Usage = field(default_factory=Usage)
+    parent: int | str | None = None
+    given: str | None = None
+
+    @property
+    def newest(self) -> str | None:
+        """What it is by now, as JSON text: what the last stage that has returned made of it."""
+        return next((output for output in reversed(self.outputs) if output is not None), self.given)
 
 
 class Records(Protocol):
@@ -55,34 +80,48 @@ class Records(Protocol):
         ...
 
 
-def export(connection: Connection, run: RunInfo, to: Records) -> Counter[str]:
+def export(
+    connection: Connection, run: RunInfo, to: Records, *, statuses: Collection[Status] = STATUSES
+) -> Counter[str]:
     """Hand all of a run over, in parts.
 
     Args:
         connection: In a transaction that sees one moment.
         run: The run.
         to: Takes the records.
+        statuses: Only items that ended so.
 
     Returns:
         How many there were of each status.
     """
     counts: Counter[str] = Counter()
-    for part in _parts(connection, run):
+    for part in _parts(connection, run, statuses):
         counts.update(record.status for record in part)
         to.write(part)
     return counts
 
 
 def has_integer_ids(connection: Connection, run: RunInfo) -> bool:
-    """Whether all IDs are whole numbers of at most 64 bits."""
+    """Whether all IDs are whole numbers of at most 64 bits; those of children are not."""
     is_other = or_(ITEMS.c.is_integer.is_(False), func.length(ITEMS.c.item_key) > _DIGITS)
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run.id, is_other).limit(1)
     return connection.execute(query).first() is None
 
 
-def _parts(connection: Connection, run: RunInfo) -> Iterator[list[ItemRecord]]:
-    stage = stage_of_item(run).label("stage_name")
-    query = select(ITEMS, stage).where(ITEMS.c.run_id == run.id).order_by(ITEMS.c.seq, ITEMS.c.item_key)
+def has_children(connection: Connection, run: RunInfo) -> bool:
+    """Whether items of a run have children."""
+    query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run.id, ITEMS.c.parent_key.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def is_among(statuses: Collection[Status]) -> ColumnElement[bool]:
+    """Whether an item has one of these statuses."""
+    states = [state for status in statuses for state in (PENDING if status == "unfinished" else (status,))]
+    return ITEMS.c.state.in_(states)
+
+
+def _parts(connection: Connection, run: RunInfo, statuses: Collection[Status]) -> Iterator[list[ItemRecord]]:
+    query = _in_order(connection, run).where(is_among(statuses))
     is_used = usage.has_usage(connection, run.id)
     with connection.execute(query.execution_options(yield_per=_BATCH)) as result:
         for rows in result.partitions():
@@ -93,17 +132,45 @@ def _parts(connection: Connection, run: RunInfo) -> Iterator[list[ItemRecord]]:
             yield [_record(run, row, outputs, errors, used.get(row.item_key, Usage())) for row in rows]
 
 
+def _in_order(connection: Connection, run: RunInfo) -> Select[Any]:
+    """The items of a run: parents before their children, and these as they were made."""
+    deepest = connection.execute(select(func.max(ITEMS.c.depth)).where(ITEMS.c.run_id == run.id)).scalar_one() or 0
+    above = [ITEMS, *(ITEMS.alias() for _ in range(deepest))]  # an item, its parent, the parent of that, and so on
+    joined: FromClause = ITEMS
+    for one, parent in pairwise(above):
+        joined = joined.outerjoin(parent, and_(parent.c.run_id == one.c.run_id, parent.c.item_key == one.c.parent_key))
+
+    def at(level: int, column: str) -> UnaryExpression[Any]:
+        """Of an item, or of what is above it, that which has so many parents; nothing if the item itself has fewer."""
+        found = {depth: above[depth - level].c[column] for depth in range(level, deepest + 1)}
+        place: UnaryExpression[Any] = nulls_first(case(found, value=ITEMS.c.depth))
+        return place
+
+    places: list[Any] = [ITEMS.c.seq, ITEMS.c.item_key]
+    if deepest:
+        places = [at(0, "seq"), at(0, "item_key")]
+        places += [at(level, column) for level in range(1, deepest + 1) for column in ("number", "item_key")]
+    stage = stage_of_item(run).label("stage_name")
+    parent_is_integer = (above[1].c.is_integer if deepest else null()).label("parent_is_integer")
+    query = select(ITEMS, stage, parent_is_integer).select_from(joined)
+    return query.where(ITEMS.c.run_id == run.id).order_by(*places)
+
+
 def _record(
     run: RunInfo, row: Row[Any], outputs: dict[tuple[str, int], str], errors: dict[str, tuple[str, str]], used: Usage
 ) -> ItemRecord:
-    status = _STATUSES.get(row.state, "unfinished")
-    stage, error = errors.get(row.item_key, ("", row.last_error)) if status == "failed" else ("", None)
+    status: Status = "unfinished" if row.state in PENDING else row.state
+    went_wrong = status in ("failed", "dropped")
+    stage, error = errors.get(row.item_key, ("", row.last_error)) if went_wrong else ("", None)
+    kept = [outputs.get((row.item_key, index)) if index < row.stage else None for index in range(-1, len(run.stages))]
     return ItemRecord(
         id=item_id(row.item_key, row.is_integer),
+        parent=None if row.parent_key is None else item_id(row.parent_key, bool(row.parent_is_integer)),
         status=status,
-        outputs=tuple(outputs.get((row.item_key, index)) for index in range(len(run.stages))),
+        given=kept[0],
+        outputs=tuple(kept[1:]),
         error=error,
-        failed_stage=(stage or row.stage_name) if status == "failed" else None,
+        failed_stage=(stage or row.stage_name) if went_wrong else None,
         attempts=row.attempts,
         failures=row.failures,
         usage=used,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from rxpipe.database.plain_data import LONGEST_NUMBER
 from rxpipe.database.text import clean_text
@@ -16,6 +17,10 @@ from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 VALUE = "value"
 """The field of a value that has no fields of its own."""
 
+Kind = Literal["integer", "number", "truth", "text"]
+"""What is in a column that has one type."""
+
+_TOO_LARGE = 2**63  # for an integer in a column
 _MOST_FIELDS = 100  # columns; values with more fields than that are a cell each
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones are full-width
 
@@ -37,31 +42,111 @@ def cell(output: str | None) -> str | None:
     if output.startswith('"'):
         return clean_text(json.loads(output))
     if "NaN" in output or "Infinity" in output:
-        return _cell_of(data(output))
+        return cell_of(data(output))
     return output
 
 
-def fields(output: str | None) -> dict[str, str | None]:
-    """The cells of an output's fields, those of inner mappings as ``outer.inner``."""
-    value = data(output)
-    return {} if value is None else {name: _cell_of(each) for name, each in _flat(value)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """The fields of values that have a column each.
+
+    Attributes:
+        names: Those of inner mappings as ``outer.inner``; or dotted paths into the values.
+        chosen: Whether they are paths that somebody chose, and not the fields that were found.
+        kinds: What is in them, where a column has one type; text in those that are left out.
+    """
+
+    names: tuple[str, ...]
+    chosen: bool = False
+    kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
+
+    def of(self, output: str | None) -> list[Any]:
+        """What an output has in them, as data; None where it has nothing."""
+        value = data(output)
+        if self.chosen:
+            return [_at(value, name) for name in self.names]
+        if self.names == (VALUE,):
+            return [value]
+        found = {} if value is None else dict(_flat(value))
+        return [found.get(name) for name in self.names]
 
 
-def fields_of_run(connection: Connection, run: RunInfo) -> list[str]:
-    """The fields of the newest outputs of all items, in the order in which they are met."""
-    query = select(CHECKPOINTS.c.output).join(ITEMS, IS_NEWEST_CHECKPOINT).where(ITEMS.c.run_id == run.id)
+def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None) -> Fields:
+    """The fields of the newest outputs of a run's items, in the order in which they are met.
+
+    Args:
+        connection: In a transaction that sees one moment.
+        run: The run.
+        which: Only of these items.
+    """
     found: dict[str, None] = {}
+    for output in _newest_outputs(connection, run, which):
+        found.update(dict.fromkeys(name for name, _ in _flat(data(output))))
+        if len(found) > _MOST_FIELDS:
+            return Fields(names=(VALUE,))
+    return Fields(names=tuple(found) or (VALUE,))
+
+
+def with_kinds(
+    fields: Fields, connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None
+) -> Fields:
+    """The same fields with what is in them; arguments as above."""
+    kinds: dict[str, Kind] = {}
+    for output in _newest_outputs(connection, run, which):
+        for name, value in zip(fields.names, fields.of(output), strict=True):
+            if value is not None:
+                kinds[name] = _either(kinds.get(name), _kind(value))
+    return replace(fields, kinds=kinds)
+
+
+def _newest_outputs(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None) -> Iterator[str]:
+    query = select(CHECKPOINTS.c.output).join(ITEMS, IS_NEWEST_CHECKPOINT).where(ITEMS.c.run_id == run.id)
+    query = query if which is None else query.where(which)
     with connection.execute(query.order_by(ITEMS.c.seq, ITEMS.c.item_key).execution_options(yield_per=200)) as rows:
-        for output in rows.scalars():
-            found.update(dict.fromkeys(name for name, _ in _flat(data(output))))
-            if len(found) > _MOST_FIELDS:
-                return [VALUE]
-    return list(found) or [VALUE]
+        yield from rows.scalars()
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, float):
+        return "number"
+    return "integer" if isinstance(value, int) and -_TOO_LARGE <= value < _TOO_LARGE else "text"
+
+
+def _either(one: Kind | None, other: Kind) -> Kind:
+    if one in (None, other):
+        return other
+    return "number" if {one, other} == {"integer", "number"} else "text"
 
 
 def defused(text: str) -> str:
     """A cell that a spreadsheet takes for text, though it begins like a formula; a number stays one."""
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def cell_of(value: Any) -> str | None:
+    """A value as the text of a cell, as above."""
+    if value is None:
+        return None
+    return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _at(value: Any, path: str) -> Any:
+    """What is at a dotted path in a value, such as ``answer.text`` or ``options.0``; names may have dots in them."""
+    if isinstance(value, list):
+        index, _, rest = path.partition(".")
+        inner = cast("Sequence[Any]", value)
+        found = inner[int(index)] if index.isdecimal() and int(index) < len(inner) else None
+        return _at(found, rest) if rest else found
+    if not isinstance(value, dict):
+        return value if path == VALUE else None
+    mapping = cast("dict[str, Any]", value)
+    if path in mapping:
+        return mapping[path]
+    parts = path.split(".")
+    ways = ((".".join(parts[:count]), ".".join(parts[count:])) for count in range(1, len(parts)))
+    return next((_at(mapping[name], rest) for name, rest in ways if name in mapping), None)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -70,12 +155,6 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, each in cast("dict[str, Any]", value).items():
         yield from _flat(each, f"{prefix}.{name}" if prefix else clean_text(name))
-
-
-def _cell_of(value: Any) -> str | None:
-    if value is None:
-        return None
-    return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _number(digits: str) -> int | str:

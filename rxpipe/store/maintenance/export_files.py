@@ -1,11 +1,11 @@
 """Files of records: JSON lines, CSV and Parquet, complete or not there at all.
 
-A record of JSON lines and Parquet has what each stage returned. One of CSV has the fields of the newest output, each
-in a column, as people read tables; or the same as the others, if there are no ``value_fields``.
+A record has what each stage returned; or, as a flat table, the fields of the newest output, each in a column.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import importlib
 import io
@@ -21,9 +21,10 @@ from rxpipe.database.text import clean_text
 from rxpipe.errors import ConfigError
 from rxpipe.extras import install
 from rxpipe.store.maintenance.export import ItemRecord, Records
-from rxpipe.store.maintenance.export_cells import VALUE, cell, data, defused, fields
+from rxpipe.store.maintenance.export_cells import VALUE, Fields, Kind, cell, cell_of, data, defused
 
 _BEFORE = ("id", "status")
+_WITH_PARENT = ("id", "parent", "status")
 _AFTER = ("error", "failed_stage", "attempts", "failures")
 _USAGE = ("prompt_tokens", "completion_tokens", "cost")
 _GROUP_ITEMS = 10_000  # of a row group of Parquet, at most
@@ -32,26 +33,28 @@ _GROUP_CHARACTERS = 16_000_000
 Row: TypeAlias = tuple[Any, ...]
 
 
-def columns(stages: Sequence[str], *, usage: bool = False) -> list[str]:
+def columns(stages: Sequence[str], *, usage: bool = False, parents: bool = False) -> list[str]:
     """The names of a record's fields; a stage that is called like another field gets ``_output`` behind its name.
 
     Args:
         stages: The names of the stages.
         usage: Whether there is a field for what calls used.
+        parents: Whether there is a field for the parents of children.
     """
-    return _columns(stages, (VALUE, *_AFTER), usage=usage)
+    return _columns(stages, (VALUE, *_AFTER), usage=usage, parents=parents)
 
 
-def _columns(stages: Sequence[str], after: tuple[str, ...], *, usage: bool) -> list[str]:
+def _columns(stages: Sequence[str], after: tuple[str, ...], *, usage: bool, parents: bool) -> list[str]:
+    before = _WITH_PARENT if parents else _BEFORE
     after = (*after, *_USAGE) if usage else after
-    fixed = {*_BEFORE, *after}
+    fixed = {*before, *after}
     names: list[str] = []
     for stage in stages:
         name = clean_text(stage)
         while name in fixed or name in names or (name != stage and name in stages):
             name += "_output"
         names.append(name)
-    return [*_BEFORE, *names, *after]
+    return [*before, *names, *after]
 
 
 def check_file(path: Path) -> None:
@@ -78,8 +81,10 @@ def records_file(
     *,
     integer_ids: bool,
     usage: bool = False,
-    value_fields: Sequence[str] | None = None,
+    parents: bool = False,
+    fields: Fields | None = None,
     formulas: bool = False,
+    bom: bool = False,
 ) -> Generator[Records]:
     """Write a file, which is there when this is left without an error; else there is what was there before.
 
@@ -88,17 +93,19 @@ def records_file(
         stages: The names of the stages.
         integer_ids: Whether IDs are numbers, where a column has one type.
         usage: Whether it is to tell what calls used.
-        value_fields: In CSV, the fields of the newest output, instead of what each stage returned.
+        parents: Whether it is to tell the parents of children.
+        fields: Those of the newest output that have a column each, instead of what each stage returned.
         formulas: In CSV, whether text that a spreadsheet takes for a formula is left as it is.
+        bom: Whether CSV begins with a byte order mark, by which Excel knows UTF-8.
 
     Raises:
         ConfigError: It cannot be written.
     """
     check_file(path)
-    form = _Form(tuple(columns(stages, usage=usage)), integer_ids, usage, formulas)
-    if value_fields is not None and path.suffix.lower() == ".csv":
-        names = tuple(_columns(value_fields, _AFTER, usage=usage))
-        form = form._replace(names=names, fields=tuple(value_fields))
+    names = columns(stages, usage=usage, parents=parents)
+    if fields is not None:
+        names = _columns(fields.names, _AFTER, usage=usage, parents=parents)
+    form = _Form(tuple(names), integer_ids, usage, parents, fields, formulas, bom)
     target = Path(os.path.realpath(path))  # not the link to it
     temporary = target.with_name(f".rxpipe-{uuid.uuid4().hex}.part")
     try:
@@ -126,15 +133,48 @@ class _Form(NamedTuple):
         names: Their columns.
         integer_ids: Whether IDs are numbers.
         usage: Whether there is what was used.
-        formulas: Whether formulas are left as they are.
+        parents: Whether there are parents.
         fields: The fields of the newest output that have a column each; None for what each stage returned.
+        formulas: Whether formulas are left as they are.
+        bom: Whether a byte order mark comes first.
     """
 
     names: tuple[str, ...]
     integer_ids: bool
     usage: bool
+    parents: bool
+    fields: Fields | None
     formulas: bool
-    fields: tuple[str, ...] | None = None
+    bom: bool
+
+    def row(self, record: ItemRecord, of_stage: Callable[[str | None], Any], of_field: Callable[[Any], Any]) -> Row:
+        """A record as a row; what stages returned and what fields hold is made cells by these functions."""
+        if self.fields is None:
+            outputs = [of_stage(output) for output in record.outputs]
+            cells = [*outputs, outputs[-1]]
+        else:
+            cells = [of_field(value) for value in self.fields.of(record.newest)]
+        return self._row(record, cells)
+
+    def _row(self, record: ItemRecord, cells: Sequence[Any]) -> Row:
+        before = (record.id, record.parent, record.status) if self.parents else (record.id, record.status)
+        ended = (record.error, record.failed_stage, record.attempts, record.failures)
+        usage = record.usage
+        used = (usage.prompt_tokens, usage.completion_tokens, usage.cost) if self.usage else ()
+        return *before, *cells, *ended, *used
+
+    def typed_row(self, record: ItemRecord) -> Row:
+        """A record as a row in which fields are of the kinds that their columns have, and IDs of one type."""
+        fields = self.fields
+        if fields is None:
+            row = self.row(record, cell, cell_of)
+        else:
+            values = zip(fields.names, fields.of(record.newest), strict=True)
+            row = self._row(record, [_typed(value, fields.kinds.get(name, "text")) for name, value in values])
+        if self.integer_ids:
+            return row
+        ids = 2 if self.parents else 1
+        return *(None if one is None else str(one) for one in row[:ids]), *row[ids:]
 
 
 class _JsonLines:
@@ -146,7 +186,7 @@ class _JsonLines:
 
     def write(self, records: Sequence[ItemRecord]) -> None:
         form = self._form
-        rows = (dict(zip(form.names, _row_of_data(record, form), strict=True)) for record in records)
+        rows = (dict(zip(form.names, form.row(record, data, _same), strict=True)) for record in records)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         self._file.write(clean_text(text).encode())  # half of a surrogate pair has no UTF-8
 
@@ -163,11 +203,12 @@ class _Csv:
     def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._file = file
         self._form = form
+        if form.bom:
+            file.write(codecs.BOM_UTF8)
         self._write([form.names])
 
     def write(self, records: Sequence[ItemRecord]) -> None:
-        make = _row_of_stages if self._form.fields is None else _row_of_fields
-        self._write([make(record, self._form) for record in records])
+        self._write([self._form.row(record, cell, cell_of) for record in records])
 
     def close(self) -> None:
         """Nothing is left to be written."""
@@ -187,23 +228,28 @@ class _Parquet:
     """Parquet, in groups of rows that fit into memory; outputs of stages are text, as those of one may differ."""
 
     def __init__(self, file: BinaryIO, form: _Form) -> None:
-        self._arrow = _pyarrow()
-        types: dict[str, Any] = {name: self._arrow.string() for name in form.names}
-        types |= {"attempts": self._arrow.int64(), "failures": self._arrow.int64()}
+        arrow = self._arrow = _pyarrow()
+        kinds = {"integer": arrow.int64(), "number": arrow.float64(), "truth": arrow.bool_(), "text": arrow.string()}
+        types: dict[str, Any] = {name: arrow.string() for name in form.names}
+        if form.fields is not None:
+            first = 3 if form.parents else 2
+            columns = form.names[first : first + len(form.fields.names)]
+            found = [form.fields.kinds.get(name, "text") for name in form.fields.names]
+            types |= {name: kinds[kind] for name, kind in zip(columns, found, strict=True)}
+        types |= {"attempts": arrow.int64(), "failures": arrow.int64()}
         if form.usage:
-            types |= {"prompt_tokens": self._arrow.int64(), "completion_tokens": self._arrow.int64()}
-            types["cost"] = self._arrow.float64()
-        types["id"] = self._arrow.int64() if form.integer_ids else self._arrow.string()
+            types |= {"prompt_tokens": arrow.int64(), "completion_tokens": arrow.int64(), "cost": arrow.float64()}
+        types["id"] = arrow.int64() if form.integer_ids else arrow.string()
         self._form = form
-        self._schema = self._arrow.schema(list(types.items()))
-        self._writer = self._arrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._schema = arrow.schema(list(types.items()))
+        self._writer = arrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
         self._rows: list[Row] = []
         self._characters = 0
 
     def write(self, records: Sequence[ItemRecord]) -> None:
         for record in records:
-            row = _row_of_stages(record, self._form)
-            self._rows.append(row if self._form.integer_ids else (str(row[0]), *row[1:]))
+            row = self._form.typed_row(record)
+            self._rows.append(row)
             self._characters += sum(len(cell) for cell in row if isinstance(cell, str))
         if len(self._rows) >= _GROUP_ITEMS or self._characters >= _GROUP_CHARACTERS:
             self._write_group()
@@ -232,30 +278,14 @@ _KINDS: dict[str, Callable[[BinaryIO, _Form], _JsonLines | _Csv | _Parquet]] = {
 }
 
 
-def _row_of_data(record: ItemRecord, form: _Form) -> Row:
-    return _row(record, [data(output) for output in record.outputs], form)
+def _same(value: Any) -> Any:
+    return value
 
 
-def _row_of_stages(record: ItemRecord, form: _Form) -> Row:
-    return _row(record, [cell(output) for output in record.outputs], form)
-
-
-def _row_of_fields(record: ItemRecord, form: _Form) -> Row:
-    newest = next((output for output in reversed(record.outputs) if output is not None), None)
-    if form.fields == (VALUE,):
-        return _ended(record, [cell(newest)], form)
-    found = fields(newest)
-    return _ended(record, [found.get(name) for name in form.fields or ()], form)
-
-
-def _row(record: ItemRecord, outputs: Sequence[Any], form: _Form) -> Row:
-    return _ended(record, [*outputs, outputs[-1]], form)
-
-
-def _ended(record: ItemRecord, cells: Sequence[Any], form: _Form) -> Row:
-    ended = (record.error, record.failed_stage, record.attempts, record.failures)
-    used = (record.usage.prompt_tokens, record.usage.completion_tokens, record.usage.cost) if form.usage else ()
-    return record.id, record.status, *cells, *ended, *used
+def _typed(value: Any, kind: Kind) -> Any:
+    if kind == "text":
+        return cell_of(value)
+    return float(value) if kind == "number" and value is not None else value
 
 
 def _defused(row: Row) -> Row:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
 
 from rxpipe.errors import StoreError
 from rxpipe.store.queries.failures import IS_FAILED, stage_of_item
@@ -16,12 +17,54 @@ _Wrong: TypeAlias = Callable[[Row[Any, Any, str]], str | None]
 """Says why an item is none of those that are wanted."""
 
 _IS_WRITTEN = ITEMS.c.state == "written"
+_IS_COLLECTED_NEXT = ITEMS.c.collected_by >= ITEMS.c.stage
 _CHUNK = 500  # IDs in one statement
 _MOST_NAMED = 5  # IDs that an error names
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What parents and children there are among the failed items that are to be requeued.
+
+    Attributes:
+        expanding: Items that failed while they were expanded, and have children: these stay.
+        collecting: Parents that failed when their children were collected, some of which are requeued, too: they wait
+            for these.
+        collected: Children whose parents were collected without them, and are not collected again.
+    """
+
+    expanding: int = 0
+    collecting: int = 0
+    collected: int = 0
+
+
+def family(
+    connection: Connection, run: RunInfo, *, stage: str | None = None, ids: Sequence[str] | None = None
+) -> Family:
+    """What ``requeue`` with the same arguments is about to do to parents and children."""
+    which = _failed(run, stage)
+    parent = ITEMS.alias()
+    is_parent = and_(parent.c.run_id == ITEMS.c.run_id, parent.c.item_key == ITEMS.c.parent_key)
+    # The call of the collecting stage has returned, dropped the parent, or is made now.
+    is_past = or_(parent.c.stage > parent.c.collected_by, parent.c.state.in_(("written", "dropped", "running")))
+    was_collected = exists().where(is_parent, parent.c.collected_by.is_not(None), is_past)
+
+    def count(kind: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run.id, kind)
+        return sum(connection.execute(query.where(part)).scalar_one() for part in _parts(which, ids))
+
+    parents = _parents(connection, run, which, ids)
+    return Family(
+        expanding=count(and_(ITEMS.c.children > 0, ITEMS.c.collected_by.is_(None))),
+        collecting=sum(count(and_(_IS_COLLECTED_NEXT, ITEMS.c.item_key.in_(some))) for some in _chunks(parents)),
+        collected=count(was_collected),
+    )
+
+
 def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, ids: Sequence[str] | None = None) -> int:
     """Make failed items of a run ready again; what stages have returned for them stays, and is used.
+
+    Children that are there stay. A parent that failed when they were collected waits for those that are ready again.
 
     Args:
         connection: In a transaction that writes.
@@ -35,10 +78,13 @@ def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, i
     Raises:
         StoreError: An ID is not that of an item that has failed, in the stage; or nobody would take them up.
     """
-    which = IS_FAILED if stage is None else IS_FAILED & (stage_of_item(run) == stage)
-    return _requeue(
+    which = _failed(run, stage)
+    parents = _parents(connection, run, which, ids)
+    count = _requeue(
         connection, run, which, ids, lambda row: _wrong_unless_failed(row, stage), failures=0, last_error=None
     )
+    _let_wait(connection, run, parents)
+    return count
 
 
 def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | None = None) -> int:
@@ -58,6 +104,29 @@ def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | N
     return _requeue(connection, run, _IS_WRITTEN, ids, _wrong_unless_written)
 
 
+def _failed(run: RunInfo, stage: str | None) -> ColumnElement[bool]:
+    return IS_FAILED if stage is None else IS_FAILED & (stage_of_item(run) == stage)
+
+
+def _parents(connection: Connection, run: RunInfo, which: ColumnElement[bool], ids: Sequence[str] | None) -> list[str]:
+    """The keys of the parents of these items."""
+    query = select(ITEMS.c.parent_key).where(ITEMS.c.run_id == run.id, ITEMS.c.parent_key.is_not(None)).distinct()
+    found = (connection.execute(query.where(part)).scalars() for part in _parts(which, ids))
+    return sorted({key for keys in found for key in keys if key is not None})
+
+
+def _let_wait(connection: Connection, run: RunInfo, parents: Sequence[str]) -> None:
+    """Have parents that are ready to be collected wait for the children that have just become ready."""
+    ready = update(ITEMS).where(ITEMS.c.run_id == run.id, ITEMS.c.state == "ready")
+    for some in _chunks(parents):
+        connection.execute(ready.where(_IS_COLLECTED_NEXT, ITEMS.c.item_key.in_(some)).values(state="waiting"))
+
+
+def _parts(which: ColumnElement[bool], ids: Sequence[str] | None) -> list[ColumnElement[bool]]:
+    """The condition, once for each lot of IDs."""
+    return [which] if ids is None else [which & ITEMS.c.item_key.in_(some) for some in _chunks(ids)]
+
+
 def _requeue(
     connection: Connection,
     run: RunInfo,
@@ -67,12 +136,9 @@ def _requeue(
     **changes: Any,
 ) -> int:
     _check_is_continued(connection, run)
-    if ids is None:
-        count = _make_ready(connection, run, which, changes)
-    else:
+    if ids is not None:
         _check(connection, run, ids, wrong)
-        parts = (which & ITEMS.c.item_key.in_(some) for some in _chunks(ids))
-        count = sum(_make_ready(connection, run, part, changes) for part in parts)
+    count = sum(_make_ready(connection, run, part, changes) for part in _parts(which, ids))
     if count:
         connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(finished_at=None))
     return count

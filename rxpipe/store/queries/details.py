@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.outcome import CommonError
 from rxpipe.store.queries import usage
-from rxpipe.store.queries.failures import IS_FAILED, Cause, causes
+from rxpipe.store.queries.failures import INDEX_OF_STAGE, IS_FAILED, Cause, causes, drops, item_id
 from rxpipe.store.queries.history import DATABASE, RunInfo, WorkerInfo, workers
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,10 @@ class StageInfo:
         checkpoints: Items for which it has returned.
         failed_calls: Calls that failed, also those that another one followed.
         failed: Items that have failed, and had come to it.
+        dropped: Items that it has dropped.
         usage: What its calls used, also for results that do not apply any more.
+        cached: How often a result of an earlier call was used instead of a call.
+        saved: What those earlier calls had used.
     """
 
     name: str | None
@@ -33,7 +37,27 @@ class StageInfo:
     checkpoints: int = 0
     failed_calls: int = 0
     failed: int = 0
+    dropped: int = 0
     usage: Usage = field(default_factory=Usage)
+    cached: int = 0
+    saved: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """An item that waits for its children.
+
+    Attributes:
+        id: Its ID.
+        stage: The name of the stage that is to collect the children; None if none is.
+        children: How many there are.
+        unfinished: How many of them have not ended.
+    """
+
+    id: int | str
+    stage: str | None
+    children: int
+    unfinished: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +68,16 @@ class RunDetails:
         run: The run.
         stages: Its stages in order, and what else calls failed in.
         causes: The errors that most calls failed with.
+        drops: The reasons for which most items were dropped.
+        parents: The first of those that wait for their children.
         workers: Those that have not ended.
     """
 
     run: RunInfo
     stages: tuple[StageInfo, ...]
     causes: tuple[Cause, ...]
+    drops: tuple[CommonError, ...]
+    parents: tuple[Parent, ...]
     workers: tuple[WorkerInfo, ...]
 
 
@@ -59,20 +87,53 @@ def details(connection: Connection, run: RunInfo) -> RunDetails:
         run=run,
         stages=_stages(connection, run),
         causes=tuple(causes(connection, run)),
+        drops=tuple(drops(connection, run)) if run.dropped else (),
+        parents=tuple(waiting_parents(connection, run)) if run.waiting else (),
         workers=tuple(workers(connection, run.id)),
     )
+
+
+def waiting_parents(connection: Connection, run: RunInfo, most: int = 5) -> list[Parent]:
+    """Items that wait for their children, in the order in which they were taken."""
+    child = ITEMS.alias()
+    is_unfinished = case((child.c.state.in_(PENDING), 1), else_=0)
+    of_parent = and_(child.c.run_id == ITEMS.c.run_id, child.c.parent_key == ITEMS.c.item_key)
+    first = select(ITEMS).where(ITEMS.c.run_id == run.id, ITEMS.c.state == "waiting")
+    parents = connection.execute(first.order_by(ITEMS.c.seq, ITEMS.c.item_key).limit(most)).all()
+    counts = select(ITEMS.c.item_key, func.count().label("children"), func.sum(is_unfinished).label("unfinished"))
+    counts = counts.join(child, of_parent).where(ITEMS.c.run_id == run.id).group_by(ITEMS.c.item_key)
+    found = connection.execute(counts.where(ITEMS.c.item_key.in_([row.item_key for row in parents])))
+    by_key = {row.item_key: (row.children, int(row.unfinished)) for row in found}
+    return [
+        Parent(
+            id=item_id(row.item_key, row.is_integer),
+            stage=None if row.collected_by is None else run.stages[int(row.collected_by)].name,
+            children=children,
+            unfinished=unfinished,
+        )
+        for row in parents
+        for children, unfinished in [by_key.get(row.item_key, (0, 0))]
+    ]
+
+
+def _by_stage(connection: Connection, run: RunInfo, which: ColumnElement[bool]) -> dict[int, int]:
+    """How many items there are of a kind, by the index of the stage that they are at."""
+    index = INDEX_OF_STAGE.label("stage_index")
+    counts = select(index, func.count().label("items")).where(ITEMS.c.run_id == run.id, which).group_by(index)
+    return {row.stage_index: row.items for row in connection.execute(counts)}
 
 
 def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
     kept = select(CHECKPOINTS.c.stage, func.count().label("items")).where(CHECKPOINTS.c.run_id == run.id)
     checkpoints = {row.stage: row.items for row in connection.execute(kept.group_by(CHECKPOINTS.c.stage))}
-    ended = select(ITEMS.c.stage, func.count().label("items")).where(ITEMS.c.run_id == run.id, IS_FAILED)
-    failed = {row.stage: row.items for row in connection.execute(ended.group_by(ITEMS.c.stage))}
+    failed = _by_stage(connection, run, IS_FAILED)
+    dropped = _by_stage(connection, run, ITEMS.c.state == "dropped") if run.dropped else {}
     calls = select(FAILURES.c.stage, func.count().label("calls")).where(
         FAILURES.c.run_id == run.id, FAILURES.c.attempt > 0
     )
     failed_calls = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
     used = usage.by_stage(connection, run.id)
+    saved = usage.saved_by_stage(connection, run.id)
     stages = [
         StageInfo(
             name=stage.name,
@@ -81,7 +142,10 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
             checkpoints=checkpoints.get(index, 0),
             failed_calls=failed_calls.pop(stage.name, 0),
             failed=failed.get(index, 0),
+            dropped=dropped.get(index, 0),
             usage=used.pop(stage.name, Usage()),
+            cached=saved.get(stage.name, (0, Usage()))[0],
+            saved=saved.get(stage.name, (0, Usage()))[1],
         )
         for index, stage in enumerate(run.stages)
     ]

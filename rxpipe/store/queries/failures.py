@@ -1,4 +1,4 @@
-"""Failed calls, and the items that they made dead letters."""
+"""Failed calls, the items that they made dead letters, and why items were dropped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, func, select
 
+from rxpipe.pipeline.outcome import CommonError
 from rxpipe.pipeline.run.error_counts import KINDS, LONGEST, VARIES
 from rxpipe.store.queries.history import DATABASE, RunInfo
 from rxpipe.store.schema.tables import FAILURES, ITEMS
 
 IS_FAILED = ITEMS.c.state == "failed"
+INDEX_OF_STAGE = case((ITEMS.c.collected_by > ITEMS.c.stage, ITEMS.c.collected_by), else_=ITEMS.c.stage)
+"""The index of the stage that an item is at: of a parent whose children are made, that of their collector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,23 @@ def causes(connection: Connection, run: RunInfo, most: int = 5) -> list[Cause]:
     return sorted(found.values(), key=lambda cause: -cause.count)[:most]
 
 
+def drops(connection: Connection, run: RunInfo, most: int = 5) -> list[CommonError]:
+    """The reasons for which most items were dropped, the commonest first."""
+    text = func.coalesce(func.substr(ITEMS.c.last_error, 1, LONGEST), "").label("text")
+    columns = stage_of_item(run).label("stage_name"), text
+    items = func.count().label("items")
+    query = select(*columns, items).where(ITEMS.c.run_id == run.id, ITEMS.c.state == "dropped")
+    query = query.group_by(*columns).order_by(items.desc(), text)
+    found: dict[tuple[str, str], CommonError] = {}
+    for row in connection.execute(query.execution_options(yield_per=1000)):
+        key = row.stage_name, VARIES.sub("#", row.text)
+        if (drop := found.get(key)) is not None:
+            found[key] = replace(drop, count=drop.count + row.items, same=False)
+        elif len(found) < KINDS:
+            found[key] = CommonError(row.stage_name, row.text, row.items)
+    return sorted(found.values(), key=lambda drop: -drop.count)[:most]
+
+
 def final_failures(run: RunInfo, keys: Sequence[str] | None = None) -> Subquery:
     """The IDs of failures (``id``), for each item that has one that of its last final failure.
 
@@ -145,7 +165,7 @@ def final_failures(run: RunInfo, keys: Sequence[str] | None = None) -> Subquery:
 def stage_of_item(run: RunInfo) -> ColumnElement[str]:
     """The name of the stage that an item is at, as far as its checkpoints tell."""
     names = {index: stage.name for index, stage in enumerate(run.stages)}
-    return case(names, value=ITEMS.c.stage, else_=DATABASE)
+    return case(names, value=INDEX_OF_STAGE, else_=DATABASE)
 
 
 def item_id(key: str, is_integer: bool) -> int | str:

@@ -13,7 +13,7 @@ from rxpipe.identity.signature import StageSignature, from_text
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.items.process_identity import is_gone
 from rxpipe.store.queries import usage
-from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, PENDING, RUNS, WORKERS, db_now
 
 RunState = Literal["running", "unfinished", "finished"]
 WorkerState = Literal["alive", "late", "stopped", "lost"]
@@ -68,6 +68,10 @@ class RunInfo:
         failed: Items that failed for good.
         ready: Items that wait for a worker.
         running: Items that workers have.
+        waiting: Items that wait for their children.
+        dropped: Items that a stage has dropped.
+        expanded: Items that ended with their children.
+        collected: Children that ended in their parent.
         calls: Calls made for all of them, failed ones included.
         created_at: When it began.
         finished_at: When the last item ended; None if it is not finished.
@@ -90,11 +94,16 @@ class RunInfo:
     finished_at: float | None
     active_at: float
     usage: Usage = field(default_factory=Usage)
+    waiting: int = 0
+    dropped: int = 0
+    expanded: int = 0
+    collected: int = 0
 
     @property
     def items(self) -> int:
-        """How many it knows."""
-        return self.written + self.failed + self.ready + self.running
+        """How many it knows, children included."""
+        ended = self.written + self.failed + self.dropped + self.expanded + self.collected
+        return ended + self.ready + self.running + self.waiting
 
 
 def runs(connection: Connection) -> list[RunInfo]:
@@ -171,7 +180,7 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
     found: list[RunInfo] = []
     for row in rows:
         states, at_work = counts.get(row.id, {}), live.count(row.id)
-        is_finished = row.finished_at is not None and not (states.get("ready") or states.get("running"))
+        is_finished = row.finished_at is not None and not any(states.get(state) for state in PENDING)
         info = RunInfo(
             id=row.id,
             name=row.name,
@@ -189,6 +198,10 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
             finished_at=row.finished_at if is_finished and not at_work else None,
             active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
             usage=used.get(row.id, Usage()),
+            waiting=states.get("waiting", 0),
+            dropped=states.get("dropped", 0),
+            expanded=states.get("expanded", 0),
+            collected=states.get("collected", 0),
         )
         found.append(info)
     return found

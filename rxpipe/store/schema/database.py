@@ -6,7 +6,7 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import structlog
@@ -97,6 +97,7 @@ class Database:
         self._changed = threading.Condition()
         self._active = 0
         self._is_closed = False
+        self._beside = ExitStack()
 
     @contextmanager
     def transaction(self, *, wait: float | None = None, is_first: bool = False) -> Generator[Connection]:
@@ -186,6 +187,7 @@ class Database:
 
         Raises:
             SinkError: It stayed away for too long, or something else is wrong.
+            ConfigError: What ``action`` raises.
         """
         attempt = 1
         while not over.is_set():
@@ -197,6 +199,8 @@ class Database:
             except Exception as error:
                 if over.is_set():
                     break
+                if isinstance(error, ConfigError):
+                    raise
                 if not may_pass(error) or not retry.applies(error, attempt):
                     raise as_sink_error(error) from error
                 over.wait(retry.delay(attempt, error))
@@ -234,15 +238,20 @@ class Database:
         """Let all transactions end by then, whether the server answers or not; blocks nobody."""
         self._transaction_limit.end_within(seconds)
 
+    def closes(self, close: Callable[[], object]) -> None:
+        """Have something closed with it, once no transaction uses that any more."""
+        self._beside.callback(close)
+
     def close(self) -> None:
         """Let transactions end, close the connections unless the engine is its owner's, and let go of the lock."""
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: self._active == 0, self._stuck_after)
-        if self._is_ours:
-            self.engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
+        with self._beside:
+            if self._is_ours:
+                self.engine.dispose()
+            if self._lock is not None:
+                self._lock.release()
 
 
 def _execute_many(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, update
 
 from rxpipe.errors import StoreError
-from rxpipe.store.schema.tables import ITEMS, METADATA, USAGE, VERSION
+from rxpipe.store.schema.tables import CACHE, ITEMS, METADATA, USAGE, VERSION
 
 
 def _add_usage(connection: Connection) -> None:
@@ -28,8 +28,34 @@ def _say_written_and_failed(connection: Connection) -> None:
     next(one for one in ITEMS.indexes if one.name == "rxpipe_items_quarantined").create(connection)
 
 
+def _add_children(connection: Connection) -> None:
+    """Items get parents, rounds and feedback; and results are kept for other runs."""
+    if connection.dialect.name == "postgresql":  # SQLite has no lengths
+        connection.exec_driver_sql("ALTER TABLE rxpipe_items ALTER COLUMN state TYPE VARCHAR(16)")
+    for column in (
+        "parent_key TEXT",
+        "root_key TEXT",
+        "number BIGINT",
+        "depth INTEGER NOT NULL DEFAULT 0",
+        "made_by INTEGER",
+        "children BIGINT NOT NULL DEFAULT 0",
+        "collected_by INTEGER",
+        "rounds INTEGER NOT NULL DEFAULT 0",
+        "feedback TEXT",
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN {column}")
+    connection.exec_driver_sql("ALTER TABLE rxpipe_runs ADD COLUMN written BIGINT")
+    METADATA.create_all(connection, [CACHE], checkfirst=False)
+    if all(column["name"] != "saved" for column in inspect(connection).get_columns(USAGE.name)):  # by _add_usage
+        connection.exec_driver_sql("ALTER TABLE rxpipe_usage ADD COLUMN saved BOOLEAN NOT NULL DEFAULT false")
+    new = ("rxpipe_items_children", "rxpipe_items_below", "rxpipe_items_waiting")
+    for index in ITEMS.indexes:
+        if index.name in new:
+            index.create(connection)
+
+
 # The first makes a store of version 2 of one of version 1, and so on; none is ever changed once released.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_usage, _add_origin, _say_written_and_failed)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_usage, _add_origin, _say_written_and_failed, _add_children)
 
 _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
 

@@ -1,8 +1,8 @@
 """The tables of the run store.
 
-An item is one ID of a run. Its row says who has it and how far it is; what each stage made of it is a row of
-``rxpipe_checkpoints``, which is never changed. Times are seconds since 1970 by the database's clock, so that all
-workers of a run go by the same one.
+An item is one ID of a run, or a child that a stage has made of one. Its row says who has it and how far it is; what
+each stage made of it is a row of ``rxpipe_checkpoints``. The value of a record is kept there, too, as if stage -1 had
+returned it. Times are seconds since 1970 by the database's clock, so that all workers of a run go by the same one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -46,6 +47,7 @@ RUNS = Table(
     Column("created_at", SECONDS, nullable=False),
     Column("finished_at", SECONDS),
     Column("origin", Text()),  # of its name, see Identity; null: begun by a version that knew no names of pipelines
+    Column("written", BigInteger()),  # items, kept for runs with ``until`` only
     UniqueConstraint("name", "generation"),  # of two processes that begin one at once, the second joins the first
     sqlite_autoincrement=True,  # the number of a run that was pruned is not given again
 )
@@ -72,15 +74,30 @@ ITEMS = Table(
     Column("item_key", String(KEY_LENGTH), primary_key=True),
     Column("is_integer", Boolean(), nullable=False),
     Column("seq", BigInteger(), nullable=False),  # the order in which items are taken
-    Column("state", String(8), nullable=False),  # ready, running, written or failed
+    Column("state", String(16), nullable=False),  # see PENDING and ENDED
     Column("stage", Integer(), nullable=False),  # how many stages have a checkpoint
     Column("fence", Integer(), nullable=False),  # rises whenever the item changes hands, and never falls
     Column("owner", String(32)),  # the worker that has it, or finished it
     Column("attempts", Integer(), nullable=False),  # calls made
     Column("failures", Integer(), nullable=False),  # of them failed
     Column("crashes", Integer(), nullable=False),  # workers that were lost while they had it
-    Column("last_error", Text()),
+    Column("last_error", Text()),  # or why it was dropped
+    # Texts without a length: PostgreSQL takes rows for wider otherwise, and for so few that it plans to read them all.
+    Column("parent_key", Text()),
+    Column("root_key", Text()),  # of the parent that has none
+    Column("number", BigInteger()),  # which of its parent's children it is
+    Column("depth", Integer(), nullable=False, server_default="0"),  # how many parents are above it
+    Column("made_by", Integer()),  # the stage that made it of its parent
+    Column("children", BigInteger(), nullable=False, server_default="0"),  # how many of its own are kept
+    Column("collected_by", Integer()),  # the stage that it waits for its children before, once all are made
+    Column("rounds", Integer(), nullable=False, server_default="0"),  # how often it was sent back
+    Column("feedback", Text()),  # what it was sent back with, until the stage that it went back to has returned
 )
+PENDING = ("ready", "running", "waiting")
+"""What has not ended: waits for a worker, is in the hands of one, or waits for its children."""
+
+ENDED = ("written", "failed", "dropped", "expanded", "collected")
+
 IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: a partial index is not used for a parameter
 IS_RUNNING = ITEMS.c.state == literal_column("'running'")
 IS_QUARANTINED = ITEMS.c.crashes > literal_column("1")  # one crash may have come from outside
@@ -93,6 +110,12 @@ Index(
     sqlite_where=_WAIT_IN_QUARANTINE,
 )
 Index("rxpipe_items_ready", ITEMS.c.run_id, ITEMS.c.seq, postgresql_where=IS_READY, sqlite_where=IS_READY)
+_IS_CHILD = ITEMS.c.parent_key.is_not(None)
+Index("rxpipe_items_children", ITEMS.c.run_id, ITEMS.c.parent_key, postgresql_where=_IS_CHILD, sqlite_where=_IS_CHILD)
+_IS_BELOW = ITEMS.c.root_key.is_not(None)
+Index("rxpipe_items_below", ITEMS.c.run_id, ITEMS.c.root_key, postgresql_where=_IS_BELOW, sqlite_where=_IS_BELOW)
+IS_WAITING = ITEMS.c.state == literal_column("'waiting'")
+Index("rxpipe_items_waiting", ITEMS.c.run_id, postgresql_where=IS_WAITING, sqlite_where=IS_WAITING)
 Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
 
 CHECKPOINTS = Table(
@@ -144,8 +167,25 @@ USAGE = Table(
     Column("cost", MONEY, nullable=False),
     Column("worker", String(32), nullable=False),
     Column("at", SECONDS, nullable=False),
+    # By an earlier call, whose result was used again: so this is what no call used.
+    Column("saved", Boolean(), nullable=False, server_default=false()),
 )
 Index("rxpipe_usage_of_run", USAGE.c.run_id, USAGE.c.item_key)
+
+CACHE = Table(
+    "rxpipe_cache",  # of no run: results that any run may use again
+    METADATA,
+    Column("signature", String(64), primary_key=True),  # StageSignature.result_key
+    Column("input_hash", String(64), primary_key=True),  # see input_hash.py
+    Column("call", Text(), nullable=False),  # for people
+    Column("version", Text()),
+    Column("output", Text(), nullable=False),  # see outputs.py
+    Column("pickled", Text()),
+    Column("prompt_tokens", BigInteger(), nullable=False),  # by the call, with its retries
+    Column("completion_tokens", BigInteger(), nullable=False),
+    Column("cost", MONEY, nullable=False),
+    Column("at", SECONDS, nullable=False),
+)
 
 
 class db_now(FunctionElement[float]):

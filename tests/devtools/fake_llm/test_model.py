@@ -47,6 +47,36 @@ def test_other_messages_give_another_question() -> None:
     assert len({replied(f"Write question {index}.", WRITE).text for index in range(50)}) == 50
 
 
+LIST = {"type": "object", "properties": {"questions": {"type": "array", "items": WRITE}}, "required": ["questions"]}
+CHECK = {
+    "type": "object",
+    "properties": {"reason": TEXT, "clear": {"type": "boolean"}},
+    "required": ["reason", "clear"],
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "count"), [("Write 5 different questions.", 5), ("Write 2 questions.", 2), ("Write questions.", 3)]
+)
+def test_it_writes_as_many_questions_as_it_is_asked_for(user: str, count: int) -> None:
+    """Different ones, with the right references; with other messages, others."""
+    written = replied(user, LIST).value["questions"]
+    assert len({one["question"] for one in written}) == count
+    for one in written:
+        assert answer(Question(id=0, kind="", **one)).answer == one["reference"]
+    assert written != replied(f"{user} ", LIST).value["questions"]
+
+
+def test_it_finds_some_questions_unclear() -> None:
+    """One in ten, by the seed; and each that it cannot answer."""
+    users = [f"<question>{generate(index).question}</question>" for index in range(1000)]
+    unclear = [user for user in users if not replied(user, CHECK).value["clear"]]
+    assert 70 < len(unclear) < 130
+    assert len({replied(user, CHECK).value["reason"] for user in unclear}) > 50
+    assert {replied(users[0], CHECK, seed).value["clear"] for seed in range(50)} == {True, False}
+    assert not replied("<question>Why?</question>", CHECK).value["clear"]
+
+
 def test_it_answers_questions_and_is_sometimes_wrong() -> None:
     """In 15 of 100 cases, by another number."""
     questions = [generate(index) for index in range(1000)]
@@ -144,7 +174,9 @@ def test_of_other_schemas_it_gives_any_instance() -> None:
     ("user", "names"),
     [
         ("Write.", ["question", "reference"]),
+        ('Write. Reply with "questions".', ["questions"]),
         (QUESTION, ["answer"]),
+        (f'{QUESTION} Reply with "clear".', ["reason", "clear"]),
         (f"{QUESTION}<reference>7</reference><answer>7</answer>", ["score", "verdict", "reason"]),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from pipeline_helpers import SCHEDULERS, Seen, same, until
 from structlog.testing import capture_logs
 
-from rxpipe import Pipeline, Retry, SinkError, Stage
+from rxpipe import Children, Drop, Pipeline, Retry, SinkError, Stage
 from rxpipe.pipeline.open.events import Event, Hot
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.plan import Scheduler
@@ -46,6 +46,55 @@ def test_the_life_of_an_item(scheduler: Scheduler) -> None:
     assert str(events[2].error) == "first"
     assert events[-1].outcome is outcome
     assert [one.at for one in events] == sorted(one.at for one in events)
+
+
+def halves(text: str) -> list[str]:
+    """A stage's function that expands items."""
+    return [text[:1], text[1:]]
+
+
+def keep(text: str) -> Any:
+    """A stage's function that drops some items."""
+    return Drop("a vowel") if text in "aeiou" else text
+
+
+def joined(children: Children[str]) -> str:
+    """A stage's function that collects children."""
+    return "+".join(children.values)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_children(scheduler: Scheduler) -> None:
+    """Each child is told of from when it is made, with its parent, and so is how it ends."""
+    events: list[Event] = []
+    stages = Stage("split", halves, expand=True), Stage("keep", keep), Stage("join", joined, collect=True)
+    with Pipeline(*stages, scheduler=scheduler).open() as running:
+        running.events.subscribe(events.append)
+        assert running.submit("ab").result().value == "b"
+    by_id: dict[Any, list[str]] = {}
+    for one in events:
+        kind = one.kind if one.outcome is None else one.outcome.status
+        by_id.setdefault(one.id, []).append(kind if one.stage is None else f"{kind} {one.stage}")
+        assert one.parent == (None if one.id == "ab" else "ab")
+    calls = ["call_started keep", "call_returned keep"]
+    assert by_id == {
+        "ab": [
+            *("taken", "call_started split", "call_returned split", "call_started join", "call_returned join"),
+            "written",
+        ],
+        "ab/0": ["taken", *calls, "dropped"],
+        "ab/1": ["taken", *calls, "collected"],
+    }
+
+
+def test_a_parent_that_nobody_collects() -> None:
+    """It ends as expanded, after its children."""
+    outcomes: list[tuple[Any, str]] = []
+    with Pipeline(Stage("split", halves, expand=True), Stage("keep", keep)).open() as running:
+        running.outcomes.subscribe(lambda outcome: outcomes.append((outcome.id, outcome.status)))
+        assert running.submit("ab").result().status == "expanded"
+    assert sorted(outcomes[:2]) == [("ab/0", "dropped"), ("ab/1", "written")]
+    assert outcomes[2:] == [("ab", "expanded")]
 
 
 def test_who_comes_late_and_who_leaves() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Iterable, Set
 from dataclasses import replace
@@ -40,6 +41,8 @@ class Elsewhere:
 
     owner = "me"
     found_by = "-c here.yaml"
+    quota = None
+    room = math.inf
 
     def __init__(self, *, running: int = 0) -> None:
         self.has_ended: set[KeyedId] = set()

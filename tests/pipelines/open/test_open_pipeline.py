@@ -11,9 +11,8 @@ import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, ListSink, counts, same
 from reactivex import operators as rx_ops
 
-from rxpipe import ConfigError, Pipeline, Retry, SinkError, Stage, StopRun
+from rxpipe import ConfigError, Pipeline, SinkError, Stage, StopRun
 from rxpipe.errors import Overloaded, PipelineClosed
-from rxpipe.pipeline.open.health import patience
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.plan import Scheduler
 
@@ -338,51 +337,4 @@ def test_a_sink_that_cannot_be_opened(tmp_path: Path) -> None:
             async with into_database(tmp_path / "nowhere" / "at all", Stage("same", same)).open():
                 pass
 
-    on_loop(main())
-
-
-def test_health_tells_what_it_waits_for() -> None:
-    """Alive; then stalled, with what is where; then draining; then closed."""
-    door = Door()
-
-    async def main() -> None:
-        stage = Stage("answering", door.coroutine, concurrency=2)
-        opening = Pipeline(stage, scheduler="asyncio").open(stalled_after=0)
-        assert opening.health().status == "closed"
-        with pytest.raises(RuntimeError, match="not been opened"):
-            opening.report()
-        async with opening as running:
-            assert (running.health().status, running.health().reason) == ("alive", "")
-            submissions = [running.submit(number) for number in range(3)]
-            await door.calls_made(2)
-            await until(lambda: running.health().status == "stalled")
-            assert "2 calls of answering run, 1 wait for answering" in running.health().reason
-            door.open()
-            await asyncio.gather(*submissions)
-            assert running.health().status == "alive"
-        assert running.health().status == "closed"
-
-    on_loop(main())
-
-
-def test_how_long_health_is_patient() -> None:
-    """A minute, or half as much again as a call or the delay before another one may take."""
-    retry = Retry(max_delay=600)
-    assert patience([Stage("a", same), Stage("b", same, timeout=10)]) == 60
-    assert patience([Stage("a", same, timeout=100, retry=Retry(max_delay=1)), Stage("b", same)]) == 150
-    assert patience([Stage("a", same), Stage("b", same, timeout=100, retry=retry)]) == 900
-
-
-def test_health_while_draining() -> None:
-    """It says how many are left."""
-    door = Door()
-
-    async def main() -> None:
-        async with Pipeline(Stage("door", door.coroutine), scheduler="asyncio").open() as running:
-            running.submit(1)
-            asyncio.get_running_loop().call_later(0, lambda: seen.append(running.health()))
-            asyncio.get_running_loop().call_later(0.001, door.open)
-        assert [(health.status, health.unfinished) for health in seen] == [("draining", 1)]
-
-    seen: list[Any] = []
     on_loop(main())

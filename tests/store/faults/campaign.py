@@ -19,6 +19,8 @@ from pathlib import Path
 
 from servers import POSTGRES, own_database
 
+from store.flows.killed import bank, flow_job
+
 from .children import Child
 from .ledger import Call, Ledger
 from .places import Place, postgres_places, sqlite_places
@@ -138,6 +140,29 @@ def campaign(place: Place, workers: int, kills: int, items: int, chance: random.
     )
 
 
+def flow_campaign(place: Place, workers: int, kills: int, items: int, chance: random.Random) -> str:
+    """The same with items that are expanded, collected, dropped and sent back; what they come to is known before."""
+    job = flow_job(place, bank(items, seed=chance.randrange(1000)), seconds=CONCURRENCY * workers / RATE / 20)
+    team, began = Team(job, workers), time.monotonic()
+    try:
+        while team.kills.moments < kills and not team.is_done:
+            found = team.at_work(workers)
+            time.sleep(chance.uniform(0.1, 1))
+            team.kill(found if chance.random() < 0.25 else found[:1] and [chance.choice(found)])
+            job.look()
+            assert time.monotonic() < began + PATIENCE
+        team.finish()
+    finally:
+        team.end()
+    states = job.check()
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    calls = job.ledger.counts()
+    return (
+        f"{team.kills.moments} kills of {len(team.kills.at)} processes in {time.monotonic() - began:.0f} s; {told}; "
+        f"{sum(calls.values()) - len(calls)} of {sum(calls.values())} calls were made again, for retries, too"
+    )
+
+
 @contextmanager
 def place_on(kind: str, directory: Path) -> Generator[Place]:
     """An empty database of a kind."""
@@ -155,11 +180,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument("--on", nargs="*", default=["postgres:1", "postgres:3", "postgres:6", "sqlite:1", "sqlite:2"])
+    parser.add_argument("--flows", action="store_true", help="items are expanded, collected, dropped and sent back")
     given = parser.parse_args()
+    run = flow_campaign if given.flows else campaign
     for one in given.on:
         kind, _, workers = one.partition(":")
         with tempfile.TemporaryDirectory() as directory, place_on(kind, Path(directory)) as place:
-            told = campaign(place, int(workers), given.kills, given.items, random.Random(given.seed))
+            told = run(place, int(workers), given.kills, given.items, random.Random(given.seed))
             print(f"{kind}, {workers} at once: {told}", flush=True)
 
 

@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from .mutations import Change, Mutation, mutations
+from .change import Change, Mutation
+from .mutations import mutations
 
 ROOT = Path(__file__).resolve().parents[3]
 COPIED = ("rxpipe", "operators", "tests", "pyproject.toml")

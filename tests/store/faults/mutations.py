@@ -7,10 +7,13 @@ so these are noticed by tests of the fence itself, not of what becomes of an ite
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from .change import Change, Mutation
+from .flow_mutations import flow_mutations
 
 COMMITS = "test_commits.py"
 USAGE = "test_commits_usage.py"
+CACHE = "test_commits_cache.py"
 LEASE = "test_lease.py"
 IN_FLIGHT = "test_in_flight.py"
 STORE = "test_store.py"
@@ -21,37 +24,12 @@ FILE = "test_file.py"
 PEERS = "test_peers.py"
 FEEDING = "faults/test_feeding.py"
 
-
-class Change(NamedTuple):
-    """A change of one file.
-
-    Attributes:
-        lacks: What the store lacks then.
-        old: A piece of its source, which is there once.
-        new: What is there instead.
-        tests: The file of tests that is to notice.
-        only: Which of them, as pytest's ``-k``; all by default.
-    """
-
-    lacks: str
-    old: str
-    new: str
-    tests: str
-    only: str = ""
-
-
-class Mutation(NamedTuple):
-    """A change, and the file."""
-
-    file: str
-    change: Change
-
-
 _OWN = "(row.owner, row.fence) != (claim.owner, claim.fence)"
 _WHERE = '(row.stage, row.state) == (self.start, "running")'
 _WRITE = "refused = self._rows.write_in(connection, "
-_ADD = "self._execute(connection, _add_statement, "
-_USE = "self._execute(connection, _usage_statement, "
+_ADD = "add_checkpoints(connection, self._of_run, checkpoints)"
+_USE = "add_usage(connection, self._of_run, "
+_RESULTS = "add_results(connection, ["
 _ONCE = "added.on_conflict_do_nothing()"
 _MOVES = (
     Change("fences compared", _OWN, "row.owner != claim.owner", COMMITS),
@@ -85,16 +63,28 @@ _COMMITS = (
         USAGE,
         "with_what_follows and postgres",
     ),
-    Change("what was used counted once", _ONCE, "added", USAGE, "counted_once"),
+    Change(
+        "results in the transaction of their checkpoints",
+        _RESULTS,
+        f"with self._database.engine.begin() as connection: {_RESULTS}",
+        CACHE,
+        "together and postgres",
+    ),
     Change("what was used kept by itself", "for used in move.used]", "for used in move.used if move.changes]", USAGE),
+)
+
+_USED = (
+    Change("what was used counted once", _ONCE, "added", USAGE, "counted_once"),
     Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", USAGE, "pruned"),
 )
 
 _TAKEN = "owner=bindparam(_OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1"
-_BACK = 'back.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
+_BACK = "back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)"
 _CLAIMS = (
     Change("a higher fence for a claim", _TAKEN, _TAKEN.partition(", fence")[0], TAKEOVERS, "fence"),
-    Change("a higher fence for what is recovered", _BACK, 'back.values(state="ready", owner=None)', LEASE, "lost"),
+    Change(
+        "a higher fence for what is recovered", _BACK, "back.values(state=STATE_GIVEN_BACK, owner=None)", LEASE, "lost"
+    ),
     Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
     Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
     Change("suspects alone at last", "1 if crashes >= self._alone else ", "", LEASE, "suspects"),
@@ -103,7 +93,7 @@ _CLAIMS = (
 )
 
 _REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
-_RELEASED = 'held.values(state="ready", owner=None, fence=ITEMS.c.fence + 1)'
+_RELEASED = "held.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)"
 _YOUNG = "if look.here - self._unbroken_since < self._seconds:"
 _EXPIRED = "func.abs(look.there - WORKERS.c.heartbeat_at)"
 _FOUND_OUT = "self._lost(self.owner)\n        self.register(connection)"
@@ -111,7 +101,13 @@ _MARKED = "mine.values(heartbeat_at=db_now())).rowcount:"
 _LEASE = (
     Change("a higher fence for what is taken away", _REAPED, '"crashes": ITEMS.c.crashes + 1', LEASE, "silent"),
     Change("a mark for the crash", _REAPED, '"fence": ITEMS.c.fence + 1', LEASE, "silent"),
-    Change("a higher fence for what is released", _RELEASED, 'held.values(state="ready", owner=None)', LEASE, "leaves"),
+    Change(
+        "a higher fence for what is released",
+        _RELEASED,
+        "held.values(state=STATE_GIVEN_BACK, owner=None)",
+        LEASE,
+        "leaves",
+    ),
     Change("a lease's time before one judges", _YOUNG, "if look.here < self._unbroken_since:", LEASE, "newcomer"),
     Change(
         "judging by the clock that was seen",
@@ -218,6 +214,7 @@ def mutations() -> Iterator[Mutation]:
         "commits/state_changes": _MOVES,
         "items/claims": _CLAIMS,
         "items/lease": _LEASE,
+        "commits/used_rows": _USED,
         "items/feed": _FEED,
         "schema/database": _DATABASE,
     }
@@ -226,3 +223,4 @@ def mutations() -> Iterator[Mutation]:
             yield Mutation(f"rxpipe/store/{name}.py", change)
     yield from _TROUBLE
     yield from _OTHERS
+    yield from flow_mutations()

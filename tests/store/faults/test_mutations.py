@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .mutations import Mutation, mutations
+from .change import Mutation
+from .mutations import mutations
 
 ROOT = Path(__file__).parents[3]
 

@@ -94,6 +94,10 @@ class Job:
         """Of all processes that work on this run."""
         return Ledger(Path(self.directory) / "ledger")
 
+    def pipeline(self, tell: Callable[[str], None]) -> Pipeline:
+        """What the process runs; its calls tell where they are."""
+        return pipeline_of(self, tell)
+
     def said_by(self, pid: int) -> Path:
         """What a process said, and printed."""
         return Path(self.directory) / f"said.{pid}"
@@ -183,7 +187,7 @@ def work(job: Job) -> None:
 
     tell = job.fault.arrange(say) if job.fault is not None else say_nothing
     try:
-        report = run_blocking(pipeline_of(job, tell), job.items, signals=(signal.SIGTERM,), started=started)
+        report = run_blocking(job.pipeline(tell), job.items, signals=(signal.SIGTERM,), started=started)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(INTERRUPTED)

@@ -48,6 +48,9 @@ class Rows:
         self.then()
         return refused
 
+    def release(self, connection: Connection) -> None:
+        """Nothing."""
+
 
 class Worker:
     """What a process has of the store, with connections of its own.
@@ -56,7 +59,7 @@ class Worker:
         time: Its steady clock.
     """
 
-    def __init__(self, url: str, *, stuck_after: float = 30.0) -> None:
+    def __init__(self, url: str, *, stuck_after: float = 30.0, collects: bool = False) -> None:
         """Join the run."""
         self.time = 0.0
         self.database = Database(url, stuck_after=stuck_after)
@@ -66,7 +69,7 @@ class Worker:
         )
         self.claims = Claims(self.database.engine.dialect.name, RUN, self.lease, max_crashes=3)
         self.rows = Rows(DatabaseSink(url).writer_on(self.database.engine))
-        self.commits = Commits(self.database, RUN, self.rows, max_crashes=3)
+        self.commits = Commits(self.database, RUN, self.rows, max_crashes=3, collects=collects)
         with self.database.transaction() as connection:
             self.lease.register(connection)
 
@@ -128,14 +131,14 @@ class Worker:
 
 
 @contextmanager
-def workers(url: str, count: int = 2, *, stuck_after: float = 30.0) -> Generator[list[Worker]]:
+def workers(url: str, count: int = 2, *, stuck_after: float = 30.0, collects: bool = False) -> Generator[list[Worker]]:
     """Workers of a new run."""
     database = Database(url)
     with database.transaction() as connection:
         migrate(connection)
         connection.execute(insert(RUNS).values(id=RUN, name="x", generation=1, stages="[]", created_at=0.0))
     database.close()
-    made = [Worker(url, stuck_after=stuck_after) for _ in range(count)]
+    made = [Worker(url, stuck_after=stuck_after, collects=collects) for _ in range(count)]
     try:
         yield made
     finally:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from servers import MYSQL, POSTGRES, answering
 
-from rxpipe.config import Config, load_config
-from rxpipe.config.ids import read_ids
-from rxpipe.errors import ConfigError
+from rxpipe import Record
+from rxpipe.config import Config
 
-Configured = Callable[..., Config]
-FromSql = Callable[[str, str], Config]
+from .source_helpers import Configured, listed, read, refusal
 
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Configured:
-    """Writes a config with a source, and loads it."""
-
-    def configuring(source: str, more: str = "") -> Config:
-        path = tmp_path / "pipeline.yaml"
-        path.write_text(f"source: {source}\n{more}", encoding="utf-8")
-        return load_config(path)
-
-    return configuring
+FromSql = Callable[..., Config]
 
 
 @pytest.fixture
@@ -36,31 +23,13 @@ def from_sql(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A config whose source is a query on a database made by this script."""
     monkeypatch.chdir(tmp_path)
 
-    def making(script: str, query: str) -> Config:
+    def making(script: str, query: str, by: str | None = None) -> Config:
         with contextlib.closing(sqlite3.connect("todo.db")) as database:
             database.executescript(script)
-        return configured(f'{{sql: "{query}", url: "sqlite:///todo.db"}}')
+        more = f", id: {by}" if by else ""
+        return configured(f'{{sql: "{query}", url: "sqlite:///todo.db"{more}}}')
 
     return making
-
-
-def read(config: Config, count: int | None = None) -> Iterable[Any]:
-    ids = read_ids(config, count=count)
-    assert isinstance(ids, Iterable)
-    return ids
-
-
-def listed(config: Config, count: int | None = None) -> list[Any]:
-    return list(read(config, count))
-
-
-def refusal(config: Config, count: int | None = None) -> str:
-    """What is said of a source that cannot be read, with short names for the files."""
-    with pytest.raises(ConfigError) as raised:
-        read_ids(config, count=count)
-    assert raised.value.__cause__ is None
-    assert raised.value.__suppress_context__ or raised.value.__context__ is None
-    return str(raised.value).replace(f"{config.folder}/", "")
 
 
 TODO = "create table todo (id, kind); insert into todo values (3, 'a'), (1, 'a'), (2, '50%:x');"
@@ -69,6 +38,33 @@ TODO = "create table todo (id, kind); insert into todo values (3, 'a'), (1, 'a')
 def test_the_first_column_of_a_query(from_sql: FromSql) -> None:
     """Further columns are ignored, and the query's own order stays."""
     assert listed(from_sql(TODO, "select id, kind from todo")) == [3, 1, 2]
+
+
+def test_rows_of_a_query_are_records(from_sql: FromSql) -> None:
+    """With an ID, each row is one: a plain dict."""
+    config = from_sql(TODO, "select kind, id from todo where kind = 'a'", "id")
+
+    assert listed(config) == [Record(3, {"kind": "a", "id": 3}), Record(1, {"kind": "a", "id": 1})]
+    assert len(listed(config, 1)) == 1
+
+
+def test_rows_of_a_query_by_their_content(from_sql: FromSql) -> None:
+    """The ID is made of all columns."""
+    assert len({one.id for one in listed(from_sql(TODO, "select kind, id from todo", "hash"))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select kind from todo", "no column is called 'id'; did you mean 'kind'? allowed: kind"),
+        ("select id, kind as id from todo", "columns of the same name: id; allowed: each once (select ... as ...)"),
+        ("select kind as id from todo", "row 2: the ID 'a' was there before; allowed: each once (select distinct)"),
+        ("select null as id", "row 1: the ID is nothing (null), of type NoneType; allowed: a whole number or text"),
+    ],
+)
+def test_rows_of_a_query_without_an_id_of_their_own(from_sql: FromSql, query: str, message: str) -> None:
+    """They are refused before anything runs."""
+    assert refusal(from_sql(TODO, query, "id")).endswith(message)
 
 
 def test_ids_of_a_query_may_be_text(from_sql: FromSql) -> None:

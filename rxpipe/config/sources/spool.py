@@ -1,51 +1,61 @@
-"""IDs that were looked at once in full and are read back one by one, in constant memory."""
+"""What a source gave, looked at once in full and read back one by one, in constant memory."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import pickle
 import tempfile
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 Id: TypeAlias = int | str
+T = TypeVar("T")
 
 _IN_MEMORY = 2**20  # bytes; more goes to a temporary file
 _BLOCK = 2**16
 
 
-class SpooledIds:
-    """IDs in the order they came, kept in a temporary file that goes away with this object.
+class Spool(Generic[T]):
+    """IDs or records in the order they came, kept in a temporary file that goes away with this object.
 
-    What is iterated is what was checked, whatever becomes of the file or table that the IDs are from. It
-    can be iterated several times, also at the same time and from several threads.
+    What is iterated is what was checked, whatever becomes of the file or table that it is from. It can be iterated
+    several times, also at the same time and from several threads.
     """
 
-    def __init__(self, ids: Iterable[Id]) -> None:
+    def __init__(self, values: Iterable[T]) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed below
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
         self._count = 0
-        for one in ids:
-            self._file.write(json.dumps(one).encode() + b"\n")
+        block: list[bytes] = []
+        size = 0
+        for one in values:
+            block.append(pickle.dumps(one))
+            size += len(block[-1])
             self._count += 1
+            if size > _BLOCK:
+                self._write(block)
+                block, size = [], 0
+        self._write(block)
+
+    def _write(self, block: list[bytes]) -> None:
+        self._file.write(pickle.dumps(block))
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Id]:
-        position = 0
-        while True:
+    def __iter__(self) -> Iterator[T]:
+        position = given = 0
+        while given < self._count:
             with self._lock:
                 self._file.seek(position)
-                lines = self._file.readlines(_BLOCK)
+                block = pickle.load(self._file)
                 position = self._file.tell()
-            if not lines:
-                return
-            for line in lines:
-                yield json.loads(line)
+            for one in block:
+                yield pickle.loads(one)
+            given += len(block)
 
 
 class Repeats:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from rxpipe.config import Config, load_config
-from rxpipe.config.id_file import SpooledIds
-from rxpipe.config.ids import read_ids
-from rxpipe.errors import ConfigError
+from rxpipe import Record, content_id
+from rxpipe.config import Config
+from rxpipe.config.sources import read_source
+from rxpipe.config.sources.spool import Spool
 
-Configured = Callable[[str], Config]
+from .source_helpers import Configured, listed, read, refusal
+
 FromFile = Callable[[bytes], Config]
 
 
@@ -29,18 +30,6 @@ def _imports_undone() -> Iterator[None]:
     for name in [name for name in sys.modules if name.startswith("rx_")]:
         del sys.modules[name]
     sys.path[:] = path
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Configured:
-    """Writes a config with a source, and loads it."""
-
-    def configuring(source: str) -> Config:
-        path = tmp_path / "pipeline.yaml"
-        path.write_text(f"source: {source}\n", encoding="utf-8")
-        return load_config(path)
-
-    return configuring
 
 
 @pytest.fixture
@@ -65,28 +54,9 @@ def from_call(configured: Configured, tmp_path: Path) -> Configured:
     return writing
 
 
-def read(config: Config, count: int | None = None) -> Iterable[Any]:
-    ids = read_ids(config, count=count)
-    assert isinstance(ids, Iterable)
-    return ids
-
-
-def listed(config: Config, count: int | None = None) -> list[Any]:
-    return list(read(config, count))
-
-
-def refusal(config: Config, count: int | None = None) -> str:
-    """What is said of a source that cannot be read, with short names for the files."""
-    with pytest.raises(ConfigError) as raised:
-        read_ids(config, count=count)
-    assert raised.value.__cause__ is None
-    assert raised.value.__suppress_context__ or raised.value.__context__ is None
-    return str(raised.value).replace(f"{config.folder}/", "")
-
-
 def test_without_a_source_there_are_a_hundred_ids() -> None:
     """The default is 1 to 100."""
-    assert read_ids(Config()) == range(1, 101)
+    assert read_source(Config()) == range(1, 101)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +72,7 @@ def test_without_a_source_there_are_a_hundred_ids() -> None:
 )
 def test_a_range_and_a_count(configured: Configured, written: str, count: int | None, ids: range) -> None:
     """A count moves the stop of a range, either way."""
-    assert read_ids(configured(f"{{range: {written}}}"), count=count) == ids
+    assert read_source(configured(f"{{range: {written}}}"), count=count) == ids
 
 
 def test_a_count_below_zero() -> None:
@@ -174,13 +144,21 @@ def test_a_line_that_is_no_id(from_file: FromFile, raw: bytes, message: str) -> 
     assert refusal(from_file(raw)) == f"pipeline.yaml: source.file: ids.txt, {message}"
 
 
-@pytest.mark.parametrize("name", ["urls.csv", "URLS.CSV", "urls.jsonl"])
-def test_a_file_of_records_is_no_file_of_ids(configured: Configured, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("urls.csv", "{csv: urls.csv, id: COLUMN}"),
+        ("URLS.CSV", "{csv: URLS.CSV, id: COLUMN}"),
+        ("urls.jsonl", "{jsonl: urls.jsonl, id: COLUMN}"),
+        ("urls.xlsx", '{call: "my_stages:ids"}'),
+    ],
+)
+def test_a_file_of_records_is_no_file_of_ids(configured: Configured, tmp_path: Path, name: str, instead: str) -> None:
     """Its header, or each record as a whole, would be an ID."""
     (tmp_path / name).write_text("url\nhttp://h/1\n")
     told = refusal(configured(f"{{file: {name}}}"))
     assert told.startswith(f"pipeline.yaml: source.file: {name}: a .{name.partition('.')[2]} file holds records, but")
-    assert 'source: {call: "my_stages:ids"}' in told
+    assert told.endswith(f"or source: {instead}")
 
 
 def test_all_flaws_of_a_file_are_told(from_file: FromFile) -> None:
@@ -213,7 +191,7 @@ def test_a_file_that_cannot_be_read(configured: Configured, tmp_path: Path, name
 
 def test_many_ids_do_not_stay_in_memory(tmp_path: Path) -> None:
     """Beyond a megabyte the IDs are in a file, and come back in order to each of two readers."""
-    ids = SpooledIds(f"{'x' * 100}{number}" for number in range(20_000))
+    ids = Spool(f"{'x' * 100}{number}" for number in range(20_000))
 
     both = zip(ids, ids, strict=True)
 
@@ -222,7 +200,7 @@ def test_many_ids_do_not_stay_in_memory(tmp_path: Path) -> None:
 
 def test_spooled_ids_may_be_read_by_several_threads() -> None:
     """No reader disturbs another's place."""
-    ids = SpooledIds(range(30_000))
+    ids = Spool(range(30_000))
     results: list[bool] = []
     threads = [threading.Thread(target=lambda: results.append(list(ids) == list(range(30_000)))) for _ in range(3)]
     for thread in threads:
@@ -235,7 +213,7 @@ def test_spooled_ids_may_be_read_by_several_threads() -> None:
 
 def test_unread_ids_leave_nothing_open(from_file: FromFile) -> None:
     """IDs that nobody iterates close their file; pytest makes the warning of an open one an error."""
-    read_ids(from_file(b"a\n"))
+    read_source(from_file(b"a\n"))
     gc.collect()
 
 
@@ -277,13 +255,13 @@ async def ids():
 
 def test_a_call_gives_an_async_iterable(from_call: Configured) -> None:
     """An async generator function is a source."""
-    assert taken(read_ids(from_call("async def ids():\n    yield 1\n"))) == [1]
+    assert taken(read_source(from_call("async def ids():\n    yield 1\n"))) == [1]
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (2, [0, 1]), (3, [0, 1, 2])])
 def test_the_first_of_an_async_call(from_call: Configured, count: int, expected: list[int]) -> None:
     """A count takes that many, asks for no more, and closes at once a generator that was started."""
-    ids = read_ids(from_call(ASYNC), count=count)
+    ids = read_source(from_call(ASYNC), count=count)
     assert isinstance(ids, AsyncIterable)
 
     async def taking() -> tuple[list[Any], list[bool]]:
@@ -294,10 +272,49 @@ def test_the_first_of_an_async_call(from_call: Configured, count: int, expected:
 
 def test_an_async_call_with_fewer_than_the_count(from_call: Configured) -> None:
     """The end of the source is the end."""
-    assert taken(read_ids(from_call("async def ids():\n    yield 1\n"), count=5)) == [1]
+    assert taken(read_source(from_call("async def ids():\n    yield 1\n"), count=5)) == [1]
 
 
-ITERABLE = "allowed: an iterable or async iterable of IDs"
+ROWS = "[{'n': 1, 'a': 2}, {'n': 3, 'a': 4}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "expected"),
+    [
+        (f"def ids(): return iter({ROWS})\n", "", [{"n": 1, "a": 2}, {"n": 3, "a": 4}]),
+        (f"def ids(): return iter({ROWS})\n", ", id: n", [Record(1, {"n": 1, "a": 2}), Record(3, {"n": 3, "a": 4})]),
+        (
+            f"def ids(): return {ROWS}\n",
+            ", id: hash",
+            [Record(content_id(one), one) for one in ({"n": 1, "a": 2}, {"n": 3, "a": 4})],
+        ),
+        (
+            "from rxpipe import Record\ndef ids():\n    yield Record(1, 'a')\n    yield 2\n",
+            "",
+            [Record(1, "a"), 2],
+        ),
+    ],
+)
+def test_a_call_gives_records(
+    from_call: Configured, configured: Configured, text: str, more: str, expected: list[Any]
+) -> None:
+    """As it makes them, or of mappings and objects, whose ID the config names."""
+    from_call(text)
+    config = configured(f"{{call: 'rx_ids:ids'{more}}}")
+
+    assert listed(config) == expected
+    assert listed(config, 1) == expected[:1]
+
+
+def test_an_async_call_gives_records(from_call: Configured, configured: Configured) -> None:
+    """The same of an async iterable."""
+    from_call(f"async def ids():\n    for one in {ROWS}:\n        yield one\n")
+    config = configured("{call: 'rx_ids:ids', id: n}")
+
+    assert [one.id for one in taken(read_source(config, count=1))] == [1]
+
+
+ITERABLE = "allowed: an iterable or async iterable of IDs or records"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""The section of a config that says where IDs and records come from."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rxpipe.config.error_texts import NOT_ALLOWED, says
+from rxpipe.config.section_base import Integer, Section, Target, Text, Url, without_nulls
+
+
+def _encoding(name: str) -> str:
+    "".encode(name)  # raises LookupError also for what is no encoding of text, such as base64
+    return codecs.lookup(name).name
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        return _encoding(name)
+    except (LookupError, UnicodeError) as error:
+        raise ValueError from error
+
+
+Encoding: TypeAlias = Annotated[
+    str, AfterValidator(_known_encoding), says("the name of an encoding, like utf-8, utf-16, gb18030 or latin-1")
+]
+Delimiter: TypeAlias = Annotated[
+    str, Field(pattern=r'^[^\r\n" ]$'), says("one character that is no quote, space or line end, like ; or \\t")
+]
+
+
+def _range_schema(schema: dict[str, Any]) -> None:
+    """The two short forms stand beside the mapping in the schema, as they do in the file."""
+    without_nulls(schema)
+    mapping = dict(schema)
+    schema.clear()
+    schema["description"] = "A count (1, 2, 3, ...), [start, stop], [start, stop, step], or a mapping of them."
+    number = {"type": "integer"}
+    schema["anyOf"] = [
+        {**number, "minimum": 1},
+        {"type": "array", "items": number, "minItems": 2, "maxItems": 3},
+        mapping,
+    ]
+
+
+class RangeConfig(Section):
+    """IDs that are whole numbers, as Python's ``range`` gives them."""
+
+    model_config = ConfigDict(json_schema_extra=_range_schema)
+
+    start: Integer = Field(default=1, description="The first ID.")
+    stop: Integer | None = Field(
+        default=None, description="Where to stop: the first number that is no ID. By default after 100 IDs."
+    )
+    step: Integer = Field(default=1, description="From one ID to the next; not 0.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        match value:
+            case int() if not isinstance(value, bool) and 1 <= value < 2**63 - 1:
+                return {"stop": value + 1}
+            case [start, stop]:
+                return {"start": start, "stop": stop}
+            case [start, stop, step]:
+                return {"start": start, "stop": stop, "step": step}
+            case Mapping() | RangeConfig():
+                return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
+            case _:
+                raise PydanticCustomError(
+                    NOT_ALLOWED,
+                    "a count of 1 or more, [start, stop], [start, stop, step] or a mapping of them",
+                )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.step == 0 or not self.ids():
+            raise PydanticCustomError(NOT_ALLOWED, "a range with at least one ID in it, and a step that is not 0")
+        return self
+
+    def ids(self, count: int | None = None) -> range:
+        """The IDs; with ``count``, that many from the start, wherever the range would stop."""
+        if count is None and self.stop is not None:
+            return range(self.start, self.stop, self.step)
+        return range(self.start, self.start + self.step * (100 if count is None else count), self.step)
+
+
+KINDS = ("range", "rows", "file", "csv", "jsonl", "parquet", "sql", "call")
+NEED_ID = ("rows", "csv", "jsonl", "parquet")
+"""Kinds whose records have no ID unless ``id`` says where it is."""
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "id": (*NEED_ID, "sql", "call"),
+    "on_change": (*NEED_ID, "sql", "call"),
+    "delimiter": ("csv",),
+    "encoding": ("csv", "jsonl"),
+    "url": ("sql",),
+}
+"""Keys of a source that only some kinds have."""
+
+
+def _source_schema(schema: dict[str, Any]) -> None:
+    without_nulls(schema)
+    schema["oneOf"] = [{"required": [kind]} for kind in KINDS]
+    schema["dependentRequired"] = {kind: ["id"] for kind in NEED_ID}
+
+
+class SourceConfig(Section):
+    """Where the IDs or records come from: one of these kinds. Files are found from the config file's folder."""
+
+    model_config = ConfigDict(json_schema_extra=_source_schema)
+
+    range: RangeConfig | None = Field(default=None, description="Whole numbers: a count, or where to go.")
+    rows: Annotated[tuple[Mapping[Text, Any], ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None, description="Records that stand here: a list of mappings, such as [{id: 1, topic: sums}]."
+    )
+    file: Text | None = Field(
+        default=None,
+        description="A text file with one ID a line, in UTF-8, found from the config file's folder.",
+    )
+    csv: Text | None = Field(
+        default=None, description="A table with a header; each row is a record: a dict with the fields as text."
+    )
+    jsonl: Text | None = Field(default=None, description="A file with a JSON object a line; each is a record.")
+    parquet: Text | None = Field(
+        default=None, description="A Parquet file; each row is a record. Needs the extra parquet."
+    )
+    sql: Text | None = Field(
+        default=None, description="A query; the first column of its rows is the ID. With id, each row is a record."
+    )
+    call: Target | None = Field(
+        default=None,
+        description="module:function, called without arguments; gives an iterable or async iterable of IDs or "
+        "Records; with id, of mappings or objects.",
+    )
+    id: Text | None = Field(
+        default=None,
+        description="The column, key or attribute of a record that is its ID; or hash, to make the ID of the content.",
+    )
+    on_change: Literal["keep", "redo", "fail"] = Field(
+        default="keep",
+        description="What becomes of a record that the run has, and that comes again with another value: keep, what "
+        "the run has; redo, go through with the new one; fail, refuse to run.",
+    )
+    delimiter: Delimiter | None = Field(
+        default=None,
+        description="What is between fields of a csv file; by default a tab if it ends in .tsv, else a comma.",
+    )
+    encoding: Encoding | None = Field(
+        default=None,
+        description="The encoding of a csv or jsonl file; by default that of its byte order mark, else UTF-8.",
+    )
+    url: Url | None = Field(
+        default=None, repr=False, description="The database of the query; by default the one of the results."
+    )

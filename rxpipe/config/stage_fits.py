@@ -1,0 +1,72 @@
+"""Whether stages fit together, as far as annotations and what the shipped functions declare say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rxpipe.config.arguments import hints_of
+from rxpipe.config.imports import resolve
+from rxpipe.config.model import Config, StageSettings
+from rxpipe.errors import ConfigError
+from rxpipe.questions.hints import gives, misfit, passed_on
+from rxpipe.questions.inputs import declared
+
+
+def check_fits(config: Config) -> None:
+    """See that each stage can take what the stage before gives, and sends items back to where they can go.
+
+    Raises:
+        ConfigError: A shipped stage cannot take what the one before is annotated to return, or the ID if it is the
+            first; or sends items back to a stage that they have not been through themselves.
+    """
+    came_from = "it is the first stage and gets the ID"
+    hint = _of_source(config)
+    stages = config.resolved_stages()
+    for index, stage in enumerate(stages):
+        where = config.where(f"{stage.key}.call")
+        call = resolve(stage.call, config.folder, where=where)
+        reason = misfit(list if stage.batch else hint, call, stage.options, collect=stage.collect)
+        if reason is not None:
+            by = "" if stage.collect or declared(call).children else f": {came_from}"
+            raise ConfigError(f"{where}: {stage.call} {reason}{by}")
+        back_to = declared(call).back_to
+        to = None if back_to is None else back_to(stage.options)
+        if to is not None and (wrong := _no_way_back(stages, index, to)):
+            raise ConfigError(f"{where}: {stage.call} cannot send items back to {to!r}: {wrong}")
+        returned = gives(call, hints_of(call), stage.options)
+        many = bool(stage.expand or stage.batch)
+        goes_on = passed_on(returned, hint, many=many, optional=stage.when is not None)
+        if goes_on is None:
+            key = "expand" if stage.expand else "batch"
+            raise ConfigError(f"{where}: a stage with {key} gives many values, but {stage.call} is annotated otherwise")
+        came_from, hint = f"that is what {stage.call} is annotated to return", goes_on
+
+
+def _of_source(config: Config) -> Any:
+    """What the first stage gets, as far as that is known: IDs, or records."""
+    source = config.source
+    return Any if source.id is not None or source.call is not None else int | str
+
+
+def _no_way_back(stages: Sequence[StageSettings], index: int, to: str) -> str | None:
+    """Why items cannot go back from a stage to another one; None if they can."""
+    names = [stage.name for stage in stages[: index + 1]]
+    if to not in names:
+        return f"there is no stage of that name before it; there are {', '.join(names[:-1]) or 'none'}"
+    here, there = _parents(stages, index), _parents(stages, names.index(to))
+    if here == there:
+        return None
+    made_by = [stages[one].name for one in (*there, *here) if one not in there or one not in here]
+    return f"{made_by[0]} makes many items of each in between; with unclear: drop it drops them instead"
+
+
+def _parents(stages: Sequence[StageSettings], index: int) -> list[int]:
+    """The stages that have made the items of a stage, without those whose children are collected again."""
+    found: list[int] = []
+    for number, stage in enumerate(stages[: index + 1]):
+        if stage.collect and found:
+            found.pop()
+        if stage.expand and number < index:
+            found.append(number)
+    return found

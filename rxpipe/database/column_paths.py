@@ -1,0 +1,172 @@
+"""Rows of the user's own table by paths into values: ``{question: question, topic: record.topic}``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any, TypeGuard
+
+from sqlalchemy import Column, Double, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from rxpipe.database.encoding import json_text, one_line
+from rxpipe.database.mapping import RowFunction
+from rxpipe.database.rows import fields_of, key_text, stage_of
+from rxpipe.database.table import KeyText
+from rxpipe.database.text import clean_text
+from rxpipe.pipeline.outcome import Outcome
+
+Get = Callable[[Outcome[Any]], Any]
+
+_OUTCOMES: dict[str, Get] = {
+    "id": lambda outcome: outcome.id,
+    "status": lambda outcome: outcome.status,
+    "error": lambda outcome: None if outcome.error is None else one_line(outcome.error),
+    "stage": stage_of,
+    "attempts": lambda outcome: outcome.attempts,
+    "seconds": lambda outcome: outcome.seconds,
+    "parent": lambda outcome: outcome.parent,
+}
+_ROOTS: dict[str, Get] = {"value": lambda outcome: outcome.value, "record": lambda outcome: outcome.record}
+
+
+class Untyped(UserDefinedType[Any]):
+    """The type of a column of which only the database knows the type, where the table is there already.
+
+    Values go to the database as they are, which takes text and numbers in columns of most types.
+
+    Attributes:
+        created_as: Its type if the table is created.
+    """
+
+    cache_ok = True
+
+    def __init__(self, created_as: TypeEngine[Any]) -> None:
+        self.created_as = created_as
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """What makes a value into what the driver takes."""
+        return _without_times if dialect.name == "sqlite" else None
+
+
+@compiles(Untyped)
+def _created_as(untyped: Untyped, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(untyped.created_as, **options))
+
+
+def _without_times(value: Any) -> Any:
+    """SQLite has no times."""
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    return value.isoformat() if isinstance(value, date | time) else value
+
+
+def columns_table(name: str, columns: Mapping[str, str]) -> Table:
+    """The table with these columns, as it is created where it is not there.
+
+    Its columns are text, but for a ``score``, ``attempts`` and ``seconds``, which are numbers. That of the ``id`` is
+    its primary key.
+
+    Args:
+        name: The table's name.
+        columns: Where to find what each column holds.
+    """
+    return Table(
+        name,
+        MetaData(),
+        *(Column(column, Untyped(_type_of(path)), primary_key=path == "id") for column, path in columns.items()),
+    )
+
+
+def _type_of(path: str) -> TypeEngine[Any]:
+    types: dict[str, TypeEngine[Any]] = {
+        "id": KeyText(),
+        "parent": KeyText(),
+        "status": String(16),
+        "attempts": Integer(),
+        "seconds": Double(),
+    }
+    if path.rpartition(".")[2] == "score":
+        return Double()
+    return types.get(path) or Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb")
+
+
+def columns_row(columns: Mapping[str, str]) -> RowFunction:
+    """What makes rows with these columns.
+
+    A path is the name of a field (a mapping's key or an object's attribute) or a place in a list, or several with dots
+    between. It begins in the value; behind ``record``, in what the source gave. ``id``, ``status``, ``error``,
+    ``stage``, ``attempts``, ``seconds`` and ``parent`` are the outcome's. A field of the value that has such a name is
+    ``value.stage``. A path that leads nowhere gives None.
+
+    If no column is the ``status``, nothing would tell a failed item from a good one: then only written ones have rows.
+
+    Args:
+        columns: The paths by the names of the columns.
+    """
+    return _row_of({column: _cell_maker(path) for column, path in columns.items()}, columns)
+
+
+def columns_object(columns: Mapping[str, str]) -> RowFunction:
+    """The same for JSON: an ID is as the source gave it, and lists and mappings stay what they are."""
+    return _row_of({column: _maker(path) for column, path in columns.items()}, columns)
+
+
+def _row_of(makers: Mapping[str, Get], columns: Mapping[str, str]) -> RowFunction:
+    has_status = "status" in columns.values()
+
+    def row(outcome: Outcome[Any]) -> Mapping[str, Any] | None:
+        if outcome.status != "written" and not has_status:
+            return None
+        return {column: make(outcome) for column, make in makers.items()}
+
+    return row
+
+
+def _cell_maker(path: str) -> Get:
+    make = _maker(path)
+    if path in ("id", "parent"):
+        return lambda outcome: None if (key := make(outcome)) is None else key_text(key)
+    return make if path in _OUTCOMES else lambda outcome: _cell(make(outcome))
+
+
+def _maker(path: str) -> Get:
+    if path in _OUTCOMES:
+        return _OUTCOMES[path]
+    first, *rest = path.split(".")
+    start = _ROOTS.get(first)
+    begin, parts = (_ROOTS["value"], [first, *rest]) if start is None else (start, rest)
+    return lambda outcome: _at(begin(outcome), parts)
+
+
+def _at(value: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        if part.isdecimal() and _is_list(value):
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            value = fields_of(value)(part, None)
+    return value
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)
+
+
+def _cell(value: Any) -> Any:
+    """A value as columns of most types take it: text, a number or a time; and of anything else its JSON."""
+    if value is None or isinstance(value, datetime | date | time):
+        return value
+    if type(value) is str:
+        return clean_text(value)
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if type(value) is bool or (type(value) is int and -(2**63) <= value < 2**63):
+        return value
+    text = json_text(value)
+    plain = json.loads(text)
+    return _cell(plain) if isinstance(plain, str | float | bool | None) else text

@@ -1,0 +1,110 @@
+"""``until``: so many items are to be written, no more; and never more are on their way than are missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+Wake = Callable[[], None]
+
+
+class Counted(Protocol):
+    """An item, as far as the quota is concerned.
+
+    Attributes:
+        place: Which of the two counts it is in.
+    """
+
+    place: Place | None
+
+
+class Place:
+    """One of the quota's counts: of items that are before the stage that gives places, or behind it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+class Quota:
+    """Counts the items of one run that may become rows.
+
+    Places are given by the last stage whose children become rows, or by the source if there is none. So items behind it
+    wait for nobody before it. Before it, as many may be on their way as are missing, too.
+
+    Attributes:
+        until: How many are to be written, those of earlier runs included.
+        written: How many are, those of earlier runs included.
+        gate: The index of the stage that gives places; None for the source.
+        reached: Called once, when none is missing any more.
+    """
+
+    def __init__(self, until: int, gate: int | None = None) -> None:
+        self.until = until
+        self.written = 0
+        self.gate = gate
+        self.reached: Callable[[], object] = lambda: None
+        self._elsewhere = 0
+        self._was_reached = False
+        self._before, self._behind = Place(), Place()
+        self._lock = threading.Lock()
+        self._waiting: dict[Wake, None] = {}
+
+    @property
+    def missing(self) -> int:
+        """How many are to be written yet, here or by other workers."""
+        return self.until - self.written - self._elsewhere
+
+    def written_elsewhere(self, count: int) -> None:
+        """Other workers of the run have written so many; from any thread."""
+        self._elsewhere = count
+        self._tell()
+
+    def may_begin(self, wake: Wake) -> bool:
+        """Whether an item may be taken from the source; if not, ``wake`` is called once when it may be asked again."""
+        return self._has_room(self._behind if self.gate is None else self._before, wake)
+
+    def may_pass(self, item: Counted, wake: Wake) -> bool:
+        """Whether an item may go on behind the gate; then it has its place. Else ``wake`` is called as above."""
+        if item.place is self._behind:
+            return True
+        if not self._has_room(self._behind, wake):
+            return False
+        self.leave(item)
+        self._enter(item, self._behind)
+        return True
+
+    def begin(self, item: Counted) -> None:
+        """An item was taken from the source."""
+        self._enter(item, self._behind if self.gate is None else self._before)
+
+    def leave(self, item: Counted, *, is_written: bool = False) -> None:
+        """An item needs its place no more."""
+        with self._lock:
+            if item.place is not None:
+                item.place.taken -= 1
+                item.place = None
+            self.written += is_written
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            is_reached = self.missing <= 0 and not self._was_reached
+            self._was_reached = self._was_reached or is_reached
+        for wake in waiting:
+            wake()
+        if is_reached:
+            self.reached()
+
+    def _has_room(self, place: Place, wake: Wake) -> bool:
+        with self._lock:
+            if place.taken < self.missing:
+                return True
+            self._waiting[wake] = None
+            return False
+
+    def _enter(self, item: Counted, place: Place) -> None:
+        with self._lock:
+            place.taken += 1
+        item.place = place

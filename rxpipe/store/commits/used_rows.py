@@ -1,0 +1,54 @@
+"""Rows of what calls have used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Insert, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rxpipe.store.commits.records import Used
+from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
+from rxpipe.store.schema.tables import RUNS, USAGE, db_now
+
+
+def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequence[Used]) -> None:
+    """Keep what calls have used, each once.
+
+    Args:
+        connection: In a transaction.
+        of_run: The parameter of the run's number.
+        records: What they have used.
+    """
+    if not records:
+        return
+    rows = [
+        {
+            "id": used.id,
+            "item_key": used.claim.key,
+            "stage": used.stage,
+            "attempt": used.attempt,
+            "prompt_tokens": used.usage.prompt_tokens,
+            "completion_tokens": used.usage.completion_tokens,
+            "cost": used.usage.cost,
+            "worker": used.claim.owner,
+            "saved": used.saved,
+        }
+        for used in records
+    ]
+    connection.execute(_usage_statement(connection.dialect.name), {**of_run, PARAMETER: as_parameter(rows)})
+
+
+@cache
+def _usage_statement(dialect: str) -> Insert:
+    columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
+    rows = json_rows(dialect, *columns)
+    # Of a run that was pruned meanwhile, nothing is to be left.
+    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))
+    values = select(this_run(), *(rows.c[column.name] for column in columns), db_now()).where(there)
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    added = module.insert(USAGE).from_select([USAGE.c.run_id, *columns, USAGE.c.at], values)
+    statement: Insert = added.on_conflict_do_nothing()
+    return statement

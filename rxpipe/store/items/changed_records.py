@@ -1,0 +1,113 @@
+"""Records that a run knows already, and that come with another value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+
+from rxpipe.errors import ConfigError
+from rxpipe.pipeline.ports import Claim
+from rxpipe.store.commits.checkpoints import add_checkpoints
+from rxpipe.store.commits.outputs import Output
+from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
+from rxpipe.store.items.lease import Lease
+from rxpipe.store.schema.json_rows import RUN
+from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, ITEMS, PENDING, db_now
+
+OnChange: TypeAlias = Literal["keep", "redo", "fail"]
+
+
+def keep_values(connection: Connection, of_run: Mapping[str, Any], outputs: Mapping[str, Output | None]) -> None:
+    """Keep what a source gave, by the keys of the items."""
+    kept = {key: output for key, output in outputs.items() if output is not None}
+    if not kept:
+        return
+    now = connection.execute(select(db_now())).scalar_one()
+    rows = [
+        {"item_key": key, "stage": SOURCE, "fence": 1, "output": one.text, "pickled": one.pickled, "at": now}
+        for key, one in kept.items()
+    ]
+    add_checkpoints(connection, of_run, rows)
+
+
+class ChangedRecords:
+    """What becomes of them: the first value is kept, the item is done again with the new one, or that is an error.
+
+    Attributes:
+        kept: How many have kept their first value.
+    """
+
+    def __init__(self, on_change: OnChange, run_id: int, lease: Lease) -> None:
+        self.kept = 0
+        self._on_change = on_change
+        self._of_run = {RUN: run_id}
+        self._run_id = run_id
+        self._lease = lease
+
+    def again(
+        self, connection: Connection, known: Mapping[str, Claim], outputs: Mapping[str, Output | None]
+    ) -> set[str]:
+        """Look for records that have another value than before.
+
+        Args:
+            connection: In a transaction.
+            known: Those that the run knows, by their keys: what is claimed if they are to be done again.
+            outputs: The values that they have now.
+
+        Returns:
+            The keys of those that are to be done again, and are this worker's from now on.
+
+        Raises:
+            ConfigError: There is one, and that is to be an error.
+        """
+        before = kept_values(connection, self._of_run, list(known))
+        changed = [key for key in known if _is_changed(before.get(key, {}).get(SOURCE), outputs[key])]
+        if changed and self._on_change == "fail":
+            raise ConfigError(f"source: the record {known[changed[0]].id!r} has another value than before")
+        if self._on_change == "redo":
+            redone = {key for key in changed if self._begin_again(connection, known[key])}
+            self.kept += len(changed) - len(redone)
+            return redone
+        self.kept += len(changed)
+        return set()
+
+    def _begin_again(self, connection: Connection, claim: Claim) -> bool:
+        """Take an item that has ended, with all of its children; false if that is not so."""
+        ours = ITEMS.c.run_id == self._run_id
+        below = and_(ours, ITEMS.c.root_key == claim.key)
+        if connection.execute(select(ITEMS.c.item_key).where(below, ITEMS.c.state.in_(PENDING)).limit(1)).first():
+            return False
+        item = and_(ours, ITEMS.c.item_key == claim.key, ITEMS.c.state.in_(ENDED))
+        begun = (
+            update(ITEMS)
+            .where(item)
+            .values(
+                state="running",
+                owner=self._lease.owner,
+                fence=ITEMS.c.fence + 1,
+                stage=0,
+                children=0,
+                rounds=0,
+                collected_by=None,
+                feedback=None,
+                last_error=None,
+                crashes=0,
+            )
+        )
+        fence = connection.execute(begun.returning(ITEMS.c.fence)).scalar()
+        if fence is None:
+            return False
+        keys = select(ITEMS.c.item_key).where(below)
+        is_its = or_(CHECKPOINTS.c.item_key == bindparam("key"), CHECKPOINTS.c.item_key.in_(keys))
+        connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id, is_its), {"key": claim.key})
+        connection.execute(delete(ITEMS).where(below))
+        claim.fence = int(fence)
+        return True
+
+
+def _is_changed(before: KeptValue | None, now: Output | None) -> bool:
+    if now is None:
+        return False
+    return before is None or (before.output, before.pickled) != (now.text, now.pickled)

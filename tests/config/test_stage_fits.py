@@ -1,0 +1,99 @@
+"""Stages that do not fit together, told before anything is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rxpipe import ConfigError, load_pipeline
+
+Load = Callable[[str], None]
+
+CHECK = "rxpipe.questions.llm:check"
+GENERATE = "{name: generation, call: 'rxpipe.questions.llm:generate', with: {provider: m%s}%s}"
+ONE, SEVERAL = GENERATE % ("", ""), GENERATE % (", per_call: 3", ", expand: true")
+SAMPLES = "{name: samples, call: 'rxpipe.questions:samples', expand: true}"
+ANSWER = "{name: answering, call: 'rxpipe.questions.llm:answer', with: {provider: m}%s}"
+GRADE = "{name: grading, call: 'rxpipe.questions.llm:grade', with: {provider: m}}"
+MAJORITY = "{name: voting, call: 'rxpipe.questions:majority', collect: true}"
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads a config with these stages."""
+
+    def loading(stages: str) -> None:
+        path = tmp_path / "p.yaml"
+        providers = "providers: {m: {model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"
+        path.write_text(f"{providers}stages: [{stages}]\n", encoding="utf-8")
+        load_pipeline(path)
+
+    return loading
+
+
+def check(options: str = "") -> str:
+    return f"{{name: checking, call: '{CHECK}', with: {{provider: m{options}}}}}"
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (ONE, check(), SAMPLES, ANSWER % "", MAJORITY, GRADE),
+        (SEVERAL, check(", unclear: drop"), "{name: d, call: 'rxpipe.questions:distinct', with: {state: s}}"),
+        (SEVERAL, ANSWER % "", MAJORITY, check()),
+        (ONE, SAMPLES, check(", back_to: checking")),
+        (ONE, SAMPLES, ANSWER % "", check(", back_to: answering")),
+    ],
+)
+def test_stages_that_fit(load: Load, stages: tuple[str, ...]) -> None:
+    """Also those between which there are many items of each, or that go on with what came in."""
+    load(", ".join(stages))
+
+
+@pytest.mark.parametrize(
+    ("stages", "error"),
+    [
+        (
+            (GENERATE % (", per_call: 3", ""), ANSWER % ""),
+            r"stages\[1\]\.call: .*:answer takes .* but gets list: that is",
+        ),
+        (
+            (GENERATE % ("", ", expand: true"),),
+            r"stages\[0\]\.call: a stage with expand gives many values, but .*:generate is",
+        ),
+        (
+            (SEVERAL, ANSWER % ", collect: true"),
+            r"stages\[1\]\.call: .*:answer takes .* but gets the children of an item",
+        ),
+        ((ONE, ANSWER % ", batch: 5"), r"stages\[1\]\.call: .*:answer takes .* but gets list"),
+        ((SEVERAL, MAJORITY), r"with answer, but gets Question with id, topic"),
+        (
+            (ONE, ANSWER % "", MAJORITY.replace("true", "false")),
+            r":majority takes the children of an item: its stage needs",
+        ),
+        (
+            (SEVERAL, check()),
+            r"check cannot send items back to 'generation': generation makes many items .* unclear: drop",
+        ),
+        ((ONE, SAMPLES, check()), r"cannot send items back to 'generation': samples makes many items of each"),
+        (
+            (ONE, SAMPLES, ANSWER % "", MAJORITY, check(", back_to: answering")),
+            r"back to 'answering': samples makes many",
+        ),
+        (
+            (ONE, check(", back_to: elsewhere")),
+            r"'elsewhere': there is no stage of that name before it; there are generation$",
+        ),
+        (
+            (ONE, check(", unclear: forget")),
+            r"stages\[1\]\.with\.unclear: given the text 'forget'; allowed: 'send_back' or 'drop'",
+        ),
+        ((GENERATE % (", per_call: 0", ""),), r"stages\[0\]\.with\.per_call: given 0; allowed: "),
+    ],
+)
+def test_stages_that_do_not_fit(load: Load, stages: tuple[str, ...], error: str) -> None:
+    """What is wrong, and where."""
+    with pytest.raises(ConfigError, match=error):
+        load(", ".join(stages))

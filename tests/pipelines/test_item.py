@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rxpipe import Children, Pipeline, Record, Stage
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.run import item as item_module
+from rxpipe.pipeline.run.item import Item
+
+
+def test_an_item_of_a_store_has_the_feedback_that_is_kept() -> None:
+    """The stage that it went back to may ask for it in the next process, too."""
+    claim = Claim(id=1, key="1", owner="me", fence=2, value="a", rounds=1, feedback="too short")
+    item = Item(claim, 0.0)
+    assert (item.rounds, item.feedback) == (1, "too short")
+
+
+def refuse_odd(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd")
+    return number
+
+
+def outcome_of(*stages: Stage[Any, Any]) -> Any:
+    with Pipeline(*stages).open() as running:
+        return running.submit(7, [1, 2, 3, 4, 5]).result(20)
+
+
+def many(values: Any) -> list[Any]:
+    return list(values)
+
+
+def add(children: Children[int]) -> int:
+    return sum(children.values)
+
+
+def test_an_expanded_item_tells_which_children_failed() -> None:
+    """Those of its children, too, and none of those that did not fail."""
+    nested = Pipeline(
+        Stage("rows", many, expand=True), Stage("cells", many, expand=True), Stage("checking", refuse_odd)
+    )
+    with nested.open() as running:
+        outcome = running.submit(7, [[1, 2], [3], [4]]).result(20)
+    assert outcome.status == "expanded"
+    assert {(one.id, one.parent, str(one.error)) for one in outcome.failures} == {
+        ("7/0/0", "7/0", "1 is odd"),
+        ("7/1/0", "7/1", "3 is odd"),
+    }
+
+
+def test_the_failures_that_are_told_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million failed children are not held until their parent ends."""
+    monkeypatch.setattr(item_module, "MOST_FAILURES", 2)
+    outcome = outcome_of(Stage("splitting", many, expand=True), Stage("checking", refuse_odd))
+    assert (outcome.status, len(outcome.failures)) == ("expanded", 2)
+
+
+def test_children_that_are_collected_are_no_failures_of_their_parent() -> None:
+    """The stage that collects them is told."""
+    stages = Stage("splitting", many, expand=True), Stage("checking", refuse_odd)
+    outcome = outcome_of(*stages, Stage("adding", add, collect=True))
+    assert (outcome.status, outcome.value, outcome.failures) == ("written", 6, ())
+
+
+def test_a_record_is_taken_with_its_value() -> None:
+    """Its ID is the item's."""
+    item = Item(Record(7, "a"), 0.0)
+    assert (item.id, item.value, item.feedback) == (7, "a", None)
