@@ -185,7 +185,7 @@ class ItemEnvelope:
             item.in_call = False
         item.inputs.append(item.value)  # as ``_go_on`` does, once per call
         item.value = result
-        item.stage = None
+        item.stage = item.call = None
         if item.rounds:
             item.feedback, item.went_back = None, False
         if item.lookup is not None:
@@ -206,7 +206,7 @@ class ItemEnvelope:
     def _go_on(self, item: Item, value: Any) -> None:
         item.inputs.append(item.value)
         item.value = value
-        item.stage = item.feedback = item.lookup = None
+        item.stage = item.call = item.feedback = item.lookup = None
         item.went_back = False
         item.finished = self._index + 1
         item.settled = self._last

@@ -41,8 +41,9 @@ class Item:
         depth: How many parents it has above it.
         context: That of whoever submitted it; where it came from a source, of whoever started the run.
         in_call: Whether a stage's function is at work on it.
-        call: The call that it waits for, or that is made with it. A stage sets this before it asks whether the item is
-            cancelled; whoever cancels the item sets that before looking here. So one of the two sees the other.
+        call: The call that it waits for, or that is made with it; None behind a stage, as the call has the item, too. A
+            stage sets this before it asks whether the item is cancelled; whoever cancels the item sets that before
+            looking here. So one of the two sees the other.
         is_cancelled: Whether nobody wants it any more.
         place: Where the quota counts it, or None.
     """
@@ -100,7 +101,7 @@ class Item:
 
     def settle(self, status: Status, error: BaseException | None = None) -> None:
         """Let it end so, whatever stages are left."""
-        self.status, self.error, self.settled = status, error, True
+        self.status, self.error, self.settled, self.call = status, error, True, None
 
     def child_id(self, number: int) -> str:
         """The ID of one of its children, unless that brings its own: in each round another."""
@@ -109,8 +110,9 @@ class Item:
     def cancel(self) -> None:
         """Let it and its children end as cancelled, unless they leave the stages first; from any thread."""
         self.is_cancelled = True
-        if self.call is not None:
-            self.call.give_up(ItemCancelled())
+        call = self.call  # once: the stage may be done with it by now
+        if call is not None:
+            call.give_up(ItemCancelled())
         if self.children is not None:
             for child in self.children.live():
                 child.cancel()
