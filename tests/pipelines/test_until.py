@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pipeline_helpers import same
 from reactivex.testing import TestScheduler
-from sqlalchemy import create_engine, text
 
 from rxpipe import Batch, Children, DatabaseSink, Drop, Pipeline, Report, Retry, RunStore, Stage, run_config
 from rxpipe.pipeline.plan import Scheduler
@@ -119,8 +120,8 @@ def test_what_was_written_counts(tmp_path: Path) -> None:
     for until, expected in ((30, 30), (50, 20), (50, 0), (40, 0)):
         report = pipeline.run(itertools.count(1), until=until)
         assert (report.written, report.missing, report.finished) == (expected, 0, True)
-    with create_engine(url).connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM bank WHERE status = 'written'")).scalar() == 50
+    with closing(sqlite3.connect(tmp_path / "bank.db")) as database:
+        assert database.execute("SELECT count(*) FROM bank WHERE status = 'written'").fetchone() == (50,)
     whole_run = pipeline.run(range(1, 40))  # without until: all the rest
     assert whole_run.finished
     assert whole(whole_run)
