@@ -14,7 +14,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import those before it, never one after it.
 ROOMS = (
-    *("operators", "errors", "extras", "identity", "pipeline", "log_values", "logs", "database", "files", "store"),
+    *(
+        "operators",
+        "errors",
+        "extras",
+        "identity",
+        "insight",
+        "pipeline",
+        "log_values",
+        "logs",
+        "database",
+        "files",
+        "store",
+    ),
     *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "cli", ""),
 )
 
