@@ -78,6 +78,11 @@ class Gate:
         """Items held now."""
         return self.admitted - self.released
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for an item now."""
+        return self.admitted - self.released < self.capacity
+
     def take(self) -> None:
         """Note that one more operator upstream is going to ask."""
         with self._lock:

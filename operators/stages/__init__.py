@@ -8,5 +8,6 @@
 - ``call.py``: one call, and those that are stuck; ``order.py``: results in the order of their items
 - ``options.py``: options of calls; ``settings.py``: the same, checked, and live counts
 - ``retry_policy.py``: whether and when to try again; ``pending_retries.py``: attempts that wait until then
+- ``times.py``: where the slots' time goes; ``durations.py``: how long calls took
 - ``limiter.py``: how often calls may begin; ``adaptive.py``: how many may run at once, as the server lets them
 """

@@ -27,6 +27,7 @@ class BatchCall(StageCall):
         self.expected: Sequence[StageCall] = ()
         self.left = set(self.members)
         self.attempt = max(member.attempt for member in self.members)
+        self.queued_at = self.members[0].queued_at
         for member in self.members:
             member.batch = self
 

@@ -39,12 +39,12 @@ class BatchStageMachine(StageMachine[A, B]):
         while self._taken < self._stuck.slots and not self.over:
             if not (self._due_again or self._is_due()):
                 break
-            if self._may_begin is not None and not self._may_begin(self._woken):
+            if not self._is_let_begin():
                 break
             batch = self._next_batch()
             if self._is_held_back(batch):
                 continue
-            if not (self._permit is None or self._permit.take()):
+            if not self._is_permitted():
                 self._due_again[batch] = None
                 self._due_again.move_to_end(batch, last=False)
                 return

@@ -18,6 +18,7 @@ from ..core.running_call import Usage, running_call
 from .limiter import Permit
 from .retry_policy import Retry, uses_attempt
 from .settings import Failure, Settings
+from .times import CallTime
 
 TICK = 1e-6  # seconds: what schedulers round times to
 _KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
@@ -98,6 +99,11 @@ class StageCall:
     pushed_back = 0  # refusals of this item that used no attempt
     usage: Usage | None = None
     began = 0.0
+    first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
+    spent = 0.0  # seconds until then
+    queued_at: float | None = None  # None: it is not timed
+    blocked_at: float | None = None  # since when a result has waited for room downstream
+    in_flight = 0  # calls of its stage that ran when it began, or 0
     waits_since: float | None = None  # for others to share a call with
     handle: DisposableBase | None = None
     live = True  # until it returns, completes or times out
@@ -125,6 +131,7 @@ class StageCall:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
         again.key, again.is_keyed = self.key, self.is_keyed
+        again.queued_at = self.queued_at  # until it is due
         stats = self.machine.settings.stats
         if uses_attempt(error):
             stats.retried += 1
@@ -133,6 +140,20 @@ class StageCall:
         stats.pushed_back += 1
         again.pushed_back += 1
         return again, policy.delay(again.pushed_back, error)
+
+    def time(self, ended: str) -> CallTime | None:
+        """When it was made, and how it has ended just now; None if it was not made."""
+        call: StageCall = self if self.batch is None else self.batch
+        if not call.in_flight:
+            return None
+        began = call.began if call.first_began is None else call.first_began
+        waited = 0.0 if self.queued_at is None else began - self.queued_at
+        return CallTime(self.attempt, began, max(0.0, waited), call.seconds_at(), call.in_flight, ended)
+
+    def seconds_at(self) -> float:
+        """How long it has been running, in seconds."""
+        until = self.machine.clock.now() if self.blocked_at is None else self.blocked_at
+        return self.spent + until - self.began
 
     def begin(self) -> bool:
         """The function starts now, after it was queued or on hold; false if the stage is over."""

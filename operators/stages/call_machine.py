@@ -27,6 +27,7 @@ from .order import Order
 from .pending_retries import Retries
 from .retry_policy import NO_RETRY
 from .settings import Settings
+from .times import Level
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,7 +44,19 @@ class CallMachine(Machine[A, B]):
         *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_keys"),
         *("_loop_runner", "_make_loop_runner", "_may_begin", "_now", "_open", "_order", "_outbox"),
         *("_permit", "_queues", "_readmitted", "_retries", "_ring", "_runner", "_running", "_scheduler", "_start_call"),
-        *("_stats", "_stuck", "_taken", "_timeout", "_timer", "_waiting", "_warned", "clock", "policy", "recording"),
+        *(
+            "_stats",
+            "_stuck",
+            "_taken",
+            "_timeout",
+            "_timer",
+            "_times",
+            "_waiting",
+            "_warned",
+            "clock",
+            "policy",
+            "recording",
+        ),
         *("settings",),
     )
 
@@ -65,7 +78,7 @@ class CallMachine(Machine[A, B]):
         self.policy = settings.retry or NO_RETRY
         self._fn, self._timeout = settings.fn, settings.timeout
         self._permit = None if settings.rate_limit is None else Permit(settings.rate_limit, clock, self.post)
-        self._envelope, self._stats = settings.envelope, settings.stats
+        self._envelope, self._stats, self._times = settings.envelope, settings.stats, settings.stats.times
         if settings.envelope is not None:
             settings.envelope.attach(partial(self.post, self._readmit))
         self._gates = settings.envelope is not None and settings.expand
@@ -81,8 +94,10 @@ class CallMachine(Machine[A, B]):
         self._waiting: deque[StageCall] = deque()  # new items
         self._retries = Retries(clock, self.post)
         self._due_again = self._retries.due  # before new items
+        self._times.delayed = self._retries.delayed
         # Running calls and their deadlines, in starting order. All have the same timeout, so the first is due first.
         self._running: dict[StageCall, float] = {}
+        self._times.running = partial(list[StageCall], self._running)
         self._order = Order() if settings.ordered else None
         self._outbox: deque[tuple[StageCall, Any]] = deque()
         self._stuck = StuckCalls(settings, runner.width, clock, lambda: self.post(self._stall))
@@ -101,6 +116,8 @@ class CallMachine(Machine[A, B]):
         if self.over:
             return
         call = StageCall(self, value)
+        if self._times.times(self._stats.taken):
+            call.queued_at = self._now()
         if self._order is not None:
             self._order.enter(call)
         try:
@@ -152,15 +169,38 @@ class CallMachine(Machine[A, B]):
         while self._taken < self._stuck.slots and not self.over:
             if not (self._due_again or self._waiting):
                 return
-            if self._may_begin is not None and not self._may_begin(self._woken):
+            if not self._is_let_begin():
                 break
-            if not (self._permit is None or self._permit.take()):
+            if not self._is_permitted():
                 return
             self._start(self._retries.take() if self._due_again else self._waiting.popleft(), self._permit)
         if self._order is not None and self._due_again and self._stuck.slots > 0:
             self._make_way(self._order)
         if self._permit is not None:
             self._permit.drop()  # if it has come: no call can start now, so give it up
+
+    def _is_let_begin(self) -> bool:
+        if self._may_begin is None:
+            return True
+        is_let = self._may_begin(self._woken)
+        self._note_lack(self._times.held, 0 if is_let else self._lacking)
+        return is_let
+
+    def _is_permitted(self) -> bool:
+        if self._permit is None:
+            return True
+        is_here = self._permit.take()
+        self._note_lack(self._times.limited, 0 if is_here else self._lacking)
+        return is_here
+
+    @property
+    def _lacking(self) -> int:
+        """Slots that are free though there is an item for each."""
+        return int(min(self._stuck.slots - self._taken, len(self._due_again) + len(self._waiting)))
+
+    def _note_lack(self, level: Level, slots: int) -> None:
+        if level.now != slots:
+            level.set(slots, self._now())
 
     def _make_way(self, order: Order) -> None:
         """If waiting Observables take all slots, see that the item whose turn it is gets one.
@@ -180,6 +220,7 @@ class CallMachine(Machine[A, B]):
         self._stats.started += 1
         call.cancels = self._cancels
         call.began = began = self._now()
+        call.in_flight = self._taken
         if self._timeout is None or self._queues:
             self._running[call] = math.inf
         else:

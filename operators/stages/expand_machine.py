@@ -45,7 +45,7 @@ class ExpandStageMachine(StageMachine[A, B]):
         """The function gave a value."""
         if not call.live:
             return
-        self.held(call)  # until it has gone downstream
+        self._pause(call)
         try:
             child = value if self._envelope is None else self._envelope.spawn(call.item, value)
         except Exception as error:  # noqa: BLE001 - the value cannot be an item: that is how the call fails
@@ -56,16 +56,26 @@ class ExpandStageMachine(StageMachine[A, B]):
         elif call.inner is not None:
             self._next_value(call.inner, call)
 
+    def _pause(self, call: StageCall) -> None:
+        """The call does nothing until its value has gone downstream."""
+        self.held(call)
+        self._block(call)
+        if call.blocked_at is not None:
+            self._stats.busy += call.blocked_at - call.began
+            call.spent += call.blocked_at - call.began
+            if call.first_began is None:
+                call.first_began = call.began
+
     def _inner_completed(self, call: StageCall) -> None:
         if self._envelope is not None:
             self._result(call, self._envelope.expanded(call.item))
 
     def _next_value(self, inner: Gate, call: StageCall) -> None:
-        if self._timeout is not None and call.live:
-            now = self._now()
-            self._stats.busy += now - call.began
-            call.began = now
-            self.begun(call)
+        if call.live and call.blocked_at is not None:
+            call.began = now = self._now()
+            self._unblock(call, now)
+            if self._timeout is not None:
+                self.begun(call)
         inner.release()
 
     def _may_pass(self) -> bool:

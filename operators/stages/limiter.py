@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase
 
@@ -38,6 +39,39 @@ class CallLimiter(Limiter, Protocol):
         ...
 
 
+Unit = Literal["calls", "items", "tokens"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitUse:
+    """How much of a limit was used so far.
+
+    Attributes:
+        limiter: Whose limit it is: the same object for all who share it.
+        name: What it is called; None if it has no name.
+        unit: What is counted.
+        rate: How many of these in a second.
+        taken: How many were taken.
+        paused: Seconds for which the server had everything pause.
+    """
+
+    limiter: object
+    name: str | None
+    unit: Unit
+    rate: float
+    taken: float
+    paused: float = 0.0
+
+
+@runtime_checkable
+class CountingLimiter(Protocol):
+    """A limiter that tells how much of it was used."""
+
+    def uses(self) -> Sequence[LimitUse]:
+        """Each of its limits."""
+        ...
+
+
 class RateLimiter:
     """Spaces calls evenly: so many in so many seconds, with a burst allowed after a rest.
 
@@ -63,6 +97,7 @@ class RateLimiter:
         if not (limit >= 1 and seconds > 0 and burst >= 1):
             raise ValueError(f"need limit >= 1, seconds > 0, burst >= 1, not {limit}, {seconds}, {burst}")
         self._interval = seconds / limit
+        self._used = 0.0
         self._slack = self._interval * (burst - 1)
         self._next = float("-inf")
         self._ahead: list[float] = []  # places beyond that are taken, in order; each is an interval long
@@ -82,6 +117,7 @@ class RateLimiter:
             length = self._interval * amount
             due = self._free_from(now, now, length)
             self._next = due + length
+            self._used += amount
             return max(0.0, due - self._slack - now)
 
     def earliest(self, at: float, now: float) -> float:
@@ -91,6 +127,7 @@ class RateLimiter:
     def take(self, at: float, now: float) -> None:
         """Take the place of a call at a time that ``earliest`` gave; holding the lock."""
         insort(self._ahead, self._free_from(at, now, self._interval))
+        self._used += 1
 
     def _free_from(self, at: float, now: float, length: float) -> float:
         """Where the schedule is first free for so long, from a time on."""
@@ -107,6 +144,11 @@ class RateLimiter:
         """Correct what was taken: the call took so much less; or more, if this is below 0."""
         with self.lock:
             self._next -= self._interval * amount
+            self._used -= amount
+
+    def uses(self) -> Sequence[LimitUse]:
+        """How much of it was used; see ``CountingLimiter``."""
+        return [LimitUse(limiter=self, name=None, unit="calls", rate=1 / self._interval, taken=self._used)]
 
 
 class AllOf:
@@ -132,6 +174,11 @@ class AllOf:
             for one in self._schedules:
                 one.take(at, now)
         return at - now
+
+    def uses(self) -> Sequence[LimitUse]:
+        """How much of each was used; see ``CountingLimiter``."""
+        limiters = (*self._schedules, *self._others)
+        return [use for one in limiters if isinstance(one, CountingLimiter) for use in one.uses()]
 
 
 class Permit:

@@ -31,6 +31,10 @@ class Retries:
     def __iter__(self) -> Iterator[StageCall]:
         return iter((*self._delayed, *self.due))
 
+    def delayed(self) -> int:
+        """How many are not due."""
+        return len(self._delayed)
+
     def add(self, call: StageCall, seconds: float) -> None:
         """Have a call become due after so many seconds."""
         self._delayed[call] = self._clock.call_later(seconds, lambda: self._post(self._delay_over, call))
@@ -38,6 +42,8 @@ class Retries:
     def _delay_over(self, call: StageCall) -> None:
         if self._delayed.pop(call, None) is not None:
             self.due[call] = None
+            if call.queued_at is not None:
+                call.queued_at = self._clock.now()
 
     def take(self) -> StageCall:
         """Take the first one that is due."""

@@ -14,6 +14,7 @@ from .adaptive import AdaptiveConcurrency
 from .limiter import Limiter
 from .options import Batch
 from .retry_policy import Retry
+from .times import CallTime, StageTimes
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -58,6 +59,8 @@ class StageStats:
         abandoned: Calls that timed out or were given up, and could not be stopped.
         busy: Total seconds spent in calls.
         usage: Total of what calls reported as used.
+        spawned: Children that its function has given.
+        times: Where its slots spend their time.
     """
 
     name: str = ""
@@ -77,6 +80,8 @@ class StageStats:
     busy: float = 0.0
     usage: Usage = field(default_factory=Usage)
     saved: Usage = field(default_factory=Usage)
+    spawned: int = 0
+    times: StageTimes = field(default_factory=StageTimes)
     _slot_seconds: float = 0.0  # up to the last time that the concurrency changed
     _changed_at: float | None = None
 
@@ -120,6 +125,10 @@ class Call(Protocol):
 
         To be called when the envelope's ``open`` raises for that item, so that no call is made of it.
         """
+        ...
+
+    def time(self, ended: str) -> CallTime | None:
+        """When it was made, and how it has ended just now; None if it was not made."""
         ...
 
 

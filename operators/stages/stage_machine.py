@@ -68,7 +68,15 @@ class StageMachine(CallMachine[A, B]):
     def _stop_running(self, call: StageCall) -> None:
         call.end()
         del self._running[call]
-        self._stats.busy += self._now() - call.began
+        now = self._now()
+        if call.blocked_at is None:
+            self._stats.busy += now - call.began
+        else:
+            self._unblock(call, now)
+            call.began = now
+        if call.queued_at is not None:
+            first = call.began if call.first_began is None else call.first_began
+            self._times.ended(first, call.queued_at, call.spent + now - call.began, now)
         if call.usage is not None:
             self._count_usage(call)
 
@@ -195,7 +203,9 @@ class StageMachine(CallMachine[A, B]):
             call.turn.finished = True
             self._free_slot(call)
             self._order.release(self._outbox)
-        if not call.unsent:
+        if call.unsent:
+            self._block(call if call.batch is None else call.batch)
+        else:
             self._free_slot(call)
             self.gate.release()
 
@@ -203,6 +213,18 @@ class StageMachine(CallMachine[A, B]):
         if call.holds:
             call.holds = False
             self._taken -= 1
+            if call.blocked_at is not None:
+                self._unblock(call, self._now())
+
+    def _block(self, call: StageCall) -> None:
+        """A result waits for room downstream, and the slot with it."""
+        if call.holds and call.blocked_at is None:
+            call.blocked_at = now = self._now()
+            self._times.blocked.set(self._times.blocked.now + 1, now)
+
+    def _unblock(self, call: StageCall, now: float) -> None:
+        call.blocked_at = None
+        self._times.blocked.set(self._times.blocked.now - 1, now)
 
     def _send(self, call: StageCall, value: Any) -> None:
         call.unsent -= 1
@@ -224,12 +246,17 @@ class StageMachine(CallMachine[A, B]):
         for timer in (self._timer, self._permit, self._stuck, self._retries):
             if timer is not None:
                 timer.dispose()
+        now, times = self._now(), self._times
         for call in self._running:
             call.end()
+            if call.blocked_at is None:
+                self._stats.busy += now - call.began
             self._count_usage(call)
             if call.handle is not None:
                 guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)
+        for level in (times.blocked, times.limited, times.held):
+            level.set(0, now)
         for held in (self._waiting, self._running, self._order, self._outbox):
             if held is not None:
                 held.clear()

@@ -57,7 +57,8 @@ class Providers:
             text = unknown(what, section.shared, own or ["none, until the config's own limits have some"])
             raise ConfigError(f"{self._config.where(key)}: {text}")
         if section.shared not in self._limits:
-            self._limits[section.shared] = self.limits(named, key=key)
+            self._limits[section.shared] = limits = self.limits(named, key=key)
+            limits.name = section.shared
         return self._limits[section.shared]
 
     def _made(self, name: str) -> Provider:

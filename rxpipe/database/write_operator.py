@@ -18,6 +18,7 @@ from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.outage import as_sink_error
 from rxpipe.errors import SinkError
 from rxpipe.operators import Retry, stage, unbatch
+from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import Outcome
 
 Batches = Callable[[Observable[Any]], Observable[list[Any]]]
@@ -49,7 +50,11 @@ class BatchWriter(Protocol):
 
 
 class Writing:
-    """Writes outcomes by one writer; see ``DatabaseSink.open``. It may be subscribed to again when it has ended."""
+    """Writes outcomes by one writer; see ``DatabaseSink.open``. It may be subscribed to again when it has ended.
+
+    Attributes:
+        counts: What it commits.
+    """
 
     def __init__(self, writer: BatchWriter, batches: Batches, retry: Retry, name: str = "the database") -> None:
         """Describe it.
@@ -64,6 +69,7 @@ class Writing:
         self._name = name
         self._batches = batches
         self._retry = retry
+        self.counts = CommitCounts("database" if name == "the database" else "file")
         self._commits: _Commits | None = None
 
     def __call__(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
@@ -71,7 +77,7 @@ class Writing:
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._writer.open()  # nothing to do, the first time
-            self._commits = commits = _Commits(self._writer, self._name)
+            self._commits = commits = _Commits(self._writer, self._name, self.counts)
             failure: Exception | None = None
 
             def hold(held: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -118,7 +124,8 @@ class _Commits:
         abort_deadline: Ends the subscription in time once its run is aborted.
     """
 
-    def __init__(self, writer: BatchWriter, name: str) -> None:
+    def __init__(self, writer: BatchWriter, name: str, counts: CommitCounts) -> None:
+        self._counts = counts
         self.arrived = 0
         self.abort_deadline = AbortDeadline(self._give_up, name)
         self._committed = 0
@@ -135,7 +142,11 @@ class _Commits:
             self._is_at_work = True
         self.abort_deadline.asked()
         try:
-            refused = self._writer.write(outcomes)
+            with self._counts.committing(len(outcomes)):
+                refused = self._writer.write(outcomes)
+        except Exception:
+            self._counts.failed()
+            raise
         finally:
             with self._lock:
                 self._is_at_work = False

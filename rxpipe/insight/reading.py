@@ -181,7 +181,8 @@ class CallRow:
         waited: Seconds that the item had waited in the stage's queue before.
         seconds: How long it took; None if that was not kept.
         in_flight: How many calls of the stage ran when it began, this one included.
-        ended: How it ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back``, ``cancelled``.
+        ended: How it ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or
+            ``cancelled``.
         usage: What it used.
         error: The error's text; None without.
         traceback: The error's traceback; None without.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.durations import Durations
 
-State = Literal["running", "stopping", "finished", "failed", "cancelled"]
+State = Literal["running", "stopping", "finished", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 from rxpipe.operators.core.running_call import running_call
-from rxpipe.operators.stages.limiter import RateLimiter
+from rxpipe.operators.stages.limiter import LimitUse, RateLimiter, Unit
 
 _RECENT = 20  # replies that are looked at
 _ENOUGH = 10  # of them, to judge by
@@ -28,6 +30,9 @@ class Limits:
     429s, everything pauses for as long as the server asked last; a single one holds up its own item only.
 
     Safe to share between providers, stages and threads.
+
+    Attributes:
+        name: What the limits are called where they hold a run up: that of the provider, if nobody has named them.
     """
 
     def __init__(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
@@ -40,6 +45,7 @@ class Limits:
         Raises:
             ValueError: A number is below 1.
         """
+        self.name: str | None = None
         self._lock = threading.Lock()
         self._requests = None if requests_per_minute is None else RateLimiter(requests_per_minute, 60)
         self._tokens = None if tokens_per_minute is None else RateLimiter(tokens_per_minute, 60)
@@ -49,6 +55,7 @@ class Limits:
         self._recent: deque[bool] = deque(maxlen=_RECENT)  # whether they were refused
         self._pause = 0.0  # seconds, from the next time that somebody asks
         self._paused_until = float("-inf")
+        self._paused = 0.0  # seconds in all
 
     @property
     def counts_tokens(self) -> bool:
@@ -65,7 +72,9 @@ class Limits:
             Seconds to wait before the call.
         """
         with self._lock:
-            self._paused_until = max(self._paused_until, now + self._pause)
+            paused_until = max(self._paused_until, now + self._pause) if self._pause else self._paused_until
+            self._paused += max(0.0, paused_until - max(now, self._paused_until))
+            self._paused_until = paused_until
             self._pause = 0.0
             wait = max(0.0, self._paused_until - now)
             if self._requests is not None:
@@ -137,3 +146,13 @@ class Limits:
                 self._tokens.give_back(taken)
             if len(self._recent) >= _ENOUGH and sum(self._recent) * 2 > len(self._recent):
                 self._pause = max(self._pause, retry_after or 1.0)
+
+    def uses(self) -> Sequence[LimitUse]:
+        """How much of each limit was used; see ``CountingLimiter``."""
+        limits: tuple[tuple[Unit, RateLimiter | None], ...] = ("calls", self._requests), ("tokens", self._tokens)
+        return [
+            replace(use, name=self.name, unit=unit, paused=self._paused)
+            for unit, limiter in limits
+            if limiter is not None
+            for use in limiter.uses()
+        ]

@@ -96,6 +96,7 @@ class Provider:
         self.name = name or model
         self.model = model
         self.limits = limits or Limits()
+        self.limits.name = self.limits.name or self.name
         self._prices = prices
         self._base_url = base_url
         self._server = server

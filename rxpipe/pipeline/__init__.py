@@ -9,7 +9,7 @@ What users build and get:
 
 What others implement:
 
-- ``ports.py``: sinks, run stores, executors
+- ``ports.py``: sinks, run stores, executors; ``commit_counts.py``: what sinks and stores commit
 - ``listener.py``: callbacks about items and calls; ``views.py``: what they may read of items and runs
 - ``wrap_call.py``: what a listener sets up around the functions of stages
 

@@ -100,6 +100,7 @@ def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: A
         envelope = ItemEnvelope(role, listeners=told, **options)
         settings = _settings_of(plan, stage, told.wrapped(stage, stage.call), envelope)
         envelope.stats = settings.stats
+        settings.stats.times.is_exact = options.get("journal") is not None
         result.append((settings, stage.executor))
     return result
 

@@ -12,9 +12,12 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 from reactivex import Observable
 
 from rxpipe.identity import Identity
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.runners.runner import Engine
 from rxpipe.operators.stage import ExecutionTarget
+from rxpipe.operators.stages.times import CallTime
+from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.quota import Quota
@@ -278,6 +281,10 @@ class Journal(Protocol):
         """An attempt has used this, whether it failed or not."""
         ...
 
+    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
+        """A call of the stage with this index has ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPorts:
@@ -298,6 +305,8 @@ class RunPorts:
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
         aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
         quota: How many items are to be written; None for all.
+        counts: What is committed; None if that is not counted.
+        watch: Called with what gives the run's snapshot, once the run has started; others may see it then.
         target_of: Returns where calls run, given a stage's ``executor``.
         opened: Closes what was opened.
     """
@@ -314,6 +323,8 @@ class RunPorts:
     tell: Callable[[Tell], None] = lambda tell: None
     aborted: Callable[[], object] = lambda: None
     quota: Quota | None = None
+    counts: CommitCounts | None = None
+    watch: Callable[[Callable[[], Snapshot]], object] = lambda snapshot: None
     target_of: Callable[[ExecutionTarget | None], ExecutionTarget | None] = lambda executor: executor
     opened: ExitStack = field(default_factory=ExitStack)
 

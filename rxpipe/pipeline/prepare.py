@@ -11,6 +11,7 @@ import reactivex
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.clock import guarded
+from rxpipe.pipeline.commit_counts import CountedWrite
 from rxpipe.pipeline.open_executors import OpenExecutors
 from rxpipe.pipeline.plan import Plan, bounds_of, gate_of
 from rxpipe.pipeline.ports import ManagedExecutor, OwnedSink, RunPorts, TimedWrite, Write
@@ -64,7 +65,10 @@ def _open_ports(plan: Plan, quota: Quota | None) -> RunPorts:
     opened = ExitStack()
     opened.callback(_close_unused, write)
     return RunPorts(
-        write=write, aborted=write.aborted if isinstance(write, TimedWrite) else lambda: None, opened=opened
+        write=write,
+        aborted=write.aborted if isinstance(write, TimedWrite) else lambda: None,
+        counts=write.counts if isinstance(write, CountedWrite) else None,
+        opened=opened,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable, Sized
 from typing import Any, TypeAlias
 
 import reactivex
@@ -42,6 +42,14 @@ def as_observable(source: Source) -> Observable[Any]:
         raise ConfigError(f"source: an iterable, an async iterable or an Observable, not {type(source).__name__}")
 
     return from_blocking_iterable(source)
+
+
+def length(source: object) -> int | None:
+    """How many a source has, where it says so."""
+    try:
+        return len(source) if isinstance(source, Sized) else None
+    except OverflowError:  # a range of more than 2**63
+        return None
 
 
 class CollectionSource(Observable[Any]):

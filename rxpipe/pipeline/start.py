@@ -12,15 +12,16 @@ from rxpipe.errors import StopRun
 from rxpipe.operators.core.clock import clock_for, running_loop
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.plan import Plan, lookups_of, resolved_stages
+from rxpipe.pipeline.plan import Plan, ResolvedStages, lookups_of, resolved_stages
 from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.snapshots import RunFacts, limiters_of
 from rxpipe.pipeline.run.strategies import compose
-from rxpipe.pipeline.source import Source, as_observable
+from rxpipe.pipeline.source import Source, as_observable, length
 
 
 def start(
@@ -85,7 +86,20 @@ def start(
             admitted=admitted,
             flow=flow,
             quota=quota,
+            facts=_facts_of(plan, source, stages, ports),
         )
+        ports.watch(run.snapshot)
         run.start(ports.take(ids), operator, ports.write, observer, scheduler, ahead=ports.ahead)
         ports.hand_over()
     return run
+
+
+def _facts_of(plan: Plan, source: Source, stages: ResolvedStages, ports: RunPorts) -> RunFacts:
+    return RunFacts(
+        pipeline=plan.name,
+        strategy=plan.strategy,
+        length=length(source),
+        limiters=[limiters_of(settings) for settings, _ in stages],
+        most=[settings.concurrency for settings, _ in stages],
+        counts=ports.counts,
+    )

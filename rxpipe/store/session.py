@@ -20,6 +20,8 @@ from rxpipe.errors import HandedOver, LeaseLost
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.times import CallTime
+from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutcome, Spawning
 from rxpipe.pipeline.record import Record as SourceRecord
@@ -64,6 +66,7 @@ class Session:
         run_id: The run's number.
         before: What there was of the run when this began.
         is_finished: Whether nothing was left to do when it ended.
+        counts: What it commits.
     """
 
     def __init__(
@@ -93,7 +96,8 @@ class Session:
         self._commits = commits
         self._backlog = Backlog(few=slots, most=2 * max_items, window=max_seconds)
         patience = OutageLimit(retry, lambda: self._backlog.results)
-        self._flusher = Flusher(commits, self._backlog, patience, failed=self._take_no_more)
+        self.counts = CommitCounts()
+        self._flusher = Flusher(commits, self._backlog, patience, self.counts, failed=self._take_no_more)
         self._over = threading.Event()  # set when no more is claimed
         self._cache = ResultCache(database, stages, retry=patience, over=self._over)
         self._flush: Subject[None] = Subject()
@@ -199,6 +203,9 @@ class Session:
     ) -> None:
         """Keep that a call failed."""
         self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=final))
+
+    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
+        """A call has ended."""
 
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
         """Keep what a call has used."""

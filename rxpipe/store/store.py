@@ -289,6 +289,7 @@ def _ports_of(session: Session, window: float) -> RunPorts:
         is_finished=lambda: session.is_finished,
         tell=session.tell,
         aborted=session.aborted,
+        counts=session.counts,
     )
 
 

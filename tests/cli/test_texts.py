@@ -7,7 +7,8 @@ from rich.console import Console
 
 from rxpipe import Usage
 from rxpipe.cli.views.tables import Column, fitted, usage_columns
-from rxpipe.cli.views.texts import clock, cost, duration, length, number, per_second, plural, screen_text, tokens, used
+from rxpipe.cli.views.texts import clock, cost, duration, number, per_second, plural, screen_text, tokens, used
+from rxpipe.pipeline.source import length
 
 
 @pytest.mark.parametrize(

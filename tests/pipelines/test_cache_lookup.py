@@ -41,6 +41,9 @@ class Journal:
     def may_begin(self, wake: Any) -> bool:
         return True
 
+    def called(self, *_: Any) -> None:
+        """Nobody asks."""
+
     def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:
         self.before_looking()
         self.looked_up += values

@@ -13,7 +13,7 @@ from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
 from rxpipe.cli.views.tables import Column, fitted
 from rxpipe.cli.views.terminal import SafeConsole
-from rxpipe.cli.views.texts import length, number, plural
+from rxpipe.cli.views.texts import number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.imports import resolve
@@ -21,6 +21,7 @@ from rxpipe.config.sections import RetryConfig
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
+from rxpipe.pipeline.source import length
 from rxpipe.store.schema.database import Database
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import cost, cost_unit, duration, length, number, plural, screen_text, tokens, used
+from rxpipe.cli.views.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
@@ -31,6 +31,7 @@ from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.source import length
 from rxpipe.pipeline.stage import Stage
 
 _LONGEST = 20_000  # characters that are shown of a text

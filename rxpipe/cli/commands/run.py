@@ -24,7 +24,7 @@ from rxpipe.cli.views.figures import Meter
 from rxpipe.cli.views.lines import Lines
 from rxpipe.cli.views.live import LiveScreen
 from rxpipe.cli.views.summary import print_summary
-from rxpipe.cli.views.texts import cost, length, number, plural
+from rxpipe.cli.views.texts import cost, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
@@ -35,6 +35,7 @@ from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written
 from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.source import length
 from rxpipe.store import RunStore
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is here is needed for --help, which comes at once
@@ -70,14 +69,6 @@ def clock(seconds: float) -> str:
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A count and its noun: ``1 item``, ``2,000 items``; ``nouns`` is its plural, where that has no plain s."""
     return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
-
-
-def length(source: object) -> int | None:
-    """How many a source has, where it says so."""
-    try:
-        return len(source) if isinstance(source, Sized) else None
-    except OverflowError:  # a range of more than 2**63
-        return None
 
 
 def screen_text(text: str) -> str:

@@ -179,6 +179,7 @@ class ItemEnvelope:
                 self._checkpoint(item, result, item.lookup)
             except CheckpointError as error:
                 return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
+            self._told(item, "ok")
         if self._listeners.told:
             self._call_ended(item)
         else:
@@ -213,6 +214,7 @@ class ItemEnvelope:
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
         """A call has failed, and another will follow."""
+        self._told(item, "retried" if uses_attempt(error) else "pushed_back")
         self._call_ended(item, error, again=True)
         if uses_attempt(error):
             self._note(item, attempt, error, final=False)
@@ -231,6 +233,7 @@ class ItemEnvelope:
         """The item whose last call has failed, or decided something; it travels on as data."""
         item, error = failure.value, failure.error
         item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
+        self._told(item, _end_of(error))
         self._call_ended(item, None if isinstance(error, Decision) else error)
         if isinstance(error, SendBack):
             return self._send_back(item, error, failure.attempts)
@@ -281,6 +284,13 @@ class ItemEnvelope:
             return self._fail(item, unkept, attempts)
         return KEPT
 
+    def _told(self, item: Item, ended: str) -> None:
+        """Tell the journal of a call that has ended, if one was made."""
+        if self._journal is None or item.claim is None or not item.in_call or item.call is None:
+            return
+        if (time := item.call.time(ended)) is not None:
+            self._journal.called(item.claim, self._index, time)
+
     def _call_ended(self, item: Item, error: BaseException | None = None, *, again: bool = False) -> None:
         if item.in_call:
             item.in_call = False
@@ -314,6 +324,7 @@ class ItemEnvelope:
         group = item.children
         assert group is not None
         group.given += 1
+        self.stats.spawned += 1
         if group.given <= group.made:  # by an attempt before
             return KEPT
         if group.claims:
@@ -331,6 +342,7 @@ class ItemEnvelope:
         assert group is not None
         if self._journal is not None and item.claim is not None and not group.is_kept:
             self._spawned(item, [], is_all=True)
+        self._told(item, "ok")
         self._call_ended(item)
         item.stage = item.feedback = None
         self._flow.expanded(item)
@@ -355,6 +367,15 @@ class ItemEnvelope:
             outcome=item.as_expanded(self._now()) if is_all and group.collected_by is None else None,
         )
         return self._journal.spawn(item.claim, records, spawning)
+
+
+def _end_of(error: BaseException) -> str:
+    """How a call has ended that was the last one for its item."""
+    if isinstance(error, Drop):
+        return "dropped"
+    if isinstance(error, SendBack):
+        return "sent_back"
+    return "cancelled" if isinstance(error, (StopRun, ItemCancelled)) else "failed"
 
 
 def record_of(parent: Item, value: Any, number: int) -> Record:

@@ -10,9 +10,10 @@ import structlog
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.operators.core.clock import guarded, scheduler_to_wait_on
+from rxpipe.operators.core.clock import Clock, guarded, scheduler_to_wait_on
 from rxpipe.operators.core.machine import Machine, as_exception
 from rxpipe.operators.sources import when_subscribed
+from rxpipe.operators.stages.times import Level
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.item import Item
@@ -31,6 +32,11 @@ class Takes(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """What its time goes by."""
+        ...
+
+    @property
     def quota(self) -> Quota | None:
         """How many items may be on their way; None for no bound."""
         ...
@@ -45,7 +51,11 @@ class Takes(Protocol):
 
 
 class Intake(Machine[Any, Item]):
-    """Takes an ID when there is room for it, and none once it is stopped."""
+    """Takes an ID when there is room for it, and none once it is stopped.
+
+    Attributes:
+        waited: Whether there is room for an ID, and the source gives none: 1 or 0.
+    """
 
     def __init__(self, run: Takes, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:
         super().__init__(observer, ahead, slack=max(1, ahead // 2))
@@ -55,6 +65,7 @@ class Intake(Machine[Any, Item]):
         self._ids: deque[int | str | Record | Claim] = deque()
         self._iterator: Iterator[Any] | None = None
         self._warned = False
+        self._now, self.waited = run.clock.now, Level()
 
     def pull_from(self, ids: Iterable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
         """Take the IDs of a collection, one whenever there is room for it, instead of those of an Observable."""
@@ -134,8 +145,15 @@ class Intake(Machine[Any, Item]):
             self._inside += 1
             self.emit(item)
             self.gate.release()
+        self._note_waiting()
         if self.source_done and not self._ids and self._run.may_complete(self._woken):
             self.end()
+
+    def _note_waiting(self) -> None:
+        has_room = self._inside < self._limit and (self._downstream is None or self._downstream.has_room)
+        waits = int(has_room and not (self._ids or self._iterator or self.source_done or self.over))
+        if waits != self.waited.now:
+            self.waited.set(waits, self._now())
 
     def free(self) -> None:
         """Forget the IDs that were not taken."""

@@ -14,12 +14,13 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxpipe.errors import StopRun
+from rxpipe.insight.snapshot import Snapshot, State
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.outcome import CommonError, Outcome, Report
 from rxpipe.pipeline.ports import Claim, Write
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.error_counts import ErrorCounts
@@ -30,11 +31,13 @@ from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.quota import Quota
 from rxpipe.pipeline.run.run_future import Finished
+from rxpipe.pipeline.run.snapshots import RunFacts, snapshot_of, snapshots_of
 from rxpipe.pipeline.run.stage_report import stage_report
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 
 _NOTHING = Usage()
+_NO_FACTS = RunFacts()
 
 
 class Run:
@@ -58,6 +61,7 @@ class Run:
         listeners: Told of each item.
         quota: How many items are to be written; None for all.
         clock: What its time goes by.
+        began: When it began, by that.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
     """
@@ -78,6 +82,7 @@ class Run:
         admitted: Callable[[Item], object] | None = None,
         flow: Flow | None = None,
         quota: Quota | None = None,
+        facts: RunFacts = _NO_FACTS,
     ) -> None:
         """Prepare a run.
 
@@ -95,6 +100,7 @@ class Run:
             admitted: Told of each item that is taken, before all listeners.
             flow: Where items go that do not simply go on.
             quota: How many items are to be written; None for all.
+            facts: What its snapshots tell besides its counts.
         """
         self.taken = 0
         self.written = 0
@@ -116,7 +122,9 @@ class Run:
         self.clock = clock
         self._limit = limit
         self._staged = staged
-        self._began = clock.now()
+        self._facts = facts
+        self.began = clock.now()
+        self._is_stopped = False
         self._seconds: float | None = None
         self._first_seconds: float | None = None
         self._items = InFlightItems()
@@ -156,7 +164,7 @@ class Run:
         self._observer = observer
         self.listeners.run_started(self)
         if self.quota is not None:
-            self.quota.reached = self.abort  # what is left is not needed
+            self.quota.reached = self._end_early  # what is left is not needed
             if self.quota.missing <= 0:
                 ids = reactivex.empty()
 
@@ -184,12 +192,20 @@ class Run:
 
     def stop(self) -> None:
         """Take no more IDs, and let those taken finish."""
-        if self._intake is not None:
-            self._intake.stop()
+        self._is_stopped = True
+        self._take_no_more()
 
     def abort(self) -> None:
         """Cancel what is in the stages; what is finished is still written."""
-        self.stop()
+        self._is_stopped = True
+        self._end_early()
+
+    def _take_no_more(self) -> None:
+        if self._intake is not None:
+            self._intake.stop()
+
+    def _end_early(self) -> None:
+        self._take_no_more()
         if self._exit is not None:
             self._exit.abort()
         self._aborted()
@@ -197,7 +213,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
-        return self.clock.now() - self._began if self._seconds is None else self._seconds
+        return self.clock.now() - self.began if self._seconds is None else self._seconds
 
     @property
     def usage(self) -> Usage:
@@ -218,6 +234,54 @@ class Run:
     def waiting_for_children(self) -> int:
         """Items that wait for their children now."""
         return self._items.waiting_for_children
+
+    def snapshot(self) -> Snapshot:
+        """Its numbers now; from any thread."""
+        return snapshot_of(self, self._facts)
+
+    def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
+        """Its numbers now, then every so many seconds, and once more when it is over. Of those that nobody takes in
+        time, the newest is kept.
+
+        Raises:
+            ValueError: ``seconds`` is not above 0.
+        """  # noqa: D205
+        return snapshots_of(self.snapshot, self.finished, self.clock, seconds)
+
+    @property
+    def state(self) -> State:
+        """What it does, or how it ended."""
+        if self._seconds is None:
+            return "stopping" if self._is_stopped else "running"
+        if self._error is not None:
+            return "failed"
+        return "stopped" if self._is_stopped else "finished"
+
+    @property
+    def source_waited(self) -> float:
+        """Seconds in which there was room for an item, and the source gave none."""
+        return 0.0 if self._intake is None else self._intake.waited.total(self.clock.now())
+
+    @property
+    def source_is_over(self) -> bool:
+        """Whether no more comes from the source."""
+        return self._intake is not None and self._intake.source_done
+
+    @property
+    def waiting_for_commit(self) -> int:
+        """Items that have left the stages, and have not ended."""
+        ended = self.written + self.failed + self.dropped + self.expanded + self.collected + self.cancelled
+        return self._gone - ended
+
+    @property
+    def errors(self) -> Sequence[CommonError]:
+        """The commonest errors of items that failed, five at most."""
+        return self._errors.commonest()
+
+    @property
+    def drops(self) -> Sequence[CommonError]:
+        """The commonest reasons for which items were dropped, five at most."""
+        return self._drops.commonest()
 
     def report(self) -> Report:
         """The counts so far; they add up once the run is over."""
@@ -242,9 +306,9 @@ class Run:
             seconds=seconds,
             first_seconds=self._first_seconds,
             most_in_flight=self._items.most,
-            stages=tuple(stage_report(stage, self._began, seconds) for stage in self.stages),
-            errors=tuple(self._errors.commonest()),
-            drops=tuple(self._drops.commonest()),
+            stages=tuple(stage_report(stage, self.began, seconds) for stage in self.stages),
+            errors=tuple(self.errors),
+            drops=tuple(self.drops),
         )
 
     # What happens to items; each is called by one thread at a time

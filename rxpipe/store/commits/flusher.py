@@ -14,6 +14,7 @@ from rxpipe.database.encoding import one_line
 from rxpipe.database.error_kinds import may_pass
 from rxpipe.database.outage import as_sink_error
 from rxpipe.errors import SinkError
+from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
@@ -42,6 +43,7 @@ class Flusher:
         commits: Commits,
         backlog: Backlog,
         retry: Policy,
+        counts: CommitCounts,
         *,
         failed: Callable[[], object],
         now: Callable[[], float] = time.monotonic,
@@ -52,6 +54,7 @@ class Flusher:
             commits: Commits a batch.
             backlog: Told of what is committed, and of a database that is away.
             retry: How long to try.
+            counts: Counts what is committed.
             failed: Called once when no rows can be written any more.
             now: A steady clock.
         """
@@ -59,6 +62,7 @@ class Flusher:
         self._commits = commits
         self._backlog = backlog
         self._retry = retry
+        self._counts = counts
         self._failed = failed
         self._now = now
         self._over = threading.Event()
@@ -89,6 +93,7 @@ class Flusher:
                 if self._over.is_set() or not may_pass(error) or not self._retry.applies(error, attempt):
                     raise
                 self._backlog.away()
+                self._counts.failed()
                 if self._now() - told > _REMIND:
                     told = self._now()
                     _log.warning(
@@ -120,7 +125,8 @@ class Flusher:
         if self.failure is not None:
             return self._commit_without_rows(records, self.failure)
         try:
-            return self._commits.commit(records)
+            with self._counts.committing(sum(isinstance(record, Ended) for record in records)):
+                return self._commits.commit(records)
         except SinkError as error:
             if may_pass(error):
                 raise

@@ -1,0 +1,143 @@
+"""Where the slots of a stage spend their time, and how long its calls and their waits took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
+
+from .durations import Durations
+
+_MANY = 2_000  # calls a second: beyond, one in eight is timed, which is enough for any quantile
+_SPARSE = 7  # of the counter's bits: none of these set
+_LOOK = 256  # timed calls between two looks at how many there are
+
+
+class CallTime(NamedTuple):
+    """When a call was made, how long it took, and how it ended.
+
+    Attributes:
+        attempt: Its number, from 1.
+        began: When it began, in seconds of the run's clock.
+        waited: Seconds that its item had waited in the queue.
+        seconds: How long it took, without the time in which its values waited for room downstream.
+        in_flight: How many calls of the stage ran when it began, this one included.
+        ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or ``cancelled``.
+    """
+
+    attempt: int
+    began: float
+    waited: float
+    seconds: float
+    in_flight: int
+    ended: str
+
+
+class TimedCall(Protocol):
+    """What is asked of a running call."""
+
+    @property
+    def began(self) -> float:
+        """When it began."""
+        ...
+
+    @property
+    def blocked_at(self) -> float | None:
+        """Since when a result of it has waited for room downstream; None if none does."""
+        ...
+
+
+class Level:
+    """A number that changes, and its integral over time. Written by one thread at a time, read by any."""
+
+    __slots__ = ("_state", "now")
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._state = (0.0, 0, 0.0)  # the integral up to a time, the level since then, that time: as one value
+
+    def set(self, level: int, at: float) -> None:
+        """The number is this from now on."""
+        total, before, since = self._state
+        self.now = level
+        self._state = (total + before * (at - since), level, at)
+
+    def total(self, at: float) -> float:
+        """The integral up to now."""
+        total, level, since = self._state
+        return total + level * max(0.0, at - since)
+
+
+class StageTimes:
+    """Where a stage's slots spend their time.
+
+    At each moment a slot is busy with a call, blocked by a result that waits for room downstream, limited by a rate
+    limit that a waiting item waits for, held by whatever else has calls wait (the database), or idle.
+
+    Attributes:
+        seconds: How long calls took; where there are very many, of each eighth one.
+        waits: How long their items had waited in the queue.
+        blocked: How many slots hold a result that waits for room downstream.
+        limited: How many slots wait for a rate limit, with an item for each.
+        held: How many slots wait for the database, with an item for each.
+        last_end: When the last timed call ended; None if none has.
+        is_exact: Whether each call is timed, however many there are.
+        running: The calls that run now.
+        delayed: How many next attempts are not due yet.
+    """
+
+    __slots__ = (
+        *(
+            "_looked_at",
+            "_mask",
+            "blocked",
+            "held",
+            "delayed",
+            "is_exact",
+            "last_end",
+            "limited",
+            "running",
+            "seconds",
+            "waits",
+        ),
+    )
+
+    def __init__(self) -> None:
+        self.seconds = Durations()
+        self.waits = Durations()
+        self.blocked, self.limited, self.held = Level(), Level(), Level()
+        self.last_end: float | None = None
+        self.is_exact = False
+        self.running: Callable[[], Collection[TimedCall]] = tuple
+        self.delayed: Callable[[], int] = int
+        self._mask = 0
+        self._looked_at: float | None = None
+
+    def times(self, count: int) -> bool:
+        """Whether the call with the item of this number is timed."""
+        return not count & self._mask
+
+    def ended(self, began: float, queued_at: float, seconds: float, now: float) -> None:
+        """A timed call has ended."""
+        weight = self._mask + 1
+        self.seconds.add(seconds, weight)
+        self.waits.add(began - queued_at, weight)
+        self.last_end = now
+        if not self.seconds.count % _LOOK and not self.is_exact:
+            if self._looked_at is not None:
+                rate = _LOOK / max(now - self._looked_at, 1e-9) * (weight if self._mask else 1)
+                self._mask = _SPARSE if rate > _MANY else 0
+            self._looked_at = now
+
+    def busy(self, ended: float, now: float) -> float:
+        """Slot seconds in which calls ran.
+
+        Args:
+            ended: Those of calls that have ended.
+            now: The clock's time.
+        """
+        return ended + sum(max(0.0, now - call.began) for call in self.running() if call.blocked_at is None)
+
+    def oldest(self, now: float) -> float | None:
+        """For how long the oldest running call has been running, in seconds; None if none runs."""
+        began = min((call.began for call in self.running() if call.blocked_at is None), default=None)
+        return None if began is None else max(0.0, now - began)

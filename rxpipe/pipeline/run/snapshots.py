@@ -1,0 +1,293 @@
+"""Snapshots of a run: its numbers at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import reactivex
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.insight.snapshot import (
+    CountedError,
+    LimiterSnapshot,
+    SinkSnapshot,
+    Snapshot,
+    SourceSnapshot,
+    StageSnapshot,
+    State,
+)
+from rxpipe.operators.core.clock import Clock
+from rxpipe.operators.core.machine import Producer
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.limiter import CountingLimiter, Limiter, LimitUse, Unit
+from rxpipe.operators.stages.settings import Settings, StageStats
+from rxpipe.pipeline.commit_counts import CommitCounts
+from rxpipe.pipeline.outcome import CommonError
+from rxpipe.pipeline.run.quota import Quota
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What does not change while a run lasts.
+
+    Attributes:
+        pipeline: The pipeline's name, or None.
+        strategy: Its strategy.
+        length: How many items the source gives, or None.
+        limiters: The limiters of each stage, and what those count that do not say.
+        most: How many calls of each stage may run at once at most; ``math.inf`` for no bound.
+        counts: What the sink commits; None without one, or if that is not counted.
+    """
+
+    pipeline: str | None = None
+    strategy: str = "per_stage"
+    length: int | None = None
+    limiters: Sequence[Sequence[tuple[Limiter, Unit]]] = ()
+    most: Sequence[float] = ()
+    counts: CommitCounts | None = None
+
+
+class Counting(Protocol):
+    """A run, as far as its numbers go; see ``Run`` for what these are."""
+
+    clock: Clock
+    began: float
+    number: int | None
+    before: tuple[int, int]
+    usage_before: Usage
+    quota: Quota | None
+    stages: Sequence[StageStats]
+    taken: int
+    written: int
+    failed: int
+    dropped: int
+    expanded: int
+    collected: int
+    cancelled: int
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102 - as all below
+    @property
+    def state(self) -> State: ...  # noqa: D102
+    @property
+    def spawned(self) -> int: ...  # noqa: D102
+    @property
+    def in_flight(self) -> int: ...  # noqa: D102
+    @property
+    def waiting_for_children(self) -> int: ...  # noqa: D102
+    @property
+    def waiting_for_commit(self) -> int: ...  # noqa: D102
+    @property
+    def source_waited(self) -> float: ...  # noqa: D102
+    @property
+    def source_is_over(self) -> bool: ...  # noqa: D102
+    @property
+    def errors(self) -> Sequence[CommonError]: ...  # noqa: D102
+    @property
+    def drops(self) -> Sequence[CommonError]: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class _NamedUse:
+    """A limit, and the stages that share it."""
+
+    use: LimitUse
+    stages: list[str] = field(default_factory=list[str])
+
+    @property
+    def name(self) -> str:
+        whose = self.use.name or " and ".join(self.stages)
+        return f"{whose} {self.use.unit}"
+
+
+def snapshot_of(run: Counting, facts: RunFacts) -> Snapshot:
+    """The run's numbers now; from any thread. What is read one after the other may differ by a call."""
+    now = run.clock.now()
+    limits = _limits(run.stages, facts)
+    return Snapshot(
+        at=time.time(),
+        elapsed=run.seconds,
+        state=run.state,
+        strategy=facts.strategy,
+        pipeline=facts.pipeline,
+        run=run.number,
+        taken=run.taken,
+        spawned=run.spawned,
+        written=run.written,
+        failed=run.failed,
+        dropped=run.dropped,
+        expanded=run.expanded,
+        collected=run.collected,
+        cancelled=run.cancelled,
+        in_flight=max(0, run.in_flight),
+        waiting_for_children=run.waiting_for_children,
+        written_before=run.before[0],
+        failed_before=run.before[1],
+        until=None if run.quota is None else run.quota.until,
+        stages=tuple(_stage(run, index, now, facts, limits) for index in range(len(run.stages))),
+        limiters=tuple(_limiter(limit) for limit in limits.values()),
+        sink=None if facts.counts is None else _sink(run, facts.counts),
+        source=SourceSnapshot(length=facts.length, waited=run.source_waited, is_over=run.source_is_over),
+        usage_before=run.usage_before,
+        errors=_counted(run.errors),
+        drops=_counted(run.drops),
+    )
+
+
+def _limits(stages: Sequence[StageStats], facts: RunFacts) -> dict[tuple[int, str], _NamedUse]:
+    found: dict[tuple[int, str], _NamedUse] = {}
+    for stage, limiters in zip(stages, facts.limiters, strict=False):
+        for use in _uses(limiters):
+            found.setdefault((id(use.limiter), use.unit), _NamedUse(use)).stages.append(stage.name)
+    return found
+
+
+def limiters_of(settings: Settings[Any, Any]) -> list[tuple[Limiter, Unit]]:
+    """What limits a stage's calls, and its items."""
+    limiters: list[tuple[Limiter, Unit]] = []
+    if settings.rate_limit is not None:
+        limiters.append((settings.rate_limit, "calls"))
+    if settings.batch is not None and settings.batch.item_rate is not None:
+        limiters.append((settings.batch.item_rate, "items"))
+    return limiters
+
+
+def _uses(limiters: Sequence[tuple[Limiter, Unit]]) -> list[LimitUse]:
+    return [
+        use if use.unit == "tokens" else replace(use, unit=unit)
+        for limiter, unit in limiters
+        if isinstance(limiter, CountingLimiter)
+        for use in limiter.uses()
+    ]
+
+
+def _limiter(limit: _NamedUse) -> LimiterSnapshot:
+    use = limit.use
+    return LimiterSnapshot(name=limit.name, unit=use.unit, rate=use.rate, taken=use.taken, paused=use.paused)
+
+
+def _stage(
+    run: Counting, index: int, now: float, facts: RunFacts, limits: dict[tuple[int, str], _NamedUse]
+) -> StageSnapshot:
+    stage = run.stages[index]
+    times = stage.times
+    seconds = stage.slot_seconds(run.began, run.began + run.seconds)
+    most = max(stage.concurrency, facts.most[index] if index < len(facts.most) else 0)
+    own = _uses(facts.limiters[index]) if index < len(facts.limiters) else []
+    return StageSnapshot(
+        name=stage.name,
+        concurrency=_whole(stage.concurrency),
+        most=_whole(most),
+        calls=stage.started,
+        done=stage.done,
+        failed=stage.failed,
+        dropped=stage.dropped,
+        sent_back=stage.sent_back,
+        spawned=stage.spawned,
+        cached=stage.cached,
+        retried=stage.retried,
+        pushed_back=stage.pushed_back,
+        abandoned=stage.abandoned,
+        running=max(0, stage.running),
+        waiting=max(0, stage.waiting),
+        delayed=times.delayed(),
+        blocked_now=times.blocked.now,
+        busy=times.busy(stage.busy, now),
+        blocked=times.blocked.total(now),
+        limited=times.limited.total(now),
+        held=times.held.total(now),
+        slot_seconds=None if _whole(stage.concurrency) is None else seconds,
+        seconds=times.seconds.copy(),
+        waits=times.waits.copy(),
+        oldest=times.oldest(now),
+        last_end=None if times.last_end is None else max(0.0, now - times.last_end),
+        limiters=tuple(limits[id(use.limiter), use.unit].name for use in own),
+        usage=stage.usage,
+        saved=stage.saved,
+    )
+
+
+def _whole(count: float) -> int | None:
+    return None if count == float("inf") else int(count)
+
+
+def _sink(run: Counting, counts: CommitCounts) -> SinkSnapshot:
+    return SinkSnapshot(
+        name=counts.name,
+        outcomes=counts.outcomes,
+        commits=counts.commits,
+        busy=counts.busy,
+        waiting=max(0, run.waiting_for_commit),
+        away=counts.away,
+    )
+
+
+def _counted(errors: Sequence[CommonError]) -> tuple[CountedError, ...]:
+    return tuple(CountedError(stage=one.stage, text=one.text, count=one.count, same=one.same) for one in errors)
+
+
+def snapshots_of(
+    snapshot: Callable[[], Snapshot], finished: Future[Any], clock: Clock, seconds: float
+) -> Observable[Snapshot]:
+    """Snapshots now, every so many seconds, and at the end; a slow observer gets fewer, and the newest.
+
+    Raises:
+        ValueError: ``seconds`` is not above 0.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, not {seconds}")
+
+    def subscribe(observer: ObserverBase[Snapshot], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        ticker = _Ticker(observer, snapshot, clock, seconds)
+        ticker.post(ticker.tick)
+        finished.add_done_callback(lambda _: ticker.post(ticker.finish))
+        return ticker
+
+    return reactivex.create(subscribe)
+
+
+class _Ticker(Producer[Snapshot]):
+    """One subscription to a run's snapshots."""
+
+    def __init__(
+        self, observer: ObserverBase[Snapshot], snapshot: Callable[[], Snapshot], clock: Clock, seconds: float
+    ) -> None:
+        super().__init__(observer)
+        self._snapshot = snapshot
+        self._clock = clock
+        self._seconds = seconds
+        self._is_due = self._is_last = False
+        self._timer: DisposableBase | None = None
+
+    def tick(self) -> None:
+        """A snapshot is due, and another one later."""
+        if not (self._is_last or self.over):
+            self._is_due = True
+            self._timer = self._clock.call_later(self._seconds, lambda: self.post(self.tick))
+
+    def finish(self) -> None:
+        """The run is over."""
+        self._is_due = self._is_last = True
+        self._stop_timer()
+
+    def advance(self) -> None:
+        """Give the snapshot that is due."""
+        if self._is_due and not self.over and self.may_emit():
+            self._is_due = False
+            self.emit(self._snapshot())
+            if self._is_last:
+                self.end()
+
+    def free(self) -> None:
+        """Take no more."""
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.dispose()
+            self._timer = None
