@@ -12,7 +12,7 @@ What is where:
 - ``questions/``: stages that ship with rxpipe
 - ``config/``: from a YAML file to a pipeline and its IDs
 - ``devtools/``: a server that answers as a language model does; the strategies, measured side by side
-- ``cli/``: the command line
+- ``cli/``: the command line; ``screen/``: a run as it is drawn on a terminal
 - ``identity/``: what a pipeline and its stages are known by
 - ``insight/``: what a run's numbers say
 - ``errors.py``: the tree of errors; ``extras.py``: what to type where something optional is not installed
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         StopRun,
     )
     from rxpipe.files import JsonLinesSink
+    from rxpipe.insight.snapshot import Snapshot
     from rxpipe.operators import (
         AdaptiveConcurrency,
         Batch,
@@ -98,6 +99,7 @@ __all__ = [
     "RxPipeError",
     "SendBack",
     "SinkError",
+    "Snapshot",
     "Stage",
     "StageReport",
     "StageStalled",
@@ -134,6 +136,7 @@ _NAMES = {
         "StopRun",
     ),
     "files": ("JsonLinesSink",),
+    "insight.snapshot": ("Snapshot",),
     "operators": (
         "AdaptiveConcurrency",
         "Batch",

@@ -20,6 +20,7 @@ ROOMS = (
         "extras",
         "identity",
         "insight",
+        "screen",
         "pipeline",
         "log_values",
         "logs",

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import typer
 
-from rxpipe.cli.views.texts import screen_text
+from rxpipe.screen.texts import screen_text
 
 
 class ExitCode(IntEnum):
@@ -39,7 +39,7 @@ def tell_error(text: str) -> None:
     """One clear message on standard error."""
     from rich.text import Text  # quick, but not needed for --help
 
-    from rxpipe.cli.views.terminal import SafeConsole, hanging
+    from rxpipe.screen.terminal import SafeConsole, hanging
 
     console = SafeConsole(stderr=True)
     console.print(hanging(console, Text("error: ", style="bold red"), text), soft_wrap=True)

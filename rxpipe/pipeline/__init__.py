@@ -17,5 +17,6 @@ How it runs:
 
 - ``plan.py``: what is run; ``prepare.py``, ``open_executors.py``: what it needs is opened; ``start.py``: a run of it
 - ``run/``: one run
-- ``blocking.py``: running to the end from ordinary code, with Ctrl-C in steps
+- ``blocking.py``: running to the end from ordinary code, with Ctrl-C in steps; ``show_progress.py``: the same, with
+  a live screen
 """

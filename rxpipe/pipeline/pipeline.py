@@ -23,6 +23,7 @@ from rxpipe.pipeline.plan import Scheduler, compose_stages, until_written
 from rxpipe.pipeline.ports import RunPorts, Sink, Store
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
+from rxpipe.pipeline.show_progress import run_shown
 from rxpipe.pipeline.source import Source, as_observable, on_running_loop
 from rxpipe.pipeline.stage import Stage
 from rxpipe.pipeline.start import start
@@ -186,7 +187,7 @@ class Pipeline(Generic[In, Out]):
         self.until: int | None = None
         compose_stages(self)  # raise for impossible combinations now, not in run()
 
-    def run(self, source: Source[In], *, until: int | None = None) -> Report:
+    def run(self, source: Source[In], *, until: int | None = None, progress: bool = False) -> Report:
         """Run over all IDs of a source, and wait for it.
 
         On the first Ctrl-C no more IDs are taken, and those on their way finish; on the second they are cancelled.
@@ -199,10 +200,12 @@ class Pipeline(Generic[In, Out]):
                 are on their way than are missing. The source may be endless; what fails or is dropped is made up for.
                 Children that are not needed any more end as ``cancelled``. Several workers of one run write so many
                 together, if each is told the same.
+            progress: Show how it goes on standard error: as a live screen on a terminal, else as a line now and then.
+                What functions print then goes above the screen. It ends with the run, also with Ctrl-C.
 
         Raises:
             ValueError: ``until`` is below 1, or the strategy is ``staged``.
-            ConfigError: The source gives what is no ID.
+            ConfigError: The source gives what is no ID; or ``progress`` needs a package that is not installed.
             SinkError: The sink cannot be opened, or stayed away for too long.
             StageStalled: All slots of a stage are taken by calls that do not return.
             StopRun: A stage's function raised it; ``BudgetSpent`` if ``max_cost`` would have been exceeded.
@@ -210,7 +213,8 @@ class Pipeline(Generic[In, Out]):
             KeyboardInterrupt: Ctrl-C came.
             RuntimeError: An event loop is running on this thread, which must not be blocked.
         """
-        return run_blocking(until_written(self, until), source)
+        plan = until_written(self, until)
+        return run_shown(plan, source) if progress else run_blocking(plan, source)
 
     async def run_async(self, source: Source[In], *, until: int | None = None) -> Report:
         """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.

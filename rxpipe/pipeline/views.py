@@ -7,6 +7,9 @@ from concurrent.futures import Future
 from contextvars import Context
 from typing import Protocol
 
+from reactivex import Observable
+
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import Report
 
@@ -189,6 +192,14 @@ class RunView(Protocol):
     @property
     def stages(self) -> Sequence[StageView]:
         """Each stage's live counts, in order."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All of its numbers at this moment."""
+        ...
+
+    def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
+        """Its numbers now, then every so many seconds, and once more when it is over."""
         ...
 
     @property

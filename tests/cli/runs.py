@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from reactivex.abc import DisposableBase
 
-from rxpipe.cli.views.figures import Figures, Meter
 from rxpipe.operators.core.clock import Action
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.run.snapshots import RunFacts
+from rxpipe.screen.figures import Figures, Meter
 
 
 class MadeRun:
@@ -34,7 +35,9 @@ class MadeRun:
 
     def figures(self, total: int | None = None, *, staged: bool = False, after: float = 10.0, **counts: int) -> Figures:
         """The figures, after so many seconds in which the counts came to be what they are."""
-        meter = Meter(self.run, total=total, staged=staged)
+        if staged:
+            self.run._facts = RunFacts(strategy="staged")  # pyright: ignore[reportPrivateUsage] - as below
+        meter = Meter(self.run.snapshot, total=total)
         self.set(**counts)
         self.seconds += after
         return meter.read()

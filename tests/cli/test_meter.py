@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Usage
-from rxpipe.cli.views.figures import WINDOW, Figures, Meter
+from rxpipe.screen.figures import WINDOW, Figures, Meter
 
 from .runs import MadeRun
 
@@ -34,7 +34,7 @@ def test_nothing_has_ended(taken: int) -> None:
 def test_rate_is_of_late() -> None:
     """What happened longer ago than the window does not count."""
     made = MadeRun("a")
-    meter = Meter(made.run, total=None, staged=False)
+    meter = Meter(made.run.snapshot, total=None)
     made.set(written=1000)
     made.seconds = 10.0
     assert meter.read().rate == 100.0
@@ -54,7 +54,8 @@ def test_stage() -> None:
     """A stage's waiting and running calls, its rate and its mean latency."""
     made = MadeRun("a", "b")
     stage = made.stages[0]
-    stage.taken, stage.started, stage.done, stage.failed, stage.retried, stage.busy = 20, 14, 9, 1, 2, 6.0
+    stage.taken, stage.started, stage.done, stage.failed, stage.retried = 20, 14, 9, 1, 2
+    stage.times.seconds.add(0.5, 12)
     figures, other = made.figures().stages
     assert (figures.name, figures.waiting, figures.running, figures.slots) == ("a", 8, 2, 3)
     assert (figures.done, figures.failed, figures.retried) == (9, 1, 2)
@@ -64,7 +65,7 @@ def test_stage() -> None:
 def test_rate_of_a_stage() -> None:
     """A stage's rate is of the items that it finished or that failed there."""
     made = MadeRun("a")
-    meter = Meter(made.run, total=None, staged=False)
+    meter = Meter(made.run.snapshot, total=None)
     made.seconds = 5.0
     made.stages[0].done, made.stages[0].failed = 8, 2
     assert meter.read().stages[0].rate == 2.0
@@ -123,7 +124,7 @@ def test_no_projection(total: int | None, written: int) -> None:
 def test_fewer_slots_than_before() -> None:
     """Calls that began before run on, beyond the bound of now."""
     made = MadeRun("a", concurrency=10)
-    meter = Meter(made.run, total=None, staged=False)
+    meter = Meter(made.run.snapshot, total=None)
     (stage,) = made.stages
     stage.taken = stage.started = 10
     meter.read()
@@ -150,7 +151,7 @@ def test_dropped_items_have_ended() -> None:
 def test_a_stage_that_drops_and_sends_back() -> None:
     """Its calls with these items are over, and are part of its rate."""
     made = MadeRun("a")
-    meter = Meter(made.run, total=None, staged=False)
+    meter = Meter(made.run.snapshot, total=None)
     stage = made.stages[0]
     stage.taken = stage.started = 10
     stage.done, stage.dropped, stage.sent_back = 3, 4, 2
@@ -171,7 +172,7 @@ def with_children(total: int | None = 100, **counts: Any) -> Figures:
     made = MadeRun("a")
     made.stages[0].usage = Usage(cost=1.0)
     made.run.before = counts.pop("before", (0, 0))
-    meter = Meter(made.run, total=total, staged=False, expands=True)
+    meter = Meter(made.run.snapshot, total=total, expands=True)
     made.set(**counts)
     made.seconds += 10.0
     return meter.read()

@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 
-from rxpipe.cli.views.output_capture import OutputCapture
+from rxpipe.screen.output_capture import OutputCapture
 
 
 def test_lines_are_whole() -> None:

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from rxpipe.cli.messages import configure_logs, tell_error
 from rxpipe.cli.views.summary import failure_line
-from rxpipe.cli.views.tables import Column, fitted
-from rxpipe.cli.views.terminal import SafeConsole, hanging, say
 from rxpipe.pipeline.outcome import CommonError
+from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.terminal import SafeConsole, hanging, say
 
 from .program import Ended, rxpipe
 

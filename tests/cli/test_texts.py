@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from rxpipe import Usage
-from rxpipe.cli.views.tables import Column, fitted, usage_columns
-from rxpipe.cli.views.texts import clock, cost, duration, number, per_second, plural, screen_text, tokens, used
 from rxpipe.pipeline.source import length
+from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.texts import clock, cost, duration, number, per_second, plural, screen_text, tokens, used
 
 
 @pytest.mark.parametrize(

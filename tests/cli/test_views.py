@@ -12,16 +12,16 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rxpipe import Usage
-from rxpipe.cli.views.figures import Meter
-from rxpipe.cli.views.lines import Lines, interrupt_line, progress_line
-from rxpipe.cli.views.live import Screen
+from rxpipe.screen.figures import Meter
+from rxpipe.screen.lines import Lines, interrupt_line, progress_line
+from rxpipe.screen.live import Screen
 
 from .runs import MadeRun
 
 
 def drawn(made: MadeRun, width: int, height: int = 24, *, total: int | None = 1000, interrupts: int = 0) -> list[str]:
     """The lines of a screen, after ten seconds."""
-    screen = Screen("pipeline.yaml", Meter(made.run, total=total, staged=False), 25.0)
+    screen = Screen("pipeline.yaml", Meter(made.run.snapshot, total=total), 25.0)
     screen.interrupts = interrupts
     made.seconds += 10
     console = Console(file=StringIO(), width=width, height=height, highlight=False)
@@ -34,7 +34,8 @@ def bank() -> MadeRun:
     """Three stages that have done something."""
     made = MadeRun("generation", "answering", "grading")
     for place, stage in enumerate(made.stages):
-        stage.taken, stage.started, stage.done, stage.busy = 543, 533, 530 - 10 * place, 150.0
+        stage.taken, stage.started, stage.done = 543, 533, 530 - 10 * place
+        stage.times.seconds.add(0.283, 533)
     made.stages[1].retried, made.stages[1].started = 12, 540
     return made
 
@@ -84,7 +85,7 @@ def test_screen_of_costs() -> None:
 def test_screen_knows_when() -> None:
     """Where the total is known, the end is foreseen."""
     made = bank()
-    screen = Screen("pipeline.yaml", Meter(made.run, total=1000, staged=False), 25.0)
+    screen = Screen("pipeline.yaml", Meter(made.run.snapshot, total=1000), 25.0)
     made.set(taken=300, written=240, failed=10)
     made.seconds = 5.0
     console = Console(file=StringIO(), width=80)
@@ -173,7 +174,7 @@ COUNTS = {"taken": 25, "spawned": 505, "written": 420, "dropped": 40, "expanded"
 def test_line_of_a_dataflow() -> None:
     """What was taken and spawned comes first; the ends that there are follow those that there always are."""
     made = dataflow()
-    meter = Meter(made.run, total=100, staged=False, expands=True)
+    meter = Meter(made.run.snapshot, total=100, expands=True)
     made.set(**COUNTS)
     made.seconds = 10.0
     assert progress_line(meter.read()) == (
@@ -191,7 +192,7 @@ def test_line_of_a_filter() -> None:
 def test_screen_of_a_dataflow() -> None:
     """Stages that drop and send back have columns for that; the bar is that of the source."""
     made = dataflow()
-    meter = Meter(made.run, total=100, staged=False, expands=True)
+    meter = Meter(made.run.snapshot, total=100, expands=True)
     made.set(**COUNTS)
     made.seconds = 10.0
     console = Console(file=StringIO(), width=90, height=24, highlight=False)
@@ -232,7 +233,7 @@ def test_lines_come_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a run lasts there is a line now and then."""
     monkeypatch.setattr(sys, "stderr", heard := Heard())
     with Lines(25.0, seconds=0.001) as lines:
-        lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
+        lines.begin(Meter(MadeRun("a").run.snapshot, total=None))
         for _ in range(3):
             assert heard.lines.acquire(timeout=10)
     assert heard.getvalue().startswith("0:00  0 written, 0 failed, 0 in flight, -/s\n")
@@ -242,6 +243,6 @@ def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quiet has no lines, but answers to signals."""
     monkeypatch.setattr(sys, "stderr", heard := Heard())
     with Lines(25.0, quiet=True, seconds=0.0) as lines:
-        lines.begin(Meter(MadeRun("a").run, total=None, staged=False))
+        lines.begin(Meter(MadeRun("a").run.snapshot, total=None))
         lines.interrupted(signal.SIGINT, 1)
     assert heard.getvalue() == "stopping: no items are in flight\n"

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from sqlalchemy import Engine
 
 from rxpipe.cli.commands.history import local_time, utc_time
-from rxpipe.cli.views.tables import Column, fitted, usage_columns
-from rxpipe.cli.views.terminal import SafeConsole, say
-from rxpipe.cli.views.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.config.error_texts import unknown
 from rxpipe.errors import ConfigError
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.terminal import SafeConsole, say
+from rxpipe.screen.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.store.maintenance.cache import CachedFunction, cached_functions, clear
 from rxpipe.store.queries.existing_store import snapshot
 

@@ -11,9 +11,6 @@ from rich.text import Text
 
 from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
-from rxpipe.cli.views.tables import Column, fitted
-from rxpipe.cli.views.terminal import SafeConsole
-from rxpipe.cli.views.texts import number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.imports import resolve
@@ -22,6 +19,9 @@ from rxpipe.config.sources import read_source
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.pipeline.source import length
+from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.terminal import SafeConsole
+from rxpipe.screen.texts import number, plural
 from rxpipe.store.schema.database import Database
 
 

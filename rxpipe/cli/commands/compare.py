@@ -11,13 +11,13 @@ from rich.text import Text
 
 from rxpipe.cli.commands.overrides import latencies
 from rxpipe.cli.messages import ExitCode, configure_logs
-from rxpipe.cli.views.tables import Column, fitted
-from rxpipe.cli.views.terminal import SafeConsole, say
 from rxpipe.config import load_config
 from rxpipe.devtools.compare import Comparison
 from rxpipe.devtools.compare import compare as compare_all
 from rxpipe.devtools.compare.html import page
 from rxpipe.errors import ConfigError
+from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.terminal import SafeConsole, say
 
 _RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
 

@@ -12,10 +12,10 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from rxpipe.cli.commands.history import local_time, utc_time
-from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import cell_text, number, plural, screen_text
 from rxpipe.config.error_texts import unknown
 from rxpipe.errors import ConfigError
+from rxpipe.screen.terminal import SafeConsole, hanging
+from rxpipe.screen.texts import cell_text, number, plural, screen_text
 from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.failures import FailureInfo, count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import DATABASE, RunInfo, run

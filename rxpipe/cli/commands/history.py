@@ -13,11 +13,11 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from rxpipe.cli.views.summary import failure_line, print_drops, print_saved, rare_column
-from rxpipe.cli.views.tables import GAP, Column, fitted, usage_columns
-from rxpipe.cli.views.terminal import SafeConsole, say
-from rxpipe.cli.views.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
+from rxpipe.screen.tables import GAP, Column, fitted, usage_columns
+from rxpipe.screen.terminal import SafeConsole, say
+from rxpipe.screen.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.store.queries.details import RunDetails, StageInfo, details
 from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers

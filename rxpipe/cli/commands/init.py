@@ -8,10 +8,10 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-from rxpipe.cli.views.terminal import say
 from rxpipe.config import Config
 from rxpipe.errors import ConfigError
 from rxpipe.identity.names import file_name
+from rxpipe.screen.terminal import say
 
 CONFIG = "pipeline.yaml"
 STAGES = "my_stages.py"

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 from rxpipe.cli.commands.failures import check_stage
 from rxpipe.cli.commands.store_location import StoreLocation
 from rxpipe.cli.messages import ExitCode
-from rxpipe.cli.views.terminal import say
-from rxpipe.cli.views.texts import cell_text, number, plural
 from rxpipe.config.error_texts import unknown
 from rxpipe.database.engine import database_option
 from rxpipe.database.rows import key_text
 from rxpipe.errors import ConfigError, RxPipeError, StoreError
+from rxpipe.screen.terminal import say
+from rxpipe.screen.texts import cell_text, number, plural
 from rxpipe.store.maintenance.export import STATUSES, Status, export, has_children, has_integer_ids, is_among
 from rxpipe.store.maintenance.export_cells import Fields, fields_of_run, with_kinds
 from rxpipe.store.maintenance.export_files import check_file, records_file

@@ -18,8 +18,6 @@ from rich.console import Console
 from rich.text import Text
 
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
-from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
@@ -33,6 +31,8 @@ from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.source import length
 from rxpipe.pipeline.stage import Stage
+from rxpipe.screen.terminal import SafeConsole, hanging
+from rxpipe.screen.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 
 _LONGEST = 20_000  # characters that are shown of a text
 

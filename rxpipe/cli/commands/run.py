@@ -14,17 +14,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import structlog
-from rich.console import Console
 
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
-from rxpipe.cli.views.figures import Meter
-from rxpipe.cli.views.lines import Lines
-from rxpipe.cli.views.live import LiveScreen
 from rxpipe.cli.views.summary import print_summary
-from rxpipe.cli.views.texts import cost, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
@@ -36,6 +31,9 @@ from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.source import length
+from rxpipe.screen.figures import Meter
+from rxpipe.screen.progress import Progress, progress_of
+from rxpipe.screen.texts import cost, number, plural
 from rxpipe.store import RunStore
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
@@ -104,9 +102,10 @@ def run(path: Path, options: Options) -> ExitCode:
         pipeline = until_written(pipeline, config.until if options.until is None else options.until)
         source = read_source(config, count=options.count)
         total = length(source)
-        with _reporter(path, config, grace, quiet=options.quiet) as reporter:
+        title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
+        with progress_of(title, grace, quiet=options.quiet) as progress:
             try:
-                watched.run(pipeline, source, options.count if total is None else total, reporter)
+                watched.run(pipeline, source, options.count if total is None else total, progress)
             except OtherPipeline as error:
                 raise ConfigError(f"{config.where('name')}: {error}") from None
             except StagesChanged as error:
@@ -149,21 +148,20 @@ class _WatchedRun:
         self._max_failures = max_failures
         self._grace = grace
         self.error: BaseException | None = None
-        self._staged = config.strategy == "staged"
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
 
-    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, reporter: Lines | LiveScreen) -> None:
+    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
             self._run = run
             expands = any(stage.expand for stage in pipeline.stages)
-            reporter.begin(Meter(run, total=total, staged=self._staged, expands=expands))
+            progress.begin(Meter(run.snapshot, total=total, expands=expands))
 
         def interrupted(number: signal.Signals, count: int) -> None:
             self._signal = self._signal or number
-            reporter.interrupted(number, count)
+            progress.interrupted(number, count)
 
         try:
             run_blocking(
@@ -225,10 +223,3 @@ class _WatchedRun:
         else:  # what has failed was made up for, if none is missing
             bad = bad or report.missing > 0
         return ExitCode.FAILED if bad else ExitCode.OK
-
-
-def _reporter(path: Path, config: Config, grace: float, *, quiet: bool) -> Lines | LiveScreen:
-    # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
-    if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):
-        return Lines(grace, quiet=quiet)
-    return LiveScreen(f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}", grace)

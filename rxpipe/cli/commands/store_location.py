@@ -11,10 +11,10 @@ from pathlib import Path
 from sqlalchemy import Engine, make_url
 
 from rxpipe.cli.commands.overrides import overridden
-from rxpipe.cli.views.terminal import say
 from rxpipe.config import Config, load_config
 from rxpipe.database.engine import whole_url
 from rxpipe.errors import ConfigError, SinkError, StoreError
+from rxpipe.screen.terminal import say
 from rxpipe.store.queries.existing_store import opened, snapshot
 from rxpipe.store.queries.history import runs
 

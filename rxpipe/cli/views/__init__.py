@@ -1,7 +1,4 @@
-"""What is drawn.
+"""What a run came to, as it is drawn.
 
-- ``live.py``: a run on a terminal, below what functions print, which ``output_capture.py`` collects
-- ``lines.py``: a run elsewhere; ``figures.py``: what both show
-- ``summary.py``, ``failures.py``: what a run came to
-- ``tables.py``, ``texts.py``, ``terminal.py``: tables that fit the screen, numbers and durations, safe text
+- ``summary.py``, ``failures.py``: what it did, and what failed
 """

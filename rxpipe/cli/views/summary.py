@@ -8,11 +8,11 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from rxpipe.cli.views.tables import Column, fitted, usage_columns
-from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
+from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.terminal import SafeConsole, hanging
+from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 
 
 def print_summary(

@@ -14,6 +14,7 @@ from reactivex.scheduler import VirtualTimeScheduler
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
 from rxpipe.errors import PipelineClosed
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.core.loops import BACKGROUND_LOOP
 from rxpipe.pipeline.blocking import start_async
@@ -171,6 +172,17 @@ class OpenPipeline(Generic[A, B]):
         if self._run is None:
             raise RuntimeError("it has not been opened")
         return self._run.report()
+
+    def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
+        """Its numbers now, then every so many seconds, and once more when it is closed; see ``Run.snapshots``.
+
+        Raises:
+            RuntimeError: It has not been opened.
+            ValueError: ``seconds`` is not above 0.
+        """
+        if self._run is None:
+            raise RuntimeError("it has not been opened")
+        return self._run.snapshots(seconds)
 
     def _enter(self) -> None:
         if self._entered:

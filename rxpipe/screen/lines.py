@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import Self
 
-from rxpipe.cli.views.figures import Figures, Meter
-from rxpipe.cli.views.texts import clock, cost, number, per_second, plural, tokens
+from rxpipe.screen.figures import Figures, Meter
+from rxpipe.screen.texts import clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
 
@@ -63,13 +63,15 @@ def spent_text(figures: Figures) -> str:
     return ""
 
 
-def interrupt_line(count: int, in_flight: int, grace: float) -> str:
+def interrupt_line(count: int, in_flight: int, grace: float | None) -> str:
     """What the first and the second Ctrl-C do."""
     if not in_flight:
         return "stopping: no items are in flight"
     items = plural(in_flight, "item")
     if count > 1:
         return f"cancelling {items}"
+    if grace is None:
+        return f"stopping: finishing {items}, Ctrl-C again to cancel them"
     if not grace:
         return f"stopping: cancelling {items}"
     return f"stopping: finishing {items} within {grace:g} s, Ctrl-C again to cancel them"
@@ -79,12 +81,12 @@ class Lines:
     """Writes the lines to standard error while it is entered.
 
     Args:
-        grace: Seconds that items get to finish after the first Ctrl-C.
+        grace: Seconds that items get to finish after the first Ctrl-C; None for as long as they take.
         quiet: Nothing but what Ctrl-C does.
         seconds: How long from one line to the next.
     """
 
-    def __init__(self, grace: float, *, quiet: bool = False, seconds: float = SECONDS) -> None:
+    def __init__(self, grace: float | None, *, quiet: bool = False, seconds: float = SECONDS) -> None:
         self._grace = grace
         self._quiet = quiet
         self._seconds = seconds

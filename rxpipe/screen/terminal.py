@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from rxpipe.cli.views.texts import screen_text
+from rxpipe.screen.texts import screen_text
 
 _LEAST = 40  # cells that must be left beside a head to break a text there
 _INDENT = 4  # else, of the lines that follow

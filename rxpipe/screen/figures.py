@@ -1,15 +1,14 @@
-"""The figures of a run as it goes: read from its live counts, without stopping it."""
+"""The figures that a screen shows of a run: a snapshot, and how fast it changes."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.operators.stages.settings import StageStats
-from rxpipe.pipeline.run.run import Run
 
 WINDOW = 10.0  # seconds that a rate goes by
 _LEAST = 0.2  # seconds between two samples
@@ -24,7 +23,7 @@ class StageFigures:
         name: Its name.
         waiting: Items that wait for a slot or for their next attempt.
         running: Calls that run.
-        slots: How many may run at once; now, where that adapts itself.
+        slots: How many may run at once now; None for no bound.
         done: Items that it finished.
         failed: Items that failed there.
         retried: Calls that were followed by another.
@@ -40,7 +39,7 @@ class StageFigures:
     name: str
     waiting: int
     running: int
-    slots: int
+    slots: int | None
     done: int
     failed: int
     retried: int
@@ -103,42 +102,38 @@ class Figures:
 class Meter:
     """Reads a run's figures, and remembers some to know how fast they change."""
 
-    def __init__(self, run: Run, *, total: int | None, staged: bool, expands: bool = False) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], *, total: int | None, expands: bool = False) -> None:
         """Begin to watch a run.
 
         Args:
-            run: The run.
+            snapshot: Gives its numbers.
             total: How many items its source has, if known.
-            staged: Whether its stages run one after another: then nothing is written for most of the time, and the
-                progress is that of the calls.
             expands: Whether a stage makes children of items.
         """
-        self._run = run
+        self._snapshot = snapshot
         self._total = total
         self._expands = expands
-        self._staged = staged
         self._lock = threading.Lock()
-        self._most = [0] * len(run.stages)  # slots that each stage had at once
+        self._most: dict[str, int] = {}  # slots that each stage had at once
         self._samples: deque[tuple[float, tuple[int, ...]]] = deque()
         self._sample()
 
     def read(self) -> Figures:
         """The figures now; from any thread."""
         with self._lock:
-            rates = self._rates(self._sample())
-            self._most = [
-                max(most, int(one.concurrency)) for most, one in zip(self._most, self._run.stages, strict=True)
-            ]
-        run = self._run
-        taken, before = run.taken, sum(run.before)
+            run = self._sample()
+            rates = self._rates(run)
+            for stage in run.stages:
+                self._most[stage.name] = max(self._most.get(stage.name, 0), stage.concurrency or stage.running)
+        before = run.written_before + run.failed_before
         ended = before + _ended(run)
-        fraction = self._fraction(taken if self._expands else ended)
+        fraction = self._fraction(run, run.taken if self._expands else ended)
         usage = run.usage_before + run.usage
         return Figures(
-            seconds=run.seconds,
+            seconds=run.elapsed,
             total=self._total,
             expands=self._expands,
-            taken=taken,
+            taken=run.taken,
             spawned=run.spawned,
             before=before,
             written=run.written,
@@ -146,47 +141,50 @@ class Meter:
             dropped=run.dropped,
             expanded=run.expanded,
             collected=run.collected,
-            in_flight=max(0, run.in_flight),
+            in_flight=run.in_flight,
             rate=rates[0],
             fraction=fraction,
-            left=self._left(ended, rates[0], fraction),
+            left=self._left(run, ended, rates[0], fraction),
             usage=usage,
             projected=self._projected(usage, ended),
-            stages=tuple(map(_stage, run.stages, rates[1:], self._most)),
+            stages=tuple(
+                _stage(stage, rate, self._most[stage.name]) for stage, rate in zip(run.stages, rates[1:], strict=True)
+            ),
         )
 
-    def _sample(self) -> tuple[float, tuple[int, ...]]:
-        run = self._run
-        now = run.seconds, (_ended(run), *(stage.finished + stage.cached for stage in run.stages))
+    def _sample(self) -> Snapshot:
+        run = self._snapshot()
         samples = self._samples
-        if not samples or now[0] - samples[-1][0] >= _LEAST:
-            samples.append(now)
-        while len(samples) > 2 and now[0] - samples[1][0] >= WINDOW:
+        if not samples or run.elapsed - samples[-1][0] >= _LEAST:
+            samples.append((run.elapsed, _counts(run)))
+        while len(samples) > 2 and run.elapsed - samples[1][0] >= WINDOW:
             samples.popleft()
-        return now
+        return run
 
-    def _rates(self, now: tuple[float, tuple[int, ...]]) -> Sequence[float | None]:
-        seconds, counts = self._samples[0]
-        elapsed = now[0] - seconds
+    def _rates(self, run: Snapshot) -> Sequence[float | None]:
+        seconds, before = self._samples[0]
+        elapsed = run.elapsed - seconds
         if elapsed < _LEAST:
-            return [None] * len(counts)
-        return [(after - before) / elapsed for before, after in zip(counts, now[1], strict=True)]
+            return [None] * len(before)
+        return [(now - then) / elapsed for then, now in zip(before, _counts(run), strict=True)]
 
-    def _fraction(self, ended: int) -> float | None:
-        if not self._total or (self._expands and any(self._run.before)):  # those before may have been children
+    def _fraction(self, run: Snapshot, ended: int) -> float | None:
+        has_before = run.written_before or run.failed_before
+        if not self._total or (self._expands and has_before):  # those before may have been children
             return None
-        if not self._staged:
+        if run.strategy != "staged":
             return min(1.0, ended / self._total)
-        stages = self._run.stages
-        # An item that failed or was dropped skips the stages that are left: its calls there count as made.
+        # Nothing is written for most of the time: the progress is that of the calls. An item that failed or was
+        # dropped skips the stages that are left: its calls there count as made.
+        stages = run.stages
         lost = sum((stage.failed + stage.dropped) * (len(stages) - index) for index, stage in enumerate(stages))
         return min(1.0, (sum(stage.done for stage in stages) + lost) / (self._total * len(stages)))
 
-    def _left(self, ended: int, rate: float | None, fraction: float | None) -> float | None:
+    def _left(self, run: Snapshot, ended: int, rate: float | None, fraction: float | None) -> float | None:
         if not fraction or self._total is None or self._expands:
             return None
-        if self._staged:
-            return self._run.seconds * (1 - fraction) / fraction
+        if run.strategy == "staged":
+            return run.elapsed * (1 - fraction) / fraction
         return max(0, self._total - ended) / rate if rate else None
 
     def _projected(self, usage: Usage, ended: int) -> Usage | None:
@@ -200,19 +198,22 @@ class Meter:
         )
 
 
-def _ended(run: Run) -> int:
+def _ended(run: Snapshot) -> int:
     return run.written + run.failed + run.dropped + run.expanded + run.collected
 
 
-def _stage(stage: StageStats, rate: float | None, most: int) -> StageFigures:
+def _counts(run: Snapshot) -> tuple[int, ...]:
+    return (_ended(run), *(stage.finished + stage.cached for stage in run.stages))
+
+
+def _stage(stage: StageSnapshot, rate: float | None, most: int) -> StageFigures:
     # Read while they change: what is derived from several counts may be off by a call for a moment. But where there
     # are fewer slots than before, calls do run beyond them.
-    ended = stage.ended
     return StageFigures(
         name=stage.name,
-        waiting=max(0, stage.waiting),
-        running=min(max(0, stage.running), most),
-        slots=int(stage.concurrency),
+        waiting=stage.waiting,
+        running=min(stage.running, most),
+        slots=stage.concurrency,
         done=stage.done,
         failed=stage.failed,
         retried=stage.retried,
@@ -222,5 +223,5 @@ def _stage(stage: StageStats, rate: float | None, most: int) -> StageFigures:
         pushed_back=stage.pushed_back,
         usage=stage.usage,
         rate=rate,
-        latency=stage.busy / ended if ended else None,
+        latency=stage.seconds.mean,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -14,12 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rxpipe.cli.views.figures import Figures, Meter, StageFigures
-from rxpipe.cli.views.lines import interrupt_line, rare_texts, spent_text
-from rxpipe.cli.views.output_capture import OutputCapture
-from rxpipe.cli.views.tables import Column, fitted
-from rxpipe.cli.views.terminal import SafeConsole, hanging
-from rxpipe.cli.views.texts import clock, duration, number, per_second, tokens
+from rxpipe.screen.figures import Figures, Meter, StageFigures
+from rxpipe.screen.lines import interrupt_line, rare_texts, spent_text
+from rxpipe.screen.output_capture import OutputCapture
+from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.terminal import SafeConsole, hanging
+from rxpipe.screen.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
 _SECONDS = 0.2  # from one drawing to the next
@@ -33,7 +34,7 @@ class Screen:
         interrupts: How many signals came.
     """
 
-    def __init__(self, title: str, meter: Meter, grace: float) -> None:
+    def __init__(self, title: str, meter: Meter, grace: float | None) -> None:
         self.interrupts = 0
         self._grace = grace
         self._title = title
@@ -63,8 +64,8 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
         Column(title="waiting", cells=[number(stage.waiting) for stage in shown], rank=3),
         Column(
             title="running",
-            cells=[f"{stage.running}/{stage.slots}" for stage in shown],
-            styles=["bold" if stage.running >= stage.slots else "" for stage in shown],
+            cells=[f"{stage.running}" if stage.slots is None else f"{stage.running}/{stage.slots}" for stage in shown],
+            styles=["bold" if stage.running >= (stage.slots or math.inf) else "" for stage in shown],
         ),
         Column(title="done", cells=[number(stage.done) for stage in shown], styles=["green"] * len(shown)),
         Column(
@@ -154,7 +155,7 @@ def _bar(figures: Figures, width: int) -> Table:
 class LiveScreen:
     """Draws the screen on standard error from the beginning of a run until it is left."""
 
-    def __init__(self, title: str, grace: float) -> None:
+    def __init__(self, title: str, grace: float | None) -> None:
         self._title = title
         self._grace = grace
         self._interrupts = 0

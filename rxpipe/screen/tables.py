@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from rxpipe.cli.views.texts import cell_text, cost, tokens
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.screen.texts import cell_text, cost, tokens
 
 GAP = 2
 
