@@ -41,6 +41,7 @@ NAMES = [
     "RxPipeError",
     "SendBack",
     "SinkError",
+    "Snapshot",
     "Stage",
     "StageReport",
     "StageStalled",

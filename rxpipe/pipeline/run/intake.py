@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import structlog
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.abc import DisposableBase, ObservableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
 from rxpipe.operators.core.clock import Clock, guarded, scheduler_to_wait_on
@@ -66,6 +66,12 @@ class Intake(Machine[Any, Item]):
         self._iterator: Iterator[Any] | None = None
         self._warned = False
         self._now, self.waited = run.clock.now, Level()
+
+    def subscribe_to(self, source: ObservableBase[Any], scheduler: SchedulerBase | None) -> DisposableBase:
+        """Subscribe to the source, and begin to wait for it."""
+        subscription = super().subscribe_to(source, scheduler)
+        self.wake()
+        return subscription
 
     def pull_from(self, ids: Iterable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
         """Take the IDs of a collection, one whenever there is room for it, instead of those of an Observable."""
@@ -150,10 +156,15 @@ class Intake(Machine[Any, Item]):
             self.end()
 
     def _note_waiting(self) -> None:
-        has_room = self._inside < self._limit and (self._downstream is None or self._downstream.has_room)
-        waits = int(has_room and not (self._ids or self._iterator or self.source_done or self.over))
+        is_idle = not (self._ids or self._iterator or self.source_done or self.over)
+        waits = int(is_idle and self._inside < self._limit and self._has_room())
         if waits != self.waited.now:
             self.waited.set(waits, self._now())
+
+    def _has_room(self) -> bool:
+        """Whether there is room downstream; if not, ``advance`` runs again when there is."""
+        gate = self._downstream
+        return gate is None or gate.has_room or gate.wait(self._woken)
 
     def free(self) -> None:
         """Forget the IDs that were not taken."""

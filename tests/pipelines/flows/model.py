@@ -14,6 +14,7 @@ from reactivex import Observable
 from reactivex import operators as rx_ops
 
 from rxpipe import Batch, Children, Drop, Pipeline, Retry, SendBack, Stage, feedback
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -197,6 +198,7 @@ class Machinery:
         self.flow = flow
         self.scheduler = scheduler
         self.broken: list[str] = []
+        self.snapshots: list[Snapshot] = []
         self._attempts: Counter[object] = Counter()
         self._running: defaultdict[object, int] = defaultdict(int)
 

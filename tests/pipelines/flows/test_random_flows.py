@@ -14,6 +14,7 @@ from pipeline_helpers import Seen, virtual
 from virtual_loop import VirtualLoop
 
 from rxpipe import Batch
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.plan import Scheduler
 
@@ -61,6 +62,7 @@ def flows(draw: st.DrawFn, *, one_slot: bool = False) -> Flow:
 def in_virtual_time(machinery: Machinery) -> tuple[Report, Seen]:
     seen = Seen()
     run, scheduler = virtual(machinery.pipeline(), range(machinery.flow.ids), seen)
+    run.snapshots(0.7).subscribe(machinery.snapshots.append)
     scheduler.start()
     assert run.finished.done(), f"it hangs: {run.report()}"
     return run.finished.result(), seen
@@ -71,10 +73,24 @@ def on_virtual_loop(machinery: Machinery) -> tuple[Report, Seen]:
 
     async def main() -> Report:
         run = machinery.pipeline().start(range(machinery.flow.ids), seen)
+        run.snapshots(0.7).subscribe(machinery.snapshots.append)
         return await asyncio.wrap_future(run.finished)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main()), seen
+
+
+def check_snapshot(snapshot: Snapshot) -> None:
+    """At any moment: no item is lost, and no slot is in two states."""
+    assert snapshot.taken + snapshot.spawned == snapshot.ended + snapshot.in_flight
+    for stage in snapshot.stages:
+        parts = (stage.busy, stage.blocked, stage.limited, stage.held)
+        assert min(parts) >= 0
+        assert stage.slot_seconds is not None
+        assert sum(parts) <= stage.slot_seconds + 1e-6, stage
+        assert stage.blocked_now <= (stage.concurrency or 0)
+        if snapshot.state != "running":
+            assert (stage.running, stage.waiting, stage.blocked_now, stage.delayed) == (0, 0, 0, 0)
 
 
 def check(flow: Flow, scheduler: Scheduler) -> None:
@@ -89,6 +105,9 @@ def check(flow: Flow, scheduler: Scheduler) -> None:
     assert [getattr(report, end) for end in ends] == [sum(n for e, n in found.items() if e[1] == end) for end in ends]
     assert (machinery.broken, seen.broken) == ([], [])
     assert seen.completed
+    assert machinery.snapshots
+    for snapshot in machinery.snapshots:
+        check_snapshot(snapshot)
 
 
 @pytest.mark.slow
