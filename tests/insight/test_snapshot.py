@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter
 
@@ -18,7 +20,7 @@ from rxpipe.insight.snapshot import (
 from rxpipe.operators.stages.durations import Durations
 
 
-def worker(at: float = 100.0, *, per_process: bool = True, **counts: int) -> Snapshot:
+def worker(at: float = 100.0, *, per_process: bool = True, **counts: Any) -> Snapshot:
     """What one process tells."""
     seconds = Durations()
     seconds.add(2.0)

@@ -95,7 +95,7 @@ def test_what_is_blocked_now() -> None:
     """It is counted as it waits, too."""
     third = watched(stage("a", 1.0), stage("b", 3.0), source=range(2))[3]
     first = third.stages[0]
-    assert (first.blocked_now, first.running, first.blocked) == (1, 0, pytest.approx(1.0, abs=0.01))
+    assert (first.blocked_now, first.running, round(first.blocked, 2)) == (1, 0, 1.0)
 
 
 def test_limited() -> None:
@@ -104,7 +104,7 @@ def test_limited() -> None:
     assert times(last.stages[0]) == (3, 0, 4, 7)
     (limiter,) = last.limiters
     assert last.stages[0].limiters == ("a calls",) == (limiter.name,)
-    assert (limiter.unit, limiter.rate, limiter.taken) == ("calls", pytest.approx(1 / 3), 3)
+    assert (limiter.unit, round(limiter.rate, 3), limiter.taken) == ("calls", 0.333, 3)
 
 
 def test_limits_that_stages_share() -> None:
@@ -185,7 +185,7 @@ def test_a_slow_source() -> None:
             yield number
 
     last = watched(stage("a", 0.5), source=ids())[-1]
-    assert last.source.waited == pytest.approx(6.0, abs=0.1)
+    assert last.source.waited == pytest.approx(5.0, abs=0.1)
     assert last.source.length is None
 
 
