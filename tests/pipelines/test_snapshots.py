@@ -24,7 +24,8 @@ def stage(name: str, seconds: float, *, result: Callable[[Any], Any] = lambda va
         await asyncio.sleep(seconds)
         return result(value)
 
-    return Stage(name, call, **{"concurrency": 1, "queue_size": 0, **options})
+    all_options: dict[str, Any] = {"concurrency": 1, "queue_size": 0, **options}
+    return Stage(name, call, **all_options)
 
 
 def watched(
