@@ -1,5 +1,11 @@
-"""What a run's numbers say.
+"""What a run's numbers say: what holds it up, what a change would gain, what stands still.
 
-- ``snapshot.py``: the numbers of one moment
+- ``snapshot.py``: the numbers of one moment; everything else is made of them
+- ``insight.py``: all that follows from the snapshots of a run, by one function, ``insight_of``
+- ``window.py``: what happened between two snapshots, and which of them to keep and to look at
+- ``capacity.py``: what each stage, limit, sink and source could do; ``spread.py``: how exactly that is known
+- ``throughput.py``: what they could do together, and if one of them were another
+- ``bottleneck.py``: what holds the run up; ``advice.py``: what to change, and what that gains
+- ``stalls.py``: what stands still; ``checks.py``: whether the numbers agree with each other
 - ``reading.py``: what a page asks of the runs of a database
 """

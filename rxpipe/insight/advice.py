@@ -1,0 +1,225 @@
+"""What to change so that more goes through, and how much that gains.
+
+A stage's slots that let the next one hold the others up: ``ceil(D * X)``, its slot seconds an item times the items in a
+second that all others can do. More of them would gain nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from rxpipe.insight.bottleneck import HALF_AGAIN, Analysis
+from rxpipe.insight.capacity import ITEMS, Capacity, Kind
+from rxpipe.insight.snapshot import StageSnapshot
+from rxpipe.insight.throughput import Line
+from rxpipe.insight.window import Window
+
+_FAR = 1.5  # times the slots that were seen at work: beyond, a server may become slower
+_WORTH = 0.01  # a gain that is worth a change
+_MOST = 0.8  # of a gain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What to change.
+
+    Attributes:
+        sentence: What holds the run up, and what a change would gain.
+        kind: What kind of resource to change; None if there is nothing to say.
+        name: Its name.
+        now: How much there is of it: slots, or units of a limit in a second; None if that is not counted.
+        to: How much of it to have; None if nothing would be gained, or that is not counted.
+        gain: How much more would go through, as a share of what does now; None if that is not known.
+        up_to: Whether it may be less: if the server refuses calls, or nobody has seen so many at once.
+        then: What would hold the run up next; None for nothing.
+    """
+
+    sentence: str
+    kind: Kind | None = None
+    name: str | None = None
+    now: float | None = None
+    to: float | None = None
+    gain: float | None = None
+    up_to: bool = False
+    then: str | None = None
+
+
+def advice_of(analysis: Analysis) -> Advice:
+    """What follows from what was found."""
+    verdict, first, second = analysis.bottleneck.verdict, analysis.first, analysis.second
+    if verdict == "unknown":
+        return Advice(sentence="not enough has gone through yet to say what holds the run up")
+    if verdict == "nothing" or analysis.window is None or analysis.line is None or first is None:
+        return Advice(sentence="no stage, limit, sink or source holds the run up")
+    if verdict == "close" and second is not None:
+        return _too_close(first, second, analysis.line)
+    if first.kind in ("stage", "items"):
+        return _slots(first, analysis.line, analysis.window)
+    if first.kind == "limiter":
+        return _limit(first, analysis.line)
+    return _sink(first, analysis.line, analysis.window) if first.kind == "sink" else _source(first, analysis.line)
+
+
+def _slots(stage: Capacity, line: Line, window: Window) -> Advice:
+    now = round(stage.units or 0)
+    if line.strategy == "staged":
+        to, then = math.ceil(now * HALF_AGAIN), None
+    else:
+        others, then = _without(line, stage)
+        to = math.ceil((now * HALF_AGAIN if others == math.inf else stage.demand * others) - 1e-9)
+        to = max(to, _most_of_the_gain(stage, line, now))
+    gain = line.gain(stage, to / (stage.units or 1))
+    counts = next((each for each in window.counts.stages if each.name == stage.name), None)
+    up_to = to > _FAR * now or _is_refused(stage, window)
+    start = f"{title(stage)} {_holds(stage)}: {_of(now, stage)}, {_busy(stage)}"
+    if counts is not None and _adapts(counts):
+        sentence = f"{start}; {_adapting(counts)}"
+        return Advice(sentence=sentence, kind=stage.kind, name=stage.name, now=now, up_to=True, then=_name(then))
+    if gain < _WORTH:
+        sentence = f"{start}; more alone would gain nothing{'' if then is None else f', as {title(then)} is next'}"
+        return Advice(sentence=sentence, kind=stage.kind, name=stage.name, now=now, then=_name(then))
+    tail = "" if then is None else f", then {title(then)} does"
+    if line.strategy == "staged":
+        tail = ", and the strategy per_stage would run all stages at once"
+    sentence = f"{start}; {to} would give {'up to ' if up_to else ''}{_percent(gain)}{tail}"
+    return Advice(
+        sentence=sentence, kind=stage.kind, name=stage.name, now=now, to=to, gain=gain, up_to=up_to, then=_name(then)
+    )
+
+
+def _most_of_the_gain(stage: Capacity, line: Line, now: int) -> int:
+    """The fewest slots that give most of what half as many again would: where a limit takes turns with them."""
+    enough = _MOST * line.gain(stage, HALF_AGAIN)
+    most = math.ceil(now * HALF_AGAIN)
+    low, high = now, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if line.gain(stage, middle / (stage.units or 1)) >= enough else (middle, high)
+    return high
+
+
+def _adapts(stage: StageSnapshot) -> bool:
+    return stage.concurrency is not None and (stage.most is None or stage.most > stage.concurrency)
+
+
+def _adapting(stage: StageSnapshot) -> str:
+    if stage.pushed_back:
+        return f"its server refused {stage.pushed_back} calls, so more slots would gain nothing"
+    return f"it adapts itself, up to {stage.most} slots" if stage.most else "it adapts itself"
+
+
+def _is_refused(resource: Capacity, window: Window) -> bool:
+    return any(
+        stage.pushed_back > 0
+        for stage in window.counts.stages
+        if resource.kind == "items" or stage.name == resource.name
+    )
+
+
+def _limit(limit: Capacity, line: Line) -> Advice:
+    others, then = _without(line, limit)
+    by = others / limit.rate if limit.rate < others < math.inf else HALF_AGAIN
+    gain, now = line.gain(limit, by), limit.units or 0.0
+    start = f"{title(limit)} {_holds(limit)}: {_figure(now)} a second, {_percent(limit.utilization, sign=False)} used"
+    if gain < _WORTH:
+        return Advice(
+            sentence=f"{start}; more slots would gain nothing",
+            kind="limiter",
+            name=limit.name,
+            now=now,
+            then=_name(then),
+        )
+    tail = "" if then is None else f", then {title(then)} does"
+    sentence = (
+        f"{start}; more slots would gain nothing, a limit of {_figure(now * by)} would give {_percent(gain)}{tail}"
+    )
+    return Advice(sentence=sentence, kind="limiter", name=limit.name, now=now, to=now * by, gain=gain, then=_name(then))
+
+
+def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
+    counts = window.counts.sink
+    rows = 0.0 if counts is None else counts.outcomes / max(1, counts.commits)
+    others, then = _without(line, sink)
+    gain = line.gain(sink, others / sink.rate) if others < math.inf else None
+    start = (
+        f"{title(sink)} {_holds(sink)}: commits take {_percent(sink.utilization, sign=False)} of the time, "
+        f"{_figure(rows)} outcomes each"
+    )
+    more = "larger batches or a faster one"
+    tail = "would let more through" if gain is None else f"would give up to {_percent(gain)}"
+    after = "" if then is None else f", then {title(then)} does"
+    sentence = f"{start}; {more} {tail}{after}"
+    return Advice(sentence=sentence, kind="sink", name=sink.name, gain=gain, up_to=True, then=_name(then))
+
+
+def _source(source: Capacity, line: Line) -> Advice:
+    others, then = _without(line, source)
+    gain = line.gain(source, others / source.rate) if others < math.inf else None
+    share = _percent(source.utilization, sign=False)
+    start = f"{title(source)} {_holds(source)}: the stages wait for it {share} of the time"
+    tail = "more slots would gain nothing"
+    if gain is not None:
+        tail += f", a faster source would give up to {_percent(gain)}"
+    after = "" if then is None else f", then {title(then)} does"
+    return Advice(
+        sentence=f"{start}; {tail}{after}", kind="source", name=source.name, gain=gain, up_to=True, then=_name(then)
+    )
+
+
+def _too_close(first: Capacity, second: Capacity, line: Line) -> Advice:
+    both = line.with_capacity(first, HALF_AGAIN)
+    same = next(each for each in both.resources if each.name == second.name and each.kind == second.kind)
+    then, now = both.with_capacity(same, HALF_AGAIN).rate(), line.rate()
+    sentence = f"{title(first)} and {title(second)} hold the others up; it is too close to call which more"
+    gain = then / now - 1 if now > 0 and then < math.inf else None
+    if gain is not None and gain >= _WORTH:
+        sentence += f"; half as much again of both would give {_percent(gain)}"
+    return Advice(sentence=sentence, kind=first.kind, name=first.name, gain=gain)
+
+
+def _without(line: Line, resource: Capacity) -> tuple[float, Capacity | None]:
+    """What all others could do, and which of them would hold the run up then."""
+    free = replace(resource, rate=math.inf, units=None if resource.kind != "limiter" else math.inf)
+    rest = Line([free if each is resource else each for each in line.resources], strategy=line.strategy)
+    rate = rest.rate()
+    bounded = [each for each in rest.resources if each is not free and each.rate < math.inf]
+    following = min(bounded, key=lambda each: each.rate, default=None)
+    return rate, following if rate < math.inf else None
+
+
+def title(resource: Capacity) -> str:
+    """What a sentence calls a resource."""
+    names: dict[Kind, str] = {
+        "limiter": f"the limit of {resource.name}",
+        "sink": f"the {resource.name}",
+        "source": "the source",
+        "items": f"the bound on {ITEMS}",
+    }
+    return names.get(resource.kind, resource.name)
+
+
+def _name(resource: Capacity | None) -> str | None:
+    return None if resource is None else resource.name
+
+
+def _holds(resource: Capacity) -> str:
+    return "holds the stages up" if resource.kind in ("source", "sink", "items") else "holds the others up"
+
+
+def _of(slots: int, resource: Capacity) -> str:
+    return f"{slots} at once" if resource.kind == "items" else f"{slots} slot{'' if slots == 1 else 's'}"
+
+
+def _busy(resource: Capacity) -> str:
+    return f"{_percent(min(1.0, resource.utilization), sign=False)} busy"
+
+
+def _percent(share: float, *, sign: bool = True) -> str:
+    return f"{share:+.0%}" if sign else f"{min(1.0, share):.0%}"
+
+
+def _figure(number: float) -> str:
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"

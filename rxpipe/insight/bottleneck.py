@@ -1,0 +1,126 @@
+"""What holds a run up: the resource of which half as much again would gain most.
+
+That is the one with the least capacity, as in DS2 (Kalavri and others, OSDI 2018) and Plumber (Kuchnik and others,
+MLSys 2022), or the slots and the limit that together have the least. Taken slots do not show it: a stage that waits for
+room downstream has its slots taken, too, which is why Flink tells busy from backpressured time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rxpipe.insight.capacity import Capacity, Kind, capacities
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.insight.throughput import Line
+from rxpipe.insight.window import Window, settled, whole
+
+Verdict = Literal["found", "close", "nothing", "unknown"]
+
+HALF_AGAIN = 1.5
+_ITEMS = 20  # so many must have gone through
+_UNSURE = 0.15  # a greater error of what seems to hold the others up is too great
+_SAME = 0.01  # gains that differ by less are the same
+_IDLE = 0.7  # below that share of what the resources could do, something else holds the run up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bottleneck:
+    """What holds a run up.
+
+    Attributes:
+        verdict: ``found``; ``close``, if it may as well be ``other``; ``nothing``, if nothing that is measured holds
+            it up; ``unknown``, if there is too little to go by yet.
+        kind: What kind of resource it is; None unless there is one.
+        name: Its name.
+        capacity: Items in a second that it could do.
+        utilization: Which share of that it does.
+        confidence: How probable it is that it is this one rather than any other, 0 to 1.
+        other: The name of what comes next.
+        other_kind: What kind of resource that is.
+    """
+
+    verdict: Verdict
+    kind: Kind | None = None
+    name: str | None = None
+    capacity: float | None = None
+    utilization: float | None = None
+    confidence: float = 0.0
+    other: str | None = None
+    other_kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What was found, and what it was found by.
+
+    Attributes:
+        bottleneck: What holds the run up.
+        window: The part of the run that was looked at; None if there is none.
+        line: Its resources.
+        first: What holds it up, or seems to.
+        second: What comes next.
+    """
+
+    bottleneck: Bottleneck
+    window: Window | None = None
+    line: Line | None = None
+    first: Capacity | None = None
+    second: Capacity | None = None
+
+
+def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
+    """What the snapshots of a run, the latest last, say of what holds it up."""
+    window = _window(snapshots)
+    if window is None or window.items < _ITEMS:
+        return Analysis(bottleneck=Bottleneck(verdict="unknown"), window=window)
+    line = Line(capacities(window), strategy=window.counts.strategy)
+    ranked = ranking(line)
+    if not ranked:
+        return Analysis(bottleneck=Bottleneck(verdict="nothing"), window=window, line=line)
+    (gain, first), (next_gain, second) = ranked[0], ranked[1] if len(ranked) > 1 else (0.0, None)
+    error = math.hypot(first.error, 0.0 if second is None else second.error)
+    if not error <= _UNSURE:
+        verdict: Verdict = "unknown"
+    elif window.rate < _IDLE * line.rate():
+        verdict = "nothing"
+    else:
+        verdict = "close" if second is not None and gain - next_gain < max(_SAME, error) else "found"
+    analysis = Analysis(bottleneck=Bottleneck(verdict=verdict), window=window, line=line, first=first, second=second)
+    if verdict in ("unknown", "nothing"):
+        return analysis
+    bottleneck = Bottleneck(
+        verdict=verdict,
+        kind=first.kind,
+        name=first.name,
+        capacity=first.rate,
+        utilization=first.utilization,
+        confidence=1.0 if second is None else _probability(gain - next_gain, error),
+        other=None if second is None else second.name,
+        other_kind=None if second is None else second.kind,
+    )
+    return Analysis(bottleneck=bottleneck, window=window, line=line, first=first, second=second)
+
+
+def ranking(line: Line) -> list[tuple[float, Capacity]]:
+    """All that has a bound, with what half as much again of it would gain; the most first, then the least capacity."""
+    bounded = [each for each in line.resources if each.rate < math.inf]
+    gains = [(line.gain(each, HALF_AGAIN), each) for each in bounded]
+    return sorted(gains, key=lambda pair: (-round(pair[0], 9), pair[1].rate))
+
+
+def _window(snapshots: Sequence[Snapshot]) -> Window | None:
+    if not snapshots or snapshots[-1].strategy != "staged":
+        return settled(snapshots)
+    # One stage runs after the other: only all of it says how long each takes.
+    last = snapshots[-1]
+    return whole(last) if last.source.is_over and all(stage.finished for stage in last.stages) else None
+
+
+def _probability(difference: float, error: float) -> float:
+    """That a difference with such a standard error is really above 0."""
+    if error <= 0:
+        return 1.0
+    return (1 + math.erf(difference / error / math.sqrt(2))) / 2

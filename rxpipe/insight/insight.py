@@ -1,0 +1,75 @@
+"""All that the snapshots of a run say, as terminal, report, JSON, page and health show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rxpipe.insight.advice import Advice, advice_of
+from rxpipe.insight.bottleneck import Bottleneck, analysis_of
+from rxpipe.insight.capacity import Capacity
+from rxpipe.insight.checks import Check, checks_of
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.insight.stalls import Stall, stalls_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insight:
+    """What a run's snapshots say.
+
+    Attributes:
+        bottleneck: What holds the run up.
+        advice: What to change, and what that gains; its ``sentence`` says it all.
+        stalls: What stands still now.
+        capacities: What each stage, limit, sink and source could do, in order.
+        checks: Whether the numbers agree with each other.
+        seconds: How long the part of the run was that this was found in; None if there is none yet.
+        rate: Items in a second there.
+    """
+
+    bottleneck: Bottleneck
+    advice: Advice
+    stalls: tuple[Stall, ...] = ()
+    capacities: tuple[Capacity, ...] = ()
+    checks: tuple[Check, ...] = ()
+    seconds: float | None = None
+    rate: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON data; what is infinite is null."""
+        data: dict[str, Any] = _finite(asdict(self))
+        return data
+
+
+def insight_of(snapshots: Sequence[Snapshot]) -> Insight:
+    """What the snapshots of one run say.
+
+    ::
+
+        history = History()
+        run.snapshots(1.0).subscribe(lambda snapshot: print(insight_of(history.add(snapshot)).advice.sentence))
+
+    Args:
+        snapshots: The latest last; ``History`` keeps as many as are useful.
+    """
+    analysis = analysis_of(snapshots)
+    window = analysis.window
+    return Insight(
+        bottleneck=analysis.bottleneck,
+        advice=advice_of(analysis),
+        stalls=stalls_of(snapshots),
+        capacities=() if analysis.line is None else analysis.line.resources,
+        checks=() if window is None else checks_of(window, snapshots),
+        seconds=None if window is None else window.seconds,
+        rate=None if window is None else window.rate,
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,142 @@
+"""What the sentences say, and by which numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rxpipe.insight.advice import Advice
+from rxpipe.insight.insight import insight_of
+from rxpipe.insight.snapshot import SourceSnapshot
+
+from .snapshots import Made, made
+
+GENERATION = Made(name="generation", slots=10, seconds=0.8)  # 12.5 a second
+ANSWERING = Made(name="answering", slots=14, seconds=1.47)  # 9.52 a second
+
+
+def advice(*stages: Made, rate: float, **options: Any) -> Advice:
+    return insight_of(made(*stages, rate=rate, **options)).advice
+
+
+def test_a_stage_that_holds_the_others_up_needs_as_many_slots_as_let_the_next_one_do_so() -> None:
+    found = advice(GENERATION, ANSWERING, rate=9.45)
+    assert found.sentence == (
+        "answering holds the others up: 14 slots, 99% busy; 19 would give +31%, then generation does"
+    )
+    assert (found.kind, found.name, found.now, found.to, found.then) == ("stage", "answering", 14, 19, "generation")
+    assert found.gain == pytest.approx(12.5 / (14 / 1.47) - 1, abs=0.005)
+    assert not found.up_to
+
+
+def test_the_gain_is_bounded_by_whole_slots() -> None:
+    slow = Made(name="slow", slots=2, seconds=1.0)
+    found = advice(slow, Made(name="next", slots=10, seconds=10 / 2.9), rate=1.98)
+    assert found.to == 3
+    assert found.gain == pytest.approx(2.9 / 2 - 1, abs=0.01)
+
+
+def test_a_stage_alone_would_do_half_as_much_again_with_half_as_many_slots_again() -> None:
+    found = advice(ANSWERING, rate=9.45)
+    assert found.sentence == "answering holds the others up: 14 slots, 99% busy; 21 would give +50%"
+
+
+def test_a_limit_that_binds_is_named_and_more_slots_gain_nothing() -> None:
+    grading = Made(name="grading", slots=20, seconds=0.5, limiters=("grading calls",))
+    found = advice(GENERATION, ANSWERING, grading, rate=7.4, limiters=[("grading calls", 7.5)])
+    assert found.sentence.startswith("the limit of grading calls holds the others up: 7.5 a second, 99% used; ")
+    assert "more slots would gain nothing, a limit of 9.5" in found.sentence
+    assert found.sentence.endswith("would give +27%, then answering does")
+    assert found.kind == "limiter"
+
+
+def test_a_slow_database_is_named_if_the_last_stage_waits_for_it() -> None:
+    blocked = replace(ANSWERING, other=(("blocked", lambda items, elapsed: 6 * elapsed),))
+    found = advice(GENERATION, blocked, rate=5, sink=(40, 0.98))
+    assert found.sentence == (
+        "the database holds the stages up: commits take 98% of the time, 40 outcomes each; "
+        "larger batches or a faster one would give up to +87%, then answering does"
+    )
+
+
+def test_a_database_that_is_busy_holds_nothing_up_as_long_as_no_result_waits_for_it() -> None:
+    assert insight_of(made(GENERATION, ANSWERING, rate=5, sink=(1, 0.98))).bottleneck.verdict == "nothing"
+    assert advice(GENERATION, ANSWERING, rate=9.45, sink=(1, 0.98)).name == "answering"
+
+
+def test_a_slow_source_is_named() -> None:
+    found = advice(GENERATION, ANSWERING, rate=5, source_waited=0.97)
+    assert found.sentence == (
+        "the source holds the stages up: the stages wait for it 97% of the time; more slots would gain nothing, "
+        "a faster source would give up to +85%, then answering does"
+    )
+
+
+def test_two_that_could_do_the_same_are_too_close_to_call() -> None:
+    found = advice(GENERATION, replace(ANSWERING, seconds=1.12), rate=12.4)
+    assert found.sentence == (
+        "answering and generation hold the others up; it is too close to call which more; "
+        "half as much again of both would give +50%"
+    )
+
+
+def test_it_says_when_nothing_that_is_measured_holds_the_run_up() -> None:
+    for stages, rate in (((GENERATION, ANSWERING), 5.0), ((replace(ANSWERING, slots=None),), 30.0)):
+        assert advice(*stages, rate=rate).sentence == "no stage, limit, sink or source holds the run up"
+
+
+@pytest.mark.parametrize(("rate", "looks"), [(9.45, 1), (9.45, 0), (0.05, 12), (0.0, 12)])
+def test_it_says_when_there_is_too_little_to_go_by(rate: float, looks: int) -> None:
+    sentence = "not enough has gone through yet to say what holds the run up"
+    assert advice(GENERATION, ANSWERING, rate=rate, looks=looks).sentence == sentence
+
+
+def test_with_per_item_the_bound_on_items_holds_the_run_up() -> None:
+    found = advice(GENERATION, replace(ANSWERING, slots=10), rate=10 / 2.3, strategy="per_item")
+    assert found.sentence == (
+        "the bound on items at once holds the stages up: 10 at once, 99% busy; 15 would give +50%"
+    )
+
+
+def test_with_per_item_a_limit_may_hold_the_run_up_instead() -> None:
+    limited = replace(GENERATION, limiters=("calls",))
+    found = advice(limited, rate=6.0, strategy="per_item", limiters=[("calls", 6.05)])
+    assert found.kind == "limiter"
+
+
+def test_stages_that_run_one_after_another_gain_a_part_each() -> None:
+    found = advice(GENERATION, ANSWERING, rate=5.4, strategy="staged", source=SourceSnapshot(is_over=True))
+    assert found.sentence == (
+        "answering holds the others up: 14 slots, 57% busy; 21 would give +23%, "
+        "and the strategy per_stage would run all stages at once"
+    )
+
+
+def test_stages_that_have_not_all_run_are_not_judged_if_they_run_one_after_another() -> None:
+    later = replace(ANSWERING, other=(("done", 0), ("calls", 0), ("busy", 0.0)))
+    found = insight_of(made(GENERATION, later, rate=5, strategy="staged", source=SourceSnapshot(is_over=True)))
+    assert found.bottleneck.verdict == "unknown"
+
+
+def test_slots_that_adapt_themselves_are_left_to_do_so() -> None:
+    adapting = replace(ANSWERING, other=(("most", 40),))
+    found = advice(GENERATION, adapting, rate=9.45)
+    assert found.sentence == "answering holds the others up: 14 slots, 99% busy; it adapts itself, up to 40 slots"
+    assert found.to is None
+
+
+def test_a_server_that_refuses_calls_needs_no_more_slots() -> None:
+    refused = ("pushed_back", lambda items, elapsed: items // 10)
+    found = advice(GENERATION, replace(ANSWERING, other=(("most", 40), refused)), rate=9.45)
+    assert found.sentence.endswith("calls, so more slots would gain nothing")
+    found = advice(GENERATION, replace(ANSWERING, other=(refused,)), rate=9.45)
+    assert found.up_to
+    assert "; 19 would give up to +31%, " in found.sentence
+
+
+def test_far_more_slots_than_were_seen_at_work_give_up_to_so_much() -> None:
+    found = advice(replace(GENERATION, seconds=0.2), ANSWERING, rate=9.45)
+    assert found.up_to
+    assert "; 74 would give up to +425%, " in found.sentence
