@@ -112,11 +112,14 @@ def ranking(line: Line) -> list[tuple[float, Capacity]]:
 
 
 def _window(snapshots: Sequence[Snapshot]) -> Window | None:
-    if not snapshots or snapshots[-1].strategy != "staged":
-        return settled(snapshots)
-    # One stage runs after the other: only all of it says how long each takes.
+    if not snapshots:
+        return None
     last = snapshots[-1]
-    return whole(last) if last.source.is_over and all(stage.finished for stage in last.stages) else None
+    if last.strategy == "staged":  # one stage runs after the other: only all of it says how long each takes
+        return whole(last) if last.source.is_over and all(stage.finished for stage in last.stages) else None
+    found = settled(snapshots)
+    is_short = found is None or found.items < _ITEMS
+    return whole(last) if is_short and last.source.is_over and not last.in_flight else found  # a short run is over
 
 
 def _probability(difference: float, error: float) -> float:

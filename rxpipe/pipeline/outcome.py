@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
+from rxpipe.insight.advice import Advice
 from rxpipe.operators.core.running_call import Usage
 
 Status = Literal["written", "failed", "dropped", "expanded", "collected", "cancelled"]
@@ -152,6 +153,7 @@ class Report:
         most_in_flight: The most items that were on their way at once, from being taken to being committed.
         stages: What each stage did, in order.
         errors: The commonest errors of items that failed, five at most.
+        advice: What held the run up, and what a change would gain; None if nothing is known of that.
         saved: What results of earlier calls saved, which stages with ``cache`` used again, added up.
         missing: How many items are to be written yet, so that there are as many as ``until`` said; None without it.
         drops: The commonest reasons for which items were dropped, five at most.
@@ -179,6 +181,7 @@ class Report:
     drops: tuple[CommonError, ...] = ()
     missing: int | None = None
     saved: Usage = field(default_factory=Usage)
+    advice: Advice | None = None
 
     def __str__(self) -> str:
         """The report in a few short lines, for people."""
@@ -195,8 +198,8 @@ class Report:
             lines.insert(1, f"run {self.run}: {before}, {'finished' if self.finished else 'not finished'}")
         if self.missing:
             lines.append(f"{self.missing:,} are missing: the source has ended")
-        if self.bottleneck is not None:
-            lines.append(f"bottleneck: {self.bottleneck}")
+        if self.advice is not None and self.advice.name is not None:
+            lines.append(self.advice.sentence)
         lines += [_error_line(error, "failed") for error in self.errors]
         lines += [_error_line(drop, "dropped") for drop in self.drops]
         return "\n".join([*lines, *self._used_lines()])
@@ -218,9 +221,8 @@ class Report:
 
     @property
     def bottleneck(self) -> str | None:
-        """The stage whose slots were busiest; None if nothing ran."""
-        busiest = max(self.stages, key=lambda stage: stage.utilization, default=None)
-        return busiest.name if busiest is not None and busiest.utilization > 0 else None
+        """The name of the stage or limit that held the others up; ``database``, ``file`` or ``source``; else None."""
+        return None if self.advice is None else self.advice.name
 
 
 def _used_text(used: Usage) -> str:

@@ -7,11 +7,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rxpipe.insight.insight import insight_of
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
+from rxpipe.insight.window import History
 from rxpipe.operators.core.running_call import Usage
 
 WINDOW = 10.0  # seconds that a rate goes by
 _LEAST = 0.2  # seconds between two samples
+_LOOKS = 1.0  # seconds between two looks at what holds the run up
 _ENOUGH = 5  # items that have ended, to tell from what others will use
 
 
@@ -77,6 +80,8 @@ class Figures:
         projected: What they will have used in the end, by what was used for those items that have ended; None if
             there is no telling.
         stages: Each stage.
+        advice: What holds the run up, and what a change would gain; empty as long as that is unknown.
+        stalls: What stands still, a sentence each.
     """
 
     seconds: float
@@ -97,6 +102,8 @@ class Figures:
     usage: Usage
     projected: Usage | None
     stages: tuple[StageFigures, ...]
+    advice: str = ""
+    stalls: tuple[str, ...] = ()
 
 
 class Meter:
@@ -115,6 +122,9 @@ class Meter:
         self._expands = expands
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # slots that each stage had at once
+        self._history = History()
+        self._advice, self._stalls = "", tuple[str, ...]()
+        self._looked_at = float("-inf")
         self._samples: deque[tuple[float, tuple[int, ...]]] = deque()
         self._sample()
 
@@ -123,6 +133,7 @@ class Meter:
         with self._lock:
             run = self._sample()
             rates = self._rates(run)
+            self._look(run)
             for stage in run.stages:
                 self._most[stage.name] = max(self._most.get(stage.name, 0), stage.concurrency or stage.running)
         before = run.written_before + run.failed_before
@@ -150,7 +161,17 @@ class Meter:
             stages=tuple(
                 _stage(stage, rate, self._most[stage.name]) for stage, rate in zip(run.stages, rates[1:], strict=True)
             ),
+            advice=self._advice,
+            stalls=self._stalls,
         )
+
+    def _look(self, run: Snapshot) -> None:
+        if run.elapsed - self._looked_at < _LOOKS:
+            return
+        self._looked_at = run.elapsed
+        insight = insight_of(self._history.add(run))
+        self._advice = "" if insight.advice.name is None else insight.advice.sentence
+        self._stalls = tuple(stall.sentence for stall in insight.stalls)
 
     def _sample(self) -> Snapshot:
         run = self._snapshot()

@@ -114,5 +114,11 @@ class Lines:
             self._thread.join()
 
     def _write(self) -> None:
+        told: set[str] = set()
         while self._meter is not None and not self._over.wait(self._seconds):
-            print(progress_line(self._meter.read()), file=sys.stderr, flush=True)
+            figures = self._meter.read()
+            lines = [progress_line(figures)]
+            if (subject := figures.advice.partition(":")[0]) and subject not in told:
+                told = {subject}  # until something else holds the run up
+                lines.append(f"      {figures.advice}")
+            print(*lines, *(f"      {stall}" for stall in figures.stalls), sep="\n", file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from rxpipe.screen.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
 _SECONDS = 0.2  # from one drawing to the next
-_OTHER_LINES = 8  # of the screen, that are no stages
+_OTHER_LINES = 11  # of the screen, that are no stages
 
 
 class Screen:
@@ -50,6 +50,10 @@ class Screen:
         if figures.fraction is not None:
             yield _bar(figures, width)
         yield joined(total_parts(figures, stopping=self.interrupts > 0), width)
+        if figures.advice:
+            yield hanging(console, Text(), figures.advice, "cyan")
+        for stall in figures.stalls:
+            yield hanging(console, Text(), stall, "bold red")
         if self.interrupts:
             yield hanging(
                 console, Text(), interrupt_line(self.interrupts, figures.in_flight, self._grace), "bold yellow"

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rxpipe import Usage
 from rxpipe.cli.views.summary import print_summary
+from rxpipe.insight.advice import Advice
 from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 
@@ -105,7 +106,9 @@ def shown(capsys: pytest.CaptureFixture[str], failures: ErrorCounts, stopped_by:
 
 def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     """Counts that add up, times, the stages with the bottleneck, where the rows are."""
-    assert shown(capsys, ErrorCounts()) == [
+    sentence = "answering holds the others up: 3 slots, 99% busy; 6 would give +98%, then generation does"
+    advice = Advice(sentence=sentence, kind="stage", name="answering")
+    assert told(capsys, replace(REPORT, advice=advice)) == [
         "1,000 taken = 990 written + 8 failed + 2 cancelled",
         "4.20 s, first row after 0.13 s, 238 items/s, at most 40 in flight",
         "",
@@ -115,14 +118,16 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
         "answering    990       8       20          0   12.50    99% of 3  ◀ bottleneck",
         "grading      990       0        0          0   12.50    25% of 3",
         "",
+        sentence,
+        "",
         "rows: sqlite:///bank.db, table results",
     ]
 
 
 def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
-    """A stage that was busy in vain is no slow one."""
+    """There is no advice, and no stage is marked."""
     idle = stage("generation", 0.99, done=0), stage("answering", 0, done=0)
-    assert not any("bottleneck" in line for line in told(capsys, replace(REPORT, stages=idle)))
+    assert not any("bottleneck" in line for line in told(capsys, replace(REPORT, stages=idle, advice=None)))
 
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from reactivex import operators as rx_ops
 
 from rxpipe import CommonError, Outcome, Pipeline, Record, Report, Stage, StageReport, Usage
+from rxpipe.insight.advice import Advice
 
 
 def stage_report(name: str, utilization: float) -> StageReport:
@@ -35,26 +36,25 @@ def report(*stages: StageReport) -> Report:
     )
 
 
-def test_the_bottleneck_is_the_stage_whose_slots_were_busiest() -> None:
-    """By the share of their time, not by seconds."""
-    assert report(stage_report("a", 0.2), stage_report("b", 0.9), stage_report("c", 0.3)).bottleneck == "b"
-
-
-def test_the_first_of_stages_that_were_equally_busy_is_the_bottleneck() -> None:
-    """The later ones wait for it."""
-    assert report(stage_report("a", 1.0), stage_report("b", 1.0)).bottleneck == "a"
+def test_the_bottleneck_is_what_the_advice_is_about() -> None:
+    """A stage, or a limit, the sink or the source."""
+    advice = Advice(sentence="the limit of main calls holds the others up", kind="limiter", name="main calls")
+    assert replace(report(stage_report("a", 0.9)), advice=advice).bottleneck == "main calls"
 
 
 def test_a_report_prints_as_a_few_short_lines() -> None:
     """For people; its ``repr`` is for programmers."""
     stages = stage_report("generation", 0.256), replace(stage_report("grading", 0.1), done=1234, failed=2, retried=3)
-    shown = replace(report(*stages), taken=1236, written=1234, failed=2, seconds=12.34, most_in_flight=40)
+    advice = Advice(sentence="grading holds the others up: 1 slot, 99% busy", kind="stage", name="grading")
+    shown = replace(
+        report(*stages), advice=advice, taken=1236, written=1234, failed=2, seconds=12.34, most_in_flight=40
+    )
     assert str(shown).splitlines() == [
         "1,236 taken = 1,234 written + 2 failed + 0 cancelled",
         "12.34 s, at most 40 in flight",
         "generation: 0 done, 0 failed, 0 retried, 26% of 1 slots used",
         "grading: 1,234 done, 2 failed, 3 retried, 10% of 1 slots used",
-        "bottleneck: generation",
+        "grading holds the others up: 1 slot, 99% busy",
     ]
     assert repr(shown).startswith("Report(taken=1236, ")
 

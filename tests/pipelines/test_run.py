@@ -280,14 +280,16 @@ def test_disposing_of_a_subscription_to_outcomes_ends_its_run() -> None:
 
 
 def test_figures_are_of_the_time_that_the_run_goes_by() -> None:
-    """Four items; calls take 3 s in two slots, then 1 s in two."""
+    """Forty items; calls take 3 s in two slots, then 1 s in two."""
     stages = Stage("a", lasting(3), concurrency=2), Stage("b", lasting(1), concurrency=2)
-    report = run_virtually(Pipeline(*stages), range(4))
-    assert (report.seconds, report.first_seconds) == (7.0, 4.0)
+    report = run_virtually(Pipeline(*stages), range(40))
+    assert (report.seconds, report.first_seconds) == (61.0, 4.0)
     a, b = report.stages
-    assert (a.busy_seconds, b.busy_seconds) == (12.0, 4.0)
-    assert (a.utilization, b.utilization) == (12 / 14, 4 / 14)
+    assert (a.busy_seconds, b.busy_seconds) == (120.0, 40.0)
+    assert (a.utilization, b.utilization) == (120 / 122, 40 / 122)
     assert report.bottleneck == "a"
+    assert report.advice is not None
+    assert report.advice.sentence == "a holds the others up: 2 slots, 100% busy; 6 would give up to +200%, then b does"
 
 
 @pytest.mark.slow

@@ -46,6 +46,9 @@ def print_summary(
     if report.taken or report.run is None:
         console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
         console.print()
+        if report.advice is not None and report.advice.name is not None:
+            console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
+            console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
     console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
@@ -115,8 +118,7 @@ def times_line(report: Report) -> Text:
 
 def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
     """The table of the stages."""
-    # What is no work to speak of holds nothing up, and what nothing came of is another kind of trouble.
-    is_bottleneck = [stage.name == bottleneck and stage.utilization >= 0.01 and stage.done > 0 for stage in stages]
+    is_bottleneck = [stage.name == bottleneck for stage in stages]
     columns = [
         Column(
             title="stage",

@@ -14,7 +14,9 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxpipe.errors import StopRun
+from rxpipe.insight.insight import Insight, insight_of
 from rxpipe.insight.snapshot import Snapshot, State
+from rxpipe.insight.window import History
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
@@ -38,6 +40,8 @@ from rxpipe.pipeline.source import CollectionSource, subscribable
 
 _NOTHING = Usage()
 _NO_FACTS = RunFacts()
+_FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
+_LOOKS = 1.2  # times as many have ended, when the next one is: of a million items these are 60
 
 
 class Run:
@@ -135,6 +139,9 @@ class Run:
         self._flow = flow or Flow([])
         self.quota = quota
         self._gone = 0
+        self._ends = 0
+        self._look_at = _FIRST_LOOK  # how many ends there are when the next snapshot is kept
+        self._history = History()
         self._when_empty: Callable[[], None] | None = None
         self._intake: Intake | None = None
         self._exit: Exit | None = None
@@ -248,6 +255,10 @@ class Run:
         """  # noqa: D205
         return snapshots_of(self.snapshot, self.finished, self.clock, seconds)
 
+    def insight(self) -> Insight:
+        """What holds it up now, what a change would gain, and what stands still; from any thread."""
+        return insight_of((*self._history.snapshots, self.snapshot()))
+
     @property
     def state(self) -> State:
         """What it does, or how it ended."""
@@ -307,6 +318,7 @@ class Run:
             first_seconds=self._first_seconds,
             most_in_flight=self._items.most,
             stages=tuple(stage_report(stage, self.began, seconds) for stage in self.stages),
+            advice=self.insight().advice,
             errors=tuple(self.errors),
             drops=tuple(self.drops),
         )
@@ -394,6 +406,10 @@ class Run:
             self.collected += 1
         else:
             self.cancelled += 1
+        self._ends += 1
+        if self._ends >= self._look_at:
+            self._look_at = int(self._ends * _LOOKS) + 1
+            self._history.add(self.snapshot())
         self._notify(item, outcome)
         if item.siblings is not None:
             self._flow.child_over(item, outcome)
