@@ -289,7 +289,7 @@ def test_figures_are_of_the_time_that_the_run_goes_by() -> None:
     assert (a.utilization, b.utilization) == (120 / 122, 40 / 122)
     assert report.bottleneck == "a"
     assert report.advice is not None
-    assert report.advice.sentence == "a holds the others up: 2 slots, 100% busy; 6 would give up to +200%, then b does"
+    assert report.advice.sentence == "a holds the others up: 2 slots, 98% busy; 6 would give up to +200%, then b does"
 
 
 @pytest.mark.slow
