@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..core.running_call import Usage
 from .call import Owner, StageCall
+from .settings import Decision
 
 
 class BatchCall(StageCall):
@@ -19,7 +21,8 @@ class BatchCall(StageCall):
     """
 
     is_part = False
-    is_paid = False  # for by ``item_rate``
+    is_paid = False  # whether ``item_rate`` has given it its places
+    is_pushed_back = False  # whether the server has refused it, or one of its items
 
     def __init__(self, machine: Owner, members: Sequence[StageCall]) -> None:
         super().__init__(machine, [member.item for member in members])
@@ -50,6 +53,24 @@ class BatchCall(StageCall):
         """An item is not wanted any more."""
         self.members.remove(member)
         self.item = [each.item for each in self.members]
+
+
+def results_of(given: Any, count: int) -> list[Any]:
+    """The results that a function has returned for ``count`` values.
+
+    Raises:
+        TypeError: It has returned something else, or too many or too few.
+        Decision: It has decided the same for all of the items.
+        Exception: Whatever a foreign class of sequences raises.
+    """
+    if isinstance(given, Decision):
+        raise given
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise TypeError(f"a batch of {count} values was given, and {type(given).__name__} came back")
+    results = list[Any](given)
+    if len(results) != count:
+        raise TypeError(f"a batch of {count} values was given, and {len(results)} results came back")
+    return results
 
 
 def shares(usage: Usage, count: int) -> list[Usage]:

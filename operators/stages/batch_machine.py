@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from reactivex.abc import DisposableBase, ObserverBase
 
-from .batch_call import BatchCall, shares
+from .batch_call import BatchCall, results_of, shares
 from .call import TICK, StageCall
 from .retry_policy import uses_attempt
 from .settings import Decision, Settings
@@ -36,19 +35,14 @@ class BatchStageMachine(StageMachine[A, B]):
             self._waiting[-1].waits_since = self._now()
 
     def _start_calls(self) -> None:
-        while self._taken < self._stuck.slots and not self.over:
-            if not (self._due_again or self._is_due()):
-                break
+        while self._taken < self._stuck.slots and not self.over and (self._due_again or self._is_due()):
             if self._may_begin is not None and not self._may_begin(self._woken):
                 break
-            batch = self._next_batch()
-            if self._is_held_back(batch):
+            if self._waits_for_item_rate():
                 continue
             if not (self._permit is None or self._permit.take()):
-                self._due_again[batch] = None
-                self._due_again.move_to_end(batch, last=False)
-                return
-            self._start(batch, self._permit)
+                return  # the list is made when the permit has come: items that arrive meanwhile get into it
+            self._start(self._next_batch(), self._permit)
         if self._permit is not None:
             self._permit.drop()
 
@@ -83,14 +77,17 @@ class BatchStageMachine(StageMachine[A, B]):
             members.append(self._retries.take())
         return BatchCall(self, members)
 
-    def _is_held_back(self, batch: BatchCall) -> bool:
-        """Whether the limit of items has it wait; then it is due again when that is over."""
-        if self._batch.item_rate is None or batch.is_paid:
+    def _waits_for_item_rate(self) -> bool:
+        """Make the next list if there is a limit of items. Returns whether the list has to wait for it."""
+        if self._batch.item_rate is None:
             return False
+        batch = self._next_batch()
+        wait = 0.0 if batch.is_paid else self._batch.item_rate.reserve(self._now(), len(batch.members))
         batch.is_paid = True
-        wait = self._batch.item_rate.reserve(self._now(), len(batch.members))
         if wait > 0:
             self._retries.add(batch, wait)
+        else:
+            self._retries.put_first(batch)
         return wait > 0
 
     def _open_all(self, item: Any, call: StageCall) -> Any:
@@ -119,14 +116,10 @@ class BatchStageMachine(StageMachine[A, B]):
 
     def give_up(self, call: StageCall, error: Exception) -> None:
         """Of a call for many items, leave one out; the others go on. If it was the last one, the call ends, too."""
-        batch = call.batch
-        waiting = [one for one in (*self._running, *self._retries) if isinstance(one, BatchCall)]
-        for one in waiting:
-            batch = one if any(member.item is call.item for member in one.members) else batch
-        if self.over or batch is None or batch not in waiting:
+        batch, member = self._member_of(call.item)
+        if self.over or batch is None or member is None:
             super().give_up(call, error)
             return
-        member = next(each for each in batch.members if each.item is call.item)
         batch.remove(member)
         if batch not in self._running:
             self._stats.started += 1
@@ -136,39 +129,51 @@ class BatchStageMachine(StageMachine[A, B]):
             self._end_early(batch, error)
         self._failed_for_good(member, error)
 
+    def _member_of(self, item: Any) -> tuple[BatchCall | None, StageCall | None]:
+        """The call for many items that runs or waits with this item, and the item's own."""
+        for batch in (*self._running, *self._retries):
+            if isinstance(batch, BatchCall):
+                for member in batch.members:
+                    if member.item is item:
+                        return batch, member
+        return None, None
+
     # Calls end
 
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
         """The function returned, or raised."""
-        is_batch = isinstance(call, BatchCall) and call.live and not self.over
-        given: object = result
-        if not (ok and is_batch) or (hasattr(type(given), "__await__") and not self._runner.cancels):
+        if not (ok and isinstance(call, BatchCall) and call.live) or self.over:
             super().returned(call, ok, result)
             return
-        assert isinstance(call, BatchCall)
-        results: Any = result
-        is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
-        if not is_list or len(results) != len(call.expected):
-            what = f"{len(results)} results" if is_list else type(result).__name__
-            error = TypeError(f"a batch of {len(call.expected)} values was given, and {what} came back")
+        try:
+            is_awaited = self._follows[type(result)] == self._await
+            results = None if is_awaited else results_of(result, len(call.expected))
+        except Exception as error:  # noqa: BLE001 - no list of results, or what a foreign class raises: all items fail
             super().returned(call, False, error)
             return
+        if results is None:
+            super().returned(call, ok, result)
+        else:
+            self._have_results(call, results)
+
+    def _have_results(self, call: BatchCall, results: list[Any]) -> None:
         self._stop_running(call)
-        if self._adapting is not None:
-            self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
         if not call.members:
             super()._free_slot(call)
-        for member, one in zip(call.expected, results, strict=True):
+        for member, result in zip(call.expected, results, strict=True):
             if member not in call.members:  # it was given up meanwhile
                 continue
-            if isinstance(one, BaseException) and not isinstance(one, Decision):
-                self._failed(member, one)
+            kind = type(result)  # not ``isinstance``, which may raise: a result may be anything
+            if issubclass(kind, BaseException) and not issubclass(kind, Decision):
+                self._failed(member, result)
                 continue
-            self._result(member, self._closed(member, one))
+            self._result(member, self._closed(member, result))
             self._finish(member)
+        if self._adapting is not None and not call.is_pushed_back:
+            self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 
     def _closed(self, member: StageCall, result: Any) -> Any:
-        if self._envelope is not None and isinstance(result, Decision):
+        if self._envelope is not None and issubclass(type(result), Decision):
             return self._envelope.decide(member.item, result)
         self._stats.done += 1
         return result if self._envelope is None else self._envelope.close(member.item, result)
@@ -181,6 +186,13 @@ class BatchStageMachine(StageMachine[A, B]):
             if self._envelope is not None:
                 for member, share in zip(call.expected, shares(usage, len(call.expected)), strict=True):
                     self._envelope.used(member.item, member.attempt, share)
+
+    def _pushed_back(self, call: StageCall, error: BaseException) -> None:
+        """Have the stage's concurrency adapt itself once for each call, however many of its items were refused."""
+        batch = call if isinstance(call, BatchCall) else call.batch
+        if not batch.is_pushed_back:
+            batch.is_pushed_back = True
+            super()._pushed_back(batch, error)
 
     def _failed(self, call: StageCall, error: BaseException) -> None:
         if isinstance(call, BatchCall) and ((call.is_part and uses_attempt(error)) or not call.members):
@@ -227,12 +239,14 @@ class BatchStageMachine(StageMachine[A, B]):
         """Cancel everything."""
         if self._batch_timer is not None:
             self._batch_timer.dispose()
-        calls = [call for call in (*self._running, *self._retries) if isinstance(call, BatchCall)]
-        extra = [len(call.members) - 1 for call in calls]
-        running = sum(len(call.members) - 1 for call in self._running if isinstance(call, BatchCall))
-        self._stats.cancelled += running
-        self._stats.discarded += sum(extra) - running
+        self._stats.cancelled += sum(map(_further_items, self._running))
+        self._stats.discarded += sum(map(_further_items, self._retries))
         super().free()
+
+
+def _further_items(call: StageCall) -> int:
+    """How many items a call has beside its first."""
+    return len(call.members) - 1 if isinstance(call, BatchCall) else 0
 
 
 class _NoItemLeft(Exception):

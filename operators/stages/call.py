@@ -111,7 +111,7 @@ class StageCall:
     unsent = 0  # results that have not gone downstream
     turn: Turn | None = None  # of its item, where order is kept
     key: Hashable = None  # of its item, where calls of a key come one after the other
-    is_keyed = False
+    line: deque[StageCall] | None = None  # of those that wait behind the first of that key
     batch: Any = None  # the call for many items that it is one of
 
     def __init__(self, machine: Owner, item: Any) -> None:
@@ -124,7 +124,7 @@ class StageCall:
         if (turn := self.turn) is not None:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
-        again.key, again.is_keyed = self.key, self.is_keyed
+        again.key, again.line = self.key, self.line
         stats = self.machine.settings.stats
         if uses_attempt(error):
             stats.retried += 1

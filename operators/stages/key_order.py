@@ -14,7 +14,7 @@ class KeyOrder:
 
     def __init__(self, key: Callable[[Any], Hashable]) -> None:
         self._key = key
-        self._parked: dict[Hashable, deque[StageCall]] = {}  # behind the first of each key
+        self._lines: dict[Hashable, deque[StageCall]] = {}  # those that wait behind the first of each key
 
     def may_begin(self, call: StageCall) -> bool:
         """Whether a new item waits for no other of its key; if it does, ``ended`` gives it later.
@@ -23,35 +23,38 @@ class KeyOrder:
             Exception: Whatever the user's function raises, or the hash of the key.
         """
         key = self._key(call.item)
-        parked = self._parked.get(key)
-        if parked is None:
-            self._parked[key] = deque()
-        else:
-            parked.append(call)
-        call.key, call.is_keyed = key, True
-        return parked is None
+        line = self._lines.get(key)
+        call.key = key
+        if line is None:
+            call.line = self._lines[key] = deque()
+            return True
+        call.line = line
+        line.append(call)
+        return False
 
     def ended(self, call: StageCall) -> StageCall | None:
         """The next item of the key, once the last call of the first has ended."""
-        if not call.is_keyed:
+        line = call.line
+        if line is None:
             return None
-        parked = self._parked[call.key]
-        if parked:
-            return parked.popleft()
-        del self._parked[call.key]
+        if line:
+            return line.popleft()
+        if self._lines.get(call.key) is line:
+            del self._lines[call.key]
+        else:  # the function has changed the key's hash
+            self._lines = {key: other for key, other in self._lines.items() if other is not line}
         return None
 
     def remove(self, call: StageCall) -> bool:
         """Whether an item waited here; then it waits no more."""
-        parked = self._parked.get(call.key) if call.is_keyed else None
-        if parked is None or call not in parked:
+        if call.line is None or call not in call.line:
             return False
-        parked.remove(call)
-        call.is_keyed = False
+        call.line.remove(call)
+        call.line = None
         return True
 
     def clear(self) -> int:
         """Forget all; returns how many waited."""
-        count = sum(map(len, self._parked.values()))
-        self._parked.clear()
+        count = sum(map(len, self._lines.values()))
+        self._lines.clear()
         return count

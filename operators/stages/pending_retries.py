@@ -39,6 +39,11 @@ class Retries:
         if self._delayed.pop(call, None) is not None:
             self.due[call] = None
 
+    def put_first(self, call: StageCall) -> None:
+        """Have a call be due now, before all others."""
+        self.due[call] = None
+        self.due.move_to_end(call, last=False)
+
     def take(self) -> StageCall:
         """Take the first one that is due."""
         return self.due.popitem(last=False)[0]

@@ -86,7 +86,7 @@ class StageMachine(CallMachine[A, B]):
     def _failed(self, call: StageCall, error: BaseException) -> None:
         try:
             if self._adapting is not None and not uses_attempt(error):
-                self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
+                self._pushed_back(call, error)
             if self.policy.applies(error, call.attempt):
                 self._try_again(call, error)
                 return
@@ -95,6 +95,10 @@ class StageMachine(CallMachine[A, B]):
                 broken.__context__ = error
             error = broken
         self._failed_for_good(call, error)
+
+    def _pushed_back(self, call: StageCall, error: BaseException) -> None:
+        if self._adapting is not None:
+            self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
 
     def _failed_for_good(self, call: StageCall, error: BaseException) -> None:
         self._stats.failed += 1
