@@ -11,11 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_helpers import same
+from pipeline_helpers import run_virtually, same, step
 from reactivex.testing import TestScheduler
 
-from rxpipe import Batch, Children, DatabaseSink, Drop, Pipeline, Report, Retry, RunStore, Stage, run_config
-from rxpipe.pipeline.plan import Scheduler
+from rxpipe import (
+    Batch,
+    Children,
+    DatabaseSink,
+    Drop,
+    Pipeline,
+    Report,
+    Retry,
+    RunStore,
+    SendBack,
+    Stage,
+    feedback,
+    run_config,
+)
+from rxpipe.pipeline.plan import Scheduler, until_written
 from rxpipe.pipeline.run.strategies import Strategy
 
 BOTH = pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
@@ -89,6 +102,26 @@ def test_never_more_are_on_their_way_than_are_missing(strategy: Strategy) -> Non
     scheduler.start()
     assert written == 10
     assert most >= 1
+
+
+def test_an_item_that_comes_back_makes_room_for_its_children() -> None:
+    """It has passed the stage that gives places, and is expanded there in its second round."""
+
+    def first(value: int) -> Any:
+        return value if feedback() is None else [1, 2]
+
+    def last(value: int) -> int:
+        if value >= 100:
+            raise SendBack("first", "divide it")
+        return value
+
+    pipeline = Pipeline(
+        step("first", first),
+        step("expand", same, expand=True, when=lambda value: isinstance(value, list)),
+        step("last", last),
+    )
+    report = run_virtually(until_written(pipeline, 1), range(100, 110))
+    assert (report.written, report.missing) == (1, 0)
 
 
 def test_no_item_is_taken_in_vain() -> None:

@@ -42,5 +42,5 @@ def _may_be_called_with(item: Item, role: StageRole) -> bool:
         return False
     try:
         return role.when is None or bool(role.when(item.value))
-    except Exception:  # noqa: BLE001 - whatever the user's ``when`` raises: it does so again in the stage, and is told
+    except BaseException:  # noqa: BLE001 - whatever the user's ``when`` raises: it does so again in the stage, and is told
         return False

@@ -332,7 +332,7 @@ class ItemEnvelope:
         if self._journal is not None and item.claim is not None and not group.is_kept:
             self._spawned(item, [], is_all=True)
         self._call_ended(item)
-        item.stage = item.feedback = None
+        item.stage = item.call = item.feedback = None
         self._flow.expanded(item)
         return KEPT
 

@@ -184,4 +184,6 @@ class Flow:
         item.went_back, item.lookup = True, None
         item.finished = to
         item.stage = None
+        if self._quota is not None:
+            self._quota.go_back(item, to)
         self._doors[to](item)

@@ -113,8 +113,9 @@ class Item:
         call = self.call  # once: the stage may be done with it by now
         if call is not None:
             call.give_up(ItemCancelled())
-        if self.children is not None:
-            for child in self.children.live():
+        children = self.children  # once, as above
+        if children is not None:
+            for child in children.live():
                 child.cancel()
 
     @property
@@ -123,9 +124,22 @@ class Item:
         return isinstance(self.error, StopRun)
 
     @property
+    def is_in_sink(self) -> bool:
+        """Whether it has left for the sink."""
+        return self.arrived and not self.given_back
+
+    @property
+    def parent_id(self) -> int | str | None:
+        """The ID of the item that it was made of, by this run or an earlier one; None if it was made of none."""
+        if self.parent is not None:
+            return self.parent.id
+        return None if self.claim is None else self.claim.parent
+
+    @property
     def waits_for_children(self) -> bool:
         """Whether all of its children are made, and it waits for them."""
-        return self.children is not None and self.children.complete and not self.settled
+        children = self.children  # once: whoever counts them is not on the item's thread
+        return children is not None and children.complete and not self.settled
 
     def outcome(self, now: float) -> Outcome[Any]:
         """How it left the stages; ``written`` is provisional until the sink confirms it."""
@@ -155,9 +169,8 @@ class Item:
 
     def _maker(self, status: Status) -> Callable[..., Outcome[Any]]:
         """What makes an outcome that tells more than most do."""
-        parent = None if self.claim is None else self.claim.parent  # of one that an earlier run has made
         origin = Origin(
-            parent=parent if self.parent is None else self.parent.id,
+            parent=self.parent_id,
             record=self.record,
             failures=() if self.children is None or status != "expanded" else tuple(self.children.failures),
         )

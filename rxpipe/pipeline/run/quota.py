@@ -78,6 +78,12 @@ class Quota:
         """An item was taken from the source."""
         self._enter(item, self._behind if self.gate is None else self._before)
 
+    def go_back(self, item: Counted, to: int) -> None:
+        """An item goes through from stage ``to`` again. If the gate is there, or behind, the item asks there anew."""
+        if self.gate is not None and to <= self.gate and item.place is self._behind:
+            self.leave(item)
+            self._enter(item, self._before)
+
     def leave(self, item: Counted, *, is_written: bool = False) -> None:
         """An item needs its place no more."""
         with self._lock:
