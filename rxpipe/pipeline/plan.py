@@ -11,8 +11,9 @@ from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.ports import Journal, Sink, Store
 from rxpipe.pipeline.run.cache_lookup import cache_lookup
-from rxpipe.pipeline.run.envelope import ItemEnvelope, StageRole
+from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.stage_role import StageRole
 from rxpipe.pipeline.run.strategies import Stages, Strategy, compose
 from rxpipe.pipeline.stage import Stage
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.ports import Journal
-from rxpipe.pipeline.run.envelope import StageRole
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.stage_role import StageRole
 
 _TOGETHER = Batch(max_items=50, max_seconds=0.0)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from rxpipe.errors import CheckpointError, ConfigError, ItemCancelled, StopRun
@@ -13,39 +12,15 @@ from rxpipe.operators.stages.settings import KEPT, Admission, Call, Decision, Fa
 from rxpipe.pipeline.children import Children
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, Journal, Spawning
-from rxpipe.pipeline.record import Record, check_id
+from rxpipe.pipeline.ports import CachedResult, CacheLookup, Journal
 from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.spawner import Spawner
+from rxpipe.pipeline.run.stage_role import StageRole
 
 Stop = Callable[[StopRun], None]
 """Called when the run is to take no more IDs, and to fail with this."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRole:
-    """What a stage is in its pipeline.
-
-    Attributes:
-        name: Its name.
-        index: Its index.
-        is_last: Whether it is the last one.
-        when: Which values it is called with; None for all.
-        collected_by: If it expands items: the index of the stage that collects the children, or None.
-        collects: If it collects children: the index of the stage that makes them.
-        max_rounds: How often an item may have been sent back, so that it may go back once more from here.
-        cache: Whether results of earlier calls are used.
-    """
-
-    name: str
-    index: int
-    is_last: bool = True
-    when: Callable[[Any], object] | None = None
-    collected_by: int | None = None
-    collects: int | None = None
-    max_rounds: int = 3
-    cache: bool = False
 
 
 class ItemEnvelope:
@@ -83,6 +58,7 @@ class ItemEnvelope:
         self._journal = journal
         self._budget = budget
         self._flow = flow or Flow([role.name])
+        self._spawner = Spawner(role, self._flow, journal, now)
         self._stop = stop
         self._listeners = listeners or Listeners()
         self._now = now
@@ -293,78 +269,22 @@ class ItemEnvelope:
 
     # Many values
 
+    def begin_many(self, item: Item, values: Any) -> None:
+        """A call begins to give values; see ``Spawner``."""
+        self._spawner.begin(item, values)
+
+    def spawn(self, item: Item, value: Any) -> Item | Kept:
+        """The child for one of the values that the function gives; ``KEPT`` if no child goes on."""
+        return self._spawner.spawn(item, value) or KEPT
+
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
         """Whether an item may go downstream now; if not, ``wake`` is called when it may be asked again."""
         return self._flow.may_pass(item, self._index, wake)
 
-    def begin_many(self, item: Item, values: Any) -> None:
-        """A call begins to give values; those of an attempt before it stay.
-
-        With a store, the children of a list are kept all at once, and those of an iterator as they come.
-        """
-        group = self._flow.begin_children(item, self._role.collected_by)
-        group.given = 0
-        if self._journal is not None and item.claim is not None and isinstance(values, Collection):
-            given: Collection[Any] = values  # pyright: ignore[reportUnknownVariableType] - of anything
-            new = list(given)[group.made :]
-            group.claims.extend(self._spawned(item, new, is_all=True))
-
-    def spawn(self, item: Item, value: Any) -> Item | Kept:
-        """The child for one of the values that the function gives."""
-        group = item.children
-        assert group is not None
-        group.given += 1
-        if group.given <= group.made:  # by an attempt before
-            return KEPT
-        if group.claims:
-            child = Item(group.claims.popleft(), self._now())
-        elif self._journal is not None and item.claim is not None:
-            child = Item(self._spawned(item, [value])[0], self._now())
-        else:
-            child = Item(record_of(item, value, group.first + group.made), self._now())
-            child.first = child.finished = self._index + 1
-        return self._flow.spawn(item, child) or KEPT
-
     def expanded(self, item: Item) -> Item | Kept:
         """The function has given its last value: the item waits for its children."""
-        group = item.children
-        assert group is not None
-        if self._journal is not None and item.claim is not None and not group.is_kept:
-            self._spawned(item, [], is_all=True)
+        self._spawner.end(item)
         self._call_ended(item)
         item.stage = item.call = item.feedback = None
         self._flow.expanded(item)
         return KEPT
-
-    def _spawned(self, item: Item, values: Sequence[Any], *, is_all: bool = False) -> list[Claim]:
-        group = item.children
-        assert group is not None
-        assert self._journal is not None
-        assert item.claim is not None
-        first = group.first + group.made
-        records = [record_of(item, value, first + place) for place, value in enumerate(values)]
-        group.is_kept = is_all
-        spawning = Spawning(
-            stage=self._index,
-            first=first,
-            depth=item.depth + 1,
-            attempts=item.attempts,
-            is_all=is_all,
-            collected_by=group.collected_by,
-            hands_over=is_all and group.is_split,
-            outcome=item.as_expanded(self._now()) if is_all and group.collected_by is None else None,
-        )
-        return self._journal.spawn(item.claim, records, spawning)
-
-
-def record_of(parent: Item, value: Any, number: int) -> Record:
-    """A value that a function gave as that of a child with an ID; of a ``Record``, its own.
-
-    Raises:
-        ConfigError: That is none.
-    """
-    if isinstance(value, Record):
-        if (wrong := check_id(value, "a child")) is not None:
-            raise wrong
-        return value  # pyright: ignore[reportUnknownVariableType] - a record of anything
-    return Record(parent.child_id(number), value)

@@ -20,7 +20,7 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.listener import Listeners
 from rxpipe.pipeline.outcome import Outcome, Report
-from rxpipe.pipeline.ports import Claim, Write
+from rxpipe.pipeline.ports import Claim, RunPorts
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
@@ -28,13 +28,10 @@ from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
-from rxpipe.pipeline.run.quota import Quota
 from rxpipe.pipeline.run.run_future import Finished
 from rxpipe.pipeline.run.stage_report import stage_report
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
-
-_NOTHING = Usage()
 
 
 class Run:
@@ -66,48 +63,32 @@ class Run:
         self,
         stages: Sequence[StageStats],
         clock: Clock,
+        ports: RunPorts,
+        flow: Flow,
         *,
         limit: float = math.inf,
         staged: bool = False,
-        number: int | None = None,
-        before: tuple[int, int] = (0, 0),
-        usage_before: Usage = _NOTHING,
-        is_finished: Callable[[], bool] = lambda: True,
-        aborted: Callable[[], object] = lambda: None,
         listeners: Listeners | None = None,
         admitted: Callable[[Item], object] | None = None,
-        flow: Flow | None = None,
-        quota: Quota | None = None,
     ) -> None:
         """Prepare a run.
 
         Args:
             stages: The counts that its stages keep.
             clock: What seconds are measured with.
+            ports: Where it begins and ends, and what is known of it.
+            flow: Where items go that do not simply go on.
             limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
-            number: The run's number in its store.
-            is_finished: Whether nothing of it is left to do in its store, asked when it is over.
-            aborted: Called when the run is aborted: what is finished is to be written soon, or given up.
-            before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
-            usage_before: What the calls of those had used.
             listeners: Told of each item.
             admitted: Told of each item that is taken, before all listeners.
-            flow: Where items go that do not simply go on.
-            quota: How many items are to be written; None for all.
         """
-        self.taken = 0
-        self.written = 0
-        self.failed = 0
-        self.cancelled = 0
-        self.dropped = 0
-        self.expanded = 0
-        self.collected = 0
-        self.number = number
-        self.before = before
-        self.usage_before = usage_before
-        self._is_finished = is_finished
-        self._aborted = aborted
+        self.taken = self.written = self.failed = self.dropped = 0
+        self.expanded = self.collected = self.cancelled = 0
+        self.number, self.before, self.usage_before = ports.number, ports.before, ports.usage_before
+        self.quota = ports.quota
+        self._ports = ports
+        self._flow = flow
         self.listeners = listeners or Listeners()
         self._admitted = admitted
         self.stages = stages
@@ -124,9 +105,7 @@ class Run:
         self._error: Exception | None = None
         self._errors = ErrorCounts()
         self._drops = ErrorCounts()
-        self._flow = flow or Flow([])
-        self.quota = quota
-        self._gone = 0
+        self._gone = 0  # items that have left the stages
         self._when_empty: Callable[[], None] | None = None
         self._intake: Intake | None = None
         self._exit: Exit | None = None
@@ -135,33 +114,29 @@ class Run:
 
     def start(
         self,
-        ids: Observable[Any],
+        source: Observable[Any],
         stages: Stages,
-        write: Write,
         observer: ObserverBase[Outcome[Any]] | None = None,
         scheduler: SchedulerBase | None = None,
-        *,
-        ahead: int = 1,
     ) -> None:
         """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes.
 
         Args:
-            ids: What is to be taken.
+            source: What is to be taken.
             stages: What takes items through all stages.
-            write: What keeps outcomes.
             observer: Notified of each outcome.
             scheduler: Whose time the run goes by.
-            ahead: How many IDs may be asked for before there is room for them.
         """
         self._observer = observer
         self.listeners.run_started(self)
+        ids = self._ports.take(source)
         if self.quota is not None:
             self.quota.reached = self.abort  # what is left is not needed
             if self.quota.missing <= 0:
                 ids = reactivex.empty()
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._intake = Intake(self, self._limit, ahead, items)
+            self._intake = Intake(self, self._limit, self._ports.ahead, items)
             if isinstance(ids, CollectionSource):
                 return self._intake.pull_from(ids.ids, scheduler)
             return self._intake.subscribe_to(subscribable(ids), scheduler)
@@ -172,9 +147,8 @@ class Run:
             return self._exit.subscribe_to(reactivex.create(take).pipe(stages), scheduler)
 
         try:
-            subscription = write(reactivex.create(leave)).subscribe(
-                self._ended, self._finish, self._finish, scheduler=scheduler
-            )
+            outcomes = self._ports.write(reactivex.create(leave))
+            subscription = outcomes.subscribe(self._ended, self._finish, self._finish, scheduler=scheduler)
         except BaseException:  # of the sink
             if self._exit is not None:
                 self._exit.dispose()
@@ -192,7 +166,7 @@ class Run:
         self.stop()
         if self._exit is not None:
             self._exit.abort()
-        self._aborted()
+        self._ports.aborted()
 
     @property
     def seconds(self) -> float:
@@ -233,7 +207,7 @@ class Run:
             collected=self.collected,
             missing=None if self.quota is None else max(0, self.quota.missing),
             run=self.number,
-            finished=self._is_finished(),
+            finished=self._ports.is_finished(),
             written_before=self.before[0],
             failed_before=self.before[1],
             usage=self.usage,
