@@ -28,6 +28,7 @@ class ItemEnvelope:
 
     Attributes:
         stats: The stage's counts.
+        spawn: The child for one of the values that the function gives; ``KEPT`` if no child goes on.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ItemEnvelope:
         self._budget = budget
         self._flow = flow or Flow([role.name])
         self._spawner = Spawner(role, self._flow, journal, now)
+        self.spawn = self._spawner.spawn  # for each child: so not through a method
         self._stop = stop
         self._listeners = listeners or Listeners()
         self._now = now
@@ -272,10 +274,6 @@ class ItemEnvelope:
     def begin_many(self, item: Item, values: Any) -> None:
         """A call begins to give values; see ``Spawner``."""
         self._spawner.begin(item, values)
-
-    def spawn(self, item: Item, value: Any) -> Item | Kept:
-        """The child for one of the values that the function gives; ``KEPT`` if no child goes on."""
-        return self._spawner.spawn(item, value) or KEPT
 
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
         """Whether an item may go downstream now; if not, ``wake`` is called when it may be asked again."""

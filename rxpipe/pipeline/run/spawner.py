@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from rxpipe.operators.stages.settings import KEPT, Kept
 from rxpipe.pipeline.ports import Claim, Journal, Spawning
 from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.flow import Flow
@@ -48,17 +49,18 @@ class Spawner:
             new = list(given)[group.made :]
             group.claims.extend(self._keep(parent, group, new, is_all=True))
 
-    def spawn(self, parent: Item, value: Any) -> Item | None:
-        """The child for a value; None if an earlier attempt has made it, or the run is over.
+    def spawn(self, parent: Item, value: Any) -> Item | Kept:
+        """The child for a value; ``KEPT`` if an earlier attempt has made it, or the run is over.
 
         Raises:
             ConfigError: The value cannot be a child.
             CheckpointError: It cannot be kept.
         """
-        group = _children_of(parent)
+        group = parent.children
+        assert group is not None
         group.given += 1
         if group.given <= group.made:
-            return None
+            return KEPT
         if group.claims:
             child = Item(group.claims.popleft(), self._now())
         elif self._journal is not None and parent.claim is not None:
@@ -66,11 +68,12 @@ class Spawner:
         else:
             child = Item(record_of(parent, value, group.first + group.made), self._now())
             child.first = child.finished = self._index + 1
-        return self._flow.spawn(parent, child)
+        return self._flow.spawn(parent, child) or KEPT
 
     def end(self, parent: Item) -> None:
         """The call has given its last value."""
-        group = _children_of(parent)
+        group = parent.children
+        assert group is not None
         if self._journal is not None and parent.claim is not None and not group.is_kept:
             self._keep(parent, group, [], is_all=True)
 
@@ -91,11 +94,6 @@ class Spawner:
             outcome=parent.as_expanded(self._now()) if is_all and group.collected_by is None else None,
         )
         return self._journal.spawn(parent.claim, records, spawning)
-
-
-def _children_of(parent: Item) -> Group:
-    assert parent.children is not None  # ``begin`` came first
-    return parent.children
 
 
 def record_of(parent: Item, value: Any, number: int) -> Record:
