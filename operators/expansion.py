@@ -17,7 +17,7 @@ Many: TypeAlias = Iterable[T] | AsyncIterable[T] | Awaitable[Iterable[T]] | Awai
 
 
 def observable_of(values: object, call: StageCall) -> Observable[Any]:
-    """The values that a function of an ``expand`` stage has given.
+    """The values that the function of an ``expand`` stage has returned, as an observable.
 
     A list or another collection is at hand. Other iterables may block, so a thread of their own iterates them; the
     call is told while an iterator makes its next value, as that goes on if the call is ended meanwhile.

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from reactivex.abc import DisposableBase, ObserverBase
 
-from .batch_call import BatchCall, results_of, shares
+from .batch_call import BatchCall, is_failure, results_of, shares
 from .call import TICK, StageCall
 from .retry_policy import uses_attempt
 from .settings import Decision, Settings
@@ -17,7 +17,7 @@ B = TypeVar("B")
 
 
 class BatchStageMachine(StageMachine[A, B]):
-    """A slot is that of a call for many items; each of these waits, is tried again, and goes on by itself."""
+    """A call for many items takes one slot. Each item waits, is tried again, and goes on by itself."""
 
     def __init__(self, settings: Settings[A, B], observer: ObserverBase[B], **options: Any) -> None:
         super().__init__(settings, observer, **options)
@@ -29,7 +29,7 @@ class BatchStageMachine(StageMachine[A, B]):
     # Items come in, and calls start
 
     def arrive(self, value: A) -> None:
-        """Queue an item, and note since when."""
+        """Queue an item, and note when it came."""
         super().arrive(value)
         if self._waiting and self._waiting[-1].waits_since is None:
             self._waiting[-1].waits_since = self._now()
@@ -47,7 +47,7 @@ class BatchStageMachine(StageMachine[A, B]):
             self._permit.drop()
 
     def _is_due(self) -> bool:
-        """Whether a new call is to begin: its list is full, or the first of it has waited long enough."""
+        """Whether a new call is due: its list is full, or the list's first item has waited for ``max_seconds``."""
         if not self._waiting:
             return False
         if self.source_done or len(self._waiting) >= self._batch.max_items:
@@ -115,7 +115,7 @@ class BatchStageMachine(StageMachine[A, B]):
     # Calls are ended early
 
     def give_up(self, call: StageCall, error: Exception) -> None:
-        """Of a call for many items, leave one out; the others go on. If it was the last one, the call ends, too."""
+        """Leave an item out of the call that it is in; the others go on. Without its last item, the call ends, too."""
         batch, member = self._member_of(call.item)
         if self.over or batch is None or member is None:
             super().give_up(call, error)
@@ -130,7 +130,7 @@ class BatchStageMachine(StageMachine[A, B]):
         self._failed_for_good(member, error)
 
     def _member_of(self, item: Any) -> tuple[BatchCall | None, StageCall | None]:
-        """The call for many items that runs or waits with this item, and the item's own."""
+        """The batch call that runs or waits with an item, and the item's member of it; None if there is none."""
         for batch in (*self._running, *self._retries):
             if isinstance(batch, BatchCall):
                 for member in batch.members:
@@ -163,12 +163,11 @@ class BatchStageMachine(StageMachine[A, B]):
         for member, result in zip(call.expected, results, strict=True):
             if member not in call.members:  # it was given up meanwhile
                 continue
-            kind = type(result)  # not ``isinstance``, which may raise: a result may be anything
-            if issubclass(kind, BaseException) and not issubclass(kind, Decision):
+            if is_failure(result):
                 self._failed(member, result)
-                continue
-            self._result(member, self._closed(member, result))
-            self._finish(member)
+            else:
+                self._result(member, self._closed(member, result))
+                self._finish(member)
         if self._adapting is not None and not call.is_pushed_back:
             self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 
@@ -188,7 +187,7 @@ class BatchStageMachine(StageMachine[A, B]):
                     self._envelope.used(member.item, member.attempt, share)
 
     def _pushed_back(self, call: StageCall, error: BaseException) -> None:
-        """Have the stage's concurrency adapt itself once for each call, however many of its items were refused."""
+        """Tell adaptive concurrency once that the server has refused a call, however many of its items were refused."""
         batch = call if isinstance(call, BatchCall) else call.batch
         if not batch.is_pushed_back:
             batch.is_pushed_back = True
@@ -226,7 +225,7 @@ class BatchStageMachine(StageMachine[A, B]):
                 self._envelope.again(member.item, member.attempt, error)
 
     def _free_slot(self, call: StageCall) -> None:
-        """The slot of a call for many is free when the last of its results has gone downstream."""
+        """Free the slot of a batch call when the last of its results has gone downstream."""
         batch = call.batch
         if batch is None:
             super()._free_slot(call)

@@ -10,14 +10,14 @@ from .call import StageCall
 
 
 class KeyOrder:
-    """The keys of the items that a stage holds. A key of which it holds none takes no memory."""
+    """The keys of the items that a stage holds. A key without items takes no memory."""
 
     def __init__(self, key: Callable[[Any], Hashable]) -> None:
         self._key = key
         self._lines: dict[Hashable, deque[StageCall]] = {}  # those that wait behind the first of each key
 
     def may_begin(self, call: StageCall) -> bool:
-        """Whether a new item waits for no other of its key; if it does, ``ended`` gives it later.
+        """Whether a new item is the first of its key. If not, ``ended`` returns the item when its turn comes.
 
         Raises:
             Exception: Whatever the user's function raises, or the hash of the key.
@@ -33,7 +33,7 @@ class KeyOrder:
         return False
 
     def ended(self, call: StageCall) -> StageCall | None:
-        """The next item of the key, once the last call of the first has ended."""
+        """The last call for an item has ended. Returns the next item of the same key, if there is one."""
         line = call.line
         if line is None:
             return None
@@ -46,7 +46,7 @@ class KeyOrder:
         return None
 
     def remove(self, call: StageCall) -> bool:
-        """Whether an item waited here; then it waits no more."""
+        """Take out an item that waits for another one. Returns False if it does not wait here."""
         if call.line is None or call not in call.line:
             return False
         call.line.remove(call)
@@ -54,7 +54,7 @@ class KeyOrder:
         return True
 
     def clear(self) -> int:
-        """Forget all; returns how many waited."""
+        """Forget all keys. Returns how many items waited."""
         count = sum(map(len, self._lines.values()))
         self._lines.clear()
         return count

@@ -32,7 +32,7 @@ class Retries:
         return iter((*self._delayed, *self.due))
 
     def add(self, call: StageCall, seconds: float) -> None:
-        """Have a call become due after so many seconds."""
+        """Make a call due after a delay in seconds."""
         self._delayed[call] = self._clock.call_later(seconds, lambda: self._post(self._delay_over, call))
 
     def _delay_over(self, call: StageCall) -> None:
@@ -40,7 +40,7 @@ class Retries:
             self.due[call] = None
 
     def put_first(self, call: StageCall) -> None:
-        """Have a call be due now, before all others."""
+        """Make a call due now, before all others."""
         self.due[call] = None
         self.due.move_to_end(call, last=False)
 
@@ -49,7 +49,7 @@ class Retries:
         return self.due.popitem(last=False)[0]
 
     def take_all(self, item: Any) -> list[StageCall]:
-        """Take those of an item, due or not."""
+        """Take all calls for an item, due or not."""
         taken = [call for call in (*self._delayed, *self.due) if call.item is item]
         for call in taken:
             self.due.pop(call, None)

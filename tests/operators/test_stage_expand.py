@@ -51,7 +51,7 @@ def test_ordered_values_follow_each_other() -> None:
 
 def test_ordered_values_of_items_that_wait_for_their_key() -> None:
     """One slot is enough: an item whose turn it is does not wait for one behind it that has the slot."""
-    stage: Any = ops.stage(lambda value: [value, value], expand=True, ordered=True, key=lambda value: value % 2)
+    stage = ops.stage(twice, expand=True, ordered=True, key=lambda value: value % 2)
     assert collect(from_iterable([1, 3, 2, 4, 5]).pipe(stage)) == [1, 1, 3, 3, 2, 2, 4, 4, 5, 5]
 
 

@@ -292,8 +292,8 @@ class _Broken(list[int]):
 class _Nameless:
     """What does not even tell its class."""
 
-    @property
-    def __class__(self) -> Any:
+    @property  # type: ignore[misc]  # that is the point
+    def __class__(self) -> type[Any]:  # pyright: ignore[reportIncompatibleMethodOverride] - that is the point
         raise RuntimeError("no class")
 
 

@@ -104,7 +104,7 @@ def test_a_key_may_change_its_hash() -> None:
         key.number += 1
         return key
 
-    pipeline = Pipeline(step("a", change, key=lambda key: key))
+    pipeline = Pipeline(step("a", change, key=same))
     assert run_virtually(pipeline, [Record(number, keys[number % 2]) for number in range(6)]).written == 6
 
 

@@ -24,7 +24,7 @@ Stop = Callable[[StopRun], None]
 
 
 class ItemEnvelope:
-    """How a stage handles items: one that has failed, or been there in an earlier run, skips the call.
+    """How a stage handles items. An item that has ended, or has been here in an earlier run, passes without a call.
 
     Attributes:
         stats: The stage's counts.
@@ -79,7 +79,7 @@ class ItemEnvelope:
     # Items come in
 
     def admit(self, item: Item, call: Call) -> Admission:
-        """Whether it waits for a call, passes, or ends here as its parent's.
+        """Whether an item waits for its call, passes, or ends here because the stage collects it.
 
         Raises:
             Exception: Whatever the user's ``when`` raises.
@@ -100,7 +100,7 @@ class ItemEnvelope:
         return "call"
 
     def _reuse(self, item: Item, hit: CachedResult) -> None:
-        """Take the result of an earlier call for that of the function."""
+        """Use the result of an earlier call in place of a call."""
         self.stats.cached += 1
         self.stats.saved += hit.usage
         if self._journal is not None and item.claim is not None:
@@ -108,14 +108,14 @@ class ItemEnvelope:
         self._go_on(item, hit.value)
 
     def _collects(self, item: Item) -> bool:
-        """Whether an item is one of those whose parent is called here: of this run's, or made in an earlier one."""
+        """Whether an item is a child that this stage collects; an earlier run may have made it."""
         if item.siblings is not None:
             return item.siblings.collected_by == self._index
         is_child = item.claim is not None and item.claim.parent is not None
         return is_child and item.first - 1 == self._role.collects
 
     def _passes(self, item: Item) -> bool:
-        """Whether an item goes by a stage that has a ``when``, or collects what the item has none of."""
+        """Let an item pass if ``when`` says so, or if the stage collects children and the item has none."""
         if item.settled or item.finished > self._index:
             return False
         if self._role.collects is None:
@@ -173,7 +173,7 @@ class ItemEnvelope:
         return item
 
     def decide(self, item: Item, decision: Decision) -> Item | Kept:
-        """The item, about which the function has decided something instead of returning a value."""
+        """The item, after the function has dropped it or sent it back."""
         self.stats.failed += 1  # until it is done
         return self.fail(Failure(value=item, error=decision, stage=self._stage, attempts=1))
 
@@ -190,7 +190,7 @@ class ItemEnvelope:
         item.settled = self._last
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
-        """A call has failed, and another will follow."""
+        """Attempt ``attempt`` failed; another attempt follows."""
         self._call_ended(item, error, again=True)
         if uses_attempt(error):
             self._note(item, attempt, error, final=False)
@@ -198,7 +198,7 @@ class ItemEnvelope:
             item.attempts -= 1
 
     def used(self, item: Item, attempt: int, usage: Usage) -> None:
-        """A call has used this."""
+        """Attempt ``attempt`` has used this."""
         if item.lookup is not None:
             item.lookup.usage += usage
         if self._journal is not None and item.claim is not None:
@@ -206,7 +206,7 @@ class ItemEnvelope:
         self._listeners.used(item, self._stage, attempt, usage)
 
     def fail(self, failure: Failure[Item]) -> Item | Kept:
-        """The item whose last call has failed, or decided something; it travels on as data."""
+        """The item whose last call has failed, or was a decision. It goes on to the exit as data."""
         item, error = failure.value, failure.error
         item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
         self._call_ended(item, None if isinstance(error, Decision) else error)

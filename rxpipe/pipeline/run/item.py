@@ -100,15 +100,15 @@ class Item:
             return None
 
     def settle(self, status: Status, error: BaseException | None = None) -> None:
-        """Let it end so, whatever stages are left."""
+        """Decide how the item ends. It passes the stages that are left without a call."""
         self.status, self.error, self.settled, self.call = status, error, True, None
 
     def child_id(self, number: int) -> str:
-        """The ID of one of its children, unless that brings its own: in each round another."""
+        """The ID of a child that brings none of its own. Each round has other IDs."""
         return f"{self.id}/{self.rounds}.{number}" if self.rounds else f"{self.id}/{number}"
 
     def cancel(self) -> None:
-        """Let it and its children end as cancelled, unless they leave the stages first; from any thread."""
+        """End the item and its children as cancelled, unless they leave the stages first; from any thread."""
         self.is_cancelled = True
         call = self.call  # once: the stage may be done with it by now
         if call is not None:
@@ -146,11 +146,11 @@ class Item:
         return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
-        """How it ended, when the run was stopped before it arrived."""
+        """Its outcome if the run is over before it has ended."""
         return self._outcome("cancelled", now)
 
     def as_expanded(self, now: float) -> Outcome[Any]:
-        """How it ends once its children have ended, which are all made."""
+        """Its outcome for when all of its children have ended; they are all made."""
         return self._outcome("expanded", now)
 
     def _outcome(self, status: Status, now: float) -> Outcome[Any]:
@@ -217,24 +217,24 @@ class Group:
         self._outcomes: dict[int, Outcome[Any]] = {}  # of those that the collecting stage has seen, by their number
 
     def add(self, child: Item) -> None:
-        """One more has been made."""
+        """Take in a child that was made."""
         with self._lock:
             self.made += 1
             self._live[child] = None
 
     def live(self) -> list[Item]:
-        """Those that are on their way now."""
+        """The children that are on their way now."""
         with self._lock:
             return list(self._live)
 
     def close(self) -> bool:
-        """No more will come. Returns whether the parent waits for none of them."""
+        """No more children will come. Returns whether the parent waits for none."""
         with self._lock:
             self.complete = True
             return self._is_over()
 
     def ended(self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None) -> bool:
-        """A child has ended, or goes no further. Returns whether the parent, which nobody collects, is over with it."""
+        """A child has ended, or does not go on. Returns whether its parent, which no stage collects, ends with it."""
         with self._lock:
             if child not in self._live:
                 return False
@@ -246,7 +246,7 @@ class Group:
             return self.collected_by is None and self._is_over()
 
     def arrived(self, number: int, outcome: Outcome[Any], cut_off: BaseException | None = None) -> bool:
-        """The collecting stage has seen a child. Returns whether it was the last one."""
+        """A child has come to the collecting stage. Returns whether it was the last one."""
         with self._lock:
             self._outcomes[number] = outcome
             self.cut_off = self.cut_off or cut_off
@@ -257,5 +257,5 @@ class Group:
         return self.complete and not left
 
     def outcomes(self) -> list[Outcome[Any]]:
-        """Those that the collecting stage has seen, in the order in which the children were made."""
+        """The outcomes of the children that came to the collecting stage, in the order in which they were made."""
         return [self._outcomes[number] for number in sorted(self._outcomes)]
