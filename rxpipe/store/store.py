@@ -25,6 +25,7 @@ from rxpipe.store.commits.shared_quota import SharedQuota
 from rxpipe.store.items.changed_records import OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
+from rxpipe.store.items.inputs import StageOrder
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, stages_of
 from rxpipe.store.schema.database import Database
@@ -207,7 +208,9 @@ class RunStore:
                 lease,
                 max_crashes=self.max_crashes,
                 keys=Keys(codec),
-                stages=(*(stage.name for stage in pipeline.stages), "database"),
+                order=StageOrder(
+                    names=(*(stage.name for stage in pipeline.stages), "database"), makers=pipeline.makers
+                ),
                 on_change=self.on_change,
                 quota=shared,
             ),

@@ -126,8 +126,8 @@ class Move:
             return "ready"
         if self.outcome is None:
             last = self.all_spawned
-            if last is None or self.checkpoints:
-                return "running"
+            if last is None or (self.checkpoints and self.checkpoints[-1].stage > last.stage):
+                return "running"  # also if it was called with its children since
             if last.collected_by is None:
                 return "expanded" if self.refused is None else "failed"
             return "waiting" if last.hands_over else "running"

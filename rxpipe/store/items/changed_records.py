@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline.ports import Claim
@@ -100,8 +100,9 @@ class ChangedRecords:
         if fence is None:
             return False
         keys = select(ITEMS.c.item_key).where(below)
-        is_its = or_(CHECKPOINTS.c.item_key == bindparam("key"), CHECKPOINTS.c.item_key.in_(keys))
-        connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id, is_its), {"key": claim.key})
+        kept = delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id)
+        connection.execute(kept.where(CHECKPOINTS.c.item_key == claim.key))
+        connection.execute(kept.where(CHECKPOINTS.c.item_key.in_(keys)))
         connection.execute(delete(ITEMS).where(below))
         claim.fence = int(fence)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -40,8 +40,8 @@ from rxpipe.store.commits.records import NewChild
 from rxpipe.store.commits.shared_quota import SharedQuota
 from rxpipe.store.items.changed_records import ChangedRecords, OnChange, keep_values
 from rxpipe.store.items.ended_items import KeyedId
-from rxpipe.store.items.inputs import inputs_of, loaded
-from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, kept_values
+from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
+from rxpipe.store.items.kept_values import KeptValue
 from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
 from rxpipe.store.schema.json_rows import (
     PARAMETER,
@@ -71,6 +71,7 @@ item, too: one more each time that the number of those doubles.
 """
 
 _MORE_TRIES = 5
+_NO_STAGES = StageOrder()
 
 
 class Left(NamedTuple):
@@ -102,7 +103,7 @@ class Claims:
         *,
         max_crashes: int,
         keys: Keys | None = None,
-        stages: Sequence[str] = (),
+        order: StageOrder = _NO_STAGES,
         on_change: OnChange = "keep",
         quota: SharedQuota | None = None,
     ) -> None:
@@ -114,13 +115,13 @@ class Claims:
             lease: The worker's.
             max_crashes: How many workers may be lost with an item before it is tried alone.
             keys: The keys of IDs; by default those of a database that has all characters.
-            stages: The stages' names, and that of the sink's.
+            order: The stages.
             on_change: What becomes of a record that the run knows with another value.
             quota: How many items all workers are to write; None for all.
         """
         self.quota = quota
         self.room: float = math.inf
-        self._stages = stages
+        self._order = order
         self.changed = ChangedRecords(on_change, run_id, lease)
         self._dialect = dialect
         self._keys = keys or Keys()
@@ -265,17 +266,10 @@ class Claims:
     def _claim(self, connection: Connection, statement: Executable, crashes: int, count: int) -> list[Claim]:
         parameters = self._of_run | {_OWNER: self._lease.owner, _CRASHES: crashes, _COUNT: count}
         rows = sorted(connection.execute(statement, parameters).all(), key=lambda row: row.seq)
-        roots = {row.root_key for row in rows if row.root_key is not None}
-        values = kept_values(connection, self._of_run, sorted({row.item_key for row in rows} | roots))
-        collected = [row.item_key for row in rows if row.collected_by is not None]
-        parents = [row.item_key for row in rows if row.children > 0 or row.collected_by is not None]
-        groups = groups_of(connection, self._of_run, parents, collected)
-        found = [self._claim_of(row, values.get(row.item_key, {}), groups.get(row.item_key, {})) for row in rows]
-        for claim in found:
-            claim.record = values.get(claim.root or claim.key, {}).get(SOURCE)
-        return found
+        inputs = read_inputs(connection, self._of_run, rows, self._order)
+        return [self._claim_of(row, inputs[row.item_key]) for row in rows]
 
-    def _claim_of(self, row: Row[Any], kept: Mapping[int, KeptValue], groups: Mapping[int, Group]) -> Claim:
+    def _claim_of(self, row: Row[Any], inputs: Inputs) -> Claim:
         item_id = int(row.item_key) if row.is_integer else row.item_key
         error: RxPipeError | None = None
         value: Any = item_id
@@ -284,7 +278,6 @@ class Claims:
             error = WorkerLost(f"{row.crashes} workers died while they had it, {last}")
         elif is_stand_in(row.item_key):  # given back before it had failed, or requeued
             error = RowRefused(f"the ID {row.item_key} can be no key")
-        inputs = inputs_of(row, item_id, kept, groups, self._stages)
         feedback: Any = None
         try:
             if inputs.next is NOWHERE:
@@ -300,6 +293,7 @@ class Claims:
             fence=row.fence,
             stage=row.stage,
             value=value,
+            record=inputs.record,
             inputs=inputs.given,
             first=0 if row.made_by is None else row.made_by + 1,
             finished=inputs.finished,

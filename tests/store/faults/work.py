@@ -194,6 +194,8 @@ def work(job: Job) -> None:
     except SinkError:
         traceback.print_exc()
         sys.exit(GAVE_UP)
+    ends = report.written + report.failed + report.dropped + report.expanded + report.collected + report.cancelled
+    assert report.taken + report.spawned == ends, f"{report.taken} + {report.spawned} came, and {ends} went"
     say("finished " + json.dumps({name: getattr(report, name) for name in ("written", "failed", "cancelled")}))
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Children, Drop, Stage
+from rxpipe import Children, Drop, Record, Stage
+from rxpipe.store.schema.tables import ITEMS
+from store.bank import rows
 
 from .runs import Runs, stage
 
@@ -140,6 +142,62 @@ def test_no_children_at_all(runs: Runs) -> None:
     first[0] = False
     assert runs.pipeline(*stages).run([1, 2]).finished
     assert runs.written() == {"1": [0, []], "2": [1, ["odd"]]}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_stage_that_collects_nothing_and_expands_to_nothing(runs: Runs, dies: bool) -> None:
+    """The parent has been called with no children twice, though none tells of that."""
+
+    def vote(children: Children[Any]) -> Any:
+        if dies and len(runs.called("vote")) == 1:
+            runs.cut_when(lambda states: rows(runs.url, ITEMS)[0].collected_by == 2)
+        return [type(children.parent).__name__, children.parent.parent, len(children)]
+
+    stages = (
+        stage("split", lambda value: [], expand=True),
+        stage("regroup", lambda children: [], collect=True, expand=True),
+        stage("vote", runs.noted("vote", vote), collect=True),
+    )
+    if dies:
+        runs.die(runs.pipeline(*stages), [1])
+    assert runs.pipeline(*stages).run([1]).finished
+    assert runs.written() == {"1": ["Children", 1, 0]}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_child_that_failed_with_its_own_children(runs: Runs, dies: bool) -> None:
+    """Its parent sees it as it was then, also in another run: where it failed, what with, and where it came from."""
+
+    def inner(children: Children[Any]) -> Any:
+        if children.id == "1/1":
+            raise ValueError("no")
+        return sum(children.values)
+
+    def outer(children: Children[Any]) -> Any:
+        if dies and len(runs.called("outer")) == 1:
+            ended = sorted(["collected", "failed", "collected"])
+            runs.cut_when(lambda states: sorted(states.get(f"1/{number}", "") for number in range(3)) == ended)
+        return [
+            [one.id, one.stage, one.parent, one.record, one.value if number != 1 else one.value.values]
+            for number, one in enumerate(children)
+        ]
+
+    stages = (
+        stage("split", lambda value: split(1), expand=True),
+        stage("again", split, expand=True),
+        stage("inner", inner, collect=True),
+        stage("outer", runs.noted("outer", outer), collect=True),
+    )
+    if dies:
+        runs.die(runs.pipeline(*stages), [Record(1, "one")])
+    assert runs.pipeline(*stages).run([Record(1, "one")]).finished
+    assert runs.written() == {
+        "1": [
+            ["1/0", None, 1, "one", 303],
+            ["1/1", "inner", 1, "one", [110, 111, 112]],
+            ["1/2", None, 1, "one", 363],
+        ]
+    }
 
 
 class Gone:

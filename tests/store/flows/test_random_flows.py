@@ -16,7 +16,7 @@ from pipelines.flows.test_random_flows import flows
 from rxpipe.database import default_table
 
 from .durable import Attempt, QuickStep, check
-from .killed import bank
+from .shapes import bank
 
 PARTS = 4
 RESULTS = default_table("results")

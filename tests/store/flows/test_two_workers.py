@@ -241,6 +241,21 @@ def test_a_parent_whose_worker_is_lost_waits(two: list[Worker]) -> None:
         assert connection.execute(select(ITEMS.c.crashes).where(ITEMS.c.item_key == "1")).scalar_one() == 1
 
 
+@pytest.mark.parametrize("collected_by", [None, 2])
+def test_an_earlier_stage_in_the_same_batch(two: list[Worker], collected_by: int | None) -> None:
+    """The parent has ended with its children, or waits for them, though a checkpoint came with these."""
+    one, other = two
+    (parent,) = one.new(1)
+    made = child(parent, 0)
+    made.first = made.stage = 2
+    family = spawned(parent, made)
+    family.stage, family.start, family.collected_by = 1, 1, collected_by
+    one.commit(checkpoint(parent, 0), family)
+    one.fall_silent()
+    other.judge()
+    assert states(other) == {"1": "expanded" if collected_by is None else "waiting", "1/0": "ready"}
+
+
 def test_a_second_family_in_the_same_batch(two: list[Worker]) -> None:
     """The parent still waits for the first one, should its worker be lost now."""
     one, other = two
