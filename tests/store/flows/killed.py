@@ -13,6 +13,7 @@ from pipelines.flows.model import Flow
 from rxpipe import Pipeline
 from rxpipe.database import default_table
 from rxpipe.pipeline.plan import until_written
+from store.faults.pauses import Pauses
 from store.faults.places import Place
 from store.faults.work import Job
 
@@ -39,6 +40,8 @@ class FlowJob(Job):
         def note(call: Call) -> None:
             key, rounds, stage = call
             self.ledger.note(key, f"{rounds}/{stage}", 1)
+            if self.pauses is not None:
+                self.pauses.wait(self.ledger)
             time.sleep(self.seconds)
 
         made = DurableMachinery(self.flow, self.url, note=note, **self.store).pipeline()
@@ -64,7 +67,15 @@ class FlowJob(Job):
         return check_end(self.flow, self.url, table)
 
 
-def flow_job(place: Place, flow: Flow, *, seconds: float = 0.002, until: int | None = None, **store: Any) -> FlowJob:
+def flow_job(
+    place: Place,
+    flow: Flow,
+    *,
+    seconds: float = 0.002,
+    until: int | None = None,
+    pauses: Pauses | None = None,
+    **store: Any,
+) -> FlowJob:
     """A flow in a place."""
     return FlowJob(
         url=place.url,
@@ -74,4 +85,5 @@ def flow_job(place: Place, flow: Flow, *, seconds: float = 0.002, until: int | N
         store={"lease": 2, "heartbeat": 0.3} | store,
         flow=flow,
         until=until,
+        pauses=pauses,
     )
