@@ -11,9 +11,10 @@ from sqlalchemy.exc import DataError
 
 from rxpipe.database import RowRefused
 from rxpipe.errors import LeaseLost
+from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import decode, encode
-from rxpipe.store.commits.records import Checkpoint, Record, failed_call
+from rxpipe.store.commits.records import Checkpoint, Record, SentBack, Spawned, failed_call
 from rxpipe.store.commits.state_changes import Move
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
 
