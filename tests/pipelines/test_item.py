@@ -89,6 +89,24 @@ def test_children_may_be_given_up_while_another_thread_looks() -> None:
     assert not Leaving(1, 0.0).waits_for_children
 
 
+def test_all_children_are_cancelled_before_a_call_is_given_up() -> None:
+    """So none of them is called with because another one has left its slot."""
+    parent, seen = Item(1, 0.0), list[bool]()
+    parent.children = group = Group(parent, None)
+    children = [Item(number, 0.0) for number in range(3)]
+
+    class Call:
+        def give_up(self, error: Exception) -> None:
+            seen.append(all(child.is_cancelled for child in children))
+
+    for item in (parent, *children):
+        item.call = Call()
+    for child in children:
+        group.add(child)
+    parent.cancel()
+    assert seen == [True] * 4
+
+
 def test_an_outcome_belongs_to_the_child_of_its_parent() -> None:
     """Of two children with the same ID that are in the sink, whichever comes out first."""
     items, children = InFlightItems(), list[Item]()

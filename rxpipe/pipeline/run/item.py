@@ -109,14 +109,16 @@ class Item:
 
     def cancel(self) -> None:
         """End the item and its children as cancelled, unless they leave the stages first; from any thread."""
-        self.is_cancelled = True
-        call = self.call  # once: the stage may be done with it by now
-        if call is not None:
-            call.give_up(ItemCancelled())
-        children = self.children  # once, as above
-        if children is not None:
-            for child in children.live():
-                child.cancel()
+        family = [self]
+        for item in family:  # all of them first: the slot of one that is given up must not go to another one
+            item.is_cancelled = True
+            children = item.children  # once: its own thread may let go of them by now
+            if children is not None:
+                family += children.live()
+        for item in family:
+            call = item.call  # once, as above
+            if call is not None:
+                call.give_up(ItemCancelled())
 
     @property
     def given_back(self) -> bool:
