@@ -171,16 +171,17 @@ def _flow_of(stage: StageSettings, config: Config) -> dict[str, Any]:
 
 
 def _when_of(stage: StageSettings, config: Config) -> Callable[[Any], object] | None:
+    where = config.where(f"{stage.key}.when")
     if isinstance(stage.when, str):
-        return resolve(stage.when, config.folder, where=config.where(f"{stage.key}.when"))
-    return None if stage.when is None else FieldsAre(stage.when)
+        return resolve(stage.when, config.folder, where=where)
+    return None if stage.when is None else FieldsAre(stage.when, where)
 
 
 def _key_of(stage: StageSettings, config: Config) -> Callable[[Any], Any] | None:
-    key = stage.order_key
+    key, where = stage.order_key, config.where(f"{stage.key}.key")
     if key is None or not re.search(TARGET, key):
-        return None if key is None else FieldOf(key)
-    return resolve(key, config.folder, where=config.where(f"{stage.key}.key"))
+        return None if key is None else FieldOf(key, where)
+    return resolve(key, config.folder, where=where)
 
 
 def _executor_of(stage: StageSettings, config: Config) -> Processes | DaskCluster | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from rxpipe.config.arguments import hints_of
+from rxpipe.config.field_fits import check_columns, check_stage_fields
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 from rxpipe.questions.hints import gives, misfit, passed_on
 from rxpipe.questions.inputs import declared
 
@@ -18,14 +21,20 @@ def check_fits(config: Config) -> None:
 
     Raises:
         ConfigError: A shipped stage cannot take what the one before is annotated to return, or the ID if it is the
-            first; or sends items back to a stage that they have not been through themselves.
+            first; or sends items back to a stage that they have not been through themselves. Or a ``when``, a ``key``
+            or a column names a field that values are annotated not to have. Or the extra that a stage needs is missing.
     """
     came_from = "it is the first stage and gets the ID"
     hint = _of_source(config)
     stages = config.resolved_stages()
     for index, stage in enumerate(stages):
         where = config.where(f"{stage.key}.call")
+        if not stage.collect:
+            check_stage_fields(config, stage, hint)
         call = resolve(stage.call, config.folder, where=where)
+        module, extra = declared(call).module, declared(call).extra
+        if module is not None and find_spec(module) is None:
+            raise ConfigError(f"{where}: {stage.call} needs the extra {extra}: {install(extra)}")
         reason = misfit(list if stage.batch else hint, call, stage.options, collect=stage.collect)
         if reason is not None:
             by = "" if stage.collect or declared(call).children else f": {came_from}"
@@ -41,6 +50,7 @@ def check_fits(config: Config) -> None:
             key = "expand" if stage.expand else "batch"
             raise ConfigError(f"{where}: a stage with {key} gives many values, but {stage.call} is annotated otherwise")
         came_from, hint = f"that is what {stage.call} is annotated to return", goes_on
+    check_columns(config, hint)
 
 
 def _of_source(config: Config) -> Any:

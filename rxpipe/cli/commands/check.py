@@ -16,6 +16,7 @@ from rxpipe.cli.views.terminal import SafeConsole
 from rxpipe.cli.views.texts import length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.imports import resolve
 from rxpipe.config.sections import RetryConfig
 from rxpipe.config.sources import read_source
@@ -115,7 +116,9 @@ def _source(config: Config) -> str:
         return f"call {source.call}"
     if source.sql is not None:
         return f"sql {' '.join(source.sql.split())} on {shown(source.url or config.database.url)}"
-    total = plural(length(read_source(config)) or 0, "ID" if source.id is None else "record")
+    given = read_source(config)
+    check_source_fields(config, given)
+    total = plural(length(given) or 0, "ID" if source.id is None else "record")
     for kind in ("file", "csv", "jsonl", "parquet"):
         if (name := getattr(source, kind)) is not None:
             return f"{kind} {name}, {total}"

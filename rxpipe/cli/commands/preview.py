@@ -22,6 +22,7 @@ from rxpipe.cli.views.terminal import SafeConsole, hanging
 from rxpipe.cli.views.texts import cost, cost_unit, duration, length, number, plural, screen_text, tokens, used
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
 from rxpipe.llm.transcript import Exchange, listener
@@ -62,7 +63,9 @@ def preview(path: Path, count: int) -> ExitCode:
             concurrency=1,  # so that what is shown is of one item at a time
         )
         try:
-            report = run_blocking(watched, read_source(config, count=count), observer=script)
+            source = read_source(config, count=count)
+            check_source_fields(config, source)
+            report = run_blocking(watched, source, observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
