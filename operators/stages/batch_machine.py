@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from reactivex.abc import DisposableBase, ObserverBase
 
+from ..errors import WrongResult, kind_name
 from .batch_call import BatchCall, shares
 from .call import TICK, StageCall
 from .retry_policy import uses_attempt
@@ -149,8 +150,11 @@ class BatchStageMachine(StageMachine[A, B]):
         results: Any = result
         is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
         if not is_list or len(results) != len(call.expected):
-            what = f"{len(results)} results" if is_list else type(result).__name__
-            error = TypeError(f"a batch of {len(call.expected)} values was given, and {what} came back")
+            what = f"a list of {len(results)}" if is_list else kind_name(given)
+            error = WrongResult(
+                f"{self.settings.name}: the function got a list of {len(call.expected)} values, and returned {what}; "
+                "return a list with one result for each value, in the same order"
+            )
             super().returned(call, False, error)
             return
         self._stop_running(call)

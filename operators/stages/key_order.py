@@ -6,24 +6,30 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..errors import WrongResult, kind_name
 from .call import StageCall
 
 
 class KeyOrder:
     """The keys of the items that a stage holds. A key of which it holds none takes no memory."""
 
-    def __init__(self, key: Callable[[Any], Hashable]) -> None:
-        self._key = key
+    def __init__(self, key: Callable[[Any], Hashable], name: str) -> None:
+        self._key, self._name = key, name
         self._parked: dict[Hashable, deque[StageCall]] = {}  # behind the first of each key
 
     def may_begin(self, call: StageCall) -> bool:
         """Whether a new item waits for no other of its key; if it does, ``ended`` gives it later.
 
         Raises:
-            Exception: Whatever the user's function raises, or the hash of the key.
+            WrongResult: The key cannot be hashed.
+            Exception: Whatever the user's function raises.
         """
         key = self._key(call.item)
-        parked = self._parked.get(key)
+        try:
+            parked = self._parked.get(key)
+        except TypeError:
+            what = f"key gave a {kind_name(key)}, which cannot be hashed; return text, a number or a tuple of them"
+            raise WrongResult(f"{self._name}: {what}") from None
         if parked is None:
             self._parked[key] = deque()
         else:

@@ -53,11 +53,13 @@ class SendBack(Decision):
         self.stage = stage
         self.feedback = feedback
         self.or_drop = or_drop
+        self.max_rounds: int | None = None  # set once the item has gone back so often
 
     def __str__(self) -> str:
         """Where to and why, as an item's error."""
         told = "" if self.feedback is None else f": {self.feedback}"
-        return f"sent back to {self.stage} too often{told}"
+        most = "" if self.max_rounds is None else f" (max_rounds is {self.max_rounds})"
+        return f"sent back to {self.stage} too often{most}{told}"
 
 
 def feedback() -> Any:

@@ -94,13 +94,16 @@ def test_a_function_that_is_not_there(write: Write, key: str, value: str) -> Non
         stage(write, f"{key}: '{value}'")
 
 
+SOURCE = "source: {csv: a.csv, id: n, on_change: %s}\nstages: [{name: a, call: 'flow_stages:shout'}]"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "option", "expected"),
     [
         ("DatabaseSink", "database: {rows: [written, dropped]}", "rows", ("written", "dropped")),
         ("DatabaseSink", "{}", "rows", None),
-        ("RunStore", "source: {csv: a.csv, id: n, on_change: redo}", "on_change", "redo"),
-        ("RunStore", "source: {csv: a.csv, id: n, on_change: keep}", "on_change", None),
+        ("RunStore", SOURCE % "redo", "on_change", "redo"),
+        ("RunStore", SOURCE % "keep", "on_change", None),
         ("Stage", "stages: [{name: a, call: 'flow_stages:shout', cache: true}]", "cache", True),
         ("Stage", "stages: [{name: a, call: 'flow_stages:shout'}]", "cache", None),
     ],
@@ -149,6 +152,23 @@ def test_a_field_that_is_a_key() -> None:
     assert FieldOf("a")({"a": 3}) == FieldOf("a")(SimpleNamespace(a=3)) == 3
     with pytest.raises(LookupError, match="a dict has no 'b', which is to be its key"):
         FieldOf("b?")({"a": 3})
+
+
+@pytest.mark.parametrize(
+    ("rate", "waits"), [("50", [0, 0.02]), ("{limit: 3000, seconds: 60}", [0, 0.02]), ("{limit: 1, burst: 2}", [0, 0])]
+)
+def test_a_rate_of_items(write: Write, rate: str, waits: list[float]) -> None:
+    """So many a second, or in other seconds."""
+    batch = stage(write, f"batch: {{item_rate: {rate}}}").batch
+    assert batch is not None
+    assert batch.item_rate is not None
+    assert [batch.item_rate.reserve(0.0) for _ in range(2)] == waits
+
+
+def test_records_need_stages_of_their_own(write: Write) -> None:
+    """The question bank, which is there by default, takes IDs."""
+    with pytest.raises(ConfigError, match=r"stages: missing; the source gives records, .* needed: such as \[\{name"):
+        load_pipeline(write("source: {csv: texts.csv, id: number}"))
 
 
 @pytest.mark.parametrize("ask", [FieldsAre({"topik": "sums"}, "x.yaml: stages[0].when"), FieldOf("topik")])

@@ -101,7 +101,10 @@ def run(path: Path, options: Options) -> ExitCode:
         free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
         if options.max_cost is not None and free:
             _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
-        pipeline = until_written(pipeline, config.until if options.until is None else options.until)
+        try:
+            pipeline = until_written(pipeline, config.until if options.until is None else options.until)
+        except ValueError as error:
+            raise ConfigError(f"{config.where('until') if options.until is None else '--until'}: {error}") from None
         source = read_source(config, count=options.count)
         check_source_fields(config, source)
         total = length(source)

@@ -262,6 +262,7 @@ class ItemEnvelope:
             wrong.__cause__ = error
             return self._fail(item, wrong, attempts)
         if item.rounds >= self._role.max_rounds:
+            error.max_rounds = self._role.max_rounds
             return self._drop(item, Drop(str(error))) if error.or_drop else self._fail(item, error, attempts)
         self.stats.failed -= 1
         self.stats.sent_back += 1
