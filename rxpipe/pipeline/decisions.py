@@ -85,6 +85,14 @@ def item_id() -> int | str | None:
     return getattr(_item(), "id", None)
 
 
+def item_ids() -> list[int | str]:
+    """The IDs of the items that the running call is for: of a batch, all of them."""
+    call = _call()
+    members = getattr(call, "expected", None) or [call]
+    items = [getattr(member, "item", None) for member in members]
+    return [one.id for one in items if hasattr(one, "id")]
+
+
 def child_id(number: int) -> str | None:
     """The ID that the item's child with this number will have, from 0; None where ``item_id`` is None."""
     item = _item()
