@@ -11,8 +11,9 @@ from rich.text import Text
 
 from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
+from rxpipe.cli.views.flow_shape import flow_lines
 from rxpipe.cli.views.tables import Column, fitted
-from rxpipe.cli.views.terminal import SafeConsole
+from rxpipe.cli.views.terminal import SafeConsole, hanging
 from rxpipe.cli.views.texts import length, number, plural
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
@@ -43,7 +44,8 @@ def check(path: Path) -> None:
     console.print(fitted(stage_columns(config), console.width))
     console.print()
     for name, value in _lines(config, source):
-        console.print(Text(f"{name:<11}", style="bold").append(value, style="not bold"), soft_wrap=True)
+        label = Text(f"{name:<11}", style="bold")
+        console.print(hanging(console, label, value, "not bold"), soft_wrap=True)
 
 
 def stage_columns(config: Config) -> list[Column]:
@@ -90,6 +92,8 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
         ("scheduler", config.scheduler),
         ("retries", _retries(config)),
         ("source", source),
+        *(("" if index else "flow", line) for index, line in enumerate(flow_lines(config))),
+        *([] if config.until is None else [("until", f"{plural(config.until, 'row')} written")]),
         ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
         ("database" if config.output is None else "output", results_place(config)),
     ]
