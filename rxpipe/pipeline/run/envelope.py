@@ -125,6 +125,7 @@ class ItemEnvelope:
         """Take the result of an earlier call for that of the function."""
         self.stats.cached += 1
         self.stats.saved += hit.usage
+        self._listeners.cached(item, self._stage, hit.usage)
         if self._journal is not None and item.claim is not None:
             self._journal.reused(item.claim, self._index, item.attempts, hit)
         self._go_on(item, hit.value)
@@ -277,6 +278,7 @@ class ItemEnvelope:
                     rounds=item.rounds + 1,
                     feedback=error.feedback,
                 )
+            self._listeners.sent_back(item, self._stage, error.stage)
             self._flow.send_back(item, to, error.feedback, self._index)
         except CheckpointError as unkept:
             return self._fail(item, unkept, attempts)
