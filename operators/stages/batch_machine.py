@@ -150,7 +150,7 @@ class BatchStageMachine(StageMachine[A, B]):
         results: Any = result
         is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
         if not is_list or len(results) != len(call.expected):
-            what = f"a list of {len(results)}" if is_list else kind_name(given)
+            what = f"a list of {len(results)}" if is_list else kind_name(result)
             error = WrongResult(
                 f"{self.settings.name}: the function got a list of {len(call.expected)} values, and returned {what}; "
                 "return a list with one result for each value, in the same order"

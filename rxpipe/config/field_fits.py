@@ -39,7 +39,7 @@ def check_columns(config: Config, hint: Any) -> None:
     _refuse(config, _of_columns(config, "value"), fields_of_hint(hint), "the value")
 
 
-def check_source_fields(config: Config, items: Iterable[Any]) -> None:
+def check_source_fields(config: Config, items: Any) -> None:
     """See that the first record has the fields that columns and the first stage name.
 
     Args:
@@ -49,8 +49,10 @@ def check_source_fields(config: Config, items: Iterable[Any]) -> None:
     Raises:
         ConfigError: It does not have one of them.
     """
-    first = next(iter(items), None) if isinstance(items, Sized) else None
-    if isinstance(first, Record):
+    given: object = items  # for the type checkers, which do not know what ``items`` holds
+    first: Any = next(iter(items), None) if isinstance(given, Iterable) and isinstance(given, Sized) else None
+    found: object = first
+    if isinstance(found, Record):
         names = names_in(first.value)
         _refuse(config, _of_columns(config, "record"), names, "the first record")
         _refuse(config, _of_stage(config.resolved_stages()[0]), names, "the first record")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import Any
 
 from rxpipe.database.rows import fields_of
 from rxpipe.errors import StopRun
@@ -68,10 +68,12 @@ def listed(names: list[str]) -> str:
 
 def names_in(value: Any) -> list[str]:
     """The names of a value's fields, as far as they can be told."""
-    if isinstance(value, Mapping):
-        return [str(name) for name in cast("Mapping[Any, Any]", value)]
-    if is_dataclass(value):
-        return [one.name for one in fields(value)]
-    if hasattr(type(value), "model_fields"):
-        return list(type(value).model_fields)
+    given: object = value  # for the type checkers, which do not know what ``value`` holds
+    kind: Any = type(given)
+    if isinstance(given, Mapping):
+        return [str(name) for name in value]
+    if is_dataclass(kind):
+        return [one.name for one in fields(kind)]
+    if hasattr(kind, "model_fields"):
+        return list(kind.model_fields)
     return [name for name in getattr(value, "__dict__", {}) if not name.startswith("_")]

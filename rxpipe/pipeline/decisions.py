@@ -89,7 +89,7 @@ def item_ids() -> list[int | str]:
     """The IDs of the items that the running call is for: of a batch, all of them."""
     call = _call()
     members = getattr(call, "expected", None) or [call]
-    items = [getattr(member, "item", None) for member in members]
+    items: list[Any] = [getattr(member, "item", None) for member in members]
     return [one.id for one in items if hasattr(one, "id")]
 
 

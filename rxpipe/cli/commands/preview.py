@@ -216,12 +216,12 @@ def _ids(ids: Sequence[int | str]) -> str:
 
 def _plain(value: Any) -> Any:
     """What a function got, as data: of children, how each one ended."""
-    if not isinstance(value, Children):
+    given: object = value  # for the type checkers, which do not know what it holds
+    if not isinstance(given, Children):
         return value
-    children: Children = value
     return [
         {"id": one.id, "status": one.status, **({"value": one.value} if one.error is None else {"why": str(one.error)})}
-        for one in children
+        for one in value
     ]
 
 

@@ -33,13 +33,14 @@ def first_ones(values: Any) -> Any:
 
     What is no group of values is returned as it is: the stage refuses it.
     """
-    if isinstance(values, Observable):
-        return values.pipe(rx_ops.take(MOST + 1), rx_ops.to_list(), rx_ops.map(_cut))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of anything
-    if isinstance(values, AsyncIterable):
+    given: object = values  # for the type checkers, which do not know what ``values`` holds
+    if isinstance(given, Observable):
+        return values.pipe(rx_ops.take(MOST + 1), rx_ops.to_list(), rx_ops.map(_cut))
+    if isinstance(given, AsyncIterable):
         return _first_of_async(values)
-    if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
+    if isinstance(given, (str, bytes, bytearray, Mapping)) or not isinstance(given, Iterable):
         return values
-    if isinstance(values, Collection):
+    if isinstance(given, Collection):
         is_cut, told = len(values) > MOST, plural(len(values), "child", "children")
         return FirstOnes(islice(values, MOST), f"first {MOST} of {told}" if is_cut else told, is_cut=is_cut)
     found = _cut(list(islice(values, MOST + 1)))

@@ -63,7 +63,7 @@ def _condition(when: str | Mapping[str, Any]) -> str:
 
 
 def _either(wanted: Any) -> str:
-    several: list[Any] = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+    several: list[Any] = [*wanted] if isinstance(wanted, list) else [wanted]
     return " or ".join("null" if one is None else str(one) for one in several)
 
 
