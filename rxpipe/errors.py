@@ -21,6 +21,7 @@
     │   └── ProviderUnusable    a wrong key, no quota, no such model (``rxpipe/llm``)
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
+    ├── WrongResult         a function returned what its stage cannot use: one value for many (also a TypeError)
     ├── CallFailed          a function raised something that is not an Exception
     ├── CallKilled          the processes that ran a call ended in the midst of it (``rxpipe/executors``)
     ├── WrongInput          a shipped stage got a value that it cannot use (``rxpipe/questions``)
@@ -39,6 +40,7 @@ from rxpipe.operators.errors import (
     RxPipeError,
     StageStalled,
     StageTimeout,
+    WrongResult,
 )
 
 _Reduced = tuple[type, tuple[float, float], dict[str, object]]  # what pickle makes an error from
@@ -64,6 +66,7 @@ __all__ = [
     "StopRun",
     "StoreError",
     "WorkerLost",
+    "WrongResult",
 ]
 
 

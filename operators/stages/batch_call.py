@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.running_call import Usage
+from ..errors import WrongResult, kind_name
 from .call import Owner, StageCall
 from .settings import Decision
 
@@ -55,22 +56,24 @@ class BatchCall(StageCall):
         self.item = [each.item for each in self.members]
 
 
-def results_of(given: Any, count: int) -> list[Any]:
-    """The results that a function has returned for ``count`` values.
+def results_of(given: Any, count: int, stage: str) -> list[Any]:
+    """The results that the function of a stage has returned for ``count`` values.
 
     Raises:
-        TypeError: It has returned something else, or too many or too few.
+        WrongResult: It has returned something else, or too many or too few.
         Decision: It has decided the same for all of the items.
         Exception: Whatever a foreign class of sequences raises.
     """
     if isinstance(given, Decision):
         raise given
-    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
-        raise TypeError(f"a batch of {count} values was given, and {type(given).__name__} came back")
-    sequence: Sequence[Any] = given  # pyright: ignore[reportUnknownVariableType] - of anything
-    results = list(sequence)
-    if len(results) != count:
-        raise TypeError(f"a batch of {count} values was given, and {len(results)} results came back")
+    is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+    results: list[Any] = list(given) if is_list else []
+    if not is_list or len(results) != count:
+        what = f"a list of {len(results)}" if is_list else kind_name(given)
+        raise WrongResult(
+            f"{stage}: the function got a list of {count} values, and returned {what}; "
+            "return a list with one result for each value, in the same order"
+        )
     return results
 
 

@@ -147,7 +147,7 @@ class BatchStageMachine(StageMachine[A, B]):
             return
         try:
             is_awaited = self._follows[type(result)] == self._await
-            results = None if is_awaited else results_of(result, len(call.expected))
+            results = None if is_awaited else results_of(result, len(call.expected), self.settings.name)
         except Exception as error:  # noqa: BLE001 - no list of results, or what a foreign class raises: all items fail
             super().returned(call, False, error)
             return

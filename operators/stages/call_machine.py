@@ -69,7 +69,7 @@ class CallMachine(Machine[A, B]):
         if settings.envelope is not None:
             settings.envelope.attach(partial(self.post, self._readmit))
         self._gates = settings.envelope is not None and settings.expand
-        self._keys = None if settings.key is None else KeyOrder(settings.key)
+        self._keys = None if settings.key is None else KeyOrder(settings.key, settings.name)
         self._may_begin = None if settings.envelope is None else settings.envelope.may_begin
         self._open: Callable[[Any, Any], Any] | None = None if settings.envelope is None else settings.envelope.open
         self.clock, self._now = clock, clock.now

@@ -6,24 +6,30 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..errors import WrongResult, kind_name
 from .call import StageCall
 
 
 class KeyOrder:
     """The keys of the items that a stage holds. A key without items takes no memory."""
 
-    def __init__(self, key: Callable[[Any], Hashable]) -> None:
-        self._key = key
+    def __init__(self, key: Callable[[Any], Hashable], name: str) -> None:
+        self._key, self._name = key, name
         self._lines: dict[Hashable, deque[StageCall]] = {}  # those that wait behind the first of each key
 
     def may_begin(self, call: StageCall) -> bool:
         """Whether a new item is the first of its key. If not, ``ended`` returns the item when its turn comes.
 
         Raises:
-            Exception: Whatever the user's function raises, or the hash of the key.
+            WrongResult: The key cannot be hashed.
+            Exception: Whatever the user's function raises.
         """
         key = self._key(call.item)
-        line = self._lines.get(key)
+        try:
+            line = self._lines.get(key)
+        except TypeError:
+            what = f"key gave a {kind_name(key)}, which cannot be hashed; return text, a number or a tuple of them"
+            raise WrongResult(f"{self._name}: {what}") from None
         call.key = key
         if line is None:
             call.line = self._lines[key] = deque()

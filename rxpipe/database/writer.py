@@ -16,6 +16,7 @@ from rxpipe.database.commit_batch import Committer, Entry, Replace
 from rxpipe.database.encoding import is_interrupt, one_line
 from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_engine
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
 from rxpipe.database.prepare_table import prepare
 from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
@@ -268,6 +269,8 @@ class Writer:
             row = self._make(outcome, now)
             if row is not None and self._largest is not None and statement_bytes(row) > self._largest:
                 raise RowRefused(f"the row has more than the {self._largest} bytes that the server takes")
+        except NoSuchField:
+            raise
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -13,7 +13,7 @@ from rxpipe.questions.inputs import Same, WrongInput, record, takes
 from rxpipe.questions.seen_texts import Likeness, seen_in
 
 
-@takes("question", named_by={"question": "field"}, gives=lambda _: Same)
+@takes("question", named_by={"question": "field"}, gives=lambda _: Same, module="rensa", extra="distinct")
 def distinct(
     question: Any,
     *,

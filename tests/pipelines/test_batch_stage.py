@@ -23,6 +23,7 @@ from rxpipe import (
     Usage,
     record_usage,
 )
+from rxpipe.errors import WrongResult
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -146,10 +147,18 @@ def test_what_is_refused_for_now_is_not_divided() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 1, "ab", [], [1, 2, 3], {1: 2, 2: 3}], ids=repr)
 def test_it_must_return_as_many_results(wrong: Any) -> None:
-    """Else each item fails with what came instead."""
-    seen = Seen()
-    run_virtually(Pipeline(step("a", lambda values: wrong, batch=Batch(max_items=2))), range(2), seen)
-    assert [type(one.error) for one in seen.outcomes] == [TypeError, TypeError]
+    """Else each item fails with what came instead; it would come again, so there is no other call."""
+    seen, calls = Seen(), list[int]()
+
+    def call(values: list[int]) -> Any:
+        calls.append(len(values))
+        return wrong
+
+    retry = Retry(max_attempts=3, retry_on=lambda error: True)
+    run_virtually(Pipeline(step("a", call, batch=Batch(max_items=2), retry=retry)), range(2), seen)
+    assert [type(one.error) for one in seen.outcomes] == [WrongResult, WrongResult]
+    assert "a: the function got a list of 2 values, and returned" in str(seen.outcomes[0].error)
+    assert calls == [2]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()], ids=repr)
@@ -270,9 +279,15 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match="neither expand nor collect"):
             step("a", Together(), batch=Batch(), **options)
     wrong: Any
-    for wrong in ({"max_items": 0}, {"max_items": 1.5}, {"max_seconds": -1}, {"max_seconds": float("inf")}):
-        with pytest.raises(ValueError, match="must be"):
+    for wrong in ({"max_items": 0}, {"max_seconds": -1}, {"max_seconds": float("inf")}):
+        with pytest.raises(ValueError, match=r"Batch: max_.* must be"):
             Batch(**wrong)
+    for wrong in ({"max_items": 5.0}, {"max_items": True}, {"max_seconds": "1"}, {"item_rate": 5}):
+        with pytest.raises(TypeError, match=r"Batch: .* must be"):
+            Batch(**wrong)
+    wrong = {"batch": 100}
+    with pytest.raises(TypeError, match=r"stage a: batch must not be 100, .*; write batch=Batch\(max_items=100\)"):
+        step("a", Together(), **wrong)
 
 
 class _Unmeasured(list[int]):

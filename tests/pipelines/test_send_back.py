@@ -71,7 +71,7 @@ def test_an_item_goes_back_so_often(or_drop: bool, status: str) -> None:
     report = run_virtually(Pipeline(first, judge), [7], seen)
     (outcome,) = seen.outcomes
     assert (outcome.status, outcome.stage, calls) == (status, "b", [7, 7, 7])
-    assert str(outcome.error) == "sent back to a too often: round 3"
+    assert str(outcome.error) == "sent back to a too often (max_rounds is 2): round 3"
     assert report.stages[1].retried == 0
 
 

@@ -103,6 +103,7 @@ class ItemEnvelope:
         """Use the result of an earlier call in place of a call."""
         self.stats.cached += 1
         self.stats.saved += hit.usage
+        self._listeners.cached(item, self._stage, hit.usage)
         if self._journal is not None and item.claim is not None:
             self._journal.reused(item.claim, self._index, item.attempts, hit)
         self._go_on(item, hit.value)
@@ -240,6 +241,7 @@ class ItemEnvelope:
             wrong.__cause__ = error
             return self._fail(item, wrong, attempts)
         if item.rounds >= self._role.max_rounds:
+            error.max_rounds = self._role.max_rounds
             return self._drop(item, Drop(str(error))) if error.or_drop else self._fail(item, error, attempts)
         self.stats.failed -= 1
         self.stats.sent_back += 1
@@ -254,6 +256,7 @@ class ItemEnvelope:
                     rounds=item.rounds + 1,
                     feedback=error.feedback,
                 )
+            self._listeners.sent_back(item, self._stage, error.stage)
             self._flow.send_back(item, to, error.feedback, self._index)
         except CheckpointError as unkept:
             return self._fail(item, unkept, attempts)
