@@ -116,8 +116,9 @@ class Move:
 
     @property
     def ends(self) -> bool:
-        """Whether it ends the item."""
-        return self.unkept is not None or self.outcome is not None
+        """Whether it ends the item; its own children may be on their way then."""
+        is_expanded = self.all_spawned is not None and self.all_spawned.collected_by is None
+        return self.unkept is not None or self.outcome is not None or is_expanded
 
     @property
     def state(self) -> str:
