@@ -76,6 +76,39 @@ def test_children_of_children(runs: Runs) -> None:
     assert (runs.called("split"), sorted(runs.called("again"))) == ([1], [10, 11, 12])
 
 
+def test_a_child_that_failed_with_its_children(runs: Runs) -> None:
+    """Its value is those children, for its parent in this run and in another; and the same of one that was dropped."""
+    first = [True]
+
+    def inner(children: Children[Any]) -> Any:
+        if children.parent % 10 == 1:
+            raise ValueError("no")
+        return sum(children.values) if children.parent % 10 == 0 else Drop("odd")
+
+    def outer(children: Children[Any]) -> Any:
+        if first[0]:
+            ends = {"collected", "failed", "dropped"}
+            runs.cut_when(lambda states: {states.get(f"1/{number}") for number in range(3)} == ends)
+        return [value if isinstance(value := one.value, int) else told(value) for one in children]
+
+    stages = (
+        stage("split", split, expand=True),
+        stage("again", lambda value: [value, -value], expand=True),
+        stage("inner", inner, collect=True),
+        stage("outer", outer, collect=True),
+    )
+    runs.die(runs.pipeline(*stages), [1])
+    first[0] = False
+    assert runs.pipeline(*stages).run([1, 2]).finished
+    for key, value in runs.written().items():
+        tens = 10 * int(key)
+        ended = [[f"{key}/{kid}/{number}", "collected"] for kid in (1, 2) for number in range(2)]
+        values = [tens + 1, -tens - 1, tens + 2, -tens - 2]
+        kids = [[*one, number] for one, number in zip(ended, values, strict=True)]
+        assert value == [0, [tens + 1, *kids[:2]], [tens + 2, *kids[2:]]]
+    assert len(runs.written()) == 2
+
+
 def test_a_stage_that_collects_and_expands(runs: Runs) -> None:
     """The parent's second children are told apart from its first ones, also in another run."""
     first = [True]
@@ -99,6 +132,30 @@ def test_a_stage_that_collects_and_expands(runs: Runs) -> None:
     before = [1, *([f"1/{number}", "collected", 10 + number] for number in range(3))]
     assert runs.written() == {"1": [before, [10, 11]]}
     assert (len(runs.called("split")), len(runs.called("regroup"))) == (1, 1)
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_stage_that_collects_and_makes_none(runs: Runs, between: int) -> None:
+    """The next one that collects is called with no children, not with those of a stage before, also in another run."""
+    first, collector = [True], 2 + between
+
+    def end(children: Children[Any]) -> Any:
+        if first[0]:
+            runs.cut_when(lambda states: runs.item("1").collected_by == collector)
+        return [told(children.parent), children.values]
+
+    stages = (
+        stage("split", runs.noted("split", split), expand=True),
+        stage("none", runs.noted("none", lambda children: []), collect=True, expand=True),
+        *[stage("work", lambda value: value)] * between,
+        stage("end", end, collect=True),
+    )
+    runs.die(runs.pipeline(*stages), [1])
+    first[0] = False
+    assert runs.pipeline(*stages).run([1]).finished
+    before = [1, *([f"1/{number}", "collected", 10 + number] for number in range(3))]
+    assert runs.written() == {"1": [before, []]}
+    assert (len(runs.called("split")), len(runs.called("none"))) == (1, 1)
 
 
 def test_only_a_stage_that_expands_too_collects(runs: Runs) -> None:
