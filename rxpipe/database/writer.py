@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import URL, Connection, Engine, Table, func, select
+from sqlalchemy import URL, Connection, Engine, Select, Table, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from rxpipe.database.commit_batch import Committer, Entry, Replace
@@ -18,7 +18,7 @@ from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_e
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
 from rxpipe.database.prepare_table import prepare
-from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
+from rxpipe.database.rows import Row, outcome_row, refused_row, removal, statement_bytes
 from rxpipe.database.sqlite_file import OpenFile
 from rxpipe.database.table import default_table
 from rxpipe.database.table_owner import Owner, claim, make_owners, owner_of
@@ -39,7 +39,7 @@ class Made:
 
     Attributes:
         outcome: The outcome.
-        row: Its row, as its writer takes it; None to write nothing.
+        row: Its row, as its writer takes it; a ``Removal`` to delete it; None to write nothing.
         refused: Why no row could be made of it; then ``row`` takes its place, if there is one.
         at: When it was made.
     """
@@ -69,7 +69,8 @@ class Writer:
             is filled by the names of its columns (see ``ColumnMapping``). Column defaults apply to columns
             that a row leaves out; ``onupdate`` does not apply: a row that is written again changes the
             columns that it has, no others.
-        rows: Outcomes of which status have a row.
+        rows: Outcomes of which status have a row. In the default table, the row that an item has from before is
+            deleted when it ends otherwise.
 
     Raises:
         ConfigError: ``table`` or ``row`` is none of these. Nothing else is looked at before ``open``.
@@ -91,6 +92,8 @@ class Writer:
         self._database = database
         self._is_default = isinstance(table, str)
         self._may_write_nothing = row is not None
+        # In tables of the user's own, a row may have been there before rxpipe filled some of its columns.
+        self._deletes = self._is_default and row is None
         self._table, names = table_of(default_table(table) if isinstance(table, str) else table)
         self._make = self._maker(row, names)
         self._engine: Engine | None = None
@@ -220,6 +223,12 @@ class Writer:
         committer = self._open_committer()
         return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
 
+    def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
+        """Delete the rows of items that are there no more, in a transaction of the caller's; in the default table."""
+        if self._deletes:
+            (key,) = self._table.primary_key
+            connection.execute(delete(self._table).where(key.in_(keys)))
+
     def release(self, connection: Connection) -> None:
         """Nothing more is written: for a table there is nothing to do."""
 
@@ -263,7 +272,8 @@ class Writer:
 
     def _made(self, outcome: Outcome[Any], now: datetime) -> Made:
         if outcome.status not in self._rows:
-            return Made(outcome=outcome, row=None, refused=None, at=now)
+            gone = removal(outcome) if self._deletes else None
+            return Made(outcome=outcome, row=gone, refused=None, at=now)
         try:
             row = self._make(outcome, now)
             if row is not None and self._largest is not None and statement_bytes(row) > self._largest:

@@ -22,7 +22,7 @@ from rxpipe.pipeline.run.quota import Quota
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.row_writer import StoreSink
 from rxpipe.store.commits.shared_quota import SharedQuota
-from rxpipe.store.items.changed_records import OnChange
+from rxpipe.store.items.changed_records import ChangedRecords, OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
@@ -165,6 +165,7 @@ class RunStore:
         name, in_flight = self.name or str(pipeline.name), InFlightClaims()
         former = None if self.name else "run" if writer is None else writer.place
         replace = sink is not None and sink.replace
+        forget = None if writer is None else writer.forget
 
         self._reap(database, name, former)
 
@@ -172,7 +173,7 @@ class RunStore:
             _refuse_others(database, connection)
             latest = find(connection, name, former)
             how = How(self.fresh, self.resume, database.found_by)
-            run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace)
+            run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace, forget=forget)
             if writer is not None:
                 if replace:
                     check_owner_is_idle(connection, writer.place, writer.owner(connection), pipeline)
@@ -208,7 +209,7 @@ class RunStore:
                 max_crashes=self.max_crashes,
                 keys=Keys(codec),
                 stages=(*(stage.name for stage in pipeline.stages), "database"),
-                on_change=self.on_change,
+                changed=ChangedRecords(self.on_change, run_id, lease, forget),
                 quota=shared,
             ),
             Commits(database, run_id, writer, max_crashes=self.max_crashes, collects=pipeline.collects, quota=shared),

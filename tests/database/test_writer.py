@@ -112,6 +112,16 @@ def test_of_two_outcomes_with_one_id_the_last_one_counts(make_writer: MakeWriter
     assert stored(writer)["1"].question == "second"
 
 
+def test_an_outcome_without_a_row_deletes_the_row_of_its_id(make_writer: MakeWriter) -> None:
+    """Of several with one ID the last one counts, also in one batch; an ID that no row can have deletes nothing."""
+    writer = make_writer()
+    writer.write([outcome(one) for one in range(150)])
+    ends = [outcome(1, status="dropped"), outcome(1), outcome(2), outcome(2, status="dropped")]
+    ends += [outcome(one, status="dropped") for one in range(3, 149)]
+    assert writer.write([*ends, outcome("\0", status="dropped")]) == [None] * 151
+    assert set(stored(writer)) == {"0", "1", "149"}
+
+
 def test_rows_with_other_columns_keep_their_order(make_writer: MakeWriter, name: str) -> None:
     """Rows are written by their columns, and yet the last one with a key counts."""
 

@@ -11,6 +11,7 @@ from rxpipe.errors import ConfigError
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.outputs import Output
+from rxpipe.store.commits.row_writer import Forget
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.schema.json_rows import RUN
@@ -39,8 +40,10 @@ class ChangedRecords:
         kept: How many have kept their first value.
     """
 
-    def __init__(self, on_change: OnChange, run_id: int, lease: Lease) -> None:
+    def __init__(self, on_change: OnChange, run_id: int, lease: Lease, forget: Forget | None = None) -> None:
+        """Describe it; ``forget`` deletes the rows of children of records that are done again."""
         self.kept = 0
+        self._forget = forget
         self._on_change = on_change
         self._of_run = {RUN: run_id}
         self._run_id = run_id
@@ -102,6 +105,8 @@ class ChangedRecords:
         keys = select(ITEMS.c.item_key).where(below)
         is_its = or_(CHECKPOINTS.c.item_key == bindparam("key"), CHECKPOINTS.c.item_key.in_(keys))
         connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id, is_its), {"key": claim.key})
+        if self._forget is not None:
+            self._forget(connection, keys)
         connection.execute(delete(ITEMS).where(below))
         claim.fence = int(fence)
         return True
