@@ -311,6 +311,8 @@ class Session:
         with self._database.transaction() as connection:
             self._lease.release(connection)
             self._commits.release(connection)
+            if self._line is not None:
+                self._commits.add_usage(connection, list(self._line.late))
             left = self._claims.left(connection)
             # A session that ended nothing does not finish a run anew.
             finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, db_now())

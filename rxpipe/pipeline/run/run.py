@@ -297,6 +297,11 @@ class Run:
         """How an item has left the stages."""
         return item.outcome(self.clock.now())
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether calls that were cancelled have not ended yet."""
+        return any(stage.ending for stage in self.stages)
+
     def settled(self) -> list[Item]:
         """Items that need no more calls, wherever they are on their way."""
         return self._items.settled()
