@@ -32,6 +32,7 @@ from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
+from rxpipe.questions.seen_texts import seen_on_copies
 
 _LONGEST = 20_000  # characters that are shown of a text
 
@@ -62,7 +63,8 @@ def preview(path: Path, count: int) -> ExitCode:
             concurrency=1,  # so that what is shown is of one item at a time
         )
         try:
-            report = run_blocking(watched, read_source(config, count=count), observer=script)
+            with seen_on_copies():
+                report = run_blocking(watched, read_source(config, count=count), observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
