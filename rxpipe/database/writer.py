@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -18,6 +19,7 @@ from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_e
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
 from rxpipe.database.prepare_table import prepare
+from rxpipe.database.repeated_ids import RepeatedIds
 from rxpipe.database.rows import Row, outcome_row, refused_row, removal, statement_bytes
 from rxpipe.database.sqlite_file import OpenFile
 from rxpipe.database.table import default_table
@@ -92,10 +94,11 @@ class Writer:
         self._database = database
         self._is_default = isinstance(table, str)
         self._may_write_nothing = row is not None
-        # In tables of the user's own, a row may have been there before rxpipe filled some of its columns.
-        self._deletes = self._is_default and row is None
+        # Else a row may have been there before rxpipe filled some of its columns, and its key is not known.
+        self._is_ours = self._is_default and row is None
         self._table, names = table_of(default_table(table) if isinstance(table, str) else table)
         self._make = self._maker(row, names)
+        self._repeated = RepeatedIds(self._table)
         self._engine: Engine | None = None
         self._committer: Committer | None = None
         self._largest: int | None = None
@@ -206,7 +209,14 @@ class Writer:
             Exception: ``is_transient`` of it is true, and nothing was committed (in the rare case of a
                 constraint that is checked at the commit, part of the batch may be): write the batch again.
         """
-        return self._write(self.make(batch), self._open_committer().commit)
+        made, committer = self.make(batch), self._open_committer()
+        if not self._is_ours or not made:
+            return self._write(made, committer.commit)
+        keys = [one.row["id"] for one in made if one.row is not None]
+        repeated = self._repeated.of(keys, made[0].at)
+        refused = self._write(made, partial(committer.commit, look=repeated.look))
+        repeated.committed()
+        return refused
 
     def count_missing(self, connection: Connection, written: int) -> int:
         """How many rows of so many written items are missing, at the least; a row function may write fewer."""
@@ -225,7 +235,7 @@ class Writer:
 
     def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
         """Delete the rows of items that are there no more, in a transaction of the caller's; in the default table."""
-        if self._deletes:
+        if self._is_ours:
             (key,) = self._table.primary_key
             connection.execute(delete(self._table).where(key.in_(keys)))
 
@@ -254,6 +264,7 @@ class Writer:
         """Close the connections, unless the engine was the user's; nothing if the writer is closed."""
         engine, self._engine, self._committer = self._engine, None, None
         if engine is not None:
+            self._repeated.tell()
             self._dispose(engine)
 
     def __enter__(self) -> Self:
@@ -272,7 +283,7 @@ class Writer:
 
     def _made(self, outcome: Outcome[Any], now: datetime) -> Made:
         if outcome.status not in self._rows:
-            gone = removal(outcome) if self._deletes else None
+            gone = removal(outcome) if self._is_ours else None
             return Made(outcome=outcome, row=gone, refused=None, at=now)
         try:
             row = self._make(outcome, now)
