@@ -126,6 +126,14 @@ def begin_or_continue(
     return latest.id
 
 
+def reopen(connection: Connection, run_id: int) -> float | None:
+    """Take a run for unfinished while somebody works on it. Returns when it was finished before, if it was."""
+    finished_at = connection.execute(select(RUNS.c.finished_at).where(RUNS.c.id == run_id)).scalar_one()
+    if finished_at is not None:
+        connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(finished_at=None))
+    return None if finished_at is None else float(finished_at)
+
+
 def check_owner_is_idle(connection: Connection, table: str, owner: Owner | None, pipeline: Identity) -> None:
     """See that a table is not taken from another pipeline while that one's workers write into it.
 

@@ -55,7 +55,8 @@ def print_summary(
             console.print(failure_line(console, failed), soft_wrap=True)
     print_drops(console, report.drops)
     if report.missing:
-        console.print(f"{number(report.missing)} rows are missing: the source has no more")
+        why = "the source has no more" if report.exhausted else "the run ended early"
+        console.print(f"{number(report.missing)} rows are missing: {why}")
     if report.run is not None and not report.finished:
         console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:

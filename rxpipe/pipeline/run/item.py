@@ -123,6 +123,11 @@ class Item:
         return isinstance(self.error, StopRun)
 
     @property
+    def is_expanded(self) -> bool:
+        """Whether all of its children have ended, and a store knows it."""
+        return self.status == "expanded" and self.claim is not None
+
+    @property
     def waits_for_children(self) -> bool:
         """Whether all of its children are made, and it waits for them."""
         return self.children is not None and self.children.complete and not self.settled
@@ -132,8 +137,8 @@ class Item:
         return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
-        """How it ended, when the run was stopped before it arrived."""
-        return self._outcome("cancelled", now)
+        """How it ended, when the run was stopped before it arrived: of a store it may be expanded already."""
+        return self._outcome("expanded" if self.is_expanded else "cancelled", now)
 
     def as_expanded(self, now: float) -> Outcome[Any]:
         """How it ends once its children have ended, which are all made."""
