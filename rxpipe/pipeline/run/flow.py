@@ -134,22 +134,33 @@ class Flow:
 
     # The way back
 
+    def no_way_back(self, stage: str, *, latest: int) -> str | None:
+        """Why no item can go back to a stage; None if some can.
+
+        Args:
+            stage: The stage's name.
+            latest: The index of the stage that sends items back.
+        """
+        if self._is_staged:
+            return "with strategy staged the earlier stages are over"
+        if self._index.get(stage, latest + 1) <= latest:
+            return None
+        names = ", ".join(name for name, index in self._index.items() if index <= latest)
+        is_later = "it comes later" if stage in self._index else "there is no such stage"
+        return f"{is_later}; allowed: {names}"
+
     def way_back(self, item: Item, stage: str, *, latest: int) -> int | str:
         """Where an item may go back to.
 
         Args:
             item: The item.
-            stage: The stage's name.
+            stage: The stage's name, to which some items can go back.
             latest: The index of the stage that it is in.
 
         Returns:
             The index of the stage; or why it cannot go there.
         """
-        if self._is_staged:
-            return "with strategy staged the earlier stages are over"
-        index = self._index.get(stage)
-        if index is None or index > latest:
-            return f"there is no stage {stage!r} before it"
+        index = self._index[stage]
         if index < item.first:
             return f"it was made behind stage {stage!r}"
         if item.unfinished or (item.children is not None and item.children.made):
