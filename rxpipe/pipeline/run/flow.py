@@ -96,7 +96,9 @@ class Flow:
         ends = not child.settled and lost is None
         if ends:
             child.settle("collected")
-        if group is not None and group.arrived(child.number, child.outcome(now), cut_off):
+        if group is None or group.awaits(child):
+            pass
+        elif group.arrived(child.number, child.outcome(now), cut_off):
             self._over(group)
         if ends and self._exit is not None:
             self._exit(child)
@@ -106,8 +108,17 @@ class Flow:
         self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None
     ) -> None:
         """A child has ended, or goes no further in this run."""
-        if child.siblings is not None and child.siblings.ended(child, outcome, cut_off):
-            self._over(child.siblings)
+        group = child.siblings
+        if group is None:
+            return
+        is_over = group.ended(child, outcome, cut_off)
+        if group.awaits(child):
+            if outcome is not None and outcome.status == "cancelled":
+                cut_off = outcome.error
+            is_taken = child.claim is not None and child.claim.conflict is not None
+            is_over = group.arrived(child.number, None if is_taken else outcome, cut_off)
+        if is_over:
+            self._over(group)
 
     def _over(self, group: Group) -> None:
         """The parent waits for none of its children any more."""

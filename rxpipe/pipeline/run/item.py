@@ -206,7 +206,7 @@ class Group:
         self.failures: list[Outcome[Any]] = []
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
-        self._outcomes: dict[int, Outcome[Any]] = {}  # of those that the collecting stage has seen, by their number
+        self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
 
     def add(self, child: Item) -> None:
         """One more has been made."""
@@ -237,8 +237,14 @@ class Group:
                 self.failures += failures[: MOST_FAILURES - len(self.failures)]
             return self.collected_by is None and self._is_over()
 
-    def arrived(self, number: int, outcome: Outcome[Any], cut_off: BaseException | None = None) -> bool:
-        """The collecting stage has seen a child. Returns whether it was the last one."""
+    def awaits(self, child: Item) -> bool:
+        """Whether the collecting stage waits until a store has kept a child: only that knows if its ID is taken."""
+        if self.collected_by is None or child.claim is None:
+            return False
+        return child.id != self.parent.child_id(self.first + child.number)
+
+    def arrived(self, number: int, outcome: Outcome[Any] | None, cut_off: BaseException | None = None) -> bool:
+        """The collecting stage has seen a child, or is not to see it. Returns whether it was the last one."""
         with self._lock:
             self._outcomes[number] = outcome
             self.cut_off = self.cut_off or cut_off
@@ -250,4 +256,5 @@ class Group:
 
     def outcomes(self) -> list[Outcome[Any]]:
         """Those that the collecting stage has seen, in the order in which the children were made."""
-        return [self._outcomes[number] for number in sorted(self._outcomes)]
+        found = (self._outcomes[number] for number in sorted(self._outcomes))
+        return [outcome for outcome in found if outcome is not None]
