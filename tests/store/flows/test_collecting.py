@@ -218,6 +218,9 @@ def test_a_child_whose_id_is_taken_is_not_collected(runs: Runs, dies: bool, sche
     """Whether the parent waits in memory or in the store; the other item with that ID goes its own way."""
     first = [dies]
 
+    def is_one(value: int) -> bool:
+        return value == 1
+
     def named(value: int) -> list[Any]:
         return [Record("x", value), Record("x", value + 1), Record("7", value + 2), value + 3]
 
@@ -226,7 +229,7 @@ def test_a_child_whose_id_is_taken_is_not_collected(runs: Runs, dies: bool, sche
             runs.cut_when(lambda states: list(states.values()).count("collected") == 2)
         return told(children)
 
-    stages = stage("named", named, expand=True, when=lambda value: value == 1), stage("vote", vote, collect=True)
+    stages = stage("named", named, expand=True, when=is_one), stage("vote", vote, collect=True)
     pipeline = runs.pipeline(*stages, scheduler=scheduler)
     assert pipeline.run([7]).written == 1
     if dies:
