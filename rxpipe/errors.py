@@ -4,6 +4,7 @@
 
     RxPipeError
     ├── ConfigError         a config or an argument that cannot be used
+    │   └── RecordChanged   a record has another value than the run knows, and that is to be an error
     ├── SinkError           the database, or the file, could not be opened, or stayed away too long
     │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
     │       ├── StagesChanged   the stages are not those that the run began with
@@ -58,6 +59,7 @@ __all__ = [
     "OtherPipeline",
     "Overloaded",
     "PipelineClosed",
+    "RecordChanged",
     "RxPipeError",
     "SinkError",
     "StageStalled",
@@ -72,6 +74,22 @@ __all__ = [
 
 class ConfigError(RxPipeError):
     """A config, an argument or an ID cannot be used. Names the file, the key, the value and what is allowed."""
+
+
+class RecordChanged(ConfigError):
+    """A record has another value than the run knows, and ``RunStore(on_change="fail")`` makes that an error.
+
+    Attributes:
+        id: The record's ID.
+    """
+
+    def __init__(self, id: int | str) -> None:
+        super().__init__(id)
+        self.id = id
+
+    def __str__(self) -> str:
+        """Which one."""
+        return f"source: the record {self.id!r} has another value than before"
 
 
 class SinkError(RxPipeError):

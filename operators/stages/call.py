@@ -104,6 +104,7 @@ class StageCall:
     cancels = False  # whether disposing the handle ends it soon, as for a coroutine
     inner: Gate | None = None  # of the Observable that the function returned
     working = False  # whether an iterator that the function returned makes its next value
+    is_ending = False  # was cancelled as the stage was disposed
     is_stuck = False  # was ended early, and goes on
     holds = False  # a slot
     permit: Permit | None = None  # that it began with

@@ -37,6 +37,8 @@ class StageMachine(CallMachine[A, B]):
         """The function returned, or raised."""
         if self.over or not call.live:
             self._count_usage(call)
+            self._stats.ending -= call.is_ending
+            call.is_ending = False
             discard(result)
             if not self.over:
                 self._stuck.remove(call)
@@ -232,6 +234,8 @@ class StageMachine(CallMachine[A, B]):
             call.end()
             self._count_usage(call)
             if call.handle is not None:
+                call.is_ending = call.cancels
+                self._stats.ending += call.is_ending
                 guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)
         for held in (self._waiting, self._running, self._order, self._outbox):

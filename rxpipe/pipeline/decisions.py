@@ -43,7 +43,7 @@ class SendBack(Decision):
     children are on their way, as a stage with ``expand`` has given some already, cannot go back: it fails.
 
     Attributes:
-        stage: The name of the stage to go back to: an earlier one, or the one that raises this.
+        stage: The name of the stage to go back to: an earlier one, or the one that raises this. Others stop the run.
         feedback: What its function is told. With a store it must be plain data, or pickle.
         or_drop: Drop the item instead of failing it when it has gone back often enough.
     """

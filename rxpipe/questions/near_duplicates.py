@@ -34,7 +34,7 @@ def distinct(
     The file remembers which item had which text, and is committed before the function returns. So an item is never
     compared with itself, also when it is done again after a kill. If it comes with another text, because it was sent
     back, that replaces the first one. Threads and processes may share the file. Use another one for another bank, or
-    delete it before you begin anew.
+    delete it before you begin anew. ``rxpipe preview`` and ``rxpipe compare`` work on copies of the file.
 
     Items keep their ID by being in a pipeline. In another process, and in a batch, it is the field ``id``.
 

@@ -27,6 +27,12 @@ stages: [{{name: own, call: "own_stages:{function}"}}]
 source: {{range: 9}}
 pipeline_config: {{retry: {{initial: 0}}}}
 """
+DISTINCT = """
+stages:
+  - {{name: writing, call: "own_stages:write"}}
+  - {{name: distinct, call: "rxpipe.questions:distinct", with: {{state: texts.seen}}}}
+source: {{range: 9}}
+"""
 FUNCTIONS = r"""
 calls = []
 
@@ -100,6 +106,16 @@ def test_nothing_is_written(tmp_path: Path) -> None:
         config = written(tmp_path, BANK, url=server.url, scheduler="asyncio")
         assert rxpipe("preview", config, "--count", "1").code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["preview.yaml"]
+
+
+def test_texts_that_were_seen_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question of a preview is no duplicate of one of a run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_stages.py").write_text("def write(value):\n    return {'question': 'Why is that so?'}\n")
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    ended = rxpipe("preview", written(tmp_path, DISTINCT), "--count", "2")
+    assert (ended.out.count("dropped:"), ended.code) == (1, 0)
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"own_stages.py", "preview.yaml"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -143,7 +144,8 @@ def test_the_source_ends_first() -> None:
     report = Pipeline(Stage("a", choosy)).run(range(10), until=10)
     assert report.written + report.failed + report.dropped == report.taken == 10
     assert report.missing == 10 - report.written > 0
-    assert f"{report.missing} are missing" in str(report)
+    assert report.exhausted
+    assert f"{report.missing} rows are missing: the source has no more" in str(report)
 
 
 def test_what_was_written_counts(tmp_path: Path) -> None:
@@ -201,3 +203,22 @@ def test_in_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "bank.yaml"
     config.write_text("until: 4\nsource: {range: 9}\nstages: [{name: a, call: 'builtins:abs'}]\n")
     assert run_config(config).written == 4
+
+
+@pytest.mark.parametrize("how", ["stop", "abort"])
+def test_a_run_that_is_stopped_first(how: str) -> None:
+    """Its source may have more: the report does not say otherwise."""
+    stopped = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        yield from range(3)
+        stopped.wait(10)
+        yield from itertools.count()
+
+    run = Pipeline(Stage("work", same)).start(numbers(), until=10)
+    getattr(run, how)()
+    stopped.set()
+    report = run.finished.result(10)
+    assert report.missing
+    assert not report.exhausted
+    assert f"{report.missing} rows are missing: the run ended early" in str(report)

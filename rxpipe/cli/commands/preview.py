@@ -36,6 +36,7 @@ from rxpipe.pipeline.decisions import Drop, SendBack, item_ids
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.stage import Stage
+from rxpipe.questions.seen_texts import seen_on_copies
 
 _ENDS = {"written": "would be written", "expanded": "has been expanded"}
 _LONGEST = 20_000  # characters that are shown of a text
@@ -69,7 +70,8 @@ def preview(path: Path, count: int) -> ExitCode:
         try:
             source = read_source(config, count=count)
             check_source_fields(config, source)
-            report = run_blocking(watched, source, observer=script)
+            with seen_on_copies():
+                report = run_blocking(watched, source, observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED

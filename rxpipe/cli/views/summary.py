@@ -52,7 +52,8 @@ def print_summary(
     print_reasons(console, "errors, the commonest first:", report.errors, report.failed)
     print_drops(console, report.drops, report.dropped)
     if report.missing:
-        console.print(f"{number(report.missing)} rows are missing: the source has no more")
+        why = "the source has no more" if report.exhausted else "the run ended early"
+        console.print(f"{number(report.missing)} rows are missing: {why}")
     if report.run is not None and not report.finished:
         console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:

@@ -215,13 +215,19 @@ class ItemEnvelope:
             return self._send_back(item, error, failure.attempts)
         if isinstance(error, Drop):
             return self._drop(item, error)
-        if isinstance(error, (StopRun, ItemCancelled)):
+        if isinstance(error, StopRun):
+            return self._give_back(item, error, failure.attempts)
+        if isinstance(error, ItemCancelled):
             self.stats.failed -= 1
             self.stats.cancelled += 1
-        if isinstance(error, StopRun):
-            self._stopped_by = self._stopped_by or error
-            self._stop(error)
         return self._fail(item, error, failure.attempts)
+
+    def _give_back(self, item: Item, error: StopRun, attempts: int) -> Item:
+        self.stats.failed -= 1
+        self.stats.cancelled += 1
+        self._stopped_by = self._stopped_by or error
+        self._stop(error)
+        return self._fail(item, error, attempts)
 
     def _fail(self, item: Item, error: BaseException, attempts: int) -> Item:
         self._note(item, attempts, error, final=True)
@@ -235,6 +241,11 @@ class ItemEnvelope:
         return item
 
     def _send_back(self, item: Item, error: SendBack, attempts: int) -> Item | Kept:
+        if (wrong_stage := self._flow.no_way_back(error.stage, latest=self._index)) is not None:
+            # Of the function, not of the item: all others would fail, too, after they were paid for.
+            stop = StopRun(f"stage {self._stage} cannot send items back to {error.stage!r}: {wrong_stage}")
+            stop.__cause__ = error
+            return self._give_back(item, stop, attempts)
         to = self._flow.way_back(item, error.stage, latest=self._index)
         if isinstance(to, str):
             wrong = ConfigError(f"stage {self._stage} cannot send {item.id!r} back to {error.stage!r}: {to}")

@@ -96,7 +96,9 @@ class Flow:
         ends = not child.settled and lost is None
         if ends:
             child.settle("collected")
-        if group is not None and group.arrived(child.number, child.outcome(now), cut_off):
+        if group is None or group.awaits(child):
+            pass
+        elif group.arrived(child.number, child.outcome(now), cut_off):
             self._over(group)
         if ends and self._exit is not None:
             self._exit(child)
@@ -106,8 +108,17 @@ class Flow:
         self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None
     ) -> None:
         """A child has ended, or does not go on in this run."""
-        if child.siblings is not None and child.siblings.ended(child, outcome, cut_off):
-            self._over(child.siblings)
+        group = child.siblings
+        if group is None:
+            return
+        is_over = group.ended(child, outcome, cut_off)
+        if group.awaits(child):
+            if outcome is not None and outcome.status == "cancelled":
+                cut_off = outcome.error
+            is_taken = child.claim is not None and child.claim.conflict is not None
+            is_over = group.arrived(child.number, None if is_taken else outcome, cut_off)
+        if is_over:
+            self._over(group)
 
     def _over(self, group: Group) -> None:
         """The parent no longer waits for children: it ends, or goes on to the stage that collects them."""
@@ -134,22 +145,33 @@ class Flow:
 
     # The way back
 
+    def no_way_back(self, stage: str, *, latest: int) -> str | None:
+        """Why no item can go back to a stage; None if some can.
+
+        Args:
+            stage: The stage's name.
+            latest: The index of the stage that sends items back.
+        """
+        if self._is_staged:
+            return "with strategy staged the earlier stages are over"
+        if self._index.get(stage, latest + 1) <= latest:
+            return None
+        names = ", ".join(name for name, index in self._index.items() if index <= latest)
+        is_later = "it comes later" if stage in self._index else "there is no such stage"
+        return f"{is_later}; allowed: {names}"
+
     def way_back(self, item: Item, stage: str, *, latest: int) -> int | str:
         """Where an item may go back to.
 
         Args:
             item: The item.
-            stage: The stage's name.
+            stage: The stage's name, to which some items can go back.
             latest: The index of the stage that it is in.
 
         Returns:
             The index of the stage; or why it cannot go there.
         """
-        if self._is_staged:
-            return "with strategy staged the earlier stages are over"
-        index = self._index.get(stage)
-        if index is None or index > latest:
-            return f"there is no stage {stage!r} before it"
+        index = self._index[stage]
         if index < item.first:
             return f"it was made behind stage {stage!r}"
         if item.unfinished or (item.children is not None and item.children.made):

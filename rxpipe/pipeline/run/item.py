@@ -138,6 +138,11 @@ class Item:
         return None if self.claim is None else self.claim.parent
 
     @property
+    def is_expanded(self) -> bool:
+        """Whether all of its children have ended, and a store knows it."""
+        return self.status == "expanded" and self.claim is not None
+
+    @property
     def waits_for_children(self) -> bool:
         """Whether all of its children are made, and it waits for them."""
         children = self.children  # once: whoever counts them is not on the item's thread
@@ -148,8 +153,8 @@ class Item:
         return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
-        """Its outcome if the run is over before it has ended."""
-        return self._outcome("cancelled", now)
+        """Its outcome if the run is over before it has ended: of a store it may be expanded already."""
+        return self._outcome("expanded" if self.is_expanded else "cancelled", now)
 
     def as_expanded(self, now: float) -> Outcome[Any]:
         """Its outcome for when all of its children have ended; they are all made."""
@@ -216,7 +221,7 @@ class Group:
         self.failures: list[Outcome[Any]] = []
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
-        self._outcomes: dict[int, Outcome[Any]] = {}  # of those that the collecting stage has seen, by their number
+        self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
 
     def add(self, child: Item) -> None:
         """Take in a child that was made."""
@@ -247,8 +252,14 @@ class Group:
                 self.failures += failures[: MOST_FAILURES - len(self.failures)]
             return self.collected_by is None and self._is_over()
 
-    def arrived(self, number: int, outcome: Outcome[Any], cut_off: BaseException | None = None) -> bool:
-        """A child has come to the collecting stage. Returns whether it was the last one."""
+    def awaits(self, child: Item) -> bool:
+        """Whether the collecting stage waits until a store has kept a child: only that knows if its ID is taken."""
+        if self.collected_by is None or child.claim is None:
+            return False
+        return child.id != self.parent.child_id(self.first + child.number)
+
+    def arrived(self, number: int, outcome: Outcome[Any] | None, cut_off: BaseException | None = None) -> bool:
+        """A child has come to the collecting stage, or will not. Returns whether it was the last one."""
         with self._lock:
             self._outcomes[number] = outcome
             self.cut_off = self.cut_off or cut_off
@@ -260,4 +271,5 @@ class Group:
 
     def outcomes(self) -> list[Outcome[Any]]:
         """The outcomes of the children that came to the collecting stage, in the order in which they were made."""
-        return [self._outcomes[number] for number in sorted(self._outcomes)]
+        found = (self._outcomes[number] for number in sorted(self._outcomes))
+        return [outcome for outcome in found if outcome is not None]

@@ -13,7 +13,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxpipe.errors import StopRun
+from rxpipe.errors import HandedOver, StopRun
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
@@ -110,7 +110,7 @@ class Run:
         self._intake: Intake | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
-        self._observer_failed = False
+        self._observer_failed = self._is_aborted = False
 
     def start(
         self,
@@ -164,6 +164,7 @@ class Run:
     def abort(self) -> None:
         """Cancel what is in the stages; what is finished is still written."""
         self.stop()
+        self._is_aborted |= self._seconds is None  # not if it is over
         if self._exit is not None:
             self._exit.abort()
         self._ports.aborted()
@@ -206,6 +207,7 @@ class Run:
             expanded=self.expanded,
             collected=self.collected,
             missing=None if self.quota is None else max(0, self.quota.missing),
+            exhausted=self._intake is not None and self._intake.is_exhausted and not self._is_aborted,
             run=self.number,
             finished=self._ports.is_finished(),
             written_before=self.before[0],
@@ -271,6 +273,11 @@ class Run:
         """How an item has left the stages."""
         return item.outcome(self.clock.now())
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether calls that were cancelled have not ended yet."""
+        return any(stage.ending for stage in self.stages)
+
     def settled(self) -> list[Item]:
         """Items that need no more calls, wherever they are on their way."""
         return self._items.settled()
@@ -302,6 +309,8 @@ class Run:
             self.expanded += 1
         elif outcome.status == "collected":
             self.collected += 1
+        elif isinstance(outcome.error, HandedOver):
+            self.taken -= 1  # it is taken again, or the store sees to its end
         else:
             self.cancelled += 1
         self._notify(item, outcome)
@@ -311,10 +320,12 @@ class Run:
             self.quota.leave(item, is_written=outcome.status == "written")
 
     def _close(self) -> list[Item] | None:
-        """Accept no more outcomes: items still in flight count as cancelled. ``None`` if it was closed before."""
+        """Accept no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""
         items = self._items.close()
         if items is not None:
-            self.cancelled += len(items)
+            expanded = sum(item.is_expanded for item in items)
+            self.expanded += expanded
+            self.cancelled += len(items) - expanded
             self._seconds = self.seconds
         return items
 

@@ -38,7 +38,7 @@ from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.commits.outputs import Output, encode
 from rxpipe.store.commits.records import NewChild
 from rxpipe.store.commits.shared_quota import SharedQuota
-from rxpipe.store.items.changed_records import ChangedRecords, OnChange, keep_values
+from rxpipe.store.items.changed_records import ChangedRecords, keep_values
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
 from rxpipe.store.items.kept_values import KeptValue
@@ -104,7 +104,7 @@ class Claims:
         max_crashes: int,
         keys: Keys | None = None,
         order: StageOrder = _NO_STAGES,
-        on_change: OnChange = "keep",
+        changed: ChangedRecords | None = None,
         quota: SharedQuota | None = None,
     ) -> None:
         """Describe them.
@@ -116,13 +116,13 @@ class Claims:
             max_crashes: How many workers may be lost with an item before it is tried alone.
             keys: The keys of IDs; by default those of a database that has all characters.
             order: The stages.
-            on_change: What becomes of a record that the run knows with another value.
+            changed: What becomes of records that the run knows with another value; by default they keep the first one.
             quota: How many items all workers are to write; None for all.
         """
         self.quota = quota
         self.room: float = math.inf
         self._order = order
-        self.changed = ChangedRecords(on_change, run_id, lease)
+        self.changed = changed or ChangedRecords("keep", run_id, lease)
         self._dialect = dialect
         self._keys = keys or Keys()
         self._run_id = run_id

@@ -325,3 +325,34 @@ def test_a_new_stage_that_collects(runs: Runs) -> None:
     assert runs.pipeline(*stages("work"), resume=True).run([1]).finished
     assert runs.states() == {"1": "expanded"} | {f"1/{number}": "written" for number in range(3)}
     assert runs.called("split") == [1]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_a_child_whose_id_is_taken_is_not_collected(runs: Runs, dies: bool, scheduler: Any) -> None:
+    """Whether the parent waits in memory or in the store; the other item with that ID goes its own way."""
+    first = [dies]
+
+    def is_one(value: int) -> bool:
+        return value == 1
+
+    def named(value: int) -> list[Any]:
+        return [Record("x", value), Record("x", value + 1), Record("7", value + 2), value + 3]
+
+    def vote(children: Children[Any]) -> Any:
+        if first[0]:
+            runs.cut_when(lambda states: list(states.values()).count("collected") == 2)
+        return told(children)
+
+    stages = stage("named", named, expand=True, when=is_one), stage("vote", vote, collect=True)
+    pipeline = runs.pipeline(*stages, scheduler=scheduler)
+    assert pipeline.run([7]).written == 1
+    if dies:
+        runs.die(pipeline, [1])
+        first[0] = False
+        runs.pipeline(*stages, scheduler=scheduler).run([])
+    else:
+        report = pipeline.run([1])
+        assert (report.written, report.collected, report.failed) == (1, 2, 2)
+        assert "has the ID" in report.errors[0].text
+    assert runs.written()["1"] == [1, ["x", "collected", 1], ["1/3", "collected", 4]]
