@@ -7,6 +7,8 @@ from reactivex.abc import DisposableBase
 from rxpipe.cli.views.figures import Figures, Meter
 from rxpipe.operators.core.clock import Action
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.ports import RunPorts
+from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.run import Run
 
 
@@ -22,7 +24,7 @@ class MadeRun:
     def __init__(self, *stages: str, concurrency: int = 3) -> None:
         self.seconds = 0.0
         self.stages = [StageStats(name=name, concurrency=concurrency) for name in stages]
-        self.run = Run(self.stages, self)
+        self.run = Run(self.stages, self, RunPorts(), Flow(stages))
 
     def now(self) -> float:
         """The time: this is a clock, too."""
