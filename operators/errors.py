@@ -82,8 +82,19 @@ class BufferOverflow(RxPipeError):
         return type(self), (self.capacity,), self.__dict__
 
 
+class WrongResult(RxPipeError, TypeError):
+    """A stage's function returned what such a stage cannot use. No other call is made: it would return the same."""
+
+    is_final = True
+
+
 class CallFailed(RxPipeError):
     """A function raised something that is not an ``Exception``; ``__cause__`` is what it raised."""
+
+
+def kind_name(value: object) -> str:
+    """What kind of value it is, for messages: None is None, not NoneType."""
+    return "None" if value is None else type(value).__name__
 
 
 def describe(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from reactivex import Observable
 
+from .errors import WrongResult, kind_name
 from .sources import from_async_iterable, from_blocking_iterable, from_iterable
 from .stages.call import StageCall
 
@@ -17,13 +18,13 @@ Many: TypeAlias = Iterable[T] | AsyncIterable[T] | Awaitable[Iterable[T]] | Awai
 
 
 def observable_of(values: object, call: StageCall) -> Observable[Any]:
-    """The values that a function of an ``expand`` stage has given.
+    """The values that the function of an ``expand`` stage has returned, as an observable.
 
     A list or another collection is at hand. Other iterables may block, so a thread of their own iterates them; the
     call is told while an iterator makes its next value, as that goes on if the call is ended meanwhile.
 
     Raises:
-        TypeError: The function gave something else than many values.
+        WrongResult: The function gave something else than many values.
     """
     given: Any = values  # for the type checkers, which do not know what ``values`` holds
     if isinstance(values, Observable):
@@ -32,9 +33,9 @@ def observable_of(values: object, call: StageCall) -> Observable[Any]:
         call.cancels = True
         return from_async_iterable(_AsyncWork(given, call))
     if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
-        raise TypeError(
-            "a stage with expand gives many values: a list, an iterator, an async iterator or an Observable, "
-            f"not {type(given).__name__}"
+        raise WrongResult(
+            f"{call.machine.settings.name}: a stage with expand gives many values: a list, an iterator, an async "
+            f"iterator or an Observable, not {kind_name(given)}; return [] for none, [value] for one"
         )
     if isinstance(values, Collection):
         return from_iterable(given)

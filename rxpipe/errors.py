@@ -4,6 +4,7 @@
 
     RxPipeError
     ├── ConfigError         a config or an argument that cannot be used
+    │   └── RecordChanged   a record has another value than the run knows, and that is to be an error
     ├── SinkError           the database, or the file, could not be opened, or stayed away too long
     │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
     │       ├── StagesChanged   the stages are not those that the run began with
@@ -21,6 +22,7 @@
     │   └── ProviderUnusable    a wrong key, no quota, no such model (``rxpipe/llm``)
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
     ├── StageStalled        every slot of a stage is taken by calls that do not return
+    ├── WrongResult         a function returned what its stage cannot use: one value for many (also a TypeError)
     ├── CallFailed          a function raised something that is not an Exception
     ├── CallKilled          the processes that ran a call ended in the midst of it (``rxpipe/executors``)
     ├── WrongInput          a shipped stage got a value that it cannot use (``rxpipe/questions``)
@@ -39,6 +41,7 @@ from rxpipe.operators.errors import (
     RxPipeError,
     StageStalled,
     StageTimeout,
+    WrongResult,
 )
 
 _Reduced = tuple[type, tuple[float, float], dict[str, object]]  # what pickle makes an error from
@@ -56,6 +59,7 @@ __all__ = [
     "OtherPipeline",
     "Overloaded",
     "PipelineClosed",
+    "RecordChanged",
     "RxPipeError",
     "SinkError",
     "StageStalled",
@@ -64,11 +68,28 @@ __all__ = [
     "StopRun",
     "StoreError",
     "WorkerLost",
+    "WrongResult",
 ]
 
 
 class ConfigError(RxPipeError):
     """A config, an argument or an ID cannot be used. Names the file, the key, the value and what is allowed."""
+
+
+class RecordChanged(ConfigError):
+    """A record has another value than the run knows, and ``RunStore(on_change="fail")`` makes that an error.
+
+    Attributes:
+        id: The record's ID.
+    """
+
+    def __init__(self, id: int | str) -> None:
+        super().__init__(id)
+        self.id = id
+
+    def __str__(self) -> str:
+        """Which one."""
+        return f"source: the record {self.id!r} has another value than before"
 
 
 class SinkError(RxPipeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, assert_type
 
 import reactivex
@@ -34,6 +35,8 @@ from rxpipe import (
     to_async_iterable,
 )
 from rxpipe import operators as ops
+from rxpipe.llm import Provider
+from rxpipe.questions.llm import Answered, Graded, Question, answer, generate, generate_several, grade
 
 
 def length(text: str) -> int:
@@ -272,6 +275,53 @@ async def values_of_records(rows: list[str]) -> None:
         assert_type(await running.submit(17, "a"), Outcome[int])
         assert_type(await running.submit_nowait(17, "a"), Outcome[int])
         running.submit(17, 18)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def question_bank(provider: Provider) -> None:
+    """The shipped stages have types, too; but mypy does not look at what a ``functools.partial`` takes."""
+    generation = Stage("generation", partial(generate, provider=provider))
+    several = Stage("generation", partial(generate_several, provider=provider), expand=True)
+    answering = Stage("answering", partial(answer, provider=provider))
+    grading = Stage("grading", partial(grade, provider=provider))
+    pipeline = Pipeline(generation, answering, grading)
+    pipeline.run([1])
+    Pipeline(several, answering, grading).run([1])
+    pipeline.outcomes([1]).subscribe(graded_row)
+    Pipeline(Stage("topic", topic_of), generation, answering, Stage("row", answer_text))
+    Pipeline(generation, grading)  # pyright: ignore[reportArgumentType]
+    Pipeline(several, grading)  # pyright: ignore[reportArgumentType]
+    Pipeline(generation, Stage("lines", lines))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(several, Stage("lines", lines))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+    Pipeline(answering, Stage("row", score))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
+
+
+async def question_bank_calls(provider: Provider) -> None:
+    """Called directly, both checkers know all of it."""
+    question = await generate(1, provider=provider)
+    assert_type(question, Question)
+    assert_type(await generate(1, provider=provider, per_call=3), list[Question])
+    assert_type(await generate_several({"topic": "sums"}, provider=provider), list[Question])
+    answered = await answer(question, provider=provider)
+    assert_type(answered, Answered)
+    assert_type(await answer({"question": "Why?"}, provider=provider), dict[str, Any])
+    assert_type(await grade(answered, provider=provider), Graded)
+    await grade(question, provider=provider)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def topic_of(number: int) -> dict[str, Any]:
+    return {"id": number, "topic": "sums"}
+
+
+def answer_text(answered: Answered) -> str:
+    return answered.answer
+
+
+def score(graded: Graded) -> float | None:
+    return graded.score
+
+
+def graded_row(outcome: Outcome[Graded]) -> None:
+    pass
 
 
 def mistakes() -> None:

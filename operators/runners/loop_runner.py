@@ -67,6 +67,7 @@ class LoopRunner:
                 idle.set_result(None)
         for job in self._jobs:
             job.discard()
+            job.call.done(False, asyncio.CancelledError())
         self._jobs.clear()
         self._release()
 

@@ -1,25 +1,29 @@
-"""One call for many items, each of which is counted, tried again and told of on its own."""
+"""One call for many items. Each item is counted, tried again and reported by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..core.running_call import Usage
+from ..errors import WrongResult, kind_name
 from .call import Owner, StageCall
+from .settings import Decision
 
 
 class BatchCall(StageCall):
-    """One call for the items of several.
+    """A call whose argument is a list.
 
     Attributes:
-        members: A call for each item, which is never made by itself.
-        expected: Those of them whose results the function gives.
-        left: Those whose results have not gone downstream.
-        is_part: Whether it is a part of one that has failed: then it is not tried again, but divided further.
+        members: One ``StageCall`` for each item. Its function is never called for it alone.
+        expected: The members whose values the function got, in the order of the list.
+        left: The members whose results have not gone downstream.
+        is_part: Whether this call is a part of a failed one. A part that fails is not tried again, but divided.
     """
 
     is_part = False
-    is_paid = False  # for by ``item_rate``
+    is_paid = False  # whether ``item_rate`` has given it its places
+    is_pushed_back = False  # whether the server has refused it, or one of its items
 
     def __init__(self, machine: Owner, members: Sequence[StageCall]) -> None:
         super().__init__(machine, [member.item for member in members])
@@ -32,14 +36,14 @@ class BatchCall(StageCall):
             member.batch = self
 
     def following(self, error: BaseException) -> tuple[StageCall, float]:
-        """The next attempt with the same items."""
+        """The next attempt with the same items, and the delay before it in seconds: the longest of theirs."""
         following = [member.following(error) for member in self.members]
         again = BatchCall(self.machine, [each for each, _ in following])
         again.is_part = self.is_part
         return again, max(delay for _, delay in following)
 
     def parts(self, error: BaseException) -> list[BatchCall]:
-        """The next calls, each with half of the items."""
+        """Two calls in place of this one, each with half of the items."""
         following = [member.following(error)[0] for member in self.members]
         half = len(following) // 2
         parts = [BatchCall(self.machine, some) for some in (following[:half], following[half:])]
@@ -48,13 +52,40 @@ class BatchCall(StageCall):
         return parts
 
     def remove(self, member: StageCall) -> None:
-        """An item is not wanted any more."""
+        """Leave out an item that is given up."""
         self.members.remove(member)
         self.item = [each.item for each in self.members]
 
 
+def results_of(given: Any, count: int, stage: str) -> list[Any]:
+    """The results that the function of a stage has returned for ``count`` values.
+
+    Raises:
+        WrongResult: It has returned something else, or too many or too few.
+        Decision: It has decided the same for all of the items.
+        Exception: Whatever a foreign class of sequences raises.
+    """
+    if isinstance(given, Decision):
+        raise given
+    is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+    results: list[Any] = list(given) if is_list else []
+    if not is_list or len(results) != count:
+        what = f"a list of {len(results)}" if is_list else kind_name(given)
+        raise WrongResult(
+            f"{stage}: the function got a list of {count} values, and returned {what}; "
+            "return a list with one result for each value, in the same order"
+        )
+    return results
+
+
+def is_failure(result: object) -> bool:
+    """Whether the function has returned an exception in place of a result; a decision is none."""
+    kind = type(result)  # not ``isinstance``, which may raise: a result may be anything
+    return issubclass(kind, BaseException) and not issubclass(kind, Decision)
+
+
 def shares(usage: Usage, count: int) -> list[Usage]:
-    """What a call has used, shared out evenly among its items; the first ones have the tokens that are left over."""
+    """The usage of a call, shared out evenly among its items. Tokens that are left over go to the first items."""
     return [
         Usage(
             prompt_tokens=usage.prompt_tokens // count + (place < usage.prompt_tokens % count),

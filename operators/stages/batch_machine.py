@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from reactivex.abc import DisposableBase, ObserverBase
 
-from .batch_call import BatchCall, shares
+from .batch_call import BatchCall, is_failure, results_of, shares
 from .call import TICK, StageCall
 from .retry_policy import uses_attempt
 from .settings import Decision, Settings
@@ -18,7 +17,7 @@ B = TypeVar("B")
 
 
 class BatchStageMachine(StageMachine[A, B]):
-    """A slot is that of a call for many items; each of these waits, is tried again, and goes on by itself."""
+    """A call for many items takes one slot. Each item waits, is tried again, and goes on by itself."""
 
     def __init__(self, settings: Settings[A, B], observer: ObserverBase[B], **options: Any) -> None:
         super().__init__(settings, observer, **options)
@@ -30,30 +29,25 @@ class BatchStageMachine(StageMachine[A, B]):
     # Items come in, and calls start
 
     def arrive(self, value: A) -> None:
-        """Queue an item, and note since when."""
+        """Queue an item, and note when it came."""
         super().arrive(value)
         if self._waiting and self._waiting[-1].waits_since is None:
             self._waiting[-1].waits_since = self._now()
 
     def _start_calls(self) -> None:
-        while self._taken < self._stuck.slots and not self.over:
-            if not (self._due_again or self._is_due()):
-                break
+        while self._taken < self._stuck.slots and not self.over and (self._due_again or self._is_due()):
             if not self._is_let_begin():
                 break
-            batch = self._next_batch()
-            if self._is_held_back(batch):
+            if self._waits_for_item_rate():
                 continue
             if not self._is_permitted():
-                self._due_again[batch] = None
-                self._due_again.move_to_end(batch, last=False)
-                return
-            self._start(batch, self._permit)
+                return  # the list is made when the permit has come: items that arrive meanwhile get into it
+            self._start(self._next_batch(), self._permit)
         if self._permit is not None:
             self._permit.drop()
 
     def _is_due(self) -> bool:
-        """Whether a new call is to begin: its list is full, or the first of it has waited long enough."""
+        """Whether a new call is due: its list is full, or the list's first item has waited for ``max_seconds``."""
         if not self._waiting:
             return False
         if self.source_done or len(self._waiting) >= self._batch.max_items:
@@ -83,14 +77,17 @@ class BatchStageMachine(StageMachine[A, B]):
             members.append(self._retries.take())
         return BatchCall(self, members)
 
-    def _is_held_back(self, batch: BatchCall) -> bool:
-        """Whether the limit of items has it wait; then it is due again when that is over."""
-        if self._batch.item_rate is None or batch.is_paid:
+    def _waits_for_item_rate(self) -> bool:
+        """Make the next list if there is a limit of items. Returns whether the list has to wait for it."""
+        if self._batch.item_rate is None:
             return False
+        batch = self._next_batch()
+        wait = 0.0 if batch.is_paid else self._batch.item_rate.reserve(self._now(), len(batch.members))
         batch.is_paid = True
-        wait = self._batch.item_rate.reserve(self._now(), len(batch.members))
         if wait > 0:
             self._retries.add(batch, wait)
+        else:
+            self._retries.put_first(batch)
         return wait > 0
 
     def _open_all(self, item: Any, call: StageCall) -> Any:
@@ -118,15 +115,11 @@ class BatchStageMachine(StageMachine[A, B]):
     # Calls are ended early
 
     def give_up(self, call: StageCall, error: Exception) -> None:
-        """Of a call for many items, leave one out; the others go on. If it was the last one, the call ends, too."""
-        batch = call.batch
-        waiting = [one for one in (*self._running, *self._retries) if isinstance(one, BatchCall)]
-        for one in waiting:
-            batch = one if any(member.item is call.item for member in one.members) else batch
-        if self.over or batch is None or batch not in waiting:
+        """Leave an item out of the call that it is in; the others go on. Without its last item, the call ends, too."""
+        batch, member = self._member_of(call.item)
+        if self.over or batch is None or member is None:
             super().give_up(call, error)
             return
-        member = next(each for each in batch.members if each.item is call.item)
         batch.remove(member)
         if batch not in self._running:
             self._stats.started += 1
@@ -136,39 +129,50 @@ class BatchStageMachine(StageMachine[A, B]):
             self._end_early(batch, error)
         self._failed_for_good(member, error)
 
+    def _member_of(self, item: Any) -> tuple[BatchCall | None, StageCall | None]:
+        """The batch call that runs or waits with an item, and the item's member of it; None if there is none."""
+        for batch in (*self._running, *self._retries):
+            if isinstance(batch, BatchCall):
+                for member in batch.members:
+                    if member.item is item:
+                        return batch, member
+        return None, None
+
     # Calls end
 
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
         """The function returned, or raised."""
-        is_batch = isinstance(call, BatchCall) and call.live and not self.over
-        given: object = result
-        if not (ok and is_batch) or (hasattr(type(given), "__await__") and not self._runner.cancels):
+        if not (ok and isinstance(call, BatchCall) and call.live) or self.over:
             super().returned(call, ok, result)
             return
-        assert isinstance(call, BatchCall)
-        results: Any = result
-        is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
-        if not is_list or len(results) != len(call.expected):
-            what = f"{len(results)} results" if is_list else type(result).__name__
-            error = TypeError(f"a batch of {len(call.expected)} values was given, and {what} came back")
+        try:
+            is_awaited = self._follows[type(result)] == self._await
+            results = None if is_awaited else results_of(result, len(call.expected), self.settings.name)
+        except Exception as error:  # noqa: BLE001 - no list of results, or what a foreign class raises: all items fail
             super().returned(call, False, error)
             return
+        if results is None:
+            super().returned(call, ok, result)
+        else:
+            self._have_results(call, results)
+
+    def _have_results(self, call: BatchCall, results: list[Any]) -> None:
         self._stop_running(call)
-        if self._adapting is not None:
-            self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
         if not call.members:
             super()._free_slot(call)
-        for member, one in zip(call.expected, results, strict=True):
+        for member, result in zip(call.expected, results, strict=True):
             if member not in call.members:  # it was given up meanwhile
                 continue
-            if isinstance(one, BaseException) and not isinstance(one, Decision):
-                self._failed(member, one)
-                continue
-            self._result(member, self._closed(member, one))
-            self._finish(member)
+            if is_failure(result):
+                self._failed(member, result)
+            else:
+                self._result(member, self._closed(member, result))
+                self._finish(member)
+        if self._adapting is not None and not call.is_pushed_back:
+            self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 
     def _closed(self, member: StageCall, result: Any) -> Any:
-        if self._envelope is not None and isinstance(result, Decision):
+        if self._envelope is not None and issubclass(type(result), Decision):
             return self._envelope.decide(member.item, result)
         self._stats.done += 1
         return result if self._envelope is None else self._envelope.close(member.item, result)
@@ -181,6 +185,13 @@ class BatchStageMachine(StageMachine[A, B]):
             if self._envelope is not None:
                 for member, share in zip(call.expected, shares(usage, len(call.expected)), strict=True):
                     self._envelope.used(member.item, member.attempt, share)
+
+    def _pushed_back(self, call: StageCall, error: BaseException) -> None:
+        """Tell adaptive concurrency once that the server has refused a call, however many of its items were refused."""
+        batch = call if isinstance(call, BatchCall) else call.batch
+        if not batch.is_pushed_back:
+            batch.is_pushed_back = True
+            super()._pushed_back(batch, error)
 
     def _failed(self, call: StageCall, error: BaseException) -> None:
         if isinstance(call, BatchCall) and ((call.is_part and uses_attempt(error)) or not call.members):
@@ -214,7 +225,7 @@ class BatchStageMachine(StageMachine[A, B]):
                 self._envelope.again(member.item, member.attempt, error)
 
     def _free_slot(self, call: StageCall) -> None:
-        """The slot of a call for many is free when the last of its results has gone downstream."""
+        """Free the slot of a batch call when the last of its results has gone downstream."""
         batch = call.batch
         if batch is None:
             super()._free_slot(call)
@@ -227,12 +238,14 @@ class BatchStageMachine(StageMachine[A, B]):
         """Cancel everything."""
         if self._batch_timer is not None:
             self._batch_timer.dispose()
-        calls = [call for call in (*self._running, *self._retries) if isinstance(call, BatchCall)]
-        extra = [len(call.members) - 1 for call in calls]
-        running = sum(len(call.members) - 1 for call in self._running if isinstance(call, BatchCall))
-        self._stats.cancelled += running
-        self._stats.discarded += sum(extra) - running
+        self._stats.cancelled += sum(map(_further_items, self._running))
+        self._stats.discarded += sum(map(_further_items, self._retries))
         super().free()
+
+
+def _further_items(call: StageCall) -> int:
+    """How many items a call has beside its first."""
+    return len(call.members) - 1 if isinstance(call, BatchCall) else 0
 
 
 class _NoItemLeft(Exception):

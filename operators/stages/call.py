@@ -110,6 +110,7 @@ class StageCall:
     cancels = False  # whether disposing the handle ends it soon, as for a coroutine
     inner: Gate | None = None  # of the Observable that the function returned
     working = False  # whether an iterator that the function returned makes its next value
+    is_ending = False  # was cancelled as the stage was disposed
     is_stuck = False  # was ended early, and goes on
     holds = False  # a slot
     permit: Permit | None = None  # that it began with
@@ -117,7 +118,7 @@ class StageCall:
     unsent = 0  # results that have not gone downstream
     turn: Turn | None = None  # of its item, where order is kept
     key: Hashable = None  # of its item, where calls of a key come one after the other
-    is_keyed = False
+    line: deque[StageCall] | None = None  # of those that wait behind the first of that key
     batch: Any = None  # the call for many items that it is one of
 
     def __init__(self, machine: Owner, item: Any) -> None:
@@ -130,7 +131,7 @@ class StageCall:
         if (turn := self.turn) is not None:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
-        again.key, again.is_keyed = self.key, self.is_keyed
+        again.key, again.line = self.key, self.line
         again.queued_at = self.queued_at  # until it is due
         stats = self.machine.settings.stats
         if uses_attempt(error):

@@ -82,7 +82,7 @@ class CallMachine(Machine[A, B]):
         if settings.envelope is not None:
             settings.envelope.attach(partial(self.post, self._readmit))
         self._gates = settings.envelope is not None and settings.expand
-        self._keys = None if settings.key is None else KeyOrder(settings.key)
+        self._keys = None if settings.key is None else KeyOrder(settings.key, settings.name)
         self._may_begin = None if settings.envelope is None else settings.envelope.may_begin
         self._open: Callable[[Any, Any], Any] | None = None if settings.envelope is None else settings.envelope.open
         self.clock, self._now = clock, clock.now
@@ -174,7 +174,7 @@ class CallMachine(Machine[A, B]):
             if not self._is_permitted():
                 return
             self._start(self._retries.take() if self._due_again else self._waiting.popleft(), self._permit)
-        if self._order is not None and self._due_again and self._stuck.slots > 0:
+        if self._order is not None and (self._due_again or self._waiting) and self._stuck.slots > 0:
             self._make_way(self._order)
         if self._permit is not None:
             self._permit.drop()  # if it has come: no call can start now, so give it up
@@ -209,8 +209,14 @@ class CallMachine(Machine[A, B]):
         has completed, the item is called beyond ``concurrency``: otherwise the stage would wait for ever.
         """
         first = order.first
-        if first in self._due_again and order.make_way(self._running) and (self._permit is None or self._permit.take()):
-            del self._due_again[first]
+        comes_late = self._keys is not None and first in self._waiting  # as it has waited for another one of its key
+        if not (comes_late or first in self._due_again) or not order.make_way(self._running):
+            return
+        if self._permit is None or self._permit.take():
+            if comes_late:
+                self._waiting.remove(first)
+            else:
+                del self._due_again[first]
             self._start(first, self._permit)
 
     def _start(self, call: StageCall, permit: Permit | None = None) -> None:

@@ -17,7 +17,7 @@ B = TypeVar("B")
 
 
 class ExpandStageMachine(StageMachine[A, B]):
-    """A call keeps its slot until its last value has gone downstream; its timeout is that of each value."""
+    """A call keeps its slot until its last value has gone downstream. The timeout applies to each value."""
 
     __slots__ = ("_many",)
 
@@ -79,7 +79,7 @@ class ExpandStageMachine(StageMachine[A, B]):
         inner.release()
 
     def _may_pass(self) -> bool:
-        """Whether the first result may go downstream; of many, the first one that may becomes the first of all."""
+        """Move the first result that may go downstream to the front. Returns False if there is none."""
         assert self._envelope is not None
         for place, result in enumerate(self._outbox):
             if self._envelope.may_pass(result[1], self._woken):

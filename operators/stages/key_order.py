@@ -6,52 +6,61 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..errors import WrongResult, kind_name
 from .call import StageCall
 
 
 class KeyOrder:
-    """The keys of the items that a stage holds. A key of which it holds none takes no memory."""
+    """The keys of the items that a stage holds. A key without items takes no memory."""
 
-    def __init__(self, key: Callable[[Any], Hashable]) -> None:
-        self._key = key
-        self._parked: dict[Hashable, deque[StageCall]] = {}  # behind the first of each key
+    def __init__(self, key: Callable[[Any], Hashable], name: str) -> None:
+        self._key, self._name = key, name
+        self._lines: dict[Hashable, deque[StageCall]] = {}  # those that wait behind the first of each key
 
     def may_begin(self, call: StageCall) -> bool:
-        """Whether a new item waits for no other of its key; if it does, ``ended`` gives it later.
+        """Whether a new item is the first of its key. If not, ``ended`` returns the item when its turn comes.
 
         Raises:
-            Exception: Whatever the user's function raises, or the hash of the key.
+            WrongResult: The key cannot be hashed.
+            Exception: Whatever the user's function raises.
         """
         key = self._key(call.item)
-        parked = self._parked.get(key)
-        if parked is None:
-            self._parked[key] = deque()
-        else:
-            parked.append(call)
-        call.key, call.is_keyed = key, True
-        return parked is None
+        try:
+            line = self._lines.get(key)
+        except TypeError:
+            what = f"key gave a {kind_name(key)}, which cannot be hashed; return text, a number or a tuple of them"
+            raise WrongResult(f"{self._name}: {what}") from None
+        call.key = key
+        if line is None:
+            call.line = self._lines[key] = deque()
+            return True
+        call.line = line
+        line.append(call)
+        return False
 
     def ended(self, call: StageCall) -> StageCall | None:
-        """The next item of the key, once the last call of the first has ended."""
-        if not call.is_keyed:
+        """The last call for an item has ended. Returns the next item of the same key, if there is one."""
+        line = call.line
+        if line is None:
             return None
-        parked = self._parked[call.key]
-        if parked:
-            return parked.popleft()
-        del self._parked[call.key]
+        if line:
+            return line.popleft()
+        if self._lines.get(call.key) is line:
+            del self._lines[call.key]
+        else:  # the function has changed the key's hash
+            self._lines = {key: other for key, other in self._lines.items() if other is not line}
         return None
 
     def remove(self, call: StageCall) -> bool:
-        """Whether an item waited here; then it waits no more."""
-        parked = self._parked.get(call.key) if call.is_keyed else None
-        if parked is None or call not in parked:
+        """Take out an item that waits for another one. Returns False if it does not wait here."""
+        if call.line is None or call not in call.line:
             return False
-        parked.remove(call)
-        call.is_keyed = False
+        call.line.remove(call)
+        call.line = None
         return True
 
     def clear(self) -> int:
-        """Forget all; returns how many waited."""
-        count = sum(map(len, self._parked.values()))
-        self._parked.clear()
+        """Forget all keys. Returns how many items waited."""
+        count = sum(map(len, self._lines.values()))
+        self._lines.clear()
         return count

@@ -12,6 +12,16 @@ from .limiter import Limiter, RateLimiter
 from .retry_policy import Retry
 
 
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number; 5.0 is none, as it is none in lists."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number; true is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Has a stage's function called with a list of values; it returns a list with a result for each.
@@ -29,6 +39,7 @@ class Batch:
         item_rate: A limit of items, beside the stage's ``rate_limit``, which is one of calls.
 
     Raises:
+        TypeError: An option is of a wrong type.
         ValueError: A number is out of range.
     """
 
@@ -37,10 +48,17 @@ class Batch:
     item_rate: RateLimiter | None = None
 
     def __post_init__(self) -> None:
-        if not (self.max_items >= 1 and self.max_items % 1 == 0):
-            raise ValueError(f"max_items must be a whole number of at least 1, not {self.max_items}")
+        if not is_count(self.max_items):
+            raise TypeError(f"Batch: max_items must be a whole number of at least 1, not {self.max_items!r}")
+        if not self.max_items >= 1:
+            raise ValueError(f"Batch: max_items must be a whole number of at least 1, not {self.max_items}")
+        if not is_number(self.max_seconds):
+            raise TypeError(f"Batch: max_seconds must be a finite number of at least 0, not {self.max_seconds!r}")
         if not 0 <= self.max_seconds < math.inf:
-            raise ValueError(f"max_seconds must be a finite number of at least 0, not {self.max_seconds}")
+            raise ValueError(f"Batch: max_seconds must be a finite number of at least 0, not {self.max_seconds}")
+        # Not every user's code is type-checked.
+        if not isinstance(self.item_rate, RateLimiter | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Batch: item_rate must be a RateLimiter, such as RateLimiter(50), not {self.item_rate!r}")
 
 
 class CallOptions(TypedDict, total=False):

@@ -36,7 +36,7 @@ class Retries:
         return len(self._delayed)
 
     def add(self, call: StageCall, seconds: float) -> None:
-        """Have a call become due after so many seconds."""
+        """Make a call due after a delay in seconds."""
         self._delayed[call] = self._clock.call_later(seconds, lambda: self._post(self._delay_over, call))
 
     def _delay_over(self, call: StageCall) -> None:
@@ -45,12 +45,17 @@ class Retries:
             if call.queued_at is not None:
                 call.queued_at = self._clock.now()
 
+    def put_first(self, call: StageCall) -> None:
+        """Make a call due now, before all others."""
+        self.due[call] = None
+        self.due.move_to_end(call, last=False)
+
     def take(self) -> StageCall:
         """Take the first one that is due."""
         return self.due.popitem(last=False)[0]
 
     def take_all(self, item: Any) -> list[StageCall]:
-        """Take those of an item, due or not."""
+        """Take all calls for an item, due or not."""
         taken = [call for call in (*self._delayed, *self.due) if call.item is item]
         for call in taken:
             self.due.pop(call, None)

@@ -51,6 +51,7 @@ class StageStats:
         retried: Failed calls that another one follows.
         pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
         cancelled: Calls that ran when the stage was disposed.
+        ending: Of those, calls that end soon as they were cancelled, and have not ended yet.
         discarded: Items that waited then.
         dropped: Items that its function dropped.
         sent_back: Items that its function sent back to an earlier stage.
@@ -72,6 +73,7 @@ class StageStats:
     retried: int = 0
     pushed_back: int = 0
     cancelled: int = 0
+    ending: int = 0
     discarded: int = 0
     dropped: int = 0
     sent_back: int = 0

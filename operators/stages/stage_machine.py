@@ -37,6 +37,8 @@ class StageMachine(CallMachine[A, B]):
         """The function returned, or raised."""
         if self.over or not call.live:
             self._count_usage(call)
+            self._stats.ending -= call.is_ending
+            call.is_ending = False
             discard(result)
             if not self.over:
                 self._stuck.remove(call)
@@ -94,7 +96,7 @@ class StageMachine(CallMachine[A, B]):
     def _failed(self, call: StageCall, error: BaseException) -> None:
         try:
             if self._adapting is not None and not uses_attempt(error):
-                self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
+                self._pushed_back(call, error)
             if self.policy.applies(error, call.attempt):
                 self._try_again(call, error)
                 return
@@ -103,6 +105,10 @@ class StageMachine(CallMachine[A, B]):
                 broken.__context__ = error
             error = broken
         self._failed_for_good(call, error)
+
+    def _pushed_back(self, call: StageCall, error: BaseException) -> None:
+        if self._adapting is not None:
+            self._adapting.pushed_back(self._now(), call.began, asked_delay(error) or 0.0)
 
     def _failed_for_good(self, call: StageCall, error: BaseException) -> None:
         self._stats.failed += 1
@@ -253,6 +259,8 @@ class StageMachine(CallMachine[A, B]):
                 self._stats.busy += now - call.began
             self._count_usage(call)
             if call.handle is not None:
+                call.is_ending = call.cancels
+                self._stats.ending += call.is_ending
                 guarded(call.handle.dispose)
         self._stats.cancelled += len(self._running)
         for level in (times.blocked, times.limited, times.held):

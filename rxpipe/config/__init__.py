@@ -8,7 +8,8 @@
 - ``sources/``: the IDs or records of a ``source``; ``imports.py``: ``module:function``
 - ``run_config.py``: a config as one call of Python code
 - ``build.py``: the pipeline that a config describes; ``arguments.py``, ``providers.py``: what its functions are given;
-  ``stage_fits.py``: whether its stages fit together; ``value_fields.py``: predicates and keys of values
+  ``stage_fits.py``: whether its stages fit together; ``field_fits.py``: whether the fields that it names are
+  there; ``value_fields.py``: predicates and keys of values
 """
 
 from __future__ import annotations

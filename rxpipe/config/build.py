@@ -12,7 +12,7 @@ from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.config.providers import Providers
 from rxpipe.config.section_base import TARGET
-from rxpipe.config.sections import OutputConfig
+from rxpipe.config.sections import BatchConfig, OutputConfig
 from rxpipe.config.stage_fits import check_fits
 from rxpipe.config.value_fields import FieldOf, FieldsAre
 from rxpipe.database import DatabaseSink
@@ -21,7 +21,7 @@ from rxpipe.errors import ConfigError
 from rxpipe.executors import DaskCluster, Processes
 from rxpipe.files import JsonLinesSink
 from rxpipe.llm.provider import Provider
-from rxpipe.operators import Limiter, Retry
+from rxpipe.operators import Limiter, RateLimiter, Retry
 from rxpipe.operators.stages.limiter import AllOf
 from rxpipe.operators.stages.options import Batch, refuse_unknown
 from rxpipe.pipeline.listener import Listener
@@ -157,30 +157,36 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
 
 def _flow_of(stage: StageSettings, config: Config) -> dict[str, Any]:
     """The options of a stage that say what goes in and out, as far as they are given."""
-    batch = stage.batch
     options: dict[str, Any] = {
         "when": _when_of(stage, config),
         "key": _key_of(stage, config),
         "expand": stage.expand,
         "collect": stage.collect,
-        "batch": None if batch is None else Batch(max_items=batch.max_items, max_seconds=batch.max_seconds),
+        "batch": None if stage.batch is None else _batch_of(stage.batch),
         "max_rounds": stage.max_rounds,
         "cache": stage.cache or None,
     }
     return {name: option for name, option in options.items() if option is not None}
 
 
+def _batch_of(section: BatchConfig) -> Batch:
+    rate = section.item_rate
+    limiter = None if rate is None else RateLimiter(rate.limit, rate.seconds, burst=rate.burst)
+    return Batch(max_items=section.max_items, max_seconds=section.max_seconds, item_rate=limiter)
+
+
 def _when_of(stage: StageSettings, config: Config) -> Callable[[Any], object] | None:
+    where = config.where(f"{stage.key}.when")
     if isinstance(stage.when, str):
-        return resolve(stage.when, config.folder, where=config.where(f"{stage.key}.when"))
-    return None if stage.when is None else FieldsAre(stage.when)
+        return resolve(stage.when, config.folder, where=where)
+    return None if stage.when is None else FieldsAre(stage.when, where)
 
 
 def _key_of(stage: StageSettings, config: Config) -> Callable[[Any], Any] | None:
-    key = stage.order_key
+    key, where = stage.order_key, config.where(f"{stage.key}.key")
     if key is None or not re.search(TARGET, key):
-        return None if key is None else FieldOf(key)
-    return resolve(key, config.folder, where=config.where(f"{stage.key}.key"))
+        return None if key is None else FieldOf(key, where)
+    return resolve(key, config.folder, where=where)
 
 
 def _executor_of(stage: StageSettings, config: Config) -> Processes | DaskCluster | None:

@@ -38,6 +38,9 @@ def contradictions(data: Any, *, stages: Sequence[str], retry: Mapping[str, Any]
     if is_staged and durable is True:
         text = given(True, "false, or another strategy than staged, which holds all results to the end")
         yield Problem((place, "durable"), text)
+    if is_staged and get(data, "until") is not None:
+        text = "given beside strategy staged, which takes all items first; allowed: with per_stage or per_item"
+        yield Problem(("until",), text)
     columns = mapping(get(data, "database"), "columns")
     if columns and "id" not in columns.values():
         text = "no column has the ID, by which a row is found again; needed: one that is id, such as {id: id}"

@@ -119,6 +119,8 @@ def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return given(value, "a list")
         case "too_short":
             return "given an empty list; allowed: a list of at least one"
+        case "bool_type":
+            return given(value, "true or false")
         case "literal_error":
             expected = str(detail.get("ctx", {}).get("expected"))
             return given(value, expected.replace("'", ""), near(value, re.findall(r"'([^']*)'", expected)))

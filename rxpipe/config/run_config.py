@@ -6,6 +6,7 @@ import os
 from typing import Unpack
 
 from rxpipe.config.build import RunOptions, pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.model import load_config
 from rxpipe.config.sources import read_source
 from rxpipe.pipeline.outcome import Report
@@ -52,4 +53,6 @@ def run_config(
     """
     config = load_config(path)
     limit = config.until if until is None else until
-    return pipeline_of(config, **options).run(read_source(config, count=count), until=limit)
+    pipeline, source = pipeline_of(config, **options), read_source(config, count=count)
+    check_source_fields(config, source)
+    return pipeline.run(source, until=limit)

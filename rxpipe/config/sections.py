@@ -113,6 +113,37 @@ def _batch_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "integer", "minimum": 1}, mapping]
 
 
+def _item_rate_schema(schema: dict[str, Any]) -> None:
+    without_nulls(schema)
+    mapping = dict(schema)
+    schema.clear()
+    schema["description"] = "Values a second, or a mapping."
+    schema["anyOf"] = [{"type": "integer", "minimum": 1}, mapping]
+
+
+class ItemRateConfig(Section):
+    """How many values calls get in some time: a whole number a second, or ``{limit: 3000, seconds: 60}``."""
+
+    model_config = ConfigDict(json_schema_extra=_item_rate_schema)
+
+    limit: Count = Field(description="Values.")
+    seconds: Seconds = Field(default=1.0, description="In so many seconds.")
+    burst: Count = Field(default=1, description="Values that may follow each other at once after a rest.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        match value:
+            case int() if not isinstance(value, bool) and value >= 1:
+                return {"limit": value}
+            case Mapping() | ItemRateConfig():
+                return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
+            case _:
+                raise PydanticCustomError(
+                    NOT_ALLOWED, "values a second, a whole number, or a mapping with the keys limit, seconds, burst"
+                )
+
+
 class BatchConfig(Section):
     """How many values a call gets at once."""
 
@@ -120,6 +151,11 @@ class BatchConfig(Section):
 
     max_items: Count = Field(default=100, description="The longest list.")
     max_seconds: Delay = Field(default=0.05, description="Seconds that a value waits for others at most.")
+    item_rate: ItemRateConfig | None = Field(
+        default=None,
+        description="A limit of values, besides rate_limit, which is one of calls: so many a second, or "
+        "{limit: 3000, seconds: 60}.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -131,7 +167,8 @@ class BatchConfig(Section):
                 return value  # pyright: ignore[reportUnknownVariableType] - what it holds is checked next
             case _:
                 raise PydanticCustomError(
-                    NOT_ALLOWED, "a whole number, 1 or more, or a mapping with the keys max_items, max_seconds"
+                    NOT_ALLOWED,
+                    "a whole number, 1 or more, or a mapping with the keys max_items, max_seconds, item_rate",
                 )
 
 
@@ -163,7 +200,7 @@ class StageConfig(Section):
     batch: BatchConfig | None = Field(
         default=None,
         description="Has it called with a list of values, to return as many results: the longest list, or "
-        "{max_items: 100, max_seconds: 0.05}.",
+        "{max_items: 100, max_seconds: 0.05, item_rate: 50}.",
     )
     max_rounds: CountFromZero | None = Field(
         default=None, description="How often an item may go back to an earlier stage; by default 3 times."

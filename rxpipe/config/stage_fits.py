@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, get_args
 
 from rxpipe.config.arguments import hints_of
+from rxpipe.config.field_fits import check_columns, check_stage_fields
 from rxpipe.config.imports import resolve
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.errors import ConfigError
+from rxpipe.extras import install
 from rxpipe.questions.hints import gives, misfit, passed_on
 from rxpipe.questions.inputs import declared
 
@@ -18,14 +21,23 @@ def check_fits(config: Config) -> None:
 
     Raises:
         ConfigError: A shipped stage cannot take what the one before is annotated to return, or the ID if it is the
-            first; or sends items back to a stage that they have not been through themselves.
+            first; or sends items back to a stage that they have not been through themselves. Or a ``when``, a ``key``
+            or a column names a field that values are annotated not to have. Or the extra that a stage needs is missing.
     """
+    if "stages" not in config.model_fields_set and config.source.id is not None:
+        text = "missing; the source gives records, and the question bank, which is there by default, takes IDs"
+        raise ConfigError(f"{config.where('stages')}: {text}; needed: such as [{{name: work, call: 'my_stages:work'}}]")
     came_from = "it is the first stage and gets the ID"
     hint = _of_source(config)
     stages = config.resolved_stages()
     for index, stage in enumerate(stages):
         where = config.where(f"{stage.key}.call")
+        if not stage.collect:
+            check_stage_fields(config, stage, hint)
         call = resolve(stage.call, config.folder, where=where)
+        module, extra = declared(call).module, declared(call).extra
+        if module is not None and find_spec(module) is None:
+            raise ConfigError(f"{where}: {stage.call} needs the extra {extra}: {install(extra)}")
         reason = misfit(list if stage.batch else hint, call, stage.options, collect=stage.collect)
         if reason is not None:
             by = "" if stage.collect or declared(call).children else f": {came_from}"
@@ -39,8 +51,20 @@ def check_fits(config: Config) -> None:
         goes_on = passed_on(returned, hint, many=many, optional=stage.when is not None)
         if goes_on is None:
             key = "expand" if stage.expand else "batch"
-            raise ConfigError(f"{where}: a stage with {key} gives many values, but {stage.call} is annotated otherwise")
+            text = f"a stage with {key} gives many values, but {stage.call} is annotated to return {_shown(returned)}"
+            raise ConfigError(f"{where}: {text}; allowed: {_MANY[key]}")
         came_from, hint = f"that is what {stage.call} is annotated to return", goes_on
+    check_columns(config, hint)
+
+
+_MANY = {
+    "expand": "a list, an iterator or an async iterator of values",
+    "batch": "a list with one result for each value",
+}
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def _of_source(config: Config) -> Any:

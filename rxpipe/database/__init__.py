@@ -2,10 +2,11 @@
 
 - ``sink.py``: ``DatabaseSink``; ``write_operator.py``: the operator that it gives a run; ``writer.py``: commits a batch
 - ``table.py``: the default table; ``rows.py``, ``mapping.py``, ``column_paths.py``: outcomes as rows of it, or of the
-  user's own
+  user's own; ``field_names.py``: names of fields that no value has
 - ``plain_data.py``, ``encoding.py``, ``text.py``: values as JSON and text that every database takes
 - ``prepare_table.py``: seeing that the table is there; ``table_owner.py``: which pipeline writes into it
 - ``commit_batch.py``, ``upsert.py``: a batch in one transaction, without the rows that are refused
+- ``repeated_ids.py``: tells of rows that were replaced, as their IDs came twice
 - ``error_kinds.py``: whether an error is a row's, or the database's for now; ``outage.py``: how long to try again
 - ``transaction_limit.py``, ``abort_deadline.py``: ends in time, also where the database does not answer
 - ``engine.py``, ``prepared_statements.py``, ``sqlite_file.py``: URLs and connections; poolers; a file that is deleted

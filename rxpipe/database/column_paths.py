@@ -15,8 +15,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from rxpipe.database.encoding import json_text, one_line
+from rxpipe.database.field_names import OPTIONAL, FieldReader
 from rxpipe.database.mapping import RowFunction
-from rxpipe.database.rows import fields_of, key_text, stage_of
+from rxpipe.database.rows import key_text, stage_of
 from rxpipe.database.table import KeyText
 from rxpipe.database.text import clean_text
 from rxpipe.pipeline.outcome import Outcome
@@ -91,7 +92,7 @@ def _type_of(path: str) -> TypeEngine[Any]:
         "attempts": Integer(),
         "seconds": Double(),
     }
-    if path.rpartition(".")[2] == "score":
+    if path.removesuffix(OPTIONAL).rpartition(".")[2] == "score":
         return Double()
     return types.get(path) or Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb")
 
@@ -102,7 +103,8 @@ def columns_row(columns: Mapping[str, str]) -> RowFunction:
     A path is the name of a field (a mapping's key or an object's attribute) or a place in a list, or several with dots
     between. It begins in the value; behind ``record``, in what the source gave. ``id``, ``status``, ``error``,
     ``stage``, ``attempts``, ``seconds`` and ``parent`` are the outcome's. A field of the value that has such a name is
-    ``value.stage``. A path that leads nowhere gives None.
+    ``value.stage``. With a ``?`` behind it, a path may lead nowhere, and gives None there. Any other path must lead
+    somewhere in the first value that is written; in later ones it may not.
 
     If no column is the ``status``, nothing would tell a failed item from a good one: then only written ones have rows.
 
@@ -128,6 +130,14 @@ def _row_of(makers: Mapping[str, Get], columns: Mapping[str, str]) -> RowFunctio
     return row
 
 
+def root_of(path: str) -> tuple[str, list[str]]:
+    """Where a path begins, ``value``, ``record`` or ``outcome``, and the names of the fields that it goes through."""
+    if path in _OUTCOMES:
+        return "outcome", []
+    first, *rest = path.removesuffix(OPTIONAL).split(".")
+    return (first, rest) if first in _ROOTS else ("value", [first, *rest])
+
+
 def _cell_maker(path: str) -> Get:
     make = _maker(path)
     if path in ("id", "parent"):
@@ -138,18 +148,28 @@ def _cell_maker(path: str) -> Get:
 def _maker(path: str) -> Get:
     if path in _OUTCOMES:
         return _OUTCOMES[path]
-    first, *rest = path.split(".")
-    start = _ROOTS.get(first)
-    begin, parts = (_ROOTS["value"], [first, *rest]) if start is None else (start, rest)
-    return lambda outcome: _at(begin(outcome), parts)
+    is_optional = path.endswith(OPTIONAL)
+    root, parts = root_of(path)
+    begin = _ROOTS[root]
+    strict = [FieldReader(part, "columns", path) for part in parts]
+    lenient = [FieldReader(part + OPTIONAL, path) for part in parts]
+
+    def make(outcome: Outcome[Any]) -> Any:
+        is_strict = outcome.status == "written" and not is_optional
+        return _at(begin(outcome), strict if is_strict else lenient)
+
+    return make
 
 
-def _at(value: Any, parts: Sequence[str]) -> Any:
-    for part in parts:
+def _at(value: Any, readers: Sequence[FieldReader]) -> Any:
+    for reader in readers:
+        part = reader.name
+        if value is None:
+            return None
         if part.isdecimal() and _is_list(value):
             value = value[int(part)] if int(part) < len(value) else None
         else:
-            value = fields_of(value)(part, None)
+            value = reader.read(value)
     return value
 
 

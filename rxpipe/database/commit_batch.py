@@ -34,12 +34,15 @@ class Committer:
         self._begin = begin
         self._keys = keys
 
-    def commit(self, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
+    def commit(
+        self, entries: Sequence[Entry], replace: Replace, look: Callable[[Connection], object] = lambda _: None
+    ) -> dict[int, RowRefused]:
         """Commit all rows that the database takes.
 
         Args:
             entries: The rows. Of two with the same primary key the last one counts.
             replace: What to write in place of a refused row, if anything.
+            look: Called in the transaction, before anything is written.
 
         Returns:
             The refused rows, by their place in the batch.
@@ -53,6 +56,7 @@ class Committer:
         groups = self._groups(entries)
         try:
             with self._begin() as connection:
+                look(connection)
                 for group in groups:
                     self._upserts.execute(connection, [row for _, row in group])
         except Exception as error:  # noqa: BLE001 - bind processors raise anything; ours are raised again

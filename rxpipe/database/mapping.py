@@ -13,6 +13,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from rxpipe.database.encoding import is_interrupt, json_text, one_line
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.database.rows import Row, fields_of, key_text, score_of, stage_of, text_of
 from rxpipe.database.table import JsonText
 from rxpipe.errors import ConfigError
@@ -68,6 +69,7 @@ def function_row(function: RowFunction, names: Mapping[str, str], outcome: Outco
 
     Raises:
         RowRefused: The function raised, or what it returned is not a row of the table.
+        NoSuchField: It reads a field that no value has.
     """
     try:
         made: Any = function(outcome)
@@ -76,7 +78,7 @@ def function_row(function: RowFunction, names: Mapping[str, str], outcome: Outco
         if not isinstance(made, Mapping):
             raise RowRefused(f"the row function returned a {type(made).__name__}, not a mapping")
         given: dict[Any, Any] = dict(made)  # pyright: ignore[reportUnknownArgumentType] - checked below
-    except RowRefused:
+    except (RowRefused, NoSuchField):
         raise
     except BaseException as error:
         if is_interrupt(error):

@@ -71,6 +71,18 @@ def refused_row(outcome: Outcome[Any], reason: BaseException, now: datetime) -> 
     }
 
 
+class Removal(dict[str, Any]):
+    """In place of a row: the key of one that is to be deleted, if it is there."""
+
+
+def removal(outcome: Outcome[Any]) -> Removal | None:
+    """What deletes an outcome's row from the default table; None for an ID that no row can have."""
+    try:
+        return Removal(id=key_text(outcome.id))
+    except RowRefused:
+        return None
+
+
 def key_text(item_id: object) -> str:
     """An ID's key: its text, so that 1 and ``"1"`` are the same item.
 

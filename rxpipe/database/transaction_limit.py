@@ -34,6 +34,7 @@ class TransactionLimit:
         self._is_ours = is_ours
         self._deadline = math.inf
         self._connections: set[Any] = set()  # the driver's
+        self._here = threading.local()  # ``over``: whether the time of this thread's transaction is up
         self._lock = threading.Lock()  # held while connections are cut: what is returned meanwhile is still ours
         if is_ours:
             event.listen(engine, "do_connect", self._opening)
@@ -50,11 +51,18 @@ class TransactionLimit:
         left = min(most, self._deadline - time.monotonic())
         if left <= 0:
             raise _too_late()
-        timer = TIMER_THREAD.call_later(left, self._cut)
+        over = self._here.over = threading.Event()
+
+        def time_is_up() -> None:
+            over.set()  # before the cut: a connection that is still being made is cut as soon as it is there
+            self._cut()
+
+        timer = TIMER_THREAD.call_later(left, time_is_up)
         try:
             yield
         finally:
             timer.dispose()
+            del self._here.over
 
     @contextmanager
     def using(self, connection: Connection) -> Generator[None]:
@@ -84,8 +92,12 @@ class TransactionLimit:
     def _opened(self, driver: Any, _record: Any) -> None:
         with self._lock:
             self._connections.add(driver)
+        over: threading.Event | None = getattr(self._here, "over", None)
         if time.monotonic() >= self._deadline:  # it was being made when the others were cut
             self._cut()
+        elif over is not None and over.is_set():
+            with suppress(Exception):
+                _cut(driver)
 
     def _closed(self, driver: Any, _record: Any) -> None:
         with self._lock:

@@ -1,5 +1,7 @@
 """Writing rows so that writing them again changes nothing: insert, or update what is there by primary key.
 
+Rows of items that end without one are deleted, in the default table.
+
 Only the columns that a row has are updated, never its primary key nor ``created_at``. Without a primary key
 in the table, or in the rows (the database numbers them), there is nothing to recognize a row by: they are
 inserted, and inserted again when written again.
@@ -10,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from rxpipe.database.rows import Row
+from rxpipe.database.rows import Removal, Row
 
 Execute: TypeAlias = Callable[[Connection, Sequence[Row]], None]
 
@@ -36,12 +38,21 @@ class Upserts:
         self._executes: dict[frozenset[str], Execute] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Write rows that have the same columns. Of rows with the same key the last one counts."""
+        """Write rows that have the same columns, or delete some. Of rows with the same key the last one counts."""
+        if isinstance(rows[0], Removal):
+            self._delete(connection, rows)
+            return
         shape = frozenset(rows[0])
         execute = self._executes.get(shape)
         if execute is None:
             execute = self._executes[shape] = self._make(shape)
         execute(connection, rows)
+
+    def _delete(self, connection: Connection, rows: Sequence[Row]) -> None:
+        (key,) = self._table.primary_key
+        for first in range(0, len(rows), _CHUNK):
+            some = [row[key.key] for row in rows[first : first + _CHUNK]]
+            connection.execute(delete(self._table).where(key.in_(some)))
 
     def _make(self, shape: frozenset[str]) -> Execute:
         keys = list(self._table.primary_key)

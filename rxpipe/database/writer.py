@@ -6,19 +6,22 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import URL, Connection, Engine, Table, func, select
+from sqlalchemy import URL, Connection, Engine, Select, Table, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from rxpipe.database.commit_batch import Committer, Entry, Replace
 from rxpipe.database.encoding import is_interrupt, one_line
 from rxpipe.database.engine import SILENT_SECONDS, begin, failed_to_open, open_engine
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.database.mapping import ColumnMapping, RowFunction, function_row, table_of
 from rxpipe.database.prepare_table import prepare
-from rxpipe.database.rows import Row, outcome_row, refused_row, statement_bytes
+from rxpipe.database.repeated_ids import RepeatedIds
+from rxpipe.database.rows import Row, outcome_row, refused_row, removal, statement_bytes
 from rxpipe.database.sqlite_file import OpenFile
 from rxpipe.database.table import default_table
 from rxpipe.database.table_owner import Owner, claim, make_owners, owner_of
@@ -39,7 +42,7 @@ class Made:
 
     Attributes:
         outcome: The outcome.
-        row: Its row, as its writer takes it; None to write nothing.
+        row: Its row, as its writer takes it; a ``Removal`` to delete it; None to write nothing.
         refused: Why no row could be made of it; then ``row`` takes its place, if there is one.
         at: When it was made.
     """
@@ -69,7 +72,8 @@ class Writer:
             is filled by the names of its columns (see ``ColumnMapping``). Column defaults apply to columns
             that a row leaves out; ``onupdate`` does not apply: a row that is written again changes the
             columns that it has, no others.
-        rows: Outcomes of which status have a row.
+        rows: Outcomes of which status have a row. In the default table, the row that an item has from before is
+            deleted when it ends otherwise.
 
     Raises:
         ConfigError: ``table`` or ``row`` is none of these. Nothing else is looked at before ``open``.
@@ -91,8 +95,11 @@ class Writer:
         self._database = database
         self._is_default = isinstance(table, str)
         self._may_write_nothing = row is not None
+        # Else a row may have been there before rxpipe filled some of its columns, and its key is not known.
+        self._is_ours = self._is_default and row is None
         self._table, names = table_of(default_table(table) if isinstance(table, str) else table)
         self._make = self._maker(row, names)
+        self._repeated = RepeatedIds(self._table)
         self._engine: Engine | None = None
         self._committer: Committer | None = None
         self._largest: int | None = None
@@ -203,7 +210,14 @@ class Writer:
             Exception: ``is_transient`` of it is true, and nothing was committed (in the rare case of a
                 constraint that is checked at the commit, part of the batch may be): write the batch again.
         """
-        return self._write(self.make(batch), self._open_committer().commit)
+        made, committer = self.make(batch), self._open_committer()
+        if not self._is_ours or not made:
+            return self._write(made, committer.commit)
+        keys = [one.row["id"] for one in made if one.row is not None]
+        repeated = self._repeated.of(keys, made[0].at)
+        refused = self._write(made, partial(committer.commit, look=repeated.look))
+        repeated.committed()
+        return refused
 
     def count_missing(self, connection: Connection, written: int) -> int:
         """How many rows of so many written items are missing, at the least; a row function may write fewer."""
@@ -219,6 +233,12 @@ class Writer:
         """Write rows in a transaction of the caller's, on this writer's database, which commits it; see ``write``."""
         committer = self._open_committer()
         return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
+
+    def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
+        """Delete the rows of items that are there no more, in a transaction of the caller's; in the default table."""
+        if self._is_ours:
+            (key,) = self._table.primary_key
+            connection.execute(delete(self._table).where(key.in_(keys)))
 
     def release(self, connection: Connection) -> None:
         """Nothing more is written: for a table there is nothing to do."""
@@ -245,6 +265,7 @@ class Writer:
         """Close the connections, unless the engine was the user's; nothing if the writer is closed."""
         engine, self._engine, self._committer = self._engine, None, None
         if engine is not None:
+            self._repeated.tell()
             self._dispose(engine)
 
     def __enter__(self) -> Self:
@@ -263,11 +284,14 @@ class Writer:
 
     def _made(self, outcome: Outcome[Any], now: datetime) -> Made:
         if outcome.status not in self._rows:
-            return Made(outcome=outcome, row=None, refused=None, at=now)
+            gone = removal(outcome) if self._is_ours else None
+            return Made(outcome=outcome, row=gone, refused=None, at=now)
         try:
             row = self._make(outcome, now)
             if row is not None and self._largest is not None and statement_bytes(row) > self._largest:
                 raise RowRefused(f"the row has more than the {self._largest} bytes that the server takes")
+        except NoSuchField:
+            raise
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -138,7 +138,7 @@ class PipelineConsumer:
         if not (id is None or isinstance(id, str) or callable(id)) or inspect.iscoroutinefunction(id):
             raise TypeError(f"id must be the name of a field, or a plain function of the body, not {id!r}")
         if id is not None and getattr(self._pipeline.store, "on_change", None) == "fail":
-            raise ValueError('on_change="fail" of the store would end the app for one message: give "keep" or "redo"')
+            raise ValueError('on_change="fail" of the store would have a message come for ever: give "keep" or "redo"')
         check_publisher("outcomes", outcomes)
         check_publisher("dead_letters", dead_letters)
         if not lease > 0:

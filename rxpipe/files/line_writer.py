@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 
 from rxpipe.database.engine import failed_to_open
@@ -168,6 +168,9 @@ class LineWriter:
         if data := _joined(batch):
             keep_length(connection, self._key, self._file.append(self._known_length(connection), data))
         return [made.refused for made in batch]
+
+    def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
+        """Nothing: what a file has stays."""
 
     def release(self, connection: Connection) -> None:
         """Nothing more is written: from now on, no byte behind the last one is ours."""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from rxpipe.database.encoding import is_interrupt, json_text, one_line
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.database.writer import Made, as_refused
 from rxpipe.pipeline.outcome import Outcome, Status
 
@@ -53,6 +54,8 @@ class LineMaker:
         try:
             found = outcome_object(outcome) if self._row is None else self._row(outcome)
             line = None if found is None else _line(found)
+        except NoSuchField:
+            raise
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -46,6 +46,11 @@ class Identity:
         return found
 
     @property
+    def makers(self) -> dict[int, int]:
+        """The stages that collect children, by their indexes, and those that make these."""
+        return {collector: maker for maker, collector in self.collectors.items() if collector is not None}
+
+    @property
     def is_given(self) -> bool:
         """Whether the user gave the name."""
         return not isinstance(self.name, DefaultName)

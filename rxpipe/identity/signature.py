@@ -56,7 +56,9 @@ def call_name(call: Any) -> str:
         call = call.func
     if not hasattr(call, "__qualname__"):
         call = call.__class__
-    return f"{call.__module__}:{call.__qualname__}"
+    of_type = getattr(call, "__objclass__", None)  # of a method of a built-in type, such as ``str.upper``
+    module = getattr(call, "__module__", None) or getattr(of_type, "__module__", None)
+    return f"{module}:{call.__qualname__}"
 
 
 def arguments_of(call: Any) -> list[str]:

@@ -17,11 +17,15 @@ ITEM_STATUS = "rxpipe.item.status"
 ITEM_CALLS = "rxpipe.item.calls"
 ITEM_ROUNDS = "rxpipe.item.rounds"
 DROP_REASON = "rxpipe.item.drop_reason"
+SENT_BACK_TO = "rxpipe.sent_back.to"
 PARENT_ID = "rxpipe.parent_id"
 STAGE = "rxpipe.stage.name"
 ATTEMPT = "rxpipe.call.attempt"
 CALL_STATUS = "rxpipe.call.status"
 
+CACHED = "rxpipe.cached"  # an event of the item's span
+SENT_BACK = "rxpipe.sent_back"  # the same
+OTHER = "_OTHER"  # what the conventions want where there are too many different values
 CANCELLED = "cancelled"  # as an error.type, too: of calls that were cut off
 
 _LONGEST = 1_000  # characters of what an error says

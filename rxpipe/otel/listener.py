@@ -52,7 +52,8 @@ class OpenTelemetry(Listener):
             tracer_provider: Makes spans; the global one by default.
             meter_provider: Collects metrics; by default what is the global one when the first run starts.
             error_texts: Whether spans of what failed have the error's text and traceback, and those of dropped items
-                the reason. These may quote what the function worked on; without, spans have the error's type only.
+                the reason, which is an attribute of metrics, too. These may quote what the function worked on;
+                without, spans have the error's type only.
         """
         self.items: dict[ItemView, Trace | Outcome[Any]] = {}
         self._version = _version()
@@ -121,6 +122,18 @@ class OpenTelemetry(Listener):
                     call.used(usage)
         self.metrics.used(stage, usage)
 
+    def cached(self, item: ItemView, stage: str, saved: Usage) -> None:
+        """An event of the item's span, with what was saved."""
+        if isinstance(trace := self.items.get(item), Trace):
+            trace.cached(stage, saved)
+        self.metrics.cached(stage)
+
+    def sent_back(self, item: ItemView, stage: str, to: str) -> None:
+        """An event of the item's span."""
+        if isinstance(trace := self.items.get(item), Trace):
+            trace.sent_back(stage, to)
+        self.metrics.sent_back(stage, to)
+
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
         """End the item's span, and that of a call that was cut off."""
         trace = self.items.setdefault(item, outcome)
@@ -128,7 +141,7 @@ class OpenTelemetry(Listener):
             del self.items[item]
             self._end_call(trace, None, names.CANCELLED)
             trace.end(outcome, texts=self._texts)
-        self.metrics.ended(outcome)
+        self.metrics.ended(outcome, texts=self._texts)
 
     def _end_call(self, trace: Trace, error: BaseException | None, status: str) -> None:
         try:

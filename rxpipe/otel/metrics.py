@@ -19,6 +19,8 @@ from rxpipe.pipeline.views import RunView, StageView
 _CALLS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _ITEMS = (*_CALLS, 163.84, 327.68, 655.36, 1310.72)
 
+_REASONS = 100  # for which items are dropped that are told apart
+
 
 class Runs:
     """The runs whose stages are observed: it is asked when metrics are collected, and costs nothing in between."""
@@ -95,6 +97,13 @@ class Metrics:
         self._cost = meter.create_counter(
             "rxpipe.stage.cost", unit="1", description="What calls cost, in the currency of the prices"
         )
+        self._cached = meter.create_counter(
+            "rxpipe.stage.cached", unit="{item}", description="Items that got the result of an earlier call"
+        )
+        self._sent_back = meter.create_counter(
+            "rxpipe.stage.sent_back", unit="{item}", description="Times that items were sent back to an earlier stage"
+        )
+        self._reasons: set[str] = set()
         self._items = meter.create_histogram(
             "rxpipe.item.duration",
             unit="s",
@@ -132,12 +141,29 @@ class Metrics:
         if usage.cost:
             self._cost.add(usage.cost, {names.STAGE: stage})
 
-    def ended(self, outcome: Outcome[Any]) -> None:
-        """An item has ended."""
+    def cached(self, stage: str) -> None:
+        """An item got the result of an earlier call."""
+        self._cached.add(1, {names.STAGE: stage})
+
+    def sent_back(self, stage: str, to: str) -> None:
+        """A stage has sent an item back to another one."""
+        self._sent_back.add(1, {names.STAGE: stage, names.SENT_BACK_TO: to})
+
+    def _reason(self, error: BaseException) -> str:
+        """Why an item was dropped; each reason is a time series, so those beyond a number are one."""
+        reason = names.message(error)
+        if len(self._reasons) < _REASONS:
+            self._reasons.add(reason)
+        return reason if reason in self._reasons else names.OTHER
+
+    def ended(self, outcome: Outcome[Any], *, texts: bool = True) -> None:
+        """An item has ended; ``texts``: whether the reason for which it was dropped may be told."""
         attributes: dict[str, str] = {names.ITEM_STATUS: outcome.status}
         if outcome.status in ("failed", "dropped") and outcome.error is not None:
             if outcome.status == "failed":
                 attributes[names.ERROR_TYPE] = names.error_type(outcome.error)
+            elif texts:
+                attributes[names.DROP_REASON] = self._reason(outcome.error)
             if outcome.stage is not None:
                 attributes[names.STAGE] = outcome.stage
         self._ended.add(1, attributes)

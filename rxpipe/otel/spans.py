@@ -109,6 +109,14 @@ class Trace:
             self._rounds = item.rounds
         self.calls.append(Call(self._tracer, self.context, self._id, stage, item.attempts - self._before))
 
+    def cached(self, stage: str, saved: Usage) -> None:
+        """It got the result of an earlier call, which had used this."""
+        self._span.add_event(names.CACHED, {names.STAGE: stage, **_used(saved)})
+
+    def sent_back(self, stage: str, to: str) -> None:
+        """A stage has sent it back to another one."""
+        self._span.add_event(names.SENT_BACK, {names.STAGE: stage, names.SENT_BACK_TO: to})
+
     def end(self, outcome: Outcome[Any], *, texts: bool) -> None:
         """It has ended."""
         span = self._span

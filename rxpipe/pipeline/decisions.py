@@ -43,7 +43,7 @@ class SendBack(Decision):
     children are on their way, as a stage with ``expand`` has given some already, cannot go back: it fails.
 
     Attributes:
-        stage: The name of the stage to go back to: an earlier one, or the one that raises this.
+        stage: The name of the stage to go back to: an earlier one, or the one that raises this. Others stop the run.
         feedback: What its function is told. With a store it must be plain data, or pickle.
         or_drop: Drop the item instead of failing it when it has gone back often enough.
     """
@@ -53,11 +53,13 @@ class SendBack(Decision):
         self.stage = stage
         self.feedback = feedback
         self.or_drop = or_drop
+        self.max_rounds: int | None = None  # set once the item has gone back so often
 
     def __str__(self) -> str:
         """Where to and why, as an item's error."""
         told = "" if self.feedback is None else f": {self.feedback}"
-        return f"sent back to {self.stage} too often{told}"
+        most = "" if self.max_rounds is None else f" (max_rounds is {self.max_rounds})"
+        return f"sent back to {self.stage} too often{most}{told}"
 
 
 def feedback() -> Any:
@@ -81,6 +83,14 @@ def feedback() -> Any:
 def item_id() -> int | str | None:
     """The ID of the item that the running call is for; None outside of a call, in a batch, and in another process."""
     return getattr(_item(), "id", None)
+
+
+def item_ids() -> list[int | str]:
+    """The IDs of the items that the running call is for: of a batch, all of them."""
+    call = _call()
+    members = getattr(call, "expected", None) or [call]
+    items: list[Any] = [getattr(member, "item", None) for member in members]
+    return [one.id for one in items if hasattr(one, "id")]
 
 
 def child_id(number: int) -> str | None:

@@ -57,6 +57,12 @@ class Listener:
         It is about to end, or is cut off; or it timed out before, and its thread has returned only now.
         """
 
+    def cached(self, item: ItemView, stage: str, saved: Usage) -> None:
+        """It got the result of an earlier call of the stage, which had used this; no call is made with it there."""
+
+    def sent_back(self, item: ItemView, stage: str, to: str) -> None:
+        """The stage's function has sent it back to the stage ``to``; the call has ended."""
+
     def left(self, item: ItemView) -> None:
         """It has left the stages, for the sink."""
 
@@ -109,6 +115,14 @@ class Listeners(Listener):
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:  # noqa: D102 - see Listener
         if self.told:
             self._each(self.told, lambda one: one.used(item, stage, attempt, usage))
+
+    def cached(self, item: ItemView, stage: str, saved: Usage) -> None:  # noqa: D102 - see Listener
+        if self.told:
+            self._each(self.told, lambda one: one.cached(item, stage, saved))
+
+    def sent_back(self, item: ItemView, stage: str, to: str) -> None:  # noqa: D102 - see Listener
+        if self.told:
+            self._each(self.told, lambda one: one.sent_back(item, stage, to))
 
     def left(self, item: ItemView) -> None:  # noqa: D102 - see Listener
         if self.told:

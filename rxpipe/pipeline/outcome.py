@@ -141,7 +141,7 @@ class Report:
         dropped: Items that a stage has dropped.
         expanded: Items that ended with their children.
         collected: Children that ended in their parent.
-        cancelled: Items that were on their way when the run was stopped.
+        cancelled: Items that were on their way when the run was stopped, or that another worker has taken over.
         run: The run's number in its store, or None.
         finished: Of a run with a store: whether its source was read to the end, and nothing is left to do.
         written_before: Items that were written before, in earlier runs that this one goes on with.
@@ -157,6 +157,7 @@ class Report:
         saved: What results of earlier calls saved, which stages with ``cache`` used again, added up.
         missing: How many items are to be written yet, so that there are as many as ``until`` said; None without it.
         drops: The commonest reasons for which items were dropped, five at most.
+        exhausted: Whether the source has given all that it has, and the run was not aborted.
     """
 
     taken: int
@@ -181,6 +182,7 @@ class Report:
     drops: tuple[CommonError, ...] = ()
     missing: int | None = None
     saved: Usage = field(default_factory=Usage)
+    exhausted: bool = True
     advice: Advice | None = None
 
     def __str__(self) -> str:
@@ -197,7 +199,8 @@ class Report:
             before = f"{self.written_before:,} written and {self.failed_before:,} failed before"
             lines.insert(1, f"run {self.run}: {before}, {'finished' if self.finished else 'not finished'}")
         if self.missing:
-            lines.append(f"{self.missing:,} are missing: the source has ended")
+            why = "the source has no more" if self.exhausted else "the run ended early"
+            lines.append(f"{self.missing:,} rows are missing: {why}")
         if self.advice is not None and self.advice.name is not None:
             lines.append(self.advice.sentence)
         lines += [_error_line(error, "failed") for error in self.errors]

@@ -7,12 +7,14 @@ from copy import copy
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from rxpipe.operators.stage import ExecutionTarget
+from rxpipe.operators.stages.options import is_count
 from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.ports import Journal, Sink, Store
 from rxpipe.pipeline.run.cache_lookup import cache_lookup
-from rxpipe.pipeline.run.envelope import ItemEnvelope, StageRole
+from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.stage_role import StageRole
 from rxpipe.pipeline.run.strategies import Stages, Strategy, compose
 from rxpipe.pipeline.stage import Stage
 
@@ -52,14 +54,19 @@ def until_written(plan: P, until: int | None) -> P:
     """The same pipeline for a run that ends when ``until`` items are written; None for all.
 
     Raises:
-        ValueError: It is no whole number of at least 1, or the strategy is ``staged``, which takes all items first.
+        TypeError: It is no whole number.
+        ValueError: It is below 1, or the strategy is ``staged``, which takes all items first.
     """
     if until is None:
         return plan
-    if not (until >= 1 and until % 1 == 0):
-        raise ValueError(f"until must be a whole number of at least 1, not {until}")
+    if not is_count(until):
+        raise TypeError(f"until must be a whole number of at least 1, not {until!r}; leave it out to take all items")
+    if not until >= 1:
+        raise ValueError(f"until must be a whole number of at least 1, not {until}; leave it out to take all items")
     if plan.strategy == "staged":
-        raise ValueError("strategy staged takes all items before it writes one: it has no until")
+        raise ValueError(
+            "strategy staged takes all items before it writes one: it has no until; use per_stage or per_item"
+        )
     limited: Any = copy(plan)
     limited.until = until
     return cast("P", limited)
@@ -99,7 +106,7 @@ def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: A
     for stage, role in zip(plan.stages, roles_of(plan), strict=True):
         envelope = ItemEnvelope(role, listeners=told, **options)
         settings = _settings_of(plan, stage, told.wrapped(stage, stage.call), envelope)
-        envelope.stats = settings.stats
+        envelope.count_in(settings.stats)
         settings.stats.times.is_exact = options.get("journal") is not None
         result.append((settings, stage.executor))
     return result
@@ -119,7 +126,8 @@ def roles_of(plan: Plan) -> list[StageRole]:
         if stage.collect:
             if not open_ones:
                 raise ValueError(
-                    f"stage {stage.name}: there is no stage with expand before it whose children it could collect"
+                    f"stage {stage.name}: there is no stage with expand before it whose children it could collect; "
+                    "an earlier stage needs expand=True, and each one is collected once"
                 )
             collects[index] = open_ones.pop()
             pairs[collects[index]] = index

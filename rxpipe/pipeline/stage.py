@@ -240,7 +240,12 @@ def _check(stage: Stage[Any, Any]) -> None:
             object.__setattr__(stage, "concurrency", stage.executor.width)
 
 
-_INSTEAD = {"executor": "; use Processes(4) or DaskCluster(...) of rxpipe.executors, or an executor of yours"}
+_INSTEAD = {
+    "batch": "; write batch=Batch(max_items=100)",
+    "executor": "; use Processes(4) or DaskCluster(...) of rxpipe.executors, or an executor of yours",
+    "rate_limit": "; write rate_limit=RateLimiter(10) for 10 calls a second",
+    "retry": "; write retry=Retry(max_attempts=3)",
+}
 _NUMBER = (int, float, NoneType)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str,

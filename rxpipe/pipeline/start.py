@@ -9,10 +9,10 @@ from typing import Any
 from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.errors import StopRun
-from rxpipe.operators.core.clock import clock_for, running_loop
+from rxpipe.operators.core.clock import Clock, clock_for, running_loop
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.plan import Plan, ResolvedStages, lookups_of, resolved_stages
+from rxpipe.pipeline.plan import Plan, lookups_of, resolved_stages
 from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.prepare import prepare
 from rxpipe.pipeline.run.budget import Budget
@@ -20,7 +20,7 @@ from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.snapshots import RunFacts, limiters_of
-from rxpipe.pipeline.run.strategies import compose
+from rxpipe.pipeline.run.strategies import Stages, compose
 from rxpipe.pipeline.source import Source, as_observable, length
 
 
@@ -52,54 +52,48 @@ def start(
     if plan.scheduler == "asyncio" and running_loop() is None:
         raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
     ids = as_observable(source)
+    clock, told = clock_for(None, scheduler), Listeners((*plan.listeners, *listeners))
     with ports or prepare(plan) as ports:
-        told = Listeners((*plan.listeners, *listeners))
-        budget = None if plan.max_cost is None else Budget(plan.max_cost, ports.usage_before.cost, ports.mean_costs)
-        quota = ports.quota
-        if quota is not None:
-            quota.written = ports.before[0]
-        is_staged = plan.strategy == "staged"
-        flow = Flow([stage.name for stage in plan.stages], is_staged=is_staged, quota=quota)
-        clock = clock_for(None, scheduler)
-
-        def stop(error: StopRun) -> None:
-            run.stop_with(error)
-
-        options = {"journal": ports.journal, "budget": budget, "flow": flow, "stop": stop, "now": clock.now}
-        stages = resolved_stages(plan, told, **options)
-        targeted = [(settings, ports.target_of(executor)) for settings, executor in stages]
-        operator = compose(plan.strategy, targeted, lookups_of(plan, ports.journal))
-        stats = [settings.stats for settings, _ in stages]
-        if budget is not None:
-            budget.watch(stats)
-        run = Run(
-            stats,
-            clock,
-            limit=plan.concurrency if plan.strategy == "per_item" else math.inf,
-            staged=is_staged,
-            number=ports.number,
-            before=ports.before,
-            usage_before=ports.usage_before,
-            is_finished=ports.is_finished,
-            aborted=ports.aborted,
-            listeners=told,
-            admitted=admitted,
-            flow=flow,
-            quota=quota,
-            facts=_facts_of(plan, source, stages, ports),
-        )
+        run, stages = _run_of(plan, length(source), ports, clock, told, admitted)
         ports.watch(run.snapshot)
-        run.start(ports.take(ids), operator, ports.write, observer, scheduler, ahead=ports.ahead)
+        run.start(ids, stages, observer, scheduler)
         ports.hand_over()
     return run
 
 
-def _facts_of(plan: Plan, source: Source, stages: ResolvedStages, ports: RunPorts) -> RunFacts:
-    return RunFacts(
+def _run_of(
+    plan: Plan,
+    length: int | None,
+    ports: RunPorts,
+    clock: Clock,
+    told: Listeners,
+    admitted: Callable[[Item], object] | None,
+) -> tuple[Run, Stages]:
+    """A run that has not started, and its stages as one operator."""
+    budget = None if plan.max_cost is None else Budget(plan.max_cost, ports.usage_before.cost, ports.mean_costs)
+    if ports.quota is not None:
+        ports.quota.written = ports.before[0]
+    is_staged = plan.strategy == "staged"
+    flow = Flow([stage.name for stage in plan.stages], is_staged=is_staged, quota=ports.quota)
+
+    def stop(error: StopRun) -> None:
+        run.stop_with(error)
+
+    options = {"journal": ports.journal, "budget": budget, "flow": flow, "stop": stop, "now": clock.now}
+    resolved = resolved_stages(plan, told, **options)
+    targeted = [(settings, ports.target_of(executor)) for settings, executor in resolved]
+    stages = compose(plan.strategy, targeted, lookups_of(plan, ports.journal))
+    stats = [settings.stats for settings, _ in resolved]
+    if budget is not None:
+        budget.watch(stats)
+    facts = RunFacts(
         pipeline=plan.name,
         strategy=plan.strategy,
-        length=length(source),
-        limiters=[limiters_of(settings) for settings, _ in stages],
-        most=[settings.concurrency for settings, _ in stages],
+        length=length,
+        limiters=[limiters_of(settings) for settings, _ in resolved],
+        most=[settings.concurrency for settings, _ in resolved],
         counts=ports.counts,
     )
+    limit = plan.concurrency if plan.strategy == "per_item" else math.inf
+    run = Run(stats, clock, ports, flow, limit=limit, staged=is_staged, listeners=told, admitted=admitted, facts=facts)
+    return run, stages

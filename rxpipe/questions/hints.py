@@ -5,6 +5,7 @@ An annotation that says little is taken to fit: only what surely cannot is refus
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from rxpipe.pipeline.record import Record
 from rxpipe.questions.inputs import Options, Same, declared, listed, taken
 
 _TEXTS = (str, bytes, bytearray)
+_PROPERTIES = (property, functools.cached_property)
 _NO_RECORDS = (*_TEXTS, int, float, complex, Sequence, AbstractSet, Iterator, AsyncIterable, type(None))
 
 
@@ -76,6 +78,16 @@ def passed_on(returned: Any, before: Any, *, many: bool = False, optional: bool 
     if optional:
         found.append(before)
     return typing.Union[tuple(found)] if found else Any  # noqa: UP007 - as many as there are
+
+
+def fields_of_hint(hint: Any) -> list[str] | None:
+    """The fields that values of an annotation may have; None where it does not say."""
+    kinds = [typing.get_origin(one) or one for one in _members(hint)]
+    found = [_names(kind) for kind in kinds]
+    if not found or None in found:
+        return None
+    also = [name for kind in kinds for name in dir(kind) if isinstance(getattr(kind, name, None), _PROPERTIES)]
+    return list(dict.fromkeys([name for names in found for name in names or ()] + also))
 
 
 def _members(hint: Any, *, many: bool = False) -> list[Any]:

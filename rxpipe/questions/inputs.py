@@ -39,6 +39,8 @@ class Declared:
         children: Whether it takes the ``Children`` of an item, the values of which are those records.
         gives: What it returns with given options, as an annotation.
         back_to: The stage that it may send items back to with given options, or None.
+        module: What it imports when it is called, if that is optional.
+        extra: The extra that has the module.
     """
 
     fields: tuple[str, ...] = ()
@@ -46,6 +48,8 @@ class Declared:
     children: bool = False
     gives: Callable[[Options], Any] | None = None
     back_to: Callable[[Options], str | None] | None = None
+    module: str | None = None
+    extra: str = ""
 
     def needed(self, options: Options) -> list[str]:
         """The names of the fields, with these options."""
@@ -58,9 +62,19 @@ def takes(
     children: bool = False,
     gives: Callable[[Options], Any] | None = None,
     back_to: Callable[[Options], str | None] | None = None,
+    module: str | None = None,
+    extra: str = "",
 ) -> Callable[[F], F]:
     """Declares what a stage's function needs and does; the arguments are the attributes of ``Declared``."""
-    says = Declared(fields=fields, named_by=named_by or {}, children=children, gives=gives, back_to=back_to)
+    says = Declared(
+        fields=fields,
+        named_by=named_by or {},
+        children=children,
+        gives=gives,
+        back_to=back_to,
+        module=module,
+        extra=extra,
+    )
 
     def mark(function: F) -> F:
         setattr(function, _DECLARED, says)

@@ -13,7 +13,7 @@ from rxpipe.questions.inputs import Same, WrongInput, record, takes
 from rxpipe.questions.seen_texts import Likeness, seen_in
 
 
-@takes("question", named_by={"question": "field"}, gives=lambda _: Same)
+@takes("question", named_by={"question": "field"}, gives=lambda _: Same, module="rensa", extra="distinct")
 def distinct(
     question: Any,
     *,
@@ -34,7 +34,7 @@ def distinct(
     The file remembers which item had which text, and is committed before the function returns. So an item is never
     compared with itself, also when it is done again after a kill. If it comes with another text, because it was sent
     back, that replaces the first one. Threads and processes may share the file. Use another one for another bank, or
-    delete it before you begin anew.
+    delete it before you begin anew. ``rxpipe preview`` and ``rxpipe compare`` work on copies of the file.
 
     Items keep their ID by being in a pipeline. In another process, and in a batch, it is the field ``id``.
 

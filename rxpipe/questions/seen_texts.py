@@ -13,11 +13,12 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rxpipe.errors import StopRun
@@ -200,8 +201,32 @@ class _Open:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[tuple[Path, Likeness], tuple[object, SeenTexts]] = {}
+        self._copies: tuple[Path, dict[Path, Path]] | None = None
+
+    @contextmanager
+    def copies(self) -> Generator[None]:
+        """Work on copies of the files, which are thrown away at the end. One at a time."""
+        with TemporaryDirectory(prefix="rxpipe-") as folder:
+            self.close()
+            self._copies = Path(folder), {}
+            try:
+                yield
+            finally:
+                self._copies = None
+                self.close()
+
+    def _copy(self, path: Path) -> Path:
+        if self._copies is None:
+            return path
+        folder, copied = self._copies
+        if path.absolute() not in copied:
+            copied[path.absolute()] = folder / str(len(copied))
+            _copy(path, copied[path.absolute()])
+        return copied[path.absolute()]
 
     def file(self, path: Path, likeness: Likeness) -> SeenTexts:
+        with self._lock:
+            path = self._copy(path)
         key = path.absolute(), likeness
         with self._lock:
             which, seen = self._files.get(key, (None, None))
@@ -220,6 +245,16 @@ class _Open:
             self._files.clear()
 
 
+def _copy(path: Path, copy: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=_PATIENCE)) as seen, closing(sqlite3.connect(copy)) as copied:
+            seen.backup(copied)
+    except sqlite3.Error as error:
+        raise StopRun(f"{path}: the file of texts that were seen cannot be used: {error}") from error
+
+
 def _which(path: Path) -> object:
     """What tells a file from another one of its name."""
     try:
@@ -232,4 +267,5 @@ def _which(path: Path) -> object:
 _open = _Open()
 seen_in = _open.file
 close_seen = _open.close
+seen_on_copies = _open.copies
 atexit.register(close_seen)

@@ -39,23 +39,33 @@ class Column:
         object.__setattr__(self, "cells", [cell_text(cell) for cell in self.cells])
 
     @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing in it."""
+        return all(cell in ("", "-", "0", "0.00") for cell in self.cells)
+
+    @property
     def width(self) -> int:
         """What it needs."""
         return max(cell_len(text) for text in (self.title, *self.cells))
 
 
-def fitted(columns: Sequence[Column], width: int, *, least: int = 12) -> Table:
+def fitted(columns: Sequence[Column], width: int, *, least: int = 12, told: bool = True) -> Table:
     """A table no wider than this, if that can be.
 
     Args:
         columns: The first names what a row is about; it is shortened where there is no room.
         width: What there is, in cells.
         least: What the first column keeps as long as other columns may go.
+        told: Whether a line below the table names the columns that had no room, and have something in them.
     """
     kept = list(columns)
     while _width(kept, least) > width and (rank := max(column.rank for column in kept)):
         kept = [column for column in kept if column.rank != rank]
+    hidden = [column.title for column in columns if column not in kept and column.title and not column.is_blank]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
+    if hidden and told:
+        table.caption = Text(f"no room for: {', '.join(hidden)}", style="dim")
+        table.caption_justify = "left"
     first = kept[0]
     for column in kept:
         table.add_column(

@@ -26,6 +26,7 @@ from rxpipe.identity import Identity
 from rxpipe.identity.identity import told
 from rxpipe.identity.signature import StageSignature, changes, edited, from_text, kept, merged, to_text
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.commits.row_writer import Forget
 from rxpipe.store.items.lease import HAS_EXPIRED, not_ended, reap
 from rxpipe.store.items.other_stages import go_back
 from rxpipe.store.queries import usage
@@ -78,7 +79,14 @@ class Before(NamedTuple):
 
 
 def begin_or_continue(
-    connection: Connection, latest: Latest | None, name: str, pipeline: Identity, how: How, *, replace: bool
+    connection: Connection,
+    latest: Latest | None,
+    name: str,
+    pipeline: Identity,
+    how: How,
+    *,
+    replace: bool,
+    forget: Forget | None = None,
 ) -> int:
     """The run to work on.
 
@@ -89,6 +97,7 @@ def begin_or_continue(
         pipeline: The pipeline.
         how: Whether to begin a new run, or go on also with changed stages.
         replace: Whether rows of another pipeline may be overwritten.
+        forget: Deletes the rows of children that are to be made anew.
 
     Returns:
         Its number.
@@ -112,9 +121,17 @@ def begin_or_continue(
     if found and not how.resume:
         raise StagesChanged(_told(connection, latest, stages, found))
     if found:
-        _tell_adopted(latest.id, found, _adopt(connection, latest, pipeline, how.found_by))
+        _tell_adopted(latest.id, found, _adopt(connection, latest, pipeline, how.found_by, forget))
     _keep(connection, latest, name, pipeline, is_settled=is_other or pipeline.is_given)
     return latest.id
+
+
+def reopen(connection: Connection, run_id: int) -> float | None:
+    """Take a run for unfinished while somebody works on it. Returns when it was finished before, if it was."""
+    finished_at = connection.execute(select(RUNS.c.finished_at).where(RUNS.c.id == run_id)).scalar_one()
+    if finished_at is not None:
+        connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(finished_at=None))
+    return None if finished_at is None else float(finished_at)
 
 
 def check_owner_is_idle(connection: Connection, table: str, owner: Owner | None, pipeline: Identity) -> None:
@@ -228,7 +245,7 @@ def _told_other(latest: Latest, pipeline: Identity) -> str:
     )
 
 
-def _adopt(connection: Connection, latest: Latest, pipeline: Identity, found_by: str) -> int:
+def _adopt(connection: Connection, latest: Latest, pipeline: Identity, found_by: str, forget: Forget | None) -> int:
     """Give a run other stages; how many items had come further than those that are the same."""
     stages = pipeline.stages
     if has_workers(connection, latest.id):
@@ -240,7 +257,7 @@ def _adopt(connection: Connection, latest: Latest, pipeline: Identity, found_by:
     keep = kept(latest.stages, stages)
     further = or_(_outdated(latest.id, keep), and_(ITEMS.c.run_id == latest.id, ITEMS.c.stage > keep))
     again = connection.execute(select(func.count()).select_from(ITEMS).where(further)).scalar_one()
-    go_back(connection, latest.id, keep, _outdated(latest.id, keep), pipeline.collectors)
+    go_back(connection, latest.id, keep, _outdated(latest.id, keep), pipeline.collectors, forget)
     return again
 
 

@@ -80,6 +80,7 @@ class Session:
         run_id: int,
         stages: Sequence[StageSignature],
         before: Before,
+        finished_at: float | None = None,
         window: float,
         slots: float,
         max_items: int,
@@ -88,6 +89,7 @@ class Session:
     ) -> None:
         self.run_id = run_id
         self.before = before
+        self._finished_at = finished_at  # before this session
         self.is_finished = False
         self._stages = (*(stage.name for stage in stages), "database")
         self._database = database
@@ -318,9 +320,11 @@ class Session:
         with self._database.transaction() as connection:
             self._lease.release(connection)
             self._commits.release(connection)
+            if self._line is not None:
+                self._commits.add_usage(connection, list(self._line.late))
             left = self._claims.left(connection)
             # A session that ended nothing does not finish a run anew.
-            finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, db_now())
+            finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, self._finished_at, db_now())
             is_reached = self._claims.quota is not None and self._claims.quota.is_reached
             is_finished = is_reached or (not (left.ready or left.running) and self._feed.exhausted)
             finished_at = finished if is_finished else None

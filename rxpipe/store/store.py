@@ -22,11 +22,12 @@ from rxpipe.pipeline.run.quota import Quota
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.row_writer import StoreSink
 from rxpipe.store.commits.shared_quota import SharedQuota
-from rxpipe.store.items.changed_records import OnChange
+from rxpipe.store.items.changed_records import ChangedRecords, OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
+from rxpipe.store.items.inputs import StageOrder
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
-from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, stages_of
+from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, reopen, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
 from rxpipe.store.schema.migrations import migrate, schema_version
@@ -165,14 +166,15 @@ class RunStore:
         name, in_flight = self.name or str(pipeline.name), InFlightClaims()
         former = None if self.name else "run" if writer is None else writer.place
         replace = sink is not None and sink.replace
+        forget = None if writer is None else writer.forget
 
         self._reap(database, name, former)
 
-        def join(connection: Connection) -> tuple[int, Lease]:
+        def join(connection: Connection) -> tuple[int, Lease, float | None]:
             _refuse_others(database, connection)
             latest = find(connection, name, former)
             how = How(self.fresh, self.resume, database.found_by)
-            run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace)
+            run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace, forget=forget)
             if writer is not None:
                 if replace:
                     check_owner_is_idle(connection, writer.place, writer.owner(connection), pipeline)
@@ -180,9 +182,9 @@ class RunStore:
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=in_flight.lose)
             opened.callback(_leave, database, lease)  # also if this is committed, and only the answer is lost
             lease.register(connection)
-            return run_id, lease
+            return run_id, lease, reopen(connection, run_id)
 
-        run_id, lease = database.first(join)
+        run_id, lease, finished_at = database.first(join)
         shared = None if quota is None else SharedQuota(quota, run_id)
         if shared is not None:
             database.first(shared.open)
@@ -207,8 +209,10 @@ class RunStore:
                 lease,
                 max_crashes=self.max_crashes,
                 keys=Keys(codec),
-                stages=(*(stage.name for stage in pipeline.stages), "database"),
-                on_change=self.on_change,
+                order=StageOrder(
+                    names=(*(stage.name for stage in pipeline.stages), "database"), makers=pipeline.makers
+                ),
+                changed=ChangedRecords(self.on_change, run_id, lease, forget),
                 quota=shared,
             ),
             Commits(database, run_id, writer, max_crashes=self.max_crashes, collects=pipeline.collects, quota=shared),
@@ -216,6 +220,7 @@ class RunStore:
             run_id=run_id,
             stages=pipeline.stages,
             before=before,
+            finished_at=finished_at,
             window=window,
             slots=slots,
             max_items=(500 if sink is None else sink.max_items) * (len(pipeline.stages) + 1),

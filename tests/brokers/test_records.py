@@ -108,7 +108,7 @@ def test_store_that_fails_when_a_record_has_changed(tmp_path: Path) -> None:
         Stage("only", same), sink=DatabaseSink(f"sqlite:///{tmp_path}/bank.db"), store=RunStore(on_change="fail")
     )
     PipelineConsumer(pipeline).subscribe(RabbitBroker(), "questions")
-    with pytest.raises(ValueError, match='on_change="fail" of the store would end the app for one message'):
+    with pytest.raises(ValueError, match='on_change="fail" of the store would have a message come for ever'):
         PipelineConsumer(pipeline).subscribe(RabbitBroker(), "questions", id="number")
 
 

@@ -6,6 +6,8 @@ from reactivex.abc import DisposableBase
 
 from rxpipe.operators.core.clock import Action
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.ports import RunPorts
+from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.snapshots import RunFacts
 from rxpipe.screen.figures import Figures, Meter
@@ -23,7 +25,7 @@ class MadeRun:
     def __init__(self, *stages: str, concurrency: int = 3) -> None:
         self.seconds = 0.0
         self.stages = [StageStats(name=name, concurrency=concurrency) for name in stages]
-        self.run = Run(self.stages, self)
+        self.run = Run(self.stages, self, RunPorts(), Flow(stages))
 
     def now(self) -> float:
         """The time: this is a clock, too."""

@@ -40,6 +40,45 @@ def test_what_would_run(folder: Path) -> None:
     ]
 
 
+SHAPES = """
+from rxpipe import Drop, SendBack
+
+def split(row) -> list[dict]: ...
+def embed(rows): ...
+def judge(row) -> dict | Drop | SendBack: ...
+def vote(children): ...
+"""
+FLOW = """
+source: {range: 3}
+stages:
+  - {name: splitting, call: "shapes:split", expand: true}
+  - {name: embedding, call: "shapes:embed", batch: {max_items: 20, item_rate: 30}, cache: true}
+  - {name: judging, call: "shapes:judge", when: {topic: [sums, sets]}, key: topic}
+  - {name: again, call: "shapes:judge", max_rounds: 1}
+  - {name: voting, call: "shapes:vote", collect: true}
+until: 7
+"""
+
+
+def test_the_shape_of_the_flow(folder: Path) -> None:
+    """What stages do with items, and how many rows are wanted."""
+    (folder / "shapes.py").write_text(SHAPES)
+    (folder / "flow.yaml").write_text(FLOW)
+    ended = rxpipe("check", "flow.yaml")
+    assert ended.code == 0
+    assert [line.strip() for line in ended.out.splitlines()[-9:-2]] == [
+        "source     range 1 to 3, 3 IDs",
+        "flow       splitting: expands an item into many",
+        "embedding: batch of up to 20 items, which wait 0.05 s at most, 30 in 1 s; cache: results of earlier runs are "
+        "used again",
+        "judging: only when topic is sums or sets, others pass; one call at a time for each key, topic; "
+        "may drop items; may send items back, 3 times at most",
+        "again: may drop items; may send items back, 1 time at most",
+        "voting: collects the children that splitting made",
+        "until      7 rows written",
+    ]
+
+
 def test_nothing_is_touched(folder: Path) -> None:
     """Neither a stage nor the source is called, and no file appears: no database, no bytecode."""
     write_config(folder, NEVER, source={"call": "MODULE:ids"})

@@ -144,6 +144,7 @@ def test_export_to_json_lines(family_in: str, nowhere: Path) -> None:
     ("options", "told"),
     [
         (["--columns", " , "], "--columns: ' , ' names nothing"),
+        (["--columns", "question.text,nosuch"], "--columns: no value has 'question.text', 'nosuch'"),
         (["--columns", "a", "--stages"], "--columns picks from the value, --stages has what each stage returned: give"),
         (["--status", "writen"], "--status: no item is 'writen'; did you mean 'written'? allowed: written, failed,"),
     ],

@@ -27,6 +27,12 @@ stages: [{{name: own, call: "own_stages:{function}"}}]
 source: {{range: 9}}
 pipeline_config: {{retry: {{initial: 0}}}}
 """
+DISTINCT = """
+stages:
+  - {{name: writing, call: "own_stages:write"}}
+  - {{name: distinct, call: "rxpipe.questions:distinct", with: {{state: texts.seen}}}}
+source: {{range: 9}}
+"""
 FUNCTIONS = r"""
 calls = []
 
@@ -100,6 +106,16 @@ def test_nothing_is_written(tmp_path: Path) -> None:
         config = written(tmp_path, BANK, url=server.url, scheduler="asyncio")
         assert rxpipe("preview", config, "--count", "1").code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["preview.yaml"]
+
+
+def test_texts_that_were_seen_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question of a preview is no duplicate of one of a run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_stages.py").write_text("def write(value):\n    return {'question': 'Why is that so?'}\n")
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    ended = rxpipe("preview", written(tmp_path, DISTINCT), "--count", "2")
+    assert (ended.out.count("dropped:"), ended.code) == (1, 0)
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"own_stages.py", "preview.yaml"}
 
 
 @pytest.mark.slow
@@ -184,3 +200,80 @@ def test_a_config_that_cannot_be_used_is_one_message(tmp_path: Path) -> None:
     """And nothing is called."""
     path = written(tmp_path, "stages: [{{name: a, call: 'rxpipe.questions.llm:generate'}}]")
     assert "stages[0].with: the function needs the argument provider" in refused("preview", path)
+
+
+FLOW = """
+source: {{{source}}}
+stages:
+  - {{name: splitting, call: "own_stages:{function}", expand: true}}
+  - {{name: joining, call: "own_stages:join", batch: 10}}
+  - {{name: judging, call: "own_stages:judge"}}
+"""
+FLOW_FUNCTIONS = """
+import itertools, reactivex
+from rxpipe import Drop, Record
+
+def records():
+    return (Record(f"r{n}", {"text": "t"}) for n in itertools.count(1))
+
+def many(value):
+    return [{"n": n} for n in range(1_000)]
+
+def endless(value):
+    for n in itertools.count():
+        yield {"n": n}
+
+async def endless_async(value):
+    for n in itertools.count():
+        yield {"n": n}
+
+async def later(value):
+    return ({"n": n} for n in itertools.count())
+
+def observable(value):
+    return reactivex.of(*({"n": n} for n in range(1_000)))
+
+def join(values):
+    return values
+
+def judge(value):
+    return Drop("the first") if value["n"] == 0 else value
+
+def total(children):
+    return len(children)
+"""
+
+
+def preview_flow(folder: Path, monkeypatch: pytest.MonkeyPatch, function: str, text: str = FLOW) -> Ended:
+    (folder / "own_stages.py").write_text(FLOW_FUNCTIONS, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    source = 'call: "own_stages:records"'
+    return rxpipe("preview", written(folder, text, function=function, source=source), "--count", "2")
+
+
+@pytest.mark.parametrize("function", ["many", "endless", "endless_async", "later", "observable"])
+def test_a_few_children_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Of lists, iterators, async iterators and Observables, and of an endless source."""
+    ended = preview_flow(tmp_path, monkeypatch, function)
+    assert ended.code == 0
+    told = "first 3 of 1,000 children" if function == "many" else "first 3 children, there are more"
+    assert ended.out.count(f"  output, {told}:") == 2
+    assert "2 items, 6 spawned, 2 dropped; nothing was written" in ended.out
+
+
+def test_calls_and_ends_of_children_are_told_by_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that share a call."""
+    lines = [line.strip() for line in preview_flow(tmp_path, monkeypatch, "many").out.splitlines()]
+    assert [line.strip("─ ") for line in lines if "item " in line] == ["item 1: ID r1", "item 2: ID r2"]
+    for start in ("joining of r1/0, r1/1, r1/2, ", "judging of r1/1, "):
+        assert any(line.startswith(start) for line in lines)
+    assert {"r1/0 dropped: the first", "r1/1 would be written"} <= set(lines)
+
+
+def test_what_became_of_children_is_shown_where_they_are_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As data, not as an object."""
+    text = FLOW + '  - {{name: adding, call: "own_stages:total", collect: true}}\n'
+    out = preview_flow(tmp_path, monkeypatch, "many", text).out
+    assert '"why": "the first"' in out.split("adding, ")[1]

@@ -182,7 +182,8 @@ def test_runs(three_in: str, width: int, columns: list[str], monkeypatch: pytest
     shown = lines("runs")
     assert max(map(len, shown)) <= width
     assert shown[0].split() == ["run", "name", "state", *columns]
-    assert [line.split()[:3] for line in shown[2:]] == [
+    assert any(line.startswith("no room for: ") and "finished" in line for line in shown[5:]) == (width < 120)
+    assert [line.split()[:3] for line in shown[2:5]] == [
         ["1", "bank", "finished"],
         ["2", "bank", "finished"],
         ["3", "other", "unfinished"],

@@ -9,7 +9,8 @@ from refusing import Refused, refusing
 
 from rxpipe.config import load_config
 
-BATCH = "allowed: a whole number, 1 or more, or a mapping with the keys max_items, max_seconds"
+BATCH = "allowed: a whole number, 1 or more, or a mapping with the keys max_items, max_seconds, item_rate"
+ITEM_RATE = "allowed: values a second, a whole number, or a mapping with the keys limit, seconds, burst"
 COUNT = "allowed: a whole number, 1 or more"
 DELIMITER = "allowed: one character that is no quote, space or line end, like ; or \\t"
 ENCODING = "allowed: the name of an encoding, like utf-8, utf-16, gb18030 or latin-1"
@@ -66,6 +67,9 @@ def test_wrong_sources_of_records(refused: Refused, text: str, key: str, message
         ("{name: b, call: 'm:f', batch: 0}", ".batch", f"given 0; {BATCH}"),
         ("{name: b, call: 'm:f', batch: true}", ".batch", f"given true; {BATCH}"),
         ("{name: b, call: 'm:f', batch: {max_items: 0}}", ".batch.max_items", f"given 0; {COUNT}"),
+        ("{name: b, call: 'm:f', batch: {item_rate: 0}}", ".batch.item_rate", f"given 0; {ITEM_RATE}"),
+        ("{name: b, call: 'm:f', batch: {item_rate: {limit: 0}}}", ".batch.item_rate.limit", f"given 0; {COUNT}"),
+        ("{name: b, call: 'm:f', expand: 3}", ".expand", "given 3; allowed: true or false"),
         ("{name: b, call: 'm:f', max_rounds: -1}", ".max_rounds", "given -1; allowed: a whole number, 0 or more"),
         (
             "{name: b, call: 'm:f', batch: 3, expand: true}",
@@ -97,6 +101,11 @@ def test_wrong_stages_of_a_flow(refused: Refused, text: str, key: str, message: 
             "no column has the ID, by which a row is found again; needed: one that is id, such as {id: id}",
         ),
         ("until: 0", "until", f"given 0; {COUNT}"),
+        (
+            "{until: 3, strategy: staged}",
+            "until",
+            "given beside strategy staged, which takes all items first; allowed: with per_stage or per_item",
+        ),
     ],
 )
 def test_wrong_keys_of_the_database(refused: Refused, text: str, key: str, message: str) -> None:

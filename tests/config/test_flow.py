@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Batch, ConfigError, Stage, load_pipeline, run_config
+from rxpipe import Batch, ConfigError, Stage, StopRun, load_pipeline, run_config
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.value_fields import FieldOf, FieldsAre
@@ -94,13 +94,16 @@ def test_a_function_that_is_not_there(write: Write, key: str, value: str) -> Non
         stage(write, f"{key}: '{value}'")
 
 
+SOURCE = "source: {csv: a.csv, id: n, on_change: %s}\nstages: [{name: a, call: 'flow_stages:shout'}]"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "option", "expected"),
     [
         ("DatabaseSink", "database: {rows: [written, dropped]}", "rows", ("written", "dropped")),
         ("DatabaseSink", "{}", "rows", None),
-        ("RunStore", "source: {csv: a.csv, id: n, on_change: redo}", "on_change", "redo"),
-        ("RunStore", "source: {csv: a.csv, id: n, on_change: keep}", "on_change", None),
+        ("RunStore", SOURCE % "redo", "on_change", "redo"),
+        ("RunStore", SOURCE % "keep", "on_change", None),
         ("Stage", "stages: [{name: a, call: 'flow_stages:shout', cache: true}]", "cache", True),
         ("Stage", "stages: [{name: a, call: 'flow_stages:shout'}]", "cache", None),
     ],
@@ -128,14 +131,15 @@ def test_options_of_others_are_passed_on(
         ({"a": 1}, {"a": 1, "b": 2}, True),
         ({"a": 1}, {"a": 2}, False),
         ({"a": 1, "b": 2}, {"a": 1, "b": 2}, True),
-        ({"a": 1, "b": 2}, {"a": 1}, False),
+        ({"a": 1, "b?": 2}, {"a": 1}, False),
         ({"a": [1, 2]}, {"a": 2}, True),
         ({"a": [1, 2]}, {"a": 3}, False),
         ({"a": 1}, {"a": True}, False),
         ({"a": True}, {"a": True}, True),
         ({"a": None}, {}, True),
         ({"a": 1}, SimpleNamespace(a=1), True),
-        ({"real": 1}, 1, False),
+        ({"real?": 1}, 1, False),
+        ({"a": [None, 1]}, {}, True),
     ],
 )
 def test_fields_that_must_be_so(wanted: dict[str, Any], value: Any, expected: bool) -> None:
@@ -147,7 +151,71 @@ def test_a_field_that_is_a_key() -> None:
     """Of a mapping or an object; one that is not there fails the item."""
     assert FieldOf("a")({"a": 3}) == FieldOf("a")(SimpleNamespace(a=3)) == 3
     with pytest.raises(LookupError, match="a dict has no 'b', which is to be its key"):
-        FieldOf("b")({"a": 3})
+        FieldOf("b?")({"a": 3})
+
+
+@pytest.mark.parametrize(
+    ("rate", "waits"), [("50", [0, 0.02]), ("{limit: 3000, seconds: 60}", [0, 0.02]), ("{limit: 1, burst: 2}", [0, 0])]
+)
+def test_a_rate_of_items(write: Write, rate: str, waits: list[float]) -> None:
+    """So many a second, or in other seconds."""
+    batch = stage(write, f"batch: {{item_rate: {rate}}}").batch
+    assert batch is not None
+    assert batch.item_rate is not None
+    assert [batch.item_rate.reserve(0.0) for _ in range(2)] == waits
+
+
+def test_records_need_stages_of_their_own(write: Write) -> None:
+    """The question bank, which is there by default, takes IDs."""
+    with pytest.raises(ConfigError, match=r"stages: missing; the source gives records, .* needed: such as \[\{name"):
+        load_pipeline(write("source: {csv: texts.csv, id: number}"))
+
+
+@pytest.mark.parametrize("ask", [FieldsAre({"topik": "sums"}, "x.yaml: stages[0].when"), FieldOf("topik")])
+def test_a_field_that_no_value_has(ask: Callable[[Any], object]) -> None:
+    """The first value tells, and the run stops."""
+    with pytest.raises(StopRun, match=r"(when|key): a dict has no field 'topik': it has topic, text; if only some .*"):
+        ask({"topic": "sums", "text": "?"})
+
+
+def test_a_field_that_earlier_values_had() -> None:
+    """Then it is not misspelt."""
+    ask = FieldsAre({"topic": "sums"})
+    assert [ask({"topic": "sums"}), ask({})] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (
+            "when: {topic: sums}",
+            "when: {topik: sums}",
+            r"stages\[1\]\.when: the value has no field 'topik'; did you mean",
+        ),
+        ("key: topic", "key: topik", r"stages\[1\]\.key: the value has no field 'topik'; did you mean 'topic'"),
+        (
+            "total: total",
+            "total: totl",
+            r"database\.columns\.total: the value has no field 'totl'; did you mean 'total'",
+        ),
+        ("record.topic", "record.topik", r"database\.columns\.of: the first record has no field 'topik'; did you mean"),
+    ],
+)
+def test_a_misspelt_field_is_found_before_anything_runs(
+    write: Write, tmp_path: Path, before: str, after: str, text: str
+) -> None:
+    """Where annotations tell the fields, or the source does."""
+    (tmp_path / "texts.csv").write_text("number,topic,text\n1,sums,one and two\n2,sets,a b\n")
+    typed = "from typing import TypedDict\nclass Word(TypedDict):\n    word: str\n    topic: str\n"
+    total = "class Total(TypedDict):\n    total: int\n    words: list\n"
+    functions = STAGES.replace("split(row)", "split(row) -> list[Word]").replace(
+        "total(children)", "total(children) -> Total"
+    )
+    (tmp_path / "flow_stages.py").write_text(typed + total + functions)
+    run_config(write(FLOW.replace("database:", "database:\n  url: 'sqlite:///first.db'")))
+    with pytest.raises(ConfigError, match=text):
+        run_config(write(FLOW.replace(before, after)))
+    assert not (tmp_path / "pipeline.db").exists()
 
 
 FLOW = """

@@ -77,7 +77,7 @@ def test_columns_and_rows(folder: Path) -> None:
         "source: {jsonl: records.jsonl, id: key}\n"
         "stages: [{name: s, call: 'output_stages:drop_or_not'}]\n"
         "output: {jsonl: bank.jsonl, rows: [written, dropped],\n"
-        "  columns: {n: id, tags: record.tags, first: tags.0, none: no.where, end: status, all: value}}",
+        "  columns: {n: id, tags: record.tags, first: tags.0, none: 'no.where?', end: status, all: value}}",
     )
     (folder.parent / "output_stages.py").write_text("def drop_or_not(value):\n    return value\n")
     run_config(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,3 +98,13 @@ def test_stages_that_do_not_fit(load: Load, stages: tuple[str, ...], error: str)
     """What is wrong, and where."""
     with pytest.raises(ConfigError, match=error):
         load(", ".join(stages))
+
+
+def test_an_extra_that_is_missing(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is called, and so paid for."""
+    monkeypatch.setitem(sys.modules, "rensa", None)
+    stages = f"{ONE}, {{name: d, call: 'rxpipe.questions:distinct', with: {{state: s}}}}"
+    with pytest.raises(
+        ConfigError, match=r'stages\[1\].call: .*:distinct needs the extra distinct: pip install "rensa'
+    ):
+        load(stages)

@@ -20,7 +20,7 @@ def outcome(
     item_id: Any,
     value: Any = None,
     *,
-    status: Literal["written", "failed", "cancelled"] = "written",
+    status: Literal["written", "failed", "dropped", "cancelled"] = "written",
     error: BaseException | None = None,
     stage: str | None = None,
 ) -> Outcome[Any]:

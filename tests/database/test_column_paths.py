@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, Numeric, String, Table, Uuid, select
 
 from rxpipe.database.column_paths import columns_row, columns_table
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.pipeline.outcome import Origin, Outcome
 
 from .sink_helpers import MakeWriter, outcome, stored
@@ -45,9 +46,9 @@ def cell(path: str, value: Any = None, **more: Any) -> Any:
         ("grade.score", {"grade": Grade(0.5, ["a"])}, 0.5),
         ("grade.notes.0", {"grade": Grade(0.5, ["a"])}, "a"),
         ("grade.notes.1", {"grade": Grade(0.5, ["a"])}, None),
-        ("grade.method", {"grade": Grade(0.5, ["a"])}, None),
-        ("a.b", {"a": 3}, None),
-        ("a", 3, None),
+        ("grade.method?", {"grade": Grade(0.5, ["a"])}, None),
+        ("a.b?", {"a": 3}, None),
+        ("a?", 3, None),
         ("0", ["x"], "x"),
         ("First name", {"First name": "Ada"}, "Ada"),
         ("value", [1, "é"], '[1,"é"]'),
@@ -73,7 +74,7 @@ def test_a_path_into_the_value(path: str, value: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"), [("record.topic", "sums"), ("record", '{"topic":"sums"}'), ("record.no", None)]
+    ("path", "expected"), [("record.topic", "sums"), ("record", '{"topic":"sums"}'), ("record.no?", None)]
 )
 def test_a_path_into_the_record(path: str, expected: str | None) -> None:
     """It is what the source gave, whatever has become of it."""
@@ -151,3 +152,24 @@ def test_a_table_of_the_users_is_filled(make_writer: MakeWriter, name: str) -> N
         (row,) = connection.execute(select(table)).all()
     assert (row.number, row.title, row.grade, row.done, row.share) == (7, "How?", Decimal("0.50"), True, 1.0)
     assert (row.at, UUID(str(row.uid)), row.mine) == (value["at"], UUID(int=5), 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("scor", {"score": 1, "text": "x"}, "a dict has no field 'scor': it has score, text; if only .* write 'scor"),
+        ("grade.scor", {"grade": Grade(1, [])}, "a Grade has no field 'scor': it has score, notes; .* 'grade.scor"),
+        ("a", 3, "a int has no field 'a': it has no fields"),
+    ],
+)
+def test_a_field_that_no_value_has(path: str, value: Any, text: str) -> None:
+    """The first value tells of a misspelt name."""
+    with pytest.raises(NoSuchField, match=f"columns: {text}"):
+        cell(path, value)
+
+
+def test_a_field_that_a_value_had() -> None:
+    """Later values may lack it, and so may items that were not written."""
+    row = columns_row({"cell": "text", "status": "status"})
+    ended = outcome(7, {}, status="failed"), outcome(7, {"text": "x"}), outcome(7, {})
+    assert [one and one["cell"] for one in map(row, ended)] == [None, "x", None]

@@ -23,6 +23,7 @@ from sqlalchemy import (
     exc,
     text,
 )
+from structlog.testing import capture_logs
 
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.writer import Writer
@@ -110,6 +111,37 @@ def test_of_two_outcomes_with_one_id_the_last_one_counts(make_writer: MakeWriter
     writer = make_writer()
     assert writer.write([outcome(1, {"question": text}) for text in ("first", "second")]) == [None, None]
     assert stored(writer)["1"].question == "second"
+
+
+def test_an_outcome_without_a_row_deletes_the_row_of_its_id(make_writer: MakeWriter) -> None:
+    """Of several with one ID the last one counts, also in one batch; an ID that no row can have deletes nothing."""
+    writer = make_writer()
+    writer.write([outcome(one) for one in range(150)])
+    ends = [outcome(1, status="dropped"), outcome(1), outcome(2), outcome(2, status="dropped")]
+    ends += [outcome(one, status="dropped") for one in range(3, 149)]
+    assert writer.write([*ends, outcome("\0", status="dropped")]) == [None] * 151
+    assert set(stored(writer)) == {"0", "1", "149"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_ids_that_come_again_are_told(make_writer: MakeWriter, size: int) -> None:
+    """At the end, whatever the batches; not those that an earlier writer has written."""
+    for _ in range(2):
+        writer = make_writer()
+        writer.write([outcome(one) for one in range(3)])
+        with capture_logs() as logs:
+            writer.close()
+        writer.open()
+        assert logs == []
+    writer = make_writer()
+    outcomes = [outcome(one) for one in (1, 2, 3, 1, 4, 1, 2)]
+    for first in range(0, 7, size):
+        writer.write(outcomes[first : first + size])
+    with capture_logs() as logs:
+        writer.close()
+    writer.open()
+    (told,) = [log for log in logs if log["log_level"] == "warning"]
+    assert (told["rows"], told["id"]) == (3, "1")
 
 
 def test_rows_with_other_columns_keep_their_order(make_writer: MakeWriter, name: str) -> None:

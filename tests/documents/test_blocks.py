@@ -124,3 +124,15 @@ def test_the_readme_in_one_folder(order: Any, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "my_stages.py").write_text(STAGES, encoding="utf-8")
     for step in (*order, *order):
         step(tmp_path)
+
+
+def test_each_shape_has_a_picture_then_code_then_edge_cases() -> None:
+    """In this order, and each one that the first picture lists."""
+    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    shapes = guide.split("\n## Shapes\n")[1].split("\n### What goes with what")[0]
+    parts = dict(part.split("\n", 1) for part in shapes.split("\n### ")[1:])
+    for title, text in parts.items():
+        places = [text.index(mark) for mark in ("```\n", "```python\n", "\n- ")]
+        assert places == sorted(places), title
+    listed = guide.split("```\nplain ")[1].split("```")[0].splitlines()
+    assert [line[:12].strip().capitalize() for line in listed if line[:1].isalpha()] == list(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -63,11 +62,9 @@ def test_an_aborted_run_does_not_wait_for_a_scheduler(folder: Path) -> None:
 
 def test_no_workers() -> None:
     """Are one clear error, before an ID is taken."""
-    with a_cluster(0) as (_, address):
-        began = time.monotonic()
-        with pytest.raises(ConfigError, match=r"stage a: no worker of the Dask cluster has answered within 0\.5 s"):
-            Pipeline(Stage("a", square, executor=DaskCluster(address, timeout=0.5))).run(range(3))
-        assert time.monotonic() - began < 10
+    told = r"stage a: no worker of the Dask cluster has answered within 0\.5 s"
+    with a_cluster(0) as (_, address), pytest.raises(ConfigError, match=told):
+        Pipeline(Stage("a", square, executor=DaskCluster(address, timeout=0.5))).run(range(3))
 
 
 def test_workers_that_all_go_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

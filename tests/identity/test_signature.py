@@ -30,6 +30,11 @@ def test_a_plain_function_has_the_version_that_the_user_gives() -> None:
     assert signature(plain, 2).version == "2"
 
 
+def test_a_method_of_a_builtin_type() -> None:
+    """It has no module of its own."""
+    assert [signature(call).call for call in (str.upper, len)] == ["builtins:str.upper", "builtins:len"]
+
+
 def test_another_prompt_is_another_version() -> None:
     """Also where it is the function's default."""
     other = Prompt("Whisper {word}")

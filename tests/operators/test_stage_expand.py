@@ -49,6 +49,12 @@ def test_ordered_values_follow_each_other() -> None:
     assert collect(source) == [number for number in range(20) for _ in range(2)]
 
 
+def test_ordered_values_of_items_that_wait_for_their_key() -> None:
+    """One slot is enough: an item whose turn it is does not wait for one behind it that has the slot."""
+    stage = ops.stage(twice, expand=True, ordered=True, key=lambda value: value % 2)
+    assert collect(from_iterable([1, 3, 2, 4, 5]).pipe(stage)) == [1, 1, 3, 3, 2, 2, 4, 4, 5, 5]
+
+
 def test_nothing_is_pulled_before_there_is_room() -> None:
     """Of an endless iterator, as many as a stage downstream takes."""
     given = itertools.count()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from otel_helpers import Point, Telemetry
 from pipeline_helpers import Block, Seen, finish, same, until
 
-from rxpipe import Drop, Pipeline, Retry, Stage, Usage, record_usage
+from rxpipe import DatabaseSink, Drop, Pipeline, Retry, RunStore, SendBack, Stage, Usage, record_usage
 from rxpipe.otel import OpenTelemetry
 
 AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
@@ -17,6 +18,7 @@ AGAIN = Retry(max_attempts=2, initial=0.001, max_delay=0.001)
 def at(stage: str, **more: str) -> Point:
     """The attributes of a measurement."""
     named = {"error": "error.type", "kind": "gen_ai.token.type", "ended": "rxpipe.item.status"}
+    named |= {"reason": "rxpipe.item.drop_reason", "to": "rxpipe.sent_back.to"}
     return tuple(sorted([("rxpipe.stage.name", stage), *((named[key], value) for key, value in more.items())]))
 
 
@@ -24,6 +26,14 @@ def odd_fails(value: int) -> int:
     record_usage(Usage(prompt_tokens=3, completion_tokens=2, cost=0.5))
     if value % 2:
         raise KeyError(value)
+    return value
+
+
+SECRET = "s3cr3t"
+
+
+def pays(value: int) -> int:
+    record_usage(Usage(prompt_tokens=3, completion_tokens=2, cost=0.5))
     return value
 
 
@@ -52,8 +62,52 @@ def test_other_ends() -> None:
     stages = Stage("split", range, expand=True), Stage("keep", keep), Stage("join", len, collect=True)
     Pipeline(*stages, listeners=[telemetry.listener]).run([3, 4])
     written, collected = ((("rxpipe.item.status", status),) for status in ("written", "collected"))
-    assert telemetry.measured("rxpipe.items") == {written: 2, collected: 5, at("keep", ended="dropped"): 2}
+    assert telemetry.measured("rxpipe.items") == {
+        written: 2,
+        collected: 5,
+        at("keep", ended="dropped", reason="nothing"): 2,
+    }
     assert telemetry.measured("rxpipe.item.duration", "count").total() == 9
+
+
+def test_reasons_without_end_are_few_time_series() -> None:
+    """Those beyond a hundred are one; none is told where texts are not."""
+    telemetry, silent = Telemetry(), Telemetry(error_texts=False)
+    stage = Stage("a", lambda value: Drop(f"number {value}"))
+    Pipeline(stage, listeners=[telemetry.listener, silent.listener]).run(range(150))
+    assert len(telemetry.measured("rxpipe.items")) == 101
+    assert telemetry.measured("rxpipe.items")[at("a", ended="dropped", reason="_OTHER")] == 50
+    assert silent.measured("rxpipe.items") == {at("a", ended="dropped"): 150}
+
+
+def test_items_that_are_sent_back() -> None:
+    """Each time, by where from and where to; the item's span has an event."""
+    telemetry = Telemetry()
+
+    def judge(value: int) -> Any:
+        return value if feedback_seen.pop(value, None) else SendBack("a", SECRET)
+
+    feedback_seen: dict[int, bool] = {2: True}
+    stages = Stage("a", same), Stage("b", judge, max_rounds=1)
+    Pipeline(*stages, listeners=[telemetry.listener]).run([1, 2])
+    assert telemetry.measured("rxpipe.stage.sent_back") == {at("b", to="a"): 1}
+    (event,) = (event for span in telemetry.named("rxpipe.item", id="1") for event in span.events[:1])
+    assert (event.name, dict(event.attributes or {})) == (
+        "rxpipe.sent_back",
+        {"rxpipe.stage.name": "b", "rxpipe.sent_back.to": "a"},
+    )
+
+
+def test_results_of_the_cache(tmp_path: Path) -> None:
+    """They are counted, and the item's span tells what they saved."""
+    telemetry = Telemetry()
+    stage = Stage("b", pays, cache=True)
+    store, sink = RunStore(fresh=True), DatabaseSink(f"sqlite:///{tmp_path / 'bank.db'}")
+    for listeners in ([], [telemetry.listener]):
+        Pipeline(stage, sink=sink, store=store, listeners=listeners, name="bank").run([2, 4])
+    assert telemetry.measured("rxpipe.stage.cached") == {at("b"): 2}
+    events = [event for span in telemetry.named("rxpipe.item") for event in span.events]
+    assert {(event.name, (event.attributes or {})["rxpipe.usage.cost"]) for event in events} == {("rxpipe.cached", 0.5)}
 
 
 def test_seconds() -> None:

@@ -7,9 +7,23 @@ import threading
 from typing import Any
 
 import pytest
+import reactivex
 from pipeline_helpers import LIMIT, SCHEDULERS, Seen, counts, finish, run_virtually, same, step, until, virtual
+from reactivex import operators as rx_ops
 
-from rxpipe import Batch, Listener, Pipeline, RateLimiter, Retry, StopRun, Usage, record_usage
+from rxpipe import (
+    AdaptiveConcurrency,
+    Batch,
+    Drop,
+    Listener,
+    Pipeline,
+    RateLimiter,
+    Retry,
+    StopRun,
+    Usage,
+    record_usage,
+)
+from rxpipe.errors import WrongResult
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -133,10 +147,18 @@ def test_what_is_refused_for_now_is_not_divided() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 1, "ab", [], [1, 2, 3], {1: 2, 2: 3}], ids=repr)
 def test_it_must_return_as_many_results(wrong: Any) -> None:
-    """Else each item fails with what came instead."""
-    seen = Seen()
-    run_virtually(Pipeline(step("a", lambda values: wrong, batch=Batch(max_items=2))), range(2), seen)
-    assert [type(one.error) for one in seen.outcomes] == [TypeError, TypeError]
+    """Else each item fails with what came instead; it would come again, so there is no other call."""
+    seen, calls = Seen(), list[int]()
+
+    def call(values: list[int]) -> Any:
+        calls.append(len(values))
+        return wrong
+
+    retry = Retry(max_attempts=3, retry_on=lambda error: True)
+    run_virtually(Pipeline(step("a", call, batch=Batch(max_items=2), retry=retry)), range(2), seen)
+    assert [type(one.error) for one in seen.outcomes] == [WrongResult, WrongResult]
+    assert "a: the function got a list of 2 values, and returned" in str(seen.outcomes[0].error)
+    assert calls == [2]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()], ids=repr)
@@ -257,6 +279,118 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match="neither expand nor collect"):
             step("a", Together(), batch=Batch(), **options)
     wrong: Any
-    for wrong in ({"max_items": 0}, {"max_items": 1.5}, {"max_seconds": -1}, {"max_seconds": float("inf")}):
-        with pytest.raises(ValueError, match="must be"):
+    for wrong in ({"max_items": 0}, {"max_seconds": -1}, {"max_seconds": float("inf")}):
+        with pytest.raises(ValueError, match=r"Batch: max_.* must be"):
             Batch(**wrong)
+    for wrong in ({"max_items": 5.0}, {"max_items": True}, {"max_seconds": "1"}, {"item_rate": 5}):
+        with pytest.raises(TypeError, match=r"Batch: .* must be"):
+            Batch(**wrong)
+    wrong = {"batch": 100}
+    with pytest.raises(TypeError, match=r"stage a: batch must not be 100, .*; write batch=Batch\(max_items=100\)"):
+        step("a", Together(), **wrong)
+
+
+class _Unmeasured(list[int]):
+    """A list that does not tell its length."""
+
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+
+class _Broken(list[int]):
+    """A list that cannot be gone through."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("no items")
+
+
+class _Nameless:
+    """What does not even tell its class."""
+
+    @property  # type: ignore[misc]  # that is the point
+    def __class__(self) -> type[Any]:  # pyright: ignore[reportIncompatibleMethodOverride] - that is the point
+        raise RuntimeError("no class")
+
+
+@pytest.mark.parametrize("odd", [_Unmeasured, _Broken, _Nameless])
+def test_an_odd_list_fails_its_items_alone(odd: Any) -> None:
+    """Whatever it raises when it is looked at: the other lists' items are written."""
+    stage = step("a", lambda values: odd() if 0 in values else values, batch=Batch(max_items=2))
+    assert counts(run_virtually(Pipeline(stage), range(6))) == (6, 5, 1, 0)
+
+
+def test_an_odd_result_is_a_result() -> None:
+    """Also one that does not tell its class."""
+    stage = step("a", lambda values: [_Nameless() for _ in values], batch=Batch(max_items=2))
+    assert counts(run_virtually(Pipeline(stage), range(2))) == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_one_decision_may_be_for_all_items(raises: bool) -> None:
+    """Returned or raised instead of a list."""
+
+    def drop(values: list[int]) -> Any:
+        if raises:
+            raise Drop("unwanted")
+        return Drop("unwanted")
+
+    report = run_virtually(Pipeline(step("a", drop, batch=Batch(max_items=2))), range(4))
+    assert (report.dropped, report.stages[0].dropped) == (4, 4)
+
+
+def test_an_item_may_be_cancelled_twice() -> None:
+    """It is left out once; the others go on."""
+    inside, may_end = threading.Event(), threading.Event()
+
+    def call(values: list[int]) -> list[int]:
+        inside.set()
+        assert may_end.wait(LIMIT)
+        return values
+
+    with Pipeline(step("a", call, batch=Batch(max_items=2))).open() as running:
+        first, second = running.submit(1), running.submit(2)
+        assert inside.wait(LIMIT)
+        first.cancel()
+        first.cancel()
+        assert first.result(LIMIT).status == "cancelled"
+        may_end.set()
+        assert second.result(LIMIT).status == "written"
+
+
+def test_a_list_is_made_when_the_rate_limit_lets_its_call_begin() -> None:
+    """Items that come while it waits get into it: ten a second, and a call every two seconds."""
+    call = Together()
+    ids = reactivex.interval(0.1).pipe(rx_ops.take(40))
+    stage = step("a", call, batch=Batch(max_seconds=0), rate_limit=RateLimiter(1, 2.0), queue_size=50)
+    report = run_virtually(Pipeline(stage), ids)
+    assert ([len(values) for values in call.calls], round(report.seconds)) == ([1, 19, 20], 4)
+
+
+def test_concurrency_adapts_itself_to_refusals_in_place_of_results() -> None:
+    """As to calls that are refused: more than five of fifty let it fall."""
+    slots: list[float] = []
+
+    def call(values: list[int]) -> Any:
+        slots.append(run.stages[0].concurrency)
+        return [Busy()] if len(slots) < 8 else values
+
+    concurrency = AdaptiveConcurrency(least=1, start=8, most=8)
+    run, scheduler = virtual(Pipeline(step("a", call, batch=Batch(), concurrency=concurrency)), [1])
+    scheduler.start()
+    assert (finish(run).written, slots) == (1, [8, 6, 6, 6, 6, 6, 6, 4])
+
+
+def test_a_call_is_refused_once_however_many_of_its_items_are() -> None:
+    """Two lists of ten, fifty seconds apart: the first lets concurrency fall, as the first refusal does."""
+    refused: set[int] = set()
+
+    def call(values: list[int]) -> Any:
+        again = refused.issuperset(values)
+        refused.update(values)
+        return values if again else [Busy()] * len(values)
+
+    concurrency = AdaptiveConcurrency(least=1, start=8, most=8)
+    ids = reactivex.merge(reactivex.range(10), reactivex.timer(50.0).pipe(rx_ops.flat_map(reactivex.range(10, 20))))
+    stage = step("a", call, batch=Batch(max_items=10, max_seconds=1), concurrency=concurrency)
+    report = run_virtually(Pipeline(stage), ids)
+    assert (report.written, report.stages[0].pushed_back, report.stages[0].concurrency) == (20, 20, 6)

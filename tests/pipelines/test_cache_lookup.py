@@ -154,13 +154,14 @@ def test_a_cancelled_item_gets_no_result() -> None:
     assert (report.cancelled, journal.looked_up, journal.reused_for) == (1, [1], [])
 
 
-def test_a_when_that_raises_twice() -> None:
+@pytest.mark.parametrize("error", [ValueError(), SystemExit()], ids=repr)
+def test_a_when_that_raises_twice(error: BaseException) -> None:
     """Fails its item, once."""
     asked: list[int] = []
 
     def when(value: int) -> bool:
         asked.append(value)
-        raise ValueError("odd")
+        raise error
 
     seen = Seen()
     stage = Stage("squaring", square, cache=True, when=when)

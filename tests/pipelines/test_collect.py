@@ -150,6 +150,14 @@ def test_a_collected_item_may_go_back_to_where_it_was_expanded() -> None:
     assert seen.statuses[1] == "written"
 
 
+def test_a_collected_item_may_be_expanded_again() -> None:
+    """The numbers of its children go on."""
+    seen = Seen()
+    stages = step("a", three, expand=True), step("c", total, collect=True), step("d", three, expand=True)
+    run_virtually(Pipeline(*stages), [1], seen)
+    assert set(seen.ids) == {1, "1/0", "1/1", "1/2", "1/3", "1/4", "1/5"}
+
+
 def test_it_cannot_go_back_to_where_only_its_children_were() -> None:
     """The item itself was never there."""
 

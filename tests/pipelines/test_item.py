@@ -7,7 +7,8 @@ import pytest
 from rxpipe import Children, Pipeline, Record, Stage
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run import item as item_module
-from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.in_flight import InFlightItems
+from rxpipe.pipeline.run.item import Group, Item
 
 
 def test_an_item_of_a_store_has_the_feedback_that_is_kept() -> None:
@@ -68,3 +69,51 @@ def test_a_record_is_taken_with_its_value() -> None:
     """Its ID is the item's."""
     item = Item(Record(7, "a"), 0.0)
     assert (item.id, item.value, item.feedback) == (7, "a", None)
+
+
+class Leaving(Item):
+    """An item whose children are given up by its own thread while another one looks at them."""
+
+    looks = 0
+
+    @property
+    def children(self) -> Group | None:  # type: ignore[override]
+        """The group, when somebody looks for the first time."""
+        self.looks += 1
+        return Group(Item(1, 0.0), None) if self.looks == 1 else None
+
+
+def test_children_may_be_given_up_while_another_thread_looks() -> None:
+    """Whoever cancels the item, or counts those that wait."""
+    Leaving(1, 0.0).cancel()
+    assert not Leaving(1, 0.0).waits_for_children
+
+
+def test_all_children_are_cancelled_before_a_call_is_given_up() -> None:
+    """So none of them is called with because another one has left its slot."""
+    parent, seen = Item(1, 0.0), list[bool]()
+    parent.children = group = Group(parent, None)
+    children = [Item(number, 0.0) for number in range(3)]
+
+    class Call:
+        def give_up(self, error: Exception) -> None:
+            seen.append(all(child.is_cancelled for child in children))
+
+    for item in (parent, *children):
+        item.call = Call()
+    for child in children:
+        group.add(child)
+    parent.cancel()
+    assert seen == [True] * 4
+
+
+def test_an_outcome_belongs_to_the_child_of_its_parent() -> None:
+    """Of two children with the same ID that are in the sink, whichever comes out first."""
+    items, children = InFlightItems(), list[Item]()
+    for parent in (1, 2):
+        child = Item(Record("x", 0), 0.0)
+        child.parent, child.arrived = Item(parent, 0.0), True
+        assert items.add(child)
+        children.append(child)
+    assert items.take_out(children[1].outcome(1.0)) is children[1]
+    assert items.take_out(children[0].outcome(1.0)) is children[0]

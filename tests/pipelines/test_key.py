@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, Block, Seen, finish, lasting, noting, run_virtually, same, step, until
 
-from rxpipe import Batch, Pipeline, Retry
+from rxpipe import Batch, Pipeline, Record, Retry
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -81,6 +81,31 @@ def test_a_key_that_is_none_fails_the_item(bad: Any) -> None:
     finish(run)
     stats: Any = run.stages[0]
     assert (stats.taken, stats.done, stats.failed, stats.waiting) == (3, 2, 1, 0)
+
+
+class Changing:
+    """A key whose hash the stage's function changes."""
+
+    def __init__(self) -> None:
+        self.number = 1
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def test_a_key_may_change_its_hash() -> None:
+    """An item that comes with it later does not wait for ever."""
+    keys = [Changing(), Changing()]
+
+    def change(key: Changing) -> Changing:
+        key.number += 1
+        return key
+
+    pipeline = Pipeline(step("a", change, key=same))
+    assert run_virtually(pipeline, [Record(number, keys[number % 2]) for number in range(6)]).written == 6
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, Seen, lasting, noting, run_virtually, same, step
 
-from rxpipe import Batch, ConfigError, Drop, Pipeline, Retry, SendBack, feedback
+from rxpipe import Batch, Drop, Pipeline, Retry, SendBack, StopRun, feedback
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -71,7 +71,7 @@ def test_an_item_goes_back_so_often(or_drop: bool, status: str) -> None:
     report = run_virtually(Pipeline(first, judge), [7], seen)
     (outcome,) = seen.outcomes
     assert (outcome.status, outcome.stage, calls) == (status, "b", [7, 7, 7])
-    assert str(outcome.error) == "sent back to a too often: round 3"
+    assert str(outcome.error) == "sent back to a too often (max_rounds is 2): round 3"
     assert report.stages[1].retried == 0
 
 
@@ -82,21 +82,32 @@ def test_a_stage_may_send_back_to_itself() -> None:
     assert (seen.outcomes[0].value, seen.outcomes[0].attempts) == (7, 3)
 
 
-@pytest.mark.parametrize("to", ["c", "nowhere"])
-def test_there_is_no_way_forward(to: str) -> None:
-    """The item fails, with the decision as the cause."""
-    seen = Seen()
-    run_virtually(Pipeline(step("a", same), step("b", Judge(1, to=to)), step("c", same)), [7], seen)
-    error = seen.outcomes[0].error
-    assert isinstance(error, ConfigError)
-    assert isinstance(error.__cause__, SendBack)
+@pytest.mark.parametrize(
+    ("to", "told"), [("c", "'c': it comes later; allowed: a, b"), ("no", "'no': there is no such stage; allowed: a, b")]
+)
+@pytest.mark.parametrize("raises", [True, False])
+def test_there_is_no_way_forward(to: str, told: str, raises: bool) -> None:
+    """The run stops, as all other items would go wrong, too; no more calls of the stage are made."""
+    calls: list[int] = []
+    judge = Judge(1, to=to, raises=raises)
+    stages = step("a", same, concurrency=1), step("b", lambda value: judge(noting(calls)(value))), step("c", same)
+    with pytest.raises(StopRun, match=f"stage b cannot send items back to {told}") as raised:
+        run_virtually(Pipeline(*stages, concurrency=1), range(100))
+    assert isinstance(raised.value.__cause__, SendBack)
+    assert len(calls) == 1
+
+
+def test_a_batch_that_sends_forward_stops_the_run() -> None:
+    """As a single call does."""
+    batch = step("a", lambda values: [SendBack("b")] * len(values), batch=Batch(max_items=2, max_seconds=0))
+    with pytest.raises(StopRun, match="allowed: a"):
+        run_virtually(Pipeline(batch, step("b", same)), range(9))
 
 
 def test_with_staged_there_is_no_way_back() -> None:
     """The earlier stages are over."""
-    seen = Seen()
-    run_virtually(Pipeline(step("a", same), step("b", Judge(1)), strategy="staged"), [7], seen)
-    assert "the earlier stages are over" in str(seen.outcomes[0].error)
+    with pytest.raises(StopRun, match="the earlier stages are over"):
+        run_virtually(Pipeline(step("a", same), step("b", Judge(1)), strategy="staged"), [7])
 
 
 def test_a_child_goes_back_to_where_it_began_at_most() -> None:

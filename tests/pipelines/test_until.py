@@ -5,17 +5,31 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_helpers import same
+from pipeline_helpers import run_virtually, same, step
 from reactivex.testing import TestScheduler
 
-from rxpipe import Batch, Children, DatabaseSink, Drop, Pipeline, Report, Retry, RunStore, Stage, run_config
-from rxpipe.pipeline.plan import Scheduler
+from rxpipe import (
+    Batch,
+    Children,
+    DatabaseSink,
+    Drop,
+    Pipeline,
+    Report,
+    Retry,
+    RunStore,
+    SendBack,
+    Stage,
+    feedback,
+    run_config,
+)
+from rxpipe.pipeline.plan import Scheduler, until_written
 from rxpipe.pipeline.run.strategies import Strategy
 
 BOTH = pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
@@ -91,6 +105,26 @@ def test_never_more_are_on_their_way_than_are_missing(strategy: Strategy) -> Non
     assert most >= 1
 
 
+def test_an_item_that_comes_back_makes_room_for_its_children() -> None:
+    """It has passed the stage that gives places, and is expanded there in its second round."""
+
+    def first(value: int) -> Any:
+        return value if feedback() is None else [1, 2]
+
+    def last(value: int) -> int:
+        if value >= 100:
+            raise SendBack("first", "divide it")
+        return value
+
+    pipeline = Pipeline(
+        step("first", first),
+        step("expand", same, expand=True, when=lambda value: isinstance(value, list)),
+        step("last", last),
+    )
+    report = run_virtually(until_written(pipeline, 1), range(100, 110))
+    assert (report.written, report.missing) == (1, 0)
+
+
 def test_no_item_is_taken_in_vain() -> None:
     """Of a source whose items all become rows, as many are taken as are wanted."""
     taken: list[int] = []
@@ -110,7 +144,8 @@ def test_the_source_ends_first() -> None:
     report = Pipeline(Stage("a", choosy)).run(range(10), until=10)
     assert report.written + report.failed + report.dropped == report.taken == 10
     assert report.missing == 10 - report.written > 0
-    assert f"{report.missing} are missing" in str(report)
+    assert report.exhausted
+    assert f"{report.missing} rows are missing: the source has no more" in str(report)
 
 
 def test_what_was_written_counts(tmp_path: Path) -> None:
@@ -138,7 +173,8 @@ def test_a_refused_row_is_made_up_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("until", [0, -1, 1.5])
 def test_bad_numbers(until: Any) -> None:
     """They are refused before anything begins."""
-    with pytest.raises(ValueError, match=f"until must be a whole number of at least 1, not {until}"):
+    kind = TypeError if until == 1.5 else ValueError
+    with pytest.raises(kind, match=f"until must be a whole number of at least 1, not {until}; leave it out"):
         Pipeline(Stage("a", same)).run([1], until=until)
 
 
@@ -167,3 +203,22 @@ def test_in_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "bank.yaml"
     config.write_text("until: 4\nsource: {range: 9}\nstages: [{name: a, call: 'builtins:abs'}]\n")
     assert run_config(config).written == 4
+
+
+@pytest.mark.parametrize("how", ["stop", "abort"])
+def test_a_run_that_is_stopped_first(how: str) -> None:
+    """Its source may have more: the report does not say otherwise."""
+    stopped = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        yield from range(3)
+        stopped.wait(10)
+        yield from itertools.count()
+
+    run = Pipeline(Stage("work", same)).start(numbers(), until=10)
+    getattr(run, how)()
+    stopped.set()
+    report = run.finished.result(10)
+    assert report.missing
+    assert not report.exhausted
+    assert f"{report.missing} rows are missing: the run ended early" in str(report)

@@ -21,7 +21,7 @@ from rxpipe import ConfigError, Drop, Pipeline, Record, Retry, SendBack, Stage, 
 from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.llm import InvalidOutput, Prompt, Unavailable
 from rxpipe.questions.inputs import WrongInput
-from rxpipe.questions.llm import Answered, Graded, Question, answer, check, generate, grade
+from rxpipe.questions.llm import Answered, Graded, Question, answer, check, generate, generate_several, grade
 from rxpipe.questions.llm.values import Grade, WrittenQuestion
 
 ABOUT: dict[str, Any] = {"topic": "bees", "kind": "a riddle", "difficulty": "hard", "language": "German"}
@@ -155,7 +155,9 @@ def test_children_have_the_ids_of_their_questions() -> None:
         return [(child.id, child.value.id) for child in children]
 
     with odd_server(replying(json.dumps({"questions": SEVERAL}))) as server:
-        stage = Stage("generation", partial(generate, provider=provider_at(server.url), per_call=2), expand=True)
+        stage = Stage(
+            "generation", partial(generate_several, provider=provider_at(server.url), per_call=2), expand=True
+        )
         found = outcomes(Pipeline(stage, Stage("collecting", again, collect=True)), [7])
         assert "They are too easy." in sent(server)
     assert found[7].value == [("7/1.0", "7/1.0"), ("7/1.1", "7/1.1")]
@@ -230,7 +232,9 @@ def test_a_bank_with_all_of_it_from_the_fake_server(structured: Any) -> None:
     retry = Retry(max_attempts=20, initial=0, max_delay=0)
     with serving(Behaviour(invalid=0.1, fail=0.1, length=0.1, seed=5)) as server:
         provider = provider_at(server.url, structured=structured)
-        several = Stage("generation", partial(generate, provider=provider, per_call=4), expand=True, retry=retry)
+        several = Stage(
+            "generation", partial(generate_several, provider=provider, per_call=4), expand=True, retry=retry
+        )
         dropping = Stage("check", partial(check, provider=provider, unclear="drop"), retry=retry)
         report = Pipeline(several, dropping).run(range(20))
         assert (report.expanded, report.failed) == (20, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rxpipe import Drop, Pipeline, SendBack, Stage, StopRun, feedback
 from rxpipe.questions import distinct
 from rxpipe.questions.inputs import WrongInput
 from rxpipe.questions.llm import Question
-from rxpipe.questions.seen_texts import close_seen
+from rxpipe.questions.seen_texts import close_seen, seen_on_copies
 
 TEXTS = {
     1: "What is the capital of the country that lies north of Italy?",
@@ -126,3 +127,32 @@ def test_a_missing_package_stops_the_run(state: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "rensa", None)
     with pytest.raises(StopRun, match=r'needs the package rensa: pip install "rensa'):
         bank(state, TEXTS).run([1, 2, 3])
+
+
+def test_texts_of_a_preview_are_forgotten(state: Path) -> None:
+    """It works on a copy of the file."""
+    assert ends(bank(state, TEXTS), [3]) == {3: "written"}
+    close_seen()
+    before = state.read_bytes()
+    with seen_on_copies():
+        assert ends(bank(state, {1: TEXTS[1], 2: TEXTS[2], 4: TEXTS[3]}), [1, 2, 4]) == {
+            1: "written",
+            2: "dropped",
+            4: "dropped",
+        }
+    assert state.read_bytes() == before
+    assert ends(bank(state, TEXTS), [2]) == {2: "written"}
+
+
+def test_a_preview_makes_no_file(state: Path) -> None:
+    """Where there is none."""
+    with seen_on_copies():
+        assert ends(bank(state, TEXTS), [1, 2]) == {1: "written", 2: "dropped"}
+    assert list(state.parent.iterdir()) == []
+
+
+def test_a_preview_says_which_file_is_none(state: Path) -> None:
+    """It is not the copy."""
+    state.write_text("no database")
+    with seen_on_copies(), pytest.raises(StopRun, match=re.escape(str(state))):
+        distinct({"id": 1, "question": "Why?"}, state=state)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -225,11 +224,9 @@ def test_an_end_without_the_database(
         may_return.set()
         run.stop()
         threading.Event().wait(0.3)  # the grace
-        began = time.monotonic()
         run.abort()
         with pytest.raises(SinkError, match="results in hand are lost"):
             finish(run)
-        assert time.monotonic() < began + 2
     until(lambda: not any(thread.name == "rxpipe-release" for thread in threading.enumerate()))
     if fault == "silent":
         proxy.answer()

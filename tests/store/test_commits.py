@@ -11,9 +11,10 @@ from sqlalchemy.exc import DataError
 
 from rxpipe.database import RowRefused
 from rxpipe.errors import LeaseLost
+from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import decode, encode
-from rxpipe.store.commits.records import Checkpoint, Record, failed_call
+from rxpipe.store.commits.records import Checkpoint, Record, SentBack, Spawned, failed_call
 from rxpipe.store.commits.state_changes import Move
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS
 
@@ -230,3 +231,66 @@ def test_a_large_checkpoint_is_in_no_json(kept: Kept) -> None:
     assert max(lengths) < 1_000
     outputs = {row.item_key: decode(row.output, row.pickled) for row in kept.all(CHECKPOINTS)}
     assert outputs == {"1": {"stage": 0}, "2": text}
+
+
+def children_of(claim: Claim, stage: int, made: int, *, collected_by: int | None, is_all: bool = True) -> Spawned:
+    """A stage has made all children of an item that came to it behind stage 0, or has made some."""
+    return Spawned(
+        claim=claim,
+        stage=stage,
+        attempts=stage + 1,
+        children=(),
+        made=made,
+        is_all=is_all,
+        collected_by=collected_by if is_all else None,
+        hands_over=False,
+        start=1,
+    )
+
+
+def back(claim: Claim, to: int, kept: int, *, start: int) -> SentBack:
+    return SentBack(claim=claim, stage=4, to=to, kept=kept, attempts=5, rounds=1, feedback=encode("no"), start=start)
+
+
+@pytest.mark.parametrize(
+    ("records", "state", "stage", "family"),
+    [
+        ([(1, 2, 4)], "running", 1, (2, 4)),
+        ([(1, 2, None)], "expanded", 1, (2, None)),
+        ([(1, 0, 4), (4, 2, None)], "expanded", 1, (2, None)),
+        ([(1, 0, 4), (4, 2, 5)], "running", 1, (2, 5)),
+        ([(1, 0, 4), "some"], "running", 1, (1, 4)),
+        ([(1, 2, 4), "checkpoint"], "running", 5, (2, 4)),
+        ([(1, 2, 4), "back to it"], "running", 1, (0, 4)),
+        ([(1, 2, 4), "back to it", (4, 1, 5), "some of 5"], "running", 1, (2, 5)),
+        ([(1, 2, 4), "back"], "running", 0, (0, None)),
+        ([(1, 2, 4), "back", "again", (1, 0, 4), "some"], "running", 1, (1, 4)),
+        ([(1, 2, 4), "back", "again", (1, 1, None)], "expanded", 1, (1, None)),
+    ],
+)
+def test_what_children_in_one_batch_make_of_their_parent(
+    kept: Kept, records: list[Any], state: str, stage: int, family: tuple[int, int | None]
+) -> None:
+    """The same as one batch for each: the last of them tells, and what went before it in the batch does not matter."""
+    for apart in (False, True):
+        (claim,) = kept.claim(2 if apart else 1)
+        named: dict[str, Record] = {
+            "some": children_of(claim, 4, 1, collected_by=None, is_all=False),
+            "some of 5": children_of(claim, 5, 2, collected_by=None, is_all=False),
+            "checkpoint": Checkpoint(claim=claim, stage=4, attempts=5, output=encode(1), start=1),
+            "back": back(claim, 0, 0, start=1),
+            "back to it": back(claim, 4, 1, start=1),
+            "again": checkpoint(claim),
+        }
+        batch = [named[one] if isinstance(one, str) else _all_of(claim, one) for one in ["again", *records]]
+        for some in [[one] for one in batch] if apart else [batch]:
+            kept.commit(some)
+        row = next(row for row in kept.all(ITEMS) if row.item_key == claim.key)
+        assert (row.state, row.stage, (row.children, row.collected_by)) == (state, stage, family)
+        is_told = records[-1] in ("back", "back to it")
+        assert (row.feedback is not None) == is_told
+
+
+def _all_of(claim: Claim, given: tuple[int, int, int | None]) -> Spawned:
+    stage, made, collected_by = given
+    return children_of(claim, stage, made, collected_by=collected_by)

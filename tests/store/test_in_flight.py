@@ -7,8 +7,9 @@ import threading
 from pipeline_helpers import LIMIT
 
 from rxpipe.pipeline.ports import Claim
-from rxpipe.pipeline.run.envelope import ItemEnvelope, StageRole
+from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.stage_role import StageRole
 from rxpipe.store.items.in_flight import InFlightClaims
 
 

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from pipeline_helpers import LIMIT, same
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text, update
 from sqlalchemy.pool import NullPool
 
-from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
+from rxpipe import Batch, DatabaseSink, Pipeline, Record, RunStore, SendBack, Stage, feedback
+from rxpipe.store.commits.children import wake_parents
+from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
 ITEMS_BEFORE = 30_000  # SQLite's plans are the same for a million, and PostgreSQL's are chosen for large tables
 READY = 600
+NUMBERS = "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :most)"
 LARGE = "rxpipe_(items|checkpoints|failures|usage)"
 # A run's items in one state are few, or are wanted in order.
 READS_ALL = re.compile(
@@ -34,19 +37,16 @@ def pipeline(url: str) -> Pipeline:
 def full_url(store_url: str) -> str:
     """A database with a run of many items, of which nobody has made statistics; some wait behind their first stage."""
     pipeline(store_url).run([0])
-    numbers = (
-        "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :most)"
-    )
     item = (
         f"INSERT INTO {ITEMS.name} "
         "(run_id, item_key, is_integer, seq, state, stage, fence, attempts, failures, crashes) "
-        f"{numbers} SELECT 1, CAST(number AS TEXT), number > 0, number, "
+        f"{NUMBERS} SELECT 1, CAST(number AS TEXT), number > 0, number, "
         "CASE WHEN number <= :ready THEN 'ready' ELSE 'written' END, CASE WHEN number <= :ready THEN 1 ELSE 2 END, "
         "1, 2, 0, 0 FROM numbers"
     )
     checkpoint = (
         f"INSERT INTO {CHECKPOINTS.name} (run_id, item_key, stage, fence, output, at) "
-        f"{numbers} SELECT 1, CAST(number AS TEXT), :stage, 1, '1', 0 FROM numbers WHERE :stage = 0 OR number > :ready"
+        f"{NUMBERS} SELECT 1, CAST(number AS TEXT), :stage, 1, '1', 0 FROM numbers WHERE :stage = 0 OR number > :ready"
     )
     engine = create_engine(store_url, poolclass=NullPool)
     with engine.begin() as connection:
@@ -90,6 +90,52 @@ def reads_all(plan: str) -> bool:
     )
 
 
+def sent_back_once(value: Any) -> Any:
+    return value if value == "again" else SendBack("a", "again")
+
+
+def flow(url: str, **store: Any) -> Pipeline:
+    """Everything that a stage can do with items."""
+    return Pipeline(
+        Stage("a", lambda value: feedback() or value),
+        Stage("b", lambda value: [value, value], expand=True),
+        Stage("c", same, batch=Batch(max_items=3)),
+        Stage("d", lambda children: children.values[0], collect=True),
+        Stage("e", sent_back_once),
+        Stage("f", lambda value: [value], expand=True),
+        sink=DatabaseSink(url, table="flow"),
+        store=RunStore(**store),
+        name="flow",
+    )
+
+
+@pytest.fixture
+def full_flow_url(full_url: str) -> str:
+    """The same with another run, whose items have many children; one of them waits for some of its own."""
+    flow(full_url).run([Record(0, "a"), Record(1, "b")])
+    columns = "run_id, item_key, is_integer, seq, state, stage, fence, owner, attempts, failures, crashes"
+    family = "parent_key, root_key, number, depth, made_by"
+    parent = (
+        f"INSERT INTO {ITEMS.name} ({columns}, children, collected_by) "
+        "VALUES (2, 'large', false, 9, 'waiting', 1, 1, NULL, 1, 0, 0, :most, 3)"
+    )
+    children = (
+        f"INSERT INTO {ITEMS.name} ({columns}, {family}) {NUMBERS} SELECT 2, 'large/' || number, false, 9, "
+        "CASE WHEN number > :most - 5 THEN 'ready' ELSE 'collected' END, "
+        "CASE WHEN number > :most - 5 THEN 2 ELSE 3 END, "
+        "1, NULL, 0, 0, 0, 'large', 'large', number, 1, 1 FROM numbers"
+    )
+    checkpoints = (
+        f"INSERT INTO {CHECKPOINTS.name} (run_id, item_key, stage, fence, output, at) "
+        f"{NUMBERS} SELECT 2, 'large/' || number, 1, 1, '1', 0 FROM numbers UNION ALL SELECT 2, 'large', 0, 1, '1', 0"
+    )
+    engine = create_engine(full_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for statement in (parent, children, checkpoints):
+            connection.execute(text(statement), {"most": ITEMS_BEFORE})
+    return full_url
+
+
 def go_on(url: str) -> None:
     """What waits goes on, and what is new comes in."""
     assert pipeline(url).run(range(ITEMS_BEFORE + 1, ITEMS_BEFORE + 10)).written == READY + 9
@@ -110,6 +156,39 @@ def test_no_statement_reads_all_of_a_run(full_url: str, act: Callable[[str], Non
     assert any("rxpipe_checkpoints" in statement for statement in found)
     bad = [f"{statement}\n{plan}" for statement, plan in found.items() if "GROUP BY" not in statement]
     assert [one for one in bad if reads_all(one)] == []
+
+
+def go_on_with_a_flow(url: str) -> None:
+    """Records come again, one with another value, and some are new; the parent that waits is called."""
+    records = [Record(0, "other"), Record(1, "b"), *(Record(number, "new") for number in range(2, 20))]
+    report = flow(url, on_change="redo").run(records)
+    assert (report.collected, report.written) == (5 + 2 * 19 * 2 + 2, 19 + 1)
+
+
+def end_a_flow_early(url: str) -> None:
+    """With ``until``."""
+    assert flow(url).run(range(100, 200), until=10).finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [go_on_with_a_flow, end_a_flow_early])
+def test_no_statement_of_a_flow_reads_all_of_a_run(full_flow_url: str, act: Callable[[str], None]) -> None:
+    """Nor do those for children, parents, what is sent back, records that have changed and ``until``."""
+    with plans() as found:
+        act(full_flow_url)
+    bad = [f"{statement}\n{plan}" for statement, plan in found.items() if "GROUP BY" not in statement]
+    counted = "count(*)"  # of what is written, once
+    assert [one for one in bad if reads_all(one) and counted not in one] == []
+
+
+def test_a_commit_does_not_read_all_children_of_a_parent(sqlite_url: str) -> None:
+    """To see whether the last one has ended."""
+    flow(sqlite_url).run([0])
+    with plans() as found, create_engine(sqlite_url, poolclass=NullPool).begin() as connection:
+        connection.execute(update(ITEMS).where(ITEMS.c.item_key == "0").values(state="waiting"))
+        wake_parents(connection, {RUN: 1}, ["0"])
+    (plan,) = (plan for plan in found.values() if "child" in plan)
+    assert "rxpipe_items_children (run_id=? AND parent_key=? AND state=?)" in plan
 
 
 def test_items_are_counted_early(postgres_url: str) -> None:

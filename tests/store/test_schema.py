@@ -71,13 +71,14 @@ def test_the_first_version(database: Database) -> None:
         assert [row.id for row in connection.execute(select(RUNS))] == [7]
 
 
-def test_an_older_store_becomes_what_a_new_one_is(store_url: str) -> None:
+@pytest.mark.parametrize("version", range(1, newest_version()))
+def test_an_older_store_becomes_what_a_new_one_is(store_url: str, version: int) -> None:
     """The same tables, columns and indexes, whichever way it came about; and a run goes on in it."""
     bank = Bank(store_url)
     bank.pipeline().run(range(2))
     with sole(store_url) as connection:
         new = described(connection)
-        make_older(connection, 1)
+        make_older(connection, version)
     report = bank.pipeline().run(range(3))
     assert (report.written_before, report.written) == (2, 1)
     with sole(store_url) as connection:

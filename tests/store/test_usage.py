@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pipeline_helpers import same
 from sqlalchemy import func, select
 
-from rxpipe import Retry, RunStore, Usage, record_usage
+from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, Usage, record_usage
 from rxpipe.store.maintenance.export import export, has_integer_ids
 from rxpipe.store.maintenance.export_files import columns, records_file
 from rxpipe.store.maintenance.prune import extent, prune
@@ -74,6 +76,32 @@ def test_a_later_process_knows_what_was_used_before(store_url: str) -> None:
     assert (report.usage, report.usage_before) == (GENERATION + ANSWERING, times(GENERATION + ANSWERING, 4))
     with looking(store_url) as connection:
         assert run(connection).usage == times(GENERATION + ANSWERING, 5)
+
+
+def test_calls_that_were_cancelled_are_paid_for(store_url: str) -> None:
+    """Also for what they tell as they end: as ``until`` is reached, some calls are not needed any more."""
+    begun: list[int] = []
+    all_begun = asyncio.Event()
+
+    async def split(value: int) -> list[int]:
+        begun.append(value)
+        record_usage(GENERATION)
+        if len(begun) == 3:
+            all_begun.set()
+        try:
+            await (all_begun if value == 0 else asyncio.Event()).wait()
+        finally:
+            await asyncio.sleep(0)
+            record_usage(ANSWERING)
+        return [value] * 3
+
+    stages = Stage("split", split, concurrency=3, expand=True), Stage("work", same, concurrency=1)
+    sink = DatabaseSink(store_url, max_seconds=0.002)
+    pipeline = Pipeline(*stages, sink=sink, store=RunStore(), scheduler="asyncio", name="costly")
+    report = pipeline.run(range(9), until=3)
+    assert report.usage == times(GENERATION + ANSWERING, len(begun))
+    with looking(store_url) as connection:
+        assert of_run(connection, 1) == report.usage
 
 
 def test_a_new_run_has_used_nothing(store_url: str) -> None:

@@ -11,8 +11,10 @@ from rich.text import Text
 
 from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
+from rxpipe.cli.views.flow_shape import flow_lines
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.imports import resolve
 from rxpipe.config.sections import RetryConfig
 from rxpipe.config.sources import read_source
@@ -20,7 +22,7 @@ from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.pipeline.source import length
 from rxpipe.screen.tables import Column, fitted
-from rxpipe.screen.terminal import SafeConsole
+from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import number, plural
 from rxpipe.store.schema.database import Database
 
@@ -43,7 +45,8 @@ def check(path: Path) -> None:
     console.print(fitted(stage_columns(config), console.width))
     console.print()
     for name, value in _lines(config, source):
-        console.print(Text(f"{name:<11}", style="bold").append(value, style="not bold"), soft_wrap=True)
+        label = Text(f"{name:<11}", style="bold")
+        console.print(hanging(console, label, value, "not bold"), soft_wrap=True)
 
 
 def stage_columns(config: Config) -> list[Column]:
@@ -90,6 +93,8 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
         ("scheduler", config.scheduler),
         ("retries", _retries(config)),
         ("source", source),
+        *(("" if index else "flow", line) for index, line in enumerate(flow_lines(config))),
+        *([] if config.until is None else [("until", f"{plural(config.until, 'row')} written")]),
         ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
         ("database" if config.output is None else "output", results_place(config)),
     ]
@@ -116,7 +121,9 @@ def _source(config: Config) -> str:
         return f"call {source.call}"
     if source.sql is not None:
         return f"sql {' '.join(source.sql.split())} on {shown(source.url or config.database.url)}"
-    total = plural(length(read_source(config)) or 0, "ID" if source.id is None else "record")
+    given = read_source(config)
+    check_source_fields(config, given)
+    total = plural(length(given) or 0, "ID" if source.id is None else "record")
     for kind in ("file", "csv", "jsonl", "parquet"):
         if (name := getattr(source, kind)) is not None:
             return f"{kind} {name}, {total}"

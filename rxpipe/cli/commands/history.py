@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Engine
 
-from rxpipe.cli.views.summary import failure_line, print_drops, print_saved, rare_column
+from rxpipe.cli.views.summary import print_drops, print_reasons, print_saved, rare_column
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.screen.tables import GAP, Column, fitted, usage_columns
@@ -202,12 +202,9 @@ def _print_details(console: Console, found: RunDetails) -> None:
     print_saved(console, sum(stage.cached for stage in found.stages), saved)
     console.print()
     console.print(fitted(_stage_columns(found.stages, console.width), console.width))
-    if found.causes:
-        console.print(Text("\nfailed calls, the commonest first:", style="bold"))
-        for cause in found.causes:
-            failed_as = CommonError(stage=cause.stage or "", text=cause.text, count=cause.count, same=cause.same)
-            console.print(failure_line(console, failed_as), soft_wrap=True)
-    print_drops(console, found.drops)
+    causes = [CommonError(stage=one.stage or "", text=one.text, count=one.count, same=one.same) for one in found.causes]
+    print_reasons(console, "failed calls, the commonest first:", causes, failed)
+    print_drops(console, found.drops, one.dropped)
     _print_parents(console, found)
     if found.workers:
         console.print()

@@ -23,7 +23,7 @@ from rxpipe.errors import ConfigError, RxPipeError, StoreError
 from rxpipe.screen.terminal import say
 from rxpipe.screen.texts import cell_text, number, plural
 from rxpipe.store.maintenance.export import STATUSES, Status, export, has_children, has_integer_ids, is_among
-from rxpipe.store.maintenance.export_cells import Fields, fields_of_run, with_kinds
+from rxpipe.store.maintenance.export_cells import Fields, fields_of_run, nowhere, with_kinds
 from rxpipe.store.maintenance.export_files import check_file, records_file
 from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
 from rxpipe.store.maintenance.requeue import Family, family, requeue, requeue_rows
@@ -166,6 +166,10 @@ def export_run(engine: Engine, wanted: int | None, file: Path, options: ExportOp
     with _terminated_tidily(), snapshot(engine) as connection:
         found = run(connection, wanted)
         fields, which = chosen, is_among(statuses)
+        if fields is not None and (missing := nowhere(fields, connection, found, which)):
+            there = fields_of_run(connection, found, which).names
+            what = f"no value has {', '.join(map(repr, missing))}"
+            raise ConfigError(f"--columns: {unknown(what, missing[0], there)}")
         if fields is None and kind != ".jsonl" and not options.stages:
             fields = fields_of_run(connection, found, which)
         if fields is not None and kind == ".parquet":

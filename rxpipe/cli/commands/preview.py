@@ -7,33 +7,39 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reactivex import Observable
 from reactivex.abc import ObserverBase
 from rich.console import Console
 from rich.text import Text
 
+from rxpipe.cli.commands.preview_children import MOST, FirstOnes, first_ones
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
 from rxpipe.llm.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
-from rxpipe.pipeline.decisions import Drop, SendBack
+from rxpipe.pipeline.children import Children
+from rxpipe.pipeline.decisions import Drop, SendBack, item_ids
 from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.source import length
 from rxpipe.pipeline.stage import Stage
+from rxpipe.questions.seen_texts import seen_on_copies
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 
+_ENDS = {"written": "would be written", "expanded": "has been expanded"}
 _LONGEST = 20_000  # characters that are shown of a text
 
 
@@ -63,7 +69,10 @@ def preview(path: Path, count: int) -> ExitCode:
             concurrency=1,  # so that what is shown is of one item at a time
         )
         try:
-            report = run_blocking(watched, read_source(config, count=count), observer=script)
+            source = read_source(config, count=count)
+            check_source_fields(config, source)
+            with seen_on_copies():
+                report = run_blocking(watched, source, observer=script)
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
@@ -79,6 +88,7 @@ class _Call:
     value: Any
     result: Any = None
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    ids: list[int | str] = field(default_factory=item_ids)
 
 
 def _watched(stage: Stage, script: _Script) -> Callable[[Any], Any]:
@@ -86,18 +96,22 @@ def _watched(stage: Stage, script: _Script) -> Callable[[Any], Any]:
     function = stage.call
 
     async def watched_coroutine(value: Any) -> Any:
-        with script.watching(_Call(stage.name, value)) as call:
-            call.result = await function(value)
-        return call.result
+        return await watched_awaitable(value, function(value))
 
     async def watched_awaitable(value: Any, awaitable: Any) -> Any:
         with script.watching(_Call(stage.name, value)) as call:
-            call.result = await awaitable
+            result = await awaitable
+            if stage.expand and not isinstance(result, FirstOnes):
+                result = first_ones(result)
+                result = await result if inspect.isawaitable(result) else result
+            call.result = result
         return call.result
 
     def watched(value: Any) -> Any:
         with script.watching(_Call(stage.name, value)) as call:
-            call.result = function(value)
+            result = function(value)
+            is_many = stage.expand and (isinstance(result, Observable) or not inspect.isawaitable(result))
+            call.result = first_ones(result) if is_many else result
         is_pending = inspect.isawaitable(call.result)
         return watched_awaitable(value, call.result) if is_pending else call.result
 
@@ -112,6 +126,8 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._console.file = console.file  # it would follow standard output wherever that is sent
         self._items = 0
         self._is_between = True
+        self._is_cut = False
+        self._heading: list[int | str] = []
 
     @contextmanager
     def watching(self, call: _Call) -> Generator[_Call]:
@@ -119,7 +135,8 @@ class _Script(ObserverBase[Outcome[Any]]):
         if self._is_between:
             self._is_between = False
             self._items += 1
-            self._console.rule(Text(f"item {self._items}: ID {screen_text(str(call.value))}", style="bold"))
+            self._heading = call.ids
+            self._console.rule(Text(f"item {self._items}: ID {_ids(call.ids)}", style="bold"))
         began = time.perf_counter()
         token = listener.set(call.exchanges.append)
         error: BaseException | None = None
@@ -134,8 +151,9 @@ class _Script(ObserverBase[Outcome[Any]]):
                 self._show(call, error, time.perf_counter() - began)
 
     def _show(self, call: _Call, error: BaseException | None, seconds: float) -> None:
-        self._console.print(Text(f"\n{screen_text(call.stage)}, {duration(seconds)}", style="bold cyan"))
-        self._part("input", _pretty(call.value))
+        of = "" if call.ids == self._heading else f" of {_ids(call.ids)}"
+        self._console.print(Text(f"\n{screen_text(call.stage)}{of}, {duration(seconds)}", style="bold cyan"))
+        self._part("input", _pretty(_plain(call.value)))
         for exchange in call.exchanges:
             for message in exchange.messages:
                 content: Any = message.get("content")  # text, or parts, or none
@@ -148,7 +166,9 @@ class _Script(ObserverBase[Outcome[Any]]):
         elif isinstance(decision, SendBack):
             self._part(f"sent back to {screen_text(decision.stage)}", _pretty(decision.feedback), "yellow")
         elif error is None:
-            self._part("output", _pretty(call.result), "green")
+            told = f", {call.result.told}" if isinstance(call.result, FirstOnes) else ""
+            self._is_cut = self._is_cut or (isinstance(call.result, FirstOnes) and call.result.is_cut)
+            self._part(f"output{told}", _pretty(call.result), "green")
         else:
             is_cancelled = isinstance(error, asyncio.CancelledError)
             why = (
@@ -174,17 +194,38 @@ class _Script(ObserverBase[Outcome[Any]]):
             share = total / report.taken
             money = f", cost {cost(report.usage.cost * share)}" if report.usage.cost else ""
             about = f"{tokens(report.usage.tokens * share)} tokens{money}"
-            self._console.print(f"{plural(total, 'item')} would use about {about}{cost_unit(report.usage)}")
+            such = f" with {MOST} children each" if self._is_cut else ""
+            self._console.print(f"{plural(total, 'item')}{such} would use about {about}{cost_unit(report.usage)}")
 
     def on_next(self, value: Outcome[Any]) -> None:
         """An item has ended; its children come before that, and are shown with it."""
         self._is_between = value.parent is None
+        if value.parent is not None:
+            why = "" if value.error is None else f": {screen_text(str(value.error))}"
+            ended = f"\n{screen_text(str(value.id))} {_ENDS.get(value.status, value.status)}{why}"
+            self._console.print(Text(ended, style="bold"), soft_wrap=True)
 
     def on_error(self, error: Exception) -> None:
         """Nothing: whoever waits for the run is told."""
 
     def on_completed(self) -> None:
         """Nothing."""
+
+
+def _ids(ids: Sequence[int | str]) -> str:
+    more = f" and {number(len(ids) - MOST)} more" if len(ids) > MOST else ""
+    return ", ".join(screen_text(str(one)) for one in ids[:MOST]) + more
+
+
+def _plain(value: Any) -> Any:
+    """What a function got, as data: of children, how each one ended."""
+    given: object = value  # for the type checkers, which do not know what it holds
+    if not isinstance(given, Children):
+        return value
+    return [
+        {"id": one.id, "status": one.status, **({"value": one.value} if one.error is None else {"why": str(one.error)})}
+        for one in value
+    ]
 
 
 def _pretty(value: Any) -> str:

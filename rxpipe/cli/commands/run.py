@@ -22,6 +22,7 @@ from rxpipe.cli.views.failures import FailureLimit, Failures
 from rxpipe.cli.views.summary import print_summary
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
@@ -99,8 +100,12 @@ def run(path: Path, options: Options) -> ExitCode:
         free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
         if options.max_cost is not None and free:
             _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
-        pipeline = until_written(pipeline, config.until if options.until is None else options.until)
+        try:
+            pipeline = until_written(pipeline, config.until if options.until is None else options.until)
+        except ValueError as error:
+            raise ConfigError(f"{config.where('until') if options.until is None else '--until'}: {error}") from None
         source = read_source(config, count=options.count)
+        check_source_fields(config, source)
         total = length(source)
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
         with progress_of(title, grace, quiet=options.quiet) as progress:

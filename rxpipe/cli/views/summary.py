@@ -52,13 +52,11 @@ def print_summary(
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
     console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
-    if report.errors:
-        console.print(Text("\nerrors, the commonest first:", style="bold"))
-        for failed in report.errors:
-            console.print(failure_line(console, failed), soft_wrap=True)
-    print_drops(console, report.drops)
+    print_reasons(console, "errors, the commonest first:", report.errors, report.failed)
+    print_drops(console, report.drops, report.dropped)
     if report.missing:
-        console.print(f"{number(report.missing)} rows are missing: the source has no more")
+        why = "the source has no more" if report.exhausted else "the run ended early"
+        console.print(f"{number(report.missing)} rows are missing: {why}")
     if report.run is not None and not report.finished:
         console.print(f"the run is not finished: {goes_on} goes on with it", soft_wrap=True)
     if report.run is not None and report.failed + report.failed_before:
@@ -166,13 +164,20 @@ def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
     return [Column(title="429s", cells=cells, styles=styles, rank=3)]
 
 
-def print_drops(console: Console, drops: Sequence[CommonError]) -> None:
-    """Why items were dropped, if any were."""
-    if drops:
-        console.print(Text("\ndropped items, the commonest reason first:", style="bold"))
-        for drop in drops:
-            text = drop.text or "(no reason given)"
-            console.print(failure_line(console, replace(drop, text=text)), soft_wrap=True)
+def print_drops(console: Console, drops: Sequence[CommonError], total: int) -> None:
+    """Why items were dropped, if any were; ``total`` is how many were."""
+    told = [replace(drop, text=drop.text or "(no reason given)") for drop in drops]
+    print_reasons(console, "dropped items, the commonest reason first:", told, total)
+
+
+def print_reasons(console: Console, title: str, reasons: Sequence[CommonError], total: int) -> None:
+    """The commonest errors or reasons below a title, if there are any, and how many of ``total`` had others."""
+    if reasons:
+        console.print(Text(f"\n{title}", style="bold"))
+        for one in reasons:
+            console.print(failure_line(console, one), soft_wrap=True)
+        if (others := total - sum(one.count for one in reasons)) > 0:
+            console.print(Text(f"{number(others):>9}  for other reasons", style="dim"))
 
 
 def failure_line(console: Console, failed: CommonError) -> Text:

@@ -71,6 +71,11 @@ def _check_header(header: list[str], start: str, undecoded: str) -> None:
         raise ConfigError(f"{start}: it is empty; allowed: a header with the names of the columns, then the rows")
     if any(UNREADABLE in name for name in header):
         raise ConfigError(f"{start}, line 1: {undecoded}")
+    if any("\0" in name for name in header):
+        raise ConfigError(
+            f"{start}, line 1: a NUL in the header; "
+            "a file in UTF-16 without a byte order mark needs encoding: utf-16-le"
+        )
     if repeated:
         raise ConfigError(f"{start}, line 1: columns of the same name: {', '.join(map(repr, repeated))}")
 

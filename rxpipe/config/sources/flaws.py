@@ -67,4 +67,4 @@ def reading(path: Path, where: str, allowed: str) -> Generator[None]:
     except IsADirectoryError:
         raise ConfigError(f"{where}: {path} is a directory; allowed: {allowed}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ConfigError(f"{where}: {shown(str(path))} cannot be read: {error}") from None
+        raise ConfigError(f"{where}: {shown(str(path))} cannot be read: {' '.join(str(error).split())}") from None

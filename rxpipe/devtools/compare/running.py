@@ -35,6 +35,7 @@ from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.run.strategies import Strategy
 from rxpipe.pipeline.stage import Stage
+from rxpipe.questions.seen_texts import seen_on_copies
 
 STRATEGIES: tuple[Strategy, ...] = ("staged", "per_item", "per_stage")
 SCHEDULERS: tuple[Scheduler, ...] = ("threads", "asyncio")
@@ -158,7 +159,7 @@ def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | No
     """The run, when it began, and what it failed with."""
     started: list[tuple[Run, float]] = []
     error: str | None = None
-    with Interrupts() as interrupts:
+    with seen_on_copies(), Interrupts() as interrupts:  # each run has the texts that were there before
 
         def on_start(run: Run) -> None:
             started.append((run, time.perf_counter() - run.seconds))

@@ -11,7 +11,7 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed
+from rxpipe.errors import ItemCancelled, Overloaded, PipelineClosed, RecordChanged
 from rxpipe.operators.core.clock import TIMER_THREAD, running_loop
 from rxpipe.operators.core.worker import HERE
 from rxpipe.operators.errors import describe
@@ -259,6 +259,9 @@ class AdmissionQueue(Listener):
         entry = self._entries.get(outcome.id)
         if entry is None:
             return
+        if isinstance(outcome.error, RecordChanged):
+            self._end(entry, outcome.error)
+            return
         entry.ended_elsewhere = outcome  # in case that it is on its way here, and has been lost to another worker
         if entry.item is None or entry.cut_off is not None:
             self._end_as_told(entry, outcome)
@@ -268,7 +271,8 @@ class AdmissionQueue(Listener):
             self._publish(outcome)
         self._end(entry, outcome)
 
-    def _end(self, entry: Entry, outcome: Outcome[Any]) -> None:
+    def _end(self, entry: Entry, outcome: Outcome[Any] | RecordChanged) -> None:
+        is_refused = not isinstance(outcome, Outcome) or outcome.status == "cancelled"
         with self._lock:
             if self._entries.get(entry.id) is not entry:
                 return  # somebody else has ended it
@@ -278,12 +282,12 @@ class AdmissionQueue(Listener):
             following = entry.following
             if following is not None:
                 self._following -= 1
-                if outcome.status == "cancelled":
+                if is_refused:
                     self._line_up(following)
             self._make_room(entry)
         self._wake()
         entry.end(outcome)
-        if following is not None and outcome.status != "cancelled":  # the submission came too late to be a new item
+        if following is not None and not is_refused:  # the submission came too late to be a new item
             following.end(outcome)
 
     def _cancel(self, submission: Submission) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.ports import Journal
-from rxpipe.pipeline.run.envelope import StageRole
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.stage_role import StageRole
 
 _TOGETHER = Batch(max_items=50, max_seconds=0.0)
 
@@ -42,5 +42,5 @@ def _may_be_called_with(item: Item, role: StageRole) -> bool:
         return False
     try:
         return role.when is None or bool(role.when(item.value))
-    except Exception:  # noqa: BLE001 - whatever the user's ``when`` raises: it does so again in the stage, and is told
+    except BaseException:  # noqa: BLE001 - whatever the user's ``when`` raises: it does so again in the stage, and is told
         return False

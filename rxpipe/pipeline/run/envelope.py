@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from rxpipe.errors import CheckpointError, ConfigError, ItemCancelled, StopRun
@@ -13,46 +12,23 @@ from rxpipe.operators.stages.settings import KEPT, Admission, Call, Decision, Fa
 from rxpipe.pipeline.children import Children
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, Journal, Spawning
-from rxpipe.pipeline.record import Record, check_id
+from rxpipe.pipeline.ports import CachedResult, CacheLookup, Journal
 from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.spawner import Spawner
+from rxpipe.pipeline.run.stage_role import StageRole
 
 Stop = Callable[[StopRun], None]
 """Called when the run is to take no more IDs, and to fail with this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRole:
-    """What a stage is in its pipeline.
-
-    Attributes:
-        name: Its name.
-        index: Its index.
-        is_last: Whether it is the last one.
-        when: Which values it is called with; None for all.
-        collected_by: If it expands items: the index of the stage that collects the children, or None.
-        collects: If it collects children: the index of the stage that makes them.
-        max_rounds: How often an item may have been sent back, so that it may go back once more from here.
-        cache: Whether results of earlier calls are used.
-    """
-
-    name: str
-    index: int
-    is_last: bool = True
-    when: Callable[[Any], object] | None = None
-    collected_by: int | None = None
-    collects: int | None = None
-    max_rounds: int = 3
-    cache: bool = False
-
-
 class ItemEnvelope:
-    """How a stage handles items: one that has failed, or been there in an earlier run, skips the call.
+    """How a stage handles items. An item that has ended, or has been here in an earlier run, passes without a call.
 
     Attributes:
         stats: The stage's counts.
+        spawn: The child for one of the values that the function gives; ``KEPT`` if no child goes on.
     """
 
     def __init__(
@@ -83,11 +59,17 @@ class ItemEnvelope:
         self._journal = journal
         self._budget = budget
         self._flow = flow or Flow([role.name])
+        self._spawner = Spawner(role, self._flow, journal, now)
+        self.spawn = self._spawner.spawn  # for each child: so not through a method
         self._stop = stop
         self._listeners = listeners or Listeners()
         self._now = now
         self._stopped_by: StopRun | None = None
         self.stats = StageStats()
+
+    def count_in(self, stats: StageStats) -> None:
+        """Use these counts, which are the stage's."""
+        self.stats = self._spawner.stats = stats
 
     @property
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
@@ -101,7 +83,7 @@ class ItemEnvelope:
     # Items come in
 
     def admit(self, item: Item, call: Call) -> Admission:
-        """Whether it waits for a call, passes, or ends here as its parent's.
+        """Whether an item waits for its call, passes, or ends here because the stage collects it.
 
         Raises:
             Exception: Whatever the user's ``when`` raises.
@@ -122,22 +104,23 @@ class ItemEnvelope:
         return "call"
 
     def _reuse(self, item: Item, hit: CachedResult) -> None:
-        """Take the result of an earlier call for that of the function."""
+        """Use the result of an earlier call in place of a call."""
         self.stats.cached += 1
         self.stats.saved += hit.usage
+        self._listeners.cached(item, self._stage, hit.usage)
         if self._journal is not None and item.claim is not None:
             self._journal.reused(item.claim, self._index, item.attempts, hit)
         self._go_on(item, hit.value)
 
     def _collects(self, item: Item) -> bool:
-        """Whether an item is one of those whose parent is called here: of this run's, or made in an earlier one."""
+        """Whether an item is a child that this stage collects; an earlier run may have made it."""
         if item.siblings is not None:
             return item.siblings.collected_by == self._index
         is_child = item.claim is not None and item.claim.parent is not None
         return is_child and item.first - 1 == self._role.collects
 
     def _passes(self, item: Item) -> bool:
-        """Whether an item goes by a stage that has a ``when``, or collects what the item has none of."""
+        """Let an item pass if ``when`` says so, or if the stage collects children and the item has none."""
         if item.settled or item.finished > self._index:
             return False
         if self._role.collects is None:
@@ -196,7 +179,7 @@ class ItemEnvelope:
         return item
 
     def decide(self, item: Item, decision: Decision) -> Item | Kept:
-        """The item, about which the function has decided something instead of returning a value."""
+        """The item, after the function has dropped it or sent it back."""
         self.stats.failed += 1  # until it is done
         return self.fail(Failure(value=item, error=decision, stage=self._stage, attempts=1))
 
@@ -213,7 +196,7 @@ class ItemEnvelope:
         item.settled = self._last
 
     def again(self, item: Item, attempt: int, error: BaseException) -> None:
-        """A call has failed, and another will follow."""
+        """Attempt ``attempt`` failed; another attempt follows."""
         self._told(item, "retried" if uses_attempt(error) else "pushed_back")
         self._call_ended(item, error, again=True)
         if uses_attempt(error):
@@ -222,7 +205,7 @@ class ItemEnvelope:
             item.attempts -= 1
 
     def used(self, item: Item, attempt: int, usage: Usage) -> None:
-        """A call has used this."""
+        """Attempt ``attempt`` has used this."""
         if item.lookup is not None:
             item.lookup.usage += usage
         if self._journal is not None and item.claim is not None:
@@ -230,7 +213,7 @@ class ItemEnvelope:
         self._listeners.used(item, self._stage, attempt, usage)
 
     def fail(self, failure: Failure[Item]) -> Item | Kept:
-        """The item whose last call has failed, or decided something; it travels on as data."""
+        """The item whose last call has failed, or was a decision. It goes on to the exit as data."""
         item, error = failure.value, failure.error
         item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
         self._told(item, _end_of(error))
@@ -239,13 +222,19 @@ class ItemEnvelope:
             return self._send_back(item, error, failure.attempts)
         if isinstance(error, Drop):
             return self._drop(item, error)
-        if isinstance(error, (StopRun, ItemCancelled)):
+        if isinstance(error, StopRun):
+            return self._give_back(item, error, failure.attempts)
+        if isinstance(error, ItemCancelled):
             self.stats.failed -= 1
             self.stats.cancelled += 1
-        if isinstance(error, StopRun):
-            self._stopped_by = self._stopped_by or error
-            self._stop(error)
         return self._fail(item, error, failure.attempts)
+
+    def _give_back(self, item: Item, error: StopRun, attempts: int) -> Item:
+        self.stats.failed -= 1
+        self.stats.cancelled += 1
+        self._stopped_by = self._stopped_by or error
+        self._stop(error)
+        return self._fail(item, error, attempts)
 
     def _fail(self, item: Item, error: BaseException, attempts: int) -> Item:
         self._note(item, attempts, error, final=True)
@@ -259,12 +248,18 @@ class ItemEnvelope:
         return item
 
     def _send_back(self, item: Item, error: SendBack, attempts: int) -> Item | Kept:
+        if (wrong_stage := self._flow.no_way_back(error.stage, latest=self._index)) is not None:
+            # Of the function, not of the item: all others would fail, too, after they were paid for.
+            stop = StopRun(f"stage {self._stage} cannot send items back to {error.stage!r}: {wrong_stage}")
+            stop.__cause__ = error
+            return self._give_back(item, stop, attempts)
         to = self._flow.way_back(item, error.stage, latest=self._index)
         if isinstance(to, str):
             wrong = ConfigError(f"stage {self._stage} cannot send {item.id!r} back to {error.stage!r}: {to}")
             wrong.__cause__ = error
             return self._fail(item, wrong, attempts)
         if item.rounds >= self._role.max_rounds:
+            error.max_rounds = self._role.max_rounds
             return self._drop(item, Drop(str(error))) if error.or_drop else self._fail(item, error, attempts)
         self.stats.failed -= 1
         self.stats.sent_back += 1
@@ -279,6 +274,7 @@ class ItemEnvelope:
                     rounds=item.rounds + 1,
                     feedback=error.feedback,
                 )
+            self._listeners.sent_back(item, self._stage, error.stage)
             self._flow.send_back(item, to, error.feedback, self._index)
         except CheckpointError as unkept:
             return self._fail(item, unkept, attempts)
@@ -303,70 +299,22 @@ class ItemEnvelope:
 
     # Many values
 
+    def begin_many(self, item: Item, values: Any) -> None:
+        """A call begins to give values; see ``Spawner``."""
+        self._spawner.begin(item, values)
+
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
         """Whether an item may go downstream now; if not, ``wake`` is called when it may be asked again."""
         return self._flow.may_pass(item, self._index, wake)
 
-    def begin_many(self, item: Item, values: Any) -> None:
-        """A call begins to give values; those of an attempt before it stay.
-
-        With a store, the children of a list are kept all at once, and those of an iterator as they come.
-        """
-        group = self._flow.begin_children(item, self._role.collected_by)
-        group.given = 0
-        if self._journal is not None and item.claim is not None and isinstance(values, Collection):
-            given: Collection[Any] = values  # pyright: ignore[reportUnknownVariableType] - of anything
-            new = list(given)[group.made :]
-            group.claims.extend(self._spawned(item, new, is_all=True))
-
-    def spawn(self, item: Item, value: Any) -> Item | Kept:
-        """The child for one of the values that the function gives."""
-        group = item.children
-        assert group is not None
-        group.given += 1
-        self.stats.spawned += 1
-        if group.given <= group.made:  # by an attempt before
-            return KEPT
-        if group.claims:
-            child = Item(group.claims.popleft(), self._now())
-        elif self._journal is not None and item.claim is not None:
-            child = Item(self._spawned(item, [value])[0], self._now())
-        else:
-            child = Item(record_of(item, value, group.first + group.made), self._now())
-            child.first = child.finished = self._index + 1
-        return self._flow.spawn(item, child) or KEPT
-
     def expanded(self, item: Item) -> Item | Kept:
         """The function has given its last value: the item waits for its children."""
-        group = item.children
-        assert group is not None
-        if self._journal is not None and item.claim is not None and not group.is_kept:
-            self._spawned(item, [], is_all=True)
+        self._spawner.end(item)
         self._told(item, "ok")
         self._call_ended(item)
-        item.stage = item.feedback = None
+        item.stage = item.call = item.feedback = None
         self._flow.expanded(item)
         return KEPT
-
-    def _spawned(self, item: Item, values: Sequence[Any], *, is_all: bool = False) -> list[Claim]:
-        group = item.children
-        assert group is not None
-        assert self._journal is not None
-        assert item.claim is not None
-        first = group.first + group.made
-        records = [record_of(item, value, first + place) for place, value in enumerate(values)]
-        group.is_kept = is_all
-        spawning = Spawning(
-            stage=self._index,
-            first=first,
-            depth=item.depth + 1,
-            attempts=item.attempts,
-            is_all=is_all,
-            collected_by=group.collected_by,
-            hands_over=is_all and group.is_split,
-            outcome=item.as_expanded(self._now()) if is_all and group.collected_by is None else None,
-        )
-        return self._journal.spawn(item.claim, records, spawning)
 
 
 def _end_of(error: BaseException) -> str:
@@ -376,16 +324,3 @@ def _end_of(error: BaseException) -> str:
     if isinstance(error, SendBack):
         return "sent_back"
     return "cancelled" if isinstance(error, (StopRun, ItemCancelled)) else "failed"
-
-
-def record_of(parent: Item, value: Any, number: int) -> Record:
-    """A value that a function gave as that of a child with an ID; of a ``Record``, its own.
-
-    Raises:
-        ConfigError: That is none.
-    """
-    if isinstance(value, Record):
-        if (wrong := check_id(value, "a child")) is not None:
-            raise wrong
-        return value  # pyright: ignore[reportUnknownVariableType] - a record of anything
-    return Record(parent.child_id(number), value)

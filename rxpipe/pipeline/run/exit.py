@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import partial
 from typing import Any, Protocol
 
 from reactivex.abc import ObserverBase
 
-from rxpipe.operators.core.clock import guarded
+from rxpipe.operators.core.clock import Clock, guarded
 from rxpipe.operators.core.machine import Machine
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.run.item import Item
 
+_POLL = 0.005
+_MOST_POLLS = 200
+
 
 class Follows(Protocol):
     """Whom the exit tells of items: a run."""
+
+    clock: Clock
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether calls that were cancelled have not ended yet."""
+        ...
 
     def outcome(self, item: Item) -> Outcome[Any]:
         """How an item has left the stages."""
@@ -42,6 +53,7 @@ class Exit(Machine[Item, Outcome[Any]]):
         self._run = run
         self._staged = staged
         self._items: deque[Item] = deque()
+        self._polls = 0
 
     def arrive(self, value: Item) -> None:
         """Take over an item."""
@@ -74,17 +86,26 @@ class Exit(Machine[Item, Outcome[Any]]):
         """A stage cannot go on: what is finished is still written before the run fails."""
         self._run.fail(error)
         self._take_settled()
+        self.source_completed()
 
     def abort(self) -> None:
         """Cancel what is in the stages; from any thread."""
         guarded(self._upstream.dispose)
         self.post(self._take_settled)
+        self.post(self._complete)
+
+    def _complete(self) -> None:
+        """Wait a second at most for cancelled calls, which may yet tell what they used."""
+        if self._run.is_ending and self._polls < _MOST_POLLS:
+            self._polls += 1
+            self._run.clock.call_later(_POLL, partial(self.post, self._complete))
+        else:
+            self.source_completed()
 
     def _take_settled(self) -> None:
         """Let out items that a stage held back because there was no room: their calls are done, and paid for."""
         for item in self._run.settled():
             self.arrive(item)
-        self.source_completed()
 
     def advance(self) -> None:
         """Hand outcomes to the sink."""

@@ -27,7 +27,7 @@ class Enters(Protocol):
 
 
 class Flow:
-    """One run's side doors: each stage's, and that of the exit. Called by way of stages, from any thread."""
+    """The side doors of a run: one for each stage, and that of the exit. Stages call this from any thread."""
 
     def __init__(self, stages: Sequence[str], *, is_staged: bool = False, quota: Quota | None = None) -> None:
         self._quota = quota
@@ -38,23 +38,23 @@ class Flow:
         self._run: Enters | None = None
 
     def attach(self, index: int, readmit: Readmit) -> None:
-        """A stage is subscribed to: how it takes an item beyond its bound."""
+        """A stage is subscribed to. ``readmit`` has it take an item beyond its bound."""
         self._doors[index] = readmit
 
     def attach_run(self, run: Enters, leave: Readmit) -> None:
-        """The run has begun: how an item leaves the stages that none of them passes on."""
+        """The run has begun. ``leave`` takes an item out of the stages."""
         self._run, self._exit = run, leave
 
     # Children
 
     def begin_children(self, parent: Item, collected_by: int | None) -> Group:
-        """The parent's group of children, for a call that begins to give values; the same for its next attempt."""
+        """The group for the children of a call that begins to give values. The next attempt gets the same group."""
         if parent.children is None:
             parent.children = Group(parent, collected_by)
         return parent.children
 
     def spawn(self, parent: Item, child: Item) -> Item | None:
-        """A child begins; None if the run is over."""
+        """Let a child begin. Returns None if the run is over."""
         group = parent.children
         assert group is not None
         assert self._run is not None
@@ -72,7 +72,7 @@ class Flow:
         return self._quota.may_pass(item, wake)
 
     def expanded(self, parent: Item) -> None:
-        """All children of an item are made: it waits for them."""
+        """All children of an item are made. The item waits for them."""
         group = parent.children
         assert group is not None
         if self._quota is not None and group.collected_by is None:
@@ -96,7 +96,9 @@ class Flow:
         ends = not child.settled and lost is None
         if ends:
             child.settle("collected")
-        if group is not None and group.arrived(child.number, child.outcome(now), cut_off):
+        if group is None or group.awaits(child):
+            pass
+        elif group.arrived(child.number, child.outcome(now), cut_off):
             self._over(group)
         if ends and self._exit is not None:
             self._exit(child)
@@ -105,12 +107,21 @@ class Flow:
     def child_over(
         self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None
     ) -> None:
-        """A child has ended, or goes no further in this run."""
-        if child.siblings is not None and child.siblings.ended(child, outcome, cut_off):
-            self._over(child.siblings)
+        """A child has ended, or does not go on in this run."""
+        group = child.siblings
+        if group is None:
+            return
+        is_over = group.ended(child, outcome, cut_off)
+        if group.awaits(child):
+            if outcome is not None and outcome.status == "cancelled":
+                cut_off = outcome.error
+            is_taken = child.claim is not None and child.claim.conflict is not None
+            is_over = group.arrived(child.number, None if is_taken else outcome, cut_off)
+        if is_over:
+            self._over(group)
 
     def _over(self, group: Group) -> None:
-        """The parent waits for none of its children any more."""
+        """The parent no longer waits for children: it ends, or goes on to the stage that collects them."""
         parent = group.parent
         if parent.settled:
             return
@@ -134,22 +145,33 @@ class Flow:
 
     # The way back
 
+    def no_way_back(self, stage: str, *, latest: int) -> str | None:
+        """Why no item can go back to a stage; None if some can.
+
+        Args:
+            stage: The stage's name.
+            latest: The index of the stage that sends items back.
+        """
+        if self._is_staged:
+            return "with strategy staged the earlier stages are over"
+        if self._index.get(stage, latest + 1) <= latest:
+            return None
+        names = ", ".join(name for name, index in self._index.items() if index <= latest)
+        is_later = "it comes later" if stage in self._index else "there is no such stage"
+        return f"{is_later}; allowed: {names}"
+
     def way_back(self, item: Item, stage: str, *, latest: int) -> int | str:
         """Where an item may go back to.
 
         Args:
             item: The item.
-            stage: The stage's name.
+            stage: The stage's name, to which some items can go back.
             latest: The index of the stage that it is in.
 
         Returns:
             The index of the stage; or why it cannot go there.
         """
-        if self._is_staged:
-            return "with strategy staged the earlier stages are over"
-        index = self._index.get(stage)
-        if index is None or index > latest:
-            return f"there is no stage {stage!r} before it"
+        index = self._index[stage]
         if index < item.first:
             return f"it was made behind stage {stage!r}"
         if item.unfinished or (item.children is not None and item.children.made):
@@ -159,9 +181,9 @@ class Flow:
         return index
 
     def kept_at(self, item: Item, to: int, stage: int) -> int:
-        """How many stages have a checkpoint where the item goes back to.
+        """How many stages keep their checkpoint when an item goes back.
 
-        Those that its children went through have none, nor has the stage that made them.
+        The stages that its children went through have no checkpoint of the item, nor has the stage that made them.
         """
         of_children = Children, DeferredChildren
         if not isinstance(item.value if to == stage else item.inputs[to - item.first], of_children):
@@ -172,7 +194,7 @@ class Flow:
         return item.first + len(given) - 1
 
     def send_back(self, item: Item, to: int, feedback: Any, stage: int) -> None:
-        """Have an item go through from an earlier stage again."""
+        """Send an item back to an earlier stage."""
         if to < stage:
             value = item.inputs[to - item.first]
             item.value = value.load() if isinstance(value, Deferred) else value
@@ -184,4 +206,6 @@ class Flow:
         item.went_back, item.lookup = True, None
         item.finished = to
         item.stage = None
+        if self._quota is not None:
+            self._quota.go_back(item, to)
         self._doors[to](item)

@@ -54,8 +54,8 @@ class InFlightItems:
             if len(items) == 1:
                 item = items[0]
                 del self._items[outcome.id]
-            else:  # of those with the same ID, one that the sink was given
-                item = next((item for item in items if item.arrived and not item.given_back), items[0])
+            else:  # of those with the same ID, one that the sink was given; rather of the same parent
+                item = max(items, key=lambda one: (one.is_in_sink, one.parent_id == outcome.parent))
                 items.remove(item)
             self.count -= 1
         return item

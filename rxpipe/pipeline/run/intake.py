@@ -65,6 +65,7 @@ class Intake(Machine[Any, Item]):
         self._ids: deque[int | str | Record | Claim] = deque()
         self._iterator: Iterator[Any] | None = None
         self._warned = False
+        self._completed = False
         self._now, self.waited = run.clock.now, Level()
 
     def subscribe_to(self, source: ObservableBase[Any], scheduler: SchedulerBase | None) -> DisposableBase:
@@ -115,7 +116,7 @@ class Intake(Machine[Any, Item]):
     def source_failed(self, error: Exception) -> None:
         """Let those that are taken finish before the run fails."""
         self._run.fail(error)
-        self.source_completed()
+        self._take_no_more()
 
     def stop(self) -> None:
         """Take no more; from any thread."""
@@ -123,13 +124,23 @@ class Intake(Machine[Any, Item]):
         self.post(self._stop)
 
     def _stop(self) -> None:
+        self._completed = self.is_exhausted
         self._ids.clear()
-        self.source_completed()
+        self._take_no_more()
 
     def source_completed(self) -> None:
         """There are no more."""
+        self._completed = self._completed or not self.source_done
+        self._take_no_more()
+
+    def _take_no_more(self) -> None:
         super().source_completed()
         self._iterator = None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the source has given all that it has, and all of that was taken."""
+        return self._completed and not self._ids
 
     def make_room(self) -> None:
         """An item has gone on to the sink; from any thread."""

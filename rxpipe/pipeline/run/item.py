@@ -100,22 +100,25 @@ class Item:
             return None
 
     def settle(self, status: Status, error: BaseException | None = None) -> None:
-        """Let it end so, whatever stages are left."""
+        """Decide how the item ends. It passes the stages that are left without a call."""
         self.status, self.error, self.settled, self.call = status, error, True, None
 
     def child_id(self, number: int) -> str:
-        """The ID of one of its children, unless that brings its own: in each round another."""
+        """The ID of a child that brings none of its own. Each round has other IDs."""
         return f"{self.id}/{self.rounds}.{number}" if self.rounds else f"{self.id}/{number}"
 
     def cancel(self) -> None:
-        """Let it and its children end as cancelled, unless they leave the stages first; from any thread."""
-        self.is_cancelled = True
-        call = self.call  # once: the stage may be done with it by now
-        if call is not None:
-            call.give_up(ItemCancelled())
-        if self.children is not None:
-            for child in self.children.live():
-                child.cancel()
+        """End the item and its children as cancelled, unless they leave the stages first; from any thread."""
+        family = [self]
+        for item in family:  # all of them first: the slot of one that is given up must not go to another one
+            item.is_cancelled = True
+            children = item.children  # once: its own thread may let go of them by now
+            if children is not None:
+                family += children.live()
+        for item in family:
+            call = item.call  # once, as above
+            if call is not None:
+                call.give_up(ItemCancelled())
 
     @property
     def given_back(self) -> bool:
@@ -123,20 +126,38 @@ class Item:
         return isinstance(self.error, StopRun)
 
     @property
+    def is_in_sink(self) -> bool:
+        """Whether it has left for the sink."""
+        return self.arrived and not self.given_back
+
+    @property
+    def parent_id(self) -> int | str | None:
+        """The ID of the item that it was made of, by this run or an earlier one; None if it was made of none."""
+        if self.parent is not None:
+            return self.parent.id
+        return None if self.claim is None else self.claim.parent
+
+    @property
+    def is_expanded(self) -> bool:
+        """Whether all of its children have ended, and a store knows it."""
+        return self.status == "expanded" and self.claim is not None
+
+    @property
     def waits_for_children(self) -> bool:
         """Whether all of its children are made, and it waits for them."""
-        return self.children is not None and self.children.complete and not self.settled
+        children = self.children  # once: whoever counts them is not on the item's thread
+        return children is not None and children.complete and not self.settled
 
     def outcome(self, now: float) -> Outcome[Any]:
         """How it left the stages; ``written`` is provisional until the sink confirms it."""
         return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
-        """How it ended, when the run was stopped before it arrived."""
-        return self._outcome("cancelled", now)
+        """Its outcome if the run is over before it has ended: of a store it may be expanded already."""
+        return self._outcome("expanded" if self.is_expanded else "cancelled", now)
 
     def as_expanded(self, now: float) -> Outcome[Any]:
-        """How it ends once its children have ended, which are all made."""
+        """Its outcome for when all of its children have ended; they are all made."""
         return self._outcome("expanded", now)
 
     def _outcome(self, status: Status, now: float) -> Outcome[Any]:
@@ -155,9 +176,8 @@ class Item:
 
     def _maker(self, status: Status) -> Callable[..., Outcome[Any]]:
         """What makes an outcome that tells more than most do."""
-        parent = None if self.claim is None else self.claim.parent  # of one that an earlier run has made
         origin = Origin(
-            parent=parent if self.parent is None else self.parent.id,
+            parent=self.parent_id,
             record=self.record,
             failures=() if self.children is None or status != "expanded" else tuple(self.children.failures),
         )
@@ -201,27 +221,27 @@ class Group:
         self.failures: list[Outcome[Any]] = []
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
-        self._outcomes: dict[int, Outcome[Any]] = {}  # of those that the collecting stage has seen, by their number
+        self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
 
     def add(self, child: Item) -> None:
-        """One more has been made."""
+        """Take in a child that was made."""
         with self._lock:
             self.made += 1
             self._live[child] = None
 
     def live(self) -> list[Item]:
-        """Those that are on their way now."""
+        """The children that are on their way now."""
         with self._lock:
             return list(self._live)
 
     def close(self) -> bool:
-        """No more will come. Returns whether the parent waits for none of them."""
+        """No more children will come. Returns whether the parent waits for none."""
         with self._lock:
             self.complete = True
             return self._is_over()
 
     def ended(self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None) -> bool:
-        """A child has ended, or goes no further. Returns whether the parent, which nobody collects, is over with it."""
+        """A child has ended, or does not go on. Returns whether its parent, which no stage collects, ends with it."""
         with self._lock:
             if child not in self._live:
                 return False
@@ -232,8 +252,14 @@ class Group:
                 self.failures += failures[: MOST_FAILURES - len(self.failures)]
             return self.collected_by is None and self._is_over()
 
-    def arrived(self, number: int, outcome: Outcome[Any], cut_off: BaseException | None = None) -> bool:
-        """The collecting stage has seen a child. Returns whether it was the last one."""
+    def awaits(self, child: Item) -> bool:
+        """Whether the collecting stage waits until a store has kept a child: only that knows if its ID is taken."""
+        if self.collected_by is None or child.claim is None:
+            return False
+        return child.id != self.parent.child_id(self.first + child.number)
+
+    def arrived(self, number: int, outcome: Outcome[Any] | None, cut_off: BaseException | None = None) -> bool:
+        """A child has come to the collecting stage, or will not. Returns whether it was the last one."""
         with self._lock:
             self._outcomes[number] = outcome
             self.cut_off = self.cut_off or cut_off
@@ -244,5 +270,6 @@ class Group:
         return self.complete and not left
 
     def outcomes(self) -> list[Outcome[Any]]:
-        """Those that the collecting stage has seen, in the order in which the children were made."""
-        return [self._outcomes[number] for number in sorted(self._outcomes)]
+        """The outcomes of the children that came to the collecting stage, in the order in which they were made."""
+        found = (self._outcomes[number] for number in sorted(self._outcomes))
+        return [outcome for outcome in found if outcome is not None]

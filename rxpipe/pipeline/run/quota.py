@@ -1,4 +1,4 @@
-"""``until``: so many items are to be written, no more; and never more are on their way than are missing."""
+"""``until``: how many items a run writes. Never more are on their way than are missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Counted(Protocol):
 
 
 class Place:
-    """One of the quota's counts: of items that are before the stage that gives places, or behind it."""
+    """A count of items: of those before the stage that gives places, or of those behind it."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -52,11 +52,11 @@ class Quota:
 
     @property
     def missing(self) -> int:
-        """How many are to be written yet, here or by other workers."""
+        """How many items are to be written yet, here or by other workers."""
         return self.until - self.written - self._elsewhere
 
     def written_elsewhere(self, count: int) -> None:
-        """Other workers of the run have written so many; from any thread."""
+        """Other workers of the run have written ``count`` items; from any thread."""
         self._elsewhere = count
         self._tell()
 
@@ -65,7 +65,7 @@ class Quota:
         return self._has_room(self._behind if self.gate is None else self._before, wake)
 
     def may_pass(self, item: Counted, wake: Wake) -> bool:
-        """Whether an item may go on behind the gate; then it has its place. Else ``wake`` is called as above."""
+        """Give an item a place behind the gate. Returns False if there is none; then ``wake`` is called as above."""
         if item.place is self._behind:
             return True
         if not self._has_room(self._behind, wake):
@@ -78,8 +78,14 @@ class Quota:
         """An item was taken from the source."""
         self._enter(item, self._behind if self.gate is None else self._before)
 
+    def go_back(self, item: Counted, to: int) -> None:
+        """An item goes back to stage ``to``. If it comes through the gate again, it gives its place behind it back."""
+        if self.gate is not None and to <= self.gate and item.place is self._behind:
+            self.leave(item)
+            self._enter(item, self._before)
+
     def leave(self, item: Counted, *, is_written: bool = False) -> None:
-        """An item needs its place no more."""
+        """Take an item's place from it, if it has one."""
         with self._lock:
             if item.place is not None:
                 item.place.taken -= 1

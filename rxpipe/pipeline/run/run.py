@@ -13,17 +13,16 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxpipe.errors import StopRun
-from rxpipe.insight.insight import Insight, insight_of
+from rxpipe.errors import HandedOver, StopRun
+from rxpipe.insight.insight import Insight
 from rxpipe.insight.snapshot import Snapshot, State
-from rxpipe.insight.window import History
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.listener import Listeners
 from rxpipe.pipeline.outcome import CommonError, Outcome, Report
-from rxpipe.pipeline.ports import Claim, Write
+from rxpipe.pipeline.ports import Claim, RunPorts
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
@@ -31,17 +30,11 @@ from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
-from rxpipe.pipeline.run.quota import Quota
 from rxpipe.pipeline.run.run_future import Finished
-from rxpipe.pipeline.run.snapshots import RunFacts, snapshot_of, snapshots_of
+from rxpipe.pipeline.run.snapshots import RunFacts, Watch
 from rxpipe.pipeline.run.stage_report import stage_report
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
-
-_NOTHING = Usage()
-_NO_FACTS = RunFacts()
-_FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
-_LOOKS = 1.2  # times as many have ended, when the next one is: of a million items these are 60
 
 
 class Run:
@@ -74,50 +67,34 @@ class Run:
         self,
         stages: Sequence[StageStats],
         clock: Clock,
+        ports: RunPorts,
+        flow: Flow,
         *,
         limit: float = math.inf,
         staged: bool = False,
-        number: int | None = None,
-        before: tuple[int, int] = (0, 0),
-        usage_before: Usage = _NOTHING,
-        is_finished: Callable[[], bool] = lambda: True,
-        aborted: Callable[[], object] = lambda: None,
         listeners: Listeners | None = None,
         admitted: Callable[[Item], object] | None = None,
-        flow: Flow | None = None,
-        quota: Quota | None = None,
-        facts: RunFacts = _NO_FACTS,
+        facts: RunFacts | None = None,
     ) -> None:
         """Prepare a run.
 
         Args:
             stages: The counts that its stages keep.
             clock: What seconds are measured with.
+            ports: Where it begins and ends, and what is known of it.
+            flow: Where items go that do not simply go on.
             limit: How many items may be on their way to the sink at once.
             staged: Whether nothing goes into the sink before all items have been through the stages.
-            number: The run's number in its store.
-            is_finished: Whether nothing of it is left to do in its store, asked when it is over.
-            aborted: Called when the run is aborted: what is finished is to be written soon, or given up.
-            before: How many items had ended before, in earlier runs that this one goes on with: written, failed.
-            usage_before: What the calls of those had used.
             listeners: Told of each item.
             admitted: Told of each item that is taken, before all listeners.
-            flow: Where items go that do not simply go on.
-            quota: How many items are to be written; None for all.
             facts: What its snapshots tell besides its counts.
         """
-        self.taken = 0
-        self.written = 0
-        self.failed = 0
-        self.cancelled = 0
-        self.dropped = 0
-        self.expanded = 0
-        self.collected = 0
-        self.number = number
-        self.before = before
-        self.usage_before = usage_before
-        self._is_finished = is_finished
-        self._aborted = aborted
+        self.taken = self.written = self.failed = self.dropped = 0
+        self.expanded = self.collected = self.cancelled = 0
+        self.number, self.before, self.usage_before = ports.number, ports.before, ports.usage_before
+        self.quota = ports.quota
+        self._ports = ports
+        self._flow = flow
         self.listeners = listeners or Listeners()
         self._admitted = admitted
         self.stages = stages
@@ -126,7 +103,6 @@ class Run:
         self.clock = clock
         self._limit = limit
         self._staged = staged
-        self._facts = facts
         self.began = clock.now()
         self._is_stopped = False
         self._seconds: float | None = None
@@ -136,47 +112,39 @@ class Run:
         self._error: Exception | None = None
         self._errors = ErrorCounts()
         self._drops = ErrorCounts()
-        self._flow = flow or Flow([])
-        self.quota = quota
-        self._gone = 0
-        self._ends = 0
-        self._look_at = _FIRST_LOOK  # how many ends there are when the next snapshot is kept
-        self._history = History()
+        self._gone = 0  # items that have left the stages
+        self._watch = Watch(self, facts or RunFacts())
         self._when_empty: Callable[[], None] | None = None
         self._intake: Intake | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
-        self._observer_failed = False
+        self._observer_failed = self._is_aborted = False
 
     def start(
         self,
-        ids: Observable[Any],
+        source: Observable[Any],
         stages: Stages,
-        write: Write,
         observer: ObserverBase[Outcome[Any]] | None = None,
         scheduler: SchedulerBase | None = None,
-        *,
-        ahead: int = 1,
     ) -> None:
         """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes.
 
         Args:
-            ids: What is to be taken.
+            source: What is to be taken.
             stages: What takes items through all stages.
-            write: What keeps outcomes.
             observer: Notified of each outcome.
             scheduler: Whose time the run goes by.
-            ahead: How many IDs may be asked for before there is room for them.
         """
         self._observer = observer
         self.listeners.run_started(self)
+        ids = self._ports.take(source)
         if self.quota is not None:
             self.quota.reached = self._end_early  # what is left is not needed
             if self.quota.missing <= 0:
                 ids = reactivex.empty()
 
         def take(items: ObserverBase[Item], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            self._intake = Intake(self, self._limit, ahead, items)
+            self._intake = Intake(self, self._limit, self._ports.ahead, items)
             if isinstance(ids, CollectionSource):
                 return self._intake.pull_from(ids.ids, scheduler)
             return self._intake.subscribe_to(subscribable(ids), scheduler)
@@ -187,9 +155,8 @@ class Run:
             return self._exit.subscribe_to(reactivex.create(take).pipe(stages), scheduler)
 
         try:
-            subscription = write(reactivex.create(leave)).subscribe(
-                self._ended, self._finish, self._finish, scheduler=scheduler
-            )
+            outcomes = self._ports.write(reactivex.create(leave))
+            subscription = outcomes.subscribe(self._ended, self._finish, self._finish, scheduler=scheduler)
         except BaseException:  # of the sink
             if self._exit is not None:
                 self._exit.dispose()
@@ -205,6 +172,7 @@ class Run:
     def abort(self) -> None:
         """Cancel what is in the stages; what is finished is still written."""
         self._is_stopped = True
+        self._is_aborted |= self._seconds is None  # not if it is over
         self._end_early()
 
     def _take_no_more(self) -> None:
@@ -215,7 +183,7 @@ class Run:
         self._take_no_more()
         if self._exit is not None:
             self._exit.abort()
-        self._aborted()
+        self._ports.aborted()
 
     @property
     def seconds(self) -> float:
@@ -244,7 +212,7 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """Its numbers now; from any thread."""
-        return snapshot_of(self, self._facts)
+        return self._watch.snapshot()
 
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
         """Its numbers now, then every so many seconds, and once more when it is over. Of those that nobody takes in
@@ -253,11 +221,11 @@ class Run:
         Raises:
             ValueError: ``seconds`` is not above 0.
         """  # noqa: D205
-        return snapshots_of(self.snapshot, self.finished, self.clock, seconds)
+        return self._watch.snapshots(seconds)
 
     def insight(self) -> Insight:
         """What holds it up now, what a change would gain, and what stands still; from any thread."""
-        return insight_of((*self._history.snapshots, self.snapshot()))
+        return self._watch.insight()
 
     @property
     def state(self) -> State:
@@ -307,8 +275,9 @@ class Run:
             expanded=self.expanded,
             collected=self.collected,
             missing=None if self.quota is None else max(0, self.quota.missing),
+            exhausted=self._intake is not None and self._intake.is_exhausted and not self._is_aborted,
             run=self.number,
-            finished=self._is_finished(),
+            finished=self._ports.is_finished(),
             written_before=self.before[0],
             failed_before=self.before[1],
             usage=self.usage,
@@ -373,6 +342,11 @@ class Run:
         """How an item has left the stages."""
         return item.outcome(self.clock.now())
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether calls that were cancelled have not ended yet."""
+        return any(stage.ending for stage in self.stages)
+
     def settled(self) -> list[Item]:
         """Items that need no more calls, wherever they are on their way."""
         return self._items.settled()
@@ -404,12 +378,11 @@ class Run:
             self.expanded += 1
         elif outcome.status == "collected":
             self.collected += 1
+        elif isinstance(outcome.error, HandedOver):
+            self.taken -= 1  # it is taken again, or the store sees to its end
         else:
             self.cancelled += 1
-        self._ends += 1
-        if self._ends >= self._look_at:
-            self._look_at = int(self._ends * _LOOKS) + 1
-            self._history.add(self.snapshot())
+        self._watch.ended()
         self._notify(item, outcome)
         if item.siblings is not None:
             self._flow.child_over(item, outcome)
@@ -417,10 +390,12 @@ class Run:
             self.quota.leave(item, is_written=outcome.status == "written")
 
     def _close(self) -> list[Item] | None:
-        """Accept no more outcomes: items still in flight count as cancelled. ``None`` if it was closed before."""
+        """Accept no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""
         items = self._items.close()
         if items is not None:
-            self.cancelled += len(items)
+            expanded = sum(item.is_expanded for item in items)
+            self.expanded += expanded
+            self.cancelled += len(items) - expanded
             self._seconds = self.seconds
         return items
 

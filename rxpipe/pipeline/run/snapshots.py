@@ -12,6 +12,7 @@ import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.insight.insight import Insight, insight_of
 from rxpipe.insight.snapshot import (
     CountedError,
     LimiterSnapshot,
@@ -21,6 +22,7 @@ from rxpipe.insight.snapshot import (
     StageSnapshot,
     State,
 )
+from rxpipe.insight.window import History
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import Producer
 from rxpipe.operators.core.running_call import Usage
@@ -29,6 +31,9 @@ from rxpipe.operators.stages.settings import Settings, StageStats
 from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.pipeline.run.quota import Quota
+
+_FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
+_LOOKS = 1.2  # times as many have ended, when the next one is: of a million items these are 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class Counting(Protocol):
 
     clock: Clock
     began: float
+    finished: Future[Any]
     number: int | None
     before: tuple[int, int]
     usage_before: Usage
@@ -105,8 +111,51 @@ class _NamedUse:
         return f"{whose} {self.use.unit}"
 
 
-def snapshot_of(run: Counting, facts: RunFacts) -> Snapshot:
-    """The run's numbers now; from any thread. What is read one after the other may differ by a call."""
+class Watch:
+    """Tells a run's numbers, and keeps some of them to tell what holds the run up."""
+
+    def __init__(self, run: Counting, facts: RunFacts) -> None:
+        self._run = run
+        self._facts = facts
+        self._ends = 0
+        self._look_at = _FIRST_LOOK
+        self._history = History()
+
+    def ended(self) -> None:
+        """An item has ended; from time to time a snapshot is kept then, which needs no timer."""
+        self._ends += 1
+        if self._ends >= self._look_at:
+            self._look_at = int(self._ends * _LOOKS) + 1
+            self._history.add(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """The run's numbers now; from any thread."""
+        return _snapshot_of(self._run, self._facts)
+
+    def snapshots(self, seconds: float) -> Observable[Snapshot]:
+        """Its numbers now, every so many seconds, and at the end; a slow observer gets fewer, and the newest.
+
+        Raises:
+            ValueError: ``seconds`` is not above 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"seconds must be above 0, not {seconds}")
+
+        def subscribe(observer: ObserverBase[Snapshot], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            ticker = _Ticker(observer, self.snapshot, self._run.clock, seconds)
+            ticker.post(ticker.tick)
+            self._run.finished.add_done_callback(lambda _: ticker.post(ticker.finish))
+            return ticker
+
+        return reactivex.create(subscribe)
+
+    def insight(self) -> Insight:
+        """What holds the run up now, what a change would gain, and what stands still; from any thread."""
+        return insight_of((*self._history.snapshots, self.snapshot()))
+
+
+def _snapshot_of(run: Counting, facts: RunFacts) -> Snapshot:
+    """The run's numbers now. What is read one after the other may differ by a call."""
     now = run.clock.now()
     limits = _limits(run.stages, facts)
     return Snapshot(
@@ -229,26 +278,6 @@ def _sink(run: Counting, counts: CommitCounts) -> SinkSnapshot:
 
 def _counted(errors: Sequence[CommonError]) -> tuple[CountedError, ...]:
     return tuple(CountedError(stage=one.stage, text=one.text, count=one.count, same=one.same) for one in errors)
-
-
-def snapshots_of(
-    snapshot: Callable[[], Snapshot], finished: Future[Any], clock: Clock, seconds: float
-) -> Observable[Snapshot]:
-    """Snapshots now, every so many seconds, and at the end; a slow observer gets fewer, and the newest.
-
-    Raises:
-        ValueError: ``seconds`` is not above 0.
-    """
-    if not seconds > 0:
-        raise ValueError(f"seconds must be above 0, not {seconds}")
-
-    def subscribe(observer: ObserverBase[Snapshot], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        ticker = _Ticker(observer, snapshot, clock, seconds)
-        ticker.post(ticker.tick)
-        finished.add_done_callback(lambda _: ticker.post(ticker.finish))
-        return ticker
-
-    return reactivex.create(subscribe)
 
 
 class _Ticker(Producer[Snapshot]):

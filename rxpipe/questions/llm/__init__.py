@@ -1,6 +1,6 @@
 """A question bank that a language model fills: generate questions, check, answer and grade them.
 
-- ``stages.py``: the stages ``generate``, ``check``, ``answer`` and ``grade``, coroutine functions
+- ``stages.py``: the stages ``generate``, ``generate_several``, ``check``, ``answer`` and ``grade``, coroutine functions
 - ``values.py``: what travels from stage to stage, ``Question``, ``Answered`` and ``Graded``
 - ``prompts/``: what the model is told; each can be replaced by a file of your own with the same fields
 
@@ -21,7 +21,7 @@ Example::
 
 from __future__ import annotations
 
-from rxpipe.questions.llm.stages import answer, check, generate, grade
+from rxpipe.questions.llm.stages import answer, check, generate, generate_several, grade
 from rxpipe.questions.llm.values import Answered, Graded, Question
 
-__all__ = ["Answered", "Graded", "Question", "answer", "check", "generate", "grade"]
+__all__ = ["Answered", "Graded", "Question", "answer", "check", "generate", "generate_several", "grade"]

@@ -45,6 +45,34 @@ def _generated(options: Options) -> Any:
     return Question if options.get("per_call") is None else list[Question]
 
 
+@overload
+async def generate(
+    question_id: int | str | Mapping[str, Any],
+    *,
+    provider: Provider,
+    per_call: None = ...,
+    topic: OneOf = ...,
+    kind: OneOf = ...,
+    difficulty: OneOf = ...,
+    language: OneOf = ...,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> Question: ...
+@overload
+async def generate(
+    question_id: int | str | Mapping[str, Any],
+    *,
+    provider: Provider,
+    per_call: int,
+    topic: OneOf = ...,
+    kind: OneOf = ...,
+    difficulty: OneOf = ...,
+    language: OneOf = ...,
+    prompt: Prompt = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+) -> list[Question]: ...
 @takes(gives=_generated)
 async def generate(
     question_id: int | str | Mapping[str, Any],
@@ -58,12 +86,12 @@ async def generate(
     prompt: Prompt = _GENERATE,
     temperature: float | None = None,
     max_tokens: int | None = None,
-) -> Any:  # overloads would do, but type checkers take the first one for any functools.partial
+) -> Question | list[Question]:
     """Have a model write the question that belongs to an ID, or several.
 
     ::
 
-        Stage("generation", partial(generate, provider=main, per_call=5), expand=True)
+        Stage("generation", partial(generate, provider=main, topic="fractions"))
 
     An item that was sent back is written anew: the prompt has what it was sent back with.
 
@@ -73,6 +101,7 @@ async def generate(
         provider: The model.
         per_call: How many questions to ask for in one call. Then the result is a list, for a stage with
             ``expand=True``: of those that can be read, at least one and at most so many, each with the ID of its item.
+            mypy takes any ``partial(generate, ...)`` for one that gives a ``Question``: use ``generate_several``.
         topic: What it is to be about; of several, the ID decides which one, the same in every run.
         kind: What kind of question.
         difficulty: How hard.
@@ -105,6 +134,40 @@ async def generate(
         Question(id=child_id(index) or f"{number}/{index}", **about, **one.model_dump())
         for index, one in enumerate(several.questions[:per_call])
     ]
+
+
+@takes(gives=lambda _: list[Question])
+async def generate_several(
+    question_id: int | str | Mapping[str, Any],
+    *,
+    provider: Provider,
+    per_call: Annotated[int, Field(ge=1, le=100)] = 5,
+    topic: OneOf = "general knowledge",
+    kind: OneOf = "a question with a short answer",
+    difficulty: OneOf = "medium",
+    language: OneOf = "English",
+    prompt: Prompt = _SEVERAL,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> list[Question]:
+    """Have a model write several questions in one call: ``generate`` with ``per_call``, whose arguments it takes.
+
+    ::
+
+        Stage("generation", partial(generate_several, provider=main, per_call=5), expand=True)
+    """
+    return await generate(
+        question_id,
+        provider=provider,
+        per_call=per_call,
+        topic=topic,
+        kind=kind,
+        difficulty=difficulty,
+        language=language,
+        prompt=prompt,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
 
 
 def _sent_back_to(options: Options) -> str | None:

@@ -47,7 +47,7 @@ from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.children import add_children, retire_children, wake_parents
-from rxpipe.store.commits.records import Ended, Record, Spawned
+from rxpipe.store.commits.records import Ended, Record, Spawned, Used
 from rxpipe.store.commits.row_writer import Rows
 from rxpipe.store.commits.shared_quota import SharedQuota
 from rxpipe.store.commits.state_changes import (
@@ -156,6 +156,10 @@ class Commits:
         if self._quota is not None:
             self._quota.committed(sum(outcome.status == "written" for outcome in outcomes))
         return outcomes
+
+    def add_usage(self, connection: Connection, used: Sequence[Used]) -> None:
+        """Keep what calls have used whose items are given back."""
+        add_usage(connection, self._of_run, used)
 
     def release(self, connection: Connection) -> None:
         """Nothing more is committed by this worker."""

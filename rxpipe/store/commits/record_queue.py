@@ -11,7 +11,7 @@ from reactivex.abc import ObserverBase
 from rxpipe.operators.core.machine import Machine
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.ports import ClaimedOutcome
-from rxpipe.store.commits.records import Closing, Ended, Record, failed_call
+from rxpipe.store.commits.records import Closing, Ended, Record, Used, failed_call
 
 
 class RecordQueue(Machine[Outcome[Any], Record]):
@@ -19,6 +19,7 @@ class RecordQueue(Machine[Outcome[Any], Record]):
 
     Attributes:
         failure: What the stages failed with.
+        late: What calls on threads have used that ended behind the closing, as they could not be cancelled.
     """
 
     def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], flush: Callable[[], object]) -> None:
@@ -35,11 +36,15 @@ class RecordQueue(Machine[Outcome[Any], Record]):
         self._flush = flush
         self.failure: Exception | None = None
         self._records: deque[Record] = deque()
+        self.late: deque[Used] = deque()
         self._is_closing = False
 
     def note(self, record: Record) -> None:
         """RecordQueue up what happened to an item that goes on; from any thread."""
-        self.post(self._records.append, record)
+        if self._is_closing and isinstance(record, Used):
+            self.late.append(record)
+        else:
+            self.post(self._records.append, record)
 
     def arrive(self, value: Outcome[Any]) -> None:
         """RecordQueue up an outcome; of an item that no stage was called with, also why."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, Select
 
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.table_owner import Owner
@@ -13,6 +13,9 @@ from rxpipe.database.writer import Made
 from rxpipe.identity import Identity
 from rxpipe.operators import Retry
 from rxpipe.pipeline.outcome import Outcome
+
+Forget: TypeAlias = Callable[[Connection, Select[tuple[str]]], object]
+"""``RowWriter.forget``."""
 
 
 class Rows(Protocol):
@@ -59,6 +62,15 @@ class RowWriter(Rows, Protocol):
 
     def owner(self, connection: Connection) -> Owner | None:
         """The pipeline that the place belongs to, if that is known."""
+        ...
+
+    def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
+        """Delete the rows of items that are there no more, where rows can be deleted.
+
+        Args:
+            connection: In a transaction of the store's.
+            keys: The items'.
+        """
         ...
 
     def count_missing(self, connection: Connection, written: int) -> int:

@@ -49,7 +49,9 @@ class Move:
     sent_back: SentBack | None = None  # the last time
     erase_from: int | None = None  # checkpoints of this stage and later ones do not count any more
     retire_from: int | None = None  # nor do children that this stage and later ones have made
-    collector: int | None = None  # of children that were all made, before others were or it was sent back
+    was_expanded: bool = False  # whether all children of a stage were made, since it was sent back
+    collector: int | None = None  # the stage that it waits for its children before, if that is known here
+    knows_collector: bool = False
     refused: RowRefused | None = None
     unkept: RowRefused | None = None  # why its checkpoints are not taken
     is_surplus: bool = False  # whether so many are written already as are wanted
@@ -82,8 +84,9 @@ class Move:
         if self.began is None:
             self.began = record.stage if record.start is None else record.start
         if isinstance(record, Spawned):
-            self._note_collector()
             self.spawned = record
+            if record.is_all:
+                self.was_expanded, self.collector, self.knows_collector = True, record.collected_by, True
             if isinstance(self.children, list):
                 self.children += record.children
             else:
@@ -93,8 +96,11 @@ class Move:
             self._go_back(record)
 
     def _go_back(self, record: SentBack) -> None:
-        self._note_collector()
-        self.spawned, self.made = None, None
+        self.spawned, self.made, self.was_expanded = None, None, False
+        if record.kept < record.to:  # to the stage that is called with its children
+            self.collector, self.knows_collector = record.to, True
+        elif self.collector is not None and self.collector > record.to:
+            self.collector = None
         for child in self.children:  # of an earlier round; a batch that is committed again finds them marked
             if child.claim.first > record.to and child.claim.number >= 0:
                 child.claim.number = -1 - child.claim.number
@@ -103,19 +109,16 @@ class Move:
         self.retire_from = min(record.to, record.to if self.retire_from is None else self.retire_from)
         self.checkpoints = [one for one in self.checkpoints if one.stage < record.to]
 
-    def _note_collector(self) -> None:
-        if self.all_spawned is not None:
-            self.collector = self.all_spawned.collected_by
-
     @property
     def is_plain(self) -> bool:
         """Whether it has no new children, and was not sent back."""
-        return self.spawned is None and self.sent_back is None and self.collector is None
+        return self.spawned is None and self.sent_back is None
 
     @property
     def ends(self) -> bool:
-        """Whether it ends the item."""
-        return self.unkept is not None or self.outcome is not None
+        """Whether it ends the item; its own children may be on their way then."""
+        is_expanded = self.all_spawned is not None and self.all_spawned.collected_by is None
+        return self.unkept is not None or self.outcome is not None or is_expanded
 
     @property
     def state(self) -> str:
@@ -126,8 +129,8 @@ class Move:
             return "ready"
         if self.outcome is None:
             last = self.all_spawned
-            if last is None or self.checkpoints:
-                return "running"
+            if last is None or (self.checkpoints and self.checkpoints[-1].stage > last.stage):
+                return "running"  # also if it was called with its children since
             if last.collected_by is None:
                 return "expanded" if self.refused is None else "failed"
             return "waiting" if last.hands_over else "running"
@@ -234,25 +237,20 @@ def destinations(
 
 def _children(move: Move, row: Row[Any]) -> tuple[int, int | None]:
     """How many children of the item are kept, and which stage it waits for them before."""
-    made, collector = row.children, row.collected_by if move.collector is None else move.collector
-    if (back := move.sent_back) is not None:
-        made = 0
-        if back.kept < back.to:  # to the stage that is called with its children
-            collector = back.to
-        elif collector is not None and collector > back.to:
-            collector = None
-    last = move.spawned
-    if last is None:
-        return made, collector
-    return last.made, last.collected_by if last.is_all else collector
+    made = 0 if move.sent_back is not None else row.children
+    if move.spawned is not None:
+        made = move.spawned.made
+    if move.knows_collector:
+        return made, move.collector
+    is_old = move.retire_from is not None and row.collected_by is not None and row.collected_by > move.retire_from
+    return made, None if is_old else row.collected_by
 
 
 def _rounds(move: Move, row: Row[Any]) -> tuple[int, str | None]:
     """How often it was sent back, and what the stage that it went back to is told."""
-    is_expanded = move.all_spawned is not None  # so that the stage that collects is not told
-    if move.sent_back is None:
-        return row.rounds, None if move.checkpoints or is_expanded else row.feedback
-    is_over = is_expanded or (bool(move.checkpoints) and move.checkpoints[-1].stage >= move.sent_back.to)
+    if move.sent_back is None:  # where it was expanded, the stage that collects is not told
+        return row.rounds, None if move.checkpoints or move.was_expanded else row.feedback
+    is_over = move.was_expanded or (bool(move.checkpoints) and move.checkpoints[-1].stage >= move.sent_back.to)
     return move.sent_back.rounds, None if is_over else json.dumps(list(move.sent_back.feedback))
 
 

@@ -3,7 +3,8 @@
 A worker, here and in all of ``store/``, is a process that works on a run.
 
 - ``feed.py``: what a worker takes: items that wait, then new ones of the source; ``source_ids.py`` has some ready
-- ``claims.py``: taking items over in the database, those in quarantine apart, with which workers have died
+- ``claims.py``: taking items over in the database, those in quarantine apart, with which workers have died;
+  ``claim_statements.py`` has the SQL
 - ``in_flight.py``: the items that a worker has
 - ``lease.py``: heartbeats, which renew a worker's lease, and what becomes of the items of those whose lease ran out
 - ``process_identity.py``: whether a worker's process of this machine has ended

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
-from rxpipe.errors import ConfigError
+from rxpipe.errors import RecordChanged
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.outputs import Output
+from rxpipe.store.commits.row_writer import Forget
+from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.schema.json_rows import RUN
@@ -37,10 +39,16 @@ class ChangedRecords:
 
     Attributes:
         kept: How many have kept their first value.
+        refuses: Whether one that is to be an error is that of its submission, and not of the run.
+        refused: Those of the last call, if so, and their errors.
     """
 
-    def __init__(self, on_change: OnChange, run_id: int, lease: Lease) -> None:
+    def __init__(self, on_change: OnChange, run_id: int, lease: Lease, forget: Forget | None = None) -> None:
+        """Describe it; ``forget`` deletes the rows of children of records that are done again."""
         self.kept = 0
+        self.refuses = False
+        self.refused: dict[KeyedId, RecordChanged] = {}
+        self._forget = forget
         self._on_change = on_change
         self._of_run = {RUN: run_id}
         self._run_id = run_id
@@ -60,12 +68,16 @@ class ChangedRecords:
             The keys of those that are to be done again, and are this worker's from now on.
 
         Raises:
-            ConfigError: There is one, and that is to be an error.
+            RecordChanged: There is one, and that is to be an error of the run.
         """
         before = kept_values(connection, self._of_run, list(known))
         changed = [key for key in known if _is_changed(before.get(key, {}).get(SOURCE), outputs[key])]
         if changed and self._on_change == "fail":
-            raise ConfigError(f"source: the record {known[changed[0]].id!r} has another value than before")
+            errors = {(key, one): RecordChanged(one) for key, one in ((key, known[key].id) for key in changed)}
+            if not self.refuses:
+                raise next(iter(errors.values()))
+            self.refused |= errors
+            return set()
         if self._on_change == "redo":
             redone = {key for key in changed if self._begin_again(connection, known[key])}
             self.kept += len(changed) - len(redone)
@@ -100,8 +112,11 @@ class ChangedRecords:
         if fence is None:
             return False
         keys = select(ITEMS.c.item_key).where(below)
-        is_its = or_(CHECKPOINTS.c.item_key == bindparam("key"), CHECKPOINTS.c.item_key.in_(keys))
-        connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id, is_its), {"key": claim.key})
+        kept = delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id)
+        connection.execute(kept.where(CHECKPOINTS.c.item_key == claim.key))
+        connection.execute(kept.where(CHECKPOINTS.c.item_key.in_(keys)))
+        if self._forget is not None:
+            self._forget(connection, keys)
         connection.execute(delete(ITEMS).where(below))
         claim.fence = int(fence)
         return True

@@ -4,30 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Executable,
-    Integer,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    exists,
-    func,
-    literal_column,
-    not_,
-    or_,
-    select,
-    true,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import Connection, Executable, Row, and_, func, not_, select, update
 
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
@@ -38,30 +18,24 @@ from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.commits.outputs import Output, encode
 from rxpipe.store.commits.records import NewChild
 from rxpipe.store.commits.shared_quota import SharedQuota
-from rxpipe.store.items.changed_records import ChangedRecords, OnChange, keep_values
+from rxpipe.store.items.changed_records import ChangedRecords, keep_values
+from rxpipe.store.items.claim_statements import (
+    COUNT,
+    CRASHES,
+    OWNER,
+    add_statement,
+    left_statement,
+    others_claim_statement,
+    quarantined_claim_statement,
+    quarantined_statement,
+)
 from rxpipe.store.items.ended_items import KeyedId
-from rxpipe.store.items.inputs import inputs_of, loaded
-from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, kept_values
+from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
+from rxpipe.store.items.kept_values import KeptValue
 from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
-from rxpipe.store.schema.json_rows import (
-    PARAMETER,
-    RUN,
-    as_parameter,
-    is_among,
-    is_in_rows,
-    json_rows,
-    keys_as_parameter,
-    this_run,
-)
+from rxpipe.store.schema.json_rows import PARAMETER, RUN, as_parameter, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.keys import Keys, is_stand_in
-from rxpipe.store.schema.tables import (
-    IS_QUARANTINED,
-    IS_READY,
-    IS_RUNNING,
-    IS_WAITING,
-    ITEMS,
-    WORKERS,
-)
+from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, WORKERS
 
 TRIES_ALONE = 3
 """Workers that must die in a row while they try an item alone, in one stage, before it is a dead letter.
@@ -71,6 +45,8 @@ item, too: one more each time that the number of those doubles.
 """
 
 _MORE_TRIES = 5
+_ANY = 2**31 - 1  # crashes of an item at most
+_NO_STAGES = StageOrder()
 
 
 class Left(NamedTuple):
@@ -102,8 +78,8 @@ class Claims:
         *,
         max_crashes: int,
         keys: Keys | None = None,
-        stages: Sequence[str] = (),
-        on_change: OnChange = "keep",
+        order: StageOrder = _NO_STAGES,
+        changed: ChangedRecords | None = None,
         quota: SharedQuota | None = None,
     ) -> None:
         """Describe them.
@@ -114,14 +90,14 @@ class Claims:
             lease: The worker's.
             max_crashes: How many workers may be lost with an item before it is tried alone.
             keys: The keys of IDs; by default those of a database that has all characters.
-            stages: The stages' names, and that of the sink's.
-            on_change: What becomes of a record that the run knows with another value.
+            order: The stages.
+            changed: What becomes of records that the run knows with another value; by default they keep the first one.
             quota: How many items all workers are to write; None for all.
         """
         self.quota = quota
         self.room: float = math.inf
-        self._stages = stages
-        self.changed = ChangedRecords(on_change, run_id, lease)
+        self._order = order
+        self.changed = changed or ChangedRecords("keep", run_id, lease)
         self._dialect = dialect
         self._keys = keys or Keys()
         self._run_id = run_id
@@ -157,19 +133,19 @@ class Claims:
             if not self.room:
                 return []
             count = min(count, int(self.room))
-        crashes = connection.execute(_quarantined_statement(), self._of_run | {_CRASHES: _ANY}).scalar_one()
+        crashes = connection.execute(quarantined_statement(), self._of_run | {CRASHES: _ANY}).scalar_one()
         if crashes is not None and crashes >= self._alone + TRIES_ALONE:
             self._most_crashes = self._most(connection)
-            tried = self._of_run | {_CRASHES: self._most_crashes}
-            crashes = connection.execute(_quarantined_statement(), tried).scalar_one()
+            tried = self._of_run | {CRASHES: self._most_crashes}
+            crashes = connection.execute(quarantined_statement(), tried).scalar_one()
         if crashes is None:
-            claims = self._claim(connection, _others_statement(self._dialect), self._most_crashes, count)
+            claims = self._claim(connection, others_claim_statement(self._dialect), self._most_crashes, count)
             self.room -= len(claims)
             return claims
         if not idle:
             return None
         few = 1 if crashes >= self._alone else max(1, window >> 2 * (crashes - 1))
-        claims = self._claim(connection, _quarantined_claim_statement(self._dialect), crashes, few)
+        claims = self._claim(connection, quarantined_claim_statement(self._dialect), crashes, few)
         for claim in claims:
             claim.quarantined = True
         return claims
@@ -233,8 +209,8 @@ class Claims:
             {"item_key": key, "is_integer": not isinstance(claim.id, str) and not claim.outside, "seq": first + place}
             for place, (key, claim) in enumerate(new.items())
         ]
-        parameters = self._of_run | {_OWNER: self._lease.owner, PARAMETER: as_parameter(rows)}
-        added = set(connection.execute(_add_statement(self._dialect), parameters).scalars())
+        parameters = self._of_run | {OWNER: self._lease.owner, PARAMETER: as_parameter(rows)}
+        added = set(connection.execute(add_statement(self._dialect), parameters).scalars())
         if outputs:
             again = self.changed.again(connection, {key: new[key] for key in outputs if key not in added}, outputs)
             keep_values(connection, self._of_run, {key: outputs[key] for key in outputs if key in added | again})
@@ -259,23 +235,16 @@ class Claims:
 
     def left(self, connection: Connection) -> Left:
         """What there is still to do."""
-        ready, running = connection.execute(_left_statement(), self._of_run).one()  # or waits for its children
+        ready, running = connection.execute(left_statement(), self._of_run).one()  # or waits for its children
         return Left(bool(ready), bool(running))
 
     def _claim(self, connection: Connection, statement: Executable, crashes: int, count: int) -> list[Claim]:
-        parameters = self._of_run | {_OWNER: self._lease.owner, _CRASHES: crashes, _COUNT: count}
+        parameters = self._of_run | {OWNER: self._lease.owner, CRASHES: crashes, COUNT: count}
         rows = sorted(connection.execute(statement, parameters).all(), key=lambda row: row.seq)
-        roots = {row.root_key for row in rows if row.root_key is not None}
-        values = kept_values(connection, self._of_run, sorted({row.item_key for row in rows} | roots))
-        collected = [row.item_key for row in rows if row.collected_by is not None]
-        parents = [row.item_key for row in rows if row.children > 0 or row.collected_by is not None]
-        groups = groups_of(connection, self._of_run, parents, collected)
-        found = [self._claim_of(row, values.get(row.item_key, {}), groups.get(row.item_key, {})) for row in rows]
-        for claim in found:
-            claim.record = values.get(claim.root or claim.key, {}).get(SOURCE)
-        return found
+        inputs = read_inputs(connection, self._of_run, rows, self._order)
+        return [self._claim_of(row, inputs[row.item_key]) for row in rows]
 
-    def _claim_of(self, row: Row[Any], kept: Mapping[int, KeptValue], groups: Mapping[int, Group]) -> Claim:
+    def _claim_of(self, row: Row[Any], inputs: Inputs) -> Claim:
         item_id = int(row.item_key) if row.is_integer else row.item_key
         error: RxPipeError | None = None
         value: Any = item_id
@@ -284,7 +253,6 @@ class Claims:
             error = WorkerLost(f"{row.crashes} workers died while they had it, {last}")
         elif is_stand_in(row.item_key):  # given back before it had failed, or requeued
             error = RowRefused(f"the ID {row.item_key} can be no key")
-        inputs = inputs_of(row, item_id, kept, groups, self._stages)
         feedback: Any = None
         try:
             if inputs.next is NOWHERE:
@@ -300,6 +268,7 @@ class Claims:
             fence=row.fence,
             stage=row.stage,
             value=value,
+            record=inputs.record,
             inputs=inputs.given,
             first=0 if row.made_by is None else row.made_by + 1,
             finished=inputs.finished,
@@ -324,77 +293,3 @@ def _encoded(claim: Claim) -> Output | None:
     except CheckpointError as error:
         claim.error = claim.error or error
         return None
-
-
-# The statements, each made once for all runs: to make one takes longer than to execute it.
-
-_OWNER = "this_owner"
-_CRASHES = "these_crashes"
-_COUNT = "this_many"
-_ANY = 2**31 - 1  # crashes of an item at most
-
-
-def _crashes() -> ColumnElement[int]:
-    return bindparam(_CRASHES, type_=ITEMS.c.crashes.type)
-
-
-@cache
-def _quarantined_statement() -> Select[Any]:
-    """The most crashes of a quarantined item that waits, among those with no more than ``_CRASHES``."""
-    ours = and_(ITEMS.c.run_id == this_run(), IS_READY, IS_QUARANTINED)
-    return select(func.max(ITEMS.c.crashes)).where(ours, ITEMS.c.crashes <= _crashes())
-
-
-@cache
-def _quarantined_claim_statement(dialect: str) -> Executable:
-    return _claim_statement(dialect, and_(IS_QUARANTINED, ITEMS.c.crashes == _crashes()))
-
-
-@cache
-def _others_statement(dialect: str) -> Executable:
-    return _claim_statement(dialect, not_(and_(IS_QUARANTINED, ITEMS.c.crashes <= _crashes())))
-
-
-def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
-    waiting = select(ITEMS.c.item_key).where(ITEMS.c.run_id == this_run(), IS_READY, which)
-    few = waiting.order_by(ITEMS.c.seq).limit(bindparam(_COUNT, type_=Integer()))
-    picked = few.with_for_update(skip_locked=True).cte("picked")
-    return (
-        update(ITEMS)
-        .where(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.item_key, select(picked.c.item_key)))
-        .values(state="running", owner=bindparam(_OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1)
-        .returning(*ITEMS.c)
-    )
-
-
-@cache
-def _left_statement() -> Executable:
-    ours = ITEMS.c.run_id == this_run()
-    return select(
-        exists().where(ours, IS_READY), or_(exists().where(ours, IS_RUNNING), exists().where(ours, IS_WAITING))
-    )
-
-
-@cache
-def _add_statement(dialect: str) -> ReturningInsert[Any]:
-    """Makes items of the IDs that the run does not know yet, claimed from the start."""
-    columns = ITEMS.c
-    ids = json_rows(dialect, columns.item_key, columns.is_integer, columns.seq)
-    values: dict[Any, Any] = {
-        columns.run_id: this_run(),
-        columns.item_key: ids.c.item_key,
-        columns.is_integer: ids.c.is_integer,
-        columns.seq: ids.c.seq,
-        columns.state: literal_column("'running'"),
-        columns.stage: literal_column("0"),
-        columns.fence: literal_column("1"),
-        columns.owner: bindparam(_OWNER, type_=columns.owner.type),
-        columns.attempts: literal_column("0"),
-        columns.failures: literal_column("0"),
-        columns.crashes: literal_column("0"),
-    }
-    module: Any = postgresql if dialect == "postgresql" else sqlite
-    # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.
-    insert = module.insert(ITEMS).from_select(list(values), select(*values.values()).where(true()))
-    statement: ReturningInsert[Any] = insert.on_conflict_do_nothing().returning(columns.item_key)
-    return statement

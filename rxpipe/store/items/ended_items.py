@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, not_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, exists, not_, select
 
 from rxpipe.errors import CallFailed, CheckpointError
 from rxpipe.pipeline.decisions import Drop
@@ -33,9 +33,10 @@ def ended(
     Returns:
         Each that has, and its outcome. What it failed with is only there as a text.
     """
+    parent = ITEMS.alias("parent")
     query = (
-        select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
-        .select_from(ITEMS.outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
+        select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled, parent.c.is_integer.label("is_of_integer"))
+        .select_from(ITEMS.outerjoin(parent, _is_parent(parent)).outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
         .where(ITEMS.c.run_id == run_id, is_in_rows(connection.dialect.name, ITEMS.c.item_key))
         .where(ITEMS.c.state.in_(ENDED), not_(_has_pending_descendants()))
     )
@@ -45,12 +46,10 @@ def ended(
     found: list[tuple[KeyedId, Outcome[Any]]] = []
     for row in connection.execute(query, {PARAMETER: keys_as_parameter(by_key)}).all():
         failures = _failures(connection, row, stages) if row.state == "expanded" else ()
+        parent_id = None if row.parent_key is None else _id(row.parent_key, is_integer=row.is_of_integer)
+        origin = Origin(parent=parent_id, failures=failures)
         found += (
-            (
-                (row.item_key, one),
-                replace(_outcome(row, one, stages), origin=Origin(parent=row.parent_key, failures=failures)),
-            )
-            for one in by_key[row.item_key]
+            ((row.item_key, one), replace(_outcome(row, one, stages), origin=origin)) for one in by_key[row.item_key]
         )
     return found
 
@@ -58,10 +57,9 @@ def ended(
 def _failures(connection: Connection, root: Row[Any], stages: Sequence[str]) -> tuple[Outcome[Any], ...]:
     """How children of an item failed that no stage has collected, and theirs; the first ones."""
     parent = ITEMS.alias("parent")
-    is_parent = and_(parent.c.run_id == ITEMS.c.run_id, parent.c.item_key == ITEMS.c.parent_key)
     query = (
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled, parent.c.is_integer.label("is_of_integer"))
-        .select_from(ITEMS.join(parent, is_parent).outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
+        .select_from(ITEMS.join(parent, _is_parent(parent)).outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
         .where(ITEMS.c.run_id == root.run_id, ITEMS.c.root_key == root.item_key, ITEMS.c.state == "failed")
         .where(ITEMS.c.number >= 0, parent.c.state == "expanded")
         .order_by(ITEMS.c.depth, ITEMS.c.parent_key, ITEMS.c.number)
@@ -76,25 +74,37 @@ def _failures(connection: Connection, root: Row[Any], stages: Sequence[str]) -> 
     )
 
 
+def _is_parent(parent: FromClause) -> ColumnElement[bool]:
+    return and_(parent.c.run_id == ITEMS.c.run_id, parent.c.item_key == ITEMS.c.parent_key)
+
+
 def _id(key: str, *, is_integer: bool) -> int | str:
     return int(key) if is_integer else key
 
 
 def _outcome(row: Row[Any], item_id: int | str, stages: Sequence[str]) -> Outcome[Any]:
-    error: BaseException | None = None
-    if row.state == "dropped":
-        error = Drop(row.last_error or "")
-    elif row.state == "failed":
-        error = CallFailed(row.last_error or "it failed before")
+    error = error_of(row)
     return Outcome(
         id=item_id,
         status=row.state,
         value=item_id if row.output is None else _value(row),
         error=error,
-        stage=None if error is None else stages[int(row.stage)],
+        stage=None if error is None else stages[stage_of(row)],
         attempts=row.attempts,
         seconds=0.0,
     )
+
+
+def error_of(row: Row[Any]) -> BaseException | None:
+    """What an item that has ended failed with, or was dropped by; of a failure only the text is left."""
+    if row.state == "dropped":
+        return Drop(row.last_error or "")
+    return CallFailed(row.last_error or "it failed before") if row.state == "failed" else None
+
+
+def stage_of(row: Row[Any]) -> int:
+    """The index of the stage that an item is at: of one that has children, the stage that is called with them."""
+    return int(row.stage if row.collected_by is None else max(row.stage, row.collected_by))
 
 
 def _has_pending_descendants() -> ColumnElement[bool]:

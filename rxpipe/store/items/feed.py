@@ -91,6 +91,7 @@ class Feed:
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
         """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
         self._tell = tell
+        self._claims.changed.refuses = True
 
     def watch(self, ids: Iterable[KeyedId]) -> None:
         """Tell how these end, which this worker does not have."""
@@ -189,9 +190,17 @@ class Feed:
         if not ids:
             return []
         first = inbox.taken - len(ids)
-        new = self._claimed(lambda connection: self._claims.new(connection, ids, first)) or []
+        refused = self._claims.changed.refused
+
+        def claim(connection: Connection) -> list[Claim]:
+            refused.clear()
+            return self._claims.new(connection, ids, first)
+
+        new = self._claimed(claim) or []
         if self._tell is not None and len(new) < len(ids):
-            added = {(claim.key, claim.id) for claim in new}
+            for (_, one), error in refused.items():
+                self._tell(_refused(one, error))
+            added = {(claim.key, claim.id) for claim in new} | refused.keys()
             self.watch(one for one in self._claims.keyed(ids) if one not in added)
         # Where nearly all are there already, there is nothing to be fair about: look at more of them.
         self._look = min(MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
@@ -232,3 +241,7 @@ class Feed:
 
     def _recover(self, connection: Connection) -> None:
         self._claims.recover(connection, self._in_flight.keys(self._claims.owner))
+
+
+def _refused(item_id: int | str, error: Exception) -> Outcome[Any]:
+    return Outcome(id=item_id, status="failed", value=item_id, error=error, stage=None, attempts=0, seconds=0.0)

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
+from rxpipe.errors import CheckpointError
 from rxpipe.pipeline.children import DeferredChildren
+from rxpipe.pipeline.outcome import Origin, Outcome
 from rxpipe.pipeline.ports import Deferred
 from rxpipe.pipeline.run.flow import NOWHERE
-from rxpipe.store.items.kept_values import Group, KeptValue
+from rxpipe.store.items.ended_items import error_of, stage_of
+from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, kept_values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageOrder:
+    """The stages of a pipeline, as far as the store must know them to make an item's way again.
+
+    Attributes:
+        names: Their names, and that of the sink's.
+        makers: The stages that collect children, by their indexes, and those that make these.
+    """
+
+    names: Sequence[str] = ()
+    makers: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 class Inputs(NamedTuple):
@@ -23,6 +40,7 @@ class Inputs(NamedTuple):
         finished: The index of the next one.
         born: How many children were made of it in this round, by stages that are over.
         unfinished: How many children are kept of a call of the next one that was interrupted.
+        record: What the source gave with its ID, or that of its first parent; None if that was an ID alone.
     """
 
     given: list[Any]
@@ -30,6 +48,55 @@ class Inputs(NamedTuple):
     finished: int
     born: int
     unfinished: int
+    record: KeptValue | None
+
+
+def read_inputs(
+    connection: Connection, of_run: Mapping[str, Any], rows: Sequence[Row[Any]], order: StageOrder
+) -> dict[str, Inputs]:
+    """Read what items came with.
+
+    Args:
+        connection: In a transaction.
+        of_run: The parameter of the run's number.
+        rows: The items.
+        order: The stages.
+
+    Returns:
+        The inputs, by the items' keys.
+    """
+    roots = {row.root_key for row in rows if row.root_key is not None}
+    values = kept_values(connection, of_run, sorted({row.item_key for row in rows} | roots))
+    collected = [row.item_key for row in rows if row.collected_by is not None]
+    parents = [row.item_key for row in rows if row.children > 0 or row.collected_by is not None]
+    groups = groups_of(connection, of_run, parents, collected)
+    _read_what_children_were_called_with(connection, of_run, groups, order)
+    return {
+        row.item_key: _inputs_of(
+            row,
+            values.get(row.item_key, {}),
+            groups.get(row.item_key, {}),
+            values.get(row.root_key or row.item_key, {}).get(SOURCE),
+            order,
+        )
+        for row in rows
+    }
+
+
+def _read_what_children_were_called_with(
+    connection: Connection, of_run: Mapping[str, Any], families: Mapping[str, Mapping[int, Group]], order: StageOrder
+) -> None:
+    """Those that failed, or were dropped, by a call with their own children came to these."""
+    groups = [group for made in families.values() for group in made.values()]
+    ended = {
+        row.item_key: (row, group)
+        for group in groups
+        for row in group.rows
+        if row.state in ("failed", "dropped") and waits(row)
+    }
+    if ended:
+        for key, inputs in read_inputs(connection, of_run, [row for row, _ in ended.values()], order).items():
+            ended[key][1].called_with[key] = inputs.next
 
 
 def waits(row: Row[Any]) -> bool:
@@ -37,46 +104,80 @@ def waits(row: Row[Any]) -> bool:
     return row.collected_by is not None and row.stage <= row.collected_by
 
 
-def inputs_of(
+def _inputs_of(
     row: Row[Any],
-    item_id: int | str,
     kept: Mapping[int, KeptValue],
     groups: Mapping[int, Group],
-    stages: Sequence[str],
+    record: KeptValue | None,
+    order: StageOrder,
 ) -> Inputs:
     """Put together what is kept of an item.
 
     A stage behind one with a checkpoint got what that returned. One that has a checkpoint itself, or has made children,
-    though the stage before has none, was called with the children of the last stage that got something.
+    though the stage before has none, was called with the children of the stage that makes them for it. That one may
+    have made none, and may have been called with children itself.
 
     Args:
         row: The item.
-        item_id: Its ID.
         kept: What stages returned, and what its source gave.
         groups: Its children, by the stages that made them.
-        stages: The stages' names, and that of the sink's.
+        record: What its source gave, or that of its first parent.
+        order: The stages.
     """
+    item_id = int(row.item_key) if row.is_integer else row.item_key
     first = 0 if row.made_by is None else row.made_by + 1
     upcoming = row.collected_by if waits(row) else row.stage
+    called = {*kept, *groups} | ({upcoming} if waits(row) else set())
+    for stage in range(upcoming, first, -1):
+        if stage in called and stage - 1 not in kept and stage in order.makers:
+            called.add(order.makers[stage])
     given: list[Any] = []
-    maker = first
     for stage in range(first, upcoming + 1):
-        is_called = stage in kept or stage in groups or (stage == upcoming and waits(row))
+        maker = order.makers.get(stage, -1)
+        value: Any = NOWHERE
         if stage - 1 in kept:
-            value: Any = kept[stage - 1]
+            value = kept[stage - 1]
         elif stage == 0:
             value = item_id
-        elif stage > first and is_called and given[maker - first] is not NOWHERE:
-            children = groups.get(maker, Group(0, []))
-            value = DeferredChildren(item_id, given[maker - first], partial(children.outcomes, stages))
-        else:
-            given.append(NOWHERE)
-            continue
-        maker = stage
+        elif stage in called and maker >= first and given[maker - first] is not NOWHERE:
+            children = groups.get(maker, Group(0, [], {}))
+            value = DeferredChildren(
+                item_id, given[maker - first], partial(_outcomes, children, item_id, record, order.names)
+            )
         given.append(value)
     half = groups.get(upcoming)
     born = row.children if half is None else half.first
-    return Inputs(given[:-1], given[-1], upcoming, born, row.children - born)
+    return Inputs(given[:-1], given[-1], upcoming, born, row.children - born, record)
+
+
+def _outcomes(
+    children: Group, parent: int | str, record: KeptValue | None, stages: Sequence[str]
+) -> list[Outcome[Any]]:
+    """How children ended.
+
+    Raises:
+        CheckpointError: The value of one of them cannot be made again.
+    """
+    try:
+        origin = Origin(parent=parent, record=loaded(record))
+    except CheckpointError:  # of a class that is gone: the children may not need it
+        origin = Origin(parent=parent)
+    return [_outcome(row, children.called_with, origin, stages) for row in children.rows]
+
+
+def _outcome(row: Row[Any], called_with: Mapping[str, Any], origin: Origin, stages: Sequence[str]) -> Outcome[Any]:
+    error = error_of(row)
+    kept = None if row.output is None else KeptValue(row.output, row.pickled)
+    return Outcome(
+        id=int(row.item_key) if row.is_integer else row.item_key,
+        status=row.state,
+        value=loaded(called_with.get(row.item_key, kept)),
+        error=error,
+        stage=None if error is None else stages[min(stage_of(row), len(stages) - 1)],
+        attempts=row.attempts,
+        seconds=0.0,
+        origin=origin,
+    )
 
 
 def loaded(value: Any) -> Any:

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, Row, and_, func, select
 
-from rxpipe.errors import CallFailed
-from rxpipe.pipeline.decisions import Drop
-from rxpipe.pipeline.outcome import Origin, Outcome
 from rxpipe.pipeline.ports import Deferred
 from rxpipe.store.commits.outputs import decode
 from rxpipe.store.schema.json_rows import PARAMETER, is_among, is_in_rows, json_rows, keys_as_parameter, this_run
@@ -54,18 +51,13 @@ class Group(NamedTuple):
     Attributes:
         first: How many children of the item were made before them, in that round.
         rows: How they ended, in the order in which they were made; of children that are collected.
+        called_with: What those of them came to that ended where they were called with children of their own, by
+            their keys. No checkpoint has that.
     """
 
     first: int
     rows: list[Row[Any]]
-
-    def outcomes(self, stages: Sequence[str]) -> list[Outcome[Any]]:
-        """How they ended.
-
-        Raises:
-            CheckpointError: The value of one of them cannot be made again.
-        """
-        return [_outcome(row, stages) for row in self.rows]
+    called_with: dict[str, Any]
 
 
 def groups_of(
@@ -84,30 +76,12 @@ def groups_of(
     if parents:
         parameters = {**of_run, PARAMETER: keys_as_parameter(parents)}
         for row in connection.execute(_groups_statement(dialect), parameters):
-            found[row.parent_key][row.made_by] = Group(row.first, [])
+            found[row.parent_key][row.made_by] = Group(row.first, [], {})
     if collected:
         parameters = {**of_run, PARAMETER: keys_as_parameter(collected)}
         for row in connection.execute(_children_statement(dialect), parameters):
             found[row.parent_key][row.made_by].rows.append(row)
     return found
-
-
-def _outcome(row: Row[Any], stages: Sequence[str]) -> Outcome[Any]:
-    error: BaseException | None = None
-    if row.state == "dropped":
-        error = Drop(row.last_error or "")
-    elif row.state == "failed":
-        error = CallFailed(row.last_error or "it failed before")
-    return Outcome(
-        id=int(row.item_key) if row.is_integer else row.item_key,
-        status=row.state,
-        value=None if row.output is None else decode(row.output, row.pickled),
-        error=error,
-        stage=None if error is None else stages[min(int(row.stage), len(stages) - 1)],
-        attempts=row.attempts,
-        seconds=0.0,
-        origin=Origin(parent=row.parent_key),
-    )
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, delete, func, or_, select, update
 
 from rxpipe.store.commits.children import wake_all_parents
+from rxpipe.store.commits.row_writer import Forget
 from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
@@ -20,6 +21,7 @@ def go_back(
     keep: int,
     outdated: ColumnElement[bool],
     collectors: Mapping[int, int | None],
+    forget: Forget | None = None,
 ) -> None:
     """Let items go back to where the stages are the same.
 
@@ -32,6 +34,7 @@ def go_back(
         keep: How many stages are the same.
         outdated: Which items have ended behind those.
         collectors: The stages that expand items, and those that collect the children.
+        forget: Deletes the rows of children that are made anew.
     """
     ours = ITEMS.c.run_id == run_id
     waits_behind = and_(ours, ITEMS.c.stage >= keep, ITEMS.c.state == "waiting")
@@ -39,7 +42,10 @@ def go_back(
     anew: dict[str, Any] = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "feedback": None}
     connection.execute(ready.values(failures=0, crashes=0, **anew))
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.stage >= keep))
-    connection.execute(delete(ITEMS).where(ours, ITEMS.c.made_by >= keep))
+    made_anew = and_(ours, ITEMS.c.made_by >= keep)
+    if forget is not None:
+        forget(connection, select(ITEMS.c.item_key).where(made_anew))
+    connection.execute(delete(ITEMS).where(made_anew))
     further = update(ITEMS).where(ours, ITEMS.c.stage > keep)
     connection.execute(further.values(stage=case((_HAS_CHILDREN, _checkpoints()), else_=keep)))
     connection.execute(update(ITEMS).where(ours, ITEMS.c.children > 0).values(children=_children()))

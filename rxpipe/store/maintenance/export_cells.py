@@ -20,6 +20,7 @@ VALUE = "value"
 Kind = Literal["integer", "number", "truth", "text"]
 """What is in a column that has one type."""
 
+_ABSENT: Any = object()
 _TOO_LARGE = 2**63  # for an integer in a column
 _MOST_FIELDS = 100  # columns; values with more fields than that are a cell each
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones are full-width
@@ -87,6 +88,19 @@ def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[boo
     return Fields(names=tuple(found) or (VALUE,))
 
 
+def nowhere(
+    fields: Fields, connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None
+) -> list[str]:
+    """The chosen paths that lead nowhere in all values; none if there are no values. Arguments as above."""
+    missing, is_any = list(fields.names), False
+    for output in _newest_outputs(connection, run, which):
+        value, is_any = data(output), True
+        missing = [name for name in missing if _at(value, name, _ABSENT) is _ABSENT]
+        if not missing:
+            break
+    return missing if is_any else []
+
+
 def with_kinds(
     fields: Fields, connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None
 ) -> Fields:
@@ -132,21 +146,21 @@ def cell_of(value: Any) -> str | None:
     return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _at(value: Any, path: str) -> Any:
+def _at(value: Any, path: str, default: Any = None) -> Any:
     """What is at a dotted path in a value, such as ``answer.text`` or ``options.0``; names may have dots in them."""
     if isinstance(value, list):
         index, _, rest = path.partition(".")
         inner = cast("Sequence[Any]", value)
-        found = inner[int(index)] if index.isdecimal() and int(index) < len(inner) else None
-        return _at(found, rest) if rest else found
+        found = inner[int(index)] if index.isdecimal() and int(index) < len(inner) else default
+        return _at(found, rest, default) if rest else found
     if not isinstance(value, dict):
-        return value if path == VALUE else None
+        return value if path == VALUE else default
     mapping = cast("dict[str, Any]", value)
     if path in mapping:
         return mapping[path]
     parts = path.split(".")
     ways = ((".".join(parts[:count]), ".".join(parts[count:])) for count in range(1, len(parts)))
-    return next((_at(mapping[name], rest) for name, rest in ways if name in mapping), None)
+    return next((_at(mapping[name], rest, default) for name, rest in ways if name in mapping), default)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.store.queries import usage
 from rxpipe.store.queries.failures import INDEX_OF_STAGE, IS_FAILED, Cause, causes, drops, item_id
-from rxpipe.store.queries.history import DATABASE, RunInfo, WorkerInfo, workers
+from rxpipe.store.queries.history import DATABASE, RunInfo, WorkerInfo, unfinished_parents, workers
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, PENDING
 
 
@@ -94,11 +94,12 @@ def details(connection: Connection, run: RunInfo) -> RunDetails:
 
 
 def waiting_parents(connection: Connection, run: RunInfo, most: int = 5) -> list[Parent]:
-    """Items that wait for their children, in the order in which they were taken."""
+    """Items whose children have not all ended, in the order in which they were taken."""
     child = ITEMS.alias()
     is_unfinished = case((child.c.state.in_(PENDING), 1), else_=0)
     of_parent = and_(child.c.run_id == ITEMS.c.run_id, child.c.parent_key == ITEMS.c.item_key)
-    first = select(ITEMS).where(ITEMS.c.run_id == run.id, ITEMS.c.state == "waiting")
+    is_above = and_(ITEMS.c.state == "expanded", ITEMS.c.item_key.in_(select(unfinished_parents(run.id).c.parent_key)))
+    first = select(ITEMS).where(ITEMS.c.run_id == run.id, or_(ITEMS.c.state == "waiting", is_above))
     parents = connection.execute(first.order_by(ITEMS.c.seq, ITEMS.c.item_key).limit(most)).all()
     counts = select(ITEMS.c.item_key, func.count().label("children"), func.sum(is_unfinished).label("unfinished"))
     counts = counts.join(child, of_parent).where(ITEMS.c.run_id == run.id).group_by(ITEMS.c.item_key)

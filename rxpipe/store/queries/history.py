@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, true
+from sqlalchemy import CTE, ColumnElement, Connection, Row, and_, func, select, true
 
 from rxpipe.errors import StoreError
 from rxpipe.identity.signature import StageSignature, from_text
@@ -68,9 +68,9 @@ class RunInfo:
         failed: Items that failed for good.
         ready: Items that wait for a worker.
         running: Items that workers have.
-        waiting: Items that wait for their children.
+        waiting: Items whose children have not all ended.
         dropped: Items that a stage has dropped.
-        expanded: Items that ended with their children.
+        expanded: Items that ended with their children, as a report counts them.
         collected: Children that ended in their parent.
         calls: Calls made for all of them, failed ones included.
         created_at: When it began.
@@ -180,7 +180,8 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
     found: list[RunInfo] = []
     for row in rows:
         states, at_work = counts.get(row.id, {}), live.count(row.id)
-        is_finished = row.finished_at is not None and not any(states.get(state) for state in PENDING)
+        is_finished = row.finished_at is not None
+        parents = _unfinished_parents(connection, row.id) if states.get("expanded") and _is_pending(states) else 0
         info = RunInfo(
             id=row.id,
             name=row.name,
@@ -198,9 +199,9 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
             finished_at=row.finished_at if is_finished and not at_work else None,
             active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
             usage=used.get(row.id, Usage()),
-            waiting=states.get("waiting", 0),
+            waiting=states.get("waiting", 0) + parents,
             dropped=states.get("dropped", 0),
-            expanded=states.get("expanded", 0),
+            expanded=states.get("expanded", 0) - parents,
             collected=states.get("collected", 0),
         )
         found.append(info)
@@ -219,6 +220,26 @@ def _items(connection: Connection, numbers: Sequence[int]) -> tuple[dict[int, di
         counts.setdefault(row.run_id, {})[row.state] = row.items
         calls[row.run_id] = calls.get(row.run_id, 0) + int(row.calls)
     return counts, calls
+
+
+def _is_pending(states: Mapping[str, int]) -> bool:
+    return any(states.get(state) for state in PENDING)
+
+
+def _unfinished_parents(connection: Connection, run_id: int) -> int:
+    """How many items are expanded, though children of theirs have not ended, or children of those."""
+    unfinished = unfinished_parents(run_id)
+    query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run_id, ITEMS.c.state == "expanded")
+    return connection.execute(query.where(ITEMS.c.item_key.in_(select(unfinished.c.parent_key)))).scalar_one()
+
+
+def unfinished_parents(run_id: int) -> CTE:
+    """The keys of all items above those that have not ended, as a query."""
+    pending = and_(ITEMS.c.run_id == run_id, ITEMS.c.state.in_(PENDING), ITEMS.c.parent_key.is_not(None))
+    above = select(ITEMS.c.parent_key).where(pending).cte("above", recursive=True)
+    parent = ITEMS.alias("parent")
+    is_its = and_(parent.c.run_id == run_id, parent.c.item_key == above.c.parent_key, parent.c.parent_key.is_not(None))
+    return above.union(select(parent.c.parent_key).where(is_its))
 
 
 def _signs(connection: Connection) -> dict[int, float]:

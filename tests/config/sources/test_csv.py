@@ -110,6 +110,10 @@ def test_encodings(from_csv: FromCsv, raw: bytes, more: str) -> None:
         (b'id,a\n1,"b\n2,c\n', "line 2: not CSV: a quote is never closed"),
         (b'id,a\n1,"b"c\n2,c\n', "line 2: not CSV: ',' expected after '\"'"),
         (b"id,a,id\n", "line 1: columns of the same name: 'id'"),
+        (
+            "id,a\n1,b\n".encode("utf-16-le"),
+            "line 1: a NUL in the header; a file in UTF-16 without a byte order mark needs encoding: utf-16-le",
+        ),
         (b"id\na\0b\n", "line 2 (the text 'a\\x00b'): a NUL within the ID"),
     ],
 )

@@ -74,6 +74,20 @@ def test_what_is_no_parquet(configured: Configured, tmp_path: Path, raw: bytes) 
     assert "cannot be read" in told
 
 
+def test_a_page_that_is_damaged(configured: Configured, tmp_path: Path) -> None:
+    """In one line."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "q.parquet"
+    parquet.write_table(pyarrow.table({"n": list(range(1000))}), path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:4] + b"\xff" * 200 + raw[204:])
+
+    told = refusal(configured("{parquet: q.parquet, id: n}"))
+    assert "q.parquet' cannot be read: Couldn't deserialize thrift" in told
+    assert "\n" not in told
+
+
 def test_without_pyarrow(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install is told."""
     (tmp_path / "q.parquet").write_bytes(b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,15 +25,15 @@ KINDS: tuple[Kind, ...] = ("one", "one", "expand", "collect", "regroup", "batch"
 
 
 @st.composite
-def flows(draw: st.DrawFn, *, one_slot: bool = False) -> Flow:
-    """Up to six stages of any kind; those that collect have something to collect."""
+def flows(draw: st.DrawFn, *, one_slot: bool = False, kinds: Sequence[Kind] = ()) -> Flow:
+    """Up to six stages of any kinds, or of these; those that collect have something to collect."""
     steps: list[Step] = []
     expanding: list[int] = []
     seed = draw(st.integers(0, 2**32))
     small = st.integers(1, 1 if one_slot else 3)
-    for index in range(draw(st.integers(1, 6))):
-        kinds = [kind for kind in KINDS if expanding or kind not in ("collect", "regroup")]
-        kind = draw(st.sampled_from(kinds))
+    for index in range(len(kinds) or draw(st.integers(1, 6))):
+        possible = [kind for kind in KINDS if expanding or kind not in ("collect", "regroup")]
+        kind = kinds[index] if kinds else draw(st.sampled_from(possible))
         collects = kind in ("collect", "regroup")
         if collects:
             by = expanding.pop()

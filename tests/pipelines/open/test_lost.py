@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Iterable, Set
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -48,6 +49,7 @@ class Elsewhere:
         self.has_ended: set[KeyedId] = set()
         self.looks = 0
         self._running = running
+        self.changed = SimpleNamespace(refused={}, refuses=False)
 
     def patiently(self, action: Any, *_: Any, **more: Any) -> Any:
         return action(None)

@@ -7,6 +7,7 @@ result may be when it is lost depends on the machine. What must hold in any case
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import signal
 import tempfile
@@ -17,9 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.flows.model import expected
 from servers import POSTGRES, own_database
 
-from store.flows.killed import bank, flow_job
+from store.flows.killed import flow_job
+from store.flows.shapes import SHAPES, flow_of
 
 from .children import Child
 from .ledger import Call, Ledger
@@ -141,25 +144,33 @@ def campaign(place: Place, workers: int, kills: int, items: int, chance: random.
 
 
 def flow_campaign(place: Place, workers: int, kills: int, items: int, chance: random.Random) -> str:
-    """The same with items that are expanded, collected, dropped and sent back; what they come to is known before."""
-    job = flow_job(place, bank(items, seed=chance.randrange(1000)), seconds=CONCURRENCY * workers / RATE / 20)
+    """The same with items of a random flow, of which it is known before what they come to."""
+    shape, seed = chance.choice(sorted(SHAPES)), chance.randrange(2**32)
+    flow = flow_of(shape, items, seed=seed)
+    rows = sum(count for (_, status, _), count in expected(flow).items() if status == "written")
+    until = rows // 2 if rows > 1 and chance.random() < 0.3 else None
+    named = f"{shape} {seed} of {items}" + (f" until {until}" if until else "")
+    job = flow_job(place, flow, seconds=chance.choice([0, 0.01, 0.05]), until=until)
     team, began = Team(job, workers), time.monotonic()
     try:
         while team.kills.moments < kills and not team.is_done:
             found = team.at_work(workers)
-            time.sleep(chance.uniform(0.1, 1))
+            time.sleep(chance.uniform(0.05, 0.6))
             team.kill(found if chance.random() < 0.25 else found[:1] and [chance.choice(found)])
             job.look()
             assert time.monotonic() < began + PATIENCE
         team.finish()
+        states = job.check()
+    except BaseException as error:
+        error.add_note(f"{named}, in {place}")
+        raise
     finally:
         team.end()
-    states = job.check()
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     calls = job.ledger.counts()
     return (
-        f"{team.kills.moments} kills of {len(team.kills.at)} processes in {time.monotonic() - began:.0f} s; {told}; "
-        f"{sum(calls.values()) - len(calls)} of {sum(calls.values())} calls were made again, for retries, too"
+        f"{named}: {team.kills.moments} kills of {len(team.kills.at)} processes in {time.monotonic() - began:.0f} s; "
+        f"{told}; {sum(calls.values()) - len(calls)} of {sum(calls.values())} calls were made again, for retries, too"
     )
 
 
@@ -180,14 +191,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument("--on", nargs="*", default=["postgres:1", "postgres:3", "postgres:6", "sqlite:1", "sqlite:2"])
-    parser.add_argument("--flows", action="store_true", help="items are expanded, collected, dropped and sent back")
+    parser.add_argument("--flows", action="store_true", help="random flows of all shapes, instead of three stages")
+    parser.add_argument("--minutes", type=float, default=0.0, help="go on with other seeds for so long")
     given = parser.parse_args()
     run = flow_campaign if given.flows else campaign
-    for one in given.on:
-        kind, _, workers = one.partition(":")
-        with tempfile.TemporaryDirectory() as directory, place_on(kind, Path(directory)) as place:
-            told = run(place, int(workers), given.kills, given.items, random.Random(given.seed))
-            print(f"{kind}, {workers} at once: {told}", flush=True)
+    deadline = time.monotonic() + 60 * given.minutes
+    for seed in itertools.count(given.seed):
+        for one in given.on:
+            kind, _, workers = one.partition(":")
+            with tempfile.TemporaryDirectory() as directory, place_on(kind, Path(directory)) as place:
+                told = run(place, int(workers), given.kills, given.items, random.Random(seed))
+                print(f"{kind}, {workers} at once: {told}", flush=True)
+        if time.monotonic() >= deadline:
+            return
 
 
 if __name__ == "__main__":

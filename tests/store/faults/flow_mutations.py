@@ -45,6 +45,7 @@ _MOVES = (
     ),
     Change("an end by what cannot be kept", "return self.unkept is not None or ", "return ", TWO, "cannot"),
     Change("rows of parents", "self.made = record.made_row", "self.made = None", CHILDREN, "row_of_a_parent"),
+    Change("stages before children", "self.checkpoints[-1].stage > last.stage", "True", TWO, "earlier_stage"),
     Change(
         "two families in a batch told apart",
         "self._note_collector()\n            self.spawned = record",
@@ -72,6 +73,20 @@ _OTHERS = (
             "pass",
             COLLECTING,
             "dies_while",
+        ),
+    ),
+    (
+        "items/inputs",
+        Change("families without children", "called.add(order.makers[stage])", "pass", COLLECTING, "nothing"),
+    ),
+    (
+        "items/inputs",
+        Change(
+            "what failed children were called with",
+            "ended[key][1].called_with[key] = inputs.next",
+            "pass",
+            COLLECTING,
+            "own_children",
         ),
     ),
     (

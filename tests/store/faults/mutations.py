@@ -78,15 +78,17 @@ _USED = (
     Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", USAGE, "pruned"),
 )
 
-_TAKEN = "owner=bindparam(_OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1"
+_TAKEN = "owner=bindparam(OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1"
 _BACK = "back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)"
-_CLAIMS = (
+_CLAIM_STATEMENTS = (
     Change("a higher fence for a claim", _TAKEN, _TAKEN.partition(", fence")[0], TAKEOVERS, "fence"),
+    Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
+    Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
+)
+_CLAIMS = (
     Change(
         "a higher fence for what is recovered", _BACK, "back.values(state=STATE_GIVEN_BACK, owner=None)", LEASE, "lost"
     ),
-    Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
-    Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
     Change("suspects alone at last", "1 if crashes >= self._alone else ", "", LEASE, "suspects"),
     Change("waiting before a suspect", "if not idle:", "if not window:", FEEDING, "suspect"),
     Change("an end of trying", "if row.crashes > self._most_crashes:", "if row.crashes < 0:", LEASE, "alone"),
@@ -178,6 +180,10 @@ _TROUBLE = (
     Mutation(
         "rxpipe/database/transaction_limit.py", Change("a limit of silence", "stream.shutdown(", "print(", PEERS, "cut")
     ),
+    Mutation(
+        "rxpipe/database/transaction_limit.py",
+        Change("a limit of late connections", "over is not None and over.is_set()", "False", PEERS, "late"),
+    ),
     Mutation("rxpipe/database/sqlite_file.py", Change("files compared", "found != self._known", "False", FILE, "gone")),
     Mutation(
         "rxpipe/store/schema/file_lock.py",
@@ -213,6 +219,7 @@ def mutations() -> Iterator[Mutation]:
         "commits/commits": _COMMITS,
         "commits/state_changes": _MOVES,
         "items/claims": _CLAIMS,
+        "items/claim_statements": _CLAIM_STATEMENTS,
         "items/lease": _LEASE,
         "commits/used_rows": _USED,
         "items/feed": _FEED,

@@ -22,6 +22,7 @@ from rxpipe.pipeline.run.run import Run
 from rxpipe.store import RunStore
 
 from .ledger import Ledger, token_number
+from .pauses import Pauses
 from .points import STARTED, forget, say_nothing
 
 STAGES = ("generation", "answering", "grading")
@@ -75,6 +76,7 @@ class Job:
         troubles: What becomes of some items.
         fault: What the process does to itself.
         notes_returns: Whether the ledger is told when calls return, too.
+        pauses: Has calls wait for kills.
     """
 
     url: str
@@ -88,6 +90,7 @@ class Job:
     name: str = "questions"
     fault: Fault | None = None
     notes_returns: bool = False
+    pauses: Pauses | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -113,6 +116,7 @@ class Step:
     troubles: dict[str, Trouble]
     tell: Callable[[str], None]
     notes_returns: bool = False
+    pauses: Pauses | None = None
     calls: Counter[str] = field(default_factory=Counter[str])
 
     def __call__(self, value: Any) -> dict[str, Any]:
@@ -122,6 +126,8 @@ class Step:
         self.calls[key] += 1
         token = self.ledger.note(key, self.stage, self.calls[key])
         record_usage(Usage(prompt_tokens=token_number(token)))
+        if self.pauses is not None:
+            self.pauses.wait(self.ledger)
         self.tell(f"call of {self.stage} begins")
         self.suffer(key, token)
         if self.seconds:
@@ -159,6 +165,7 @@ def pipeline_of(job: Job, tell: Callable[[str], None]) -> Pipeline:
                     {one.item: one for one in job.troubles if one.stage == name},
                     tell,
                     job.notes_returns,
+                    job.pauses,
                 ),
                 concurrency=job.concurrency,
                 retry=Retry(max_attempts=2, initial=0.001, jitter=0),
@@ -194,6 +201,8 @@ def work(job: Job) -> None:
     except SinkError:
         traceback.print_exc()
         sys.exit(GAVE_UP)
+    ends = report.written + report.failed + report.dropped + report.expanded + report.collected + report.cancelled
+    assert report.taken + report.spawned == ends, f"{report.taken} + {report.spawned} came, and {ends} went"
     say("finished " + json.dumps({name: getattr(report, name) for name in ("written", "failed", "cancelled")}))
 
 

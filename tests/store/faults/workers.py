@@ -17,6 +17,7 @@ from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint, Ended, Record
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
+from rxpipe.store.items.inputs import StageOrder
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.migrations import migrate
@@ -67,7 +68,8 @@ class Worker:
         self.lease = Lease(
             self.database, RUN, seconds=SECONDS, heartbeat=10.0, lost=self.in_flight.lose, now=lambda: self.time
         )
-        self.claims = Claims(self.database.engine.dialect.name, RUN, self.lease, max_crashes=3)
+        order = StageOrder(makers={2: 0} if collects else {})
+        self.claims = Claims(self.database.engine.dialect.name, RUN, self.lease, max_crashes=3, order=order)
         self.rows = Rows(DatabaseSink(url).writer_on(self.database.engine))
         self.commits = Commits(self.database, RUN, self.rows, max_crashes=3, collects=collects)
         with self.database.transaction() as connection:

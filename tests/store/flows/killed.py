@@ -1,4 +1,4 @@
-"""Random flows in processes of their own, which are killed."""
+"""Flows whose processes are killed: jobs as those of ``store.faults``, so that the same machinery starts them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 from pipelines.flows.model import Flow
 
-from rxpipe import Batch, Pipeline
+from rxpipe import Pipeline
 from rxpipe.database import default_table
+from rxpipe.pipeline.plan import until_written
+from store.faults.pauses import Pauses
 from store.faults.places import Place
 from store.faults.work import Job
 
-from .durable import Call, DurableMachinery, QuickStep, check_end, done
+from .durable import Call, DurableMachinery, check_end, check_until, done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +26,12 @@ class FlowJob(Job):
 
     Attributes:
         flow: The flow.
+        until: How many rows are wanted; None for all.
         finished: Calls whose results were kept, and how many calls there were when that was seen.
     """
 
     flow: Flow
+    until: int | None = None
     finished: dict[Call, int] = field(default_factory=dict[Call, int])
 
     def pipeline(self, tell: Callable[[str], None]) -> Pipeline:
@@ -36,9 +40,12 @@ class FlowJob(Job):
         def note(call: Call) -> None:
             key, rounds, stage = call
             self.ledger.note(key, f"{rounds}/{stage}", 1)
+            if self.pauses is not None:
+                self.pauses.wait(self.ledger)
             time.sleep(self.seconds)
 
-        return DurableMachinery(self.flow, self.url, note=note, **self.store).pipeline()
+        made = DurableMachinery(self.flow, self.url, note=note, **self.store).pipeline()
+        return until_written(made, self.until)
 
     def look(self) -> None:
         """Remember what is kept now."""
@@ -54,10 +61,21 @@ class FlowJob(Job):
             rounds, _, stage = call.stage.partition("/")
             made = call.item, int(rounds), int(stage)
             assert number < self.finished.get(made, number + 1), f"{made} was called when its result was kept"
-        return check_end(self.flow, self.url, default_table("results"))
+        table = default_table("results")
+        if self.until is not None:
+            return check_until(self.flow, self.url, table, self.until)
+        return check_end(self.flow, self.url, table)
 
 
-def flow_job(place: Place, flow: Flow, *, seconds: float = 0.002, **store: Any) -> FlowJob:
+def flow_job(
+    place: Place,
+    flow: Flow,
+    *,
+    seconds: float = 0.002,
+    until: int | None = None,
+    pauses: Pauses | None = None,
+    **store: Any,
+) -> FlowJob:
     """A flow in a place."""
     return FlowJob(
         url=place.url,
@@ -66,21 +84,6 @@ def flow_job(place: Place, flow: Flow, *, seconds: float = 0.002, **store: Any) 
         seconds=seconds,
         store={"lease": 2, "heartbeat": 0.3} | store,
         flow=flow,
+        until=until,
+        pauses=pauses,
     )
-
-
-def bank(ids: int, *, seed: int) -> Flow:
-    """Items that are expanded, collected, sent back, expanded again and dropped."""
-    options: list[dict[str, Any]] = [
-        {"max_rounds": 1},
-        {"expand": True, "collected_by": 4},
-        {"has_when": True},
-        {"batch": Batch(max_items=3)},
-        {"collect": True},
-        {"max_rounds": 2, "trouble": 60},
-        {"expand": True},
-        {"has_key": True},
-    ]
-    common: dict[str, Any] = {"trouble": 20, "concurrency": 4, "queue_size": 4}
-    steps = [QuickStep(index=index, seed=seed, **(common | one)) for index, one in enumerate(options)]
-    return Flow(steps=list(steps), ids=ids)

@@ -87,6 +87,10 @@ class Runs:
         """The state of each item, by its key."""
         return states(self.url)
 
+    def item(self, key: str) -> Any:
+        """The row of an item."""
+        return next(row for row in rows(self.url, ITEMS) if row.item_key == key)
+
     def written(self) -> dict[str, Any]:
         """The values of the rows that were written, by their keys."""
         return {row.id: row.value for row in rows(self.url, RESULTS) if row.status == "written"}

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Children, Drop, Stage
+from rxpipe import Children, Drop, Record, Stage
+from rxpipe.store.schema.tables import ITEMS
+from store.bank import rows
 
 from .runs import Runs, stage
 
@@ -74,6 +76,39 @@ def test_children_of_children(runs: Runs) -> None:
     assert (runs.called("split"), sorted(runs.called("again"))) == ([1], [10, 11, 12])
 
 
+def test_a_child_that_failed_with_its_children(runs: Runs) -> None:
+    """Its value is those children, for its parent in this run and in another; and the same of one that was dropped."""
+    first = [True]
+
+    def inner(children: Children[Any]) -> Any:
+        if children.parent % 10 == 1:
+            raise ValueError("no")
+        return sum(children.values) if children.parent % 10 == 0 else Drop("odd")
+
+    def outer(children: Children[Any]) -> Any:
+        if first[0]:
+            ends = {"collected", "failed", "dropped"}
+            runs.cut_when(lambda states: {states.get(f"1/{number}") for number in range(3)} == ends)
+        return [value if isinstance(value := one.value, int) else told(value) for one in children]
+
+    stages = (
+        stage("split", split, expand=True),
+        stage("again", lambda value: [value, -value], expand=True),
+        stage("inner", inner, collect=True),
+        stage("outer", outer, collect=True),
+    )
+    runs.die(runs.pipeline(*stages), [1])
+    first[0] = False
+    assert runs.pipeline(*stages).run([1, 2]).finished
+    for key, value in runs.written().items():
+        tens = 10 * int(key)
+        ended = [[f"{key}/{kid}/{number}", "collected"] for kid in (1, 2) for number in range(2)]
+        values = [tens + 1, -tens - 1, tens + 2, -tens - 2]
+        kids = [[*one, number] for one, number in zip(ended, values, strict=True)]
+        assert value == [0, [tens + 1, *kids[:2]], [tens + 2, *kids[2:]]]
+    assert len(runs.written()) == 2
+
+
 def test_a_stage_that_collects_and_expands(runs: Runs) -> None:
     """The parent's second children are told apart from its first ones, also in another run."""
     first = [True]
@@ -97,6 +132,30 @@ def test_a_stage_that_collects_and_expands(runs: Runs) -> None:
     before = [1, *([f"1/{number}", "collected", 10 + number] for number in range(3))]
     assert runs.written() == {"1": [before, [10, 11]]}
     assert (len(runs.called("split")), len(runs.called("regroup"))) == (1, 1)
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_stage_that_collects_and_makes_none(runs: Runs, between: int) -> None:
+    """The next one that collects is called with no children, not with those of a stage before, also in another run."""
+    first, collector = [True], 2 + between
+
+    def end(children: Children[Any]) -> Any:
+        if first[0]:
+            runs.cut_when(lambda states: runs.item("1").collected_by == collector)
+        return [told(children.parent), children.values]
+
+    stages = (
+        stage("split", runs.noted("split", split), expand=True),
+        stage("none", runs.noted("none", lambda children: []), collect=True, expand=True),
+        *[stage("work", lambda value: value)] * between,
+        stage("end", end, collect=True),
+    )
+    runs.die(runs.pipeline(*stages), [1])
+    first[0] = False
+    assert runs.pipeline(*stages).run([1]).finished
+    before = [1, *([f"1/{number}", "collected", 10 + number] for number in range(3))]
+    assert runs.written() == {"1": [before, []]}
+    assert (len(runs.called("split")), len(runs.called("none"))) == (1, 1)
 
 
 def test_only_a_stage_that_expands_too_collects(runs: Runs) -> None:
@@ -140,6 +199,62 @@ def test_no_children_at_all(runs: Runs) -> None:
     first[0] = False
     assert runs.pipeline(*stages).run([1, 2]).finished
     assert runs.written() == {"1": [0, []], "2": [1, ["odd"]]}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_stage_that_collects_nothing_and_expands_to_nothing(runs: Runs, dies: bool) -> None:
+    """The parent has been called with no children twice, though none tells of that."""
+
+    def vote(children: Children[Any]) -> Any:
+        if dies and len(runs.called("vote")) == 1:
+            runs.cut_when(lambda states: rows(runs.url, ITEMS)[0].collected_by == 2)
+        return [type(children.parent).__name__, children.parent.parent, len(children)]
+
+    stages = (
+        stage("split", lambda value: [], expand=True),
+        stage("regroup", lambda children: [], collect=True, expand=True),
+        stage("vote", runs.noted("vote", vote), collect=True),
+    )
+    if dies:
+        runs.die(runs.pipeline(*stages), [1])
+    assert runs.pipeline(*stages).run([1]).finished
+    assert runs.written() == {"1": ["Children", 1, 0]}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_child_that_failed_with_its_own_children(runs: Runs, dies: bool) -> None:
+    """Its parent sees it as it was then, also in another run: where it failed, what with, and where it came from."""
+
+    def inner(children: Children[Any]) -> Any:
+        if children.id == "1/1":
+            raise ValueError("no")
+        return sum(children.values)
+
+    def outer(children: Children[Any]) -> Any:
+        if dies and len(runs.called("outer")) == 1:
+            ended = sorted(["collected", "failed", "collected"])
+            runs.cut_when(lambda states: sorted(states.get(f"1/{number}", "") for number in range(3)) == ended)
+        return [
+            [one.id, one.stage, one.parent, one.record, one.value if number != 1 else one.value.values]
+            for number, one in enumerate(children)
+        ]
+
+    stages = (
+        stage("split", lambda value: split(1), expand=True),
+        stage("again", split, expand=True),
+        stage("inner", inner, collect=True),
+        stage("outer", runs.noted("outer", outer), collect=True),
+    )
+    if dies:
+        runs.die(runs.pipeline(*stages), [Record(1, "one")])
+    assert runs.pipeline(*stages).run([Record(1, "one")]).finished
+    assert runs.written() == {
+        "1": [
+            ["1/0", None, 1, "one", 303],
+            ["1/1", "inner", 1, "one", [110, 111, 112]],
+            ["1/2", None, 1, "one", 363],
+        ]
+    }
 
 
 class Gone:
@@ -210,3 +325,34 @@ def test_a_new_stage_that_collects(runs: Runs) -> None:
     assert runs.pipeline(*stages("work"), resume=True).run([1]).finished
     assert runs.states() == {"1": "expanded"} | {f"1/{number}": "written" for number in range(3)}
     assert runs.called("split") == [1]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
+def test_a_child_whose_id_is_taken_is_not_collected(runs: Runs, dies: bool, scheduler: Any) -> None:
+    """Whether the parent waits in memory or in the store; the other item with that ID goes its own way."""
+    first = [dies]
+
+    def is_one(value: int) -> bool:
+        return value == 1
+
+    def named(value: int) -> list[Any]:
+        return [Record("x", value), Record("x", value + 1), Record("7", value + 2), value + 3]
+
+    def vote(children: Children[Any]) -> Any:
+        if first[0]:
+            runs.cut_when(lambda states: list(states.values()).count("collected") == 2)
+        return told(children)
+
+    stages = stage("named", named, expand=True, when=is_one), stage("vote", vote, collect=True)
+    pipeline = runs.pipeline(*stages, scheduler=scheduler)
+    assert pipeline.run([7]).written == 1
+    if dies:
+        runs.die(pipeline, [1])
+        first[0] = False
+        runs.pipeline(*stages, scheduler=scheduler).run([])
+    else:
+        report = pipeline.run([1])
+        assert (report.written, report.collected, report.failed) == (1, 2, 2)
+        assert "has the ID" in report.errors[0].text
+    assert runs.written()["1"] == [1, ["x", "collected", 1], ["1/3", "collected", 4]]

@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipelines.flows.model import Flow
+from pipelines.flows.model import Flow, Kind
 from pipelines.flows.test_random_flows import flows
 
 from rxpipe.database import default_table
 
 from .durable import Attempt, QuickStep, check
-from .killed import bank
+from .shapes import bank
 
 PARTS = 4
+NESTS: tuple[tuple[Kind, ...], ...] = (
+    ("expand", "expand", "regroup", "regroup", "collect"),
+    ("expand", "expand", "one", "collect", "regroup", "one"),
+    ("one", "expand", "expand", "collect", "regroup", "collect"),
+)
 RESULTS = default_table("results")
 
 
@@ -41,6 +46,18 @@ def test_as_without_a_store(flow: Flow) -> None:
 @given(flow=flows().map(quick), cuts=st.lists(st.integers(60, 220), min_size=1, max_size=3))
 def test_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> None:
     """Up to three processes lose their database, and a last one finishes the run."""
+    with tempfile.TemporaryDirectory() as folder:
+        check(flow, f"sqlite:///{folder}/flow.db", cuts, RESULTS)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    flow=st.sampled_from(NESTS).flatmap(lambda kinds: flows(kinds=kinds)).map(quick),
+    cuts=st.lists(st.integers(60, 220), min_size=1, max_size=3),
+)
+def test_children_of_children_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> None:
+    """The same where most stages make or collect children, so that parents are often read from the store."""
     with tempfile.TemporaryDirectory() as folder:
         check(flow, f"sqlite:///{folder}/flow.db", cuts, RESULTS)
 

@@ -226,6 +226,42 @@ def test_back_to_its_collector(two: list[Worker]) -> None:
     assert (claim.finished, len(claim.value), claim.rounds, claim.feedback) == (2, 1, 1, "again")
 
 
+def test_a_parent_goes_on_when_a_child_is_expanded(two: list[Worker]) -> None:
+    """That is how the child ends: a parent that waits for its last one is ready with it."""
+    one, other = two
+    (parent,) = one.new(1)
+    first, second = child(parent, 0), child(parent, 1)
+    second.stage = second.first = 3
+    some = Spawned(
+        claim=parent,
+        stage=2,
+        attempts=2,
+        children=[NewChild(claim=second, output=encode(1))],
+        made=2,
+        is_all=False,
+        collected_by=None,
+        hands_over=False,
+        start=0,
+    )
+    one.commit(spawned(parent, first), collected(first), some)
+    one.release()
+    assert states(other) == {"1": "waiting", "1/0": "collected", "1/1": "ready"}
+    (claim,) = other.ready()
+    every = Spawned(
+        claim=claim,
+        stage=3,
+        attempts=1,
+        children=(),
+        made=0,
+        is_all=True,
+        collected_by=None,
+        hands_over=False,
+        start=3,
+    )
+    other.commit(every)
+    assert states(other) == {"1": "ready", "1/0": "collected", "1/1": "expanded"}
+
+
 def test_a_parent_whose_worker_is_lost_waits(two: list[Worker]) -> None:
     """For children that others have, and is not expanded again."""
     one, other = two
@@ -239,6 +275,21 @@ def test_a_parent_whose_worker_is_lost_waits(two: list[Worker]) -> None:
     assert states(other) == {"1": "ready", "1/0": "collected"}
     with other.database.transaction() as connection:
         assert connection.execute(select(ITEMS.c.crashes).where(ITEMS.c.item_key == "1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize("collected_by", [None, 2])
+def test_an_earlier_stage_in_the_same_batch(two: list[Worker], collected_by: int | None) -> None:
+    """The parent has ended with its children, or waits for them, though a checkpoint came with these."""
+    one, other = two
+    (parent,) = one.new(1)
+    made = child(parent, 0)
+    made.first = made.stage = 2
+    family = spawned(parent, made)
+    family.stage, family.start, family.collected_by = 1, 1, collected_by
+    one.commit(checkpoint(parent, 0), family)
+    one.fall_silent()
+    other.judge()
+    assert states(other) == {"1": "expanded" if collected_by is None else "waiting", "1/0": "ready"}
 
 
 def test_a_second_family_in_the_same_batch(two: list[Worker]) -> None:

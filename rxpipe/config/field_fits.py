@@ -1,0 +1,82 @@
+"""Fields that a config names and that values surely do not have, told before anything is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any
+
+from rxpipe.config.error_texts import unknown
+from rxpipe.config.model import Config, StageSettings
+from rxpipe.config.section_base import TARGET
+from rxpipe.database.column_paths import root_of
+from rxpipe.database.field_names import OPTIONAL, names_in
+from rxpipe.errors import ConfigError
+from rxpipe.pipeline.record import Record
+from rxpipe.questions.hints import fields_of_hint
+
+
+def check_stage_fields(config: Config, stage: StageSettings, hint: Any) -> None:
+    """See that the fields of a stage's ``when`` and ``key`` are there.
+
+    Args:
+        config: The config.
+        stage: The stage.
+        hint: The annotation of the value that it gets.
+
+    Raises:
+        ConfigError: The annotation has fields, and not this one.
+    """
+    _refuse(config, _of_stage(stage), fields_of_hint(hint), "the value")
+
+
+def check_columns(config: Config, hint: Any) -> None:
+    """See that the fields of the last value that columns name are there; ``hint`` is its annotation.
+
+    Raises:
+        ConfigError: The annotation has fields, and not this one.
+    """
+    _refuse(config, _of_columns(config, "value"), fields_of_hint(hint), "the value")
+
+
+def check_source_fields(config: Config, items: Any) -> None:
+    """See that the first record has the fields that columns and the first stage name.
+
+    Args:
+        config: The config.
+        items: What the source gives. It is only looked at if it can be read again.
+
+    Raises:
+        ConfigError: It does not have one of them.
+    """
+    given: object = items  # for the type checkers, which do not know what ``items`` holds
+    first: Any = next(iter(items), None) if isinstance(given, Iterable) and isinstance(given, Sized) else None
+    found: object = first
+    if isinstance(found, Record):
+        names = names_in(first.value)
+        _refuse(config, _of_columns(config, "record"), names, "the first record")
+        _refuse(config, _of_stage(config.resolved_stages()[0]), names, "the first record")
+
+
+def _of_stage(stage: StageSettings) -> Iterator[tuple[str, str]]:
+    """The keys of a stage that name fields, and these."""
+    for name, wanted in stage.when.items() if isinstance(stage.when, Mapping) else ():
+        if wanted is not None and not (isinstance(wanted, list) and None in wanted):
+            yield f"{stage.key}.when", name
+    if stage.order_key is not None and not re.search(TARGET, stage.order_key):
+        yield f"{stage.key}.key", stage.order_key
+
+
+def _of_columns(config: Config, root: str) -> Iterator[tuple[str, str]]:
+    """The columns that begin in the value or in the record, and their first fields."""
+    place, section = ("database", config.database) if config.output is None else ("output", config.output)
+    for column, path in (section.columns or {}).items():
+        start, parts = root_of(path)
+        if start == root and parts and not parts[0].isdecimal() and not path.endswith(OPTIONAL):
+            yield f"{place}.columns.{column}", parts[0]
+
+
+def _refuse(config: Config, named: Iterable[tuple[str, str]], names: Sequence[str] | None, of: str) -> None:
+    for key, name in named:
+        if names and name not in names and not name.endswith(OPTIONAL):
+            raise ConfigError(f"{config.where(key)}: {unknown(f'{of} has no field {name!r}', name, names)}")

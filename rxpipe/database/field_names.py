@@ -1,0 +1,79 @@
+"""Tells a misspelt field from one that only some values have: ``score`` must be there, ``score?`` may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from rxpipe.database.rows import fields_of
+from rxpipe.errors import StopRun
+
+OPTIONAL = "?"
+"""Behind a field's name: some values do not have it."""
+
+_ABSENT: Any = object()
+_MOST = 20  # names in a message
+
+
+class NoSuchField(StopRun):
+    """A config names a field that the values do not have. The run stops: no later value would have it either."""
+
+
+class FieldReader:
+    """Reads fields of values by one name that stands in a config.
+
+    The first value must have the field. Once a value had it, others may lack it.
+    """
+
+    def __init__(self, name: str, key: str, path: str = "") -> None:
+        """Describe it.
+
+        Args:
+            name: The field; with ``?`` behind it, one that values may lack from the start.
+            key: Where the name stands, for the error.
+            path: What stands there, if that is more than the name.
+        """
+        self.name = name.removesuffix(OPTIONAL)
+        self._key, self._path = key, path or name
+        self._is_known = name != self.name
+
+    def read(self, value: Any, default: Any = None) -> Any:
+        """The field of a value.
+
+        Raises:
+            NoSuchField: The value has no such field, and no value before it had.
+        """
+        found = fields_of(value)(self.name, _ABSENT)
+        if found is not _ABSENT:
+            self._is_known = True
+            return found
+        if not self._is_known:
+            hint = f"if only some values have it, write {self._path + OPTIONAL!r}"
+            raise NoSuchField(f"{self._key}: {lacking(self.name, value)}; {hint}")
+        return default
+
+
+def lacking(name: str, value: Any) -> str:
+    """Says that a value has no such field, and which ones it has."""
+    names = names_in(value)
+    has = "it has no fields" if not names else f"it has {listed(names)}"
+    return f"a {type(value).__name__} has no field {name!r}: {has}"
+
+
+def listed(names: list[str]) -> str:
+    """Names of fields, not too many."""
+    return ", ".join(names[:_MOST]) + (", …" if len(names) > _MOST else "")
+
+
+def names_in(value: Any) -> list[str]:
+    """The names of a value's fields, as far as they can be told."""
+    given: object = value  # for the type checkers, which do not know what ``value`` holds
+    kind: Any = type(given)
+    if isinstance(given, Mapping):
+        return [str(name) for name in value]
+    if is_dataclass(kind):
+        return [one.name for one in fields(kind)]
+    if hasattr(kind, "model_fields"):
+        return list(kind.model_fields)
+    return [name for name in getattr(value, "__dict__", {}) if not name.startswith("_")]

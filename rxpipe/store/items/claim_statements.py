@@ -1,0 +1,102 @@
+"""The statements that claim items, each made once for all runs: to make one takes longer than to execute it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+from rxpipe.store.schema.json_rows import is_among, json_rows, this_run
+from rxpipe.store.schema.tables import IS_QUARANTINED, IS_READY, IS_RUNNING, IS_WAITING, ITEMS
+
+# Parameters
+OWNER = "this_owner"
+CRASHES = "these_crashes"
+COUNT = "this_many"
+
+
+def _crashes() -> ColumnElement[int]:
+    return bindparam(CRASHES, type_=ITEMS.c.crashes.type)
+
+
+@cache
+def quarantined_statement() -> Select[Any]:
+    """The most crashes of a quarantined item that waits, among those with no more than ``CRASHES``."""
+    ours = and_(ITEMS.c.run_id == this_run(), IS_READY, IS_QUARANTINED)
+    return select(func.max(ITEMS.c.crashes)).where(ours, ITEMS.c.crashes <= _crashes())
+
+
+@cache
+def quarantined_claim_statement(dialect: str) -> Executable:
+    """Claims ``COUNT`` quarantined items at most, of those with ``CRASHES``."""
+    return _claim_statement(dialect, and_(IS_QUARANTINED, ITEMS.c.crashes == _crashes()))
+
+
+@cache
+def others_claim_statement(dialect: str) -> Executable:
+    """Claims ``COUNT`` items at most that are not quarantined, or have more than ``CRASHES``."""
+    return _claim_statement(dialect, not_(and_(IS_QUARANTINED, ITEMS.c.crashes <= _crashes())))
+
+
+def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
+    waiting = select(ITEMS.c.item_key).where(ITEMS.c.run_id == this_run(), IS_READY, which)
+    few = waiting.order_by(ITEMS.c.seq).limit(bindparam(COUNT, type_=Integer()))
+    picked = few.with_for_update(skip_locked=True).cte("picked")
+    return (
+        update(ITEMS)
+        .where(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.item_key, select(picked.c.item_key)))
+        .values(state="running", owner=bindparam(OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1)
+        .returning(*ITEMS.c)
+    )
+
+
+@cache
+def left_statement() -> Executable:
+    """Whether any item waits for a worker, and whether any worker has one or a parent waits for its children."""
+    ours = ITEMS.c.run_id == this_run()
+    return select(
+        exists().where(ours, IS_READY), or_(exists().where(ours, IS_RUNNING), exists().where(ours, IS_WAITING))
+    )
+
+
+@cache
+def add_statement(dialect: str) -> ReturningInsert[Any]:
+    """Makes items of the IDs that the run does not know yet, claimed from the start."""
+    columns = ITEMS.c
+    ids = json_rows(dialect, columns.item_key, columns.is_integer, columns.seq)
+    values: dict[Any, Any] = {
+        columns.run_id: this_run(),
+        columns.item_key: ids.c.item_key,
+        columns.is_integer: ids.c.is_integer,
+        columns.seq: ids.c.seq,
+        columns.state: literal_column("'running'"),
+        columns.stage: literal_column("0"),
+        columns.fence: literal_column("1"),
+        columns.owner: bindparam(OWNER, type_=columns.owner.type),
+        columns.attempts: literal_column("0"),
+        columns.failures: literal_column("0"),
+        columns.crashes: literal_column("0"),
+    }
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.
+    insert = module.insert(ITEMS).from_select(list(values), select(*values.values()).where(true()))
+    statement: ReturningInsert[Any] = insert.on_conflict_do_nothing().returning(columns.item_key)
+    return statement
