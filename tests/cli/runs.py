@@ -38,7 +38,7 @@ class MadeRun:
     def figures(self, total: int | None = None, *, staged: bool = False, after: float = 10.0, **counts: int) -> Figures:
         """The figures, after so many seconds in which the counts came to be what they are."""
         if staged:
-            self.run._facts = RunFacts(strategy="staged")  # pyright: ignore[reportPrivateUsage] - as below
+            self.run._watch._facts = RunFacts(strategy="staged")  # pyright: ignore[reportPrivateUsage] - as below
         meter = Meter(self.run.snapshot, total=total)
         self.set(**counts)
         self.seconds += after
