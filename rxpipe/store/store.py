@@ -17,6 +17,7 @@ from rxpipe.database.outage import AWAY
 from rxpipe.errors import ConfigError
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature, edited
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import TIMER_THREAD
 from rxpipe.pipeline.ports import RunPorts, Sink
 from rxpipe.pipeline.run.quota import Quota
@@ -27,6 +28,8 @@ from rxpipe.store.items.changed_records import OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
+from rxpipe.store.reading.actor import StoreRunsActor
+from rxpipe.store.reading.reader import StoreRunsReader
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
@@ -261,6 +264,36 @@ class RunStore:
             ports = _ports_of(session, window)
             ports.opened.push(opened.pop_all())
             return ports
+
+    def reader(self) -> StoreRunsReader:
+        """What a page asks of the runs of the database, from any process.
+
+        Raises:
+            StoreError: There is no store in the database yet.
+            ConfigError: It has no database of its own.
+        """
+        return StoreRunsReader(self._database_with(None))
+
+    def actor(self) -> StoreRunsActor:
+        """Does to the runs of the database what a page asks for, from any process; raises as ``reader``."""
+        return StoreRunsActor(self._database_with(None))
+
+    def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
+        """A run's history from its beginning, from any process: sums over its workers.
+
+        Workers leave snapshots of themselves with their signs of life, four for each ``heartbeat``, and a last one
+        at their end. Those that have ended stay in the sum.
+
+        Args:
+            run: The run's number.
+            most: How many moments at most, evenly.
+
+        Raises:
+            StoreError: There is no store in the database yet.
+            ConfigError: It has no database of its own.
+        """
+        with self.reader() as reader:
+            return reader.snapshots(run, most=most)
 
     def check_beside(self, sink: Sink | None) -> None:
         """See whether it can be kept beside a sink; see ``_database_with``."""

@@ -90,6 +90,28 @@ def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, i
     return count
 
 
+def requeue_where(connection: Connection, run: RunInfo, state: str, which: ColumnElement[bool]) -> int:
+    """Make items of a run ready again that are in a state and that a condition applies to.
+
+    Args:
+        connection: In a transaction that writes.
+        run: The run.
+        state: ``failed`` or ``dropped``.
+        which: The condition.
+
+    Returns:
+        How many they are.
+
+    Raises:
+        StoreError: Nobody would take them up.
+    """
+    of_state = and_(ITEMS.c.state == state, which)
+    parents = _parents(connection, run, of_state, None)
+    count = _requeue(connection, run, of_state, None, state, lambda row: None, failures=0, last_error=None)
+    _let_wait(connection, run, parents)
+    return count
+
+
 def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | None = None) -> int:
     """Make written items of a run ready again: the next run writes their rows from what is kept, without a call.
 
