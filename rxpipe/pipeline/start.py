@@ -89,6 +89,7 @@ def start(
             facts=_facts_of(plan, source, stages, ports),
         )
         ports.watch(run.snapshot)
+        ports.stops(lambda aborts: run.abort() if aborts else run.stop())
         run.start(ports.take(ids), operator, ports.write, observer, scheduler, ahead=ports.ahead)
         ports.hand_over()
     return run

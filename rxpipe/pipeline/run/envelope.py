@@ -175,11 +175,11 @@ class ItemEnvelope:
     def close(self, item: Item, result: Any) -> Item | Kept:
         """The item with the function's result."""
         if self._journal is not None:
+            self._told(item, "ok")  # before what came of it, so that both are kept together
             try:
                 self._checkpoint(item, result, item.lookup)
             except CheckpointError as error:
-                return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
-            self._told(item, "ok")
+                return self._failed(Failure(value=item, error=error, stage=self._stage, attempts=1))
         if self._listeners.told:
             self._call_ended(item)
         else:
@@ -231,9 +231,12 @@ class ItemEnvelope:
 
     def fail(self, failure: Failure[Item]) -> Item | Kept:
         """The item whose last call has failed, or decided something; it travels on as data."""
+        self._told(failure.value, _end_of(failure.error))
+        return self._failed(failure)
+
+    def _failed(self, failure: Failure) -> Item | Kept:
         item, error = failure.value, failure.error
         item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
-        self._told(item, _end_of(error))
         self._call_ended(item, None if isinstance(error, Decision) else error)
         if isinstance(error, SendBack):
             return self._send_back(item, error, failure.attempts)
@@ -340,9 +343,9 @@ class ItemEnvelope:
         """The function has given its last value: the item waits for its children."""
         group = item.children
         assert group is not None
+        self._told(item, "ok")
         if self._journal is not None and item.claim is not None and not group.is_kept:
             self._spawned(item, [], is_all=True)
-        self._told(item, "ok")
         self._call_ended(item)
         item.stage = item.feedback = None
         self._flow.expanded(item)

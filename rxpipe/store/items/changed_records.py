@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.outputs import Output
+from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
 from rxpipe.store.schema.json_rows import RUN
@@ -80,6 +81,8 @@ class ChangedRecords:
         if connection.execute(select(ITEMS.c.item_key).where(below, ITEMS.c.state.in_(PENDING)).limit(1)).first():
             return False
         item = and_(ours, ITEMS.c.item_key == claim.key, ITEMS.c.state.in_(ENDED))
+        counts = select(ITEMS.c.state, func.count()).where(or_(item, below)).group_by(ITEMS.c.state)
+        had_ended: dict[str, int] = {row[0]: row[1] for row in connection.execute(counts)}
         begun = (
             update(ITEMS)
             .where(item)
@@ -94,6 +97,9 @@ class ChangedRecords:
                 feedback=None,
                 last_error=None,
                 crashes=0,
+                taken_at=db_now(),
+                ended_at=None,
+                seconds=None,
             )
         )
         fence = connection.execute(begun.returning(ITEMS.c.fence)).scalar()
@@ -103,6 +109,7 @@ class ChangedRecords:
         is_its = or_(CHECKPOINTS.c.item_key == bindparam("key"), CHECKPOINTS.c.item_key.in_(keys))
         connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == self._run_id, is_its), {"key": claim.key})
         connection.execute(delete(ITEMS).where(below))
+        take_from_tally(connection, self._run_id, had_ended)
         claim.fence = int(fence)
         return True
 

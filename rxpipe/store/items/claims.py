@@ -61,6 +61,7 @@ from rxpipe.store.schema.tables import (
     IS_WAITING,
     ITEMS,
     WORKERS,
+    db_now,
 )
 
 TRIES_ALONE = 3
@@ -188,7 +189,7 @@ class Claims:
         in_hand = is_in_rows(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
-        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)
+        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, taken_at=None)
         connection.execute(back, {PARAMETER: keys_as_parameter(keys)})
         wake_all_parents(connection, self._of_run)
 
@@ -359,10 +360,11 @@ def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
     waiting = select(ITEMS.c.item_key).where(ITEMS.c.run_id == this_run(), IS_READY, which)
     few = waiting.order_by(ITEMS.c.seq).limit(bindparam(_COUNT, type_=Integer()))
     picked = few.with_for_update(skip_locked=True).cte("picked")
+    taken = {"owner": bindparam(_OWNER, type_=ITEMS.c.owner.type), "fence": ITEMS.c.fence + 1}
     return (
         update(ITEMS)
         .where(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.item_key, select(picked.c.item_key)))
-        .values(state="running", owner=bindparam(_OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1)
+        .values(state="running", taken_at=func.coalesce(ITEMS.c.taken_at, db_now()), **taken)
         .returning(*ITEMS.c)
     )
 
@@ -392,6 +394,7 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
         columns.attempts: literal_column("0"),
         columns.failures: literal_column("0"),
         columns.crashes: literal_column("0"),
+        columns.taken_at: db_now(),
     }
     module: Any = postgresql if dialect == "postgresql" else sqlite
     # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.
