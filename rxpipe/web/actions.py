@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -103,6 +103,3 @@ def _client(request: Request) -> str | None:
 async def refused(_: Request) -> Response:
     """The answer where nobody can act."""
     return JSONResponse({"error": "this page is read-only"}, 403)
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]

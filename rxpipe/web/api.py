@@ -13,24 +13,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rxpipe.errors import RxPipeError
 from rxpipe.insight.reading import RunRow, RunsReader
 from rxpipe.web.all_runs import AllRuns
 from rxpipe.web.events import EventStream, event
 from rxpipe.web.hub import Hub, Look, News, TooManyWatchers
 from rxpipe.web.json_values import Plain, encoded, part
 from rxpipe.web.parameters import NUMBERS, TEXTS, BadRequest, item_filter, number, order, whole
-from rxpipe.web.run_feed import RunFeed, numbers
+from rxpipe.web.run_feed import RunFeed
 from rxpipe.web.series import series
 
 _THREADS = 8  # that readers may take at once, of the 40 that the whole program has
 _PAGE, _MOST_PAGE = 100, 500
 _POINTS = 600
+_SEEN = 120  # earlier snapshots that findings are made of
 _BARS = 2_000
 _LISTED = 50  # runs on a page of them
 _MOVING, _RESTING = 1.0, 5.0  # seconds from one look to the next at what moves, and at what does not
 
 _T = TypeVar("_T")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Unanswered(Exception):
+    """The database did not answer, or refused; the text says why, without secrets."""
 
 
 class Api:
@@ -75,7 +81,21 @@ class Api:
         ]
 
     async def on_thread(self, function: Callable[[], _T]) -> _T:
-        """Run what blocks."""
+        """Run what blocks.
+
+        Raises:
+            Unanswered: It raised; the text is for the page.
+        """
+        try:
+            return await self._run(function)
+        except (HTTPException, BadRequest):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page is told in a line
+            text = trouble(error, self._plain)
+            _log.warning("the page got no answer", error=text, exc_info=not isinstance(error, RxPipeError))
+            raise Unanswered(text) from None
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
         if self._threads is None:
             self._threads = CapacityLimiter(_THREADS)
         return await to_thread.run_sync(function, limiter=self._threads)
@@ -104,9 +124,14 @@ class Api:
 
     def _answer_run(self, request: Request) -> Response:
         row = self._row(request)
-        snapshot = self._runs.latest(row.number)
-        seen = () if snapshot is None else (snapshot,)
-        return _json({"run": self._plain.value(row), **numbers(self._plain, seen), "point": None})
+        return _json(self._feed(row.number).message(row))
+
+    def _feed(self, number: int) -> RunFeed:
+        """What there is of a run until now, to go on with."""
+        feed = RunFeed(self._plain, self._runs.history(number, _SEEN))
+        if (snapshot := self._runs.latest(number)) is not None:
+            feed.add(snapshot)
+        return feed
 
     def _answer_history(self, request: Request) -> Response:
         row = self._row(request)
@@ -191,15 +216,16 @@ class Api:
         wanted: int = request.path_params["run"]
 
         def new() -> Look:
-            feed = RunFeed(self._plain)
+            feeds: list[RunFeed] = []
             before: list[bytes] = []
 
             def read() -> News:
                 row = self._runs.run(wanted)
-                snapshot = self._runs.latest(wanted)
-                if snapshot is not None:
-                    feed.add(snapshot)
-                news = encoded(feed.message(row))
+                if not feeds:
+                    feeds.append(self._feed(wanted))
+                elif (snapshot := self._runs.latest(wanted)) is not None:
+                    feeds[0].add(snapshot)
+                news = encoded(feeds[0].message(row))
                 is_new = before != [news]
                 before[:] = [news]
                 moves = row is not None and row.state == "running"
@@ -212,7 +238,7 @@ class Api:
     def _looking(self, read: Callable[[], News]) -> Look:
         async def look() -> News:
             try:
-                return await self.on_thread(read)
+                return await self._run(read)
             except Exception as error:  # noqa: BLE001 - a database that is away comes back, and the page should wait
                 _log.warning("runs could not be read for the page", error=self._plain.redact(str(error)))
                 return event("trouble", encoded({"error": trouble(error, self._plain)})), _RESTING
@@ -264,6 +290,11 @@ async def on_bad_request(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
 
 
+async def on_unanswered(_: Request, error: Exception) -> Response:
+    """The database did not answer, or refused."""
+    return JSONResponse({"error": str(error)}, 503)
+
+
 async def on_http_error(_: Request, error: Exception) -> Response:
     """What was asked for is not there."""
     assert isinstance(error, HTTPException)
@@ -287,6 +318,3 @@ def _error(counted: dict[str, Any]) -> dict[str, Any]:
         "calls": counted["count"],
         "last_at": None,
     }
-
-
-__all__ = ["Api", "BadRequest", "on_bad_request", "on_http_error", "trouble"]

@@ -7,29 +7,23 @@ from collections.abc import Callable, Collection, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from rxpipe.errors import RxPipeError
 from rxpipe.insight.reading import RunsActor, RunsReader
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.web.access import LOOPBACK, Access, Authorize
 from rxpipe.web.actions import Actions, refused
 from rxpipe.web.all_runs import AllRuns
-from rxpipe.web.api import Api, on_bad_request, on_http_error, trouble
+from rxpipe.web.api import Api, Unanswered, on_bad_request, on_http_error, on_unanswered
 from rxpipe.web.guard import Guard
 from rxpipe.web.json_values import Plain
 from rxpipe.web.live import LiveRun
 from rxpipe.web.pages import Pages
 from rxpipe.web.parameters import BadRequest
 from rxpipe.web.texts import Redactor, secrets_in
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def app(
@@ -97,15 +91,10 @@ def app(
         Mount("/api", routes=[*api.routes(), *acting]),
     ]
 
-    async def on_error(_: Request, error: Exception) -> Response:
-        _log.warning("the page could not be answered", error=trouble(error, plain))
-        return JSONResponse({"error": trouble(error, plain)}, 503)
-
     handlers: dict[Any, Any] = {
         BadRequest: on_bad_request,
         HTTPException: on_http_error,
-        RxPipeError: on_error,
-        Exception: on_error,
+        Unanswered: on_unanswered,
     }
     made = Starlette(
         routes=routes,

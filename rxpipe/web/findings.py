@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rxpipe.insight.insight import insight_of
 from rxpipe.insight.snapshot import Snapshot
 
 
@@ -15,7 +16,15 @@ def findings(recent: Sequence[Snapshot]) -> dict[str, Any]:
         recent: Its latest snapshots, the newest last.
 
     Returns:
-        ``kind`` (``stage``, ``limiter``, ``sink``, ``source``, ``close``, ``unknown``), ``name`` of what holds it up or
-        None, ``sentence``, and ``stalls``, sentences.
+        ``verdict``, ``kind`` and ``name`` of what holds it up (None for nothing, and where it is too close to call),
+        ``sentence``, and ``stalls``, sentences.
     """
-    return {"kind": "unknown", "name": None, "sentence": None, "stalls": []}
+    saw = insight_of(recent)
+    is_found = saw.bottleneck.verdict == "found"
+    return {
+        "verdict": saw.bottleneck.verdict,
+        "kind": saw.bottleneck.kind if is_found else None,
+        "name": saw.bottleneck.name if is_found else None,
+        "sentence": saw.advice.sentence,
+        "stalls": [stall.sentence for stall in saw.stalls],
+    }

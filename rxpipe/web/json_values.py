@@ -56,8 +56,13 @@ class Plain:
     def item(self, row: ItemRow) -> dict[str, Any]:
         """An item in a list, with the ``key`` to ask for it by; None if its ID has a secret in it."""
         text = str(row.id)
-        shown = self.redact.cut(text, _ID)
-        return {**self.value(row), "id": shown, "key": text if shown == text else None, **self._parent(row)}
+        is_whole = self.redact(text) == text
+        return {
+            **self.value(row),
+            "id": self.redact.cut(text, _ID),
+            "key": text if is_whole else None,
+            **self._parent(row),
+        }
 
     def _parent(self, row: ItemRow) -> dict[str, Any]:
         return {"parent": None if row.parent is None else self.redact.cut(str(row.parent), _ID)}

@@ -8,7 +8,7 @@ from typing import Self
 
 from rxpipe.insight.snapshot import Snapshot
 
-_OVER = ("finished", "failed", "cancelled")
+_GOES_ON = ("running", "stopping")
 
 
 class History:
@@ -104,7 +104,7 @@ class LiveRun:
             return True
         with self._lock:
             self._history.add(snapshot)
-        return snapshot.state not in _OVER
+        return snapshot.state in _GOES_ON
 
     def _look(self) -> None:
         while self.look() and not self._leave.wait(self._seconds):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from rxpipe.errors import ConfigError
-from rxpipe.extras import install
 from rxpipe.web.access import LOOPBACK, is_loopback
 
 PORT = 8765
@@ -111,18 +110,6 @@ def served(app: ASGIApp, at: Place) -> Generator[None]:
     finally:
         server.should_exit = True
         thread.join(_LEAVING * 2)
-
-
-def check_installed() -> None:
-    """Refuse if there is no server.
-
-    Raises:
-        ConfigError: The extra is not installed.
-    """
-    try:
-        import uvicorn  # noqa: F401 - asked whether it is there
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"the page needs the extra web: {install('web')}") from error
 
 
 def _server(app: ASGIApp) -> "uvicorn.Server":  # noqa: F821, UP037

@@ -43,14 +43,15 @@ KEY = "sk-proj-abcdefghijklmnopqrstuvwx0123456789"
 SCRIPT = "<script>window.attacked = 1</script><img src=x onerror='window.attacked=1'>"
 ATTACKS = (
     SCRIPT,
-    "\"><svg onload=\"window.attacked=1\">",
+    '"><svg onload="window.attacked=1">',
     "javascript:window.attacked=1",
     "{{constructor.constructor('window.attacked=1')()}}",
     "\u202egnp.exe\u202c \u2066hidden\u2069 \u200f\x00\x1b[31mred\x07\x85",
     "line\r\nevent: run\r\ndata: {}\r\n\r\n",
     "\ud800 half a surrogate",
     "../../../etc/passwd",
-    "مرحبا بالعالم — שלום — 你好，世界 — नमस्ते — 👩‍👩‍👧‍👦",
+    # the fullwidth comma is Chinese
+    "مرحبا بالعالم — שלום — 你好，世界 — नमस्ते — 👩‍👩‍👧‍👦",  # noqa: RUF001
     "a" * 3_000,
 )
 STAGES = (("generation", 8, 0.9), ("answering", 14, 1.75), ("grading", 6, 0.42))
@@ -73,6 +74,7 @@ def histogram(mean: float, count: int) -> Durations:
 
 def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", names: Sequence[str] = ()) -> Snapshot:
     """A run that has lasted so long: its second stage holds the others up."""
+    began = BEGAN - (LIVE - run) * 7_300.0
     rate = 7.9
     written = int(elapsed * rate * 0.95)
     is_over = state != "running"
@@ -116,7 +118,7 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
     taken = int(elapsed * rate) + 60
     failed, dropped = int(elapsed * rate * 0.03), int(elapsed * rate * 0.02)
     return Snapshot(
-        at=BEGAN + elapsed,
+        at=began + elapsed,
         elapsed=elapsed,
         state=state,
         pipeline="questions",
@@ -128,7 +130,9 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
         dropped=dropped,
         in_flight=0 if is_over else max(0, taken - written - failed - dropped),
         stages=tuple(stages),
-        limiters=(LimiterSnapshot(name="requests", unit="calls", rate=12.0, taken=elapsed * 8.1, paused=elapsed * 0.01),),
+        limiters=(
+            LimiterSnapshot(name="requests", unit="calls", rate=12.0, taken=elapsed * 8.1, paused=elapsed * 0.01),
+        ),
         sink=SinkSnapshot(name="database", outcomes=written, commits=int(elapsed * 3), busy=elapsed * 0.06, waiting=2),
         source=SourceSnapshot(length=ITEMS, waited=elapsed * 0.002),
         errors=tuple(CountedError(stage=stage, text=text, count=9) for stage, _, text in ERRORS),
@@ -234,7 +238,9 @@ class FakeRuns:
         at = BEGAN + self.clock()
         rows = [
             WorkerRow(id="1", host="worker-a", pid=4211, state="alive", began_at=BEGAN, heartbeat_at=at - 3, held=31),
-            WorkerRow(id="2", host="worker-b", pid=877, state="late", began_at=BEGAN + 50, heartbeat_at=at - 41, held=22),
+            WorkerRow(
+                id="2", host="worker-b", pid=877, state="late", began_at=BEGAN + 50, heartbeat_at=at - 41, held=22
+            ),
             WorkerRow(id="3", host="worker-b", pid=611, state="lost", began_at=BEGAN, heartbeat_at=BEGAN + 44, held=0),
         ]
         return rows if run == LIVE else [replace(row, state="stopped", held=0) for row in rows]
@@ -242,13 +248,13 @@ class FakeRuns:
     def errors(self, run: int) -> Sequence[ErrorRow]:
         self._asked("errors")
         rows = [
-            ErrorRow(stage=stage, type=type_, text=text, items=61 - 17 * rank, calls=410 - 90 * rank, last_at=BEGAN + 600)
+            ErrorRow(
+                stage=stage, type=type_, text=text, items=61 - 17 * rank, calls=410 - 90 * rank, last_at=BEGAN + 600
+            )
             for rank, (stage, type_, text) in enumerate(ERRORS)
         ]
         if run == HOSTILE:
-            rows += [
-                ErrorRow(stage=text, type=text, text=text, items=2, calls=3, last_at=BEGAN) for text in ATTACKS
-            ]
+            rows += [ErrorRow(stage=text, type=text, text=text, items=2, calls=3, last_at=BEGAN) for text in ATTACKS]
         return rows
 
     # Items
@@ -399,7 +405,9 @@ def _call(
         ended=ended,
         usage=Usage(prompt_tokens=412, completion_tokens=61, cost=0.00031),
         error=f"{text}; key {KEY}; {asked}" if failed else None,
-        traceback=f'Traceback (most recent call last):\n  File "grade.py", line 31, in grade\n{text}' if failed else None,
+        traceback=f'Traceback (most recent call last):\n  File "grade.py", line 31, in grade\n{text}'
+        if failed
+        else None,
         exchanges=(
             Exchange(
                 model="small-model-4b",

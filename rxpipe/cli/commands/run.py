@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterable, Iterable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
@@ -59,6 +60,7 @@ class Options:
     grace: float | None = None
     quiet: bool = False
     as_json: bool = False
+    view: bool = False
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -103,7 +105,12 @@ def run(path: Path, options: Options) -> ExitCode:
         source = read_source(config, count=options.count)
         total = length(source)
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
-        with progress_of(title, grace, quiet=options.quiet) as progress:
+        with ExitStack() as beside:
+            if options.view:
+                from rxpipe.cli.commands.view import viewed  # needs the extra web
+
+                beside.enter_context(viewed(config, watched.snapshot))
+            progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
             try:
                 watched.run(pipeline, source, options.count if total is None else total, progress)
             except OtherPipeline as error:
@@ -182,6 +189,10 @@ class _WatchedRun:
             if self._run is None:
                 raise
             self.error = error  # what was done before is worth telling, whatever this is
+
+    def snapshot(self) -> Snapshot | None:
+        """Its numbers now; None before it has started."""
+        return None if self._run is None else self._run.snapshot()
 
     def _stop(self) -> None:
         if self._run is not None:

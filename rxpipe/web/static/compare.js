@@ -24,9 +24,13 @@ export function Compare({ values }) {
 const lasted = ({ run }) => (run.ended_at ?? run.active_at) - run.began_at;
 const speed = (data) => { const span = lasted(data); return span > 0 ? (data.run.counts.written ?? 0) / span : null; };
 const tokens = ({ run }) => run.usage.prompt_tokens + run.usage.completion_tokens;
+const failed = ({ run }) => (run.counts.failed ?? 0) / Math.max(1, (run.counts.written ?? 0) + (run.counts.failed ?? 0));
+const share = (value) => (known(value) ? `${(100 * value).toFixed(1)}%` : "–");
+const perCall = (name) => ({ stage }) => (stage?.calls ? stage[name] / stage.calls : null);
 const FIGURES = [
   ["written", ({ run }) => run.counts.written ?? 0, number, 0],
-  ["failed", ({ run }) => run.counts.failed ?? 0, number, -1],
+  ["failed", ({ run }) => run.counts.failed ?? 0, number, 0],
+  ["share that failed", failed, share, -1],
   ["dropped", ({ run }) => run.counts.dropped ?? 0, number, 0],
   ["duration", lasted, clock, 0],
   ["written per second", speed, rate, 1],
@@ -60,7 +64,7 @@ function Table({ heads }) {
 function Stages({ heads }) {
   const names = [...new Set(heads.flatMap(({ snapshot }) => snapshot?.stages.map((stage) => stage.name) ?? []))];
   const found = (data, name) => ({ stage: data.snapshot?.stages.find((stage) => stage.name === name), window: data.window?.stages[data.snapshot?.stages.findIndex((stage) => stage.name === name)] });
-  const rows = [["slots", ({ stage }) => stage?.concurrency, number, 0], ["busy", ({ window }) => window?.busy, percent, 0], ["p50", ({ stage }) => stage?.seconds.p50, seconds, -1], ["p95", ({ stage }) => stage?.seconds.p95, seconds, -1], ["p99", ({ stage }) => stage?.seconds.p99, seconds, -1], ["retried", ({ stage }) => stage?.retried, number, -1], ["429s", ({ stage }) => stage?.pushed_back, number, -1]];
+  const rows = [["slots", ({ stage }) => stage?.concurrency, number, 0], ["busy", ({ window }) => window?.busy, percent, 0], ["p50", ({ stage }) => stage?.seconds.p50, seconds, -1], ["p95", ({ stage }) => stage?.seconds.p95, seconds, -1], ["p99", ({ stage }) => stage?.seconds.p99, seconds, -1], ["retried", perCall("retried"), share, -1], ["429s", perCall("pushed_back"), share, -1]];
   if (!names.length) return null;
   return html`<${Panel} title="Stages" id="stages"><${Wide} label="Stages of both"><table>
     <caption class="hidden">Each stage in both runs</caption>

@@ -14,6 +14,8 @@ const AGAIN = new Set(["failed", "dropped"]);
 const local = (value) => (value ? new Date(Number(value) * 1000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16) : "");
 const epoch = (text) => (text ? String(new Date(text).getTime() / 1000) : "");
 
+const short = (id) => (id.length > 120 ? `${id.slice(0, 120)}…` : id || "(empty)");
+
 export function Items({ run, values, about }) {
   const filter = Object.fromEntries(FILTERS.filter((name) => values[name]).map((name) => [name, values[name]]));
   const head = useAnswer(`runs/${run}`);
@@ -47,8 +49,8 @@ export function Items({ run, values, about }) {
           ${acts && html`<th class="check"><input type="checkbox" aria-label="Select all that can be requeued" disabled=${!selectable.length} checked=${selectable.length > 0 && selectable.every((row) => chosen.has(row.key))} onChange=${(event) => setChosen(new Set(event.target.checked ? selectable.map((row) => row.key) : []))} /></th>`}
           <th>Item</th><th>Status</th><th>Stage</th><th class="r optional">Calls</th><th class="r">Took</th><th class="optional">Ended</th><th>Error or reason</th></tr></thead>
         <tbody>${rows.map((row) => html`<tr key=${row.key ?? row.id}>
-          ${acts && html`<td class="check">${selectable.includes(row) && html`<input type="checkbox" aria-label=${`Select item ${row.id}`} checked=${chosen.has(row.key)} onChange=${(event) => choose(row, event.target.checked)} />`}</td>`}
-          <th scope="row" class="id">${row.key === null ? html`<${Text} mono>${row.id}<//>` : html`<a href=${link(`runs/${run}/item`, { id: row.key })}><${Text} mono>${row.id.length > 120 ? `${row.id.slice(0, 120)}…` : row.id || "(empty)"}<//></a>`}
+          ${acts && html`<td class="check">${selectable.includes(row) && html`<input type="checkbox" aria-label=${`Select item ${oneLine(short(row.id))}`} checked=${chosen.has(row.key)} onChange=${(event) => choose(row, event.target.checked)} />`}</td>`}
+          <th scope="row" class="id">${row.key === null ? html`<${Text} mono>${short(row.id)}<//>` : html`<a href=${link(`runs/${run}/item`, { id: row.key })}><${Text} mono>${short(row.id)}<//></a>`}
             ${row.children > 0 && html`<span class="soft"> ${plural(row.children, "child").replace("childs", "children")}</span>`}${row.rounds > 0 && html`<span class="soft"> ${plural(row.rounds, "round")} back</span>`}</th>
           <td><${Pill} state=${row.status} /></td>
           <td>${row.stage === null ? html`<span class="soft">–</span>` : html`<${Text}>${row.stage}<//>`}</td>

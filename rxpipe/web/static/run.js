@@ -76,11 +76,11 @@ function Figures({ row, snapshot, window }) {
 function Pipeline({ snapshot, window, findings }) {
   const stalls = findings?.stalls ?? [];
   return html`<${Panel} title="Pipeline" id="pipeline" extra=${html`<${Key} />`}>
-    <${Graph} snapshot=${snapshot} window=${window} findings=${findings} />
     <div role="status" aria-live="polite">
-      ${findings?.sentence && html`<p class="advice"><${Text}>${findings.sentence}<//></p>`}
+      ${findings?.sentence && html`<p class=${`advice ${findings.verdict}`}><${Text}>${findings.sentence}<//></p>`}
     </div>
-    ${stalls.map((sentence) => html`<p class="advice worse"><${Text}>${sentence}<//></p>`)}
+    ${stalls.map((sentence) => html`<p class="advice stall"><${Text}>${sentence}<//></p>`)}
+    <${Graph} snapshot=${snapshot} window=${window} findings=${findings} />
   <//>`;
 }
 
@@ -138,7 +138,7 @@ function Errors({ run, failed, about }) {
       <tbody>${data.errors.map((row) => html`<tr>
         <td class="r">${about.has_store && run > 0 ? html`<a href=${items(row)} aria-label=${`${row.items} items`}>${number(row.items)}</a>` : number(row.items)}</td><td class="r">${number(row.calls)}</td>
         <th scope="row"><${Text}>${row.stage}<//></th>
-        <td>${row.type && html`<b><${Text}>${row.type}<//></b>${": "}`}<${Text}>${row.text}<//></td>
+        <td class="error"><div>${row.type && html`<b><${Text}>${row.type}<//></b>${": "}`}<${Text}>${row.text}<//></div></td>
         <td class="optional number">${known(row.last_at) ? date(row.last_at).slice(5) : "–"}</td></tr>`)}</tbody>
     </table><//>`)}
   <//>`;

@@ -5,7 +5,7 @@ const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignif
 
 export const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 export const number = (value) => (known(value) ? grouped.format(value) : "–");
-export const short = (value) => (known(value) ? (Math.abs(value) < 10000 ? grouped.format(Math.round(value)) : compact.format(value)) : "–");
+export const short = (value) => (known(value) ? (Math.abs(value) < 10 ? String(Number(value.toPrecision(2))) : Math.abs(value) < 10000 ? grouped.format(Math.round(value)) : compact.format(value)) : "–");
 export const percent = (share) => (known(share) ? `${Math.round(share * 100)}%` : "–");
 export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
