@@ -41,7 +41,7 @@ class AllRuns:
     def latest(self, number: int) -> Snapshot | None:
         """Its newest numbers; None if none were kept."""
         snapshot = self._of(number)
-        if snapshot is not None and snapshot.workers == 1 and not self._has_others(number):
+        if snapshot is not None and not self._has_others(number):
             return snapshot
         return None if self.reader is None else self.reader.latest(number)
 
