@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+_STEP = 0.25  # seconds after which somebody notices that the server is to stop
 BREATH = 15.0  # seconds without news after which a watcher gets a sign of life
 News = tuple[bytes | None, float]
 Look = Callable[[], Awaitable[News]]
@@ -44,12 +45,21 @@ class Hub:
             most: How many may watch at once.
         """
         self._most = most
+        self._is_closed = False
         self._topics: dict[Hashable, _Topic] = {}
 
     @property
     def watchers(self) -> int:
         """How many watch now."""
         return sum(topic.watchers for topic in self._topics.values())
+
+    def close(self) -> None:
+        """End all streams within a second; from any thread."""
+        self._is_closed = True
+
+    def leaves(self) -> bool:
+        """Whether no more news are to be told."""
+        return self._is_closed or server_leaves()
 
     async def watch(self, name: Hashable, new: Callable[[], Look]) -> AsyncGenerator[bytes]:
         """News of a topic, and ``b""`` as a sign of life, until the server leaves.
@@ -68,9 +78,9 @@ class Hub:
             topic = self._topics[name] = _Topic(new())
         topic.watchers += 1
         if topic.task is None:
-            topic.task = asyncio.create_task(_poll(topic), name="rxpipe-web-poll")
+            topic.task = asyncio.create_task(_poll(topic, self.leaves), name="rxpipe-web-poll")
         try:
-            async with aclosing(_news(topic)) as news:
+            async with aclosing(_news(topic, self.leaves)) as news:
                 async for one in news:
                     yield one
         finally:
@@ -80,9 +90,9 @@ class Hub:
                 self._topics.pop(name, None)
 
 
-async def _news(topic: _Topic) -> AsyncGenerator[bytes]:
+async def _news(topic: _Topic, leaves: Callable[[], bool]) -> AsyncGenerator[bytes]:
     seen = 0
-    while not server_leaves():
+    while not leaves():
         came = topic.came
         if topic.number > seen and topic.newest is not None:
             seen = topic.number
@@ -94,19 +104,19 @@ async def _news(topic: _Topic) -> AsyncGenerator[bytes]:
             yield b""
 
 
-async def _poll(topic: _Topic) -> None:
-    while True:
+async def _poll(topic: _Topic, leaves: Callable[[], bool]) -> None:
+    while not leaves():
         news, seconds = await topic.look()
         if news is not None:
             topic.publish(news)
         waited = 0.0
         while waited < seconds:
-            part = min(1.0, seconds - waited)
+            part = min(_STEP, seconds - waited)
             await asyncio.sleep(part)
             waited += part
-            if server_leaves():
-                topic.came.set()  # so that streams end: a server that is to stop waits for them
-                return
+            if leaves():
+                break
+    topic.came.set()  # so that streams end: a server that is to stop waits for them
 
 
 def server_leaves() -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from rxpipe.insight.reading import ItemFilter, ItemStatus, Order
 
 _MOST_TEXT = 2_000
 _STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
 _ORDERS: tuple[Order, ...] = get_args(Order)
-TEXTS: tuple[Literal["stage", "error", "text", "parent"], ...] = ("stage", "error", "text", "parent")
-NUMBERS: tuple[Literal["longer_than", "since", "until"], ...] = ("longer_than", "since", "until")
+TEXTS = ("stage", "error", "text", "parent")
+NUMBERS = ("longer_than", "since", "until")
 
 
 class BadRequest(ValueError):
@@ -28,8 +28,8 @@ def item_filter(given: Mapping[str, Any]) -> ItemFilter:
     status = given.get("status") or None
     if status is not None and status not in _STATUSES:
         raise BadRequest(f"status must be one of {', '.join(_STATUSES)}")
-    texts = {name: _text(name, given.get(name)) for name in TEXTS}
-    numbers = {name: number(name, given.get(name), least=0.0) for name in NUMBERS}
+    texts: dict[str, Any] = {name: _text(name, given.get(name)) for name in TEXTS}
+    numbers: dict[str, Any] = {name: number(name, given.get(name), least=0.0) for name in NUMBERS}
     return ItemFilter(status=status, **texts, **numbers)
 
 

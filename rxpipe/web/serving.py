@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from rxpipe.errors import ConfigError
@@ -100,7 +102,7 @@ def serve(app: ASGIApp, at: Place, *, ready: Callable[[], object] = lambda: None
 
 
 @contextmanager
-def served(app: ASGIApp, at: Place) -> Generator[None]:
+def served(app: Starlette, at: Place) -> Generator[None]:
     """Serve on a thread while the block lasts."""
     server = _server(app)
     thread = threading.Thread(target=lambda: asyncio.run(_serve(server, at)), name="rxpipe-web", daemon=True)
@@ -108,13 +110,12 @@ def served(app: ASGIApp, at: Place) -> Generator[None]:
     try:
         yield
     finally:
+        app.state.api.hub.close()  # the server waits for open streams
         server.should_exit = True
         thread.join(_LEAVING * 2)
 
 
-def _server(app: ASGIApp) -> "uvicorn.Server":  # noqa: F821, UP037
-    import uvicorn
-
+def _server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -130,6 +131,6 @@ def _server(app: ASGIApp) -> "uvicorn.Server":  # noqa: F821, UP037
     return uvicorn.Server(config)
 
 
-async def _serve(server: "uvicorn.Server", at: Place, ready: Callable[[], object] = lambda: None) -> None:  # noqa: F821, UP037
+async def _serve(server: uvicorn.Server, at: Place, ready: Callable[[], object] = lambda: None) -> None:
     asyncio.get_running_loop().call_soon(ready)
     await server.serve(sockets=[at.listening])

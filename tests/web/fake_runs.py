@@ -55,7 +55,8 @@ ATTACKS = (
     "a" * 3_000,
 )
 STAGES = (("generation", 8, 0.9), ("answering", 14, 1.75), ("grading", 6, 0.42))
-STATUSES: tuple[ItemStatus, ...] = ("written",) * 91 + ("failed",) * 4 + ("dropped",) * 3 + ("cancelled",) * 2
+SHARES: dict[ItemStatus, int] = {"written": 91, "failed": 4, "dropped": 3, "cancelled": 2}
+STATUSES = [status for status, percent in SHARES.items() for _ in range(percent)]
 ERRORS = (
     ("answering", "RateLimitError", "429: rate limit reached for tokens, try again in 1.2 s"),
     ("answering", "StageTimeout", "no answer within 30 s"),
@@ -78,7 +79,7 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
     rate = 7.9
     written = int(elapsed * rate * 0.95)
     is_over = state != "running"
-    stages = []
+    stages: list[StageSnapshot] = []
     for index, (name, slots, mean) in enumerate(STAGES):
         name = names[index] if names else name
         done = int(elapsed * rate) - index * 9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from rxpipe.insight.snapshot import Snapshot
@@ -21,7 +23,7 @@ def test_history_is_bounded_and_even_and_whole(most: int) -> None:
         kept = [one.elapsed for one in history.read()]
         assert len(kept) <= most
         assert (kept[0], kept[-1]) == (1.0, second)
-        steps = {after - before for before, after in zip(kept, kept[1:-1], strict=False)}
+        steps = {after - before for before, after in pairwise(kept[:-1])}
         assert len(steps) <= 1
 
 

@@ -101,7 +101,7 @@ def test_the_outer_app_says_who_is_let_in(runs: FakeRuns, kind: str) -> None:
     """By any rule."""
 
     def plain(connection: Any) -> bool:
-        return connection.headers.get("x-user") == "staff"
+        return bool(connection.headers.get("x-user") == "staff")
 
     async def later(connection: Any) -> bool:
         return plain(connection)

@@ -13,7 +13,7 @@ TOLD = (STATIC / "VENDORED.md").read_text("utf-8")
 
 def test_each_file_has_its_hash() -> None:
     """So that nobody changes one by the way."""
-    told = dict(reversed(line.split()) for line in TOLD.splitlines() if re.match(r"[0-9a-f]{64} ", line))
+    told = {name: hash_ for hash_, name in re.findall(r"^([0-9a-f]{64}) +(\S+)$", TOLD, re.MULTILINE)}
     found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (STATIC / "vendor").iterdir()}
     assert found == told
 

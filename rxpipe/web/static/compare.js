@@ -54,7 +54,7 @@ function Heads({ heads }) {
 function Table({ heads }) {
   return html`<${Panel} title="All of them" id="all"><${Wide} label="Figures of both"><table>
     <caption class="hidden">Figures of both runs, and how the second differs</caption>
-    <thead><tr><th scope="col"></th><${Heads} heads=${heads} /><th scope="col" class="r">Change</th></tr></thead>
+    <thead><tr><th scope="col"><span class="hidden">Figure</span></th><${Heads} heads=${heads} /><th scope="col" class="r">Change</th></tr></thead>
     <tbody><tr><th scope="row">state</th>${heads.map(({ run }) => html`<td class="r"><${Pill} state=${run.state} /></td>`)}<td></td></tr>
     <tr><th scope="row">began</th>${heads.map(({ run }) => html`<td class="r number">${date(run.began_at)}</td>`)}<td></td></tr>
     ${FIGURES.map(([name, of, format, better]) => { const [a, b] = heads.map(of); return html`<tr><th scope="row">${name}</th><td class="r">${format(a)}</td><td class="r">${format(b)}</td><td class="r"><${Change} a=${a} b=${b} better=${better} /></td></tr>`; })}</tbody>

@@ -127,9 +127,12 @@ function useNow(path, sign) {
   return answer;
 }
 
+// A part of an error that all of its kind have: they differ in numbers, and secrets are masked.
+const same = (text) => text.split(/[\d•…]+/).map((part) => part.trim()).reduce((best, part) => (part.length > best.length ? part : best), "");
+
 function Errors({ run, failed, about }) {
   const { data, error, again } = useNow(`runs/${run}/errors`, failed);
-  const items = (row) => link(`runs/${run}/items`, { status: "failed", stage: row.stage, error: row.text.replace(/…$/, "").replace(/[\d•].*$/s, "").trim() });
+  const items = (row) => link(`runs/${run}/items`, { status: "failed", stage: row.stage, error: same(row.text) });
   return html`<${Panel} title="Errors" id="errors" extra=${data && html`<span class="soft">grouped by stage and kind; texts that differ in numbers only are one</span>`}>
     <${Trouble} error=${error} again=${again} />
     ${data && (data.errors.length === 0 ? html`<${Empty}>No call has failed.<//>` : html`<${Wide} label="Errors"><table>
