@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Iterable
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
@@ -25,7 +25,6 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
-from rxpipe.insight.snapshot import Snapshot
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
@@ -36,6 +35,9 @@ from rxpipe.screen.figures import Meter
 from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
 from rxpipe.store import RunStore
+
+if TYPE_CHECKING:
+    from rxpipe.cli.commands.view import RunPage
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
@@ -107,9 +109,9 @@ def run(path: Path, options: Options) -> ExitCode:
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
         with ExitStack() as beside:
             if options.view:
-                from rxpipe.cli.commands.view import viewed  # needs the extra web
+                from rxpipe.cli.commands.view import RunPage  # needs the extra web
 
-                beside.enter_context(viewed(config, watched.snapshot))
+                watched.page = beside.enter_context(RunPage(config))
             progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
             try:
                 watched.run(pipeline, source, options.count if total is None else total, progress)
@@ -157,12 +159,15 @@ class _WatchedRun:
         self.error: BaseException | None = None
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
+        self.page: RunPage | None = None
 
     def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
             self._run = run
+            if self.page is not None:
+                self.page.begin(run.snapshot)
             expands = any(stage.expand for stage in pipeline.stages)
             progress.begin(Meter(run.snapshot, total=total, expands=expands))
 
@@ -189,10 +194,6 @@ class _WatchedRun:
             if self._run is None:
                 raise
             self.error = error  # what was done before is worth telling, whatever this is
-
-    def snapshot(self) -> Snapshot | None:
-        """Its numbers now; None before it has started."""
-        return None if self._run is None else self._run.snapshot()
 
     def _stop(self) -> None:
         if self._run is not None:

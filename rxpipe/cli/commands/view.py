@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Self
 
 from rxpipe.cli.commands.store_location import StoreLocation, store_at
 from rxpipe.cli.messages import configure_logs
-from rxpipe.config import Config
+from rxpipe.config import Config, load_config
 from rxpipe.database.engine import shown, whole_url
 from rxpipe.errors import ConfigError
 from rxpipe.extras import install
@@ -52,7 +53,7 @@ def view(where: StoreLocation, options: Options) -> None:
             read_only=options.read_only,
             token=at.token,
             allowed_hosts=at.allowed_hosts,
-            secrets=_secrets(engine.url.password),
+            secrets=_secrets(None if where.config is None else load_config(where.config), engine.url.password),
             title=title,
         )
 
@@ -66,35 +67,53 @@ def view(where: StoreLocation, options: Options) -> None:
             serve(made, at, ready=ready)
 
 
-@contextmanager
-def viewed(config: Config, latest: Callable[[], Snapshot | None]) -> Generator[None]:
-    """A page of a run of this process, on loopback, while the block lasts; its address goes to standard error.
+class RunPage:
+    """A page of a run of this process, for this machine alone; its address goes to standard error."""
 
-    Args:
-        config: The run's config; if it is durable, the page shows the runs of its store, too.
-        latest: Gives the run's newest snapshot; None while there is none.
+    def __init__(self, config: Config) -> None:
+        """Find a place for it, before the run begins.
 
-    Raises:
-        ConfigError: The extra is not installed.
-    """
-    check_installed()
-    from rxpipe.web import LiveRun, app
-    from rxpipe.web.serving import place, served
+        Args:
+            config: The run's config; if it is durable, the page shows the runs of its store, too.
 
-    url = config.database.url
-    store = RunStore(url) if config.durable else None
-    at = place()
-    with LiveRun(latest) as live:
-        made = app(
-            None if store is None else store.reader(),
-            None if store is None else store.actor(),
+        Raises:
+            ConfigError: The extra is not installed, or no port is free.
+        """
+        check_installed()
+        from rxpipe.web.serving import place
+
+        self._config = config
+        self._at = place()
+        self._opened = ExitStack()
+
+    def begin(self, latest: Callable[[], Snapshot]) -> None:
+        """Serve it, as the run has begun and its store is there.
+
+        Args:
+            latest: Gives the run's newest snapshot.
+        """
+        from rxpipe.web import LiveRun, app
+        from rxpipe.web.serving import served
+
+        url = self._config.database.url
+        store = RunStore(url) if self._config.durable else None
+        live = self._opened.enter_context(LiveRun(latest))
+        page = app(
+            None if store is None else self._opened.enter_context(store.reader()),
+            None if store is None else self._opened.enter_context(store.actor()),
             live=live,
-            title=shown(url),
-            secrets=_secrets(None),
+            title=shown(url) if self._config.output is None else self._config.output.jsonl,
+            secrets=_secrets(self._config, None),
         )
-        with served(made, at):
-            say(f"page: {at.url}", err=True)
-            yield
+        self._opened.enter_context(served(page, self._at))
+        say(f"page: {self._at.url}", err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+        self._at.listening.close()
 
 
 def check_installed() -> None:
@@ -107,8 +126,11 @@ def check_installed() -> None:
         raise ConfigError(f"the page needs the extra web: {install('web')}")
 
 
-def _secrets(*known: object) -> Iterable[str]:
-    return [str(one) for one in known if one]
+def _secrets(config: Config | None, password: str | None) -> list[str]:
+    """What must not be shown: the password of the database, and the keys of the config's providers."""
+    providers = [] if config is None else config.providers.values()
+    variables = [one.api_key_env for one in providers if one.api_key_env is not None]
+    return [known for known in (password, *(os.environ.get(name) for name in variables)) if known]
 
 
 def _open(url: str) -> None:
