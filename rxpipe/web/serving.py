@@ -58,18 +58,13 @@ def place(host: str = "127.0.0.1", port: int | None = None, names: Sequence[str]
     Raises:
         ConfigError: The address cannot be used.
     """
-    listening = _listen(host, port)
     if is_loopback(host):
-        return Place(listening=listening, host=host, token=None, allowed_hosts=[*LOOPBACK, *_at_loopback(names)])
+        if names:
+            raise ConfigError("--allow-host is for a page beyond this machine: give --host, too")
+        return Place(listening=_listen(host, port), host=host, token=None, allowed_hosts=[*LOOPBACK, host])
     # A token keeps strangers out, and foreign pages with a name of their own have no cookie of it.
     own = {host, socket.gethostname(), socket.getfqdn(), *_addresses(), *LOOPBACK, *names} - {"0.0.0.0", "::"}
-    return Place(listening=listening, host=host, token=secrets.token_urlsafe(24), allowed_hosts=sorted(own))
-
-
-def _at_loopback(names: Sequence[str]) -> Sequence[str]:
-    if names:
-        raise ConfigError("--allow-host is for a page beyond this machine: give --host, too")
-    return names
+    return Place(listening=_listen(host, port), host=host, token=secrets.token_urlsafe(24), allowed_hosts=sorted(own))
 
 
 def _addresses() -> set[str]:

@@ -43,10 +43,11 @@ def view(where: StoreLocation, options: Options) -> None:
     from rxpipe.web.serving import place, serve
 
     configure_logs()
-    with store_at(where, as_json=True) as engine:
+    with store_at(where, as_json=True) as engine, ExitStack() as beside:
         title = whole_url(engine)
         store = RunStore(engine)
         at = place(options.host, options.port, options.names)
+        beside.callback(at.listening.close)
         made = app(
             store.reader(),
             None if options.read_only else store.actor(),

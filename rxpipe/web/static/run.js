@@ -55,6 +55,7 @@ export function Run({ run, about }) {
 function Figures({ row, snapshot, window }) {
   const lasted = snapshot && row.state !== "running" ? (row.ended_at ?? row.active_at) - row.began_at : snapshot?.elapsed ?? row.active_at - row.began_at;
   const usage = row.usage;
+  const tokens = usage.prompt_tokens + usage.completion_tokens;
   const speed = window && (window.written ?? 0) + (window.failed ?? 0) + (window.dropped ?? 0);
   const total = snapshot?.until ?? snapshot?.source.length;
   const ended = snapshot && snapshot.written + snapshot.failed + snapshot.dropped + snapshot.written_before + snapshot.failed_before;
@@ -67,8 +68,8 @@ function Figures({ row, snapshot, window }) {
     [row.state === "running" ? "written now" : "written per second", rate(window?.written)],
     ["duration", clock(lasted)],
     ...(known(left) && left >= 0 ? [["left", clock(left)]] : []),
-    ["tokens", short(usage.prompt_tokens + usage.completion_tokens)],
-    ["cost", cost(usage.cost)],
+    ...(tokens ? [["tokens", short(tokens)]] : []),
+    ...(usage.cost ? [["cost", cost(usage.cost)]] : []),
   ];
   return html`<dl class="figures">${facts.map(([name, value, look]) => html`<div class=${look}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
@@ -127,21 +128,23 @@ function useNow(path, sign) {
   return answer;
 }
 
+const without = (text, type) => (type && text.startsWith(`${type}: `) ? text.slice(type.length + 2) : text);
+
 // A part of an error that all of its kind have: they differ in numbers, and secrets are masked.
 const same = (text) => text.split(/[\d•…]+/).map((part) => part.trim()).reduce((best, part) => (part.length > best.length ? part : best), "");
 
 function Errors({ run, failed, about }) {
   const { data, error, again } = useNow(`runs/${run}/errors`, failed);
-  const items = (row) => link(`runs/${run}/items`, { status: "failed", stage: row.stage, error: same(row.text) });
+  const items = (row) => link(`runs/${run}/items`, { status: "failed", stage: row.stage, error: same(without(row.text, row.type)) });
   return html`<${Panel} title="Errors" id="errors" extra=${data && html`<span class="soft">grouped by stage and kind; texts that differ in numbers only are one</span>`}>
     <${Trouble} error=${error} again=${again} />
     ${data && (data.errors.length === 0 ? html`<${Empty}>No call has failed.<//>` : html`<${Wide} label="Errors"><table>
       <caption class="hidden">Errors in groups, the commonest first</caption>
       <thead><tr><th class="r">Items</th><th class="r">Calls</th><th>Stage</th><th>Error</th><th class="optional">Last</th></tr></thead>
       <tbody>${data.errors.map((row) => html`<tr>
-        <td class="r">${about.has_store && run > 0 ? html`<a href=${items(row)} aria-label=${`${row.items} items`}>${number(row.items)}</a>` : number(row.items)}</td><td class="r">${number(row.calls)}</td>
+        <td class="r">${about.has_store && run > 0 && row.items > 0 ? html`<a href=${items(row)} aria-label=${`${row.items} items`}>${number(row.items)}</a>` : number(row.items)}</td><td class="r">${number(row.calls)}</td>
         <th scope="row"><${Text}>${row.stage}<//></th>
-        <td class="error"><div>${row.type && html`<b><${Text}>${row.type}<//></b>${": "}`}<${Text}>${row.text}<//></div></td>
+        <td class="error"><div>${row.type && html`<b><${Text}>${row.type}<//></b>${": "}`}<${Text}>${without(row.text, row.type)}<//></div></td>
         <td class="optional number">${known(row.last_at) ? date(row.last_at).slice(5) : "–"}</td></tr>`)}</tbody>
     </table><//>`)}
   <//>`;
