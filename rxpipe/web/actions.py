@@ -66,19 +66,22 @@ class Actions:
 
 def _wanted(body: dict[str, Any]) -> ItemFilter | Sequence[str]:
     """Either some items by their IDs, or all that a filter finds: it must say which, also if it is empty."""
-    ids, wanted = body.get("items"), body.get("filter")
+    ids: Any = body.get("items")
+    wanted: Any = body.get("filter")
     if (ids is None) == (wanted is None):
         raise BadRequest("give either items or filter")
     if isinstance(wanted, dict):
-        unknown = set(wanted) - {"status", "stage", "error", "text", "parent", "longer_than", "since", "until"}
+        given = dict[str, Any](wanted)  # pyright: ignore[reportUnknownArgumentType] - JSON
+        unknown = set(given) - {"status", "stage", "error", "text", "parent", "longer_than", "since", "until"}
         if unknown:  # a misspelt filter would find more than was meant
             raise BadRequest(f"a filter has no {', '.join(sorted(map(repr, unknown)))}")
-        return item_filter(wanted)
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+        return item_filter(given)
+    several = list[Any](ids) if isinstance(ids, list) else []  # pyright: ignore[reportUnknownArgumentType] - JSON
+    if not several or not all(isinstance(one, str) for one in several):
         raise BadRequest("items must be IDs, as texts")
-    if len(ids) > _MOST_IDS:
+    if len(several) > _MOST_IDS:
         raise BadRequest(f"at most {_MOST_IDS} items at once")
-    return [str(one) for one in ids]
+    return several
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -88,12 +91,12 @@ async def _body(request: Request) -> dict[str, Any]:
         if len(body) > _MOST_BODY:
             raise HTTPException(413, "this is too much")
     try:
-        given = json.loads(body or b"{}")
+        given: Any = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         raise BadRequest("this is no JSON") from None
     if not isinstance(given, dict):
         raise BadRequest("a JSON object is expected")
-    return given
+    return dict[str, Any](given)  # pyright: ignore[reportUnknownArgumentType] - JSON
 
 
 def _client(request: Request) -> str | None:

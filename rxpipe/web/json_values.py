@@ -46,10 +46,10 @@ class Plain:
         if is_dataclass(value):
             return {each.name: self.value(getattr(value, each.name), most) for each in fields(value)}
         if isinstance(value, Mapping):
-            entries: Mapping[Any, Any] = value
+            entries: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - of anything
             return {self.redact.cut(str(key), most): self.value(one, most) for key, one in entries.items()}
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-            several: Sequence[Any] = value
+            several: Sequence[Any] = value  # pyright: ignore[reportUnknownVariableType] - of anything
             return [self.value(one, most) for one in several]
         return self.redact.cut(str(value), most)
 

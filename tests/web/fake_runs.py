@@ -56,7 +56,7 @@ ATTACKS = (
 )
 STAGES = (("generation", 8, 0.9), ("answering", 14, 1.75), ("grading", 6, 0.42))
 SHARES: dict[ItemStatus, int] = {"written": 91, "failed": 4, "dropped": 3, "cancelled": 2}
-STATUSES = [status for status, percent in SHARES.items() for _ in range(percent)]
+STATUSES: list[ItemStatus] = [status for status, percent in SHARES.items() for _ in range(percent)]
 ERRORS = (
     ("answering", "RateLimitError", "429: rate limit reached for tokens, try again in 1.2 s"),
     ("answering", "StageTimeout", "no answer within 30 s"),

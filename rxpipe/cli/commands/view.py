@@ -129,8 +129,8 @@ def check_installed() -> None:
 
 def _secrets(config: Config | None, password: str | None) -> list[str]:
     """What must not be shown: the password of the database, and the keys of the config's providers."""
-    providers = [] if config is None else config.providers.values()
-    variables = [one.api_key_env for one in providers if one.api_key_env is not None]
+    providers = {} if config is None else dict(config.providers)
+    variables = [one.api_key_env for one in providers.values() if one.api_key_env is not None]
     return [known for known in (password, *(os.environ.get(name) for name in variables)) if known]
 
 

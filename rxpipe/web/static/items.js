@@ -11,8 +11,8 @@ const ORDERS = { newest: "newest first", oldest: "oldest first", slowest: "slowe
 const FILTERS = ["status", "stage", "error", "text", "parent", "longer_than", "since", "until"];
 const AGAIN = new Set(["failed", "dropped"]);
 
-const local = (value) => (value ? new Date(Number(value) * 1000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16) : "");
-const epoch = (text) => (text ? String(new Date(text).getTime() / 1000) : "");
+const local = (value) => (Number.isFinite(Number(value || NaN)) && Math.abs(Number(value)) < 8e12 ? new Date(Number(value) * 1000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16) : "");
+const epoch = (text) => (text && !Number.isNaN(new Date(text).getTime()) ? String(new Date(text).getTime() / 1000) : "");
 
 const short = (id) => (id.length > 120 ? `${id.slice(0, 120)}…` : id || "(empty)");
 
@@ -36,7 +36,7 @@ export function Items({ run, values, about }) {
     <${RunHead} run=${run} row=${head.data?.run} tab="items" about=${about} />
     <${Trouble} error=${head.error ?? page.error} again=${page.again} />
     <section class="panel" aria-label="Items">
-      <${Filters} key=${place} values=${values} stages=${head.data?.run?.stages ?? []} set=${set} />
+      <${Filters} values=${values} stages=${head.data?.run?.stages ?? []} set=${set} />
       <div class="bar">
         <span role="status">${found ? `${found} ${count.data.count === 1 && !count.data.or_more ? "item" : "items"}` : "Counting …"}</span><span class="grow"></span>
         ${acts && html`<button disabled=${chosen.size === 0} onClick=${() => setAsked("chosen")}>Requeue selected${chosen.size ? ` (${chosen.size})` : ""}</button>
@@ -69,25 +69,25 @@ export function Items({ run, values, about }) {
     ${asked === "filter" && html`<${Confirm} title=${`Requeue ${found} ${words(filter.status)} items?`} label="Requeue" onClose=${() => setAsked(null)} onDone=${() => done({ filter })}>All items that the filter finds are tried again, each at the stage where it ended.<//>`}`;
 }
 
+// What is typed is a draft until it is asked for: it stays while the list below changes.
 function Filters({ values, stages, set }) {
-  const submit = (event) => {
-    event.preventDefault();
-    const given = Object.fromEntries(new FormData(event.target));
-    set({ ...given, since: epoch(given.since), until: epoch(given.until) });
-  };
-  const at = (event) => event.target.form.requestSubmit();
-  const all = stages.includes(values.stage ?? "") || !values.stage ? stages : [...stages, values.stage];
-  return html`<form class="filters" onSubmit=${submit} role="search" aria-label="Filter items">
-    <label>Status<select name="status" value=${values.status ?? ""} onChange=${at}><option value="">all</option>${STATUSES.map((status) => html`<option value=${status}>${status}</option>`)}</select></label>
-    <label>Stage<select name="stage" value=${values.stage ?? ""} onChange=${at}><option value="">all</option>${all.map((stage) => html`<option value=${stage}>${oneLine(stage)}</option>`)}</select></label>
-    <label>Item ID<input type="search" name="text" value=${values.text ?? ""} /></label>
-    <label>Error contains<input type="search" name="error" value=${values.error ?? ""} /></label>
-    <label>Took at least (s)<input type="number" name="longer_than" min="0" step="any" value=${values.longer_than ?? ""} /></label>
-    <label>Changed since<input type="datetime-local" name="since" value=${local(values.since)} /></label>
-    <label>Changed before<input type="datetime-local" name="until" value=${local(values.until)} /></label>
-    <label>Parent<input type="search" name="parent" value=${values.parent ?? ""} /></label>
-    <label>Order<select name="order" value=${values.order ?? "newest"} onChange=${at}>${Object.entries(ORDERS).map(([order, text]) => html`<option value=${order}>${text}</option>`)}</select></label>
+  const [draft, setDraft] = useState({});
+  const given = { ...values, ...draft };
+  const ask = (changes) => { setDraft({}); set({ ...given, ...changes }); };
+  const type = (name, of = (text) => text) => ({ name, onInput: (event) => setDraft((old) => ({ ...old, [name]: of(event.target.value) })) });
+  const pick = (name) => ({ name, value: given[name] ?? "", onChange: (event) => ask({ [name]: event.target.value }) });
+  const all = stages.includes(given.stage ?? "") || !given.stage ? stages : [...stages, given.stage];
+  return html`<form class="filters" onSubmit=${(event) => { event.preventDefault(); ask({}); }} role="search" aria-label="Filter items">
+    <label>Status<select ...${pick("status")}><option value="">all</option>${STATUSES.map((status) => html`<option value=${status}>${status}</option>`)}</select></label>
+    <label>Stage<select ...${pick("stage")}><option value="">all</option>${all.map((stage) => html`<option value=${stage}>${oneLine(stage)}</option>`)}</select></label>
+    <label>Item ID<input type="search" ...${type("text")} value=${given.text ?? ""} /></label>
+    <label>Error contains<input type="search" ...${type("error")} value=${given.error ?? ""} /></label>
+    <label>Took at least (s)<input type="number" ...${type("longer_than")} min="0" step="any" value=${given.longer_than ?? ""} /></label>
+    <label>Changed since<input type="datetime-local" ...${type("since", epoch)} value=${local(given.since)} /></label>
+    <label>Changed before<input type="datetime-local" ...${type("until", epoch)} value=${local(given.until)} /></label>
+    <label>Parent<input type="search" ...${type("parent")} value=${given.parent ?? ""} /></label>
+    <label>Order<select ...${pick("order")} value=${given.order ?? "newest"}>${Object.entries(ORDERS).map(([order, text]) => html`<option value=${order}>${text}</option>`)}</select></label>
     <button class="main">Filter</button>
-    ${FILTERS.some((name) => values[name]) && html`<button type="button" onClick=${() => set(Object.fromEntries(FILTERS.map((name) => [name, ""])))}>Clear</button>`}
+    ${FILTERS.some((name) => given[name]) && html`<button type="button" onClick=${() => ask(Object.fromEntries(FILTERS.map((name) => [name, ""])))}>Clear</button>`}
   </form>`;
 }
