@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from rxpipe.insight.reading import (
@@ -65,12 +67,37 @@ ERRORS = (
 )
 
 
-def histogram(mean: float, count: int) -> Durations:
+PART = 20.0  # seconds in which calls take equally long
+
+
+def histogram(mean: float, count: float) -> Durations:
     seconds = Durations()
-    for step in range(40):
-        share = (step + 0.5) / 40
-        seconds.add(mean * (0.55 + 0.5 * share + 1.6 * share**9), max(1, count // 40))
+    for step in range(25):
+        share = (step + 0.5) / 25
+        seconds.add(mean * (0.55 + 0.5 * share + 1.6 * share**9), max(1, round(count / 25)))
     return seconds
+
+
+@cache
+def _parts(mean: float, rate: float, count: int) -> Durations:
+    """All of so many whole parts."""
+    if not count:
+        return Durations()
+    slow = 1 + 0.16 * math.sin(count / 3) + 0.05 * math.sin(count * 1.7)
+    return _parts(mean, rate, count - 1) + histogram(mean * slow, rate * PART)
+
+
+def times(mean: float, rate: float, elapsed: float) -> Durations:
+    """How long the calls of a run took; earlier ones stay as they were."""
+    whole = int(elapsed // PART)
+    part = (elapsed - whole * PART) / PART
+    following = _parts(mean, rate, whole + 1) - _parts(mean, rate, whole)
+    some = Durations()
+    for bucket, count in following.buckets.items():
+        some.buckets[bucket] = round(count * part)
+    some.count = sum(some.buckets.values())
+    some.total, some.longest = following.total * part, following.longest
+    return _parts(mean, rate, whole) + some
 
 
 def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", names: Sequence[str] = ()) -> Snapshot:
@@ -83,7 +110,6 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
     for index, (name, slots, mean) in enumerate(STAGES):
         name = names[index] if names else name
         done = int(elapsed * rate) - index * 9
-        slow = 1 + 0.25 * ((elapsed // 40) % 3)
         busy = (0.72, 0.985, 0.41)[index]
         blocked = (0.24, 0.0, 0.0)[index]
         stages.append(
@@ -104,8 +130,8 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
                 blocked=blocked * slots * elapsed,
                 limited=(0.0, 0.01, 0.0)[index] * slots * elapsed,
                 slot_seconds=slots * elapsed,
-                seconds=histogram(mean * slow, max(40, done)),
-                waits=histogram(mean * (0.1, 2.1, 0.02)[index], max(40, done)),
+                seconds=times(mean, rate, elapsed),
+                waits=times(mean * (0.1, 2.1, 0.02)[index], rate, elapsed),
                 oldest=None if is_over else mean * 2,
                 last_end=0.1,
                 limiters=("requests",) if index == 1 else (),
