@@ -57,7 +57,7 @@ def test_a_slow_database_is_named_if_the_last_stage_waits_for_it() -> None:
     found = advice(GENERATION, blocked, rate=5, sink=(40, 0.98))
     assert found.sentence == (
         "the database holds the stages up: commits take 98% of the time, 40 outcomes each; "
-        "larger batches or a faster one would give up to +87%, then answering does"
+        "larger batches or a faster one would give up to +88%, then answering does"
     )
 
 
@@ -70,7 +70,7 @@ def test_a_slow_source_is_named() -> None:
     found = advice(GENERATION, ANSWERING, rate=5, source_waited=0.97)
     assert found.sentence == (
         "the source holds the stages up: the stages wait for it 97% of the time; more slots would gain nothing, "
-        "a faster source would give up to +85%, then answering does"
+        "a faster source would give up to +87%, then answering does"
     )
 
 
