@@ -131,10 +131,18 @@ def _limit(limit: Capacity, line: Line) -> Advice:
             then=_name(then),
         )
     tail = "" if then is None else f", then {title(then)} does"
-    sentence = (
-        f"{start}; more slots would gain nothing, a limit of {_figure(now * by)} would give {_percent(gain)}{tail}"
+    up_to = by > _FAR
+    gives = f"a limit of {_figure(now * by)} would give {'up to ' if up_to else ''}{_percent(gain)}"
+    return Advice(
+        sentence=f"{start}; more slots would gain nothing, {gives}{tail}",
+        kind="limiter",
+        name=limit.name,
+        now=now,
+        to=now * by,
+        gain=gain,
+        up_to=up_to,
+        then=_name(then),
     )
-    return Advice(sentence=sentence, kind="limiter", name=limit.name, now=now, to=now * by, gain=gain, then=_name(then))
 
 
 def _sink(sink: Capacity, line: Line, window: Window) -> Advice:

@@ -140,3 +140,8 @@ def test_far_more_slots_than_were_seen_at_work_give_up_to_so_much() -> None:
     found = advice(replace(GENERATION, seconds=0.2), ANSWERING, rate=9.45)
     assert found.up_to
     assert "; 74 would give up to +425%, " in found.sentence
+
+
+def test_few_commits_are_enough_if_it_is_plain_what_holds_the_run_up() -> None:
+    blocked = replace(ANSWERING, other=(("blocked", lambda items, elapsed: 6 * elapsed),))
+    assert advice(GENERATION, blocked, rate=2.0, sink=(20, 0.98), looks=4, every=10).name == "database"

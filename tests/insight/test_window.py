@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rxpipe.insight.checks import checks_of
-from rxpipe.insight.snapshot import SourceSnapshot
+from rxpipe.insight.snapshot import SourceSnapshot, StageSnapshot
 from rxpipe.insight.window import History, between, settled, whole
 
 from .snapshots import Made, made
@@ -71,6 +72,24 @@ def test_a_window_is_no_longer_than_it_has_to_be() -> None:
     window = settled(made(STAGE, rate=100, every=1, looks=100))
     assert window is not None
     assert window.seconds == 30  # 3,000 items
+
+
+def test_a_window_does_not_reach_back_to_when_the_run_went_otherwise() -> None:
+    slow, fast = made(STAGE, rate=20, every=10), made(STAGE, rate=40, every=10)
+    later = [
+        replace(each, elapsed=each.elapsed + 120, taken=each.taken + 2_400, written=each.written + 2_400)
+        for each in fast
+    ]
+    stages = [replace(each.stages[0], **_and_before(each.stages[0], slow[-1].stages[0])) for each in later]
+    window = settled([*slow, *(replace(each, stages=(stage,)) for each, stage in zip(later, stages, strict=True))])
+    assert window is not None
+    assert window.end.elapsed == 240
+    assert 70 <= window.seconds <= 120
+    assert window.rate == pytest.approx(40)
+
+
+def _and_before(stage: StageSnapshot, before: StageSnapshot) -> dict[str, Any]:
+    return {name: getattr(stage, name) + getattr(before, name) for name in ("calls", "done", "busy", "slot_seconds")}
 
 
 def test_a_window_ends_where_a_worker_came() -> None:
