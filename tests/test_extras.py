@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from rxpipe.extras import install
 
-EXTRAS = ["cli", "postgres", "mysql", "parquet", "openai", "local", "distinct", "faststream", "dask", "otel"]
+EXTRAS = ["cli", "postgres", "mysql", "parquet", "openai", "local", "distinct", "faststream", "dask", "otel", "web"]
 ROOT = Path(__file__).parents[1]
 
 

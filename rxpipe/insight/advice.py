@@ -69,7 +69,7 @@ def _slots(stage: Capacity, line: Line, window: Window) -> Advice:
         others, then = _without(line, stage)
         to = math.ceil((now * HALF_AGAIN if others == math.inf else stage.demand * others) - 1e-9)
         to = max(to, _most_of_the_gain(stage, line, now))
-    gain = line.gain(stage, to / (stage.units or 1))
+    gain = line.stated_gain(stage, to / (stage.units or 1))
     counts = next((each for each in window.counts.stages if each.name == stage.name), None)
     up_to = to > _FAR * now or _is_refused(stage, window)
     start = f"{title(stage)} {_holds(stage)}: {_of(now, stage)}, {_busy(stage)}"
@@ -120,7 +120,7 @@ def _is_refused(resource: Capacity, window: Window) -> bool:
 def _limit(limit: Capacity, line: Line) -> Advice:
     others, then = _without(line, limit)
     by = others / limit.rate if limit.rate < others < math.inf else HALF_AGAIN
-    gain, now = line.gain(limit, by), limit.units or 0.0
+    gain, now = line.stated_gain(limit, by), limit.units or 0.0
     start = f"{title(limit)} {_holds(limit)}: {_figure(now)} a second, {_percent(limit.utilization, sign=False)} used"
     if gain < _WORTH:
         return Advice(
@@ -131,17 +131,25 @@ def _limit(limit: Capacity, line: Line) -> Advice:
             then=_name(then),
         )
     tail = "" if then is None else f", then {title(then)} does"
-    sentence = (
-        f"{start}; more slots would gain nothing, a limit of {_figure(now * by)} would give {_percent(gain)}{tail}"
+    up_to = by > _FAR
+    gives = f"a limit of {_figure(now * by)} would give {'up to ' if up_to else ''}{_percent(gain)}"
+    return Advice(
+        sentence=f"{start}; more slots would gain nothing, {gives}{tail}",
+        kind="limiter",
+        name=limit.name,
+        now=now,
+        to=now * by,
+        gain=gain,
+        up_to=up_to,
+        then=_name(then),
     )
-    return Advice(sentence=sentence, kind="limiter", name=limit.name, now=now, to=now * by, gain=gain, then=_name(then))
 
 
 def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
     counts = window.counts.sink
     rows = 0.0 if counts is None else counts.outcomes / max(1, counts.commits)
     others, then = _without(line, sink)
-    gain = line.gain(sink, others / sink.rate) if others < math.inf else None
+    gain = line.stated_gain(sink, others / sink.rate) if others < math.inf else None
     start = (
         f"{title(sink)} {_holds(sink)}: commits take {_percent(sink.utilization, sign=False)} of the time, "
         f"{_figure(rows)} outcomes each"
@@ -155,7 +163,7 @@ def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
 
 def _source(source: Capacity, line: Line) -> Advice:
     others, then = _without(line, source)
-    gain = line.gain(source, others / source.rate) if others < math.inf else None
+    gain = line.stated_gain(source, others / source.rate) if others < math.inf else None
     share = _percent(source.utilization, sign=False)
     start = f"{title(source)} {_holds(source)}: the stages wait for it {share} of the time"
     tail = "more slots would gain nothing"

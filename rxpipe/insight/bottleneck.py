@@ -21,8 +21,10 @@ Verdict = Literal["found", "close", "nothing", "unknown"]
 
 HALF_AGAIN = 1.5
 _ITEMS = 20  # so many must have gone through
-_UNSURE = 0.15  # a greater error of what seems to hold the others up is too great
+_UNSURE = 0.15  # a greater error of what seems to hold the others up is too great,
+_CLEAR = 2.0  # unless the gains differ by so many errors
 _SAME = 0.01  # gains that differ by less are the same
+_SURE = 0.7  # standard errors: gains that differ by fewer are too close; those of three lines in four are right
 _IDLE = 0.7  # below that share of what the resources could do, something else holds the run up
 
 
@@ -76,18 +78,18 @@ def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
     window = _window(snapshots)
     if window is None or window.items < _ITEMS:
         return Analysis(bottleneck=Bottleneck(verdict="unknown"), window=window)
-    line = Line(capacities(window), strategy=window.counts.strategy)
+    line = Line(capacities(window), strategy=window.counts.strategy, observed=window.rate)
     ranked = ranking(line)
     if not ranked:
         return Analysis(bottleneck=Bottleneck(verdict="nothing"), window=window, line=line)
     (gain, first), (next_gain, second) = ranked[0], ranked[1] if len(ranked) > 1 else (0.0, None)
     error = math.hypot(first.error, 0.0 if second is None else second.error)
-    if not error <= _UNSURE:
+    if not error < math.inf or (error > _UNSURE and gain - next_gain < _CLEAR * error):
         verdict: Verdict = "unknown"
     elif window.rate < _IDLE * line.rate():
         verdict = "nothing"
     else:
-        verdict = "close" if second is not None and gain - next_gain < max(_SAME, error) else "found"
+        verdict = "close" if second is not None and gain - next_gain < max(_SAME, _SURE * error) else "found"
     analysis = Analysis(bottleneck=Bottleneck(verdict=verdict), window=window, line=line, first=first, second=second)
     if verdict in ("unknown", "nothing"):
         return analysis

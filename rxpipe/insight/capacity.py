@@ -73,10 +73,10 @@ def capacities(window: Window) -> tuple[Capacity, ...]:
 
 
 def _stage(window: Window, stage: StageSnapshot) -> Capacity | None:
-    if not stage.busy > 0:
+    demand = stage.busy / window.items
+    if not demand > 0:
         return None
     slots = window.slots(stage)
-    demand = stage.busy / window.items
     return Capacity(
         kind="stage",
         name=stage.name,
@@ -103,10 +103,10 @@ def _items(window: Window) -> Capacity | None:
     """With ``per_item`` an item has a slot until it has been through all stages."""
     stages = [stage for stage in window.counts.stages if stage.busy > 0]
     slots = max((each for stage in stages if (each := window.slots(stage)) is not None), default=0.0)
-    if not slots > 0:
-        return None
     busy = sum(stage.busy for stage in stages)
     demand = busy / window.items
+    if not (slots > 0 and demand > 0):
+        return None
     shares = [(stage, stage.busy / busy) for stage in stages]
     return Capacity(
         kind="items",
@@ -122,9 +122,9 @@ def _items(window: Window) -> Capacity | None:
 
 
 def _limiter(window: Window, limiter: LimiterSnapshot) -> Capacity | None:
-    if not (limiter.taken > 0 and 0 < limiter.rate < math.inf):
-        return None
     demand = limiter.taken / window.items
+    if not (demand > 0 and 0 < limiter.rate < math.inf):
+        return None
     rate = limiter.rate * max(_LEAST_OPEN, 1 - limiter.paused / window.seconds)
     return Capacity(
         kind="limiter",
@@ -177,7 +177,12 @@ def _sink_holds_up(window: Window) -> bool:
 
 
 def _source(window: Window) -> Capacity | None:
-    """The source's, from the time in which there was room and it gave nothing."""
+    """The source's, from the time in which there was room and it gave nothing.
+
+    With a store, items come through the database: while that holds the stages up, it is not the source they wait for.
+    """
+    if window.counts.run is not None and _sink(window) is not None:
+        return None
     waited, taken = window.counts.source.waited, window.counts.taken
     if not (waited > 0 and taken > 0):
         return None

@@ -2,8 +2,8 @@
 
 - The utilization law, ``U = X * D / c``: the share of the slots' time in which calls ran is that which follows from the
   calls made in a second and the mean of their seconds.
-- Little's law, ``L = X * W``: as many items wait in a stage and are called with as follows from the calls made in a
-  second and the mean of their waits and seconds (Little, Operations Research 1961).
+- Little's law, ``L = X * W``: as many items wait in a stage as follows from the calls made in a second and the mean of
+  their waits (Little, Operations Research 1961).
 
 Where one of them does not hold, something is not counted, or the run has not settled; then advice is worth less.
 """
@@ -18,7 +18,8 @@ from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.insight.window import Window
 
 _UTILIZATION = 0.05  # how much of all slots
-_LITTLE = 0.25  # how much of the larger side, and one item
+_LITTLE = 0.35  # how much of the larger side; how many items wait is only seen at each snapshot
+_ITEMS = 2.0  # at least
 _CALLS = 100  # fewer say too little
 
 
@@ -46,7 +47,7 @@ def checks_of(window: Window, snapshots: Sequence[Snapshot]) -> tuple[Check, ...
 
     Args:
         window: A part of a run.
-        snapshots: Those of the run: how many items were in a stage is their mean.
+        snapshots: Those of the run: how many items waited in a stage is their mean.
     """
     began = window.end.elapsed - window.seconds
     inside = [each for each in snapshots if began <= each.elapsed <= window.end.elapsed]
@@ -70,7 +71,7 @@ def _utilization(window: Window, stage: StageSnapshot, slots: float) -> Check:
 
 
 def _little(window: Window, stage: StageSnapshot, seen: Sequence[StageSnapshot]) -> Check:
-    measured = sum(each.running + each.waiting for each in seen) / len(seen)
-    expected = (stage.seconds.total + stage.waits.total) / window.seconds
-    holds = abs(measured - expected) <= max(1.0, _LITTLE * max(measured, expected))
+    measured = sum(each.waiting for each in seen) / len(seen)
+    expected = stage.waits.total / window.seconds
+    holds = abs(measured - expected) <= max(_ITEMS, _LITTLE * max(measured, expected))
     return Check(law="little", stage=stage.name, measured=measured, expected=expected, holds=holds)

@@ -23,8 +23,7 @@ def variation(durations: Durations) -> float:
 def scatter(durations: Durations) -> float:
     """The Gini coefficient: half of the mean difference of two durations, as a share of their mean.
 
-    0 if all are equal, 0.5 for exponential ones. That is the heavy-traffic peakedness of evenly spaced calls (Whitt,
-    "Heavy-traffic approximations for service systems with blocking", AT&T Bell Laboratories Technical Journal 1984).
+    0 if all are equal, 0.5 for exponential ones.
     """
     known = _known(durations)
     count = sum(many for _, many in known)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from rxpipe.insight.snapshot import LimiterSnapshot, SinkSnapshot, Snapshot, StageSnapshot
 
 _ENOUGH = 3_000  # items: a window of more is hardly more exact, and tells of changes later
+_SOME = 100  # items: a rate of fewer says little
+_CHANGED = 4 / 3  # times as fast: then a run goes otherwise than it did
 _SECONDS = 10.0  # a window's least length, where there is enough to look at
 _ROUNDS = 3  # after so many times the time that the first item took, a run has filled up
 _LEAST = 1e-9  # seconds
@@ -134,24 +136,44 @@ def settled(snapshots: Sequence[Snapshot]) -> Window | None:
     """The window that says most of how a run goes now.
 
     It begins when the run has filled up, ends before its source does, and is as long as it needs to be for 3,000 items,
-    or for 10 seconds. A run that began a moment ago has no such window.
+    or for 10 seconds. It does not reach back to when the run was a third faster or slower. A run that began a moment
+    ago has no such window.
 
     Args:
         snapshots: Those of one run, the latest last.
     """
-    if not snapshots:
-        return None
     flowing = [each for each in snapshots if not each.source.is_over] or list(snapshots)
     full = _full(flowing)
-    found = None
+    if len(full) < 2:
+        return None
+    end = begin = rest = full[-1]
     for start in reversed(full[:-1]):
-        window = between(start, full[-1])
-        if window is None:
+        if not _grew(start, end):
             break
-        found = window
-        if window.seconds >= _SECONDS and window.items >= _ENOUGH:
+        seconds, items = end.elapsed - begin.elapsed, _items(begin, end)
+        if seconds >= _SECONDS and items >= _ENOUGH:
             break
-    return found
+        rest = start
+        older = _items(start, begin)
+        if seconds >= _SECONDS and items >= _SOME and older < _SOME:
+            continue  # too few to tell whether they went as fast
+        if (
+            items >= _SOME
+            and older >= _SOME
+            and not _is_alike(older / (begin.elapsed - start.elapsed), items / seconds)
+        ):
+            rest = begin
+            break
+        begin = start
+    return between(rest, end)
+
+
+def _items(earlier: Snapshot, later: Snapshot) -> float:
+    return sum(sign * (each.taken + each.spawned + each.ended) / 2 for sign, each in ((1, later), (-1, earlier)))
+
+
+def _is_alike(one: float, other: float) -> bool:
+    return max(one, other) <= min(one, other) * _CHANGED
 
 
 def _full(snapshots: Sequence[Snapshot]) -> list[Snapshot]:

@@ -101,6 +101,8 @@ class Claim:
         conflict: Why it is no item of the run, though it has been taken for one; or None.
         noted: How many stages have a checkpoint that may not be in the store yet.
         lost: Whether another worker has taken the item over. Then no call is made for it here.
+        calls: Calls that have ended, until what came of them is kept; the store's own.
+        usage: What the last of them used, until its end is told; the store's own.
     """
 
     id: int | str
@@ -128,6 +130,8 @@ class Claim:
     conflict: BaseException | None = None
     noted: int = -1
     lost: bool = False
+    calls: list[Any] | None = None
+    usage: Any = None
 
     def __post_init__(self) -> None:
         if self.noted < 0:
@@ -282,7 +286,7 @@ class Journal(Protocol):
         ...
 
     def called(self, claim: Claim, stage: int, call: CallTime) -> None:
-        """A call of the stage with this index has ended."""
+        """A call of the stage with this index has ended. Told before what came of it: so both are kept together."""
         ...
 
 
@@ -304,6 +308,8 @@ class RunPorts:
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
         aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
+        stops: Has the store tell when another process asks for the run's end, given what stops it or, if called with
+            True, aborts it.
         quota: How many items are to be written; None for all.
         counts: What is committed; None if that is not counted.
         watch: Called with what gives the run's snapshot, once the run has started; others may see it then.
@@ -322,6 +328,7 @@ class RunPorts:
     is_finished: Callable[[], bool] = lambda: True
     tell: Callable[[Tell], None] = lambda tell: None
     aborted: Callable[[], object] = lambda: None
+    stops: Callable[[Callable[[bool], object]], None] = lambda stop: None
     quota: Quota | None = None
     counts: CommitCounts | None = None
     watch: Callable[[Callable[[], Snapshot]], object] = lambda snapshot: None

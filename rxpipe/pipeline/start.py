@@ -56,6 +56,7 @@ def start(
     with ports or prepare(plan) as ports:
         run, stages = _run_of(plan, length(source), ports, clock, told, admitted)
         ports.watch(run.snapshot)
+        ports.stops(lambda aborts: run.abort() if aborts else run.stop())
         run.start(ids, stages, observer, scheduler)
         ports.hand_over()
     return run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from rxpipe.database import abort_deadline
 from rxpipe.database.abort_deadline import AbortDeadline
 from rxpipe.errors import HandedOver, LeaseLost
 from rxpipe.identity.signature import StageSignature
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.times import CallTime
@@ -35,6 +38,7 @@ from rxpipe.store.commits.records import (
     Checkpoint,
     Closing,
     FailedCall,
+    MadeCall,
     Record,
     SentBack,
     Spawned,
@@ -122,7 +126,10 @@ class Session:
         self._is_closed = False
         self._has_given_up = False
         self._ended = 0
+        self._statuses: Counter[str] = Counter()  # of all that have left the stages
         self._lost = 0
+        self._state = "finished"  # how it has ended, as far as this knows
+        self._numbers = itertools.count()  # of calls
 
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
         """The items to take through the stages: those that wait, and what is new in the source."""
@@ -200,18 +207,37 @@ class Session:
         )
         claim.noted = kept
 
+    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
+        """Keep that a call has ended, with what is told of its item next."""
+        usage = None
+        if claim.usage is not None:
+            (named, attempt, usage), claim.usage = claim.usage, None
+            if (named, attempt) != (self._stages[stage], call.attempt):
+                usage = None
+        made = MadeCall(next(self._numbers), stage, call, usage)
+        if claim.calls is None:
+            claim.calls = [made]
+        else:
+            claim.calls.append(made)
+
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
     ) -> None:
         """Keep that a call failed."""
         self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=final))
 
-    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
-        """A call has ended."""
-
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
         """Keep what a call has used."""
+        claim.usage = stage, attempt, usage
         self._note(used(claim, stage=stage, attempt=attempt, usage=usage))
+
+    def watch(self, take: Callable[[], Snapshot]) -> None:
+        """Keep snapshots of the run from now on, with the signs of life."""
+        self._lease.snapshots.take = take
+
+    def stops(self, stop: Callable[[bool], object]) -> None:
+        """Stop the run when another process asks for that; with True, abort it."""
+        self._lease.asked = lambda how: stop(how == "abort")
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
         """Whether a call may begin; not while too many results wait for their commit. Then ``wake`` is called later."""
@@ -219,6 +245,8 @@ class Session:
 
     def _note(self, record: Checkpoint | Spawned | SentBack | FailedCall | Used) -> None:
         if self._line is not None:
+            if record.claim.calls is not None:
+                record.calls, record.claim.calls = record.claim.calls, None
             self._backlog.add(is_result=is_result(record))
             self._line.note(record)
 
@@ -250,12 +278,14 @@ class Session:
 
     def aborted(self) -> None:
         """The run is aborted: commit what has returned, and fail if the database does not answer soon."""
+        self._state = "stopped"
         self._flush.on_next(None)
         self._abort_deadline.aborted()
 
     def fail(self, error: Exception) -> None:
         """End the run now, as nothing can be kept any more; from any thread. It waits for nobody."""
         self._has_given_up = True
+        self._state = "failed"
         self._stop()
         self._abort_deadline.fail(error)
         self._flusher.give_up()
@@ -276,6 +306,7 @@ class Session:
                     return []
                 outcomes = self._keep(records)
         except Exception:
+            self._state = "failed"
             self.close()  # here, where it may block, and before the run ends: nothing would wait for it then
             raise
         self._in_flight.end(outcome.claim for outcome in outcomes)
@@ -288,6 +319,7 @@ class Session:
         lost = [outcome for outcome in outcomes if isinstance(outcome.error, LeaseLost)]
         self._feed.watch((outcome.claim.key, outcome.id) for outcome in lost)
         self._ended += len(outcomes) - len(lost)
+        self._statuses.update(outcome.status for outcome in outcomes)
         self._lost += sum(not isinstance(outcome.error, HandedOver) for outcome in lost)
         if any(isinstance(record, Closing) for record in records):
             self._abort_deadline.asked()
@@ -317,7 +349,9 @@ class Session:
         """Give back what is unfinished, and say whether anything is left for anybody."""
         self._stop()
         self._feed.end()
+        last = self._lease.snapshots.last(self._statuses, self._state)
         with self._database.transaction() as connection:
+            self._lease.snapshots.keep(connection, self._lease.owner, last)
             self._lease.release(connection)
             self._commits.release(connection)
             if self._line is not None:

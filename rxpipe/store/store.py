@@ -17,6 +17,8 @@ from rxpipe.database.outage import AWAY
 from rxpipe.errors import ConfigError
 from rxpipe.identity import Identity
 from rxpipe.identity.signature import StageSignature, edited
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.operators.core.clock import TIMER_THREAD
 from rxpipe.pipeline.ports import RunPorts, Sink
 from rxpipe.pipeline.run.quota import Quota
 from rxpipe.store.commits.commits import Commits
@@ -27,11 +29,13 @@ from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.inputs import StageOrder
 from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
+from rxpipe.store.reading.actor import StoreRunsActor
+from rxpipe.store.reading.reader import StoreRunsReader
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, reopen, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
 from rxpipe.store.schema.migrations import migrate, schema_version
-from rxpipe.store.schema.tables import WORKERS
+from rxpipe.store.schema.tables import WORKERS, db_now
 from rxpipe.store.session import Session
 
 _AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
@@ -189,13 +193,14 @@ class RunStore:
         if shared is not None:
             database.first(shared.open)
 
-        def look(connection: Connection) -> tuple[Before, Sequence[StageSignature], int]:
+        def look(connection: Connection) -> tuple[Before, Sequence[StageSignature], int, float]:
             before = Before.of(connection, run_id)
             written = before.counts.get("written", 0)
             missing = writer.count_missing(connection, written) if writer is not None and written else 0
-            return before, stages_of(connection, run_id), missing
+            epoch = connection.execute(select(db_now())).scalar_one() - TIMER_THREAD.now()
+            return before, stages_of(connection, run_id), missing, epoch
 
-        before, stages, missing = database.first(look)
+        before, stages, missing, epoch = database.first(look)
         _tell_edited(edited(stages, pipeline.stages))
         if writer is not None:
             _tell_missing(run_id, writer.place, missing, database.found_by)
@@ -215,7 +220,15 @@ class RunStore:
                 changed=ChangedRecords(self.on_change, run_id, lease, forget),
                 quota=shared,
             ),
-            Commits(database, run_id, writer, max_crashes=self.max_crashes, collects=pipeline.collects, quota=shared),
+            Commits(
+                database,
+                run_id,
+                writer,
+                max_crashes=self.max_crashes,
+                collects=pipeline.collects,
+                quota=shared,
+                epoch=epoch,
+            ),
             in_flight,
             run_id=run_id,
             stages=pipeline.stages,
@@ -257,6 +270,36 @@ class RunStore:
             ports.opened.push(opened.pop_all())
             return ports
 
+    def reader(self) -> StoreRunsReader:
+        """What a page asks of the runs of the database, from any process.
+
+        Raises:
+            StoreError: There is no store in the database yet.
+            ConfigError: It has no database of its own.
+        """
+        return StoreRunsReader(self._database_with(None))
+
+    def actor(self) -> StoreRunsActor:
+        """Does to the runs of the database what a page asks for, from any process; raises as ``reader``."""
+        return StoreRunsActor(self._database_with(None))
+
+    def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
+        """A run's history from its beginning, from any process: sums over its workers.
+
+        Workers leave snapshots of themselves with their signs of life, four for each ``heartbeat``, and a last one
+        at their end. Those that have ended stay in the sum.
+
+        Args:
+            run: The run's number.
+            most: How many moments at most, evenly.
+
+        Raises:
+            StoreError: There is no store in the database yet.
+            ConfigError: It has no database of its own.
+        """
+        with self.reader() as reader:
+            return reader.snapshots(run, most=most)
+
     def check_beside(self, sink: Sink | None) -> None:
         """See whether it can be kept beside a sink; see ``_database_with``."""
         self._database_with(_store_sink(sink))
@@ -293,6 +336,8 @@ def _ports_of(session: Session, window: float) -> RunPorts:
         mean_costs=before.mean_costs,
         is_finished=lambda: session.is_finished,
         tell=session.tell,
+        watch=session.watch,
+        stops=session.stops,
         aborted=session.aborted,
         counts=session.counts,
     )

@@ -17,7 +17,7 @@ from rxpipe.insight.snapshot import Snapshot
 from .virtual import DrawnCalls, HeapTime
 
 _SPREADS = (0.1, 0.3, 0.6, 1.0)  # coefficients of variation of a call's seconds
-_NEAR = (1.2, 1.35, 1.5)  # the largest capacity of a line, if the least is 1
+_NEAR = 1.5  # the largest capacity of a line may be so many times the least
 _COUNTED = (0.15, 0.95)  # a rate is measured between these shares of the items
 
 
@@ -80,11 +80,10 @@ class Line:
 def draw_line(seed: int, *, limited: bool) -> Line:
     """A line of two to five stages; with one or two limits, if it is to have any."""
     numbers = random.Random(f"{seed} {limited}")
-    near = numbers.choice(_NEAR)
     stages: list[LineStage] = []
     for place in range(numbers.randint(2, 5)):
         slots, failing = 2 * numbers.randint(1, 12), numbers.choice((0, 0, 0.1))  # even: half as many again is whole
-        mean = slots * (1 - failing) / numbers.uniform(1, near)
+        mean = slots * (1 - failing) / numbers.uniform(1, _NEAR)
         spread = numbers.choice(_SPREADS)
         stages.append(LineStage(name=f"s{place}", slots=slots, mean=mean, spread=spread, failing=failing))
     limits: list[LineLimit] = []
@@ -93,7 +92,7 @@ def draw_line(seed: int, *, limited: bool) -> Line:
         sharing = sorted(numbers.sample(free, min(len(free), numbers.randint(1, 2))))
         if sharing:
             calls = sum(1 / (1 - stages[place].failing) for place in sharing)
-            limits.append(LineLimit(rate=numbers.uniform(1, near) * calls, stages=tuple(sharing)))
+            limits.append(LineLimit(rate=numbers.uniform(1, _NEAR) * calls, stages=tuple(sharing)))
             free = [place for place in free if place not in sharing]
     return Line(stages=tuple(stages), limits=tuple(limits))
 

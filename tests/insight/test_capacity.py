@@ -88,6 +88,13 @@ def test_a_sink_is_judged_only_if_it_holds_the_stages_up() -> None:
     assert found(made(held, rate=3, sink=(10, 0.9)))["database"].rate == pytest.approx(3 / 0.9)
 
 
+def test_with_a_store_that_holds_the_stages_up_the_source_is_not_judged() -> None:
+    """Its items come through the same database."""
+    held = Made(name="a", other=(("held", lambda items, elapsed: elapsed),))
+    assert "source" not in found(made(held, rate=3, sink=(10, 0.9), source_waited=0.8, run=1))
+    assert "source" in found(made(held, rate=3, sink=(10, 0.9), source_waited=0.8))
+
+
 def test_per_item_has_one_bound_for_all_stages() -> None:
     stages = (Made(name="a", slots=10, seconds=1.0), Made(name="b", slots=10, seconds=3.0))
     bound = found(made(*stages, rate=2.4, strategy="per_item"))

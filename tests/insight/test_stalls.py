@@ -52,10 +52,11 @@ def test_the_first_calls_may_take_a_minute() -> None:
 
 def test_results_wait_for_the_next_stage_or_for_the_database() -> None:
     blocked = stage(running=4, blocked_now=4, last_end=60.0)
-    found = stalls(blocked, stage("grading", running=4, oldest=60.0, last_end=60.0), sink=SinkSnapshot(name="database"))
-    assert [each.waits_for for each in found] == ["room", "call"]
-    assert found[0].sentence.endswith(": 4 results wait for room in grading")
-    (found,) = stalls(replace(blocked, blocked_now=1, running=1), sink=SinkSnapshot(name="database"))
+    sink = SinkSnapshot(name="database")
+    both = stalls(blocked, stage("grading", running=4, oldest=60.0, last_end=60.0), sink=sink)
+    assert [each.waits_for for each in both] == ["room", "call"]
+    assert both[0].sentence.endswith(": 4 results wait for room in grading")
+    (found,) = stalls(replace(blocked, blocked_now=1, running=1), sink=sink)
     assert (found.waits_for, found.sentence.partition(": ")[2]) == ("database", "1 result waits for the database")
     (found,) = stalls(blocked)
     assert found.sentence.endswith(": 4 results wait for whoever takes the outcomes")

@@ -8,10 +8,10 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterable, Iterable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
@@ -37,6 +37,9 @@ from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
 from rxpipe.store import RunStore
 
+if TYPE_CHECKING:
+    from rxpipe.cli.commands.view import RunPage
+
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -60,6 +63,7 @@ class Options:
     grace: float | None = None
     quiet: bool = False
     as_json: bool = False
+    view: bool = False
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -108,7 +112,12 @@ def run(path: Path, options: Options) -> ExitCode:
         check_source_fields(config, source)
         total = length(source)
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
-        with progress_of(title, grace, quiet=options.quiet) as progress:
+        with ExitStack() as beside:
+            if options.view:
+                from rxpipe.cli.commands.view import RunPage  # needs the extra web
+
+                watched.page = beside.enter_context(RunPage(config))
+            progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
             try:
                 watched.run(pipeline, source, options.count if total is None else total, progress)
             except OtherPipeline as error:
@@ -155,12 +164,15 @@ class _WatchedRun:
         self.error: BaseException | None = None
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
+        self.page: RunPage | None = None
 
     def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
             self._run = run
+            if self.page is not None:
+                self.page.begin(run.snapshot)
             expands = any(stage.expand for stage in pipeline.stages)
             progress.begin(Meter(run.snapshot, total=total, expands=expands))
 

@@ -140,6 +140,12 @@ def run(
             help="Seconds that items get to finish after Ctrl-C or SIGTERM, instead of the config's.",
         ),
     ] = None,
+    view: Annotated[
+        bool,
+        typer.Option(
+            "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -172,6 +178,7 @@ def run(
             grace=grace,
             quiet=quiet,
             as_json=as_json,
+            view=view,
         )
         raise typer.Exit(run_config(config, options))
 

@@ -74,6 +74,48 @@ def show(run: _Run, config: _Config = None, database: _Database = None, as_json:
 
 
 @app.command(rich_help_panel=_PANEL)
+def view(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", help="Use the database of this config.", show_default=False),
+    ] = None,
+    database: _Database = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Listen at this address. Beyond this machine, a browser needs the token in the printed address, and "
+            "nothing is encrypted: put a server with TLS before it.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="N", help="Listen at this port. By default the first free one from 8765 on."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that browsers reach the page by, with --host. May be given again."),
+    ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", metavar="", help="Show everything, and let nobody requeue or stop.")
+    ] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", metavar="", help="Open no browser.")] = False,
+) -> None:
+    """Show live and past runs on a page, until Ctrl-C: where they are held up, their items, prompts and errors."""
+    with errors_told():
+        from rxpipe.cli.commands.store_location import StoreLocation
+        from rxpipe.cli.commands.view import Options
+        from rxpipe.cli.commands.view import view as view_runs
+
+        options = Options(
+            host=host, port=port, names=tuple(allow_host or ()), read_only=read_only, browser=not no_browser
+        )
+        view_runs(StoreLocation(config=config, database=database), options)
+
+
+@app.command(rich_help_panel=_PANEL)
 def failures(
     run: _Run,
     stage: _Stage = None,

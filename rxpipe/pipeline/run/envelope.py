@@ -158,11 +158,11 @@ class ItemEnvelope:
     def close(self, item: Item, result: Any) -> Item | Kept:
         """The item with the function's result."""
         if self._journal is not None:
+            self._told(item, "ok")  # before what came of it, so that both are kept together
             try:
                 self._checkpoint(item, result, item.lookup)
             except CheckpointError as error:
-                return self.fail(Failure(value=item, error=error, stage=self._stage, attempts=1))
-            self._told(item, "ok")
+                return self._failed(Failure(value=item, error=error, stage=self._stage, attempts=1))
         if self._listeners.told:
             self._call_ended(item)
         else:
@@ -214,9 +214,12 @@ class ItemEnvelope:
 
     def fail(self, failure: Failure[Item]) -> Item | Kept:
         """The item whose last call has failed, or was a decision. It goes on to the exit as data."""
+        self._told(failure.value, _end_of(failure.error))
+        return self._failed(failure)
+
+    def _failed(self, failure: Failure[Item]) -> Item | Kept:
         item, error = failure.value, failure.error
         item.stage = self._stage  # also if its ``when`` or ``key`` has failed, and no call was made
-        self._told(item, _end_of(error))
         self._call_ended(item, None if isinstance(error, Decision) else error)
         if isinstance(error, SendBack):
             return self._send_back(item, error, failure.attempts)
@@ -309,8 +312,8 @@ class ItemEnvelope:
 
     def expanded(self, item: Item) -> Item | Kept:
         """The function has given its last value: the item waits for its children."""
-        self._spawner.end(item)
         self._told(item, "ok")
+        self._spawner.end(item)
         self._call_ended(item)
         item.stage = item.call = item.feedback = None
         self._flow.expanded(item)

@@ -40,6 +40,7 @@ from rxpipe.store.schema.tables import IS_WAITING, ITEMS, PENDING
 
 _MANY = 1_000  # children in one statement
 _MADE_BY = "this_maker"
+_NOW = "this_time"
 _GIVEN = ("item_key", "is_integer", "seq", "stage", "owner", "parent_key", "root_key", "number", "depth", "made_by")
 
 
@@ -69,7 +70,8 @@ def _add(
         if firsts.setdefault(child.claim.key, child) is not child:
             child.claim.conflict = _is_taken(child)
     rows = [_row(child, parent) for child, parent in children if firsts[child.claim.key] is child]
-    added = set(connection.execute(_add_statement(dialect), {**of_run, PARAMETER: as_parameter(rows)}).scalars())
+    parameters = {**of_run, _NOW: now, PARAMETER: as_parameter(rows)}
+    added = set(connection.execute(_add_statement(dialect), parameters).scalars())
     others = [row["item_key"] for row in rows if row["item_key"] not in added]
     if others:  # of a commit whose answer was lost; or the IDs are taken
         parameters = {**of_run, PARAMETER: keys_as_parameter(others)}
@@ -165,6 +167,7 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
     values: dict[Any, Any] = {ITEMS.c.run_id: this_run(), **{column: rows.c[column.name] for column in columns}}
     values[ITEMS.c.state] = literal_column("'running'")
     values[ITEMS.c.fence] = literal_column("1")
+    values[ITEMS.c.taken_at] = bindparam(_NOW, type_=ITEMS.c.taken_at.type)
     for column in (ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.crashes):
         values[column] = literal_column("0")
     module: Any = postgresql if dialect == "postgresql" else sqlite

@@ -45,9 +45,11 @@ from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
+from rxpipe.store.commits.call_groups import CallGroup, add_calls, group_of
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.children import add_children, retire_children, wake_parents
-from rxpipe.store.commits.records import Ended, Record, Spawned, Used
+from rxpipe.store.commits.error_sums import ErrorSums
+from rxpipe.store.commits.records import Ended, FailedCall, Record, Spawned, Used
 from rxpipe.store.commits.row_writer import Rows
 from rxpipe.store.commits.shared_quota import SharedQuota
 from rxpipe.store.commits.state_changes import (
@@ -61,6 +63,7 @@ from rxpipe.store.commits.state_changes import (
     refused_before,
     result_of,
 )
+from rxpipe.store.commits.tallies import add_tally
 from rxpipe.store.commits.used_rows import add_usage
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.json_rows import (
@@ -72,7 +75,7 @@ from rxpipe.store.schema.json_rows import (
     keys_as_parameter,
     this_run,
 )
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, db_now
+from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, FAILURES, ITEMS, db_now
 
 _FAILURES = 100  # in one statement, as each has a traceback
 _SOON = 0.05  # seconds for which making statistics waits for whoever else makes them
@@ -91,6 +94,7 @@ class Commits:
         max_crashes: int,
         collects: bool = False,
         quota: SharedQuota | None = None,
+        epoch: float = 0.0,
     ) -> None:
         """Describe them.
 
@@ -101,8 +105,11 @@ class Commits:
             max_crashes: How many workers may be lost with an item before it is tried alone.
             collects: Whether a stage collects children.
             quota: How many items all workers are to write; None for all.
+            epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
         """
         self._database = database
+        self._epoch = epoch
+        self._errors = ErrorSums()
         self._dialect = database.engine.dialect.name
         self._rows = rows
         self._of_run = {RUN: run_id}
@@ -140,7 +147,7 @@ class Commits:
             Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
         """
         moves = moves_of(batch)
-        standings = self._commit_moves(list(moves.values())) if moves else {}
+        standings = self._commit_moves(list(moves.values()), group_of(batch, self._epoch)) if moves else {}
         for move in moves.values():
             move.claim.stage = move.stage
         self._until_many -= len(moves)
@@ -175,17 +182,17 @@ class Commits:
         with suppress(Exception), self._database.transaction(wait=_SOON) as connection:  # the batch is committed anyway
             connection.exec_driver_sql(f"ANALYZE {ITEMS.name}")
 
-    def _commit_moves(self, moves: Sequence[Move]) -> dict[int, Standing]:
+    def _commit_moves(self, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
         try:
             with self._database.transaction() as connection:
-                return self._move(connection, moves)
+                return self._move(connection, moves, calls)
         except Exception as error:  # noqa: BLE001 - bind processors raise anything; ours are raised again
             raise_unless_refused(error)
             reason = refusal(error)
         # All was taken and the commit refused (a deferred constraint of the user's table): whose row is to blame?
         if len(moves) > 1:
             half = len(moves) // 2
-            return self._commit_moves(moves[:half]) | self._commit_moves(moves[half:])
+            return self._commit_moves(moves[:half], calls) | self._commit_moves(moves[half:], calls)
         move = moves[0]
         if move.unkept is not None:
             raise reason
@@ -194,15 +201,20 @@ class Commits:
         else:  # not the row then, but what is to be kept: too large, or nothing that the database can hold
             move.unkept, move.checkpoints, move.spawned, move.children = reason, [], None, ()
             move.results = []
-        return self._commit_moves(moves)
+        return self._commit_moves(moves, calls)
 
-    def _move(self, connection: Connection, moves: Sequence[Move]) -> dict[int, Standing]:
+    def _move(self, connection: Connection, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
         # Whoever has the items now.
-        add_usage(connection, self._of_run, [used for move in moves for used in move.used])
+        spent = add_usage(connection, self._of_run, [used for move in moves for used in move.used])
+        worker = moves[0].claim.owner
         moves = [move for move in moves if move.changes]
+        keys = {move.claim.key for move in moves} | self._parents(moves)
+        rows, now = self._locked(connection, keys) if moves else ({}, 0.0)
+        if calls is not None:
+            add_calls(connection, self._of_run, calls, now or None)
         if not moves:
+            add_tally(connection, self._of_run, worker, {}, spent)
             return {}
-        rows, now = self._locked(connection, {move.claim.key for move in moves} | self._parents(moves))
         retire_children(connection, self._of_run, behind_the_way_back(moves, rows))
         self._add_children(connection, moves, rows, now)
         standings: dict[int, Standing] = {id(move.claim): move.standing(rows.get(move.claim.key)) for move in moves}
@@ -214,13 +226,18 @@ class Commits:
             if self._quota is not None:
                 self._quota.add(connection, sum(move.state == "written" for move in held))
             failures = self._insert_failures(connection, held, now)
-            for to, keys in destinations(held, rows, failures).items():
+            counts = Counter(key for key, _ in failures)
+            for to, some in destinations(held, rows, counts).items():
                 changes = dict(zip(_CHANGED, to, strict=True)) | self._max_crashes
-                self._execute(connection, _advance_statement, keys_as_parameter(keys), changes)
+                changes[_ENDED_AT] = now if to[0] in ENDED else None
+                self._execute(connection, _advance_statement, keys_as_parameter(some), changes)
             self._insert(connection, held, now)
             parents = {key for key in self._parents(held) if key in rows and rows[key].state == "waiting"}
             parents |= {move.claim.key for move in held if move.spawned is not None and move.state == "waiting"}
             wake_parents(connection, self._of_run, sorted(parents))
+            # Last, as rows that many commits change: nobody else does, but a server need not know that.
+            self._errors.add(connection, self._of_run, [one for _, one in failures], worker, now)
+        add_tally(connection, self._of_run, worker, Counter(move.state for move in held), spent)
         for move in moves:
             row = rows.get(move.claim.key)
             if standings[id(move.claim)] == "committed" and row is not None and row.state == "failed":
@@ -294,16 +311,20 @@ class Commits:
         add_checkpoints(connection, self._of_run, checkpoints)
         add_results(connection, [one for move in moves for one in move.results], now)
 
-    def _insert_failures(self, connection: Connection, moves: Sequence[Move], now: float) -> Counter[str]:
+    def _insert_failures(
+        self, connection: Connection, moves: Sequence[Move], now: float
+    ) -> list[tuple[str, FailedCall]]:
         """Keep the failed calls.
 
         Returns:
-            How many are new, by the items' keys: not those of a commit whose answer was lost.
+            Those that are new, each with its item's key: not those of a commit whose answer was lost.
         """
+        owners = {move.claim.key: move.claim.owner for move in moves}
+        told = {failure.id: (move.claim.key, failure) for move in moves for failure in failures_of(move)}
         failures = [
             {
                 "id": failure.id,
-                "item_key": move.claim.key,
+                "item_key": key,
                 "stage": failure.stage,
                 "attempt": failure.attempt,
                 "final": failure.final,
@@ -311,17 +332,16 @@ class Commits:
                 "text": failure.text,
                 "traceback": failure.traceback,
                 "input": failure.input,
-                "worker": move.claim.owner,
+                "worker": owners[key],
                 "at": now,
             }
-            for move in moves
-            for failure in failures_of(move)
+            for key, failure in told.values()
         ]
-        added: Counter[str] = Counter()
+        added: list[str] = []
         for first in range(0, len(failures), _FAILURES):
             some = failures[first : first + _FAILURES]
-            added.update(self._execute(connection, _failures_statement, as_parameter(some)).scalars())
-        return added
+            added += self._execute(connection, _failures_statement, as_parameter(some)).scalars()
+        return [told[one] for one in added]
 
     def _execute(
         self,
@@ -351,6 +371,7 @@ _CHANGED = (
     *("to_children", "to_collected_by", "to_rounds", "to_feedback"),
 )
 _ERASE_FROM = "erase_from"
+_ENDED_AT = "has_ended_at"
 _MAX_CRASHES = "max_crashes"
 
 
@@ -365,6 +386,8 @@ def _advance_statement(dialect: str) -> Update:
     # A stage that has returned killed nobody: what follows is tried alone as often as this one was.
     max_crashes = bindparam(_MAX_CRASHES, type_=ITEMS.c.crashes.type)
     is_acquitted = and_(ITEMS.c.stage < to[ITEMS.c.stage], ITEMS.c.crashes > max_crashes)
+    ended_at = bindparam(_ENDED_AT, type_=ITEMS.c.ended_at.type)
+    to |= {ITEMS.c.ended_at: ended_at, ITEMS.c.seconds: ended_at - ITEMS.c.taken_at}
     return moved.values({**to, ITEMS.c.crashes: case((is_acquitted, max_crashes), else_=ITEMS.c.crashes)})
 
 
@@ -381,5 +404,5 @@ def _failures_statement(dialect: str) -> ReturningInsert[Any]:
     values = select(this_run(), *(rows.c[column.name] for column in columns)).where(true())  # as in claims.py
     module: Any = postgresql if dialect == "postgresql" else sqlite
     kept = module.insert(FAILURES).from_select([FAILURES.c.run_id, *columns], values)
-    statement: ReturningInsert[Any] = kept.on_conflict_do_nothing().returning(FAILURES.c.item_key)
+    statement: ReturningInsert[Any] = kept.on_conflict_do_nothing().returning(FAILURES.c.id)
     return statement

@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rxpipe.database.encoding import json_text, one_line
 from rxpipe.database.text import clean_text
@@ -15,7 +15,7 @@ from rxpipe.database.writer import Made
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.ports import CallTime, Claim, ClaimedOutcome
 from rxpipe.store.commits.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept
@@ -23,6 +23,22 @@ _SHORT = reprlib.Repr()  # a plain one might write what a value shares without e
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 4, _LONGEST, _LONGEST
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
 _MOST_TOKENS = 2**53  # of one call, so that sums of them fit into 64 bits
+
+
+class MadeCall(NamedTuple):
+    """A call, on its way into the store.
+
+    Attributes:
+        number: Of the process's calls.
+        stage: The stage's index.
+        time: When it was made, and how it ended.
+        usage: What it used, if it told.
+    """
+
+    number: int
+    stage: int
+    time: CallTime
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +68,7 @@ class Checkpoint:
         start: How many stages had a checkpoint before, if not as many as ``stage`` says: an item that is called with
             its children goes from the stage that made them to the one that collects them.
         new: Set if other runs may use the result again.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
@@ -60,6 +77,7 @@ class Checkpoint:
     output: Output
     start: int | None = None
     new: NewResult | None = None
+    calls: Sequence[MadeCall] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,6 +109,7 @@ class Spawned:
         start: As of a ``Checkpoint``.
         outcome: How the item has ended with that, if it has: its row is written now, as its children may take long.
         made_row: The row, once that was made.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
@@ -104,6 +123,7 @@ class Spawned:
     start: int | None = None
     outcome: Outcome[Any] | None = None
     made_row: Made | None = None
+    calls: Sequence[MadeCall] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,6 +139,7 @@ class SentBack:
         rounds: How often it was sent back by now.
         feedback: What the earlier stage is told.
         start: As of a ``Checkpoint``.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
@@ -129,6 +150,7 @@ class SentBack:
     rounds: int
     feedback: Output
     start: int | None = None
+    calls: Sequence[MadeCall] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,6 +167,7 @@ class FailedCall:
         text: The error as one line.
         traceback: Where.
         input: What it was called with, as JSON; None if that cannot be said.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
@@ -156,6 +179,7 @@ class FailedCall:
     text: str
     traceback: str
     input: str | None
+    calls: Sequence[MadeCall] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +193,7 @@ class Used:
         attempt: The call's number in this stage, from 1.
         usage: What, in numbers that any database takes.
         saved: Whether an earlier call has, whose result was used again instead of a call.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
@@ -177,6 +202,7 @@ class Used:
     attempt: int
     usage: Usage
     saved: bool = False
+    calls: Sequence[MadeCall] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,15 +213,19 @@ class Ended:
         claim: Its.
         outcome: What goes to the sink.
         made: Its row, once that was made.
+        calls: Calls of the item that have ended since what was told before, or None.
     """
 
     claim: Claim
     outcome: ClaimedOutcome
     made: Made | None = None
+    calls: Sequence[MadeCall] | None = None
 
 
 class Closing:
     """Nothing follows: give back what is unfinished."""
+
+    calls = None
 
 
 Record = Checkpoint | Spawned | SentBack | FailedCall | Used | Ended | Closing

@@ -6,24 +6,29 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, exists, select
+from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.commits.records import Used
 from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import RUNS, USAGE, db_now
 
 
-def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequence[Used]) -> None:
+def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequence[Used]) -> Usage | None:
     """Keep what calls have used, each once.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
         records: What they have used.
+
+    Returns:
+        The sum of what is new; None if nothing is. Not what was saved.
     """
     if not records:
-        return
+        return None
     rows = [
         {
             "id": used.id,
@@ -38,11 +43,17 @@ def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequen
         }
         for used in records
     ]
-    connection.execute(_usage_statement(connection.dialect.name), {**of_run, PARAMETER: as_parameter(rows)})
+    added = set(
+        connection.execute(
+            _usage_statement(connection.dialect.name), {**of_run, PARAMETER: as_parameter(rows)}
+        ).scalars()
+    )
+    new = [used.usage for used in records if used.id in added and not used.saved]
+    return sum(new, Usage()) if new else None
 
 
 @cache
-def _usage_statement(dialect: str) -> Insert:
+def _usage_statement(dialect: str) -> ReturningInsert[Any]:
     columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
     rows = json_rows(dialect, *columns)
     # Of a run that was pruned meanwhile, nothing is to be left.
@@ -50,5 +61,5 @@ def _usage_statement(dialect: str) -> Insert:
     values = select(this_run(), *(rows.c[column.name] for column in columns), db_now()).where(there)
     module: Any = postgresql if dialect == "postgresql" else sqlite
     added = module.insert(USAGE).from_select([USAGE.c.run_id, *columns, USAGE.c.at], values)
-    statement: Insert = added.on_conflict_do_nothing()
+    statement: ReturningInsert[Any] = added.on_conflict_do_nothing().returning(USAGE.c.id)
     return statement

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from rxpipe.errors import RecordChanged
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.outputs import Output
 from rxpipe.store.commits.row_writer import Forget
+from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
@@ -92,6 +93,8 @@ class ChangedRecords:
         if connection.execute(select(ITEMS.c.item_key).where(below, ITEMS.c.state.in_(PENDING)).limit(1)).first():
             return False
         item = and_(ours, ITEMS.c.item_key == claim.key, ITEMS.c.state.in_(ENDED))
+        counts = select(ITEMS.c.state, func.count()).where(or_(item, below)).group_by(ITEMS.c.state)
+        had_ended: dict[str, int] = {row[0]: row[1] for row in connection.execute(counts)}
         begun = (
             update(ITEMS)
             .where(item)
@@ -106,6 +109,9 @@ class ChangedRecords:
                 feedback=None,
                 last_error=None,
                 crashes=0,
+                taken_at=db_now(),
+                ended_at=None,
+                seconds=None,
             )
         )
         fence = connection.execute(begun.returning(ITEMS.c.fence)).scalar()
@@ -118,6 +124,7 @@ class ChangedRecords:
         if self._forget is not None:
             self._forget(connection, keys)
         connection.execute(delete(ITEMS).where(below))
+        take_from_tally(connection, self._run_id, had_ended)
         claim.fence = int(fence)
         return True
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.store.schema.json_rows import is_among, json_rows, this_run
-from rxpipe.store.schema.tables import IS_QUARANTINED, IS_READY, IS_RUNNING, IS_WAITING, ITEMS
+from rxpipe.store.schema.tables import IS_QUARANTINED, IS_READY, IS_RUNNING, IS_WAITING, ITEMS, db_now
 
 # Parameters
 OWNER = "this_owner"
@@ -63,7 +63,12 @@ def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
     return (
         update(ITEMS)
         .where(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.item_key, select(picked.c.item_key)))
-        .values(state="running", owner=bindparam(OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1)
+        .values(
+            state="running",
+            owner=bindparam(OWNER, type_=ITEMS.c.owner.type),
+            fence=ITEMS.c.fence + 1,
+            taken_at=func.coalesce(ITEMS.c.taken_at, db_now()),
+        )
         .returning(*ITEMS.c)
     )
 
@@ -94,6 +99,7 @@ def add_statement(dialect: str) -> ReturningInsert[Any]:
         columns.attempts: literal_column("0"),
         columns.failures: literal_column("0"),
         columns.crashes: literal_column("0"),
+        columns.taken_at: db_now(),
     }
     module: Any = postgresql if dialect == "postgresql" else sqlite
     # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.

@@ -164,7 +164,7 @@ class Claims:
         in_hand = is_in_rows(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
-        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)
+        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, taken_at=None)
         connection.execute(back, {PARAMETER: keys_as_parameter(keys)})
         wake_all_parents(connection, self._of_run)
 

@@ -23,6 +23,7 @@ from rxpipe.database.encoding import one_line
 from rxpipe.errors import SinkError, StoreError
 from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.items.process_identity import is_gone, is_running, this_process
+from rxpipe.store.items.snapshot_log import SnapshotLog
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
@@ -54,6 +55,8 @@ class Lease:
         owner: What the worker is called in the store; another name after it was taken for dead.
         over: Set once it has ended.
         broken: Called when it cannot be kept any more, however long one waits.
+        asked: Called with ``stop`` or ``abort`` when another process asks for that.
+        snapshots: Keeps snapshots of the worker's part in the run.
     """
 
     def __init__(
@@ -85,6 +88,9 @@ class Lease:
         self._now = now
         self._lost = lost
         self.broken: Callable[[Exception], object] = lambda error: None
+        self.asked: Callable[[str], object] = lambda how: None
+        self.snapshots = SnapshotLog(run_id)
+        self._is_asked: str | None = None
         self._unbroken_since = now()
         self._last: Look | None = None
         self._thread = threading.Thread(target=self._keep, name="rxpipe-heartbeat", daemon=True)
@@ -141,7 +147,8 @@ class Lease:
         connection.execute(select(WORKERS.c.id).where(mine).with_for_update())  # not while items are being claimed
         connection.execute(update(WORKERS).where(mine).values(ended_at=db_now(), ended_as="stopped"))
         held = update(ITEMS).where(ITEMS.c.run_id == self._run_id, IS_RUNNING, ITEMS.c.owner == self.owner)
-        count = connection.execute(held.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)).rowcount
+        back = {"state": STATE_GIVEN_BACK, "owner": None, "fence": ITEMS.c.fence + 1, "taken_at": None}
+        count = connection.execute(held.values(**back)).rowcount
         if count:
             wake_all_parents(connection, {RUN: self._run_id})
         return count
@@ -161,8 +168,15 @@ class Lease:
                     if missed:
                         _log.info("heartbeats are kept again", worker=self.owner, missed=missed)
                     missed = 0
+                text = self.snapshots.taken()
                 with self._database.transaction(wait=self._heartbeat / 2) as connection:
+                    self.snapshots.keep(connection, self.owner, text)
+                    how = self.what_is_asked(connection)
                     self.reap_others(connection)
+                if how is not None and how != self._is_asked:
+                    self._is_asked = how
+                    _log.warning("another process asks this one to end the run", how=how)
+                    self.asked(how)
             except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
                 self._last = None
                 if isinstance(error, SinkError):  # or its file is gone, or the run: no heartbeat will
@@ -179,6 +193,12 @@ class Lease:
         mine = update(WORKERS).where(WORKERS.c.id == owner, WORKERS.c.ended_at.is_(None))
         if not connection.execute(mine.values(heartbeat_at=db_now())).rowcount:
             self._lost(owner)
+
+    def what_is_asked(self, connection: Connection) -> str | None:
+        """What another process asks this worker for: ``stop``, ``abort`` or None."""
+        mine = select(WORKERS.c.asked).where(WORKERS.c.id == self.owner)
+        asked: str | None = connection.execute(mine).scalar()
+        return asked
 
     def reap_others(self, connection: Connection) -> None:
         """Take workers for dead whose process has ended here, or which have not been marked for their lease.
@@ -230,6 +250,7 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
     # Who waits for children has no call that could have killed anybody, unless it is called with them.
     changes = {"state": STATE_GIVEN_BACK, "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
+    changes["taken_at"] = None
     count = connection.execute(held.values(**changes)).rowcount
     if count:
         wake_all_parents(connection, {RUN: run_id})

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, dele
 
 from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.commits.row_writer import Forget
+from rxpipe.store.commits.tallies import recount
 from rxpipe.store.schema.json_rows import RUN
-from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
+from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, db_now
 
 _HAS_CHILDREN = or_(ITEMS.c.children > 0, ITEMS.c.collected_by.is_not(None))
 
@@ -40,6 +41,7 @@ def go_back(
     waits_behind = and_(ours, ITEMS.c.stage >= keep, ITEMS.c.state == "waiting")
     ready = update(ITEMS).where(or_(outdated, waits_behind))
     anew: dict[str, Any] = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "feedback": None}
+    anew |= {"taken_at": None, "ended_at": None, "seconds": None}
     connection.execute(ready.values(failures=0, crashes=0, **anew))
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.stage >= keep))
     made_anew = and_(ours, ITEMS.c.made_by >= keep)
@@ -57,7 +59,11 @@ def go_back(
         is_going_on = and_(is_next_collected, ITEMS.c.state.in_(("ready", "waiting")))
         parents = update(ITEMS).where(ours, ITEMS.c.stage == maker, or_(is_going_on, ITEMS.c.state == "expanded"))
         state = "expanded" if collector is None else "waiting"
-        connection.execute(parents.values(state=state, collected_by=collector))
+        times: dict[str, Any] = {"ended_at": None, "seconds": None}
+        if collector is None:
+            times = {"ended_at": func.coalesce(ITEMS.c.ended_at, db_now())}
+        connection.execute(parents.values(state=state, collected_by=collector, **times))
+    recount(connection, run_id)
     wake_all_parents(connection, {RUN: run_id})
 
 

@@ -11,7 +11,20 @@ from rxpipe.database.table import KEY_LENGTH
 from rxpipe.errors import StoreError
 from rxpipe.store.queries.existing_store import change
 from rxpipe.store.queries.history import RunInfo, alive, run, workers
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, USAGE, WORKERS, db_now
+from rxpipe.store.schema.tables import (
+    CALLS,
+    CHECKPOINTS,
+    ERRORS,
+    EXCHANGES,
+    FAILURES,
+    ITEMS,
+    RUNS,
+    SNAPSHOTS,
+    TALLIES,
+    USAGE,
+    WORKERS,
+    db_now,
+)
 
 _CHUNK = 500  # items that are deleted in one transaction
 _DAY = 86_400.0
@@ -108,9 +121,14 @@ def prune(engine: Engine, number: int) -> Pruned:
             checkpoints += _delete(connection, CHECKPOINTS, number, before, last)
             failures += _delete(connection, FAILURES, number, before, last)
             usage += _delete(connection, USAGE, number, before, last)
+            _delete(connection, EXCHANGES, number, before, last)
             items += _delete(connection, ITEMS, number, before, last)
         before = last
+    for table in (CALLS, SNAPSHOTS):
+        _delete_in_parts(engine, table, number)
     with change(engine) as connection:
+        for table in (TALLIES, ERRORS):
+            connection.execute(delete(table).where(table.c.run_id == number))
         gone = connection.execute(delete(WORKERS).where(WORKERS.c.run_id == number)).rowcount
         connection.execute(delete(RUNS).where(RUNS.c.id == number))
     return Pruned(items=items, checkpoints=checkpoints, failures=failures, workers=gone, usage=usage)
@@ -127,6 +145,19 @@ def _delete(connection: Connection, table: Table, number: int, before: str, last
     key = table.c.item_key
     part = and_(key > before if before else true(), key <= last if last is not None else true())
     return connection.execute(delete(table).where(table.c.run_id == number, part)).rowcount
+
+
+def _delete_in_parts(engine: Engine, table: Table, number: int) -> None:
+    """Delete what is of no item, the oldest first."""
+    ours = table.c.run_id == number
+    while True:
+        with change(engine) as connection:
+            few = select(table.c.at).where(ours).order_by(table.c.at).offset(_CHUNK).limit(1)
+            until = connection.execute(few).scalar()
+            part = true() if until is None else table.c.at <= until
+            connection.execute(delete(table).where(ours, part))
+        if until is None:
+            return
 
 
 def _rename(connection: Connection, number: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
 
 from rxpipe.errors import StoreError
+from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.queries.failures import IS_FAILED, stage_of_item
 from rxpipe.store.queries.history import RunInfo
 from rxpipe.store.schema.tables import ITEMS, RUNS
@@ -80,9 +81,33 @@ def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, i
     """
     which = _failed(run, stage)
     parents = _parents(connection, run, which, ids)
-    count = _requeue(
-        connection, run, which, ids, lambda row: _wrong_unless_failed(row, stage), failures=0, last_error=None
-    )
+
+    def wrong(row: Row[Any, Any, str]) -> str | None:
+        return _wrong_unless_failed(row, stage)
+
+    count = _requeue(connection, run, which, ids, "failed", wrong, failures=0, last_error=None)
+    _let_wait(connection, run, parents)
+    return count
+
+
+def requeue_where(connection: Connection, run: RunInfo, state: str, which: ColumnElement[bool]) -> int:
+    """Make items of a run ready again that are in a state and that a condition applies to.
+
+    Args:
+        connection: In a transaction that writes.
+        run: The run.
+        state: ``failed`` or ``dropped``.
+        which: The condition.
+
+    Returns:
+        How many they are.
+
+    Raises:
+        StoreError: Nobody would take them up.
+    """
+    of_state = and_(ITEMS.c.state == state, which)
+    parents = _parents(connection, run, of_state, None)
+    count = _requeue(connection, run, of_state, None, state, lambda row: None, failures=0, last_error=None)
     _let_wait(connection, run, parents)
     return count
 
@@ -101,7 +126,7 @@ def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | N
     Raises:
         StoreError: An ID is not that of an item that is written; or nobody would take them up.
     """
-    return _requeue(connection, run, _IS_WRITTEN, ids, _wrong_unless_written)
+    return _requeue(connection, run, _IS_WRITTEN, ids, "written", _wrong_unless_written)
 
 
 def _failed(run: RunInfo, stage: str | None) -> ColumnElement[bool]:
@@ -132,6 +157,7 @@ def _requeue(
     run: RunInfo,
     which: ColumnElement[bool],
     ids: Sequence[str] | None,
+    state: str,
     wrong: _Wrong,
     **changes: Any,
 ) -> int:
@@ -139,6 +165,7 @@ def _requeue(
     if ids is not None:
         _check(connection, run, ids, wrong)
     count = sum(_make_ready(connection, run, part, changes) for part in _parts(which, ids))
+    take_from_tally(connection, run.id, {state: count})
     if count:
         connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(finished_at=None))
     return count
@@ -150,6 +177,7 @@ def _make_ready(connection: Connection, run: RunInfo, which: ColumnElement[bool]
     locked = select(ITEMS.c.item_key).where(mine, which).order_by(ITEMS.c.item_key).with_for_update()
     ready = update(ITEMS).where(mine, ITEMS.c.item_key.in_(locked.scalar_subquery()))
     values = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "crashes": 0, **changes}
+    values |= {"taken_at": None, "ended_at": None, "seconds": None}
     return connection.execute(ready.values(values)).rowcount
 
 

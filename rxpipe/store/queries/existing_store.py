@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, exc
 
 from rxpipe.database.engine import BUSY_SECONDS, begin, failed_to_open, file_of, open_engine, shown
 from rxpipe.errors import ConfigError, SinkError, StoreError
@@ -27,13 +27,24 @@ def opened(database: str) -> Generator[Engine]:
         SinkError: It cannot be opened.
         ConfigError: It is a database that can hold no store.
     """
-    engine = _engine(database)
+    engine = checked_engine(database)
     try:
-        with snapshot(engine) as connection:
-            _check_version(schema_version(connection), shown(engine))
         yield engine
     finally:
         engine.dispose()
+
+
+def checked_engine(database: str | URL | Engine) -> Engine:
+    """The same, for as long as its owner wants; an engine that is given stays its owner's."""
+    engine = database if isinstance(database, Engine) else _engine(database)
+    try:
+        with snapshot(engine) as connection:
+            _check_version(schema_version(connection), shown(engine))
+    except BaseException:
+        if engine is not database:
+            engine.dispose()
+        raise
+    return engine
 
 
 @contextmanager
@@ -79,7 +90,7 @@ def _errors_told(engine: Engine) -> Generator[None]:
         raise failed_to_open(engine, error) from getattr(error, "orig", None) or error
 
 
-def _engine(database: str) -> Engine:
+def _engine(database: str | URL) -> Engine:
     engine = open_engine(database)  # which says what is wrong with a URL, and does not connect
     name = engine.dialect.name
     if name == "postgresql":

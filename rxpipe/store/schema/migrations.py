@@ -7,7 +7,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, update
 
 from rxpipe.errors import StoreError
-from rxpipe.store.schema.tables import CACHE, ITEMS, METADATA, USAGE, VERSION
+from rxpipe.store.commits.tallies import begin_tallies
+from rxpipe.store.schema.tables import CACHE, ENDED, ITEMS, METADATA, OF_LOOKERS, USAGE, VERSION
 
 
 def _add_usage(connection: Connection) -> None:
@@ -54,8 +55,38 @@ def _add_children(connection: Connection) -> None:
             index.create(connection)
 
 
+def _add_insight(connection: Connection) -> None:
+    """Items get times, and calls, sums, snapshots, prompts and replies are kept.
+
+    When an item was taken nobody knows. It ended with its last checkpoint or failure, as far as these tell.
+    """
+    for column in ("taken_at", "ended_at", "seconds"):
+        connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN {column} {_SECONDS[connection.dialect.name]}")
+    connection.exec_driver_sql("ALTER TABLE rxpipe_workers ADD COLUMN asked VARCHAR(16)")
+    is_its = "its.run_id = rxpipe_items.run_id AND its.item_key = rxpipe_items.item_key"
+    last = f"(SELECT max(at) FROM {{}} AS its WHERE {is_its})"
+    begun = "(SELECT created_at FROM rxpipe_runs WHERE rxpipe_runs.id = rxpipe_items.run_id)"
+    times = ", ".join((last.format("rxpipe_checkpoints"), last.format("rxpipe_failures"), begun))
+    ended = ", ".join(f"'{state}'" for state in ENDED)
+    connection.exec_driver_sql(f"UPDATE rxpipe_items SET ended_at = coalesce({times}) WHERE state IN ({ended})")
+    new = ("rxpipe_items_ended", "rxpipe_items_failed", "rxpipe_items_slow")
+    for index in ITEMS.indexes:
+        if index.name in new:
+            index.create(connection)
+    METADATA.create_all(connection, OF_LOOKERS, checkfirst=False)
+    begin_tallies(connection)
+
+
+_SECONDS = {"postgresql": "DOUBLE PRECISION", "sqlite": "DOUBLE"}
+
 # The first makes a store of version 2 of one of version 1, and so on; none is ever changed once released.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_usage, _add_origin, _say_written_and_failed, _add_children)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _add_usage,
+    _add_origin,
+    _say_written_and_failed,
+    _add_children,
+    _add_insight,
+)
 
 _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
 

@@ -3,6 +3,9 @@
 An item is one ID of a run, or a child that a stage has made of one. Its row says who has it and how far it is; what
 each stage made of it is a row of ``rxpipe_checkpoints``. The value of a record is kept there, too, as if stage -1 had
 returned it. Times are seconds since 1970 by the database's clock, so that all workers of a run go by the same one.
+
+``rxpipe_calls``, ``rxpipe_tallies``, ``rxpipe_errors``, ``rxpipe_snapshots`` and ``rxpipe_exchanges`` are for those who
+look at runs; no run goes by them.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from sqlalchemy import (
     and_,
     false,
     literal_column,
+    or_,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -65,6 +69,7 @@ WORKERS = Table(
     Column("heartbeat_at", SECONDS, nullable=False),
     Column("ended_at", SECONDS),
     Column("ended_as", String(16)),  # stopped: by itself; lost: its lease ran out
+    Column("asked", String(16)),  # by another process: stop, or abort
 )
 
 ITEMS = Table(
@@ -92,6 +97,9 @@ ITEMS = Table(
     Column("collected_by", Integer()),  # the stage that it waits for its children before, once all are made
     Column("rounds", Integer(), nullable=False, server_default="0"),  # how often it was sent back
     Column("feedback", Text()),  # what it was sent back with, until the stage that it went back to has returned
+    Column("taken_at", SECONDS),  # when a worker took it; null: by an earlier version, or nobody has since it was ready
+    Column("ended_at", SECONDS),  # null while it has not
+    Column("seconds", SECONDS),  # from when it was taken to its end
 )
 PENDING = ("ready", "running", "waiting")
 """What has not ended: waits for a worker, is in the hands of one, or waits for its children."""
@@ -128,6 +136,31 @@ Index(
 IS_WAITING = ITEMS.c.state == literal_column("'waiting'")
 Index("rxpipe_items_waiting", ITEMS.c.run_id, ITEMS.c.item_key, postgresql_where=IS_WAITING, sqlite_where=IS_WAITING)
 Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
+
+# For those who look: of items that have ended, each is put there once, and none that has not ended.
+HAS_ENDED = ITEMS.c.ended_at.is_not(None)
+Index(
+    "rxpipe_items_ended",
+    *(ITEMS.c.run_id, ITEMS.c.ended_at, ITEMS.c.item_key),
+    postgresql_where=HAS_ENDED,
+    sqlite_where=HAS_ENDED,
+)
+HAS_FAILED = and_(  # SQLite looks for one of the two in a query, and would not for a part of a list
+    HAS_ENDED, or_(ITEMS.c.state == literal_column("'failed'"), ITEMS.c.state == literal_column("'dropped'"))
+)
+Index(
+    "rxpipe_items_failed",
+    *(ITEMS.c.run_id, ITEMS.c.state, ITEMS.c.ended_at, ITEMS.c.item_key),
+    postgresql_where=HAS_FAILED,
+    sqlite_where=HAS_FAILED,
+)
+HAS_SECONDS = ITEMS.c.seconds.is_not(None)
+Index(
+    "rxpipe_items_slow",
+    *(ITEMS.c.run_id, ITEMS.c.seconds, ITEMS.c.item_key),
+    postgresql_where=HAS_SECONDS,
+    sqlite_where=HAS_SECONDS,
+)
 
 CHECKPOINTS = Table(
     "rxpipe_checkpoints",
@@ -197,6 +230,74 @@ CACHE = Table(
     Column("cost", MONEY, nullable=False),
     Column("at", SECONDS, nullable=False),
 )
+
+CALLS = Table(
+    "rxpipe_calls",  # calls that were made, those of a commit in one row; see commits/call_groups.py
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("worker", String(32), primary_key=True),
+    Column("number", BigInteger(), primary_key=True),  # of the first of them among the worker's
+    Column("at", SECONDS, nullable=False),  # when they were committed, as of the checkpoints that were with them
+    Column("from_at", SECONDS, nullable=False),  # when the first began
+    Column("to_at", SECONDS, nullable=False),  # when the last ended
+    Column("count", Integer(), nullable=False),
+    Column("calls", Text(), nullable=False),
+)
+Index("rxpipe_calls_at", CALLS.c.run_id, CALLS.c.at)
+
+TALLIES = Table(
+    "rxpipe_tallies",  # sums of what is in other tables, which would take long to add up
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("worker", String(32), primary_key=True),  # each adds to its own, so that nobody waits for another one
+    *(Column(state, BigInteger(), nullable=False) for state in ENDED),  # items
+    Column("prompt_tokens", BigInteger(), nullable=False),
+    Column("completion_tokens", BigInteger(), nullable=False),
+    Column("cost", MONEY, nullable=False),
+)
+
+ERRORS = Table(
+    "rxpipe_errors",  # sums of failures, by what they have in common
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("worker", String(32), primary_key=True),
+    Column("kind", String(64), primary_key=True),  # a hash of stage, type, and the text without its numbers
+    Column("stage", Text(), nullable=False),
+    Column("type", Text(), nullable=False),
+    Column("text", Text(), nullable=False),  # of the latest
+    Column("items", BigInteger(), nullable=False),
+    Column("calls", BigInteger(), nullable=False),
+    Column("last_at", SECONDS, nullable=False),
+)
+
+SNAPSHOTS = Table(
+    "rxpipe_snapshots",  # what workers have said of themselves; see items/snapshot_log.py
+    METADATA,
+    Column("run_id", Integer(), primary_key=True),
+    Column("worker", String(32), primary_key=True),
+    Column("number", BigInteger(), primary_key=True),
+    Column("at", SECONDS, nullable=False),
+    Column("snapshot", Text(), nullable=False),
+)
+
+EXCHANGES = Table(
+    "rxpipe_exchanges",  # what language models were asked, and what they replied
+    METADATA,
+    Column("id", String(32), primary_key=True),  # made where it was, so that telling it twice leaves one row
+    Column("run_id", Integer(), nullable=False),
+    Column("item_key", String(KEY_LENGTH), nullable=False),
+    Column("stage", Text(), nullable=False),
+    Column("attempt", Integer(), nullable=False),
+    Column("place", Integer(), nullable=False),  # among those of the call
+    Column("model", Text(), nullable=False),
+    Column("messages", Text(), nullable=False),
+    Column("reply", Text()),  # null: there was none
+    Column("at", SECONDS, nullable=False),
+)
+Index("rxpipe_exchanges_of_run", EXCHANGES.c.run_id, EXCHANGES.c.item_key)
+
+OF_LOOKERS = (CALLS, TALLIES, ERRORS, SNAPSHOTS, EXCHANGES)
+"""Tables that no run goes by."""
 
 
 class db_now(FunctionElement[float]):

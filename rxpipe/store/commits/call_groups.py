@@ -1,0 +1,166 @@
+"""Calls that were made, those of a commit in one row: a row for each would cost as much as its checkpoint.
+
+A group's calls are columns of equal length in a JSON text, with times in whole microseconds. A column is left out where
+it says nothing: where all calls were first attempts, or ended well, or used no tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, func, literal, select, true
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.commits.records import Record
+from rxpipe.store.schema.json_rows import this_run
+from rxpipe.store.schema.tables import CALLS, RUNS, db_now
+
+ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cancelled")
+"""How calls end; in a row each is its place here."""
+
+_CODES = {end: code for code, end in enumerate(ENDS)}
+_MICROSECONDS = 1e6
+
+
+class KeptCall(NamedTuple):
+    """A call as it is kept.
+
+    Attributes:
+        item: The item's key.
+        stage: The stage's index.
+        attempt: The call's number in the stage, from 1.
+        began: When it began, in seconds since 1970.
+        waited: Seconds that the item had waited before.
+        seconds: How long it took.
+        in_flight: How many calls of the stage ran when it began, this one included.
+        ended: One of ``ENDS``.
+        usage: What it used.
+    """
+
+    item: str
+    stage: int
+    attempt: int
+    began: float
+    waited: float
+    seconds: float
+    in_flight: int
+    ended: str
+    usage: Usage
+
+
+class CallGroup(NamedTuple):
+    """The calls of a commit, as ``add_calls`` takes them."""
+
+    worker: str
+    number: int
+    from_at: float
+    to_at: float
+    count: int
+    calls: str
+
+
+def group_of(batch: Sequence[Record], epoch: float) -> CallGroup | None:
+    """The calls that a batch tells of; None if there are none.
+
+    Args:
+        batch: In the order in which it happened.
+        epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
+    """
+    made = [(record.claim.key, *call) for record in batch if record.calls is not None for call in record.calls]
+    if not made:
+        return None
+    worker = next(record.claim.owner for record in batch if record.calls is not None)
+    keys, numbers, stages, times, usages = zip(*made, strict=True)
+    attempts, began, waited, seconds, in_flight, ended = zip(*times, strict=True)
+    first = min(began)
+    columns: dict[str, Sequence[Any]] = {
+        "item": keys,
+        "stage": stages,
+        "began": [round((one - first) * _MICROSECONDS) for one in began],
+        "waited": [round(one * _MICROSECONDS) for one in waited],
+        "seconds": [round(one * _MICROSECONDS) for one in seconds],
+        "in_flight": in_flight,
+    }
+    if max(attempts) > 1 or min(attempts) < 1:
+        columns["attempt"] = attempts
+    if any(end != "ok" for end in ended):
+        columns["ended"] = [_CODES.get(end, end) for end in ended]
+    if any(usages):
+        used = [usage or Usage() for usage in usages]
+        columns["prompt_tokens"] = [one.prompt_tokens for one in used]
+        columns["completion_tokens"] = [one.completion_tokens for one in used]
+        columns["cost"] = [one.cost for one in used]
+    last = max(one + took for one, took in zip(began, seconds, strict=True))
+    text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    return CallGroup(worker, min(numbers), epoch + first, epoch + last, len(made), text)
+
+
+def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
+    """The calls of a row of ``rxpipe_calls``."""
+    columns: dict[str, list[Any]] = json.loads(row.calls)
+    count = len(columns["item"])
+    nothing = [0] * count
+    prompts, completions = columns.get("prompt_tokens", nothing), columns.get("completion_tokens", nothing)
+    usages = zip(prompts, completions, columns.get("cost", nothing), strict=True)
+    for item, stage, attempt, began, waited, seconds, in_flight, ended, used in zip(
+        columns["item"],
+        columns["stage"],
+        columns.get("attempt", [1] * count),
+        columns["began"],
+        columns["waited"],
+        columns["seconds"],
+        columns["in_flight"],
+        columns.get("ended", nothing),
+        usages,
+        strict=True,
+    ):
+        yield KeptCall(
+            item,
+            stage,
+            attempt,
+            row.from_at + began / _MICROSECONDS,
+            waited / _MICROSECONDS,
+            seconds / _MICROSECONDS,
+            in_flight,
+            ENDS[ended] if isinstance(ended, int) else ended,
+            Usage(prompt_tokens=used[0], completion_tokens=used[1], cost=used[2]),
+        )
+
+
+def recorded_calls(connection: Connection, run_id: int) -> Iterator[KeptCall]:
+    """All calls of a run that are kept, about in the order in which they ended."""
+    query = select(CALLS).where(CALLS.c.run_id == run_id).order_by(CALLS.c.at, CALLS.c.worker, CALLS.c.number)
+    with connection.execute(query.execution_options(yield_per=20)) as rows:
+        for row in rows:
+            yield from calls_of(row)
+
+
+def add_calls(connection: Connection, of_run: Mapping[str, Any], group: CallGroup, now: float | None) -> None:
+    """Keep the calls of a batch, once, however often it is committed or in how many parts.
+
+    Args:
+        connection: In a transaction.
+        of_run: The parameter of the run's number.
+        group: The calls.
+        now: The time of the checkpoints that are committed with them; None for now.
+    """
+    parameters = {f"to_{name}": value for name, value in group._asdict().items()}
+    connection.execute(_add_statement(connection.dialect.name), {**of_run, **parameters, "to_at_all": now})
+
+
+@cache
+def _add_statement(dialect: str) -> Insert:
+    given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in CallGroup._fields}
+    at = func.coalesce(bindparam("to_at_all", type_=CALLS.c.at.type), db_now())
+    values = {CALLS.c.run_id: this_run(), CALLS.c.at: at, **given}
+    # Of a run that was pruned meanwhile, nothing is to be left.
+    there = select(literal(1)).select_from(RUNS).where(RUNS.c.id == this_run()).exists()
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    added = module.insert(CALLS).from_select(list(values), select(*values.values()).where(true(), there))
+    statement: Insert = added.on_conflict_do_nothing()
+    return statement

@@ -1,0 +1,158 @@
+"""The snapshots that a worker leaves of itself: a bounded history, evenly spaced, and the newest one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import structlog
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Delete, and_, bindparam, delete, exists, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from rxpipe.database.encoding import one_line
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.store.schema.json_rows import RUN, this_run
+from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, db_now
+
+MOST = 1_000
+"""Snapshots that a worker leaves at most."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class SnapshotLog:
+    """Keeps snapshots of this process's part in a run.
+
+    Each snapshot takes the place of the one before, unless that one's number is a multiple of the stride. When there
+    are too many, the stride doubles. So what is left is spaced evenly from the run's beginning on.
+    """
+
+    def __init__(self, run_id: int, *, most: int = MOST) -> None:
+        """Begin with none.
+
+        Args:
+            run_id: The run.
+            most: How many are kept at most.
+        """
+        self.take: Callable[[], Snapshot] | None = None
+        self._run_id = run_id
+        self._most = most
+        self._number, self._stride = 0, 1
+        self._owner = ""
+        self._has_failed = False
+        self._lock = threading.Lock()
+
+    def taken(self) -> str | None:
+        """A snapshot as it is kept; None if there is none to take. It calls the run: hold no transaction meanwhile."""
+        return None if self.take is None else self.as_text(self.take)
+
+    def last(self, counts: dict[str, int], state: str | None) -> str | None:
+        """The run's last one. It has ended as far as the store knows, while the run itself does not know that yet.
+
+        Args:
+            counts: How many items have ended in this process, by how.
+            state: How the run has ended, unless it says so itself.
+        """
+        take = self.take
+        return None if take is None else self.as_text(lambda: ended(take(), counts, state))
+
+    def as_text(self, take: Callable[[], Snapshot]) -> str | None:
+        """What it takes, as it is kept; None if that fails: a run does not depend on it."""
+        try:
+            return to_text(take())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the heart has to go on beating
+            if not self._has_failed:
+                _log.warning("no snapshot of the run can be kept", error=one_line(error))
+            self._has_failed = True
+            return None
+
+    def keep(self, connection: Connection, owner: str, text: str | None) -> None:
+        """Keep a snapshot.
+
+        Args:
+            connection: In a transaction.
+            owner: The worker's name.
+            text: What ``taken`` gave.
+        """
+        if text is None:
+            return
+        with self._lock:
+            if owner != self._owner:  # its first, or it has another name since it was taken for dead
+                self._owner, self._number, self._stride = owner, 0, 1
+            number, stride = self._number, self._stride
+            while number // stride >= self._most - 1:
+                stride *= 2
+            of_worker = {RUN: self._run_id, "to_worker": owner, "to_number": number}
+            connection.execute(_add_statement(connection.dialect.name), {**of_worker, "to_snapshot": text})
+            if stride != self._stride:
+                connection.execute(_thin_statement(), {**of_worker, "from_number": 0, "to_stride": stride})
+            elif (number - 1) % stride:
+                connection.execute(_thin_statement(), {**of_worker, "from_number": number - 1, "to_stride": stride})
+            self._number, self._stride = number + 1, stride
+
+
+@cache
+def adapter() -> TypeAdapter[Snapshot]:
+    """Makes snapshots of JSON."""
+    return TypeAdapter(Snapshot)
+
+
+def to_text(snapshot: Snapshot) -> str:
+    """A snapshot as JSON that any encoding of a database has the characters of.
+
+    Not by pydantic, which takes longer to get ready for that than a short run lasts.
+    """
+    return json.dumps(snapshot, default=_fields, separators=(",", ":"))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def from_text(text: str) -> Snapshot:
+    """The snapshot that was kept."""
+    return adapter().validate_json(text)
+
+
+def ended(snapshot: Snapshot, counts: dict[str, int], state: str | None) -> Snapshot:
+    """A snapshot with what the store knows better: how many items have ended, and that the run is over."""
+    more: dict[str, Any] = {name: max(count, getattr(snapshot, name)) for name, count in counts.items()}
+    if state is not None and snapshot.state in ("running", "stopping"):
+        more["state"] = state
+    told = replace(snapshot, **more)
+    return replace(told, in_flight=max(0, told.taken + told.spawned - told.ended))
+
+
+@cache
+def _add_statement(dialect: str) -> Insert:
+    columns = SNAPSHOTS.c
+    given = {
+        column: bindparam(f"to_{column.name}", type_=column.type)
+        for column in (columns.worker, columns.number, columns.snapshot)
+    }
+    values: dict[Any, Any] = {columns.run_id: this_run(), **given, columns.at: db_now()}
+    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))  # not of a run that was pruned meanwhile
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    added = module.insert(SNAPSHOTS).from_select(list(values), select(*values.values()).where(literal(1) == 1, there))
+    statement: Insert = added.on_conflict_do_update(  # of a transaction whose answer was lost
+        index_elements=list(SNAPSHOTS.primary_key), set_={"snapshot": added.excluded.snapshot, "at": added.excluded.at}
+    )
+    return statement
+
+
+@cache
+def _thin_statement() -> Delete:
+    columns = SNAPSHOTS.c
+    number = columns.number
+    is_before = and_(
+        number >= bindparam("from_number", type_=number.type), number < bindparam("to_number", type_=number.type)
+    )
+    ours = and_(columns.run_id == this_run(), columns.worker == bindparam("to_worker", type_=columns.worker.type))
+    is_between = number % bindparam("to_stride", type_=number.type) != 0
+    return delete(SNAPSHOTS).where(ours, is_before, is_between)

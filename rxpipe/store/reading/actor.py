@@ -1,0 +1,97 @@
+"""``StoreRunsActor``: does to the runs of a store what a page asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import URL, ColumnElement, Connection, Engine, and_, not_, select, update
+
+from rxpipe.errors import StoreError
+from rxpipe.insight.reading import ItemFilter
+from rxpipe.store.items.lease import HAS_EXPIRED
+from rxpipe.store.maintenance.requeue import requeue_where
+from rxpipe.store.queries.existing_store import change, checked_engine
+from rxpipe.store.queries.history import run as run_info
+from rxpipe.store.reading.item_filters import conditions, narrowed
+from rxpipe.store.schema.tables import ITEMS, WORKERS, db_now
+
+_AGAIN = ("failed", "dropped")
+_MOST_IDS = 500  # in one statement
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class StoreRunsActor:
+    """Changes the runs of a database; see ``RunsActor``. A context manager: leaving it closes its connections."""
+
+    def __init__(self, database: str | URL | Engine) -> None:
+        """Connect; as ``StoreRunsReader``."""
+        self._engine = checked_engine(database)
+        self._is_ours = self._engine is not database
+
+    def close(self) -> None:
+        """Close its connections, unless the engine is its owner's."""
+        if self._is_ours:
+            self._engine.dispose()
+
+    def __enter__(self) -> StoreRunsActor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def requeue(self, run: int, wanted: ItemFilter | Sequence[str]) -> int:
+        """Have failed or dropped items processed again; what stages have returned for them stays, and is used.
+
+        Args:
+            run: The run.
+            wanted: Which items, or their IDs; those that have neither failed nor been dropped stay as they are.
+
+        Returns:
+            How many they are.
+
+        Raises:
+            StoreError: There is no such run, or nobody would take them up.
+        """
+        with change(self._engine) as connection:
+            found = sum(
+                requeue_where(connection, run_info(connection, run), state, condition)
+                for condition in _conditions(connection, run, wanted)
+                for state in _AGAIN
+                if not isinstance(wanted, ItemFilter) or wanted.status in (None, state)
+            )
+        _log.info("items were requeued", run=run, items=found, wanted=_told(wanted))
+        return found
+
+    def stop(self, run: int, *, abort: bool = False) -> int:
+        """Have the workers of a run stop, or abort: each does when it shows its next sign of life.
+
+        Args:
+            run: The run.
+            abort: Cancel the calls that run, where they can be.
+
+        Returns:
+            How many workers were told.
+        """
+        how = "abort" if abort else "stop"
+        live = and_(WORKERS.c.run_id == run, WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED))
+        with change(self._engine) as connection:
+            told = connection.execute(update(WORKERS).where(live).values(asked=how)).rowcount
+        _log.info("a run was asked to end", run=run, how=how, workers=told)
+        return told
+
+
+def _conditions(connection: Connection, run: int, wanted: ItemFilter | Sequence[str]) -> list[ColumnElement[bool]]:
+    if not isinstance(wanted, ItemFilter):
+        ids = list(dict.fromkeys(wanted))
+        return [ITEMS.c.item_key.in_(ids[first : first + _MOST_IDS]) for first in range(0, len(ids), _MOST_IDS)]
+    if wanted.status not in (None, *_AGAIN):
+        raise StoreError(f"items that are {wanted.status} cannot be requeued, only those that failed or were dropped")
+    stages = [stage.name for stage in run_info(connection, run).stages]
+    now = connection.execute(select(db_now())).scalar_one()
+    return [and_(ITEMS.c.ended_at.is_not(None), *conditions(narrowed(wanted), stages, segment="ended", now=now))]
+
+
+def _told(wanted: ItemFilter | Sequence[str]) -> str:
+    return str(wanted) if isinstance(wanted, ItemFilter) else f"{len(wanted)} IDs"

@@ -1,0 +1,66 @@
+"""Which items a list has, as conditions of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, false, func
+
+from rxpipe.insight.reading import ItemFilter
+from rxpipe.store.queries.failures import INDEX_OF_STAGE
+from rxpipe.store.queries.history import DATABASE
+from rxpipe.store.reading.item_order import is_in_state
+from rxpipe.store.schema.tables import ITEMS
+
+_PAST_STAGES = ("written", "expanded", "collected")
+
+
+def narrowed(wanted: ItemFilter) -> ItemFilter:
+    """The same filter, without what says nothing."""
+    return replace(wanted, error=wanted.error or None, text=wanted.text or None, stage=wanted.stage or None)
+
+
+def conditions(
+    wanted: ItemFilter, stages: Sequence[str], *, segment: str | None, now: float
+) -> list[ColumnElement[bool]]:
+    """What applies to items that are wanted.
+
+    Args:
+        wanted: Which items are.
+        stages: The names of the run's stages.
+        segment: The segment that is read, ``ended`` or a state; None for items of any.
+        now: The time.
+    """
+    found: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        found.append(is_in_state(wanted.status))
+    if wanted.stage is not None:
+        places = [*stages, DATABASE]
+        index = places.index(wanted.stage) if wanted.stage in places else -1
+        found += [index == INDEX_OF_STAGE, ITEMS.c.state.not_in(_PAST_STAGES)] if index >= 0 else [false()]
+    if wanted.error is not None:
+        found.append(ITEMS.c.last_error.icontains(wanted.error, autoescape=True))
+    if wanted.text is not None:
+        found.append(ITEMS.c.item_key.icontains(wanted.text, autoescape=True))
+    if wanted.parent is not None:
+        found.append(ITEMS.c.parent_key == wanted.parent)
+    return found + _of_times(wanted, segment, now)
+
+
+def _of_times(wanted: ItemFilter, segment: str | None, now: float) -> list[ColumnElement[bool]]:
+    if segment is None:
+        changed: ColumnElement[float] = func.coalesce(ITEMS.c.ended_at, ITEMS.c.taken_at)
+        took: ColumnElement[float] = func.coalesce(ITEMS.c.seconds, now - ITEMS.c.taken_at)
+    elif segment == "ended":
+        changed, took = ITEMS.c.ended_at, ITEMS.c.seconds
+    else:
+        changed, took = ITEMS.c.taken_at, now - ITEMS.c.taken_at
+    found: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        found.append(changed >= wanted.since)
+    if wanted.until is not None:
+        found.append(changed < wanted.until)
+    if wanted.longer_than is not None:
+        found.append(took >= wanted.longer_than)
+    return found

@@ -1,0 +1,169 @@
+"""In which order items are listed, and where a page goes on.
+
+An order is a row of segments, one behind the other. Each is read along an index, so that a page takes as long at the
+end of a million items as at their beginning. Of a place, its segment is kept, and two values that the index is sorted
+by: so it stays where it is while items come and go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Integer, Row, and_, literal, literal_column, tuple_
+
+from rxpipe.errors import StoreError
+from rxpipe.insight.reading import Order
+from rxpipe.store.schema.tables import (
+    HAS_ENDED,
+    HAS_FAILED,
+    HAS_SECONDS,
+    IS_READY,
+    IS_RUNNING,
+    IS_WAITING,
+    ITEMS,
+    PENDING,
+)
+
+_FAR = 2**62
+_LAST = "\U0010ffff"
+
+
+class Place(NamedTuple):
+    """A place in an order.
+
+    Attributes:
+        segment: The number of its segment.
+        value: What the segment is sorted by.
+        key: The item's key, for those with equal values.
+    """
+
+    segment: int
+    value: float
+    key: str
+
+    def to_text(self) -> str:
+        """As a page tells it."""
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """From what a page told.
+
+        Raises:
+            StoreError: It is none.
+        """
+        try:
+            segment, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            return cls(range(len(PENDING) + 1)[int(segment)], float(value), str(key))
+        except (ValueError, TypeError, LookupError, OverflowError):
+            raise StoreError(f"{text[:100]!r} is no place in a list of items") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of an order.
+
+    Attributes:
+        name: What items it has: a state in which they have not ended, or ``ended``.
+        column: What it is sorted by, and then by the item's key.
+        falls: Whether the greatest comes first.
+        index: The index to read it along, for databases that want to be told.
+        condition: Which items it has.
+    """
+
+    name: str
+    column: Column[Any]
+    falls: bool
+    index: str
+    condition: ColumnElement[bool]
+
+    @property
+    def ordering(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        """What a query is ordered by."""
+        columns = self.column, ITEMS.c.item_key
+        return (columns[0].desc(), columns[1].desc()) if self.falls else (columns[0].asc(), columns[1].asc())
+
+    def behind(self, place: Place) -> ColumnElement[bool]:
+        """Which items come later."""
+        value, here, there = self._compared(place)
+        first = self.column <= value if self.falls else self.column >= value  # what SQLite goes by
+        return and_(first, there < here if self.falls else there > here)
+
+    def up_to(self, place: Place) -> ColumnElement[bool]:
+        """Which come no later."""
+        value, here, there = self._compared(place)
+        first = self.column >= value if self.falls else self.column <= value
+        return and_(first, there >= here if self.falls else there <= here)
+
+    @property
+    def beginning(self) -> Place:
+        """The place before all of its items; its number is left to others."""
+        return Place(0, _FAR, _LAST) if self.falls else Place(0, -_FAR, "")
+
+    def _compared(self, place: Place) -> tuple[Any, Any, Any]:
+        is_whole = isinstance(self.column.type, Integer)
+        value = literal(int(place.value) if is_whole else place.value, self.column.type)
+        return value, tuple_(value, literal(place.key, ITEMS.c.item_key.type)), tuple_(self.column, ITEMS.c.item_key)
+
+    def value_of(self, row: Row[Any]) -> float:
+        """What a row is sorted by."""
+        value: float = getattr(row, self.column.name)
+        return value
+
+
+def segments_of(order: Order, status: str | None) -> Sequence[Segment]:
+    """The segments of an order, of all items or those of one status."""
+    falls = order == "newest"
+    pending = [
+        Segment("running", ITEMS.c.seq, falls, "rxpipe_items_running", IS_RUNNING),
+        Segment("waiting", ITEMS.c.seq, falls, "rxpipe_items_waiting", IS_WAITING),
+        Segment("ready", ITEMS.c.seq, falls, "rxpipe_items_ready", IS_READY),
+    ]
+    by_end = Segment("ended", ITEMS.c.ended_at, falls, "rxpipe_items_ended", HAS_ENDED)
+    ended = [Segment("ended", ITEMS.c.seconds, True, "rxpipe_items_slow", HAS_SECONDS)] if order == "slowest" else []
+    ended = ended or [by_end]
+    every = [*pending, *ended] if order == "newest" else [*ended, *pending]
+    if status is None:
+        return every
+    if status in ("failed", "dropped") and order != "slowest":
+        condition = and_(HAS_FAILED, is_in_state(status))
+        return [Segment("ended", ITEMS.c.ended_at, falls, "rxpipe_items_failed", condition)]
+    return [one for one in every if one.name == (status if status in ("running", "waiting", "ready") else "ended")]
+
+
+def is_in_state(state: str) -> ColumnElement[bool]:
+    """Whether an item is in a state; as a literal, as a partial index is not used for a parameter."""
+    if not state.isalpha():
+        raise StoreError(f"{state!r} is no state of an item")
+    return ITEMS.c.state == literal_column(f"'{state}'")
+
+
+def place_of(segments: Sequence[Segment], row: Row[Any]) -> Place | None:
+    """Where a row is in an order; None if it is nowhere."""
+    name = "ended" if row.ended_at is not None else row.state
+    for number, segment in enumerate(segments):
+        if segment.name == name:
+            value = segment.value_of(row)
+            return None if value is None else Place(number, value, row.item_key)
+    return None
+
+
+def in_order(segments: Sequence[Segment], places: Iterable[Place]) -> list[Place]:
+    """Places sorted as the database sorts items, but for the keys, which it may have rules of its own for."""
+    found: list[Place] = []
+    for number, of_segment in groupby(sorted(places, key=lambda place: place.segment), lambda place: place.segment):
+        found += sorted(of_segment, key=lambda place: (place.value, place.key), reverse=segments[number].falls)
+    return found
+
+
+def is_behind(segments: Sequence[Segment], place: Place, after: Place) -> bool:
+    """Whether a place comes later than another one."""
+    if place.segment != after.segment:
+        return place.segment > after.segment
+    one, other = (place.value, place.key), (after.value, after.key)
+    return one < other if segments[place.segment].falls else one > other

@@ -1,0 +1,105 @@
+"""Runs, workers and errors as a page lists them: from sums that commits keep, so that no large table is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from rxpipe.identity.signature import from_text
+from rxpipe.insight.reading import ErrorRow, RunRow, WorkerRow
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.commits.tallies import tallies
+from rxpipe.store.queries.history import alive, workers
+from rxpipe.store.reading.item_order import is_in_state
+from rxpipe.store.schema.tables import ENDED, ERRORS, ITEMS, PENDING, RUNS, WORKERS
+
+_MOST_ERRORS = 50
+_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
+
+
+def run_rows(connection: Connection, number: int | None = None) -> list[RunRow]:
+    """All runs, or one, the latest first."""
+    if number is not None and not 0 <= number <= _LARGEST:
+        return []
+    query = select(RUNS).order_by(RUNS.c.id.desc())
+    rows = connection.execute(query if number is None else query.where(RUNS.c.id == number)).all()
+    ended = tallies(connection, None if number is None else [number])
+    pending = _pending(connection, number)
+    live = [worker.run_id for worker in alive(workers(connection, number))]
+    signs = _signs(connection, number)
+    found: list[RunRow] = []
+    for row in rows:
+        counts, usage = ended.get(row.id, (dict.fromkeys(ENDED, 0), Usage()))
+        of_run = {**dict.fromkeys(PENDING, 0), **pending.get(row.id, {})}
+        at_work = live.count(row.id)
+        is_finished = row.finished_at is not None and not any(of_run.values()) and not at_work
+        found.append(
+            RunRow(
+                number=row.id,
+                name=row.name,
+                state="running" if at_work else "finished" if is_finished else "unfinished",
+                stages=tuple(stage.name for stage in from_text(row.stages)),
+                counts={**counts, **of_run},
+                workers=at_work,
+                began_at=row.created_at,
+                ended_at=row.finished_at if is_finished else None,
+                active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
+                usage=usage,
+            )
+        )
+    return found
+
+
+def worker_rows(connection: Connection, run_id: int) -> list[WorkerRow]:
+    """A run's workers, also those that have ended, the latest first."""
+    return [
+        WorkerRow(
+            id=one.id,
+            host=one.host,
+            pid=one.pid,
+            state=one.state,
+            began_at=one.started_at,
+            heartbeat_at=one.heartbeat_at,
+            held=one.held,
+        )
+        for one in reversed(workers(connection, run_id, ended=True))
+    ]
+
+
+def error_rows(connection: Connection, run_id: int) -> list[ErrorRow]:
+    """Failures in groups, the commonest first."""
+    kinds: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(select(ERRORS).where(ERRORS.c.run_id == run_id)):
+        kinds.setdefault(row.kind, []).append(row)
+    found: list[ErrorRow] = []
+    for rows in kinds.values():
+        latest = max(rows, key=lambda row: row.last_at)
+        sums = {name: sum(getattr(row, name) for row in rows) for name in ("items", "calls")}
+        of_latest = {"stage": latest.stage, "type": latest.type, "text": latest.text, "last_at": latest.last_at}
+        found.append(ErrorRow(**of_latest, **sums))
+    found.sort(key=lambda one: (-max(one.items, one.calls), one.stage, one.text))
+    return found[:_MOST_ERRORS]
+
+
+def _pending(connection: Connection, number: int | None) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = {}
+    for state in PENDING:
+        which: list[ColumnElement[bool]] = [is_in_state(state)]
+        if number is not None:
+            which.append(ITEMS.c.run_id == number)
+        query = select(ITEMS.c.run_id, func.count().label("items")).where(*which).group_by(ITEMS.c.run_id)
+        query = query.with_hint(ITEMS, f"INDEXED BY rxpipe_items_{state}", "sqlite")
+        for row in connection.execute(query):
+            found.setdefault(row.run_id, {})[state] = row.items
+    return found
+
+
+def _signs(connection: Connection, number: int | None) -> dict[int, float]:
+    """When each run's workers last showed a sign of life."""
+    query = select(WORKERS.c.run_id, func.max(WORKERS.c.heartbeat_at).label("at")).group_by(WORKERS.c.run_id)
+    rows: Sequence[Row[Any]] = connection.execute(
+        query if number is None else query.where(WORKERS.c.run_id == number)
+    ).all()
+    return {row.run_id: row.at for row in rows}

@@ -1,0 +1,153 @@
+"""``StoreRunsReader``: answers a page from the store of a database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, select, text
+
+from rxpipe.identity.signature import from_text
+from rxpipe.insight.reading import Bar, ErrorRow, ItemDetails, ItemFilter, ItemPage, Order, RunRow, WorkerRow
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.store.queries.existing_store import checked_engine, snapshot
+from rxpipe.store.reading.call_times import bars
+from rxpipe.store.reading.item_details import item_details
+from rxpipe.store.reading.item_pages import Question, count, page
+from rxpipe.store.reading.lists import error_rows, run_rows, worker_rows
+from rxpipe.store.reading.snapshot_history import SnapshotHistory
+from rxpipe.store.schema.tables import RUNS, db_now
+
+_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
+_MOST = 1_000  # items on a page
+
+# Walks along indexes are what is wanted, whatever the statistics say of a table that grows; and compiling a query
+# takes longer than to execute it.
+_PLANS = text(
+    "SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), "
+    "set_config('enable_bitmapscan', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+
+
+class StoreRunsReader:
+    """Reads the runs of a database; see ``RunsReader``. Its functions may be called by any thread.
+
+    It changes nothing, and holds no run up. A context manager: leaving it closes its connections.
+    """
+
+    def __init__(self, database: str | URL | Engine) -> None:
+        """Connect.
+
+        Args:
+            database: That of the store, as for ``RunStore``.
+
+        Raises:
+            StoreError: There is no store in it, or one of another version of rxpipe.
+            SinkError: It cannot be opened.
+            ConfigError: It can hold no store.
+        """
+        self._engine = checked_engine(database)
+        self._is_ours = self._engine is not database
+        self._history = SnapshotHistory()
+        self._history_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close its connections, unless the engine is its owner's."""
+        if self._is_ours:
+            self._engine.dispose()
+
+    def __enter__(self) -> StoreRunsReader:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def runs(self) -> Sequence[RunRow]:
+        """All runs, the latest first."""
+        with self._look() as connection:
+            return run_rows(connection)
+
+    def run(self, number: int) -> RunRow | None:
+        """One run; None if there is none of this number."""
+        with self._look() as connection:
+            return next(iter(run_rows(connection, number)), None)
+
+    def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
+        """The run's history: sums over its workers from its beginning, evenly thinned out to so many."""
+        with self._history_lock, self._look() as connection:
+            return self._history.all(connection, run, most) if _is_number(run) else []
+
+    def latest(self, run: int) -> Snapshot | None:
+        """The newest sum over the workers of a run; None if none was kept."""
+        with self._history_lock, self._look() as connection:
+            return self._history.latest(connection, run) if _is_number(run) else None
+
+    def workers(self, run: int) -> Sequence[WorkerRow]:
+        """The run's workers, also those that have ended; the latest first."""
+        with self._look() as connection:
+            return worker_rows(connection, run) if _is_number(run) else []
+
+    def errors(self, run: int) -> Sequence[ErrorRow]:
+        """Failures in groups, the commonest first; 50 at most."""
+        with self._look() as connection:
+            return error_rows(connection, run) if _is_number(run) else []
+
+    def items(
+        self, run: int, wanted: ItemFilter, *, order: Order = "newest", after: str | None = None, most: int = 100
+    ) -> ItemPage:
+        """A page of items; ``after`` is an earlier page's ``following``.
+
+        A page may be short, or empty, and have a ``following`` all the same: where few items are like those that are
+        wanted, it looks for a fraction of a second, and the next page goes on from there.
+
+        Raises:
+            StoreError: ``after`` is none.
+        """
+        with self._look() as connection:
+            if (question := _question(connection, run, wanted, order)) is None:
+                return ItemPage(items=())
+            return page(connection, question, after=after, most=max(1, min(most, _MOST)))
+
+    def count(self, run: int, wanted: ItemFilter, *, most: int = 10_000) -> int:
+        """How many items there are; ``most`` stands for that many or more.
+
+        It counts for a fraction of a second. What it has not come to by then is not in the number.
+        """
+        with self._look() as connection:
+            question = _question(connection, run, wanted, "newest")
+            return 0 if question is None else count(connection, question, most=most)
+
+    def item(self, run: int, item: str) -> ItemDetails | None:
+        """All that is kept of an item; None if there is none of this ID."""
+        with self._look() as connection:
+            stages = _stages(connection, run)
+            return None if stages is None else item_details(connection, run, stages, item)
+
+    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000) -> Sequence[Bar]:
+        """Calls that ran in a part of the run, ``since`` in seconds from its beginning."""
+        with self._look() as connection:
+            stages = _stages(connection, run)
+            return [] if stages is None else bars(connection, run, stages, since=since, seconds=seconds, most=most)
+
+    @contextmanager
+    def _look(self) -> Generator[Connection]:
+        with snapshot(self._engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(_PLANS)
+            yield connection
+
+
+def _is_number(run: int) -> bool:
+    return 0 <= run <= _LARGEST
+
+
+def _stages(connection: Connection, run: int) -> tuple[str, ...] | None:
+    found = connection.execute(select(RUNS.c.stages).where(RUNS.c.id == run)).scalar() if _is_number(run) else None
+    return None if found is None else tuple(stage.name for stage in from_text(found))
+
+
+def _question(connection: Connection, run: int, wanted: ItemFilter, order: Order) -> Question | None:
+    if (stages := _stages(connection, run)) is None:
+        return None
+    return Question(run, stages, wanted, order, connection.execute(select(db_now())).scalar_one())

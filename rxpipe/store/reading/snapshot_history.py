@@ -1,0 +1,161 @@
+"""Sums of the snapshots that a run's workers have left: of now, and of the time since its beginning."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, func, select, tuple_
+
+from rxpipe.insight.snapshot import Snapshot, merged
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.items.snapshot_log import from_text
+from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, WORKERS
+
+_MOST_READ = 1_200  # snapshots for one answer: each takes a fraction of a millisecond
+_LEAST = 20  # moments that a history has however many workers there are
+_KEPT = 5_000  # snapshots that are remembered
+_SILENT = 15.0  # seconds after its last snapshot from which a worker that has ended does not count as at work
+_CHUNK = 200
+
+
+class _Mark(NamedTuple):
+    number: int
+    at: float
+
+
+class SnapshotHistory:
+    """Adds up snapshots, and remembers those that it has read; they never change."""
+
+    def __init__(self) -> None:
+        self._read: OrderedDict[tuple[int, str, int, float], Snapshot | None] = OrderedDict()
+
+    def latest(self, connection: Connection, run_id: int) -> Snapshot | None:
+        """The newest sum; None if there is none."""
+        newest = select(SNAPSHOTS.c.worker, func.max(SNAPSHOTS.c.number).label("number"))
+        newest_rows = newest.where(SNAPSHOTS.c.run_id == run_id).group_by(SNAPSHOTS.c.worker).subquery()
+        query = select(SNAPSHOTS.c.worker, SNAPSHOTS.c.number, SNAPSHOTS.c.at).where(SNAPSHOTS.c.run_id == run_id)
+        is_newest = (SNAPSHOTS.c.worker == newest_rows.c.worker) & (SNAPSHOTS.c.number == newest_rows.c.number)
+        rows = connection.execute(query.join(newest_rows, is_newest)).all()
+        if not rows:
+            return None
+        marks = {row.worker: [_Mark(row.number, row.at)] for row in rows}
+        found = self._sums(connection, run_id, marks, [max(row.at for row in rows)])
+        return found[-1] if found else None
+
+    def all(self, connection: Connection, run_id: int, most: int) -> list[Snapshot]:
+        """The history, thinned out to so many moments, or fewer where there are many workers."""
+        query = select(SNAPSHOTS.c.worker, SNAPSHOTS.c.number, SNAPSHOTS.c.at).where(SNAPSHOTS.c.run_id == run_id)
+        marks: dict[str, list[_Mark]] = {}
+        for row in connection.execute(query.order_by(SNAPSHOTS.c.worker, SNAPSHOTS.c.number)):
+            marks.setdefault(row.worker, []).append(_Mark(row.number, row.at))
+        moments = sorted({mark.at for of_worker in marks.values() for mark in of_worker})
+        if not moments:
+            return []
+        few = min(most, max(_LEAST, _MOST_READ // len(marks)))
+        return self._sums(connection, run_id, marks, _thinned(moments, few))
+
+    def _sums(
+        self, connection: Connection, run_id: int, marks: dict[str, list[_Mark]], moments: Sequence[float]
+    ) -> list[Snapshot]:
+        ends = {
+            row.id: row.ended_at is not None
+            for row in connection.execute(select(WORKERS.c.id, WORKERS.c.ended_at).where(WORKERS.c.run_id == run_id))
+        }
+        began = connection.execute(select(RUNS.c.created_at).where(RUNS.c.id == run_id)).scalar()
+        chosen = [_at(marks, moment) for moment in moments]
+        wanted = {(worker, mark.number, mark.at) for one in chosen for worker, mark in one.items()}
+        first = min(((of_worker[0].at, worker) for worker, of_worker in marks.items()), default=None)
+        firsts = set() if first is None else {(first[1], marks[first[1]][0].number, first[0])}
+        snapshots = self._snapshots(connection, run_id, wanted | firsts)
+        newest = max(
+            (one for one in snapshots.values() if one is not None), key=lambda snapshot: snapshot.at, default=None
+        )
+        if newest is None:
+            return []
+        names = tuple(stage.name for stage in newest.stages)
+        before = next((one for key in firsts if (one := snapshots[key]) is not None), newest)
+        found: list[Snapshot] = []
+        for moment, one in zip(moments, chosen, strict=True):
+            parts: list[Snapshot] = []
+            for worker, mark in one.items():
+                snapshot = snapshots[worker, mark.number, mark.at]
+                if snapshot is None or tuple(stage.name for stage in snapshot.stages) != names:
+                    continue
+                is_over = ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
+                parts.append(_as_gone(snapshot) if is_over else snapshot)
+            if parts:
+                found.append(_summed(parts, moment, before, began))
+        return found
+
+    def _snapshots(
+        self, connection: Connection, run_id: int, wanted: set[tuple[str, int, float]]
+    ) -> dict[tuple[str, int, float], Snapshot | None]:
+        missing = [one for one in wanted if (run_id, *one) not in self._read]
+        place = tuple_(SNAPSHOTS.c.worker, SNAPSHOTS.c.number)
+        for first in range(0, len(missing), _CHUNK):
+            some = missing[first : first + _CHUNK]
+            query = select(SNAPSHOTS).where(SNAPSHOTS.c.run_id == run_id, place.in_([one[:2] for one in some]))
+            for row in connection.execute(query):
+                self._read[run_id, row.worker, row.number, row.at] = _readable(row)
+        found = {one: self._read.get((run_id, *one)) for one in wanted}
+        while len(self._read) > _KEPT:
+            self._read.popitem(last=False)
+        return found
+
+
+def _readable(row: Row[Any]) -> Snapshot | None:
+    try:
+        return from_text(row.snapshot)
+    except ValueError:  # of another version of rxpipe
+        return None
+
+
+def _thinned(moments: Sequence[float], most: int) -> list[float]:
+    """So many at most, evenly, the first and the last among them."""
+    if len(moments) <= most:
+        return list(moments)
+    if most < 2:
+        return [moments[-1]]
+    step = (len(moments) - 1) / (most - 1)
+    return [moments[round(place * step)] for place in range(most)]
+
+
+def _at(marks: dict[str, list[_Mark]], moment: float) -> dict[str, _Mark]:
+    """The latest snapshot of each worker at a moment."""
+    found: dict[str, _Mark] = {}
+    for worker, of_worker in marks.items():
+        place = bisect_right(of_worker, moment, key=lambda mark: mark.at)
+        if place:
+            found[worker] = of_worker[place - 1]
+    return found
+
+
+def _as_gone(snapshot: Snapshot) -> Snapshot:
+    """What is left of a worker that is not there any more: what it has done, and nothing that it does or could do."""
+    now_nothing: dict[str, Any] = {"running": 0, "waiting": 0, "delayed": 0, "blocked_now": 0, "oldest": None}
+    stages = tuple(
+        replace(
+            stage,
+            **now_nothing,
+            concurrency=None if stage.concurrency is None else 0,
+            most=None if stage.most is None else 0,
+        )
+        for stage in snapshot.stages
+    )
+    limiters = tuple(replace(one, rate=0.0) if one.per_process else one for one in snapshot.limiters)
+    sink = None if snapshot.sink is None else replace(snapshot.sink, waiting=0, away=None)
+    state = "failed" if snapshot.state in ("running", "stopping") else snapshot.state
+    gone = {"stages": stages, "limiters": limiters, "sink": sink, "state": state, "workers": 0}
+    return replace(snapshot, **gone, in_flight=0, waiting_for_children=0)
+
+
+def _summed(parts: Sequence[Snapshot], moment: float, first: Snapshot, began: float | None) -> Snapshot:
+    """A sum of workers, with what there was before the first of them; that of the later ones is in the sum."""
+    before: dict[str, Any] = {"written_before": first.written_before, "failed_before": first.failed_before}
+    before["usage_before"] = first.usage_before or Usage()
+    elapsed = max(one.elapsed for one in parts) if began is None else max(0.0, moment - began)
+    return replace(merged(parts), at=moment, elapsed=elapsed, **before)

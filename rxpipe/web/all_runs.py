@@ -1,0 +1,92 @@
+"""The runs of a store, and the one of this process, as if they were one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rxpipe.insight.reading import RunRow, RunsReader
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.web.live import LiveRun
+
+NO_NUMBER = 0  # of a run without a store
+
+
+class AllRuns:
+    """Answers from a reader; of a run of this process, from its own snapshots, which are newer. Its functions block."""
+
+    def __init__(self, reader: RunsReader | None, live: LiveRun | None) -> None:
+        """Prepare it.
+
+        Args:
+            reader: The runs of a store; None without one.
+            live: A run of this process; None without one.
+        """
+        self.reader = reader
+        self._live = live
+
+    def runs(self) -> Sequence[RunRow]:
+        """All runs, the latest first."""
+        rows = [] if self.reader is None else list(self.reader.runs())
+        snapshot = self._snapshot()
+        if snapshot is not None and all(row.number != _number(snapshot) for row in rows):
+            rows.insert(0, _row(snapshot))
+        return rows
+
+    def run(self, number: int) -> RunRow | None:
+        """One run; None if there is none of this number."""
+        row = None if self.reader is None or number == NO_NUMBER else self.reader.run(number)
+        snapshot = self._of(number)
+        return _row(snapshot) if row is None and snapshot is not None else row
+
+    def latest(self, number: int) -> Snapshot | None:
+        """Its newest numbers; None if none were kept."""
+        snapshot = self._of(number)
+        if snapshot is not None and not self._has_others(number):
+            return snapshot
+        return None if self.reader is None else self.reader.latest(number)
+
+    def history(self, number: int, most: int) -> Sequence[Snapshot]:
+        """Its numbers from its beginning."""
+        kept = [] if self.reader is None or number == NO_NUMBER else list(self.reader.snapshots(number, most=most))
+        if self._live is None or self._of(number) is None or self._has_others(number):
+            return kept
+        own = list(self._live.history())
+        first = own[0].at if own else float("inf")
+        return [*(one for one in kept if one.at < first), *own]
+
+    def _has_others(self, number: int) -> bool:
+        """Whether other processes work on it: then the sum over all is in the store."""
+        row = None if self.reader is None or number == NO_NUMBER else self.reader.run(number)
+        return row is not None and row.workers > 1
+
+    def _snapshot(self) -> Snapshot | None:
+        return None if self._live is None else self._live.latest()
+
+    def _of(self, number: int) -> Snapshot | None:
+        snapshot = self._snapshot()
+        return snapshot if snapshot is not None and _number(snapshot) == number else None
+
+
+def _number(snapshot: Snapshot) -> int:
+    return NO_NUMBER if snapshot.run is None else snapshot.run
+
+
+def _row(snapshot: Snapshot) -> RunRow:
+    is_over = snapshot.state not in ("running", "stopping")
+    return RunRow(
+        number=_number(snapshot),
+        name=snapshot.pipeline or "",
+        state="finished" if is_over else "running",
+        stages=tuple(stage.name for stage in snapshot.stages),
+        counts={
+            name: count
+            for name in ("written", "failed", "dropped", "expanded", "collected", "cancelled")
+            if (count := getattr(snapshot, name))
+        }
+        | ({"running": snapshot.in_flight} if snapshot.in_flight else {}),
+        workers=0 if is_over else 1,
+        began_at=snapshot.at - snapshot.elapsed,
+        ended_at=snapshot.at if is_over else None,
+        active_at=snapshot.at,
+        usage=snapshot.usage,
+    )

@@ -1,0 +1,320 @@
+"""What the page reads. Each answer is made on a worker thread, since a reader blocks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from rxpipe.errors import RxPipeError
+from rxpipe.insight.reading import RunRow, RunsReader
+from rxpipe.web.all_runs import AllRuns
+from rxpipe.web.events import EventStream, event
+from rxpipe.web.hub import Hub, Look, News, TooManyWatchers
+from rxpipe.web.json_values import Plain, encoded, part
+from rxpipe.web.parameters import NUMBERS, TEXTS, BadRequest, item_filter, number, order, whole
+from rxpipe.web.run_feed import RunFeed
+from rxpipe.web.series import series
+
+_THREADS = 8  # that readers may take at once, of the 40 that the whole program has
+_PAGE, _MOST_PAGE = 100, 500
+_POINTS = 600
+_SEEN = 120  # earlier snapshots that findings are made of
+_BARS = 2_000
+_LISTED = 50  # runs on a page of them
+_MOVING, _RESTING = 1.0, 5.0  # seconds from one look to the next at what moves, and at what does not
+
+_T = TypeVar("_T")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Unanswered(Exception):
+    """The database did not answer, or refused; the text says why, without secrets."""
+
+
+class Api:
+    """Answers the page's questions about runs."""
+
+    def __init__(self, runs: AllRuns, plain: Plain, about: dict[str, Any], *, moving: float = _MOVING) -> None:
+        """Prepare it.
+
+        Args:
+            runs: The runs.
+            plain: Makes plain values.
+            about: What the page is told of itself.
+            moving: Seconds from one look at a live run to the next.
+        """
+        self._runs = runs
+        self._plain = plain
+        self._about = about
+        self._moving = moving
+        self.hub = Hub()
+        self._threads: CapacityLimiter | None = None
+
+    def routes(self) -> list[Route]:
+        """Where it answers, below ``api``."""
+        run = "/runs/{run:int}"
+        answers = {
+            "/about": self._answer_about,
+            "/runs": self._answer_runs,
+            run: self._answer_run,
+            f"{run}/history": self._answer_history,
+            f"{run}/workers": self._answer_workers,
+            f"{run}/errors": self._answer_errors,
+            f"{run}/items": self._answer_items,
+            f"{run}/count": self._answer_count,
+            f"{run}/item": self._answer_item,
+            f"{run}/text": self._answer_text,
+            f"{run}/timeline": self._answer_timeline,
+        }
+        streams = {"/stream": self._stream_runs, f"{run}/stream": self._stream_run}
+        return [
+            *(Route(path, self._on_thread(answer), methods=["GET"]) for path, answer in answers.items()),
+            *(Route(path, stream, methods=["GET"]) for path, stream in streams.items()),
+        ]
+
+    async def on_thread(self, function: Callable[[], _T]) -> _T:
+        """Run what blocks.
+
+        Raises:
+            Unanswered: It raised; the text is for the page.
+        """
+        try:
+            return await self._run(function)
+        except (HTTPException, BadRequest):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page is told in a line
+            text = trouble(error, self._plain)
+            _log.warning("the page got no answer", error=text, exc_info=not isinstance(error, RxPipeError))
+            raise Unanswered(text) from None
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        if self._threads is None:
+            self._threads = CapacityLimiter(_THREADS)
+        return await to_thread.run_sync(function, limiter=self._threads)
+
+    def _on_thread(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await self.on_thread(lambda: answer(request))
+
+        return endpoint
+
+    # Answers
+
+    def _answer_about(self, _: Request) -> Response:
+        return _json(self._about)
+
+    def _answer_runs(self, request: Request) -> Response:
+        query = request.query_params
+        after = whole("after", query.get("after"), 0, most=2**53)
+        return _json(self._listed(after, whole("most", query.get("most"), _LISTED, most=_MOST_PAGE)))
+
+    def _listed(self, after: int, most: int) -> dict[str, Any]:
+        """A page of runs: those whose numbers are below ``after``."""
+        rows = [row for row in self._runs.runs() if not after or row.number < after]
+        following = rows[most - 1].number if len(rows) > most else None
+        return {"runs": self._plain.value(rows[:most]), "following": following}
+
+    def _answer_run(self, request: Request) -> Response:
+        row = self._row(request)
+        return _json(self._feed(row.number).message(row))
+
+    def _feed(self, number: int) -> RunFeed:
+        """What there is of a run until now, to go on with."""
+        feed = RunFeed(self._plain, self._runs.history(number, _SEEN))
+        if (snapshot := self._runs.latest(number)) is not None:
+            feed.add(snapshot)
+        return feed
+
+    def _answer_history(self, request: Request) -> Response:
+        row = self._row(request)
+        most = whole("most", request.query_params.get("most"), _POINTS, most=2 * _POINTS)
+        return _json(self._plain.value({"began_at": row.began_at, **series(self._runs.history(row.number, most))}))
+
+    def _answer_workers(self, request: Request) -> Response:
+        number = self._row(request).number
+        return _json({"workers": self._plain.value([] if not number else self._reader.workers(number))})
+
+    def _answer_errors(self, request: Request) -> Response:
+        number = self._row(request).number
+        if number:
+            return _json({"errors": self._plain.value(self._reader.errors(number))})
+        snapshot = self._runs.latest(number)
+        return _json(
+            {"errors": [] if snapshot is None else [_error(one) for one in self._plain.value(snapshot.errors)]}
+        )
+
+    def _answer_items(self, request: Request) -> Response:
+        query = request.query_params
+        page = self._reader.items(
+            request.path_params["run"],
+            item_filter(_filter_of(request)),
+            order=order(query),
+            after=query.get("after") or None,
+            most=whole("most", query.get("most"), _PAGE, most=_MOST_PAGE),
+        )
+        return _json({"items": [self._plain.item(row) for row in page.items], "following": page.following})
+
+    def _answer_count(self, request: Request) -> Response:
+        most = 10_000
+        count = self._reader.count(request.path_params["run"], item_filter(_filter_of(request)), most=most)
+        return _json({"count": min(count, most), "or_more": count >= most})
+
+    def _answer_item(self, request: Request) -> Response:
+        details = self._reader.item(request.path_params["run"], request.query_params.get("id", ""))
+        if details is None:
+            raise HTTPException(404, "the run has no such item")
+        return _json(self._plain.details(details))
+
+    def _answer_text(self, request: Request) -> Response:
+        """The whole of a text that was cut, for reading: a browser shows or saves it, and takes it for nothing else."""
+        details = self._reader.item(request.path_params["run"], request.query_params.get("id", ""))
+        text = None if details is None else part(details, request.query_params.get("part", ""))
+        if text is None:
+            raise HTTPException(404, "there is no such text")
+        body = self._plain.redact(text).encode("utf-8", "replace")
+        return Response(
+            body,
+            media_type="text/plain; charset=utf-8",
+            headers={"content-disposition": 'attachment; filename="text.txt"'},
+        )
+
+    def _answer_timeline(self, request: Request) -> Response:
+        query = request.query_params
+        since = number("since", query.get("since"), least=0.0) or 0.0
+        seconds = number("seconds", query.get("seconds"), least=0.001, most=1e9) or 60.0
+        most = whole("most", query.get("most"), _BARS, most=_BARS)
+        bars = self._reader.timeline(request.path_params["run"], since=since, seconds=seconds, most=most)
+        return _json({"bars": self._plain.value(bars), "is_cut": len(bars) >= most})
+
+    # Streams
+
+    async def _stream_runs(self, _: Request) -> Response:
+        def new() -> Look:
+            before: list[bytes] = []
+
+            def read() -> News:
+                listed = self._listed(0, _LISTED)
+                news = encoded(listed)
+                moves = any(row["state"] == "running" for row in listed["runs"])
+                is_new = before != [news]
+                before[:] = [news]
+                return event("runs", news) if is_new else None, self._moving if moves else _RESTING
+
+            return self._looking(read)
+
+        return await self._stream("runs", new)
+
+    async def _stream_run(self, request: Request) -> Response:
+        wanted: int = request.path_params["run"]
+
+        def new() -> Look:
+            feeds: list[RunFeed] = []
+            before: list[bytes] = []
+
+            def read() -> News:
+                row = self._runs.run(wanted)
+                if not feeds:
+                    feeds.append(self._feed(wanted))
+                elif (snapshot := self._runs.latest(wanted)) is not None:
+                    feeds[0].add(snapshot)
+                news = encoded(feeds[0].message(row))
+                is_new = before != [news]
+                before[:] = [news]
+                moves = row is not None and row.state == "running"
+                return event("run", news) if is_new else None, self._moving if moves else _RESTING
+
+            return self._looking(read)
+
+        return await self._stream(wanted, new)
+
+    def _looking(self, read: Callable[[], News]) -> Look:
+        async def look() -> News:
+            try:
+                return await self._run(read)
+            except Exception as error:  # noqa: BLE001 - a database that is away comes back, and the page should wait
+                _log.warning("runs could not be read for the page", error=self._plain.redact(str(error)))
+                return event("trouble", encoded({"error": trouble(error, self._plain)})), _RESTING
+
+        return look
+
+    async def _stream(self, name: str | int, new: Callable[[], Look]) -> Response:
+        news = self.hub.watch(name, new)
+        try:
+            first = await anext(news, None)  # what cannot be watched is told before the stream begins
+        except TooManyWatchers as error:
+            raise HTTPException(503, str(error), {"retry-after": "10"}) from None
+
+        async def events() -> AsyncGenerator[bytes]:
+            try:
+                if first is not None:
+                    yield first
+                async for one in news:
+                    yield one
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await news.aclose()
+
+        return EventStream(events())
+
+    # Parts
+
+    @property
+    def _reader(self) -> RunsReader:
+        if self._runs.reader is None:
+            raise HTTPException(404, "this run keeps no items: it has no store")
+        return self._runs.reader
+
+    def _row(self, request: Request) -> RunRow:
+        row = self._runs.run(request.path_params["run"])
+        if row is None:
+            raise HTTPException(404, "there is no such run")
+        return row
+
+
+def trouble(error: BaseException, plain: Plain) -> str:
+    """An error in one line, without secrets."""
+    text = " ".join(str(error).split("\n", 1)[0].split())
+    return plain.redact.cut(text or type(error).__name__, 300)
+
+
+async def on_bad_request(_: Request, error: Exception) -> Response:
+    """What was asked for makes no sense."""
+    return JSONResponse({"error": str(error)}, 400)
+
+
+async def on_unanswered(_: Request, error: Exception) -> Response:
+    """The database did not answer, or refused."""
+    return JSONResponse({"error": str(error)}, 503)
+
+
+async def on_http_error(_: Request, error: Exception) -> Response:
+    """What was asked for is not there."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _json(value: Any) -> Response:
+    return Response(encoded(value), media_type="application/json")
+
+
+def _filter_of(request: Request) -> dict[str, Any]:
+    return {name: request.query_params.get(name) for name in ("status", *TEXTS, *NUMBERS)}
+
+
+def _error(counted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "stage": counted["stage"],
+        "type": "",
+        "text": counted["text"],
+        "items": counted["count"],
+        "calls": counted["count"],
+        "last_at": None,
+    }

@@ -1,0 +1,68 @@
+"""What is told of a run to all who watch it: its row, its newest numbers, and what these say."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from rxpipe.insight.reading import RunRow
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.insight.window import History
+from rxpipe.web.findings import findings
+from rxpipe.web.json_values import Plain
+from rxpipe.web.series import point, window
+
+POINT = 10.0  # seconds that a point of a chart is of: of a single one, rates would only be noise
+WINDOW = 60.0  # seconds that the rates beside the pipeline are of
+
+
+class RunFeed:
+    """Makes the messages of one run. Its functions are called one at a time."""
+
+    def __init__(self, plain: Plain, before: Sequence[Snapshot] = ()) -> None:
+        """Prepare it.
+
+        Args:
+            plain: Makes plain values.
+            before: The run's numbers until now.
+        """
+        self._plain = plain
+        self._recent: deque[Snapshot] = deque()
+        self._history = History()
+        for snapshot in before:
+            self.add(snapshot)
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Take the next snapshot; one that is not newer than the last is left out."""
+        recent = self._recent
+        if recent and snapshot.at <= recent[-1].at:
+            return
+        if recent and (snapshot.ended < recent[-1].ended or snapshot.elapsed < recent[-1].elapsed):
+            recent.clear()  # another process goes on with the run, and counts from 0
+        self._history.add(snapshot)
+        recent.append(snapshot)
+        while len(recent) > 2 and recent[1].at < snapshot.at - WINDOW:
+            recent.popleft()
+
+    def message(self, row: RunRow | None) -> dict[str, Any]:
+        """The run as it is now."""
+        plain, recent = self._plain, self._recent
+        told: dict[str, Any] = {"run": None if row is None else plain.value(row)}
+        if not recent:
+            return {**told, "snapshot": None, "window": None, "findings": None, "point": None}
+        newest = recent[-1]
+        is_over = newest.state not in ("running", "stopping") or (row is not None and row.state != "running")
+        before = None if is_over or len(recent) < 2 else recent[0]
+        return {
+            **told,
+            "snapshot": plain.value(newest),
+            "window": plain.value(window(before, newest)),
+            "findings": plain.value(findings(self._history.snapshots), 1_000),
+            "point": point(self._some_time_ago(), newest) if len(recent) > 1 else None,
+        }
+
+    def _some_time_ago(self) -> Snapshot:
+        """What a point of a chart is compared with."""
+        newest = self._recent[-1]
+        return next((one for one in reversed(self._recent) if one.at <= newest.at - POINT), self._recent[0])

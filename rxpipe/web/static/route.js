@@ -1,0 +1,21 @@
+// Where one is: all of it stands behind the # of the address, so that it can be shared, and works below any path.
+import { useEffect, useState } from "./preact.js";
+import { query } from "./api.js";
+
+export function read(hash = location.hash) {
+  const [path, given] = hash.replace(/^#\/?/, "").split("?");
+  return { parts: path.split("/").filter(Boolean), values: Object.fromEntries(new URLSearchParams(given ?? "")) };
+}
+
+export const link = (path, values = {}) => `#/${path}${query(values)}`;
+export const go = (path, values) => { location.hash = link(path, values); };
+
+export function useRoute() {
+  const [route, setRoute] = useState(read);
+  useEffect(() => {
+    const look = () => setRoute(read());
+    addEventListener("hashchange", look);
+    return () => removeEventListener("hashchange", look);
+  }, []);
+  return route;
+}
