@@ -30,9 +30,9 @@ from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
+from rxpipe.pipeline.run.report import report_of
 from rxpipe.pipeline.run.run_future import Finished
 from rxpipe.pipeline.run.snapshots import RunFacts, Watch
-from rxpipe.pipeline.run.stage_report import stage_report
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 
@@ -59,6 +59,7 @@ class Run:
         quota: How many items are to be written; None for all.
         clock: What its time goes by.
         began: When it began, by that.
+        first_seconds: How long it took until the first row was committed; None if none was.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
     """
@@ -106,7 +107,7 @@ class Run:
         self.began = clock.now()
         self._is_stopped = False
         self._seconds: float | None = None
-        self._first_seconds: float | None = None
+        self.first_seconds: float | None = None
         self._items = InFlightItems()
         self._context = contextvars.copy_context()
         self._error: Exception | None = None
@@ -264,33 +265,22 @@ class Run:
 
     def report(self) -> Report:
         """The counts so far; they add up once the run is over."""
-        seconds = self.seconds
-        return Report(
-            taken=self.taken,
-            written=self.written,
-            failed=self.failed,
-            cancelled=self.cancelled,
-            spawned=self.spawned,
-            dropped=self.dropped,
-            expanded=self.expanded,
-            collected=self.collected,
-            missing=None if self.quota is None else max(0, self.quota.missing),
-            exhausted=self._intake is not None and self._intake.is_exhausted and not self._is_aborted,
-            run=self.number,
-            finished=self._ports.is_finished(),
-            written_before=self.before[0],
-            failed_before=self.before[1],
-            usage=self.usage,
-            usage_before=self.usage_before,
-            saved=sum((stage.saved for stage in self.stages), Usage()),
-            seconds=seconds,
-            first_seconds=self._first_seconds,
-            most_in_flight=self._items.most,
-            stages=tuple(stage_report(stage, self.began, seconds) for stage in self.stages),
-            advice=self.insight().advice,
-            errors=tuple(self.errors),
-            drops=tuple(self.drops),
-        )
+        return report_of(self)
+
+    @property
+    def most_in_flight(self) -> int:
+        """The most items that were on their way at once."""
+        return self._items.most
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the source was read to its end, and the run not aborted."""
+        return self._intake is not None and self._intake.is_exhausted and not self._is_aborted
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing of it is left to do in its store."""
+        return self._ports.is_finished()
 
     # What happens to items; each is called by one thread at a time
 
@@ -366,22 +356,18 @@ class Run:
             return
         if outcome.status == "written":
             self.written += 1
-            if self._first_seconds is None:
-                self._first_seconds = self.seconds
+            if self.first_seconds is None:
+                self.first_seconds = self.seconds
         elif outcome.status == "failed":
             self.failed += 1
             self._errors.add(outcome)
         elif outcome.status == "dropped":
             self.dropped += 1
             self._drops.add(outcome)
-        elif outcome.status == "expanded":
-            self.expanded += 1
-        elif outcome.status == "collected":
-            self.collected += 1
         elif isinstance(outcome.error, HandedOver):
             self.taken -= 1  # it is taken again, or the store sees to its end
         else:
-            self.cancelled += 1
+            setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         self._watch.ended()
         self._notify(item, outcome)
         if item.siblings is not None:
