@@ -75,7 +75,8 @@ def _judged(
         return "closed", "it was closed" if error is None else f"it failed: {type(error).__name__}: {error}"
     silence = queue.silence
     if unfinished and silence > stalled_after:
-        return "stalled", f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}"
+        stalls = [stall.sentence for stall in run.insight().stalls]
+        return "stalled", "; ".join([f"nothing has happened for {silence:.0f} s: {_whereabouts(run)}", *stalls])
     if queue.closed:
         return "draining", f"it is closing, and finishes {unfinished} that it has"
     return "alive", ""

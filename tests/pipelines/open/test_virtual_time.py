@@ -49,7 +49,8 @@ def test_a_stall_is_one_of_virtual_time() -> None:
         assert running.health().status == "alive"
         time.advance_by(2.0)
         health = running.health()
-        assert (health.status, health.reason) == ("stalled", "nothing has happened for 61 s: 1 calls of a run")
+        told = "a has ended no call for 61 s: its oldest call has been running for 61 s"
+        assert (health.status, health.reason) == ("stalled", f"nothing has happened for 61 s: 1 calls of a run; {told}")
         time.advance_by(40.0)
         assert running.health().status == "alive"
 
