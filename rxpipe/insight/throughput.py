@@ -29,7 +29,7 @@ _LEAST_LOSS, _MOST_LOSS = 1e-4, 0.6
 _BETWEEN_STAGES = 40.0  # the exponent by which two stages that could do the same lose 2%
 _LEFT = 0.02  # of a limit: what other stages leave of it at least
 _HALVINGS = 30
-_NOISE, _MOST_OFF = 0.01, 0.1  # how far the observed rate is off what is expected: not worth a word, and too much
+_NOISE, _MOST_OFF = 0.02, 0.1  # how far the observed rate is off what is expected: not worth a word, and too much
 
 
 class Line:

@@ -16,7 +16,9 @@ from rxpipe.insight.throughput import Line, taking_turns
 from rxpipe.insight.window import between
 from rxpipe.operators.stages.durations import Durations
 
-from .snapshots import Made, durations, made
+from .snapshots import Made, Other, durations, made
+
+HELD: Other = ("held", lambda items, elapsed: elapsed)
 
 
 def found(snapshots: list[Snapshot]) -> dict[str, Capacity]:
@@ -86,13 +88,13 @@ def test_the_source_can_do_what_it_gives_while_there_is_room() -> None:
 def test_a_sink_is_judged_only_if_it_holds_the_stages_up() -> None:
     stage = Made(name="a")
     assert "database" not in found(made(stage, rate=3, sink=(10, 0.9)))
-    held = replace(stage, other=(("held", lambda items, elapsed: elapsed),))
+    held = replace(stage, other=(HELD,))
     assert found(made(held, rate=3, sink=(10, 0.9)))["database"].rate == pytest.approx(3 / 0.9)
 
 
 def test_with_a_store_that_holds_the_stages_up_the_source_is_not_judged() -> None:
     """Its items come through the same database."""
-    held = Made(name="a", other=(("held", lambda items, elapsed: elapsed),))
+    held = Made(name="a", other=(HELD,))
     assert "source" not in found(made(held, rate=3, sink=(10, 0.9), source_waited=0.8, run=1))
     assert "source" in found(made(held, rate=3, sink=(10, 0.9), source_waited=0.8))
 
