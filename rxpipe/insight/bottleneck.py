@@ -23,8 +23,8 @@ HALF_AGAIN = 1.5
 _ITEMS = 20  # so many must have gone through
 _UNSURE = 0.15  # a greater error of what seems to hold the others up is too great,
 _CLEAR = 2.0  # unless the gains differ by so many errors
-_SAME = 0.01  # gains that differ by less are the same
-_SURE = 0.7  # standard errors: gains that differ by fewer are too close; those of three lines in four are right
+_SAME = 0.005  # gains that differ by less are the same
+_SURE = 0.6  # standard errors: gains that differ by fewer are too close; those of three lines in four are right
 _IDLE = 0.7  # below that share of what the resources could do, something else holds the run up
 
 

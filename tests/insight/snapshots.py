@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -29,6 +29,10 @@ def _drawn(count: int, mean: float, spread: float) -> Durations:
     return found
 
 
+Other = tuple[str, Callable[[float, float], Any] | float]
+"""The name of a stage's figure, and what it is: always the same, or a function of items and seconds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """A stage: its slots, the mean of its calls' seconds, and calls an item."""
@@ -38,7 +42,7 @@ class Made:
     seconds: float = 1.0
     calls: float = 1.0
     limiters: tuple[str, ...] = ()
-    other: tuple[tuple[str, Any], ...] = ()
+    other: tuple[Other, ...] = ()
 
     def at(self, items: float, elapsed: float) -> StageSnapshot:
         """What it has done when so many items have gone through."""

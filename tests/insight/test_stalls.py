@@ -14,8 +14,9 @@ from .snapshots import durations
 
 
 def stage(name: str = "answering", **other: Any) -> StageSnapshot:
-    counts: dict[str, Any] = {"concurrency": 4, "most": 4, "calls": 1_000, "done": 1_000}
-    return StageSnapshot(name=name, **{**counts, "seconds": durations(1_000, 2.0, 0.1), **other})
+    usual = durations(1_000, 2.0, 0.1)
+    counts: dict[str, Any] = {"concurrency": 4, "most": 4, "calls": 1_000, "done": 1_000, "seconds": usual}
+    return StageSnapshot(name=name, **{**counts, **other})
 
 
 def stalls(*stages: StageSnapshot, before: Snapshot | None = None, **other: Any) -> tuple[Stall, ...]:

@@ -11,7 +11,7 @@ from rxpipe.insight.checks import checks_of
 from rxpipe.insight.snapshot import SourceSnapshot, StageSnapshot
 from rxpipe.insight.window import History, between, settled, whole
 
-from .snapshots import Made, durations, made
+from .snapshots import Made, Other, durations, made
 
 STAGE = Made(name="a", slots=4, seconds=1.0)
 
@@ -102,8 +102,8 @@ def test_a_window_ends_where_a_worker_came() -> None:
 def test_a_history_has_the_first_snapshot_and_the_latest_in_constant_memory() -> None:
     history, all_of_them = History(20), made(STAGE, rate=3, looks=1_000, every=1)
     for snapshot in all_of_them:
-        kept = history.add(snapshot)
-        assert len(kept) <= 20
+        assert len(history.add(snapshot)) <= 20
+    kept = history.snapshots
     assert kept[0] is all_of_them[0]
     assert kept[-8:] == tuple(all_of_them[-8:])
     assert [each.elapsed for each in kept] == sorted(each.elapsed for each in kept)
@@ -117,12 +117,12 @@ def test_a_history_forgets_an_earlier_run() -> None:
 
 
 def test_the_laws_hold_where_everything_is_counted_and_are_shown_where_it_is_not() -> None:
-    waiting = (("waiting", 6), ("waits", lambda items, elapsed: durations(round(items), 2.0)))
+    waiting: tuple[Other, ...] = (("waiting", 6), ("waits", lambda items, elapsed: durations(round(items), 2.0)))
     good = made(replace(STAGE, other=waiting), rate=3)
     window = settled(good)
     assert window is not None
     assert [(each.law, each.holds) for each in checks_of(window, good)] == [("utilization", True), ("little", True)]
-    wrong = (("busy", lambda items, elapsed: 2 * elapsed), ("waiting", 20))
+    wrong: tuple[Other, ...] = (("busy", lambda items, elapsed: 2 * elapsed), ("waiting", 20))
     bad = made(replace(STAGE, other=wrong), rate=3)
     window = settled(bad)
     assert window is not None
