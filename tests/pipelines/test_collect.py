@@ -10,6 +10,9 @@ from pipeline_helpers import LIMIT, SCHEDULERS, Block, Seen, finish, lasting, ru
 
 from rxpipe import Children, Drop, Pipeline, Retry, SendBack, StopRun
 from rxpipe.pipeline.plan import Scheduler
+from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.run.flow import Flow
+from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Strategy
 
 
@@ -227,3 +230,25 @@ def test_what_does_not_fit_is_refused() -> None:
         options: Any = {option: same}
         with pytest.raises(ValueError, match="neither when nor key"):
             step("c", total, collect=True, **options)
+
+
+class _Enters:
+    def enter(self, child: Item) -> bool:
+        return True
+
+
+def test_a_parent_that_was_sent_back_is_not_called_for_its_children_of_before() -> None:
+    """Their commits may come when it is on its way again, and has children with other IDs."""
+    called: list[Item] = []
+    flow = Flow(["make", "collect"])
+    flow.attach(1, called.append)
+    flow.attach_run(_Enters(), lambda item: None)
+    parent, child = (Item(Claim(id=key, key=key, owner="me", fence=1), 0.0) for key in ("1", "1/0"))
+    flow.begin_children(parent, 1)
+    flow.spawn(parent, child)
+    flow.expanded(parent)
+    flow.arrived(child, 0.0)
+    assert called == [parent]
+    parent.rounds = 1
+    flow.child_over(child, child.outcome(0.0))
+    assert called == [parent]

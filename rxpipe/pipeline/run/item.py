@@ -221,6 +221,7 @@ class Group:
         self.failures: list[Outcome[Any]] = []
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
+        self._named: set[Item] = set()  # of a store's, those with IDs of their own
         self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
 
     def add(self, child: Item) -> None:
@@ -228,6 +229,9 @@ class Group:
         with self._lock:
             self.made += 1
             self._live[child] = None
+            if self.collected_by is not None and child.claim is not None:
+                if child.id != self.parent.child_id(self.first + child.number):  # the parent's rounds may change later
+                    self._named.add(child)
 
     def live(self) -> list[Item]:
         """The children that are on their way now."""
@@ -254,9 +258,7 @@ class Group:
 
     def awaits(self, child: Item) -> bool:
         """Whether the collecting stage waits until a store has kept a child: only that knows if its ID is taken."""
-        if self.collected_by is None or child.claim is None:
-            return False
-        return child.id != self.parent.child_id(self.first + child.number)
+        return child in self._named
 
     def arrived(self, number: int, outcome: Outcome[Any] | None, cut_off: BaseException | None = None) -> bool:
         """A child has come to the collecting stage, or will not. Returns whether it was the last one."""
