@@ -86,11 +86,11 @@ def page(
     exact = _exactly(connection, question)
     if exact is not None and place is None:
         rows.append(exact)
-    excluded = true() if exact is None else ITEMS.c.item_key != exact.item_key
+    excluded = [] if exact is None else [ITEMS.c.item_key != exact.item_key]
     until = clock() + seconds
     few = _few(connection, question)
     if few is not None:
-        found, following = _sorted_page(connection, question, segments, and_(few, excluded), place, most - len(rows))
+        found, following = _sorted_page(connection, question, segments, and_(few, *excluded), place, most - len(rows))
     else:
         found, following = _walk(connection, question, segments, excluded, place, most - len(rows), until, clock)
     rows += found
@@ -227,7 +227,7 @@ def _walk(
     connection: Connection,
     question: Question,
     segments: Sequence[Segment],
-    excluded: ColumnElement[bool],
+    excluded: Sequence[ColumnElement[bool]],
     after: Place | None,
     most: int,
     until: float,
@@ -243,9 +243,9 @@ def _walk(
         if after is not None and number < after.segment:
             continue
         begin = after if after is not None and number == after.segment else None
-        which = and_(excluded, *conditions(question.wanted, question.stages, segment=segment.name, now=question.now))
-        for first, last in _parts(connection, question.run_id, segment, begin):
-            query = _between(_of_run(question.run_id, *_ROW), segment, first, last).where(which)
+        which = [*excluded, *conditions(question.wanted, question.stages, segment=segment.name, now=question.now)]
+        for first, last in _parts(connection, question.run_id, segment, begin) if which else [(begin, None)]:
+            query = _between(_of_run(question.run_id, *_ROW), segment, first, last).where(*which)
             found += connection.execute(query.order_by(*segment.ordering).limit(most + 1 - len(found))).all()
             if len(found) > most:
                 kept = found[:most]
