@@ -85,7 +85,7 @@ def fill(engine: Engine, items: int) -> None:
     given = {"most": items, "began": BEGAN, "rate": RATE}
     with engine.begin() as connection:
         migrate(connection)
-        row = {"id": RUN, "name": "bank", "generation": 1, "stages": _STAGES_TEXT, "created_at": BEGAN}
+        row = {"name": "bank", "generation": 1, "stages": _STAGES_TEXT, "created_at": BEGAN}
         connection.execute(insert(RUNS).values(**row, finished_at=BEGAN + items / RATE))
     for statement, more in (
         (_ITEMS, {}),
