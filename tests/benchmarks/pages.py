@@ -46,7 +46,7 @@ GOAL = 0.3
 
 _STAGES_TEXT = json.dumps([{"name": name, "call": f"bank.{name}", "version": None} for name in STAGES])
 _NUMBERS = {
-    "postgresql": "SELECT generate_series(1, :most) AS number",
+    "postgresql": "SELECT generate_series(1, CAST(:most AS BIGINT)) AS number",
     "sqlite": "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < "
     ":most) SELECT number FROM numbers",
 }
