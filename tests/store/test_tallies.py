@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from sqlalchemy import Connection, func, select
 
 from rxpipe import DatabaseSink, Drop, Pipeline, Record, RunStore, Stage, Usage, record_usage

@@ -100,9 +100,11 @@ def group_of(batch: Sequence[Record], epoch: float) -> CallGroup | None:
     return CallGroup(worker, min(numbers), epoch + first, epoch + last, len(made), text)
 
 
-def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
-    """The calls of a row of ``rxpipe_calls``."""
+def calls_of(row: Row[Any], step: int = 1) -> Iterator[KeptCall]:
+    """The calls of a row of ``rxpipe_calls``, or every so many-th."""
     columns: dict[str, list[Any]] = json.loads(row.calls)
+    if step > 1:
+        columns = {name: column[::step] for name, column in columns.items()}
     count = len(columns["item"])
     nothing = [0] * count
     prompts, completions = columns.get("prompt_tokens", nothing), columns.get("completion_tokens", nothing)

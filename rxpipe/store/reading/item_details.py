@@ -15,7 +15,7 @@ from rxpipe.store.reading.item_calls import calls_of_item
 from rxpipe.store.reading.item_pages import item_row, rows_of
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
-_MOST_CHILDREN = 20_000  # that are counted
+_MOST_CHILDREN = 5_000  # that are counted
 _MOST_PARENTS = 100
 _LONGEST = 1_000_000  # characters of a value
 

@@ -21,6 +21,16 @@ def narrowed(wanted: ItemFilter) -> ItemFilter:
     return replace(wanted, error=wanted.error or None, text=wanted.text or None, stage=wanted.stage or None)
 
 
+def can_be(text: str | None) -> bool:
+    """Whether a database may have a text; none has a NUL or half a character in it."""
+    return text is None or ("\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text))
+
+
+def can_have_items(wanted: ItemFilter) -> bool:
+    """Whether items may be like these."""
+    return all(can_be(text) for text in (wanted.stage, wanted.error, wanted.text, wanted.parent))
+
+
 def conditions(
     wanted: ItemFilter, stages: Sequence[str], *, segment: str | None, now: float
 ) -> list[ColumnElement[bool]]:

@@ -26,8 +26,9 @@ SECONDS = 0.12
 """How long a page, or a count, looks for items."""
 
 _FEW = 10_000  # items that are read and sorted
-_PART = 2_000  # items that are looked through at a time, and then more and more
-_LARGEST_PART = 16_000
+_PART = 1_000  # items that are looked through at a time; then as many as ``_PART_SECONDS`` do for
+_SMALLEST_PART, _LARGEST_PART = 200, 20_000
+_PART_SECONDS = 0.03
 _LONGEST = 1_000  # characters of an error in a list
 
 _ROW = (
@@ -80,7 +81,7 @@ def page(
         StoreError: ``after`` is no page's.
     """
     question = question._replace(wanted=narrowed(question.wanted))
-    segments = segments_of(question.order, question.wanted.status)
+    segments = segments_of(question.order, question.wanted)
     place = None if after is None else Place.of(after)
     rows: list[Row[Any]] = []
     exact = _exactly(connection, question)
@@ -119,7 +120,8 @@ def count(
         counted = _of_run(question.run_id, literal_column("1")).where(all_of_it).limit(most).subquery()
         return connection.execute(select(func.count()).select_from(counted)).scalar_one()
     found, until = 0, clock() + seconds
-    for segment in segments_of(question.order, wanted.status):
+    order: Order = "newest" if wanted.longer_than is None or wanted.since is not None else "slowest"
+    for segment in segments_of(order, wanted):
         which = and_(true(), *conditions(wanted, question.stages, segment=segment.name, now=question.now))
         for first, last in _parts(connection, question.run_id, segment, None):
             part = _between(_of_run(question.run_id, literal_column("1")), segment, first, last).where(which)
@@ -264,6 +266,7 @@ def _parts(
     """Parts of a segment, each by the places before its first item and of its last; None where that is open."""
     size = _PART
     while True:
+        began = time.monotonic()
         query = _between(_of_run(run_id, segment.column.label("value"), ITEMS.c.item_key), segment, after, None)
         last = connection.execute(query.order_by(*segment.ordering).offset(size - 1).limit(1)).first()
         if last is None:
@@ -271,7 +274,9 @@ def _parts(
             return
         until = Place(0, last.value, last.item_key)
         yield after, until
-        after, size = until, min(_LARGEST_PART, 2 * size)
+        after = until
+        share = _PART_SECONDS / max(1e-6, time.monotonic() - began)
+        size = max(_SMALLEST_PART, min(_LARGEST_PART, int(size * min(4.0, share))))
 
 
 def _between(query: Select[Any], segment: Segment, first: Place | None, last: Place | None) -> Select[Any]:
