@@ -12,9 +12,8 @@ from rxpipe import DatabaseSink, Drop, Pipeline, RunStore, Stage
 from rxpipe.errors import ConfigError, StoreError
 from rxpipe.insight.reading import ItemFilter
 from rxpipe.store.schema.tables import ITEMS
-
-from ..stores import connected
-from ..test_tallies import check
+from store.stores import connected
+from store.test_tallies import check
 
 
 def odd(value: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,9 +17,8 @@ from rxpipe.operators.stages.durations import Durations
 from rxpipe.store.items.snapshot_log import SnapshotLog, from_text, to_text
 from rxpipe.store.reading.snapshot_history import SnapshotHistory
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, WORKERS
-
-from ..kept import RUN, Kept
-from ..stores import connected
+from store.kept import RUN, Kept
+from store.stores import connected
 
 
 def snapshot(written: int, *, stages: tuple[str, ...] = ("a",), **changes: Any) -> Snapshot:
@@ -55,7 +55,7 @@ def test_a_log_is_bounded_and_even(kept: Kept) -> None:
         assert len(found) <= 10
         assert (found[0], found[-1]) == (0, number)
         assert number < 10 or len(found) >= 5
-        assert len({later - earlier for earlier, later in zip(found, found[1:-1], strict=False)}) <= 1
+        assert len({later - earlier for earlier, later in pairwise(found[:-1])}) <= 1
 
 
 def test_a_snapshot_whose_commit_was_not_answered(kept: Kept) -> None:
