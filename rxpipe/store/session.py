@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import reactivex
@@ -30,6 +30,7 @@ from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutco
 from rxpipe.pipeline.record import Record as SourceRecord
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.exchanges import rows_of_notes
 from rxpipe.store.commits.flusher import Flusher
 from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.commits.outputs import encode
@@ -90,6 +91,7 @@ class Session:
         max_items: int,
         max_seconds: float,
         retry: Retry,
+        keep_prompts: bool = True,
     ) -> None:
         self.run_id = run_id
         self.before = before
@@ -97,6 +99,7 @@ class Session:
         self.is_finished = False
         self._stages = (*(stage.name for stage in stages), "database")
         self._database = database
+        self._keep_prompts = keep_prompts
         self._lease = lease
         self._claims = claims
         self._commits = commits
@@ -207,14 +210,17 @@ class Session:
         )
         claim.noted = kept
 
-    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
-        """Keep that a call has ended, with what is told of its item next."""
+    def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
+        """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
         usage = None
         if claim.usage is not None:
             (named, attempt, usage), claim.usage = claim.usage, None
             if (named, attempt) != (self._stages[stage], call.attempt):
                 usage = None
-        made = MadeCall(next(self._numbers), stage, call, usage)
+        said: Sequence[Mapping[str, Any]] = ()
+        if notes and self._keep_prompts:
+            said = rows_of_notes(notes, claim.key, self._stages[stage], call.attempt)
+        made = MadeCall(next(self._numbers), stage, call, usage, said)
         if claim.calls is None:
             claim.calls = [made]
         else:

@@ -72,6 +72,7 @@ class RunStore:
         heartbeat: float = 10.0,
         max_crashes: int = 3,
         on_change: OnChange = "keep",
+        keep_prompts: bool = True,
     ) -> None:
         """Describe a store.
 
@@ -90,6 +91,9 @@ class RunStore:
 
             on_change: What becomes of a record that the run knows, if its value has changed: ``keep`` the first one and
                 say how many; ``redo`` it with the new one, once it has ended; or ``fail``, with a ``ConfigError``.
+            keep_prompts: Keep what language models are asked in each call, and what they reply, for who looks at an
+                item: each text up to 20,000 characters. The values that prompts are made of, and what is made of
+                replies, are in the store anyway. Without them the store takes about half of the room.
 
         Raises:
             ValueError: A number is out of range, ``on_change`` is none of these, or both ``fresh`` and ``resume`` were
@@ -111,6 +115,7 @@ class RunStore:
         self.heartbeat = heartbeat
         self.max_crashes = max_crashes
         self.on_change: OnChange = on_change
+        self.keep_prompts = keep_prompts
         self.found_by: str | None = None
 
     def open(
@@ -239,6 +244,7 @@ class RunStore:
             max_items=(500 if sink is None else sink.max_items) * (len(pipeline.stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,
             retry=AWAY if sink is None else sink.retry,
+            keep_prompts=self.keep_prompts,
         )
 
     def _reap(self, database: Database, name: str, former: str | None) -> None:

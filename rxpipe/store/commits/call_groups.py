@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cance
 
 _CODES = {end: code for code, end in enumerate(ENDS)}
 _MICROSECONDS = 1e6
+_COLUMNS = ("worker", "number", "from_at", "to_at", "count", "calls")
 
 
 class KeptCall(NamedTuple):
@@ -53,7 +55,8 @@ class KeptCall(NamedTuple):
     usage: Usage
 
 
-class CallGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CallGroup:
     """The calls of a commit, as ``add_calls`` takes them."""
 
     worker: str
@@ -75,7 +78,7 @@ def group_of(batch: Sequence[Record], epoch: float) -> CallGroup | None:
     if not made:
         return None
     worker = next(record.claim.owner for record in batch if record.calls is not None)
-    keys, numbers, stages, times, usages = zip(*made, strict=True)
+    keys, numbers, stages, times, usages, _ = zip(*made, strict=True)
     attempts, began, waited, seconds, in_flight, ended = zip(*times, strict=True)
     first = min(began)
     columns: dict[str, Sequence[Any]] = {
@@ -151,13 +154,13 @@ def add_calls(connection: Connection, of_run: Mapping[str, Any], group: CallGrou
         group: The calls.
         now: The time of the checkpoints that are committed with them; None for now.
     """
-    parameters = {f"to_{name}": value for name, value in group._asdict().items()}
+    parameters = {f"to_{name}": value for name, value in asdict(group).items()}
     connection.execute(_add_statement(connection.dialect.name), {**of_run, **parameters, "to_at_all": now})
 
 
 @cache
 def _add_statement(dialect: str) -> Insert:
-    given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in CallGroup._fields}
+    given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in _COLUMNS}
     at = func.coalesce(bindparam("to_at_all", type_=CALLS.c.at.type), db_now())
     values = {CALLS.c.run_id: this_run(), CALLS.c.at: at, **given}
     # Of a run that was pruned meanwhile, nothing is to be left.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -49,6 +49,7 @@ from rxpipe.store.commits.call_groups import CallGroup, add_calls, group_of
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.children import add_children, retire_children, wake_parents
 from rxpipe.store.commits.error_sums import ErrorSums
+from rxpipe.store.commits.exchanges import add_exchanges, said_in
 from rxpipe.store.commits.records import Ended, FailedCall, Record, Spawned, Used
 from rxpipe.store.commits.row_writer import Rows
 from rxpipe.store.commits.shared_quota import SharedQuota
@@ -80,6 +81,23 @@ from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, FAILURES, ITEMS, db_n
 _FAILURES = 100  # in one statement, as each has a traceback
 _SOON = 0.05  # seconds for which making statistics waits for whoever else makes them
 _MANY = 500  # items after which PostgreSQL is to know how many there are
+
+
+class MadeCalls(NamedTuple):
+    """The calls that a batch tells of.
+
+    Attributes:
+        group: When they were made.
+        said: What language models were asked in them, and what they replied.
+    """
+
+    group: CallGroup | None
+    said: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, batch: Sequence[Record], epoch: float) -> MadeCalls:
+        """Those of a batch."""
+        return cls(group_of(batch, epoch), said_in(batch))
 
 
 class Commits:
@@ -147,7 +165,7 @@ class Commits:
             Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
         """
         moves = moves_of(batch)
-        standings = self._commit_moves(list(moves.values()), group_of(batch, self._epoch)) if moves else {}
+        standings = self._commit_moves(list(moves.values()), MadeCalls.of(batch, self._epoch)) if moves else {}
         for move in moves.values():
             move.claim.stage = move.stage
         self._until_many -= len(moves)
@@ -182,7 +200,7 @@ class Commits:
         with suppress(Exception), self._database.transaction(wait=_SOON) as connection:  # the batch is committed anyway
             connection.exec_driver_sql(f"ANALYZE {ITEMS.name}")
 
-    def _commit_moves(self, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
+    def _commit_moves(self, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
         try:
             with self._database.transaction() as connection:
                 return self._move(connection, moves, calls)
@@ -203,15 +221,17 @@ class Commits:
             move.results = []
         return self._commit_moves(moves, calls)
 
-    def _move(self, connection: Connection, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
+    def _move(self, connection: Connection, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
         # Whoever has the items now.
         spent = add_usage(connection, self._of_run, [used for move in moves for used in move.used])
         worker = moves[0].claim.owner
         moves = [move for move in moves if move.changes]
         keys = {move.claim.key for move in moves} | self._parents(moves)
         rows, now = self._locked(connection, keys) if moves else ({}, 0.0)
-        if calls is not None:
-            add_calls(connection, self._of_run, calls, now or None)
+        if calls.group is not None:
+            add_calls(connection, self._of_run, calls.group, now or None)
+        if calls.said:
+            add_exchanges(connection, self._of_run, calls.said, now or None)
         if not moves:
             add_tally(connection, self._of_run, worker, {}, spent)
             return {}
@@ -387,8 +407,8 @@ def _advance_statement(dialect: str) -> Update:
     max_crashes = bindparam(_MAX_CRASHES, type_=ITEMS.c.crashes.type)
     is_acquitted = and_(ITEMS.c.stage < to[ITEMS.c.stage], ITEMS.c.crashes > max_crashes)
     ended_at = bindparam(_ENDED_AT, type_=ITEMS.c.ended_at.type)
-    to |= {ITEMS.c.ended_at: ended_at, ITEMS.c.seconds: ended_at - ITEMS.c.taken_at}
-    return moved.values({**to, ITEMS.c.crashes: case((is_acquitted, max_crashes), else_=ITEMS.c.crashes)})
+    times: dict[Any, Any] = {ITEMS.c.ended_at: ended_at, ITEMS.c.seconds: ended_at - ITEMS.c.taken_at}
+    return moved.values({**to, **times, ITEMS.c.crashes: case((is_acquitted, max_crashes), else_=ITEMS.c.crashes)})
 
 
 @cache

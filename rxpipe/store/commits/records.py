@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from rxpipe.database.text import clean_text
 from rxpipe.database.writer import Made
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.times import CallTime
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import CallTime, Claim, ClaimedOutcome
+from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept
@@ -33,12 +34,14 @@ class MadeCall(NamedTuple):
         stage: The stage's index.
         time: When it was made, and how it ended.
         usage: What it used, if it told.
+        said: Rows of ``rxpipe_exchanges``, but for what the commit adds.
     """
 
     number: int
     stage: int
     time: CallTime
     usage: Usage | None = None
+    said: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ class Percentiles:
     @classmethod
     def of(cls, durations: Durations) -> Percentiles | None:
         """Those of a histogram; None if it is empty."""
-        found = [durations.quantile(share) for share in (0.5, 0.95, 0.99)]
-        return None if None in found else cls(**dict(zip(("p50", "p95", "p99"), found, strict=True)))
+        p50, p95, p99 = (durations.quantile(share) for share in (0.5, 0.95, 0.99))
+        return None if p50 is None or p95 is None or p99 is None else cls(p50=p50, p95=p95, p99=p99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 _MOST_GROUPS = 50_000  # that are looked through
 _LATE = 600.0  # seconds after its end by which a call is committed: more only if the database was away
 _EARLY = 1.0  # seconds by which clocks differ
-_SPARE = 4  # times as many calls are looked at as are drawn, as some are of another time
-_MOST_READ = 60  # groups that are read
+_SPARE = 2  # times as many calls are looked at as are drawn, as some are of another time
+_MOST_READ = 30  # groups that are read
 
 
 def bars(
@@ -36,12 +36,12 @@ def bars(
     if began is None or most < 1:
         return []
     first, last = began + since, began + since + seconds
-    columns = CALLS.c.worker, CALLS.c.number, CALLS.c.count
+    columns = CALLS.c.worker, CALLS.c.number, CALLS.c["count"].label("calls")
     ours = CALLS.c.run_id == run_id, CALLS.c.at >= first - _EARLY, CALLS.c.at <= last + _LATE
     query = select(*columns).where(*ours, CALLS.c.to_at >= first, CALLS.c.from_at <= last)
     groups = connection.execute(query.order_by(CALLS.c.at).limit(_MOST_GROUPS)).all()
     chosen = [(group.worker, group.number) for group in groups[:: max(1, -(-len(groups) // _MOST_READ))]]
-    calls = sum(group.count for group in groups) * len(chosen) // max(1, len(groups))
+    calls = sum(group.calls for group in groups) * len(chosen) // max(1, len(groups))
     step = max(1, calls // (_SPARE * most))
     place = tuple_(CALLS.c.worker, CALLS.c.number)
     found: list[KeptCall] = []

@@ -44,8 +44,10 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
         name = stages[call.stage] if call.stage < len(stages) else str(call.stage)
         failure = _taken(left, name, call.attempt) if call.ended in _FAILED else None
         found.append(_of_kept(call, name, failure))
-    if not kept:  # of a store that kept no calls then
-        found += [_of_checkpoint(stages[row.stage]) for row in checkpoints if 0 <= row.stage < len(stages)]
+    if not kept and item.attempts:  # of a store that kept no calls then
+        cached = {row.stage for row in used if row.saved}
+        called = [stages[row.stage] for row in checkpoints if 0 <= row.stage < len(stages)]
+        found += [_of_checkpoint(stage) for stage in called if stage not in cached]
     unkept = {(row.stage, row.attempt): _usage(row) for row in used if not row.saved}
     found += [_of_failure(row, unkept.get((row.stage, row.attempt), Usage())) for row in left]
     found += [_of_cache(row) for row in used if row.saved]

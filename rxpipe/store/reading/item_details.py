@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from rxpipe.insight.reading import ItemDetails
 from rxpipe.store.items.kept_values import SOURCE
@@ -37,7 +37,7 @@ def item_details(connection: Connection, run_id: int, stages: Sequence[str], key
     )
 
 
-def _outputs(connection: Connection, run_id: int, key: str) -> Sequence[Row[Any]]:
+def _outputs(connection: Connection, run_id: int, key: str) -> Sequence[Any]:
     columns = CHECKPOINTS.c.stage, func.substr(CHECKPOINTS.c.output, 1, _LONGEST + 1).label("output")
     query = select(*columns).where(CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.item_key == key)
     return connection.execute(query.order_by(CHECKPOINTS.c.stage)).all()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, false, func
+from sqlalchemy import ColumnElement, false, func, literal
 
 from rxpipe.insight.reading import ItemFilter
 from rxpipe.store.queries.failures import INDEX_OF_STAGE
@@ -59,13 +60,15 @@ def conditions(
 
 
 def _of_times(wanted: ItemFilter, segment: str | None, now: float) -> list[ColumnElement[bool]]:
+    changed: ColumnElement[Any]
+    took: ColumnElement[Any]
     if segment is None:
-        changed: ColumnElement[float] = func.coalesce(ITEMS.c.ended_at, ITEMS.c.taken_at)
-        took: ColumnElement[float] = func.coalesce(ITEMS.c.seconds, now - ITEMS.c.taken_at)
+        changed = func.coalesce(ITEMS.c.ended_at, ITEMS.c.taken_at)
+        took = func.coalesce(ITEMS.c.seconds, now - ITEMS.c.taken_at)
     elif segment == "ended":
         changed, took = ITEMS.c.ended_at, ITEMS.c.seconds
     else:
-        changed, took = ITEMS.c.taken_at, now - ITEMS.c.taken_at
+        changed, took = ITEMS.c.taken_at, literal(now) - ITEMS.c.taken_at
     found: list[ColumnElement[bool]] = []
     if wanted.since is not None:
         found.append(changed >= wanted.since)

@@ -133,14 +133,15 @@ def segments_of(order: Order, wanted: ItemFilter) -> Sequence[Segment]:
 
 
 def _by_seconds(wanted: ItemFilter) -> Segment:
-    condition = HAS_SECONDS
+    condition: ColumnElement[bool] = HAS_SECONDS
     if wanted.longer_than is not None:
         condition = and_(condition, ITEMS.c.seconds >= wanted.longer_than)
     return Segment("ended", ITEMS.c.seconds, True, "rxpipe_items_slow", condition)
 
 
 def _by_end(wanted: ItemFilter, *, falls: bool) -> Segment:
-    condition, index = HAS_ENDED, "rxpipe_items_ended"
+    condition: ColumnElement[bool] = HAS_ENDED
+    index = "rxpipe_items_ended"
     if wanted.status in ("failed", "dropped"):
         condition, index = and_(HAS_FAILED, is_in_state(wanted.status)), "rxpipe_items_failed"
     if wanted.since is not None:

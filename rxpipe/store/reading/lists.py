@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
@@ -99,7 +98,5 @@ def _pending(connection: Connection, number: int | None) -> dict[int, dict[str, 
 def _signs(connection: Connection, number: int | None) -> dict[int, float]:
     """When each run's workers last showed a sign of life."""
     query = select(WORKERS.c.run_id, func.max(WORKERS.c.heartbeat_at).label("at")).group_by(WORKERS.c.run_id)
-    rows: Sequence[Row[Any]] = connection.execute(
-        query if number is None else query.where(WORKERS.c.run_id == number)
-    ).all()
+    rows = connection.execute(query if number is None else query.where(WORKERS.c.run_id == number))
     return {row.run_id: row.at for row in rows}

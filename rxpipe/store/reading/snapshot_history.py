@@ -80,14 +80,14 @@ class SnapshotHistory:
         names = tuple(stage.name for stage in newest.stages)
         before = next((one for key in firsts if (one := snapshots[key]) is not None), newest)
         found: list[Snapshot] = []
-        for moment, one in zip(moments, chosen, strict=True):
-            over = {worker: self._is_over(ends, marks, worker, mark, moment) for worker, mark in one.items()}
-            key = (run_id, moment, names, *((worker, mark, over[worker]) for worker, mark in one.items()))
+        for moment, at_work in zip(moments, chosen, strict=True):
+            over = {worker: _is_over(ends, marks, worker, mark, moment) for worker, mark in at_work.items()}
+            key = (run_id, moment, names, *((worker, mark, over[worker]) for worker, mark in at_work.items()))
             if (known := self._added.get(key)) is not None:
                 found.append(known)
                 continue
             parts: list[Snapshot] = []
-            for worker, mark in one.items():
+            for worker, mark in at_work.items():
                 snapshot = snapshots[worker, mark.number, mark.at]
                 if snapshot is None or tuple(stage.name for stage in snapshot.stages) != names:
                     continue
@@ -98,12 +98,6 @@ class SnapshotHistory:
         while len(self._added) > _KEPT:
             self._added.popitem(last=False)
         return found
-
-    def _is_over(
-        self, ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float
-    ) -> bool:
-        """Whether a worker was gone at a moment, as far as its latest snapshot then tells."""
-        return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
 
     def _snapshots(
         self, connection: Connection, run_id: int, wanted: set[tuple[str, int, float]]
@@ -119,6 +113,11 @@ class SnapshotHistory:
         while len(self._read) > _KEPT:
             self._read.popitem(last=False)
         return found
+
+
+def _is_over(ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float) -> bool:
+    """Whether a worker was gone at a moment, as far as its latest snapshot then tells."""
+    return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
 
 
 def _readable(row: Row[Any]) -> Snapshot | None:
@@ -162,7 +161,7 @@ def _as_gone(snapshot: Snapshot) -> Snapshot:
     limiters = tuple(replace(one, rate=0.0) if one.per_process else one for one in snapshot.limiters)
     sink = None if snapshot.sink is None else replace(snapshot.sink, waiting=0, away=None)
     state = "failed" if snapshot.state in ("running", "stopping") else snapshot.state
-    gone = {"stages": stages, "limiters": limiters, "sink": sink, "state": state, "workers": 0}
+    gone: dict[str, Any] = {"stages": stages, "limiters": limiters, "sink": sink, "state": state, "workers": 0}
     return replace(snapshot, **gone, in_flight=0, waiting_for_children=0)
 
 
