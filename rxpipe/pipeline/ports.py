@@ -130,7 +130,7 @@ class Claim:
     conflict: BaseException | None = None
     noted: int = -1
     lost: bool = False
-    calls: list[Any] | None = None
+    calls: Any = None
     usage: Any = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +131,6 @@ class Session:
         self._statuses: Counter[str] = Counter()  # of all that have left the stages
         self._lost = 0
         self._state = "finished"  # how it has ended, as far as this knows
-        self._numbers = itertools.count()  # of calls
 
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
         """The items to take through the stages: those that wait, and what is new in the source."""
@@ -212,6 +210,9 @@ class Session:
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
         """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
+        if claim.calls is None and claim.usage is None and not notes:
+            claim.calls = stage, call
+            return
         usage = None
         if claim.usage is not None:
             (named, attempt, usage), claim.usage = claim.usage, None
@@ -220,11 +221,12 @@ class Session:
         said: Sequence[Mapping[str, Any]] = ()
         if notes and self._keep_prompts:
             said = rows_of_notes(notes, claim.key, self._stages[stage], call.attempt)
-        made = MadeCall(next(self._numbers), stage, call, usage, said)
-        if claim.calls is None:
-            claim.calls = [made]
+        before = claim.calls
+        if isinstance(before, list):
+            before.append(MadeCall(stage, call, usage, said))
         else:
-            claim.calls.append(made)
+            claim.calls = [] if before is None else [MadeCall(*before)]
+            claim.calls.append(MadeCall(stage, call, usage, said))
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool

@@ -27,7 +27,7 @@ NOTHING = Usage()
 def made(number: int, stage: int = 0, *, usage: Usage | None = None, **changes: Any) -> MadeCall:
     """A call that took a quarter of a second."""
     time = CallTime(attempt=1, began=10.0 + number, waited=0.5, seconds=0.25, in_flight=3, ended="ok")
-    return MadeCall(number, stage, time._replace(**changes), usage)
+    return MadeCall(stage, time._replace(**changes), usage)
 
 
 def calls(kept: Kept) -> list[KeptCall]:
@@ -42,7 +42,7 @@ def batch(kept: Kept) -> list[Record]:
     used = Usage(prompt_tokens=7, completion_tokens=2, cost=0.25)
     first, last = checkpoint(claim), ended(claim)
     first.calls = [made(0, attempt=1, ended="retried"), made(1, attempt=2, usage=used)]
-    last.calls = [made(2, 1)]
+    last.calls = (1, made(2).time)
     return [first, last]
 
 

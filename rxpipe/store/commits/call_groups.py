@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from operator import add, itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, true
@@ -17,7 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.store.commits.records import Record
+from rxpipe.operators.stages.times import CallTime
+from rxpipe.store.commits.records import Closing, Record
 from rxpipe.store.schema.json_rows import this_run
 from rxpipe.store.schema.tables import CALLS, RUNS, db_now
 
@@ -26,6 +28,7 @@ ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cance
 
 _CODES = {end: code for code, end in enumerate(ENDS)}
 _MICROSECONDS = 1e6
+_NOTHING = Usage()
 _COLUMNS = ("worker", "number", "from_at", "to_at", "count", "calls")
 
 
@@ -67,40 +70,79 @@ class CallGroup:
     calls: str
 
 
-def group_of(batch: Sequence[Record], epoch: float) -> CallGroup | None:
-    """The calls that a batch tells of; None if there are none.
+@dataclass(frozen=True, slots=True)
+class MadeCalls:
+    """The calls that a batch tells of.
+
+    Attributes:
+        group: When they were made; None if there are none.
+        said: Rows of what language models were asked in them, and replied.
+    """
+
+    group: CallGroup | None = None
+    said: Sequence[Mapping[str, Any]] = ()
+
+
+def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
+    """The calls that a batch tells of.
 
     Args:
         batch: In the order in which it happened.
+        number: How many calls the process had made before.
         epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
     """
-    made = [(record.claim.key, *call) for record in batch if record.calls is not None for call in record.calls]
-    if not made:
-        return None
-    worker = next(record.claim.owner for record in batch if record.calls is not None)
-    keys, numbers, stages, times, usages, _ = zip(*made, strict=True)
-    attempts, began, waited, seconds, in_flight, ended = zip(*times, strict=True)
-    first = min(began)
-    columns: dict[str, Sequence[Any]] = {
-        "item": keys,
-        "stage": stages,
-        "began": [round((one - first) * _MICROSECONDS) for one in began],
-        "waited": [round(one * _MICROSECONDS) for one in waited],
-        "seconds": [round(one * _MICROSECONDS) for one in seconds],
-        "in_flight": in_flight,
-    }
-    if max(attempts) > 1 or min(attempts) < 1:
-        columns["attempt"] = attempts
-    if any(end != "ok" for end in ended):
-        columns["ended"] = [_CODES.get(end, end) for end in ended]
-    if any(usages):
-        used = [usage or Usage() for usage in usages]
+    keys: list[str] = []
+    stages: list[int] = []
+    times: list[CallTime] = []
+    usages: dict[int, Usage] = {}
+    said: list[Mapping[str, Any]] = []
+    worker = ""
+    for record in batch:
+        calls = record.calls
+        if calls is None or isinstance(record, Closing):
+            continue
+        claim = record.claim
+        worker = worker or claim.owner
+        if isinstance(calls, tuple):
+            keys.append(claim.key)
+            stages.append(calls[0])
+            times.append(calls[1])
+            continue
+        for stage, time, usage, rows in calls:
+            if usage is not None:
+                usages[len(keys)] = usage
+            keys.append(claim.key)
+            stages.append(stage)
+            times.append(time)
+            said += rows
+    if not keys:
+        return MadeCalls()
+    first, last, columns = _columns(times)
+    columns |= {"item": keys, "stage": stages}
+    if usages:
+        used = [usages.get(place, _NOTHING) for place in range(len(keys))]
         columns["prompt_tokens"] = [one.prompt_tokens for one in used]
         columns["completion_tokens"] = [one.completion_tokens for one in used]
         columns["cost"] = [one.cost for one in used]
-    last = max(one + took for one, took in zip(began, seconds, strict=True))
     text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
-    return CallGroup(worker, min(numbers), epoch + first, epoch + last, len(made), text)
+    return MadeCalls(CallGroup(worker, number, epoch + first, epoch + last, len(keys), text), said)
+
+
+def _columns(times: Sequence[CallTime]) -> tuple[float, float, dict[str, Sequence[Any]]]:
+    """When the first call began and the last one ended, and the columns of their times."""
+    attempts, began, waited, seconds, in_flight, ended = ([*map(itemgetter(place), times)] for place in range(6))
+    first = min(began)
+    columns: dict[str, Sequence[Any]] = {
+        "began": [int((one - first) * _MICROSECONDS) for one in began],
+        "waited": [int(one * _MICROSECONDS) for one in waited],
+        "seconds": [int(one * _MICROSECONDS) for one in seconds],
+        "in_flight": in_flight,
+    }
+    if attempts.count(1) < len(attempts):
+        columns["attempt"] = attempts
+    if ended.count("ok") < len(ended):
+        columns["ended"] = [_CODES.get(end, end) for end in ended]
+    return first, max(map(add, began, seconds)), columns
 
 
 def calls_of(row: Row[Any], step: int = 1) -> Iterator[KeptCall]:

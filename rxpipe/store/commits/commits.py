@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -45,11 +45,11 @@ from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
-from rxpipe.store.commits.call_groups import CallGroup, add_calls, group_of
+from rxpipe.store.commits.call_groups import MadeCalls, add_calls, made_in
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.children import add_children, retire_children, wake_parents
 from rxpipe.store.commits.error_sums import ErrorSums
-from rxpipe.store.commits.exchanges import add_exchanges, said_in
+from rxpipe.store.commits.exchanges import add_exchanges
 from rxpipe.store.commits.records import Ended, FailedCall, Record, Spawned, Used
 from rxpipe.store.commits.row_writer import Rows
 from rxpipe.store.commits.shared_quota import SharedQuota
@@ -83,23 +83,6 @@ _SOON = 0.05  # seconds for which making statistics waits for whoever else makes
 _MANY = 500  # items after which PostgreSQL is to know how many there are
 
 
-class MadeCalls(NamedTuple):
-    """The calls that a batch tells of.
-
-    Attributes:
-        group: When they were made.
-        said: What language models were asked in them, and what they replied.
-    """
-
-    group: CallGroup | None
-    said: Sequence[Mapping[str, Any]]
-
-    @classmethod
-    def of(cls, batch: Sequence[Record], epoch: float) -> MadeCalls:
-        """Those of a batch."""
-        return cls(group_of(batch, epoch), said_in(batch))
-
-
 class Commits:
     """Commits batches of one run."""
 
@@ -128,6 +111,8 @@ class Commits:
         self._database = database
         self._epoch = epoch
         self._errors = ErrorSums()
+        self._calls = self._calls_before = 0
+        self._first_with_calls: Record | None = None
         self._dialect = database.engine.dialect.name
         self._rows = rows
         self._of_run = {RUN: run_id}
@@ -165,7 +150,7 @@ class Commits:
             Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
         """
         moves = moves_of(batch)
-        standings = self._commit_moves(list(moves.values()), MadeCalls.of(batch, self._epoch)) if moves else {}
+        standings = self._commit_moves(list(moves.values()), self._made_in(batch)) if moves else {}
         for move in moves.values():
             move.claim.stage = move.stage
         self._until_many -= len(moves)
@@ -199,6 +184,15 @@ class Commits:
         self._until_many = math.inf
         with suppress(Exception), self._database.transaction(wait=_SOON) as connection:  # the batch is committed anyway
             connection.exec_driver_sql(f"ANALYZE {ITEMS.name}")
+
+    def _made_in(self, batch: Sequence[Record]) -> MadeCalls:
+        first = next((record for record in batch if record.calls is not None), None)
+        if first is not self._first_with_calls:  # else it is the same batch once more, which has its number
+            self._first_with_calls, self._calls_before = first, self._calls
+        made = made_in(batch, self._calls_before, self._epoch)
+        if made.group is not None:
+            self._calls = self._calls_before + made.group.count
+        return made
 
     def _commit_moves(self, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
         try:
@@ -376,10 +370,17 @@ class Commits:
 # The statements, each made once for all runs: to make one takes longer than to execute it.
 
 
+_SEEN = (
+    *(ITEMS.c.item_key, ITEMS.c.state, ITEMS.c.stage, ITEMS.c.owner, ITEMS.c.fence, ITEMS.c.seq),
+    *(ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error),
+    *(ITEMS.c.root_key, ITEMS.c.depth, ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),
+)
+
+
 @cache
 def _lock_statement(dialect: str) -> Select[Any]:
     return (
-        select(ITEMS, db_now().label("now"))
+        select(*_SEEN, db_now().label("now"))
         .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
         .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
         .with_for_update(of=ITEMS)

@@ -14,7 +14,6 @@ from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.text import clean_text
 from rxpipe.llm.transcript import Exchange
-from rxpipe.store.commits.records import Record
 from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import EXCHANGES, RUNS, db_now
 
@@ -46,11 +45,6 @@ def rows_of_notes(notes: Sequence[object], key: str, stage: str, attempt: int) -
         }
         for place, exchange in enumerate(exchanges)
     ]
-
-
-def said_in(batch: Sequence[Record]) -> list[Mapping[str, Any]]:
-    """The rows that a batch has."""
-    return [row for record in batch if record.calls is not None for call in record.calls for row in call.said]
 
 
 def add_exchanges(

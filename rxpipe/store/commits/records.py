@@ -30,18 +30,20 @@ class MadeCall(NamedTuple):
     """A call, on its way into the store.
 
     Attributes:
-        number: Of the process's calls.
         stage: The stage's index.
         time: When it was made, and how it ended.
         usage: What it used, if it told.
         said: Rows of ``rxpipe_exchanges``, but for what the commit adds.
     """
 
-    number: int
     stage: int
     time: CallTime
     usage: Usage | None = None
     said: Sequence[Mapping[str, Any]] = ()
+
+
+Calls = tuple[int, CallTime] | list[MadeCall]
+"""A call's stage and time where there is nothing more to tell, as nearly always; objects that live long cost time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class Checkpoint:
     output: Output
     start: int | None = None
     new: NewResult | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +128,7 @@ class Spawned:
     start: int | None = None
     outcome: Outcome[Any] | None = None
     made_row: Made | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class SentBack:
     rounds: int
     feedback: Output
     start: int | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,7 +184,7 @@ class FailedCall:
     text: str
     traceback: str
     input: str | None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,7 +207,7 @@ class Used:
     attempt: int
     usage: Usage
     saved: bool = False
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -222,13 +224,13 @@ class Ended:
     claim: Claim
     outcome: ClaimedOutcome
     made: Made | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 class Closing:
     """Nothing follows: give back what is unfinished."""
 
-    calls = None
+    calls: None = None
 
 
 Record = Checkpoint | Spawned | SentBack | FailedCall | Used | Ended | Closing

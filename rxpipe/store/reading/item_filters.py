@@ -49,7 +49,8 @@ def conditions(
     if wanted.stage is not None:
         places = [*stages, DATABASE]
         index = places.index(wanted.stage) if wanted.stage in places else -1
-        found += [index == INDEX_OF_STAGE, ITEMS.c.state.not_in(_PAST_STAGES)] if index >= 0 else [false()]
+        its_stage = INDEX_OF_STAGE
+        found += [its_stage == index, ITEMS.c.state.not_in(_PAST_STAGES)] if index >= 0 else [false()]
     if wanted.error is not None:
         found.append(ITEMS.c.last_error.icontains(wanted.error, autoescape=True))
     if wanted.text is not None:
