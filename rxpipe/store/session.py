@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import reactivex
@@ -29,7 +29,7 @@ from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutco
 from rxpipe.pipeline.record import Record as SourceRecord
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
-from rxpipe.store.commits.exchanges import rows_of_notes
+from rxpipe.store.commits.exchanges import note_call
 from rxpipe.store.commits.flusher import Flusher
 from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.commits.outputs import encode
@@ -210,23 +210,7 @@ class Session:
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
         """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
-        if claim.calls is None and claim.usage is None and not notes:
-            claim.calls = stage, call
-            return
-        usage = None
-        if claim.usage is not None:
-            (named, attempt, usage), claim.usage = claim.usage, None
-            if (named, attempt) != (self._stages[stage], call.attempt):
-                usage = None
-        said: Sequence[Mapping[str, Any]] = ()
-        if notes and self._keep_prompts:
-            said = rows_of_notes(notes, claim.key, self._stages[stage], call.attempt)
-        before = claim.calls
-        if isinstance(before, list):
-            before.append(MadeCall(stage, call, usage, said))
-        else:
-            claim.calls = [] if before is None else [MadeCall(*before)]
-            claim.calls.append(MadeCall(stage, call, usage, said))
+        note_call(claim, self._stages, MadeCall(stage, call), notes if self._keep_prompts else ())
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool

@@ -14,6 +14,8 @@ from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.text import clean_text
 from rxpipe.llm.transcript import Exchange
+from rxpipe.pipeline.ports import Claim
+from rxpipe.store.commits.records import MadeCall
 from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import EXCHANGES, RUNS, db_now
 
@@ -45,6 +47,32 @@ def rows_of_notes(notes: Sequence[object], key: str, stage: str, attempt: int) -
         }
         for place, exchange in enumerate(exchanges)
     ]
+
+
+def note_call(claim: Claim, stages: Sequence[str], made: MadeCall, notes: Sequence[object]) -> None:
+    """Leave a call that has ended with its item's claim, until what came of it is kept.
+
+    Args:
+        claim: The item's.
+        stages: The stages' names.
+        made: The call.
+        notes: What its function has left.
+    """
+    before = claim.calls
+    if before is None and claim.usage is None and not notes:
+        claim.calls = made[:2]
+        return
+    stage, attempt = stages[made.stage], made.time.attempt
+    if claim.usage is not None:
+        (named, number, usage), claim.usage = claim.usage, None
+        if (named, number) == (stage, attempt):
+            made = made._replace(usage=usage)
+    if notes:
+        made = made._replace(said=rows_of_notes(notes, claim.key, stage, attempt))
+    if isinstance(before, list):
+        before.append(made)  # pyright: ignore[reportUnknownMemberType] - a list of them
+    else:
+        claim.calls = [made] if before is None else [MadeCall(*before), made]
 
 
 def add_exchanges(
