@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 from sqlalchemy import Connection, Engine, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
-from rxpipe.insight.reading import ItemFilter, ItemPage
+from rxpipe.insight.reading import ItemFilter, ItemPage, Order
 from rxpipe.insight.snapshot import SinkSnapshot, Snapshot, StageSnapshot
 from rxpipe.operators.stages.durations import Durations
 from rxpipe.store.commits.tallies import recount
@@ -43,6 +44,7 @@ GROUP = 500  # items whose calls are one row
 SNAPSHOTS_EACH = 600
 WORKERS_OF_RUN = 2
 GOAL = 0.3
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 _STAGES_TEXT = json.dumps([{"name": name, "call": f"bank.{name}", "version": None} for name in STAGES])
 _NUMBERS = {
@@ -193,9 +195,9 @@ def questions(reader: StoreRunsReader, items: int) -> Iterator[tuple[str, Callab
         ),
     }
     for name, wanted in filters.items():
-        for order in ("newest", "oldest", "slowest"):
-            yield f"items, {order}: {name}", lambda wanted=wanted, order=order: reader.items(RUN, wanted, order=order)
-        yield f"count: {name}", lambda wanted=wanted: reader.count(RUN, wanted)
+        for order in ORDERS:
+            yield f"items, {order}: {name}", partial(reader.items, RUN, wanted, order=order)
+        yield f"count: {name}", partial(reader.count, RUN, wanted)
     late: ItemPage = reader.items(RUN, ItemFilter(status="failed"), order="newest")
     if late.following is not None:
         yield "items, the page behind", lambda: reader.items(RUN, ItemFilter(status="failed"), after=late.following)

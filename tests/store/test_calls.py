@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, func, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.pool import NullPool
 
 from rxpipe import DatabaseSink, Drop, Pipeline, Retry, RunStore, Stage, Usage, record_usage
@@ -97,13 +98,11 @@ def batch_of(claim: Any) -> list[Record]:
 
 def test_a_batch_in_parts_keeps_its_calls_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the commit of all of it is refused, each half has a commit of its own."""
-    from sqlalchemy.exc import DataError
-
     claims = kept.claim(1, 2, 3)
-    records: list[Record] = [checkpoint(claim) for claim in claims]
+    records = [checkpoint(claim) for claim in claims]
     for number, record in enumerate(records):
-        record.calls = [made(number)]  # type: ignore[union-attr] - none is a closing
-    move = kept.commits._move
+        record.calls = [made(number)]
+    move: Any = kept.commits._move  # pyright: ignore[reportPrivateUsage] - nothing else refuses all of a batch
 
     def refuse(connection: Any, moves: Any, group: Any) -> Any:
         found = move(connection, moves, group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline_helpers import same
 from sqlalchemy import Connection, func, select
 
 from rxpipe import DatabaseSink, Drop, Pipeline, Record, RunStore, Stage, Usage, record_usage
@@ -90,7 +91,7 @@ def test_of_what_is_done_again(store_url: str) -> None:
 def test_of_a_run_that_goes_on_with_other_stages(store_url: str) -> None:
     """What is called again has not ended."""
     pipeline(store_url).run([1])
-    pipeline(store_url, last=lambda value: value, resume=True).run([1])
+    pipeline(store_url, last=same, resume=True).run([1])
     assert check(store_url) == {"expanded": 1, "written": 2}
 
 

@@ -149,7 +149,7 @@ def test_cached_results_are_told(store_url: str) -> None:
 def asked(url: str, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a model twice for one item: it fails first."""
     monkeypatch.setenv("ODD_KEY", "sk-very-secret")
-    reply = (200, completion('{"answer": "7 sk-very-secret"}'), {})
+    reply: Any = (200, completion('{"answer": "7 sk-very-secret"}'), {})
     with odd_server(in_turn([(500, {"error": {"message": "sk-very-secret broke"}}, {}), reply])) as server:
         provider = provider_at(server.url, api_key_env="ODD_KEY")
 

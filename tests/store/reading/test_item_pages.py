@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from rxpipe.errors import StoreError
 from rxpipe.identity.signature import StageSignature, to_text
-from rxpipe.insight.reading import ItemFilter, ItemRow, Order
+from rxpipe.insight.reading import ItemFilter, ItemRow, ItemStatus, Order
 from rxpipe.store.commits.tallies import recount
 from rxpipe.store.reading import item_pages
 from rxpipe.store.reading.item_pages import Question, count, page
@@ -35,7 +35,7 @@ STATES = (
 ORDERS: tuple[Order, ...] = get_args(Order)
 FILTERS = (
     ItemFilter(),
-    *(ItemFilter(status=status) for status in dict.fromkeys(STATES)),
+    *(ItemFilter(status=status) for status in get_args(ItemStatus)),
     ItemFilter(stage="answering"),
     ItemFilter(stage="database"),
     ItemFilter(stage="unknown"),

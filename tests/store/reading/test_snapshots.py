@@ -29,7 +29,14 @@ def snapshot(written: int, *, stages: tuple[str, ...] = ("a",), **changes: Any) 
         StageSnapshot(name=name, concurrency=4, most=4, calls=written + 1, done=written, running=1, seconds=durations)
         for name in stages
     )
-    plain = {"at": 1.0, "elapsed": 1.0, "taken": written + 1, "written": written, "in_flight": 1, **changes}
+    plain: dict[str, Any] = {
+        "at": 1.0,
+        "elapsed": 1.0,
+        "taken": written + 1,
+        "written": written,
+        "in_flight": 1,
+        **changes,
+    }
     return Snapshot(stages=of_stages, sink=SinkSnapshot(name="database", outcomes=written), **plain)
 
 
