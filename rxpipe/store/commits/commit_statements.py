@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Delete, Integer, Select, Update, and_, bindparam, case, delete, select, true, update
+from sqlalchemy import Column, Delete, Integer, Select, Update, and_, bindparam, case, delete, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.store.schema.json_rows import is_in_rows, json_rows, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, db_now
 
-_SEEN = (
+_SEEN: Sequence[Column[Any]] = (
     *(ITEMS.c.item_key, ITEMS.c.state, ITEMS.c.stage, ITEMS.c.owner, ITEMS.c.fence, ITEMS.c.seq),
     *(ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error),
     *(ITEMS.c.root_key, ITEMS.c.depth, ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),

@@ -25,8 +25,12 @@ def item_details(connection: Connection, run_id: int, stages: Sequence[str], key
     row = item_row(connection, run_id, key)
     if row is None:
         return None
-    outputs = {output.stage: _shown(output.output) for output in _outputs(connection, run_id, key)}
-    names = [(stages[stage], value) for stage, value in outputs.items() if 0 <= stage < len(stages)]
+    outputs: dict[int | None, Any] = {
+        output.stage: _shown(output.output) for output in _outputs(connection, run_id, key)
+    }
+    names = [
+        (stages[stage], value) for stage, value in outputs.items() if stage is not None and 0 <= stage < len(stages)
+    ]
     return ItemDetails(
         row=rows_of(connection, run_id, stages, [row])[0],
         value=outputs.get(SOURCE, outputs.get(_before_first(connection, run_id, key))),

@@ -111,9 +111,9 @@ class Segment:
         value = literal(int(place.value) if is_whole else place.value, self.column.type)
         return value, tuple_(value, literal(place.key, ITEMS.c.item_key.type)), tuple_(self.column, ITEMS.c.item_key)
 
-    def value_of(self, row: Row[Any]) -> float:
+    def value_of(self, row: Row[Any]) -> float | None:
         """What a row is sorted by."""
-        value: float = getattr(row, self.column.name)
+        value: float | None = getattr(row, self.column.name)
         return value
 
 

@@ -31,7 +31,7 @@ _SMALLEST_PART, _LARGEST_PART = 200, 20_000
 _PART_SECONDS = 0.03
 _LONGEST = 1_000  # characters of an error in a list
 
-_ROW = (
+_ROW: Sequence[ColumnElement[Any]] = (
     *(ITEMS.c.item_key, ITEMS.c.is_integer, ITEMS.c.state, ITEMS.c.stage, ITEMS.c.collected_by, ITEMS.c.attempts),
     *(ITEMS.c.rounds, ITEMS.c.parent_key, ITEMS.c.children, ITEMS.c.seq),
     *(ITEMS.c.taken_at, ITEMS.c.ended_at, ITEMS.c.seconds),
@@ -165,12 +165,13 @@ def item_row(connection: Connection, run_id: int, key: str) -> Row[Any] | None:
 def _stage_of(row: Row[Any], stages: Sequence[str]) -> str | None:
     if row.state in ("written", "expanded", "collected"):
         return None
-    index = max(row.stage, -1 if row.collected_by is None else row.collected_by)
+    index: int = max(row.stage, -1 if row.collected_by is None else row.collected_by)
     return stages[index] if index < len(stages) else DATABASE
 
 
 def _of_run(run_id: int, *columns: Any) -> Select[Any]:
-    return select(*columns).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
+    query: Select[Any] = select(*columns).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
+    return query
 
 
 def _exactly(connection: Connection, question: Question) -> Row[Any] | None:
@@ -293,7 +294,8 @@ def _along(query: Select[Any], index: str) -> Select[Any]:
 def _counts(connection: Connection, run_id: int, status: str | None) -> Iterator[int]:
     """How many items there are of each state, or of one."""
     if status is None or status in ENDED:
-        ended = tallies(connection, [run_id]).get(run_id, ({}, None))[0]
+        found = tallies(connection, [run_id]).get(run_id)
+        ended = {} if found is None else found[0]
         yield from (number for state, number in ended.items() if status in (None, state))
     for state in PENDING:
         if status in (None, state):

@@ -75,8 +75,13 @@ def error_rows(connection: Connection, run_id: int) -> list[ErrorRow]:
     found: list[ErrorRow] = []
     for rows in kinds.values():
         latest = max(rows, key=lambda row: row.last_at)
-        sums = {name: sum(getattr(row, name) for row in rows) for name in ("items", "calls")}
-        of_latest = {"stage": latest.stage, "type": latest.type, "text": latest.text, "last_at": latest.last_at}
+        sums: dict[str, Any] = {name: sum(getattr(row, name) for row in rows) for name in ("items", "calls")}
+        of_latest: dict[str, Any] = {
+            "stage": latest.stage,
+            "type": latest.type,
+            "text": latest.text,
+            "last_at": latest.last_at,
+        }
         found.append(ErrorRow(**of_latest, **sums))
     found.sort(key=lambda one: (-max(one.items, one.calls), one.stage, one.text))
     return found[:_MOST_ERRORS]

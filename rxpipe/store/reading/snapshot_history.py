@@ -70,7 +70,9 @@ class SnapshotHistory:
         chosen = [_at(marks, moment) for moment in moments]
         wanted = {(worker, mark.number, mark.at) for one in chosen for worker, mark in one.items()}
         first = min(((of_worker[0].at, worker) for worker, of_worker in marks.items()), default=None)
-        firsts = set() if first is None else {(first[1], marks[first[1]][0].number, first[0])}
+        firsts: set[tuple[str, int, float]] = set()
+        if first is not None:
+            firsts.add((first[1], marks[first[1]][0].number, first[0]))
         snapshots = self._snapshots(connection, run_id, wanted | firsts)
         newest = max(
             (one for one in snapshots.values() if one is not None), key=lambda snapshot: snapshot.at, default=None
@@ -82,7 +84,12 @@ class SnapshotHistory:
         found: list[Snapshot] = []
         for moment, at_work in zip(moments, chosen, strict=True):
             over = {worker: _is_over(ends, marks, worker, mark, moment) for worker, mark in at_work.items()}
-            key = (run_id, moment, names, *((worker, mark, over[worker]) for worker, mark in at_work.items()))
+            key: tuple[Any, ...] = (
+                run_id,
+                moment,
+                names,
+                *((worker, mark, over[worker]) for worker, mark in at_work.items()),
+            )
             if (known := self._added.get(key)) is not None:
                 found.append(known)
                 continue

@@ -49,6 +49,14 @@ def second(value: dict[str, Any]) -> Any:
     return Score(7) if value["n"] == 4 else value["n"]
 
 
+def both(number: int) -> list[int]:
+    return [number, number + 1]
+
+
+def ten_times(number: int) -> list[int]:
+    return both(10 * number)
+
+
 def run(url: str, **options: Any) -> None:
     stages = Stage("first", first, retry=SOON), Stage("second", second)
     records = [Record(f"id {n}", {"n": n}) for n in range(1, 5)]
@@ -120,8 +128,8 @@ def test_of_a_call_whose_commit_had_two_parts(store_url: str) -> None:
 def test_of_a_family(store_url: str) -> None:
     """Parents, the nearest first, and how many children there are of each status."""
     Pipeline(
-        Stage("split", lambda n: [n, n + 1], expand=True),
-        Stage("again", lambda n: [10 * n, 10 * n + 1], expand=True),
+        Stage("split", both, expand=True),
+        Stage("again", ten_times, expand=True),
         sink=DatabaseSink(store_url, table="rows"),
         store=RunStore(),
     ).run([1])

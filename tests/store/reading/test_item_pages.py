@@ -55,6 +55,9 @@ FILTERS = (
 )
 
 
+NAMES: dict[int, str] = dict(enumerate((*STAGES, "database")))
+
+
 def items() -> list[dict[str, Any]]:
     """Rows of items, many of which ended at the same moment."""
     chance = random.Random(7)
@@ -96,7 +99,7 @@ def expected(wanted: ItemFilter) -> set[int]:
         is_pending = row["ended_at"] is None
         changed = row["taken_at"] if is_pending else row["ended_at"]
         took = row["seconds"] if not is_pending else None if row["taken_at"] is None else NOW - row["taken_at"]
-        name = "" if row["state"] in ("written", "expanded", "collected") else (*STAGES, "database")[row["stage"]]
+        name: str = "" if row["state"] in ("written", "expanded", "collected") else NAMES[row["stage"]]
         if (
             wanted.status in (None, row["state"])
             and wanted.stage in (None, name)
