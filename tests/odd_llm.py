@@ -125,6 +125,7 @@ class Call:
 
     def __init__(self, *, last: bool = False) -> None:
         self.usage = Usage()
+        self.notes: list[object] = []
         self._last = last
 
     def remaining(self) -> float | None:
@@ -142,6 +143,9 @@ class Call:
 
     def retries(self, error: BaseException) -> bool:
         return not self._last
+
+    def note(self, value: object) -> None:
+        self.notes.append(value)
 
 
 def chat(provider: Provider, call: Call | None = None, **options: Any) -> Any:

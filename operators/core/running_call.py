@@ -59,6 +59,10 @@ class RunningCall(Protocol):
         """Whether another attempt follows if it fails with this."""
         ...
 
+    def note(self, value: object) -> None:
+        """Leave something with it, for whoever is told of its end."""
+        ...
+
     def hold(self) -> None:
         """Stop the call's timeout; ``begin`` starts it anew."""
         ...
@@ -115,6 +119,12 @@ def record_usage(usage: Usage) -> None:
     """
     if (call := running_call.get()) is not None:
         call.record(usage)
+
+
+def note_in_call(value: object) -> None:
+    """Leave something with the call that is running, for whoever is told of its end; nothing outside of a call."""
+    if (call := running_call.get()) is not None:
+        call.note(value)
 
 
 def will_retry(error: BaseException) -> bool:

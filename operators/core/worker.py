@@ -46,6 +46,10 @@ class Call(Protocol):
         """Whether another attempt follows if the function raises this."""
         ...
 
+    def note(self, value: object) -> None:
+        """The function leaves something with it."""
+        ...
+
 
 def call_context() -> contextvars.Context:
     """A copy of the current context for calls: what they subscribe to is not behind a gate of ours."""
@@ -90,6 +94,11 @@ class Worker:
     def retries(self, error: BaseException) -> bool:
         """Whether another attempt follows if the present call fails with this."""
         return (call := self.call) is not None and call.retries(error)
+
+    def note(self, value: object) -> None:
+        """Leave something with the present call."""
+        if (call := self.call) is not None:
+            call.note(value)
 
     def is_clean(self) -> bool:
         """Whether the calls so far have left the context as it was."""

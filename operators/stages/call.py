@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from .settings import Failure, Settings
 from .times import CallTime
 
 TICK = 1e-6  # seconds: what schedulers round times to
+_MOST_NOTES = 50
 _KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -98,6 +99,7 @@ class StageCall:
     attempt = 1
     pushed_back = 0  # refusals of this item that used no attempt
     usage: Usage | None = None
+    notes: list[object] | None = None  # that its function has left
     began = 0.0
     first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
     spent = 0.0  # seconds until then
@@ -202,6 +204,24 @@ class StageCall:
         with self.machine.recording:
             usage, self.usage = self.usage, None
         return usage
+
+    def note(self, value: object) -> None:
+        """The function leaves something for whoever is told of its end; from any thread."""
+        with self.machine.recording:
+            notes = self.notes = [] if self.notes is None else self.notes
+            if len(notes) < _MOST_NOTES:
+                notes.append(value)
+
+    def take_notes(self) -> Sequence[object]:
+        """What its function has left; of a call for many items, for the first of them that asks."""
+        if self.batch is not None:
+            found: Sequence[object] = self.batch.take_notes()
+            return found
+        if self.notes is None:
+            return ()
+        with self.machine.recording:
+            notes, self.notes = self.notes, None
+        return notes or ()
 
     def retries(self, error: BaseException) -> bool:
         """Whether another attempt follows if the function raises this: not if the call has timed out, or all is over.

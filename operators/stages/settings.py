@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -131,6 +131,10 @@ class Call(Protocol):
 
     def time(self, ended: str) -> CallTime | None:
         """When it was made, and how it has ended just now; None if it was not made."""
+        ...
+
+    def take_notes(self) -> Sequence[object]:
+        """What its function has left with it since this was last asked."""
         ...
 
 

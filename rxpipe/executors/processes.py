@@ -386,3 +386,6 @@ class _Asked:
     def retries(self, error: BaseException) -> bool:
         """It is asked once."""
         return False
+
+    def note(self, value: object) -> None:
+        """Nobody is told of its end."""

@@ -118,3 +118,6 @@ class _CallElsewhere:
     def retries(self, error: BaseException) -> bool:
         """Whether another attempt follows is not known here."""
         return False
+
+    def note(self, value: object) -> None:
+        """Whoever is told of its end is elsewhere."""

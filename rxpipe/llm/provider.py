@@ -22,7 +22,7 @@ from rxpipe.llm.limits import Limits
 from rxpipe.llm.reply import Prices, Reply, check, reply_of, usage_of
 from rxpipe.llm.structured import parse, schema_of
 from rxpipe.llm.transcript import Exchange, note
-from rxpipe.operators.core.running_call import record_usage
+from rxpipe.operators.core.running_call import Usage, record_usage
 
 if TYPE_CHECKING:
     import openai
@@ -231,7 +231,7 @@ class Provider:
             check(answer)
         except Exception as error:  # noqa: BLE001 - of many kinds, the HTTP library's own among them
             found = error if isinstance(error, LLMError) else told(error)
-            note(Exchange(messages=messages, reply=self._shown(str(found))))
+            self._note(messages, self._shown(str(found)), failed=True)
             self._count_failed(found, taken)
             raise found from None
         usage = usage_of(answer, messages, self._prices)
@@ -241,10 +241,22 @@ class Provider:
         try:
             reply = reply_of(answer, usage)
         except LLMError as error:
-            note(Exchange(messages=messages, reply=self._shown(str(error)), usage=usage))
+            self._note(messages, self._shown(str(error)), usage, failed=True)
             raise
-        note(Exchange(messages=messages, reply=reply.text, usage=usage))
+        self._note(messages, reply.text, usage)
         return reply
+
+    def _note(
+        self, messages: Sequence[Mapping[str, str]], reply: str, usage: Usage | None = None, *, failed: bool = False
+    ) -> None:
+        """Leave a request and what came of it to whoever looks, without the key, should a text have it."""
+        key = self._key()
+        if key and (key in reply or any(key in str(message) for message in messages)):
+            reply = reply.replace(key, "***")
+            messages = [
+                {name: str(value).replace(key, "***") for name, value in message.items()} for message in messages
+            ]
+        note(Exchange(messages=messages, reply=reply, usage=usage, model=self.model, failed=failed))
 
     def _count_failed(self, error: LLMError, taken: float) -> None:
         if not isinstance(error, RateLimited):
@@ -258,9 +270,12 @@ class Provider:
 
     def _shown(self, text: str) -> str:
         """A server's text, short, and without the key, which some repeat."""
-        key = os.environ.get(self._key_env, "").strip() if self._key_env else ""
+        key = self._key()
         text = " ".join((text.replace(key, "***") if key else text).split())
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+    def _key(self) -> str:
+        return os.environ.get(self._key_env, "").strip() if self._key_env else ""
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r})"

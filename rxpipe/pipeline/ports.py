@@ -130,7 +130,7 @@ class Claim:
     conflict: BaseException | None = None
     noted: int = -1
     lost: bool = False
-    calls: list[Any] | None = None
+    calls: Any = None
     usage: Any = None
 
     def __post_init__(self) -> None:
@@ -285,8 +285,11 @@ class Journal(Protocol):
         """An attempt has used this, whether it failed or not."""
         ...
 
-    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
-        """A call of the stage with this index has ended. Told before what came of it: so both are kept together."""
+    def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
+        """A call of the stage with this index has ended, and its function has left notes.
+
+        Told before what came of it: so both are kept together.
+        """
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutco
 from rxpipe.pipeline.record import Record as SourceRecord
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
+from rxpipe.store.commits.exchanges import note_call
 from rxpipe.store.commits.flusher import Flusher
 from rxpipe.store.commits.outage_limit import OutageLimit
 from rxpipe.store.commits.outputs import encode
@@ -90,6 +90,7 @@ class Session:
         max_items: int,
         max_seconds: float,
         retry: Retry,
+        keep_prompts: bool = True,
     ) -> None:
         self.run_id = run_id
         self.before = before
@@ -97,6 +98,7 @@ class Session:
         self.is_finished = False
         self._stages = (*(stage.name for stage in stages), "database")
         self._database = database
+        self._keep_prompts = keep_prompts
         self._lease = lease
         self._claims = claims
         self._commits = commits
@@ -129,7 +131,6 @@ class Session:
         self._statuses: Counter[str] = Counter()  # of all that have left the stages
         self._lost = 0
         self._state = "finished"  # how it has ended, as far as this knows
-        self._numbers = itertools.count()  # of calls
 
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
         """The items to take through the stages: those that wait, and what is new in the source."""
@@ -207,18 +208,9 @@ class Session:
         )
         claim.noted = kept
 
-    def called(self, claim: Claim, stage: int, call: CallTime) -> None:
-        """Keep that a call has ended, with what is told of its item next."""
-        usage = None
-        if claim.usage is not None:
-            (named, attempt, usage), claim.usage = claim.usage, None
-            if (named, attempt) != (self._stages[stage], call.attempt):
-                usage = None
-        made = MadeCall(next(self._numbers), stage, call, usage)
-        if claim.calls is None:
-            claim.calls = [made]
-        else:
-            claim.calls.append(made)
+    def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
+        """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
+        note_call(claim, self._stages, MadeCall(stage, call), notes if self._keep_prompts else ())
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool

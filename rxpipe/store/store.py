@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, get_args
+from typing import get_args
 
 import structlog
-from sqlalchemy import URL, Connection, Engine, Row, select
+from sqlalchemy import URL, Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
 
 from rxpipe.database.encoding import one_line
@@ -28,14 +28,15 @@ from rxpipe.store.items.changed_records import ChangedRecords, OnChange
 from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.inputs import StageOrder
-from rxpipe.store.items.lease import Lease, at_work, certainly_dead, not_ended, reap
+from rxpipe.store.items.lease import Lease, certainly_dead, not_ended, reap
+from rxpipe.store.others_at_work import holder, refuse_others, tell_edited, tell_missing
 from rxpipe.store.reading.actor import StoreRunsActor
 from rxpipe.store.reading.reader import StoreRunsReader
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, reopen, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
-from rxpipe.store.schema.migrations import migrate, schema_version
-from rxpipe.store.schema.tables import WORKERS, db_now
+from rxpipe.store.schema.migrations import migrate
+from rxpipe.store.schema.tables import db_now
 from rxpipe.store.session import Session
 
 _AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
@@ -72,6 +73,7 @@ class RunStore:
         heartbeat: float = 10.0,
         max_crashes: int = 3,
         on_change: OnChange = "keep",
+        keep_prompts: bool = True,
     ) -> None:
         """Describe a store.
 
@@ -90,6 +92,9 @@ class RunStore:
 
             on_change: What becomes of a record that the run knows, if its value has changed: ``keep`` the first one and
                 say how many; ``redo`` it with the new one, once it has ended; or ``fail``, with a ``ConfigError``.
+            keep_prompts: Keep what language models are asked in each call, and what they reply, for who looks at an
+                item: each text up to 20,000 characters. The values that prompts are made of, and what is made of
+                replies, are in the store anyway. Without them the store takes about half of the room.
 
         Raises:
             ValueError: A number is out of range, ``on_change`` is none of these, or both ``fresh`` and ``resume`` were
@@ -111,6 +116,7 @@ class RunStore:
         self.heartbeat = heartbeat
         self.max_crashes = max_crashes
         self.on_change: OnChange = on_change
+        self.keep_prompts = keep_prompts
         self.found_by: str | None = None
 
     def open(
@@ -161,7 +167,7 @@ class RunStore:
         opened: ExitStack,
     ) -> Session:
         database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
-        database.lock(_holder)
+        database.lock(holder)
         if (codec := database.first(_migrated)) is not None:
             escape_what_has_no_character(database.engine, codec)
         writer = None if sink is None else sink.writer_on(database.engine, owned=True)
@@ -175,7 +181,7 @@ class RunStore:
         self._reap(database, name, former)
 
         def join(connection: Connection) -> tuple[int, Lease, float | None]:
-            _refuse_others(database, connection)
+            refuse_others(database, connection)
             latest = find(connection, name, former)
             how = How(self.fresh, self.resume, database.found_by)
             run_id = begin_or_continue(connection, latest, name, pipeline, how, replace=replace, forget=forget)
@@ -201,9 +207,9 @@ class RunStore:
             return before, stages_of(connection, run_id), missing, epoch
 
         before, stages, missing, epoch = database.first(look)
-        _tell_edited(edited(stages, pipeline.stages))
+        tell_edited(edited(stages, pipeline.stages))
         if writer is not None:
-            _tell_missing(run_id, writer.place, missing, database.found_by)
+            tell_missing(run_id, writer.place, missing, database.found_by)
         lease.start()
         return Session(
             database,
@@ -239,13 +245,14 @@ class RunStore:
             max_items=(500 if sink is None else sink.max_items) * (len(pipeline.stages) + 1),
             max_seconds=0.05 if sink is None else sink.max_seconds,
             retry=AWAY if sink is None else sink.retry,
+            keep_prompts=self.keep_prompts,
         )
 
     def _reap(self, database: Database, name: str, former: str | None) -> None:
         """Take the items of dead workers; first, as changed stages are not adopted while the run has workers."""
 
         def reap_dead(connection: Connection) -> None:
-            _refuse_others(database, connection)
+            refuse_others(database, connection)
             if latest := find(connection, name, former):
                 dead = not_ended if database.is_sqlite else certainly_dead  # in SQLite nobody else can be at work
                 reap(connection, latest.id, dead(connection, latest.id))
@@ -349,51 +356,7 @@ def _migrated(connection: Connection) -> str | None:
     return codec_of(connection)
 
 
-def _tell_edited(names: Sequence[str]) -> None:
-    if names:
-        one = len(names) == 1
-        stages, it, them = (names[0], "it", "the stage") if one else (" and ".join(names), "they", "the stages")
-        _log.warning(
-            f"the code of {'stage' if one else 'stages'} {stages} has changed; what {it} returned before is kept. "
-            f"To call {it if one else 'them'} again, give {them} another version and use --resume "
-            "(in a script RunStore(resume=True), for one run)"
-        )
-
-
 def _leave(database: Database, lease: Lease) -> None:
     lease.stop()
     with suppress(Exception), database.transaction() as connection:  # it is away: then the lease will run out
         lease.release(connection)
-
-
-def _tell_missing(run_id: int, place: str, missing: int, found_by: str) -> None:
-    if missing:
-        _log.warning(
-            "rows of items that were written are missing",
-            run=run_id,
-            place=place,
-            missing=missing,
-            hint=f"rxpipe requeue {run_id} --rows {found_by} has the next run write the rows again, without a call",
-        )
-
-
-def _holder(connection: Connection) -> str:
-    if not schema_version(connection):
-        return "another process"
-    query = select(WORKERS).where(WORKERS.c.ended_at.is_(None))
-    row = connection.execute(query.order_by(WORKERS.c.heartbeat_at.desc()).limit(1)).first()
-    return "another process" if row is None else _named(row)
-
-
-def _refuse_others(database: Database, connection: Connection) -> None:
-    """See that nobody else is at work in an SQLite file, though its lock was free.
-
-    Raises:
-        StoreError: Somebody is.
-    """
-    if database.is_sqlite and (others := at_work(connection)):
-        raise database.in_use_by(_named(others[-1]))
-
-
-def _named(worker: Row[Any]) -> str:
-    return f"process {worker.pid} on {worker.host}"

@@ -224,9 +224,12 @@ def test_show(bank_in: str) -> None:
         ["grading", "7", "1", "1", "-", "store.stores:grade"],
         ["database", "0", "1", "1", "-", "-"],
     ]
-    assert shown[12] == "failed calls, the commonest first:"
-    assert shown[13].split(maxsplit=2)[:2] == ["4", "answering"]
-    assert shown[13].endswith("(and such)")
+    assert shown[12] == "how long calls took, and items waited for them:"
+    assert shown[13].split()[:7] == ["stage", "call", "p50", "call", "p95", "call", "p99"]
+    assert [line.split()[0] for line in shown[15:18]] == ["generation", "answering", "grading"]
+    assert shown[19] == "failed calls, the commonest first:"
+    assert shown[20].split(maxsplit=2)[:2] == ["4", "answering"]
+    assert shown[20].endswith("(and such)")
 
 
 @pytest.mark.parametrize("width", [40, 80])
@@ -240,6 +243,8 @@ def test_show_as_json(bank_in: str) -> None:
     """The same for programs."""
     found = document("show", "1")
     assert (found["run"], found["calls"], found["failed"], found["live_workers"]) == (1, 30, 4, [])
+    times = [found["stages"][1].pop(name) for name in ("seconds", "waits")]
+    assert all(0 <= one["p50"] <= one["p95"] <= one["p99"] for one in times)
     assert found["stages"][1] == {
         "name": "answering",
         "call": "store.stores:answer",

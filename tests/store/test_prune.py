@@ -12,7 +12,7 @@ from rxpipe.store.maintenance import prune as pruning
 from rxpipe.store.maintenance.prune import Pruned, chosen, extent, prune
 from rxpipe.store.queries.existing_store import opened
 from rxpipe.store.queries.history import run, runs
-from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, RUNS, WORKERS
+from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, OF_LOOKERS, RUNS, WORKERS
 
 from .stores import IDS, bank, connected, live, looking
 
@@ -42,7 +42,7 @@ def names(url: str) -> list[str]:
 def row_counts(url: str) -> list[int]:
     """How many rows each table of the store has."""
     with connected(url) as connection:
-        tables = (RUNS, WORKERS, ITEMS, CHECKPOINTS, FAILURES)
+        tables = (RUNS, WORKERS, ITEMS, CHECKPOINTS, FAILURES, *OF_LOOKERS)
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables]
 
 
@@ -64,7 +64,7 @@ def set_age(url: str, number: int, days: float) -> None:
 def test_all_of_a_run_goes(bank_url: str) -> None:
     """Nothing is left of the run, and what was deleted is told."""
     assert pruned(bank_url, 1) == BANK
-    assert row_counts(bank_url) == [0, 0, 0, 0, 0]
+    assert row_counts(bank_url) == [0] * 10
 
 
 def test_results_stay(bank_url: str) -> None:
@@ -98,8 +98,8 @@ def test_in_parts(bank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(bank_url) as engine:
         event.listen(engine, "commit", commits.append)
         assert prune(engine, 1) == BANK
-    assert len(commits) == 1 + 4 + 1  # the name; 3, 3, 3 and 1 items; the run
-    assert row_counts(bank_url) == [0, 0, 0, 0, 0]
+    assert len(commits) == 1 + 4 + 2 + 1  # the name; 3, 3, 3 and 1 items; calls and snapshots; the run
+    assert row_counts(bank_url) == [0] * 10
 
 
 @pytest.mark.slow

@@ -17,8 +17,8 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.screen.tables import GAP, Column, fitted, usage_columns
 from rxpipe.screen.terminal import SafeConsole, say
-from rxpipe.screen.texts import cell_text, cost_unit, number, plural, used
-from rxpipe.store.queries.details import RunDetails, StageInfo, details
+from rxpipe.screen.texts import cell_text, cost_unit, duration, number, plural, used
+from rxpipe.store.queries.details import Percentiles, RunDetails, StageInfo, details
 from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.history import RunInfo, WorkerInfo, run, runs, workers
 
@@ -179,6 +179,28 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
     return [*columns, Column(title="call", cells=calls, rank=2, justify="left")]
 
 
+def _print_times(console: Console, stages: Sequence[StageInfo]) -> None:
+    timed = [one for one in stages if one.seconds is not None]
+    if not timed:
+        return
+    columns = [Column(title="stage", cells=[one.name or _UNKNOWN for one in timed], justify="left")]
+    columns += _percentile_columns("call", [one.seconds for one in timed])
+    columns += _percentile_columns("wait", [one.waits for one in timed], rank=1)
+    console.print(Text("\nhow long calls took, and items waited for them:", style="bold"))
+    console.print(fitted(columns, console.width))
+
+
+def _percentile_columns(what: str, found: Sequence[Percentiles | None], *, rank: int = 0) -> list[Column]:
+    return [
+        Column(
+            title=f"{what} {name}",
+            cells=[duration(None if one is None else getattr(one, name)) for one in found],
+            rank=rank,
+        )
+        for name in ("p50", "p95", "p99")
+    ]
+
+
 def _end_of(text: str, most: int) -> str:
     """The end of a text, where a function's name is."""
     return text if len(text) <= most else "…" + text[len(text) - most + 1 :]
@@ -202,6 +224,7 @@ def _print_details(console: Console, found: RunDetails) -> None:
     print_saved(console, sum(stage.cached for stage in found.stages), saved)
     console.print()
     console.print(fitted(_stage_columns(found.stages, console.width), console.width))
+    _print_times(console, found.stages)
     causes = [CommonError(stage=one.stage or "", text=one.text, count=one.count, same=one.same) for one in found.causes]
     print_reasons(console, "failed calls, the commonest first:", causes, failed)
     print_drops(console, found.drops, one.dropped)

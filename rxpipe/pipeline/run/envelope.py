@@ -288,7 +288,7 @@ class ItemEnvelope:
         if self._journal is None or item.claim is None or not item.in_call or item.call is None:
             return
         if (time := item.call.time(ended)) is not None:
-            self._journal.called(item.claim, self._index, time)
+            self._journal.called(item.claim, self._index, time, item.call.take_notes())
 
     def _call_ended(self, item: Item, error: BaseException | None = None, *, again: bool = False) -> None:
         if item.in_call:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
+from operator import add, itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, true
@@ -16,7 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.store.commits.records import Record
+from rxpipe.operators.stages.times import CallTime
+from rxpipe.store.commits.records import Closing, Record
 from rxpipe.store.schema.json_rows import this_run
 from rxpipe.store.schema.tables import CALLS, RUNS, db_now
 
@@ -25,6 +28,8 @@ ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cance
 
 _CODES = {end: code for code, end in enumerate(ENDS)}
 _MICROSECONDS = 1e6
+_NOTHING = Usage()
+_COLUMNS = ("worker", "number", "from_at", "to_at", "count", "calls")
 
 
 class KeptCall(NamedTuple):
@@ -53,7 +58,8 @@ class KeptCall(NamedTuple):
     usage: Usage
 
 
-class CallGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CallGroup:
     """The calls of a commit, as ``add_calls`` takes them."""
 
     worker: str
@@ -64,45 +70,86 @@ class CallGroup(NamedTuple):
     calls: str
 
 
-def group_of(batch: Sequence[Record], epoch: float) -> CallGroup | None:
-    """The calls that a batch tells of; None if there are none.
+@dataclass(frozen=True, slots=True)
+class MadeCalls:
+    """The calls that a batch tells of.
+
+    Attributes:
+        group: When they were made; None if there are none.
+        said: Rows of what language models were asked in them, and replied.
+    """
+
+    group: CallGroup | None = None
+    said: Sequence[Mapping[str, Any]] = ()
+
+
+def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
+    """The calls that a batch tells of.
 
     Args:
         batch: In the order in which it happened.
+        number: How many calls the process had made before.
         epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
     """
-    made = [(record.claim.key, *call) for record in batch if record.calls is not None for call in record.calls]
-    if not made:
-        return None
-    worker = next(record.claim.owner for record in batch if record.calls is not None)
-    keys, numbers, stages, times, usages = zip(*made, strict=True)
-    attempts, began, waited, seconds, in_flight, ended = zip(*times, strict=True)
-    first = min(began)
-    columns: dict[str, Sequence[Any]] = {
-        "item": keys,
-        "stage": stages,
-        "began": [round((one - first) * _MICROSECONDS) for one in began],
-        "waited": [round(one * _MICROSECONDS) for one in waited],
-        "seconds": [round(one * _MICROSECONDS) for one in seconds],
-        "in_flight": in_flight,
-    }
-    if max(attempts) > 1 or min(attempts) < 1:
-        columns["attempt"] = attempts
-    if any(end != "ok" for end in ended):
-        columns["ended"] = [_CODES.get(end, end) for end in ended]
-    if any(usages):
-        used = [usage or Usage() for usage in usages]
+    keys: list[str] = []
+    stages: list[int] = []
+    times: list[CallTime] = []
+    usages: dict[int, Usage] = {}
+    said: list[Mapping[str, Any]] = []
+    worker = ""
+    for record in batch:
+        calls = record.calls
+        if calls is None or isinstance(record, Closing):
+            continue
+        claim = record.claim
+        worker = worker or claim.owner
+        if isinstance(calls, tuple):
+            keys.append(claim.key)
+            stages.append(calls[0])
+            times.append(calls[1])
+            continue
+        for stage, time, usage, rows in calls:
+            if usage is not None:
+                usages[len(keys)] = usage
+            keys.append(claim.key)
+            stages.append(stage)
+            times.append(time)
+            said += rows
+    if not keys:
+        return MadeCalls()
+    first, last, columns = _columns(times)
+    columns |= {"item": keys, "stage": stages}
+    if usages:
+        used = [usages.get(place, _NOTHING) for place in range(len(keys))]
         columns["prompt_tokens"] = [one.prompt_tokens for one in used]
         columns["completion_tokens"] = [one.completion_tokens for one in used]
         columns["cost"] = [one.cost for one in used]
-    last = max(one + took for one, took in zip(began, seconds, strict=True))
     text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
-    return CallGroup(worker, min(numbers), epoch + first, epoch + last, len(made), text)
+    return MadeCalls(CallGroup(worker, number, epoch + first, epoch + last, len(keys), text), said)
 
 
-def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
-    """The calls of a row of ``rxpipe_calls``."""
+def _columns(times: Sequence[CallTime]) -> tuple[float, float, dict[str, Sequence[Any]]]:
+    """When the first call began and the last one ended, and the columns of their times."""
+    attempts, began, waited, seconds, in_flight, ended = ([*map(itemgetter(place), times)] for place in range(6))
+    first = min(began)
+    columns: dict[str, Sequence[Any]] = {
+        "began": [int((one - first) * _MICROSECONDS) for one in began],
+        "waited": [int(one * _MICROSECONDS) for one in waited],
+        "seconds": [int(one * _MICROSECONDS) for one in seconds],
+        "in_flight": in_flight,
+    }
+    if attempts.count(1) < len(attempts):
+        columns["attempt"] = attempts
+    if ended.count("ok") < len(ended):
+        columns["ended"] = [_CODES.get(end, end) for end in ended]
+    return first, max(map(add, began, seconds)), columns
+
+
+def calls_of(row: Row[Any], step: int = 1) -> Iterator[KeptCall]:
+    """The calls of a row of ``rxpipe_calls``, or every so many-th."""
     columns: dict[str, list[Any]] = json.loads(row.calls)
+    if step > 1:
+        columns = {name: column[::step] for name, column in columns.items()}
     count = len(columns["item"])
     nothing = [0] * count
     prompts, completions = columns.get("prompt_tokens", nothing), columns.get("completion_tokens", nothing)
@@ -149,13 +196,13 @@ def add_calls(connection: Connection, of_run: Mapping[str, Any], group: CallGrou
         group: The calls.
         now: The time of the checkpoints that are committed with them; None for now.
     """
-    parameters = {f"to_{name}": value for name, value in group._asdict().items()}
+    parameters = {f"to_{name}": value for name, value in asdict(group).items()}
     connection.execute(_add_statement(connection.dialect.name), {**of_run, **parameters, "to_at_all": now})
 
 
 @cache
 def _add_statement(dialect: str) -> Insert:
-    given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in CallGroup._fields}
+    given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in _COLUMNS}
     at = func.coalesce(bindparam("to_at_all", type_=CALLS.c.at.type), db_now())
     values = {CALLS.c.run_id: this_run(), CALLS.c.at: at, **given}
     # Of a run that was pruned meanwhile, nothing is to be left.

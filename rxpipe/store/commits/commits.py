@@ -17,38 +17,35 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     CursorResult,
-    Delete,
     Executable,
-    Integer,
     Row,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    case,
-    delete,
-    select,
-    true,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
 
 from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
-from rxpipe.store.commits.call_groups import CallGroup, add_calls, group_of
+from rxpipe.store.commits.call_groups import MadeCalls, add_calls, made_in
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.children import add_children, retire_children, wake_parents
+from rxpipe.store.commits.commit_statements import (
+    CHANGED,
+    ENDED_AT,
+    ERASE_FROM,
+    MAX_CRASHES,
+    advance_statement,
+    erase_statement,
+    failures_statement,
+    lock_statement,
+)
 from rxpipe.store.commits.error_sums import ErrorSums
+from rxpipe.store.commits.exchanges import add_exchanges
 from rxpipe.store.commits.records import Ended, FailedCall, Record, Spawned, Used
 from rxpipe.store.commits.row_writer import Rows
 from rxpipe.store.commits.shared_quota import SharedQuota
@@ -70,12 +67,9 @@ from rxpipe.store.schema.json_rows import (
     PARAMETER,
     RUN,
     as_parameter,
-    is_in_rows,
-    json_rows,
     keys_as_parameter,
-    this_run,
 )
-from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, FAILURES, ITEMS, db_now
+from rxpipe.store.schema.tables import ENDED, ITEMS
 
 _FAILURES = 100  # in one statement, as each has a traceback
 _SOON = 0.05  # seconds for which making statistics waits for whoever else makes them
@@ -110,10 +104,12 @@ class Commits:
         self._database = database
         self._epoch = epoch
         self._errors = ErrorSums()
+        self._calls = self._calls_before = 0
+        self._first_with_calls: Record | None = None
         self._dialect = database.engine.dialect.name
         self._rows = rows
         self._of_run = {RUN: run_id}
-        self._max_crashes = {_MAX_CRASHES: max_crashes}
+        self._max_crashes = {MAX_CRASHES: max_crashes}
         self._collects, self._quota = collects, quota
         self._until_many = _MANY if self._dialect == "postgresql" else math.inf
 
@@ -147,7 +143,7 @@ class Commits:
             Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
         """
         moves = moves_of(batch)
-        standings = self._commit_moves(list(moves.values()), group_of(batch, self._epoch)) if moves else {}
+        standings = self._commit_moves(list(moves.values()), self._made_in(batch)) if moves else {}
         for move in moves.values():
             move.claim.stage = move.stage
         self._until_many -= len(moves)
@@ -182,7 +178,16 @@ class Commits:
         with suppress(Exception), self._database.transaction(wait=_SOON) as connection:  # the batch is committed anyway
             connection.exec_driver_sql(f"ANALYZE {ITEMS.name}")
 
-    def _commit_moves(self, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
+    def _made_in(self, batch: Sequence[Record]) -> MadeCalls:
+        first = next((record for record in batch if record.calls is not None), None)
+        if first is not self._first_with_calls:  # else it is the same batch once more, which has its number
+            self._first_with_calls, self._calls_before = first, self._calls
+        made = made_in(batch, self._calls_before, self._epoch)
+        if made.group is not None:
+            self._calls = self._calls_before + made.group.count
+        return made
+
+    def _commit_moves(self, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
         try:
             with self._database.transaction() as connection:
                 return self._move(connection, moves, calls)
@@ -203,15 +208,17 @@ class Commits:
             move.results = []
         return self._commit_moves(moves, calls)
 
-    def _move(self, connection: Connection, moves: Sequence[Move], calls: CallGroup | None) -> dict[int, Standing]:
+    def _move(self, connection: Connection, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
         # Whoever has the items now.
         spent = add_usage(connection, self._of_run, [used for move in moves for used in move.used])
         worker = moves[0].claim.owner
         moves = [move for move in moves if move.changes]
         keys = {move.claim.key for move in moves} | self._parents(moves)
         rows, now = self._locked(connection, keys) if moves else ({}, 0.0)
-        if calls is not None:
-            add_calls(connection, self._of_run, calls, now or None)
+        if calls.group is not None:
+            add_calls(connection, self._of_run, calls.group, now or None)
+        if calls.said:
+            add_exchanges(connection, self._of_run, calls.said, now or None)
         if not moves:
             add_tally(connection, self._of_run, worker, {}, spent)
             return {}
@@ -228,9 +235,9 @@ class Commits:
             failures = self._insert_failures(connection, held, now)
             counts = Counter(key for key, _ in failures)
             for to, some in destinations(held, rows, counts).items():
-                changes = dict(zip(_CHANGED, to, strict=True)) | self._max_crashes
-                changes[_ENDED_AT] = now if to[0] in ENDED else None
-                self._execute(connection, _advance_statement, keys_as_parameter(some), changes)
+                changes = dict(zip(CHANGED, to, strict=True)) | self._max_crashes
+                changes[ENDED_AT] = now if to[0] in ENDED else None
+                self._execute(connection, advance_statement, keys_as_parameter(some), changes)
             self._insert(connection, held, now)
             parents = {key for key in self._parents(held) if key in rows and rows[key].state == "waiting"}
             parents |= {move.claim.key for move in held if move.spawned is not None and move.state == "waiting"}
@@ -251,7 +258,7 @@ class Commits:
         return {one.claim.parent for one in moves if one.claim.parent is not None and one.ends}
 
     def _locked(self, connection: Connection, keys: set[str]) -> tuple[dict[str, Row[Any]], float]:
-        found = self._execute(connection, _lock_statement, keys_as_parameter(keys))
+        found = self._execute(connection, lock_statement, keys_as_parameter(keys))
         rows = {row.item_key: row for row in found}
         return rows, next((row.now for row in rows.values()), 0.0)
 
@@ -284,7 +291,7 @@ class Commits:
             if move.erase_from is not None:
                 keys.setdefault(move.erase_from, []).append(move.claim.key)
         for stage, some in keys.items():
-            self._execute(connection, _erase_statement, keys_as_parameter(some), {_ERASE_FROM: stage})
+            self._execute(connection, erase_statement, keys_as_parameter(some), {ERASE_FROM: stage})
 
     def _write_rows(self, connection: Connection, moves: Sequence[Move]) -> None:
         wanted = {id(move): move.made for move in moves if move.refused is None and move.made is not None}
@@ -340,7 +347,7 @@ class Commits:
         added: list[str] = []
         for first in range(0, len(failures), _FAILURES):
             some = failures[first : first + _FAILURES]
-            added += self._execute(connection, _failures_statement, as_parameter(some)).scalars()
+            added += self._execute(connection, failures_statement, as_parameter(some)).scalars()
         return [told[one] for one in added]
 
     def _execute(
@@ -351,58 +358,3 @@ class Commits:
         parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> CursorResult[Any]:
         return connection.execute(statement(self._dialect), {**self._of_run, **parameters, PARAMETER: rows})
-
-
-# The statements, each made once for all runs: to make one takes longer than to execute it.
-
-
-@cache
-def _lock_statement(dialect: str) -> Select[Any]:
-    return (
-        select(ITEMS, db_now().label("now"))
-        .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
-        .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
-        .with_for_update(of=ITEMS)
-    )
-
-
-_CHANGED = (
-    *("to_state", "to_stage", "to_attempts", "to_failures", "to_error"),
-    *("to_children", "to_collected_by", "to_rounds", "to_feedback"),
-)
-_ERASE_FROM = "erase_from"
-_ENDED_AT = "has_ended_at"
-_MAX_CRASHES = "max_crashes"
-
-
-@cache
-def _advance_statement(dialect: str) -> Update:
-    moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
-    columns = (
-        *(ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error),
-        *(ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),
-    )
-    to = {column: bindparam(name, type_=column.type) for column, name in zip(columns, _CHANGED, strict=True)}
-    # A stage that has returned killed nobody: what follows is tried alone as often as this one was.
-    max_crashes = bindparam(_MAX_CRASHES, type_=ITEMS.c.crashes.type)
-    is_acquitted = and_(ITEMS.c.stage < to[ITEMS.c.stage], ITEMS.c.crashes > max_crashes)
-    ended_at = bindparam(_ENDED_AT, type_=ITEMS.c.ended_at.type)
-    to |= {ITEMS.c.ended_at: ended_at, ITEMS.c.seconds: ended_at - ITEMS.c.taken_at}
-    return moved.values({**to, ITEMS.c.crashes: case((is_acquitted, max_crashes), else_=ITEMS.c.crashes)})
-
-
-@cache
-def _erase_statement(dialect: str) -> Delete:
-    ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_rows(dialect, CHECKPOINTS.c.item_key))
-    return delete(CHECKPOINTS).where(ours, CHECKPOINTS.c.stage >= bindparam(_ERASE_FROM, type_=Integer()))
-
-
-@cache
-def _failures_statement(dialect: str) -> ReturningInsert[Any]:
-    columns = [column for column in FAILURES.c if column is not FAILURES.c.run_id]
-    rows = json_rows(dialect, *columns)
-    values = select(this_run(), *(rows.c[column.name] for column in columns)).where(true())  # as in claims.py
-    module: Any = postgresql if dialect == "postgresql" else sqlite
-    kept = module.insert(FAILURES).from_select([FAILURES.c.run_id, *columns], values)
-    statement: ReturningInsert[Any] = kept.on_conflict_do_nothing().returning(FAILURES.c.id)
-    return statement

@@ -54,7 +54,8 @@ class RecordQueue(Machine[Outcome[Any], Record]):
             stage = self._stages[claim.stage]
             failed = failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True)
             self._records.append(failed)
-        self._records.append(Ended(claim=claim, outcome=value))
+        calls, claim.calls = claim.calls, None
+        self._records.append(Ended(claim=claim, outcome=value, calls=calls))
 
     def source_failed(self, error: Exception) -> None:
         """What was lined up is still committed."""

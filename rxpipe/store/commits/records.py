@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from rxpipe.database.text import clean_text
 from rxpipe.database.writer import Made
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.times import CallTime
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import CallTime, Claim, ClaimedOutcome
+from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept
@@ -29,16 +30,20 @@ class MadeCall(NamedTuple):
     """A call, on its way into the store.
 
     Attributes:
-        number: Of the process's calls.
         stage: The stage's index.
         time: When it was made, and how it ended.
         usage: What it used, if it told.
+        said: Rows of ``rxpipe_exchanges``, but for what the commit adds.
     """
 
-    number: int
     stage: int
     time: CallTime
     usage: Usage | None = None
+    said: Sequence[Mapping[str, Any]] = ()
+
+
+Calls = tuple[int, CallTime] | list[MadeCall]
+"""A call's stage and time where there is nothing more to tell, as nearly always; objects that live long cost time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ class Checkpoint:
     output: Output
     start: int | None = None
     new: NewResult | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +128,7 @@ class Spawned:
     start: int | None = None
     outcome: Outcome[Any] | None = None
     made_row: Made | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,7 +155,7 @@ class SentBack:
     rounds: int
     feedback: Output
     start: int | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,7 +184,7 @@ class FailedCall:
     text: str
     traceback: str
     input: str | None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -202,7 +207,7 @@ class Used:
     attempt: int
     usage: Usage
     saved: bool = False
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,13 +224,13 @@ class Ended:
     claim: Claim
     outcome: ClaimedOutcome
     made: Made | None = None
-    calls: Sequence[MadeCall] | None = None
+    calls: Calls | None = None
 
 
 class Closing:
     """Nothing follows: give back what is unfinished."""
 
-    calls = None
+    calls: None = None
 
 
 Record = Checkpoint | Spawned | SentBack | FailedCall | Used | Ended | Closing

@@ -7,11 +7,28 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.durations import Durations
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.store.queries import usage
 from rxpipe.store.queries.failures import INDEX_OF_STAGE, IS_FAILED, Cause, causes, drops, item_id
 from rxpipe.store.queries.history import DATABASE, RunInfo, WorkerInfo, unfinished_parents, workers
+from rxpipe.store.reading.snapshot_history import SnapshotHistory
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, PENDING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """How long calls took, or their items had waited: not longer for half of them, 95 and 99 in a hundred; seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, durations: Durations) -> Percentiles | None:
+        """Those of a histogram; None if it is empty."""
+        p50, p95, p99 = (durations.quantile(share) for share in (0.5, 0.95, 0.99))
+        return None if p50 is None or p95 is None or p99 is None else cls(p50=p50, p95=p95, p99=p99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +46,8 @@ class StageInfo:
         usage: What its calls used, also for results that do not apply any more.
         cached: How often a result of an earlier call was used instead of a call.
         saved: What those earlier calls had used.
+        seconds: How long its calls took; None if that was not kept.
+        waits: How long their items had waited in its queue; None if that was not kept.
     """
 
     name: str | None
@@ -41,6 +60,8 @@ class StageInfo:
     usage: Usage = field(default_factory=Usage)
     cached: int = 0
     saved: Usage = field(default_factory=Usage)
+    seconds: Percentiles | None = None
+    waits: Percentiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +156,8 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
     failed_calls = {row.stage: row.calls for row in connection.execute(calls.group_by(FAILURES.c.stage))}
     used = usage.by_stage(connection, run.id)
     saved = usage.saved_by_stage(connection, run.id)
+    latest = SnapshotHistory().latest(connection, run.id)
+    timed = {} if latest is None else {stage.name: stage for stage in latest.stages}
     stages = [
         StageInfo(
             name=stage.name,
@@ -147,6 +170,8 @@ def _stages(connection: Connection, run: RunInfo) -> tuple[StageInfo, ...]:
             usage=used.pop(stage.name, Usage()),
             cached=saved.get(stage.name, (0, Usage()))[0],
             saved=saved.get(stage.name, (0, Usage()))[1],
+            seconds=Percentiles.of(timed[stage.name].seconds) if stage.name in timed else None,
+            waits=Percentiles.of(timed[stage.name].waits) if stage.name in timed else None,
         )
         for index, stage in enumerate(run.stages)
     ]

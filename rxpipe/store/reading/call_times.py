@@ -15,7 +15,8 @@ from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 _MOST_GROUPS = 50_000  # that are looked through
 _LATE = 600.0  # seconds after its end by which a call is committed: more only if the database was away
 _EARLY = 1.0  # seconds by which clocks differ
-_READ = 4  # times as many calls are read as are drawn, lest only a few groups are seen
+_SPARE = 2  # times as many calls are looked at as are drawn, as some are of another time
+_MOST_READ = 30  # groups that are read
 
 
 def bars(
@@ -35,20 +36,17 @@ def bars(
     if began is None or most < 1:
         return []
     first, last = began + since, began + since + seconds
-    columns = CALLS.c.worker, CALLS.c.number, CALLS.c.count
+    columns = CALLS.c.worker, CALLS.c.number, CALLS.c["count"].label("calls")
     ours = CALLS.c.run_id == run_id, CALLS.c.at >= first - _EARLY, CALLS.c.at <= last + _LATE
     query = select(*columns).where(*ours, CALLS.c.to_at >= first, CALLS.c.from_at <= last)
     groups = connection.execute(query.order_by(CALLS.c.at).limit(_MOST_GROUPS)).all()
-    calls = sum(group.count for group in groups)
-    step = max(1, calls // (_READ * most))
-    chosen = [(group.worker, group.number) for group in groups[::step]]
+    chosen = [(group.worker, group.number) for group in groups[:: max(1, -(-len(groups) // _MOST_READ))]]
+    calls = sum(group.calls for group in groups) * len(chosen) // max(1, len(groups))
+    step = max(1, calls // (_SPARE * most))
+    place = tuple_(CALLS.c.worker, CALLS.c.number)
     found: list[KeptCall] = []
-    for begin in range(0, len(chosen), 200):
-        place = tuple_(CALLS.c.worker, CALLS.c.number)
-        rows = connection.execute(select(CALLS).where(CALLS.c.run_id == run_id, place.in_(chosen[begin : begin + 200])))
-        found += (
-            call for row in rows for call in calls_of(row) if call.began <= last and call.began + call.seconds >= first
-        )
+    for row in connection.execute(select(CALLS).where(CALLS.c.run_id == run_id, place.in_(chosen))):
+        found += (one for one in calls_of(row, step) if one.began <= last and one.began + one.seconds >= first)
     found.sort(key=lambda call: (call.began, call.item))
     if len(found) > most:
         found = [found[place * len(found) // most] for place in range(most)]

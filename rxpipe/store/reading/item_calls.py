@@ -44,8 +44,11 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
         name = stages[call.stage] if call.stage < len(stages) else str(call.stage)
         failure = _taken(left, name, call.attempt) if call.ended in _FAILED else None
         found.append(_of_kept(call, name, failure))
-    if not kept:  # of a store that kept no calls then
-        found += [_of_checkpoint(stages[row.stage]) for row in checkpoints if 0 <= row.stage < len(stages)]
+    if not kept and item.attempts:  # of a store that kept no calls then
+        cached = {row.stage for row in used if row.saved}
+        places: list[int] = [row.stage for row in checkpoints]
+        called = [stages[place] for place in places if 0 <= place < len(stages)]
+        found += [_of_checkpoint(stage) for stage in called if stage not in cached]
     unkept = {(row.stage, row.attempt): _usage(row) for row in used if not row.saved}
     found += [_of_failure(row, unkept.get((row.stage, row.attempt), Usage())) for row in left]
     found += [_of_cache(row) for row in used if row.saved]
@@ -57,7 +60,9 @@ def _kept(connection: Connection, run_id: int, item: Row[Any], times: Sequence[f
     """Its calls in the groups that were committed with its rows; else in all while it was on its way."""
     moments = {*times, *([] if item.ended_at is None else [item.ended_at])}
     ours = select(CALLS).where(CALLS.c.run_id == run_id)
-    rows = connection.execute(ours.where(CALLS.c.at.in_(sorted(moments)[:_MOST]))).all() if moments else []
+    rows: Sequence[Row[Any]] = []
+    if moments:
+        rows = connection.execute(ours.where(CALLS.c.at.in_(sorted(moments)[:_MOST]))).all()
     found = _in(rows, item.item_key)
     if len(found) < item.attempts and item.taken_at is not None:
         around = ours.where(CALLS.c.at >= item.taken_at)

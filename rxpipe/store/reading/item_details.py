@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from rxpipe.insight.reading import ItemDetails
 from rxpipe.store.items.kept_values import SOURCE
@@ -15,7 +15,7 @@ from rxpipe.store.reading.item_calls import calls_of_item
 from rxpipe.store.reading.item_pages import item_row, rows_of
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
-_MOST_CHILDREN = 20_000  # that are counted
+_MOST_CHILDREN = 5_000  # that are counted
 _MOST_PARENTS = 100
 _LONGEST = 1_000_000  # characters of a value
 
@@ -25,8 +25,12 @@ def item_details(connection: Connection, run_id: int, stages: Sequence[str], key
     row = item_row(connection, run_id, key)
     if row is None:
         return None
-    outputs = {output.stage: _shown(output.output) for output in _outputs(connection, run_id, key)}
-    names = [(stages[stage], value) for stage, value in outputs.items() if 0 <= stage < len(stages)]
+    outputs: dict[int | None, Any] = {
+        output.stage: _shown(output.output) for output in _outputs(connection, run_id, key)
+    }
+    names = [
+        (stages[stage], value) for stage, value in outputs.items() if stage is not None and 0 <= stage < len(stages)
+    ]
     return ItemDetails(
         row=rows_of(connection, run_id, stages, [row])[0],
         value=outputs.get(SOURCE, outputs.get(_before_first(connection, run_id, key))),
@@ -37,7 +41,7 @@ def item_details(connection: Connection, run_id: int, stages: Sequence[str], key
     )
 
 
-def _outputs(connection: Connection, run_id: int, key: str) -> Sequence[Row[Any]]:
+def _outputs(connection: Connection, run_id: int, key: str) -> Sequence[Any]:
     columns = CHECKPOINTS.c.stage, func.substr(CHECKPOINTS.c.output, 1, _LONGEST + 1).label("output")
     query = select(*columns).where(CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.item_key == key)
     return connection.execute(query.order_by(CHECKPOINTS.c.stage)).all()

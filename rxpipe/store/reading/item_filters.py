@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, false, func
+from sqlalchemy import ColumnElement, false, func, literal
 
 from rxpipe.insight.reading import ItemFilter
 from rxpipe.store.queries.failures import INDEX_OF_STAGE
@@ -19,6 +20,16 @@ _PAST_STAGES = ("written", "expanded", "collected")
 def narrowed(wanted: ItemFilter) -> ItemFilter:
     """The same filter, without what says nothing."""
     return replace(wanted, error=wanted.error or None, text=wanted.text or None, stage=wanted.stage or None)
+
+
+def can_be(text: str | None) -> bool:
+    """Whether a database may have a text; none has a NUL or half a character in it."""
+    return text is None or ("\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text))
+
+
+def can_have_items(wanted: ItemFilter) -> bool:
+    """Whether items may be like these."""
+    return all(can_be(text) for text in (wanted.stage, wanted.error, wanted.text, wanted.parent))
 
 
 def conditions(
@@ -38,7 +49,8 @@ def conditions(
     if wanted.stage is not None:
         places = [*stages, DATABASE]
         index = places.index(wanted.stage) if wanted.stage in places else -1
-        found += [index == INDEX_OF_STAGE, ITEMS.c.state.not_in(_PAST_STAGES)] if index >= 0 else [false()]
+        its_stage = INDEX_OF_STAGE
+        found += [its_stage == index, ITEMS.c.state.not_in(_PAST_STAGES)] if index >= 0 else [false()]
     if wanted.error is not None:
         found.append(ITEMS.c.last_error.icontains(wanted.error, autoescape=True))
     if wanted.text is not None:
@@ -49,13 +61,15 @@ def conditions(
 
 
 def _of_times(wanted: ItemFilter, segment: str | None, now: float) -> list[ColumnElement[bool]]:
+    changed: ColumnElement[Any]
+    took: ColumnElement[Any]
     if segment is None:
-        changed: ColumnElement[float] = func.coalesce(ITEMS.c.ended_at, ITEMS.c.taken_at)
-        took: ColumnElement[float] = func.coalesce(ITEMS.c.seconds, now - ITEMS.c.taken_at)
+        changed = func.coalesce(ITEMS.c.ended_at, ITEMS.c.taken_at)
+        took = func.coalesce(ITEMS.c.seconds, now - ITEMS.c.taken_at)
     elif segment == "ended":
         changed, took = ITEMS.c.ended_at, ITEMS.c.seconds
     else:
-        changed, took = ITEMS.c.taken_at, now - ITEMS.c.taken_at
+        changed, took = ITEMS.c.taken_at, literal(now) - ITEMS.c.taken_at
     found: list[ColumnElement[bool]] = []
     if wanted.since is not None:
         found.append(changed >= wanted.since)

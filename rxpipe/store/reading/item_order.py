@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Integer, Row, and_, literal, literal_column, tuple_
 
+from rxpipe.database.text import clean_text
 from rxpipe.errors import StoreError
-from rxpipe.insight.reading import Order
+from rxpipe.insight.reading import ItemFilter, Order
 from rxpipe.store.schema.tables import (
     HAS_ENDED,
     HAS_FAILED,
@@ -59,7 +60,7 @@ class Place(NamedTuple):
         """
         try:
             segment, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            return cls(range(len(PENDING) + 1)[int(segment)], float(value), str(key))
+            return cls(range(len(PENDING) + 1)[int(segment)], float(value), clean_text(str(key)))
         except (ValueError, TypeError, LookupError, OverflowError):
             raise StoreError(f"{text[:100]!r} is no place in a list of items") from None
 
@@ -110,30 +111,44 @@ class Segment:
         value = literal(int(place.value) if is_whole else place.value, self.column.type)
         return value, tuple_(value, literal(place.key, ITEMS.c.item_key.type)), tuple_(self.column, ITEMS.c.item_key)
 
-    def value_of(self, row: Row[Any]) -> float:
+    def value_of(self, row: Row[Any]) -> float | None:
         """What a row is sorted by."""
-        value: float = getattr(row, self.column.name)
+        value: float | None = getattr(row, self.column.name)
         return value
 
 
-def segments_of(order: Order, status: str | None) -> Sequence[Segment]:
-    """The segments of an order, of all items or those of one status."""
+def segments_of(order: Order, wanted: ItemFilter) -> Sequence[Segment]:
+    """The segments of an order that may have items that are wanted, no longer than they need be."""
     falls = order == "newest"
     pending = [
         Segment("running", ITEMS.c.seq, falls, "rxpipe_items_running", IS_RUNNING),
         Segment("waiting", ITEMS.c.seq, falls, "rxpipe_items_waiting", IS_WAITING),
         Segment("ready", ITEMS.c.seq, falls, "rxpipe_items_ready", IS_READY),
     ]
-    by_end = Segment("ended", ITEMS.c.ended_at, falls, "rxpipe_items_ended", HAS_ENDED)
-    ended = [Segment("ended", ITEMS.c.seconds, True, "rxpipe_items_slow", HAS_SECONDS)] if order == "slowest" else []
-    ended = ended or [by_end]
+    ended = [_by_seconds(wanted) if order == "slowest" else _by_end(wanted, falls=falls)]
     every = [*pending, *ended] if order == "newest" else [*ended, *pending]
-    if status is None:
+    if wanted.status is None:
         return every
-    if status in ("failed", "dropped") and order != "slowest":
-        condition = and_(HAS_FAILED, is_in_state(status))
-        return [Segment("ended", ITEMS.c.ended_at, falls, "rxpipe_items_failed", condition)]
-    return [one for one in every if one.name == (status if status in ("running", "waiting", "ready") else "ended")]
+    return [one for one in every if one.name == (wanted.status if wanted.status in PENDING else "ended")]
+
+
+def _by_seconds(wanted: ItemFilter) -> Segment:
+    condition: ColumnElement[bool] = HAS_SECONDS
+    if wanted.longer_than is not None:
+        condition = and_(condition, ITEMS.c.seconds >= wanted.longer_than)
+    return Segment("ended", ITEMS.c.seconds, True, "rxpipe_items_slow", condition)
+
+
+def _by_end(wanted: ItemFilter, *, falls: bool) -> Segment:
+    condition: ColumnElement[bool] = HAS_ENDED
+    index = "rxpipe_items_ended"
+    if wanted.status in ("failed", "dropped"):
+        condition, index = and_(HAS_FAILED, is_in_state(wanted.status)), "rxpipe_items_failed"
+    if wanted.since is not None:
+        condition = and_(condition, ITEMS.c.ended_at >= wanted.since)
+    if wanted.until is not None:
+        condition = and_(condition, ITEMS.c.ended_at < wanted.until)
+    return Segment("ended", ITEMS.c.ended_at, falls, index, condition)
 
 
 def is_in_state(state: str) -> ColumnElement[bool]:

@@ -26,11 +26,12 @@ SECONDS = 0.12
 """How long a page, or a count, looks for items."""
 
 _FEW = 10_000  # items that are read and sorted
-_PART = 2_000  # items that are looked through at a time, and then more and more
-_LARGEST_PART = 16_000
+_PART = 1_000  # items that are looked through at a time; then as many as ``_PART_SECONDS`` do for
+_SMALLEST_PART, _LARGEST_PART = 200, 20_000
+_PART_SECONDS = 0.03
 _LONGEST = 1_000  # characters of an error in a list
 
-_ROW = (
+_ROW: Sequence[ColumnElement[Any]] = (
     *(ITEMS.c.item_key, ITEMS.c.is_integer, ITEMS.c.state, ITEMS.c.stage, ITEMS.c.collected_by, ITEMS.c.attempts),
     *(ITEMS.c.rounds, ITEMS.c.parent_key, ITEMS.c.children, ITEMS.c.seq),
     *(ITEMS.c.taken_at, ITEMS.c.ended_at, ITEMS.c.seconds),
@@ -80,17 +81,17 @@ def page(
         StoreError: ``after`` is no page's.
     """
     question = question._replace(wanted=narrowed(question.wanted))
-    segments = segments_of(question.order, question.wanted.status)
+    segments = segments_of(question.order, question.wanted)
     place = None if after is None else Place.of(after)
     rows: list[Row[Any]] = []
     exact = _exactly(connection, question)
     if exact is not None and place is None:
         rows.append(exact)
-    excluded = true() if exact is None else ITEMS.c.item_key != exact.item_key
+    excluded = [] if exact is None else [ITEMS.c.item_key != exact.item_key]
     until = clock() + seconds
     few = _few(connection, question)
     if few is not None:
-        found, following = _sorted_page(connection, question, segments, and_(few, excluded), place, most - len(rows))
+        found, following = _sorted_page(connection, question, segments, and_(few, *excluded), place, most - len(rows))
     else:
         found, following = _walk(connection, question, segments, excluded, place, most - len(rows), until, clock)
     rows += found
@@ -119,7 +120,8 @@ def count(
         counted = _of_run(question.run_id, literal_column("1")).where(all_of_it).limit(most).subquery()
         return connection.execute(select(func.count()).select_from(counted)).scalar_one()
     found, until = 0, clock() + seconds
-    for segment in segments_of(question.order, wanted.status):
+    order: Order = "newest" if wanted.longer_than is None or wanted.since is not None else "slowest"
+    for segment in segments_of(order, wanted):
         which = and_(true(), *conditions(wanted, question.stages, segment=segment.name, now=question.now))
         for first, last in _parts(connection, question.run_id, segment, None):
             part = _between(_of_run(question.run_id, literal_column("1")), segment, first, last).where(which)
@@ -163,12 +165,13 @@ def item_row(connection: Connection, run_id: int, key: str) -> Row[Any] | None:
 def _stage_of(row: Row[Any], stages: Sequence[str]) -> str | None:
     if row.state in ("written", "expanded", "collected"):
         return None
-    index = max(row.stage, -1 if row.collected_by is None else row.collected_by)
+    index: int = max(row.stage, -1 if row.collected_by is None else row.collected_by)
     return stages[index] if index < len(stages) else DATABASE
 
 
 def _of_run(run_id: int, *columns: Any) -> Select[Any]:
-    return select(*columns).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
+    query: Select[Any] = select(*columns).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
+    return query
 
 
 def _exactly(connection: Connection, question: Question) -> Row[Any] | None:
@@ -227,7 +230,7 @@ def _walk(
     connection: Connection,
     question: Question,
     segments: Sequence[Segment],
-    excluded: ColumnElement[bool],
+    excluded: Sequence[ColumnElement[bool]],
     after: Place | None,
     most: int,
     until: float,
@@ -243,9 +246,9 @@ def _walk(
         if after is not None and number < after.segment:
             continue
         begin = after if after is not None and number == after.segment else None
-        which = and_(excluded, *conditions(question.wanted, question.stages, segment=segment.name, now=question.now))
-        for first, last in _parts(connection, question.run_id, segment, begin):
-            query = _between(_of_run(question.run_id, *_ROW), segment, first, last).where(which)
+        which = [*excluded, *conditions(question.wanted, question.stages, segment=segment.name, now=question.now)]
+        for first, last in _parts(connection, question.run_id, segment, begin) if which else [(begin, None)]:
+            query = _between(_of_run(question.run_id, *_ROW), segment, first, last).where(*which)
             found += connection.execute(query.order_by(*segment.ordering).limit(most + 1 - len(found))).all()
             if len(found) > most:
                 kept = found[:most]
@@ -264,6 +267,7 @@ def _parts(
     """Parts of a segment, each by the places before its first item and of its last; None where that is open."""
     size = _PART
     while True:
+        began = time.monotonic()
         query = _between(_of_run(run_id, segment.column.label("value"), ITEMS.c.item_key), segment, after, None)
         last = connection.execute(query.order_by(*segment.ordering).offset(size - 1).limit(1)).first()
         if last is None:
@@ -271,7 +275,9 @@ def _parts(
             return
         until = Place(0, last.value, last.item_key)
         yield after, until
-        after, size = until, min(_LARGEST_PART, 2 * size)
+        after = until
+        share = _PART_SECONDS / max(1e-6, time.monotonic() - began)
+        size = max(_SMALLEST_PART, min(_LARGEST_PART, int(size * min(4.0, share))))
 
 
 def _between(query: Select[Any], segment: Segment, first: Place | None, last: Place | None) -> Select[Any]:
@@ -288,7 +294,8 @@ def _along(query: Select[Any], index: str) -> Select[Any]:
 def _counts(connection: Connection, run_id: int, status: str | None) -> Iterator[int]:
     """How many items there are of each state, or of one."""
     if status is None or status in ENDED:
-        ended = tallies(connection, [run_id]).get(run_id, ({}, None))[0]
+        found = tallies(connection, [run_id]).get(run_id)
+        ended = {} if found is None else found[0]
         yield from (number for state, number in ended.items() if status in (None, state))
     for state in PENDING:
         if status in (None, state):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
@@ -76,8 +75,13 @@ def error_rows(connection: Connection, run_id: int) -> list[ErrorRow]:
     found: list[ErrorRow] = []
     for rows in kinds.values():
         latest = max(rows, key=lambda row: row.last_at)
-        sums = {name: sum(getattr(row, name) for row in rows) for name in ("items", "calls")}
-        of_latest = {"stage": latest.stage, "type": latest.type, "text": latest.text, "last_at": latest.last_at}
+        sums: dict[str, Any] = {name: sum(getattr(row, name) for row in rows) for name in ("items", "calls")}
+        of_latest: dict[str, Any] = {
+            "stage": latest.stage,
+            "type": latest.type,
+            "text": latest.text,
+            "last_at": latest.last_at,
+        }
         found.append(ErrorRow(**of_latest, **sums))
     found.sort(key=lambda one: (-max(one.items, one.calls), one.stage, one.text))
     return found[:_MOST_ERRORS]
@@ -99,7 +103,5 @@ def _pending(connection: Connection, number: int | None) -> dict[int, dict[str, 
 def _signs(connection: Connection, number: int | None) -> dict[int, float]:
     """When each run's workers last showed a sign of life."""
     query = select(WORKERS.c.run_id, func.max(WORKERS.c.heartbeat_at).label("at")).group_by(WORKERS.c.run_id)
-    rows: Sequence[Row[Any]] = connection.execute(
-        query if number is None else query.where(WORKERS.c.run_id == number)
-    ).all()
+    rows = connection.execute(query if number is None else query.where(WORKERS.c.run_id == number))
     return {row.run_id: row.at for row in rows}

@@ -14,6 +14,7 @@ from rxpipe.insight.snapshot import Snapshot
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
 from rxpipe.store.reading.call_times import bars
 from rxpipe.store.reading.item_details import item_details
+from rxpipe.store.reading.item_filters import can_be, can_have_items
 from rxpipe.store.reading.item_pages import Question, count, page
 from rxpipe.store.reading.lists import error_rows, run_rows, worker_rows
 from rxpipe.store.reading.snapshot_history import SnapshotHistory
@@ -121,7 +122,7 @@ class StoreRunsReader:
     def item(self, run: int, item: str) -> ItemDetails | None:
         """All that is kept of an item; None if there is none of this ID."""
         with self._look() as connection:
-            stages = _stages(connection, run)
+            stages = _stages(connection, run) if can_be(item) else None
             return None if stages is None else item_details(connection, run, stages, item)
 
     def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000) -> Sequence[Bar]:
@@ -148,6 +149,6 @@ def _stages(connection: Connection, run: int) -> tuple[str, ...] | None:
 
 
 def _question(connection: Connection, run: int, wanted: ItemFilter, order: Order) -> Question | None:
-    if (stages := _stages(connection, run)) is None:
+    if (stages := _stages(connection, run)) is None or not can_have_items(wanted):
         return None
     return Question(run, stages, wanted, order, connection.execute(select(db_now())).scalar_one())

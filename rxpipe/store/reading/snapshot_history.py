@@ -15,9 +15,9 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.items.snapshot_log import from_text
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, WORKERS
 
-_MOST_READ = 1_200  # snapshots for one answer: each takes a fraction of a millisecond
+_MOST_READ = 600  # snapshots for one answer: each takes a fraction of a millisecond
 _LEAST = 20  # moments that a history has however many workers there are
-_KEPT = 5_000  # snapshots that are remembered
+_KEPT = 3_000  # snapshots, and sums of them, that are remembered
 _SILENT = 15.0  # seconds after its last snapshot from which a worker that has ended does not count as at work
 _CHUNK = 200
 
@@ -32,6 +32,7 @@ class SnapshotHistory:
 
     def __init__(self) -> None:
         self._read: OrderedDict[tuple[int, str, int, float], Snapshot | None] = OrderedDict()
+        self._added: OrderedDict[tuple[Any, ...], Snapshot] = OrderedDict()
 
     def latest(self, connection: Connection, run_id: int) -> Snapshot | None:
         """The newest sum; None if there is none."""
@@ -47,7 +48,7 @@ class SnapshotHistory:
         return found[-1] if found else None
 
     def all(self, connection: Connection, run_id: int, most: int) -> list[Snapshot]:
-        """The history, thinned out to so many moments, or fewer where there are many workers."""
+        """The history, thinned out to so many moments at most, and fewer where there are many workers."""
         query = select(SNAPSHOTS.c.worker, SNAPSHOTS.c.number, SNAPSHOTS.c.at).where(SNAPSHOTS.c.run_id == run_id)
         marks: dict[str, list[_Mark]] = {}
         for row in connection.execute(query.order_by(SNAPSHOTS.c.worker, SNAPSHOTS.c.number)):
@@ -69,7 +70,9 @@ class SnapshotHistory:
         chosen = [_at(marks, moment) for moment in moments]
         wanted = {(worker, mark.number, mark.at) for one in chosen for worker, mark in one.items()}
         first = min(((of_worker[0].at, worker) for worker, of_worker in marks.items()), default=None)
-        firsts = set() if first is None else {(first[1], marks[first[1]][0].number, first[0])}
+        firsts: set[tuple[str, int, float]] = set()
+        if first is not None:
+            firsts.add((first[1], marks[first[1]][0].number, first[0]))
         snapshots = self._snapshots(connection, run_id, wanted | firsts)
         newest = max(
             (one for one in snapshots.values() if one is not None), key=lambda snapshot: snapshot.at, default=None
@@ -79,16 +82,28 @@ class SnapshotHistory:
         names = tuple(stage.name for stage in newest.stages)
         before = next((one for key in firsts if (one := snapshots[key]) is not None), newest)
         found: list[Snapshot] = []
-        for moment, one in zip(moments, chosen, strict=True):
+        for moment, at_work in zip(moments, chosen, strict=True):
+            over = {worker: _is_over(ends, marks, worker, mark, moment) for worker, mark in at_work.items()}
+            key: tuple[Any, ...] = (
+                run_id,
+                moment,
+                names,
+                *((worker, mark, over[worker]) for worker, mark in at_work.items()),
+            )
+            if (known := self._added.get(key)) is not None:
+                found.append(known)
+                continue
             parts: list[Snapshot] = []
-            for worker, mark in one.items():
+            for worker, mark in at_work.items():
                 snapshot = snapshots[worker, mark.number, mark.at]
                 if snapshot is None or tuple(stage.name for stage in snapshot.stages) != names:
                     continue
-                is_over = ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
-                parts.append(_as_gone(snapshot) if is_over else snapshot)
+                parts.append(_as_gone(snapshot) if over[worker] else snapshot)
             if parts:
                 found.append(_summed(parts, moment, before, began))
+                self._added[key] = found[-1]
+        while len(self._added) > _KEPT:
+            self._added.popitem(last=False)
         return found
 
     def _snapshots(
@@ -107,6 +122,11 @@ class SnapshotHistory:
         return found
 
 
+def _is_over(ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float) -> bool:
+    """Whether a worker was gone at a moment, as far as its latest snapshot then tells."""
+    return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
+
+
 def _readable(row: Row[Any]) -> Snapshot | None:
     try:
         return from_text(row.snapshot)
@@ -115,13 +135,12 @@ def _readable(row: Row[Any]) -> Snapshot | None:
 
 
 def _thinned(moments: Sequence[float], most: int) -> list[float]:
-    """So many at most, evenly, the first and the last among them."""
-    if len(moments) <= most:
-        return list(moments)
-    if most < 2:
-        return [moments[-1]]
-    step = (len(moments) - 1) / (most - 1)
-    return [moments[round(place * step)] for place in range(most)]
+    """So many at most, evenly, and the last one; nearly the same when there are a few more, so that they are known."""
+    stride = 1
+    while (len(moments) + stride - 1) // stride + 1 > max(2, most):
+        stride *= 2
+    found = list(moments[::stride])
+    return found if found[-1] == moments[-1] else [*found, moments[-1]]
 
 
 def _at(marks: dict[str, list[_Mark]], moment: float) -> dict[str, _Mark]:
@@ -149,7 +168,7 @@ def _as_gone(snapshot: Snapshot) -> Snapshot:
     limiters = tuple(replace(one, rate=0.0) if one.per_process else one for one in snapshot.limiters)
     sink = None if snapshot.sink is None else replace(snapshot.sink, waiting=0, away=None)
     state = "failed" if snapshot.state in ("running", "stopping") else snapshot.state
-    gone = {"stages": stages, "limiters": limiters, "sink": sink, "state": state, "workers": 0}
+    gone: dict[str, Any] = {"stages": stages, "limiters": limiters, "sink": sink, "state": state, "workers": 0}
     return replace(snapshot, **gone, in_flight=0, waiting_for_children=0)
 
 

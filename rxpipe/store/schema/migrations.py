@@ -66,9 +66,13 @@ def _add_insight(connection: Connection) -> None:
     is_its = "its.run_id = rxpipe_items.run_id AND its.item_key = rxpipe_items.item_key"
     last = f"(SELECT max(at) FROM {{}} AS its WHERE {is_its})"
     begun = "(SELECT created_at FROM rxpipe_runs WHERE rxpipe_runs.id = rxpipe_items.run_id)"
-    times = ", ".join((last.format("rxpipe_checkpoints"), last.format("rxpipe_failures"), begun))
+    of_failed, of_others = (
+        ", ".join([*(last.format(table) for table in tables), begun])
+        for tables in (("rxpipe_failures", "rxpipe_checkpoints"), ("rxpipe_checkpoints", "rxpipe_failures"))
+    )
+    ended_at = f"CASE state WHEN 'failed' THEN coalesce({of_failed}) ELSE coalesce({of_others}) END"
     ended = ", ".join(f"'{state}'" for state in ENDED)
-    connection.exec_driver_sql(f"UPDATE rxpipe_items SET ended_at = coalesce({times}) WHERE state IN ({ended})")
+    connection.exec_driver_sql(f"UPDATE rxpipe_items SET ended_at = {ended_at} WHERE state IN ({ended})")
     new = ("rxpipe_items_ended", "rxpipe_items_failed", "rxpipe_items_slow")
     for index in ITEMS.indexes:
         if index.name in new:

@@ -1,0 +1,63 @@
+"""What a store says when it is opened: who else is at work, and what is not as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, select
+
+from rxpipe.store.items.lease import at_work
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.migrations import schema_version
+from rxpipe.store.schema.tables import WORKERS
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def tell_edited(names: Sequence[str]) -> None:
+    """Warn of stages whose code has changed, though what they returned stays."""
+    if names:
+        one = len(names) == 1
+        stages, it, them = (names[0], "it", "the stage") if one else (" and ".join(names), "they", "the stages")
+        _log.warning(
+            f"the code of {'stage' if one else 'stages'} {stages} has changed; what {it} returned before is kept. "
+            f"To call {it if one else 'them'} again, give {them} another version and use --resume "
+            "(in a script RunStore(resume=True), for one run)"
+        )
+
+
+def tell_missing(run_id: int, place: str, missing: int, found_by: str) -> None:
+    """Warn of rows that somebody has deleted."""
+    if missing:
+        _log.warning(
+            "rows of items that were written are missing",
+            run=run_id,
+            place=place,
+            missing=missing,
+            hint=f"rxpipe requeue {run_id} --rows {found_by} has the next run write the rows again, without a call",
+        )
+
+
+def holder(connection: Connection) -> str:
+    """Who has an SQLite file, as far as its store tells."""
+    if not schema_version(connection):
+        return "another process"
+    query = select(WORKERS).where(WORKERS.c.ended_at.is_(None))
+    row = connection.execute(query.order_by(WORKERS.c.heartbeat_at.desc()).limit(1)).first()
+    return "another process" if row is None else _named(row)
+
+
+def refuse_others(database: Database, connection: Connection) -> None:
+    """See that nobody else is at work in an SQLite file, though its lock was free.
+
+    Raises:
+        StoreError: Somebody is.
+    """
+    if database.is_sqlite and (others := at_work(connection)):
+        raise database.in_use_by(_named(others[-1]))
+
+
+def _named(worker: Row[Any]) -> str:
+    return f"process {worker.pid} on {worker.host}"
