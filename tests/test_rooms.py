@@ -28,7 +28,7 @@ ROOMS = (
         "files",
         "store",
     ),
-    *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "cli", ""),
+    *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "web", "cli", ""),
 )
 
 

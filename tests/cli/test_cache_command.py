@@ -123,7 +123,7 @@ def test_show(cache_in: str) -> None:
         "saved by the cache: 4 calls, 20 prompt and 4 completion tokens, cost 0.50 (in the currency of your prices)"
         in shown
     )
-    (header,) = [line for line in shown if line.startswith("stage")]
+    header = next(line for line in shown if line.startswith("stage"))
     assert header.split()[:6] == ["stage", "checkpoints", "failed", "calls", "failed", "cached"]
     first, second = document("show", "2")["stages"]
     assert (first["cached"], first["saved"]["prompt_tokens"], first["usage"]["prompt_tokens"]) == (2, 20, 10)

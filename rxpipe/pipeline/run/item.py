@@ -229,9 +229,9 @@ class Group:
         with self._lock:
             self.made += 1
             self._live[child] = None
-            if self.collected_by is not None and child.claim is not None:
-                if child.id != self.parent.child_id(self.first + child.number):  # the parent's rounds may change later
-                    self._named.add(child)
+            is_kept = self.collected_by is not None and child.claim is not None
+            if is_kept and child.id != self.parent.child_id(self.first + child.number):  # in this round: later, others
+                self._named.add(child)
 
     def live(self) -> list[Item]:
         """The children that are on their way now."""
