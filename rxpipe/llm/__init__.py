@@ -5,7 +5,7 @@
 - ``prompt.py``: files with named fields; ``structured.py``: pydantic models from replies; ``reply.py``: what came
 - ``limits.py``, ``headers.py``: how often a server may be called, and how long it asks to wait
 - ``health.py``: stops a run when no call can succeed any more, as with a wrong key
-- ``errors.py``: what goes wrong, by kind; ``transcript.py``: prompts and replies, as ``rxpipe preview`` shows them
+- ``errors.py``: what goes wrong, by kind
 """
 
 from __future__ import annotations

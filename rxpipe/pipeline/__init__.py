@@ -12,6 +12,7 @@ What others implement:
 - ``ports.py``: sinks, run stores, executors; ``commit_counts.py``: what sinks and stores commit
 - ``listener.py``: callbacks about items and calls; ``views.py``: what they may read of items and runs
 - ``wrap_call.py``: what a listener sets up around the functions of stages
+- ``transcript.py``: what calls have said to language models, for a store and for whoever wants to look at it
 
 How it runs:
 

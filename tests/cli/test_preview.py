@@ -63,7 +63,7 @@ def long(value):
     return "x" * 30_000 + "END"
 
 def parts(value):
-    from rxpipe.llm.transcript import Exchange, note
+    from rxpipe.pipeline.transcript import Exchange, note
     note(Exchange(messages=[{"role": "user", "content": [{"text": "Hi"}]}, {"role": "assistant"}], reply="Hello!"))
     return value
 """

@@ -31,7 +31,7 @@ from odd_llm import (
 
 from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 from rxpipe.llm import InvalidOutput, LLMError, ProviderUnusable
-from rxpipe.llm.transcript import Exchange, listener
+from rxpipe.pipeline.transcript import Exchange, listener
 from rxpipe.questions.llm.values import WrittenAnswer
 
 KEY = "sk-hunter2-0123456789abcdefghijklmnopqrstuvwxyz"

@@ -25,7 +25,7 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
-from rxpipe.llm.transcript import Exchange, listener
+from rxpipe.pipeline.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
