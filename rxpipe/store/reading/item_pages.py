@@ -170,8 +170,8 @@ def _stage_of(row: Row[Any], stages: Sequence[str]) -> str | None:
 
 
 def _of_run(run_id: int, *columns: Any) -> Select[Any]:
-    query: Select[Any] = select(*columns).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
-    return query
+    wanted: Sequence[ColumnElement[Any]] = columns
+    return select(*wanted).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
 
 
 def _exactly(connection: Connection, question: Question) -> Row[Any] | None:
