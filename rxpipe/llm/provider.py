@@ -21,8 +21,8 @@ from rxpipe.llm.health import Health
 from rxpipe.llm.limits import Limits
 from rxpipe.llm.reply import Prices, Reply, check, reply_of, usage_of
 from rxpipe.llm.structured import parse, schema_of
-from rxpipe.pipeline.transcript import Exchange, note
 from rxpipe.operators.core.running_call import Usage, record_usage
+from rxpipe.pipeline.transcript import Exchange, note
 
 if TYPE_CHECKING:
     import openai

@@ -25,7 +25,6 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
-from rxpipe.pipeline.transcript import Exchange, listener
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
@@ -35,6 +34,7 @@ from rxpipe.pipeline.outcome import Outcome, Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.source import length
 from rxpipe.pipeline.stage import Stage
+from rxpipe.pipeline.transcript import Exchange, listener
 from rxpipe.questions.seen_texts import seen_on_copies
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.text import clean_text
-from rxpipe.pipeline.transcript import Exchange
 from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.transcript import Exchange
 from rxpipe.store.commits.records import MadeCall
 from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import EXCHANGES, RUNS, db_now
