@@ -1,7 +1,8 @@
 """The run store: what each stage made of each item, so that a run goes on where it was left, whatever ended it.
 
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
-- ``runs.py``: which run goes on; ``others_at_work.py``: whether others are at work on it; ``result_cache.py``: results that any run may use again
+- ``runs.py``: which run goes on; ``others_at_work.py``: whether others are at work on it
+- ``result_cache.py``: results that any run may use again
 - ``items/``: the items that come into the stages, and which worker has them
 - ``commits/``: what is kept of them
 - ``schema/``: the tables, transactions, many rows in one statement

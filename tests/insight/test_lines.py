@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from benchmarks.lines import Line, LineLimit, LineStage, watch
+from benchmarks.virtual import DrawnCalls, HeapTime
 
 from rxpipe import Pipeline, Stage
 from rxpipe.insight.insight import Insight, insight_of
 from rxpipe.insight.window import History
-from tests.benchmarks.lines import Line, LineLimit, LineStage, watch
-from tests.benchmarks.virtual import DrawnCalls, HeapTime
 
 
 def _same(value: int) -> int:

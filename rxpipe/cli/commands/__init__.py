@@ -3,5 +3,6 @@
 - ``run.py``, ``check.py``, ``compare.py``, ``preview.py``, ``init.py``: on a config, which ``overrides.py`` changes;
   ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item
 - ``history.py`` (``runs``, ``show``, ``workers``), ``failures.py``, ``maintenance.py`` (``requeue``, ``export``,
-  ``prune``), ``cache.py``, ``view.py`` (the page): on runs and results that are kept, in the database that ``store_location.py`` finds
+  ``prune``), ``cache.py``, ``view.py`` (the page): on runs and results that are kept, in the database that
+  ``store_location.py`` finds
 """

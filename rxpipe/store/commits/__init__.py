@@ -2,8 +2,8 @@
 
 - ``records.py``: what happened to an item; ``outputs.py``: what a stage returned, as text or bytes
 - ``record_queue.py``: records in the order in which they happened
-- ``commits.py``: writes a batch of them in one transaction, by ``commit_statements.py``; ``state_changes.py``: what each
-  does to its item
+- ``commits.py``: writes a batch of them in one transaction, by ``commit_statements.py``
+- ``state_changes.py``: what each of them does to its item
 - ``row_writer.py``: what a sink gives, to write rows in the same transactions
 - ``checkpoints.py``, ``children.py``, ``used_rows.py``: rows of results, of children, and of what calls have used
 - ``call_groups.py``, ``exchanges.py``: rows of calls, and of what language models were asked
