@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..core.running_call import Usage
 from ..errors import WrongResult, kind_name
@@ -57,7 +57,7 @@ class BatchCall(StageCall):
         self.item = [each.item for each in self.members]
 
 
-def results_of(given: Any, count: int, stage: str) -> list[Any]:
+def results_of(given: object, count: int, stage: str) -> list[Any]:
     """The results that the function of a stage has returned for ``count`` values.
 
     Raises:
@@ -68,7 +68,7 @@ def results_of(given: Any, count: int, stage: str) -> list[Any]:
     if isinstance(given, Decision):
         raise given
     is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
-    results: list[Any] = list(given) if is_list else []
+    results = list(cast("Sequence[Any]", given)) if is_list else []
     if not is_list or len(results) != count:
         what = f"a list of {len(results)}" if is_list else kind_name(given)
         raise WrongResult(

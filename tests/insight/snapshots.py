@@ -59,7 +59,9 @@ class Made:
             seconds=durations(calls, self.seconds),
             limiters=self.limiters,
         )
-        scaled = {name: value(items, elapsed) if callable(value) else value for name, value in self.other}
+        scaled: dict[str, Any] = {
+            name: value(items, elapsed) if callable(value) else value for name, value in self.other
+        }
         return replace(snapshot, **scaled)
 
 

@@ -41,7 +41,7 @@ class Journal:
     def may_begin(self, wake: Any) -> bool:
         return True
 
-    def called(self, *_: Any) -> None:
+    def called(self, claim: Any, stage: Any, call: Any, notes: Any = ()) -> None:
         """Nobody asks."""
 
     def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:

@@ -36,6 +36,10 @@ BOTH = pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
 STRATEGIES = pytest.mark.parametrize("strategy", ["per_stage", "per_item"])
 
 
+def is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
 def choosy(value: int) -> int | Drop:
     """A third is dropped, a seventh fails."""
     if value % 3 == 0:
@@ -118,7 +122,7 @@ def test_an_item_that_comes_back_makes_room_for_its_children() -> None:
 
     pipeline = Pipeline(
         step("first", first),
-        step("expand", same, expand=True, when=lambda value: isinstance(value, list)),
+        step("expand", same, expand=True, when=is_list),
         step("last", last),
     )
     report = run_virtually(until_written(pipeline, 1), range(100, 110))

@@ -53,14 +53,14 @@ class Spawner:
             new = list(given)[group.made :]
             group.claims.extend(self._keep(parent, group, new, is_all=True))
 
-    def spawn(self, parent: Item, value: Any) -> Item | Kept:
+    def spawn(self, item: Item, value: Any) -> Item | Kept:
         """The child for a value; ``KEPT`` if an earlier attempt has made it, or the run is over.
 
         Raises:
             ConfigError: The value cannot be a child.
             CheckpointError: It cannot be kept.
         """
-        group = parent.children
+        group = item.children
         assert group is not None
         group.given += 1
         self.stats.spawned += 1
@@ -68,12 +68,12 @@ class Spawner:
             return KEPT
         if group.claims:
             child = Item(group.claims.popleft(), self._now())
-        elif self._journal is not None and parent.claim is not None:
-            child = Item(self._keep(parent, group, [value])[0], self._now())
+        elif self._journal is not None and item.claim is not None:
+            child = Item(self._keep(item, group, [value])[0], self._now())
         else:
-            child = Item(record_of(parent, value, group.first + group.made), self._now())
+            child = Item(record_of(item, value, group.first + group.made), self._now())
             child.first = child.finished = self._index + 1
-        return self._flow.spawn(parent, child) or KEPT
+        return self._flow.spawn(item, child) or KEPT
 
     def end(self, parent: Item) -> None:
         """The call has given its last value."""

@@ -127,7 +127,9 @@ def _inputs_of(
     item_id = int(row.item_key) if row.is_integer else row.item_key
     first = 0 if row.made_by is None else row.made_by + 1
     upcoming = row.collected_by if waits(row) else row.stage
-    called = {*kept, *groups} | ({upcoming} if waits(row) else set())
+    called: set[int] = {*kept, *groups}
+    if waits(row):
+        called.add(upcoming)
     for stage in range(upcoming, first, -1):
         if stage in called and stage - 1 not in kept and stage in order.makers:
             called.add(order.makers[stage])
