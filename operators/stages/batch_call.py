@@ -70,7 +70,7 @@ def results_of(given: object, count: int, stage: str) -> list[Any]:
     is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
     results = list(cast("Sequence[Any]", given)) if is_list else []
     if not is_list or len(results) != count:
-        what = f"a list of {len(results)}" if is_list else kind_name(given)
+        what = f"a list of {len(results)}" if is_list else kind_name(cast("object", given))
         raise WrongResult(
             f"{stage}: the function got a list of {count} values, and returned {what}; "
             "return a list with one result for each value, in the same order"
