@@ -170,9 +170,8 @@ def _stage_of(row: Row[Any], stages: Sequence[str]) -> str | None:
 
 
 def _of_run(run_id: int, *columns: Any) -> Select[Any]:
-    wanted: Sequence[ColumnElement[Any]] = columns
-    chosen: Any = select(*wanted).select_from(ITEMS).where(ITEMS.c.run_id == run_id)
-    query: Select[Any] = chosen
+    chosen: Any = select(*columns)
+    query: Select[Any] = chosen.select_from(ITEMS).where(ITEMS.c.run_id == run_id)
     return query
 
 

@@ -15,7 +15,7 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.items.snapshot_log import from_text
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, WORKERS
 
-_MOST_READ = 600  # snapshots for one answer: each takes a fraction of a millisecond
+_MOST_READ = 300  # snapshots for one answer: each takes a fraction of a millisecond
 _LEAST = 20  # moments that a history has however many workers there are
 _KEPT = 3_000  # snapshots, and sums of them, that are remembered
 _SILENT = 15.0  # seconds after its last snapshot from which a worker that has ended does not count as at work
