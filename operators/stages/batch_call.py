@@ -31,7 +31,7 @@ class BatchCall(StageCall):
         self.expected: Sequence[StageCall] = ()
         self.left = set(self.members)
         self.attempt = max(member.attempt for member in self.members)
-        self.queued_at = self.members[0].queued_at
+        self.queued_at, self.weight = self.members[0].queued_at, self.members[0].weight
         for member in self.members:
             member.batch = self
 
@@ -67,10 +67,11 @@ def results_of(given: object, count: int, stage: str) -> list[Any]:
     """
     if isinstance(given, Decision):
         raise given
+    whatever = given  # whose type stays unknown
     is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
     results = list(cast("Sequence[Any]", given)) if is_list else []
     if not is_list or len(results) != count:
-        what = f"a list of {len(results)}" if is_list else kind_name(cast("object", given))
+        what = f"a list of {len(results)}" if is_list else kind_name(whatever)
         raise WrongResult(
             f"{stage}: the function got a list of {count} values, and returned {what}; "
             "return a list with one result for each value, in the same order"

@@ -103,7 +103,9 @@ class StageCall:
     began = 0.0
     first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
     spent = 0.0  # seconds until then
-    queued_at: float | None = None  # None: it is not timed
+    queued_at: float | None = None  # None: its wait is not timed
+    weight = 0  # how many calls it stands for in the stage's times; 0: it is not among those
+    seconds = 0.0  # how long it took, once it has ended
     blocked_at: float | None = None  # since when a result has waited for room downstream
     in_flight = 0  # calls of its stage that ran when it began, or 0
     waits_since: float | None = None  # for others to share a call with
@@ -134,7 +136,7 @@ class StageCall:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
         again.key, again.line = self.key, self.line
-        again.queued_at = self.queued_at  # until it is due
+        again.queued_at, again.weight = self.queued_at, self.weight  # until it is due
         stats = self.machine.settings.stats
         if uses_attempt(error):
             stats.retried += 1
@@ -150,13 +152,9 @@ class StageCall:
         if not call.in_flight:
             return None
         began = call.began if call.first_began is None else call.first_began
-        waited = 0.0 if self.queued_at is None else began - self.queued_at
-        return CallTime(self.attempt, began, max(0.0, waited), call.seconds_at(), call.in_flight, ended)
-
-    def seconds_at(self) -> float:
-        """How long it has been running, in seconds."""
-        until = self.machine.clock.now() if self.blocked_at is None else self.blocked_at
-        return self.spent + until - self.began
+        waited = 0.0 if self.queued_at is None or self.queued_at > began else began - self.queued_at
+        seconds = self.machine.clock.now() - began if call.live else call.seconds
+        return CallTime(self.attempt, began, waited, seconds, call.in_flight, ended)
 
     def begin(self) -> bool:
         """The function starts now, after it was queued or on hold; false if the stage is over."""

@@ -116,7 +116,10 @@ class CallMachine(Machine[A, B]):
         if self.over:
             return
         call = StageCall(self, value)
-        if self._times.times(self._stats.taken):
+        times = self._times
+        if not self._stats.taken & times.mask:
+            call.queued_at, call.weight = self._now(), times.mask + 1
+        elif times.is_exact:
             call.queued_at = self._now()
         if self._order is not None:
             self._order.enter(call)

@@ -72,13 +72,13 @@ class StageMachine(CallMachine[A, B]):
         del self._running[call]
         now = self._now()
         if call.blocked_at is None:
-            self._stats.busy += now - call.began
+            call.seconds = seconds = now - call.began
+            self._stats.busy += seconds
         else:
             self._unblock(call, now)
-            call.began = now
-        if call.queued_at is not None:
-            first = call.began if call.first_began is None else call.first_began
-            self._times.ended(first, call.queued_at, call.spent + now - call.began, now)
+        call.seconds += call.spent
+        if call.weight:
+            self._times.ended(call, now)
         if call.usage is not None:
             self._count_usage(call)
 

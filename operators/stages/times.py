@@ -46,6 +46,16 @@ class TimedCall(Protocol):
         ...
 
 
+class EndedCall(Protocol):
+    """What is asked of a call that has ended; see ``StageCall``."""
+
+    began: float
+    first_began: float | None
+    queued_at: float | None
+    seconds: float
+    weight: int
+
+
 class Level:
     """A number that changes, and its integral over time. Written by one thread at a time, read by any."""
 
@@ -80,7 +90,8 @@ class StageTimes:
         limited: How many slots wait for a rate limit, with an item for each.
         held: How many slots wait for the database, with an item for each.
         last_end: When the last timed call ended; None if none has.
-        is_exact: Whether each call is timed, however many there are.
+        is_exact: Whether the time of each call is wanted, however many there are.
+        mask: Calls are counted here whose number has none of these bits.
         running: The calls that run now.
         delayed: How many next attempts are not due yet.
     """
@@ -88,13 +99,14 @@ class StageTimes:
     __slots__ = (
         *(
             "_looked_at",
-            "_mask",
+            "_timed",
             "blocked",
             "held",
             "delayed",
             "is_exact",
             "last_end",
             "limited",
+            "mask",
             "running",
             "seconds",
             "waits",
@@ -109,23 +121,22 @@ class StageTimes:
         self.is_exact = False
         self.running: Callable[[], Collection[TimedCall]] = tuple
         self.delayed: Callable[[], int] = int
-        self._mask = 0
+        self.mask = 0
+        self._timed = 0
         self._looked_at: float | None = None
 
-    def times(self, count: int) -> bool:
-        """Whether the call with the item of this number is timed."""
-        return not count & self._mask
-
-    def ended(self, began: float, queued_at: float, seconds: float, now: float) -> None:
-        """A timed call has ended."""
-        weight = self._mask + 1
-        self.seconds.add(seconds, weight)
-        self.waits.add(began - queued_at, weight)
+    def ended(self, call: EndedCall, now: float) -> None:
+        """A call has ended that is to be counted here."""
+        began = call.began if call.first_began is None else call.first_began
+        self.seconds.add(call.seconds, call.weight)
+        self.waits.add(0.0 if call.queued_at is None else began - call.queued_at, call.weight)
         self.last_end = now
-        if not self.seconds.count % _LOOK and not self.is_exact:
+        self._timed += 1
+        if self._timed == _LOOK:
+            self._timed = 0
             if self._looked_at is not None:
-                rate = _LOOK / max(now - self._looked_at, 1e-9) * (weight if self._mask else 1)
-                self._mask = _SPARSE if rate > _MANY else 0
+                rate = _LOOK * call.weight / max(now - self._looked_at, 1e-9)
+                self.mask = _SPARSE if rate > _MANY else 0
             self._looked_at = now
 
     def busy(self, ended: float, now: float) -> float:

@@ -184,9 +184,9 @@ def _source(window: Window) -> Capacity | None:
     if window.counts.run is not None and _sink(window) is not None:
         return None
     waited, taken = window.counts.source.waited, window.counts.taken
-    if not (waited > 0 and taken > 0):
-        return None
     share = min(1.0, waited / window.seconds)
+    if not (share > 0 and taken > 0):
+        return None
     return Capacity(
         kind="source",
         name="source",

@@ -46,6 +46,8 @@ def as_observable(source: Source) -> Observable[Any]:
 
 def length(source: object) -> int | None:
     """How many a source has, where it says so."""
+    if isinstance(source, CollectionSource):
+        source = source.ids
     try:
         return len(source) if isinstance(source, Sized) else None
     except OverflowError:  # a range of more than 2**63

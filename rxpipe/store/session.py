@@ -343,7 +343,7 @@ class Session:
         self._feed.end()
         last = self._lease.snapshots.last(self._statuses, self._state)
         with self._database.transaction() as connection:
-            self._lease.snapshots.keep(connection, self._lease.owner, last)
+            self._lease.snapshots.keep(connection, self._lease.owner, last, is_last=True)
             self._lease.release(connection)
             self._commits.release(connection)
             if self._line is not None:

@@ -45,7 +45,7 @@ class SnapshotLog:
         self._most = most
         self._number, self._stride = 0, 1
         self._owner = ""
-        self._has_failed = False
+        self._has_failed = self._is_over = False
         self._lock = threading.Lock()
 
     def taken(self) -> str | None:
@@ -72,17 +72,21 @@ class SnapshotLog:
             self._has_failed = True
             return None
 
-    def keep(self, connection: Connection, owner: str, text: str | None) -> None:
-        """Keep a snapshot.
+    def keep(self, connection: Connection, owner: str, text: str | None, *, is_last: bool = False) -> None:
+        """Keep a snapshot; none behind the last one.
 
         Args:
             connection: In a transaction.
             owner: The worker's name.
-            text: What ``taken`` gave.
+            text: What ``taken`` gave, or ``last``.
+            is_last: Whether ``last`` gave it: a heartbeat may have taken another one before, and comes later.
         """
         if text is None:
             return
         with self._lock:
+            self._is_over |= is_last
+            if self._is_over and not is_last:
+                return
             if owner != self._owner:  # its first, or it has another name since it was taken for dead
                 self._owner, self._number, self._stride = owner, 0, 1
             number, stride = self._number, self._stride

@@ -65,6 +65,15 @@ def test_a_log_is_bounded_and_even(kept: Kept) -> None:
         assert len({later - earlier for earlier, later in pairwise(found[:-1])}) <= 1
 
 
+def test_none_comes_behind_the_last_one(kept: Kept) -> None:
+    """A heartbeat may have taken one before the run ended, and keep it later; the last one may be kept again."""
+    log = SnapshotLog(RUN, most=10)
+    for number, is_last in ((1, False), (2, True), (3, False), (2, True)):
+        with kept.database.transaction() as connection:
+            log.keep(connection, "w", to_text(snapshot(number)), is_last=is_last)
+    assert [from_text(row.snapshot).written for row in kept.all(SNAPSHOTS)] == [1, 2, 2]
+
+
 def test_a_snapshot_whose_commit_was_not_answered(kept: Kept) -> None:
     """The next one takes its place, or follows it."""
     for written in (1, 2):
