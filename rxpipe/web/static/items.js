@@ -1,5 +1,5 @@
 // The items of a run: filters stand in the address, so that a view can be shared.
-import { html, useEffect, useState } from "./preact.js";
+import { html, useLayoutEffect, useState } from "./preact.js";
 import { query, useAnswer } from "./api.js";
 import { go, link } from "./route.js";
 import { RunHead, requeue } from "./run_head.js";
@@ -24,7 +24,7 @@ export function Items({ run, values, about }) {
   const [chosen, setChosen] = useState(new Set());
   const [asked, setAsked] = useState(null);
   const place = JSON.stringify(values);
-  useEffect(() => setChosen(new Set()), [place]);
+  useLayoutEffect(() => setChosen(new Set()), [place]);
   const set = (changes) => go(`runs/${run}/items`, { ...values, after: "", ...changes });
   const rows = page.data?.items ?? [];
   const selectable = rows.filter((row) => row.key !== null && AGAIN.has(row.status));

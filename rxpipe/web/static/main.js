@@ -1,5 +1,5 @@
 // The frame, and which screen is shown.
-import { html, render, useEffect, useRef } from "./preact.js";
+import { html, render, useLayoutEffect, useRef } from "./preact.js";
 import { useAnswer } from "./api.js";
 import { useRoute } from "./route.js";
 import { Text, Toasts, Trouble } from "./parts.js";
@@ -28,7 +28,7 @@ function Page() {
   const main = useRef(null);
   const place = route.parts.join("/");
   const first = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // A reader of the screen is told of the new page by its heading; at the first one the browser does so itself.
     if (!first.current) main.current?.querySelector("h1")?.focus();
     first.current = false;

@@ -1,5 +1,5 @@
 // Small parts that all screens use.
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 import { askText } from "./api.js";
 import { number, oneLine, shown, size, words } from "./texts.js";
 
@@ -50,25 +50,33 @@ export function LongText({ part, run, item, trace }) {
   </div>`;
 }
 
-// Asks before something is done.
+// Asks before something is done. It opens with the click that asks for it, and goes at once: what is pressed next finds
+// it so, however busy the browser is. The event of its end comes later, when there may be another one.
 export function Confirm({ title, children, label, danger, onDone, onClose }) {
   const dialog = useRef(null);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
-  useEffect(() => { dialog.current.showModal(); }, []);
+  const left = useRef(false);
+  useLayoutEffect(() => { dialog.current.showModal(); }, []);
+  const leave = () => {
+    if (left.current) return;
+    left.current = true;
+    dialog.current?.close(); // gives the focus back
+    onClose();
+  };
   const submit = (event) => {
     event.preventDefault();
     setBusy(true);
     setError(null);
-    onDone().then(onClose, (problem) => { setError(problem); setBusy(false); });
+    onDone().then(leave, (problem) => { setError(problem); setBusy(false); });
   };
-  return html`<dialog ref=${dialog} aria-labelledby="ask" onClose=${onClose}>
+  return html`<dialog ref=${dialog} aria-labelledby="ask" onCancel=${leave} onClose=${leave}>
     <form onSubmit=${submit}>
       <h2 id="ask">${title}</h2>
       <div>${children}</div>
       <${Trouble} error=${error} />
       <div class="buttons">
-        <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
+        <button type="button" onClick=${leave}>Cancel</button>
         <button class=${danger ? "main danger" : "main"} disabled=${busy}>${label}</button>
       </div>
     </form>

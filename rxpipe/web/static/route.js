@@ -1,5 +1,5 @@
 // Where one is: all of it stands behind the # of the address, so that it can be shared, and works below any path.
-import { useEffect, useState } from "./preact.js";
+import { useLayoutEffect, useState } from "./preact.js";
 import { query } from "./api.js";
 
 export function read(hash = location.hash) {
@@ -12,7 +12,7 @@ export const go = (path, values) => { location.hash = link(path, values); };
 
 export function useRoute() {
   const [route, setRoute] = useState(read);
-  useEffect(() => {
+  useLayoutEffect(() => { // at once: no change of the address is missed
     const look = () => setRoute(read());
     addEventListener("hashchange", look);
     return () => removeEventListener("hashchange", look);

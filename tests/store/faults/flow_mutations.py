@@ -30,6 +30,9 @@ _COMMITS = (
     Change("checkpoints erased", "self._erase(connection, held)", "pass", WAY_BACK, "rounds"),
     Change("what is too much given back", "move.is_surplus = True", "pass", TWO, "at_once"),
 )
+_NOTED = "self.was_expanded, self.collector, self.knows_collector = "
+_FAMILY = f"if record.is_all:\n                {_NOTED}True, record.collected_by, True"
+_LATEST_FAMILY = f"{_NOTED}record.is_all, record.collected_by, record.is_all"
 _MOVES = (
     Change("children of a round in one batch retired", "child.claim.number = -1 - ", "_ = -1 - ", TWO, "round"),
     Change("children retired once", " and child.claim.number >= 0:", ":", TWO, "round"),
@@ -48,8 +51,8 @@ _MOVES = (
     Change("stages before children", "self.checkpoints[-1].stage > last.stage", "True", TWO, "earlier_stage"),
     Change(
         "two families in a batch told apart",
-        "self._note_collector()\n            self.spawned = record",
-        "self.spawned = record",
+        _FAMILY,
+        _LATEST_FAMILY,
         TWO,
         "second_family",
     ),
@@ -97,7 +100,7 @@ _OTHERS = (
         "items/other_stages",
         Change(
             "parents that wait again",
-            "connection.execute(parents.values(state=state, collected_by=collector))",
+            "connection.execute(parents.values(state=state, collected_by=collector, **times))",
             "pass",
             COLLECTING,
             "changed_stages",
@@ -107,8 +110,8 @@ _OTHERS = (
         "items/other_stages",
         Change(
             "children made anew",
-            "delete(ITEMS).where(ours, ITEMS.c.made_by >= keep)",
-            "select(1)",
+            "connection.execute(delete(ITEMS).where(made_anew))",
+            "pass",
             COLLECTING,
             "changed_stages",
         ),

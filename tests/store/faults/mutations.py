@@ -28,7 +28,7 @@ _OWN = "(row.owner, row.fence) != (claim.owner, claim.fence)"
 _WHERE = '(row.stage, row.state) == (self.start, "running")'
 _WRITE = "refused = self._rows.write_in(connection, "
 _ADD = "add_checkpoints(connection, self._of_run, checkpoints)"
-_USE = "add_usage(connection, self._of_run, "
+_USE = "spent = add_usage(connection, self._of_run, "
 _RESULTS = "add_results(connection, ["
 _ONCE = "added.on_conflict_do_nothing()"
 _MOVES = (
@@ -41,7 +41,6 @@ _MOVES = (
     Change("the others told what was lost", 'if standing == "lost":', "if not standing:", COMMITS),
 )
 _COMMITS = (
-    Change("items locked before they are compared", ".with_for_update(of=ITEMS)", "", TAKEOVERS, "committed"),
     Change(
         "rows in the transaction of their items",
         _WRITE,
@@ -52,14 +51,14 @@ _COMMITS = (
     Change(
         "checkpoints in the transaction of their items",
         _ADD,
-        f"with self._database.engine.begin() as connection: {_ADD}",
+        f"with self._database.engine.begin() as other: {_ADD.replace('connection', 'other')}",
         TAKEOVERS,
         "commit_fails and postgres",
     ),
     Change(
         "what was used in the transaction of what follows",
         _USE,
-        f"with self._database.engine.begin() as connection: {_USE}",
+        f"with self._database.engine.begin() as other: {_USE.replace('connection', 'other')}",
         USAGE,
         "with_what_follows and postgres",
     ),
@@ -73,21 +72,29 @@ _COMMITS = (
     Change("what was used kept by itself", "for used in move.used]", "for used in move.used if move.changes]", USAGE),
 )
 
+_COMMIT_STATEMENTS = (
+    Change("items locked before they are compared", ".with_for_update(of=ITEMS)", "", TAKEOVERS, "committed"),
+)
+
 _USED = (
     Change("what was used counted once", _ONCE, "added", USAGE, "counted_once"),
     Change("nothing kept of what was pruned", ".where(there)", ".where(literal(True))", USAGE, "pruned"),
 )
 
-_TAKEN = "owner=bindparam(OWNER, type_=ITEMS.c.owner.type), fence=ITEMS.c.fence + 1"
-_BACK = "back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)"
+_TAKEN = "            fence=ITEMS.c.fence + 1,\n"
+_BACK = "back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, "
 _CLAIM_STATEMENTS = (
-    Change("a higher fence for a claim", _TAKEN, _TAKEN.partition(", fence")[0], TAKEOVERS, "fence"),
+    Change("a higher fence for a claim", _TAKEN, "", TAKEOVERS, "fence"),
     Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
     Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
 )
 _CLAIMS = (
     Change(
-        "a higher fence for what is recovered", _BACK, "back.values(state=STATE_GIVEN_BACK, owner=None)", LEASE, "lost"
+        "a higher fence for what is recovered",
+        _BACK,
+        "back.values(state=STATE_GIVEN_BACK, owner=None, ",
+        LEASE,
+        "lost",
     ),
     Change("suspects alone at last", "1 if crashes >= self._alone else ", "", LEASE, "suspects"),
     Change("waiting before a suspect", "if not idle:", "if not window:", FEEDING, "suspect"),
@@ -95,7 +102,7 @@ _CLAIMS = (
 )
 
 _REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
-_RELEASED = "held.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1)"
+_RELEASED = '"owner": None, "fence": ITEMS.c.fence + 1, "taken_at": None'
 _YOUNG = "if look.here - self._unbroken_since < self._seconds:"
 _EXPIRED = "func.abs(look.there - WORKERS.c.heartbeat_at)"
 _FOUND_OUT = "self._lost(self.owner)\n        self.register(connection)"
@@ -106,7 +113,7 @@ _LEASE = (
     Change(
         "a higher fence for what is released",
         _RELEASED,
-        "held.values(state=STATE_GIVEN_BACK, owner=None)",
+        '"owner": None, "taken_at": None',
         LEASE,
         "leaves",
     ),
@@ -209,7 +216,7 @@ _OTHERS = (
         Change("machines told apart", "there == place and _has_ended", "_has_ended", LEASE, "process"),
     ),
     Mutation("rxpipe/store/session.py", Change("a release", "self._lease.release(connection)", "", STORE, "disposing")),
-    Mutation("rxpipe/store/store.py", Change("one process for SQLite", "database.lock(_holder)", "", STORE, "second")),
+    Mutation("rxpipe/store/store.py", Change("one process for SQLite", "database.lock(holder)", "", STORE, "second")),
 )
 
 
@@ -217,6 +224,7 @@ def mutations() -> Iterator[Mutation]:
     """All of them."""
     by_file = {
         "commits/commits": _COMMITS,
+        "commits/commit_statements": _COMMIT_STATEMENTS,
         "commits/state_changes": _MOVES,
         "items/claims": _CLAIMS,
         "items/claim_statements": _CLAIM_STATEMENTS,

@@ -19,8 +19,9 @@ from .work import Job, Trouble
 
 LEASE, HEARTBEAT = 0.8, 0.2
 CHECKPOINT, BEAT = "after INSERT INTO rxpipe_checkpoints", "after UPDATE rxpipe_workers SET heartbeat_at"
+LOCKED = "after SELECT rxpipe_items.item_key, rxpipe_items.state, "  # of a batch
 IN_TRANSACTIONS = [
-    ("after SELECT rxpipe_items.run_id", 3),
+    (LOCKED, 3),
     ("after UPDATE rxpipe_items SET state", 3),
     ("after INSERT INTO questions", 1),
     (CHECKPOINT, 3),
@@ -35,6 +36,7 @@ def job_at(place: Place, *, seconds: float = 0.02) -> Job:
 
 
 def is_stopped(child: Child) -> bool:
+    assert child.is_alive, f"it came by no such place\n{child.said()}"
     return Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
