@@ -126,6 +126,8 @@ def _limiter(window: Window, limiter: LimiterSnapshot) -> Capacity | None:
     if not (demand > 0 and 0 < limiter.rate < math.inf):
         return None
     rate = limiter.rate * max(_LEAST_OPEN, 1 - limiter.paused / window.seconds)
+    if not rate * window.seconds > 0:  # as good as none
+        return None
     return Capacity(
         kind="limiter",
         name=limiter.name,
@@ -157,6 +159,8 @@ def _sink(window: Window) -> Capacity | None:
     if sink is None or not sink.busy > 0 or not _sink_holds_up(window):
         return None
     busy = min(1.0, sink.busy / window.seconds)
+    if not busy > 0:  # as good as never
+        return None
     return Capacity(
         kind="sink",
         name=sink.name,

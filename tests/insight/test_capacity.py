@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from rxpipe.insight.capacity import Capacity, capacities
-from rxpipe.insight.snapshot import LimiterSnapshot, Snapshot
+from rxpipe.insight.snapshot import LimiterSnapshot, SinkSnapshot, Snapshot, SourceSnapshot, StageSnapshot
 from rxpipe.insight.spread import error_of_calls, scatter, variation
 from rxpipe.insight.throughput import Line, taking_turns
-from rxpipe.insight.window import between
+from rxpipe.insight.window import between, whole
 from rxpipe.operators.stages.durations import Durations
 
 from .snapshots import Made, Other, durations, made
@@ -83,6 +83,33 @@ def test_a_limit_that_the_server_paused_can_do_less() -> None:
 
 def test_the_source_can_do_what_it_gives_while_there_is_room() -> None:
     assert found(made(Made(name="a"), rate=3, source_waited=0.5))["source"].rate == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        Snapshot(at=0, elapsed=1e300, taken=1, stages=(), source=SourceSnapshot(waited=1e-300)),
+        Snapshot(
+            at=0,
+            elapsed=1e300,
+            taken=1,
+            stages=(StageSnapshot(name="a", concurrency=1, most=1, blocked=1e300),),
+            sink=SinkSnapshot(name="database", busy=1e-300),
+        ),
+        Snapshot(
+            at=0,
+            elapsed=0.1,
+            taken=1,
+            stages=(),
+            limiters=(LimiterSnapshot(name="a", unit="calls", rate=5e-324, taken=1),),
+        ),
+    ],
+    ids=["source", "sink", "limit"],
+)
+def test_what_is_too_little_to_be_divided_by_is_left_out(counts: Snapshot) -> None:
+    window = whole(counts)
+    assert window is not None
+    assert capacities(window) == ()
 
 
 def test_a_sink_is_judged_only_if_it_holds_the_stages_up() -> None:
