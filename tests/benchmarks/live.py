@@ -1,0 +1,147 @@
+"""How soon a live run says what holds it up: ``python -m tests.benchmarks.live`` from a checkout.
+
+The question bank on the fake server, with one trouble each: a slow grader, a rate limit, a slow database, a slow
+source. A second apart the run is asked what holds it up. Noted is when the right part was first named, and whether it
+was named from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sqlalchemy import create_engine, event
+
+from rxpipe import DatabaseSink, Pipeline, Retry, Stage
+from rxpipe.devtools.fake_llm import Behaviour, serving
+from rxpipe.llm import Limits, Provider
+from rxpipe.questions.llm import answer, generate, grade
+
+from .tables import markdown
+
+SOON = 10.0  # seconds
+_LATENCY = (0.1, 0.3)  # seconds of a call
+_SLOTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is to be found.
+
+    Attributes:
+        name: What it is called in the table.
+        wanted: What is to be named.
+        grading: Seconds that the grader takes.
+        limit: Requests in a minute.
+        commit: Seconds that a commit takes besides.
+        every: Seconds between two IDs of the source; 0 for all at once.
+    """
+
+    name: str
+    wanted: str
+    grading: tuple[float, float] = _LATENCY
+    limit: int | None = None
+    commit: float = 0.0
+    every: float = 0.0
+
+
+TROUBLES = (
+    Trouble(name="a slow grader", wanted="grading", grading=(0.4, 0.8)),
+    Trouble(name="a limit of 10 requests a second", wanted="fake calls", limit=600),
+    Trouble(name="a slow database", wanted="database", commit=1.2),
+    Trouble(name="a source of 8 items a second", wanted="source", every=0.125),
+)
+
+
+@dataclass(slots=True)
+class Said:
+    """What a run said, each second."""
+
+    names: list[str | None] = field(default_factory=list[str | None])
+    sentence: str = ""
+
+
+def watched(trouble: Trouble, seconds: float) -> Said:
+    """Run the bank with a trouble, and ask each second what holds it up."""
+    said = Said()
+    with ExitStack() as opened:
+        server = opened.enter_context(serving(Behaviour(latency=_LATENCY)))
+        slow = opened.enter_context(serving(Behaviour(latency=trouble.grading)))
+        folder = opened.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        engine = create_engine(f"sqlite:///{folder}/bank.db")
+        if trouble.commit:
+            event.listen(engine, "commit", lambda _: time.sleep(trouble.commit))
+        limits = None if trouble.limit is None else Limits(requests_per_minute=trouble.limit)
+        main = Provider(name="fake", model="fake", base_url=server.url, limits=limits)
+        grader = Provider(name="grader", model="fake", base_url=slow.url, limits=limits)
+        options: dict[str, Any] = {"concurrency": _SLOTS, "retry": Retry(max_attempts=3), "rate_limit": limits}
+        pipeline = Pipeline(
+            Stage("generation", partial(generate, provider=main), **options),
+            Stage("answering", partial(answer, provider=main), **options),
+            Stage("grading", partial(grade, provider=grader), **options),
+            sink=DatabaseSink(engine, max_items=20),
+            scheduler="asyncio",
+        )
+        asyncio.run(_watch(pipeline, trouble, seconds, said))
+        engine.dispose()
+    return said
+
+
+async def _watch(pipeline: Pipeline, trouble: Trouble, seconds: float, said: Said) -> None:
+    run = pipeline.start(_paced(trouble.every) if trouble.every else range(1_000_000))
+    for _ in range(int(seconds)):
+        await asyncio.sleep(1.0)
+        advice = run.insight().advice
+        said.names.append(advice.name)
+        said.sentence = advice.sentence
+    run.abort()
+    await asyncio.wait([asyncio.wrap_future(run.finished)])
+
+
+async def _paced(every: float) -> AsyncIterator[int]:
+    number = 0
+    while True:
+        yield number
+        number += 1
+        await asyncio.sleep(every)
+
+
+def first_right(names: Iterable[str | None], wanted: str) -> int | None:
+    """From which second on the right part is named to the end; None if it is not named at last."""
+    first: int | None = None
+    for second, name in enumerate(names, 1):
+        if name != wanted:
+            first = None
+        elif first is None:
+            first = second
+    return first
+
+
+def main(arguments: list[str] | None = None, write: Callable[[str], object] = print) -> int:
+    """Print the table; 1 if a trouble was not named in time."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=25.0, help="how long each run is watched")
+    seconds = parser.parse_args(arguments).seconds
+    rows: list[list[str]] = []
+    missed = 0
+    for trouble in TROUBLES:
+        said = watched(trouble, seconds)
+        first = first_right(said.names, trouble.wanted)
+        is_soon = first is not None and first <= SOON
+        missed += not is_soon
+        shown = "never" if first is None else f"{first} s"
+        rows.append([trouble.name, shown, f"{SOON:g} s", "yes" if is_soon else "no", said.sentence])
+    write(markdown(["trouble", "named from", "at most", "reached", "what was said at last"], rows))
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
