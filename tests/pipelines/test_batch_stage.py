@@ -10,6 +10,7 @@ import pytest
 import reactivex
 from pipeline_helpers import LIMIT, SCHEDULERS, Seen, counts, finish, run_virtually, same, step, until, virtual
 from reactivex import operators as rx_ops
+from virtual_loop import VirtualLoop
 
 from rxpipe import (
     AdaptiveConcurrency,
@@ -24,6 +25,7 @@ from rxpipe import (
     record_usage,
 )
 from rxpipe.errors import WrongResult
+from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
@@ -88,9 +90,24 @@ def test_a_call_that_fails_is_divided_until_the_poison_stands_alone() -> None:
     assert sorted(map(len, call.calls[2:])) == [1, 1, 2, 2, 4, 4]
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_call_that_times_out_is_divided(scheduler: Scheduler) -> None:
+def test_a_call_that_times_out_is_divided() -> None:
     """So the item that makes it hang fails alone."""
+
+    async def hang(values: list[int]) -> list[int]:
+        await asyncio.sleep(100.0 if 2 in values else 1.0)
+        return values
+
+    async def main() -> Report:
+        stage = step("a", hang, batch=Batch(max_items=4), timeout=5.0)
+        return await Pipeline(stage, step("b", same), scheduler="asyncio").run_async(range(4))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert counts(runner.run(main())) == (4, 3, 1, 0)
+
+
+@pytest.mark.slow
+def test_threads_that_hang_with_a_list_are_abandoned() -> None:
+    """One for each list with the item that makes them hang."""
     may_end = threading.Event()
 
     def hang(values: list[int]) -> list[int]:
@@ -98,8 +115,7 @@ def test_a_call_that_times_out_is_divided(scheduler: Scheduler) -> None:
             assert may_end.wait(LIMIT)
         return values
 
-    stage = step("a", hang, batch=Batch(max_items=4), timeout=0.05, max_abandoned=10)
-    report = Pipeline(stage, step("b", same), scheduler=scheduler).run(range(4))
+    report = Pipeline(step("a", hang, batch=Batch(max_items=4), timeout=1.0, max_abandoned=10)).run(range(4))
     may_end.set()
     assert counts(report) == (4, 3, 1, 0)
     assert report.stages[0].abandoned == 3
