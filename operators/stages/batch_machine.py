@@ -36,11 +36,11 @@ class BatchStageMachine(StageMachine[A, B]):
 
     def _start_calls(self) -> None:
         while self._taken < self._stuck.slots and not self.over and (self._due_again or self._is_due()):
-            if not self._is_let_begin():
+            if self._may_begin is not None and not self._is_let_begin(self._may_begin):
                 break
             if self._waits_for_item_rate():
                 continue
-            if not self._is_permitted():
+            if self._permit is not None and not self._is_permitted(self._permit):
                 return  # the list is made when the permit has come: items that arrive meanwhile get into it
             self._start(self._next_batch(), self._permit)
         if self._permit is not None:

@@ -41,7 +41,7 @@ class CallMachine(Machine[A, B]):
     """
 
     __slots__ = (  # of so many attributes, those in a dictionary are slow
-        *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_keys"),
+        *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_is_exact", "_keys"),
         *("_loop_runner", "_make_loop_runner", "_may_begin", "_now", "_open", "_order", "_outbox"),
         *("_permit", "_queues", "_readmitted", "_retries", "_ring", "_runner", "_running", "_scheduler", "_start_call"),
         *(
@@ -95,6 +95,7 @@ class CallMachine(Machine[A, B]):
         self._retries = Retries(clock, self.post)
         self._due_again = self._retries.due  # before new items
         self._times.delayed = self._retries.delayed
+        self._is_exact = self._times.is_exact
         # Running calls and their deadlines, in starting order. All have the same timeout, so the first is due first.
         self._running: dict[StageCall, float] = {}
         self._times.running = partial(list[StageCall], self._running)
@@ -119,7 +120,7 @@ class CallMachine(Machine[A, B]):
         times = self._times
         if not self._stats.taken & times.mask:
             call.queued_at, call.weight = self._now(), times.mask + 1
-        elif times.is_exact:
+        elif self._is_exact:
             call.queued_at = self._now()
         if self._order is not None:
             self._order.enter(call)
@@ -172,9 +173,9 @@ class CallMachine(Machine[A, B]):
         while self._taken < self._stuck.slots and not self.over:
             if not (self._due_again or self._waiting):
                 return
-            if not self._is_let_begin():
+            if self._may_begin is not None and not self._is_let_begin(self._may_begin):
                 break
-            if not self._is_permitted():
+            if self._permit is not None and not self._is_permitted(self._permit):
                 return
             self._start(self._retries.take() if self._due_again else self._waiting.popleft(), self._permit)
         if self._order is not None and (self._due_again or self._waiting) and self._stuck.slots > 0:
@@ -182,17 +183,14 @@ class CallMachine(Machine[A, B]):
         if self._permit is not None:
             self._permit.drop()  # if it has come: no call can start now, so give it up
 
-    def _is_let_begin(self) -> bool:
-        if self._may_begin is None:
-            return True
-        is_let = self._may_begin(self._woken)
-        self._note_lack(self._times.held, 0 if is_let else self._lacking)
+    def _is_let_begin(self, may_begin: Callable[[Callable[[], None]], bool]) -> bool:
+        is_let = may_begin(self._woken)
+        if not is_let or self._times.held.now:
+            self._note_lack(self._times.held, 0 if is_let else self._lacking)
         return is_let
 
-    def _is_permitted(self) -> bool:
-        if self._permit is None:
-            return True
-        is_here = self._permit.take()
+    def _is_permitted(self, permit: Permit) -> bool:
+        is_here = permit.take()
         self._note_lack(self._times.limited, 0 if is_here else self._lacking)
         return is_here
 
@@ -229,7 +227,8 @@ class CallMachine(Machine[A, B]):
         self._stats.started += 1
         call.cancels = self._cancels
         call.began = began = self._now()
-        call.in_flight = self._taken
+        if self._is_exact:
+            call.in_flight = self._taken
         if self._timeout is None or self._queues:
             self._running[call] = math.inf
         else:

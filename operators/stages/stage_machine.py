@@ -72,13 +72,15 @@ class StageMachine(CallMachine[A, B]):
         del self._running[call]
         now = self._now()
         if call.blocked_at is None:
-            call.seconds = seconds = now - call.began
+            seconds = now - call.began
             self._stats.busy += seconds
         else:
+            seconds = 0.0
             self._unblock(call, now)
-        call.seconds += call.spent
-        if call.weight:
-            self._times.ended(call, now)
+        if self._is_exact or call.weight:
+            call.seconds = seconds + call.spent
+            if call.weight:
+                self._times.ended(call, now)
         if call.usage is not None:
             self._count_usage(call)
 
@@ -223,14 +225,14 @@ class StageMachine(CallMachine[A, B]):
                 self._unblock(call, self._now())
 
     def _block(self, call: StageCall) -> None:
-        """A result waits for room downstream, and the slot with it."""
-        if call.holds and call.blocked_at is None:
+        """A result waits for room downstream, and the slot with it; a call that is not timed stands for none."""
+        if call.weight and call.holds and call.blocked_at is None:
             call.blocked_at = now = self._now()
-            self._times.blocked.set(self._times.blocked.now + 1, now)
+            self._times.blocked.set(self._times.blocked.now + call.weight, now)
 
     def _unblock(self, call: StageCall, now: float) -> None:
         call.blocked_at = None
-        self._times.blocked.set(self._times.blocked.now - 1, now)
+        self._times.blocked.set(self._times.blocked.now - call.weight, now)
 
     def _send(self, call: StageCall, value: Any) -> None:
         call.unsent -= 1

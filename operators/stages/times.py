@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol
 
 from .durations import Durations
 
-_MANY = 2_000  # calls a second: beyond, one in eight is timed, which is enough for any quantile
-_SPARSE = 7  # of the counter's bits: none of these set
-_LOOK = 256  # timed calls between two looks at how many there are
+_MANY = 2_000  # calls a second: beyond, one in 32 is timed, which is enough for any quantile
+_SPARSE = 31  # of the counter's bits: none of these set
+_LOOK = 128  # timed calls between two looks at how many there are
 
 
 class CallTime(NamedTuple):
@@ -84,9 +84,10 @@ class StageTimes:
     limit that a waiting item waits for, held by whatever else has calls wait (the database), or idle.
 
     Attributes:
-        seconds: How long calls took; where there are very many, of each eighth one.
+        seconds: How long calls took; where there are very many, of each 32nd.
         waits: How long their items had waited in the queue.
-        blocked: How many slots hold a result that waits for room downstream.
+        blocked: How many slots hold a result that waits for room downstream; where there are very many calls, by those
+            that are timed.
         limited: How many slots wait for a rate limit, with an item for each.
         held: How many slots wait for the database, with an item for each.
         last_end: When the last timed call ended; None if none has.

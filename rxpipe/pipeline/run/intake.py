@@ -162,7 +162,8 @@ class Intake(Machine[Any, Item]):
             self._inside += 1
             self.emit(item)
             self.gate.release()
-        self._note_waiting()
+        if self._iterator is None:  # a collection has no one wait
+            self._note_waiting()
         if self.source_done and not self._ids and self._run.may_complete(self._woken):
             self.end()
 

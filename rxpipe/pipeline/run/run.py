@@ -114,6 +114,7 @@ class Run:
         self._errors = ErrorCounts()
         self._drops = ErrorCounts()
         self._gone = 0  # items that have left the stages
+        self._ends = 0
         self._watch = Watch(self, facts or RunFacts())
         self._when_empty: Callable[[], None] | None = None
         self._intake: Intake | None = None
@@ -368,7 +369,9 @@ class Run:
             self.taken -= 1  # it is taken again, or the store sees to its end
         else:
             setattr(self, outcome.status, getattr(self, outcome.status) + 1)
-        self._watch.ended()
+        self._ends += 1
+        if self._ends >= self._watch.look_at:
+            self._watch.look(self._ends)
         self._notify(item, outcome)
         if item.siblings is not None:
             self._flow.child_over(item, outcome)

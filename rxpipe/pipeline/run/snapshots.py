@@ -112,21 +112,22 @@ class _NamedUse:
 
 
 class Watch:
-    """Tells a run's numbers, and keeps some of them to tell what holds the run up."""
+    """Tells a run's numbers, and keeps some of them to tell what holds the run up.
+
+    Attributes:
+        look_at: How many items have to end before ``look`` is called.
+    """
 
     def __init__(self, run: Counting, facts: RunFacts) -> None:
         self._run = run
         self._facts = facts
-        self._ends = 0
-        self._look_at = _FIRST_LOOK
+        self.look_at = _FIRST_LOOK
         self._history = History()
 
-    def ended(self) -> None:
-        """An item has ended; from time to time a snapshot is kept then, which needs no timer."""
-        self._ends += 1
-        if self._ends >= self._look_at:
-            self._look_at = int(self._ends * _LOOKS) + 1
-            self._history.add(self.snapshot())
+    def look(self, ends: int) -> None:
+        """Keep a snapshot: so many items have ended. That needs no timer."""
+        self.look_at = int(ends * _LOOKS) + 1
+        self._history.add(self.snapshot())
 
     def snapshot(self) -> Snapshot:
         """The run's numbers now; from any thread."""
