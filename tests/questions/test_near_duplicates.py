@@ -34,9 +34,10 @@ def state(tmp_path: Path) -> Generator[Path]:
 
 
 def bank(state: Path, texts: dict[int, str], **options: Any) -> Pipeline:
-    """A pipeline that has a text for each ID."""
+    """A pipeline that has a text for each ID, one after the other: which of two comes first is kept."""
     call = partial(distinct, state=state, **options)
-    return Pipeline(Stage("writing", lambda number: {"question": texts[number]}), Stage("distinct", call))
+    writing = Stage("writing", lambda number: {"question": texts[number]}, concurrency=1)
+    return Pipeline(writing, Stage("distinct", call, concurrency=1))
 
 
 def ends(pipeline: Pipeline, source: Any) -> dict[Any, str]:
