@@ -30,6 +30,7 @@ from .tables import markdown
 SOON = 10.0  # seconds
 _LATENCY = (0.1, 0.3)  # seconds of a call
 _SLOTS = 8
+_CALLS: dict[str, Callable[..., Any]] = {"generation": generate, "answering": answer, "grading": grade}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +79,21 @@ def watched(trouble: Trouble, seconds: float) -> Said:
         folder = opened.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         engine = create_engine(f"sqlite:///{folder}/bank.db")
         if trouble.commit:
-            event.listen(engine, "commit", lambda _: time.sleep(trouble.commit))
+
+            def wait(connection: object) -> None:
+                time.sleep(trouble.commit)
+
+            event.listen(engine, "commit", wait)
         limits = None if trouble.limit is None else Limits(requests_per_minute=trouble.limit)
         main = Provider(name="fake", model="fake", base_url=server.url, limits=limits)
         grader = Provider(name="grader", model="fake", base_url=slow.url, limits=limits)
         options: dict[str, Any] = {"concurrency": _SLOTS, "retry": Retry(max_attempts=3), "rate_limit": limits}
+        stages = (
+            Stage(name, partial(call, provider=grader if name == "grading" else main), **options)
+            for name, call in _CALLS.items()
+        )
         pipeline = Pipeline(
-            Stage("generation", partial(generate, provider=main), **options),
-            Stage("answering", partial(answer, provider=main), **options),
-            Stage("grading", partial(grade, provider=grader), **options),
+            *stages,
             sink=DatabaseSink(engine, max_items=20),
             scheduler="asyncio",
         )

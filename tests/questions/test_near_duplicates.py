@@ -36,8 +36,11 @@ def state(tmp_path: Path) -> Generator[Path]:
 def bank(state: Path, texts: dict[int, str], **options: Any) -> Pipeline:
     """A pipeline that has a text for each ID, one after the other: which of two comes first is kept."""
     call = partial(distinct, state=state, **options)
-    writing = Stage("writing", lambda number: {"question": texts[number]}, concurrency=1)
-    return Pipeline(writing, Stage("distinct", call, concurrency=1))
+
+    def write(number: int) -> dict[str, str]:
+        return {"question": texts[number]}
+
+    return Pipeline(Stage("writing", write, concurrency=1), Stage("distinct", call, concurrency=1))
 
 
 def ends(pipeline: Pipeline, source: Any) -> dict[Any, str]:
