@@ -57,21 +57,24 @@ class ExpandStageMachine(StageMachine[A, B]):
             self._next_value(call.inner, call)
 
     def _pause(self, call: StageCall) -> None:
-        """The call does nothing until its value has gone downstream."""
-        self.held(call)
-        self._block(call)
+        """The call does nothing until its values have gone downstream; an Observable may give several meanwhile."""
         if call.blocked_at is not None:
-            self._stats.busy += call.blocked_at - call.began
-            call.spent += call.blocked_at - call.began
-            if call.first_began is None:
-                call.first_began = call.began
+            return
+        self.held(call)
+        now = self._now()
+        self._mark_blocked(call, now)
+        seconds = now - call.began
+        self._stats.busy += seconds
+        call.spent += seconds
+        if call.first_began is None:
+            call.first_began = call.began
 
     def _inner_completed(self, call: StageCall) -> None:
         if self._envelope is not None:
             self._result(call, self._envelope.expanded(call.item))
 
     def _next_value(self, inner: Gate, call: StageCall) -> None:
-        if call.live and call.blocked_at is not None:
+        if call.live and call.blocked_at is not None and not call.unsent:
             call.began = now = self._now()
             self._unblock(call, now)
             if self._timeout is not None:

@@ -226,8 +226,12 @@ class StageMachine(CallMachine[A, B]):
 
     def _block(self, call: StageCall) -> None:
         """A result waits for room downstream, and the slot with it; a call that is not timed stands for none."""
-        if call.weight and call.holds and call.blocked_at is None:
-            call.blocked_at = now = self._now()
+        if call.weight:
+            self._mark_blocked(call, self._now())
+
+    def _mark_blocked(self, call: StageCall, now: float) -> None:
+        if call.holds and call.blocked_at is None:
+            call.blocked_at = now
             self._times.blocked.set(self._times.blocked.now + call.weight, now)
 
     def _unblock(self, call: StageCall, now: float) -> None:

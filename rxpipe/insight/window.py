@@ -151,17 +151,14 @@ def settled(snapshots: Sequence[Snapshot]) -> Window | None:
         if not _grew(start, end):
             break
         seconds, items = end.elapsed - begin.elapsed, _items(begin, end)
+        older_seconds, older = begin.elapsed - start.elapsed, _items(start, begin)
         if seconds >= _SECONDS and items >= _ENOUGH:
             break
         rest = start
-        older = _items(start, begin)
         if seconds >= _SECONDS and items >= _SOME and older < _SOME:
             continue  # too few to tell whether they went as fast
-        if (
-            items >= _SOME
-            and older >= _SOME
-            and not _is_alike(older / (begin.elapsed - start.elapsed), items / seconds)
-        ):
+        is_told = min(items, older) >= _SOME and min(seconds, older_seconds) > _LEAST
+        if is_told and not _is_alike(older / older_seconds, items / seconds):
             rest = begin
             break
         begin = start

@@ -90,6 +90,20 @@ def test_growing_numbers_have_one_too(several: list[Snapshot]) -> None:
 
 
 @generous
+@given(st.lists(st.tuples(st.integers(0, 2_000), st.sampled_from([0.0, 1e-12, 1e-6, 1.0, 20.0])), max_size=9))
+def test_so_have_numbers_that_grow_in_no_time(steps: list[tuple[int, float]]) -> None:
+    """As in virtual time, or where a clock is coarse."""
+    stage = Made(name="a", slots=3, seconds=0.5)
+    several: list[Snapshot] = []
+    items, elapsed = 0, 0.0
+    for more, seconds in steps:
+        items, elapsed = items + more, elapsed + seconds
+        counts = stage.at(items, elapsed)
+        several.append(Snapshot(at=1e9, elapsed=elapsed, stages=(counts,), taken=items, written=items))
+    json.dumps(insight_of(several).as_json(), allow_nan=False)
+
+
+@generous
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.floats(0.1, 30.0)), min_size=1, max_size=4),
     st.floats(0.01, 100.0),

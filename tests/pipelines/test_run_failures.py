@@ -67,6 +67,19 @@ def test_a_subscriber_to_outcomes_that_raises_is_told_so() -> None:
     assert repr(errors) == "[ValueError('observer')]"
 
 
+def test_a_report_that_cannot_be_made_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was wrong, rather than never."""
+
+    def broken(snapshots: object) -> None:
+        raise ZeroDivisionError("advice")
+
+    monkeypatch.setattr("rxpipe.pipeline.run.snapshots.insight_of", broken)
+    sink = ListSink()
+    with pytest.raises(ZeroDivisionError, match="advice"):
+        finish(Pipeline(Stage("a", same), sink=sink).start([1]))
+    assert len(sink.rows) == 1
+
+
 # Sinks of the user's own
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
+from reactivex import Observable
+from reactivex import operators as rx_ops
+from reactivex.scheduler.eventloop import AsyncIOScheduler
 from virtual_loop import VirtualLoop
 
 from rxpipe import Batch, DatabaseSink, Drop, Pipeline, RateLimiter, Retry, Snapshot, Stage
@@ -164,6 +168,33 @@ def test_a_stage_that_expands() -> None:
     first = last.stages[0]
     assert (first.spawned, times(first)[:2]) == (2, (2, 2))
     assert first.seconds.total == pytest.approx(2.0, abs=0.02)
+
+
+def test_an_observable_that_does_not_wait() -> None:
+    """While its values wait for room its call is blocked, however many more it gives."""
+
+    async def three(value: int) -> Observable[int]:
+        return reactivex.interval(1.0, AsyncIOScheduler(asyncio.get_running_loop())).pipe(rx_ops.take(3))
+
+    last = watched(Stage("a", three, expand=True, concurrency=1, queue_size=0), stage("b", 3.0), source=range(1))[-1]
+    first = last.stages[0]
+    assert (first.spawned, times(first)) == (3, (2, 5, 0, 10))
+    assert first.seconds.total == pytest.approx(2.0, abs=0.02)
+
+
+def test_timeouts_where_there_are_very_many_calls() -> None:
+    """The time of most is not taken then. Each is ended nevertheless that gives its next value too late."""
+
+    async def late() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.sleep(5.0)
+        yield 2
+
+    async def values(value: int) -> list[int] | AsyncIterator[int]:
+        return late() if value == 1_000 else [1]
+
+    last = watched(Stage("a", values, expand=True, concurrency=1, timeout=3.0), source=range(1_001))[-1]
+    assert (last.written, last.stages[0].failed) == (1_001, 1)
 
 
 def test_a_batch_is_one_call() -> None:

@@ -404,10 +404,18 @@ class Run:
             if self._observer is not None:
                 self._observer.on_completed() if self._error is None else self._observer.on_error(self._error)
         finally:
-            if is_awaited and self._error is None:
-                self.finished.set_result(self.report())
-            elif is_awaited:
-                self.finished.set_exception(self._error)
+            if is_awaited:
+                self._resolve()
+
+    def _resolve(self) -> None:
+        try:
+            report = self.report()
+        except Exception as error:  # noqa: BLE001 - a fault of ours; without this the run would never end
+            self.fail(error)
+        if self._error is None:
+            self.finished.set_result(report)
+        else:
+            self.finished.set_exception(self._error)
 
     def _disposed(self) -> None:
         items = self._close()

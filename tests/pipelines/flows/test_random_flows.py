@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pipeline_helpers import Seen, virtual
 from virtual_loop import VirtualLoop
@@ -124,6 +124,9 @@ def test_all_items_end_as_they_should(scheduler: Scheduler, flow: Flow) -> None:
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(flow=flows(one_slot=True))
+@example(
+    flow=Flow(steps=[Step(index=at, seed=18301, expand=at < 2, queue_size=0, trouble=0) for at in range(3)], ids=1)
+)
 def test_one_slot_and_no_queue_are_enough(scheduler: Scheduler, flow: Flow) -> None:
     """Nothing waits for what waits for it: neither parents for children, nor what is sent back for room."""
     check(flow, scheduler)
