@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import Disposable
@@ -40,6 +40,16 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
+class HasClock(Protocol):
+    """A scheduler that brings its own clock."""
+
+    @property
+    def virtual_clock(self) -> Clock:
+        """It."""
+        ...
+
+
 def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) -> Clock:
     """The clock of one subscription.
 
@@ -51,6 +61,8 @@ def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) 
         A clock on the first scheduler given, else on the running event loop, else the shared timer thread.
     """
     scheduler = timer or scheduler_to_wait_on(subscribed_on)
+    if isinstance(scheduler, HasClock):
+        return scheduler.virtual_clock
     loop = running_loop() if scheduler is None else loop_of(scheduler)
     if loop is not None:
         return LoopClock(loop)

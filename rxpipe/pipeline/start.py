@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.errors import StopRun
 from rxpipe.operators.core.clock import Clock, clock_for, running_loop
+from rxpipe.operators.core.virtual_time import VirtualClock
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.plan import Plan, lookups_of, resolved_stages
@@ -94,6 +96,7 @@ def _run_of(
         limiters=[limiters_of(settings) for settings, _ in resolved],
         most=[settings.concurrency for settings, _ in resolved],
         counts=ports.counts,
+        wall_time=clock.now if isinstance(clock, VirtualClock) else time.time,
     )
     limit = plan.concurrency if plan.strategy == "per_item" else math.inf
     run = Run(stats, clock, ports, flow, limit=limit, staged=is_staged, listeners=told, admitted=admitted, facts=facts)

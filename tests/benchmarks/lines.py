@@ -13,8 +13,9 @@ from reactivex import Observer
 
 from rxpipe import Outcome, Pipeline, RateLimiter, Retry, Stage
 from rxpipe.insight.snapshot import Snapshot
+from rxpipe.operators.core.virtual_time import VirtualTime
 
-from .virtual import DrawnCalls, HeapTime
+from .virtual import DrawnCalls
 
 _SPREADS = (0.1, 0.3, 0.6, 1.0)  # coefficients of variation of a call's seconds
 _NEAR = 1.5  # the largest capacity of a line may be so many times the least
@@ -99,7 +100,7 @@ def draw_line(seed: int, *, limited: bool) -> Line:
 
 def rate_of(line: Line, seed: object, items: int) -> float:
     """Items in a second, in the steady part of a run."""
-    time, ends = HeapTime(), list[float]()
+    time, ends = VirtualTime(), list[float]()
     _start(line, seed, items, time, ends)
     time.run()
     first, last = (int(items * share) for share in _COUNTED)
@@ -108,7 +109,7 @@ def rate_of(line: Line, seed: object, items: int) -> float:
 
 def watch(line: Line, seed: object, items: int, *, looks: int = 60) -> list[Snapshot]:
     """Snapshots of a run, evenly spaced, up to its end."""
-    time, ends = HeapTime(), list[float]()
+    time, ends = VirtualTime(), list[float]()
     run = _start(line, seed, items, time, ends)
     snapshots: list[Snapshot] = []
     while time.run(until=time.seconds + items / looks):
@@ -116,7 +117,7 @@ def watch(line: Line, seed: object, items: int, *, looks: int = 60) -> list[Snap
     return snapshots
 
 
-def _start(line: Line, seed: object, items: int, time: HeapTime, ends: list[float]) -> Any:
+def _start(line: Line, seed: object, items: int, time: VirtualTime, ends: list[float]) -> Any:
     limiters = {place: limiter for limit in line.limits for limiter in [_limiter(limit)] for place in limit.stages}
     retry = Retry(max_attempts=1_000, initial=0.0, jitter=0.0, retry_on=(Refused,))
     stages = [

@@ -6,11 +6,12 @@ from itertools import count
 
 import pytest
 from benchmarks.lines import Line, LineLimit, LineStage, watch
-from benchmarks.virtual import DrawnCalls, HeapTime
+from benchmarks.virtual import DrawnCalls
 
 from rxpipe import Pipeline, Stage
 from rxpipe.insight.insight import Insight, insight_of
 from rxpipe.insight.window import History
+from rxpipe.operators.core.virtual_time import VirtualTime
 
 
 def _same(value: int) -> int:
@@ -49,7 +50,7 @@ def test_a_limit_that_two_stages_share_is_named() -> None:
 
 def test_a_call_that_hangs_is_seen_and_what_waits_behind_it() -> None:
     """From the fiftieth call on, none of the second stage's ends."""
-    time, calls, history = HeapTime(), count(), History()
+    time, calls, history = VirtualTime(), count(), History()
     stages = (
         Stage("a", _same, concurrency=4, executor=DrawnCalls(time, lambda: (1.0, None))),
         Stage("b", _same, concurrency=2, executor=DrawnCalls(time, lambda: (1.0 if next(calls) < 50 else 1e6, None))),

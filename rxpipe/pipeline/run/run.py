@@ -408,14 +408,13 @@ class Run:
                 self._resolve()
 
     def _resolve(self) -> None:
-        try:
-            report = self.report()
-        except Exception as error:  # noqa: BLE001 - a fault of ours; without this the run would never end
-            self.fail(error)
         if self._error is None:
-            self.finished.set_result(report)
-        else:
-            self.finished.set_exception(self._error)
+            try:
+                self.finished.set_result(self.report())
+                return
+            except Exception as error:  # noqa: BLE001 - a fault of ours; without this the run would never end
+                self.fail(error)
+        self.finished.set_exception(self._error)
 
     def _disposed(self) -> None:
         items = self._close()

@@ -47,6 +47,7 @@ class RunFacts:
         limiters: The limiters of each stage, and what those count that do not say.
         most: How many calls of each stage may run at once at most; ``math.inf`` for no bound.
         counts: What the sink commits; None without one, or if that is not counted.
+        wall_time: Gives the seconds since 1970.
     """
 
     pipeline: str | None = None
@@ -55,6 +56,7 @@ class RunFacts:
     limiters: Sequence[Sequence[tuple[Limiter, Unit]]] = ()
     most: Sequence[float] = ()
     counts: CommitCounts | None = None
+    wall_time: Callable[[], float] = time.time
 
 
 class Counting(Protocol):
@@ -160,7 +162,7 @@ def _snapshot_of(run: Counting, facts: RunFacts) -> Snapshot:
     now = run.clock.now()
     limits = _limits(run.stages, facts)
     return Snapshot(
-        at=time.time(),
+        at=facts.wall_time(),
         elapsed=run.seconds,
         state=run.state,
         strategy=facts.strategy,
