@@ -14,7 +14,7 @@ What is where:
 - ``devtools/``: a server that answers as a language model does; the strategies, measured side by side
 - ``cli/``: the command line; ``screen/``: a run as it is drawn on a terminal
 - ``identity/``: what a pipeline and its stages are known by
-- ``insight/``: what a run's numbers say
+- ``insight/``: what a run's numbers say; ``foresight/``: what a run is going to take
 - ``errors.py``: the tree of errors; ``extras.py``: what to type where something optional is not installed
 - ``log_values.py``: values of users as parts of log lines
 

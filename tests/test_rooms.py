@@ -27,6 +27,7 @@ ROOMS = (
         "database",
         "files",
         "store",
+        "foresight",
     ),
     *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "web", "cli", ""),
 )

@@ -39,6 +39,36 @@ class CallLimiter(Limiter, Protocol):
         ...
 
 
+@runtime_checkable
+class SpendingLimiter(CallLimiter, Protocol):
+    """A limiter of what calls use, which is known when they have ended."""
+
+    def begin(self, call: object | None = None) -> float:
+        """A call begins to use it; returns how much was taken for the call."""
+        ...
+
+    def answered(self, taken: float, used: int) -> None:
+        """The call has used so much; ``taken`` is what ``begin`` gave."""
+        ...
+
+    def failed(self, taken: float) -> None:
+        """The call has used nothing."""
+        ...
+
+    def refused(self, taken: float, retry_after: float) -> None:
+        """The call was refused for now; 0 if the server does not say for how many seconds."""
+        ...
+
+
+@runtime_checkable
+class FreshLimiter(Limiter, Protocol):
+    """A limiter of which there can be another one with the same limits."""
+
+    def fresh(self) -> Limiter:
+        """Such a one, of which nothing was taken."""
+        ...
+
+
 Unit = Literal["calls", "items", "tokens"]
 
 
@@ -96,12 +126,18 @@ class RateLimiter:
         """
         if not (limit >= 1 and seconds > 0 and burst >= 1):
             raise ValueError(f"need limit >= 1, seconds > 0, burst >= 1, not {limit}, {seconds}, {burst}")
+        self._limits = limit, seconds, burst
         self._interval = seconds / limit
         self._used = 0.0
         self._slack = self._interval * (burst - 1)
         self._next = float("-inf")
         self._ahead: list[float] = []  # places beyond that are taken, in order; each is an interval long
         self.lock = threading.Lock()
+
+    def fresh(self) -> RateLimiter:
+        """One with the same limits; see ``FreshLimiter``."""
+        limit, seconds, burst = self._limits
+        return RateLimiter(limit, seconds, burst=burst)
 
     def reserve(self, now: float, amount: float = 1.0) -> float:
         """Take the next free place in the schedule.
@@ -156,9 +192,13 @@ class AllOf:
 
     Limiters other than ``RateLimiter`` give no place at a time of one's choice: a call that has to wait for another
     limiter comes later than the place that it has there.
+
+    Attributes:
+        limiters: Each of them.
     """
 
     def __init__(self, *limiters: Limiter) -> None:
+        self.limiters = limiters
         schedules = {one for one in limiters if isinstance(one, RateLimiter)}
         self._schedules = sorted(schedules, key=id)  # in one order, as several of them are locked at once
         self._others = [one for one in limiters if not isinstance(one, RateLimiter)]

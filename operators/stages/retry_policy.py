@@ -116,8 +116,11 @@ class Retry:
             delay = self.initial and self.initial * float(self.backoff_factor) ** (attempt - 1)
         except OverflowError:
             delay = self.max_delay
-        delay *= random.uniform(1 - self.jitter, 1 + self.jitter)
+        delay *= self._spread()
         return min(max(delay, self.initial), self.max_delay)
+
+    def _spread(self) -> float:
+        return random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
 NO_RETRY = Retry(max_attempts=1)

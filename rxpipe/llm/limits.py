@@ -46,6 +46,7 @@ class Limits:
             ValueError: A number is below 1.
         """
         self.name: str | None = None
+        self._given = requests_per_minute, tokens_per_minute
         self._lock = threading.Lock()
         self._requests = None if requests_per_minute is None else RateLimiter(requests_per_minute, 60)
         self._tokens = None if tokens_per_minute is None else RateLimiter(tokens_per_minute, 60)
@@ -84,15 +85,26 @@ class Limits:
                 wait = max(wait, self._tokens.reserve(now, self._estimate))
             return wait
 
-    def begin(self) -> float:
+    def fresh(self) -> Limits:
+        """The same limits, of which nothing was taken; see ``FreshLimiter``."""
+        requests, tokens = self._given
+        fresh = Limits(requests_per_minute=requests, tokens_per_minute=tokens)
+        fresh.name = self.name
+        return fresh
+
+    def begin(self, call: object | None = None) -> float:
         """The server is about to be called.
+
+        Args:
+            call: The stage's call that calls it; by default the running one.
 
         Returns:
             How many tokens were taken for that: none if nobody has reserved a place, or if the running call of a stage
             has called the server before.
         """
-        running: Any = running_call.get()
-        call = getattr(running, "call", running)  # of a worker, its present one
+        if call is None:
+            running: Any = running_call.get()
+            call = getattr(running, "call", running)  # of a worker, its present one
         with self._lock:
             if call is not None and call in self._begun:
                 return 0.0

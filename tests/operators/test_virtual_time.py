@@ -14,6 +14,10 @@ from rxpipe.operators.core.clock import FOREVER, clock_for
 from rxpipe.operators.core.virtual_time import VirtualClock, VirtualTime
 
 
+def _same(value: int) -> int:
+    return value
+
+
 def test_events_happen_in_order_and_time_jumps_between_them() -> None:
     """Those of one time in the order in which they were scheduled; what is past happens now."""
     time, seen = VirtualTime(), list[tuple[str, float]]()
@@ -39,7 +43,7 @@ def test_its_clock_is_that_of_operators() -> None:
     """A stage's rate limit waits in it."""
     time, ends = VirtualTime(), list[float]()
     assert isinstance(clock_for(None, time), VirtualClock)
-    stage: Any = ops.stage(lambda value: value, rate_limit=RateLimiter(1, 3.0))
+    stage = ops.stage(_same, rate_limit=RateLimiter(1, 3.0))
     observer = Observer[Any](lambda _: ends.append(time.seconds))
     from_iterable(range(3)).pipe(stage).subscribe(observer, scheduler=time)
     time.run()

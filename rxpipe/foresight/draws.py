@@ -1,0 +1,99 @@
+"""What becomes of the calls of one stage in a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rxpipe.foresight.chance import share_of
+from rxpipe.foresight.record import ENOUGH, Draw
+
+Draws = Sequence[Draw]
+
+
+class Distribution(Protocol):
+    """How long calls take."""
+
+    def at(self, share: float) -> float:
+        """Seconds that a share of the calls, between 0 and 1, does not exceed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDraws:
+    """What the calls of a stage are drawn from.
+
+    Attributes:
+        first: First attempts. Each is as likely as the others.
+        later: Further attempts.
+        again: First attempts in later rounds, of items that were sent back.
+        own: What became of the calls of the same items, in their order, where that is known.
+        refused: The share of calls that the server refuses for now, and how long such a call takes.
+        called: The share of the items that the stage is called with.
+        children: How many children calls of a stage that expands give.
+        own_children: The same by the parent's ID, where that is known.
+        targets: Where items are sent back to, by the names of stages.
+        per_item: In a batch, seconds for each item beyond the first, as a share of the seconds of a call with one.
+    """
+
+    first: Draws
+    later: Draws = ()
+    again: Draws = ()
+    own: Mapping[str, Draws] = field(default_factory=dict[str, Draws])
+    refused: tuple[float, float] = (0.0, 0.0)
+    called: float = 1.0
+    children: Sequence[int] = ()
+    own_children: Mapping[str, int] = field(default_factory=dict[str, int])
+    targets: Sequence[str] = ()
+    per_item: float = 0.0
+
+    def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw:
+        """What becomes of a call.
+
+        Args:
+            item_id: The item's ID, as text.
+            number: A number for it.
+            attempt: The call's number for the item in this stage, from 1.
+            rounds: How often the item was sent back before.
+            seed: The simulation's, and the stage's.
+        """
+        if rounds == 0 and (own := self.own.get(item_id)) is not None and attempt <= len(own):
+            return own[attempt - 1]
+        pool = self.first
+        if attempt > 1 and len(self.later) >= ENOUGH:
+            pool = self.later
+        elif rounds > 0 and len(self.again) >= ENOUGH:
+            pool = self.again
+        return pool[int(share_of(seed, number, attempt, rounds) * len(pool))]
+
+    def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
+        """How many children a call gives."""
+        if rounds == 0 and (own := self.own_children.get(item_id)) is not None:
+            return own
+        if not self.children:
+            return 1
+        return self.children[int(share_of(seed, number, rounds, -1) * len(self.children))]
+
+    def resampled(self, seed: int) -> StageDraws:
+        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979)."""
+
+        def again(pool: Draws, what: int) -> Draws:
+            count = len(pool)
+            return [pool[int(share_of(seed, what, place) * count)] for place in range(count)]
+
+        return StageDraws(
+            first=again(self.first, 1),
+            later=again(self.later, 2),
+            again=again(self.again, 3),
+            refused=self.refused,
+            called=self.called,
+            children=[self.children[int(share_of(seed, 4, n) * len(self.children))] for n in range(len(self.children))],
+            targets=self.targets,
+            per_item=self.per_item,
+        )
+
+
+def drawn_from(distribution: Distribution, count: int = 2_000) -> StageDraws:
+    """Calls whose seconds follow a distribution, and that never fail; of so many different durations."""
+    return StageDraws(first=[Draw(distribution.at((place + 0.5) / count)) for place in range(count)])

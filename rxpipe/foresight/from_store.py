@@ -1,0 +1,93 @@
+"""The calls of a run that a store has kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, func, select
+
+from rxpipe.errors import ConfigError
+from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.store.commits.call_groups import recorded_calls
+from rxpipe.store.queries.existing_store import checked_engine, snapshot
+from rxpipe.store.queries.failures import item_id
+from rxpipe.store.queries.history import RunInfo, run
+from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
+
+_MOST = 200_000  # calls, and items, that are read: more make a forecast no better
+
+
+def recorded(database: str | URL | Engine, number: int | None = None) -> Record:
+    """Read the calls of a run, for ``simulate``.
+
+    Args:
+        database: The store's, as an SQLAlchemy URL or an engine.
+        number: The run's, as ``rxpipe runs`` shows it; by default the latest.
+
+    Raises:
+        ConfigError: There is no such run, or it has no recorded calls.
+        SinkError: The database has no store, or cannot be read.
+    """
+    engine = checked_engine(database)
+    try:
+        with snapshot(engine) as connection:
+            return _record(connection, run(connection, number))
+    finally:
+        if engine is not database:
+            engine.dispose()
+
+
+def _record(connection: Connection, found: RunInfo) -> Record:
+    names = [stage.name for stage in found.stages]
+    calls = [
+        RecordedCall(one.item, names[one.stage], one.attempt, one.began, one.seconds, one.ended, one.usage)
+        for one in islice(recorded_calls(connection, found.id), _MOST)
+        if one.stage < len(names)
+    ]
+    if not calls:
+        raise ConfigError(f"run {found.id} has no recorded calls: it was made by an earlier rxpipe, or made none")
+    return Record(
+        calls=calls,
+        roots=_roots(connection, found.id),
+        children=_children(connection, found.id, names, calls),
+        reached=_reached(connection, found.id, names, calls),
+    )
+
+
+def _roots(connection: Connection, run_id: int) -> list[int | str]:
+    query = select(ITEMS.c.item_key, ITEMS.c.is_integer).where(ITEMS.c.run_id == run_id, ITEMS.c.parent_key.is_(None))
+    rows = connection.execute(query.order_by(ITEMS.c.seq).limit(_MOST))
+    return [item_id(row.item_key, row.is_integer) for row in rows]
+
+
+def _children(
+    connection: Connection, run_id: int, names: list[str], calls: list[RecordedCall]
+) -> dict[str, dict[str, int]]:
+    columns: list[Any] = [ITEMS.c.made_by, ITEMS.c.parent_key]
+    query = select(*columns, func.count().label("children")).where(
+        ITEMS.c.run_id == run_id, ITEMS.c.parent_key.is_not(None), ITEMS.c.made_by.is_not(None)
+    )
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(query.group_by(*columns).limit(_MOST)):
+        if row.made_by < len(names):
+            found[names[row.made_by]][row.parent_key] = row.children
+    for call in calls:
+        if call.stage in found and call.ended == "ok":
+            found[call.stage].setdefault(call.item, 0)
+    return dict(found)
+
+
+def _reached(connection: Connection, run_id: int, names: list[str], calls: list[RecordedCall]) -> dict[str, int]:
+    """How many items came to each stage: those that passed it without a call left a checkpoint, too."""
+    called, returned = (defaultdict[str, set[str]](set) for _ in range(2))
+    for call in calls:
+        called[call.stage].add(call.item)
+        if call.ended == "ok":
+            returned[call.stage].add(call.item)
+    query = select(CHECKPOINTS.c.stage, func.count().label("items")).where(CHECKPOINTS.c.run_id == run_id)
+    kept = {row.stage: row.items for row in connection.execute(query.group_by(CHECKPOINTS.c.stage))}
+    return {
+        name: len(called[name]) + max(0, kept.get(place, 0) - len(returned[name])) for place, name in enumerate(names)
+    }

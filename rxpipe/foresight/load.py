@@ -1,0 +1,165 @@
+"""How the server slows down under load, found from calls that were made at different loads.
+
+The slowdown is that of ``Load``: none up to a knee, then a straight line. Calls go at a speed r(n) while n of them run.
+The work of a call, its seconds if it had run alone, is the integral of r over its time. The knee and the slope are
+those for which the works of a stage's calls are most alike, by least squares of their logarithms. A load is only
+believed in if it explains more than chance does (Schwarz's criterion, 1978).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rxpipe.foresight.record import RecordedCall
+from rxpipe.foresight.server import Load
+
+_MOST = 3_000  # calls that are looked at
+_FEW = 40  # calls: of fewer, no load is inferred
+_KNEES = 16
+_SLOPES = (0.25, 0.5, 1.0, 1.5)  # times 1 / knee
+_FINER = (0.9, 0.95, 1.05, 1.1)
+_PRICE = (
+    4  # parameters, at the logarithm of the number of calls each: more than there are, as the best of many is taken
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundLoad:
+    """What is known of a server's load.
+
+    Attributes:
+        load: The likeliest; None if there is no sign of any.
+        others: Those that are nearly as likely, with their weights, the likeliest included.
+        most: The most calls that ran at once.
+    """
+
+    load: Load | None = None
+    others: Sequence[tuple[float, Load]] = ()
+    most: int = 0
+
+    def likely(self, share: float) -> Load | None:
+        """One of those that are likely, for a number of 0 to 1."""
+        left = share * sum(weight for weight, _ in self.others)
+        for weight, load in self.others:
+            left -= weight
+            if left <= 0:
+                return load
+        return self.load
+
+
+def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
+    """What calls say of how their server slows down under load.
+
+    Args:
+        calls: Those of all stages that the server serves.
+    """
+    calls = distinct(calls)
+    levels = Levels(calls)
+    good = [call for call in calls if call.ended in ("ok", "dropped", "sent_back") and call.seconds > 0]
+    step = max(1, len(good) // _MOST)
+    chosen = good[::step]
+    if len(chosen) < _FEW:
+        return FoundLoad(most=levels.most)
+    sample = _Sample(levels, chosen)
+    plain = sample.spread(None)
+    tried = {load: sample.spread(load) for load in _coarse(levels.most)}
+    best = min(tried, key=lambda load: tried[load])
+    tried |= {load: sample.spread(load) for load in _finer(best) if load not in tried}
+    best = min(tried, key=lambda load: tried[load])
+    count = len(chosen)
+    gain = count * math.log(plain / tried[best]) if tried[best] > 0 else 0.0
+    if gain < _PRICE * math.log(count):
+        return FoundLoad(most=levels.most)
+    others = [(math.exp(-count / 2 * math.log(spread / tried[best])), load) for load, spread in tried.items()]
+    return FoundLoad(load=best, others=[one for one in others if one[0] > 0.01], most=levels.most)
+
+
+def distinct(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
+    """The calls, those for many items once."""
+    return list({(call.stage, call.began, call.seconds): call for call in calls}.values())
+
+
+def _coarse(most: int) -> Iterator[Load]:
+    for place in range(_KNEES):
+        knee = max(1.0, most * (place + 0.5) / _KNEES)
+        for slope in _SLOPES:
+            yield Load(knee=knee, slope=slope / knee)
+
+
+def _finer(load: Load) -> Iterator[Load]:
+    for knee in (1.0, *_FINER):
+        for slope in (1.0, 0.85, 1.15, *_FINER):
+            yield Load(knee=load.knee * knee, slope=load.slope * slope)
+
+
+class Levels:
+    """How many calls ran at each time.
+
+    Attributes:
+        most: The most that ran at once.
+    """
+
+    def __init__(self, calls: Sequence[RecordedCall]) -> None:
+        changes = sorted([(call.began, 1) for call in calls] + [(call.until, -1) for call in calls])
+        self.times: list[float] = []
+        self.counts: list[int] = []
+        count = 0
+        for at, change in changes:
+            count += change
+            if self.times and self.times[-1] == at:
+                self.counts[-1] = count
+            else:
+                self.times.append(at)
+                self.counts.append(count)
+        self.most = max(self.counts, default=0)
+
+    def work(self, load: Load | None) -> list[float]:
+        """Seconds of work that a call has done by each time, if it had been running from the first one on."""
+        done = [0.0]
+        speeds = {count: 1.0 if load is None else load.speed(count) for count in set(self.counts)}
+        for place in range(1, len(self.times)):
+            step = self.times[place] - self.times[place - 1]
+            done.append(done[-1] + step * speeds[self.counts[place - 1]])
+        return done
+
+    def place(self, at: float) -> int:
+        """The place of a time in ``times``."""
+        return bisect_right(self.times, at) - 1
+
+
+def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels) -> list[float]:
+    """Seconds that each call would have taken alone.
+
+    Args:
+        calls: Some calls.
+        load: How their server slows down.
+        levels: Of all calls that it served.
+    """
+    if load is None:
+        return [call.seconds for call in calls]
+    done = levels.work(load)
+    return [done[levels.place(call.until)] - done[levels.place(call.began)] for call in calls]
+
+
+class _Sample:
+    """Calls, and how unlike their works are with a load."""
+
+    def __init__(self, levels: Levels, calls: Sequence[RecordedCall]) -> None:
+        self._levels = levels
+        self._places = [(levels.place(call.began), levels.place(call.until), call.stage) for call in calls]
+
+    def spread(self, load: Load | None) -> float:
+        """The variance of the logarithms of works, within stages."""
+        done = self._levels.work(load)
+        logs: defaultdict[str, list[float]] = defaultdict(list)
+        for began, until, stage in self._places:
+            logs[stage].append(math.log(max(1e-9, done[until] - done[began])))
+        total = 0.0
+        for some in logs.values():
+            mean = sum(some) / len(some)
+            total += sum((one - mean) ** 2 for one in some)
+        return total / len(self._places)

@@ -1,0 +1,90 @@
+"""What is known of the calls of a pipeline, from which a simulation draws."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rxpipe.operators.core.running_call import Usage
+
+NOTHING = Usage()
+ENOUGH = 20  # calls of a kind, to draw from these alone
+
+
+class RecordedCall(NamedTuple):
+    """A call that was made.
+
+    Attributes:
+        item: The item's ID, as text.
+        stage: The name of its stage.
+        attempt: The call's number for its item in this stage, from 1.
+        began: When it began, in seconds; from when does not matter.
+        seconds: How long it took.
+        ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or ``cancelled``.
+        usage: What it used.
+    """
+
+    item: str
+    stage: str
+    attempt: int
+    began: float
+    seconds: float
+    ended: str
+    usage: Usage = NOTHING
+
+    @property
+    def until(self) -> float:
+        """When it ended."""
+        return self.began + self.seconds
+
+
+class Draw(NamedTuple):
+    """What becomes of a simulated call.
+
+    Attributes:
+        seconds: How long it takes if the server is not loaded; ``inf`` if it is never answered.
+        ended: How it ends, as in ``RecordedCall``.
+        usage: What it uses.
+    """
+
+    seconds: float
+    ended: str = "ok"
+    usage: Usage = NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The calls of a run, and what else is kept of it.
+
+    Attributes:
+        calls: The calls, in any order.
+        roots: The IDs of the items that the source gave, in its order, as far as they are known.
+        children: How many children each call that expanded has made, by stage and by the item's ID.
+        reached: How many items came to each stage, those that passed it without a call included; without an entry, as
+            many as it was called with.
+        timeouts: After how many seconds calls of a stage were ended, as far as that is known.
+    """
+
+    calls: Sequence[RecordedCall]
+    roots: Sequence[int | str] = ()
+    children: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    reached: Mapping[str, int] = field(default_factory=dict[str, int])
+    timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def by_stage(self) -> dict[str, list[RecordedCall]]:
+        """The calls of each stage, in the order in which they began; without those that were cancelled."""
+        found: defaultdict[str, list[RecordedCall]] = defaultdict(list)
+        for call in sorted(self.calls, key=lambda call: (call.began, call.item, call.attempt)):
+            if call.ended != "cancelled":
+                found[call.stage].append(call)
+        return dict(found)
+
+
+def items_of(calls: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
+    """The calls of each item, in order."""
+    found: defaultdict[str, list[RecordedCall]] = defaultdict(list)
+    for call in calls:
+        found[call.item].append(call)
+    return dict(found)

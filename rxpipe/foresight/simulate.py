@@ -1,0 +1,290 @@
+"""``simulate``: the same pipeline in virtual time, with calls that are drawn instead of made."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reactivex import Observer
+
+from rxpipe.errors import ConfigError
+from rxpipe.foresight.chance import share_of
+from rxpipe.foresight.copies import simulated_pipeline
+from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
+from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, Simulated, StageForecast
+from rxpipe.foresight.load import FoundLoad, find_load
+from rxpipe.foresight.record import Record
+from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
+from rxpipe.foresight.server import Load, Server
+from rxpipe.insight.advice import Advice
+from rxpipe.operators.core.virtual_time import VirtualTime
+from rxpipe.operators.stages.durations import Durations
+from rxpipe.operators.stages.options import is_count
+from rxpipe.pipeline.outcome import Outcome
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.run.run import Run
+
+REPLICATIONS = 30
+_ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
+_LEAST = 4  # simulations, however many items they have
+_NEW = 10**12  # IDs of items that the record does not have begin here
+
+
+def simulate(
+    pipeline: Pipeline[Any, Any],
+    *,
+    count: int | None = None,
+    until: int | None = None,
+    record: Record | None = None,
+    latency: Mapping[str, Distribution] | None = None,
+    server_slots: int | None = None,
+    seed: int = 0,
+    replications: int | None = None,
+) -> Forecast:
+    """Forecast a run: how long it takes, what it costs, what holds it up.
+
+    ::
+
+        forecast = rxpipe.simulate(pipeline, count=10_000, record=recorded("sqlite:///bank.db", 3))
+
+    The pipeline's own stages, queues, limits, retries and strategy run in virtual time. Only the functions are
+    replaced: each call takes the seconds, uses the tokens and fails as one of the record, or as a distribution says.
+    Nothing is called, opened or waited for. The same arguments give the same forecast.
+
+    Args:
+        pipeline: What is to be run. Its sink, store and listeners are left out.
+        count: How many items the source gives; by default as many as the record has, or as ``until`` needs.
+        until: As for ``Pipeline.run``.
+        record: Calls of an earlier run of the same stages, whatever their settings were.
+        latency: Seconds of calls by the names of stages, in place of the record's.
+        server_slots: How many calls the server takes at once; further ones wait there.
+        seed: What all chance follows from.
+        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if a simulation
+            has very many items.
+
+    Raises:
+        ConfigError: There is nothing to draw the calls of a stage from, or there is no such stage.
+        ValueError: A number is out of range.
+        TypeError: A limiter of the user's own cannot be simulated.
+    """
+    scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    if replications is None:
+        replications = max(_LEAST, min(REPLICATIONS, _ITEMS // max(1, scenario.items)))
+    main = scenario.run(seed, as_recorded=True)
+    others = [scenario.run(seed + number + 1).simulated for number in range(replications)]
+    return _forecast(scenario, main, others, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is to be simulated.
+
+    Attributes:
+        pipeline: The pipeline.
+        count: How many items the source gives; None for as many as are needed.
+        until: How many are to be written; None for all.
+        draws: What becomes of the calls of each stage.
+        ids: The IDs of the record's items.
+        load: How the server slows down.
+        slots: How many calls it takes at once.
+        assumptions: What is taken for granted.
+    """
+
+    pipeline: Pipeline[Any, Any]
+    count: int | None
+    until: int | None
+    draws: Mapping[str, StageDraws]
+    ids: Sequence[int | str]
+    load: FoundLoad
+    slots: float
+    assumptions: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        pipeline: Pipeline[Any, Any],
+        *,
+        count: int | None,
+        until: int | None,
+        record: Record | None,
+        latency: Mapping[str, Distribution] | None,
+        slots: int | None,
+    ) -> Scenario:
+        """Check what is given; see ``simulate``."""
+        for name, number in (("count", count), ("until", until), ("server_slots", slots)):
+            if number is not None and not (is_count(number) and number >= 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {number!r}")
+        names = [stage.name for stage in pipeline.stages]
+        given = dict(latency or {})
+        if unknown := [name for name in given if name not in names]:
+            raise ConfigError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(names)}")
+        draws = {name: drawn_from(each) for name, each in given.items()}
+        load = FoundLoad()
+        if record is not None:
+            load = find_load(record.calls)
+            draws = recorded_draws(record, [name for name in names if name not in given], load.load) | draws
+        if missing := [name for name in names if name not in draws]:
+            raise ConfigError(
+                f"stage {missing[0]}: there are no recorded calls to draw from; give a run that has called it, "
+                f"or its latency, such as {missing[0]}=lognormal(median=2.1, p95=6)"
+            )
+        ids = record.roots if record is not None else ()
+        if count is None and until is None:
+            if not ids:
+                raise ConfigError("how many items? give count")
+            count = len(ids)
+        told = [] if record is None else assumptions(record, load)
+        told += [f"{stage.name}: all keys differ" for stage in pipeline.stages if stage.key is not None]
+        return cls(
+            pipeline=pipeline,
+            count=count,
+            until=until,
+            draws=draws,
+            ids=ids,
+            load=load,
+            slots=math.inf if slots is None else slots,
+            assumptions=tuple(told),
+        )
+
+    @property
+    def items(self) -> int:
+        """About how many items a simulation has."""
+        return self.count or self.until or 1
+
+    def run(self, seed: int, *, as_recorded: bool = False) -> Ran:
+        """Simulate it once.
+
+        Args:
+            seed: What chance follows from.
+            as_recorded: Items of the record have their own calls; otherwise as if another record had been made.
+        """
+        draws, load = self.draws, self.load.load
+        if not as_recorded:
+            draws = {name: one.resampled(seed * 1_009 + place) for place, (name, one) in enumerate(draws.items())}
+            load = self.load.likely(share_of(seed, -5))
+        return run_once(self, draws, load, seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A simulation that has ended.
+
+    Attributes:
+        simulated: Its numbers.
+        slots: How many slots each stage had.
+        limits: The names of its limits.
+        advice: What held it up.
+    """
+
+    simulated: Simulated
+    slots: Sequence[int | None]
+    limits: Sequence[str]
+    advice: Advice
+
+
+def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
+    """Run a pipeline in virtual time, to its end."""
+    time = VirtualTime()
+    server = Server(time, load, slots=scenario.slots)
+    pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
+    spans = Durations()
+
+    def ended(outcome: Outcome[Any]) -> None:
+        spans.add(outcome.seconds)
+
+    source = _Ids(scenario.ids, scenario.count)
+    run = pipeline.start(source, Observer[Outcome[Any]](ended), until=scenario.until, scheduler=time)
+    time.run()
+    if not run.finished.done():
+        raise RuntimeError(f"the simulation stands still: {run.report()}")
+    return _ran(run, spans)
+
+
+def _ran(run: Run, spans: Durations) -> Ran:
+    snapshot = run.snapshot()
+    seconds = max(run.seconds, 1e-9)
+    usage = run.usage
+    ended = run.written + run.failed + run.dropped + run.expanded + run.collected
+    stages = [
+        {
+            "busy": stage.busy / stage.slot_seconds if stage.slot_seconds else 0.0,
+            "calls": stage.calls,
+            "failed": stage.failed,
+            "dropped": stage.dropped,
+        }
+        for stage in snapshot.stages
+    ]
+    numbers = {
+        "seconds": run.seconds,
+        "first_seconds": run.first_seconds or run.seconds,
+        "rate": ended / seconds,
+        "item_p50": spans.quantile(0.5) or 0.0,
+        "item_p95": spans.quantile(0.95) or 0.0,
+        "written": run.written,
+        "failed": run.failed,
+        "dropped": run.dropped,
+        "calls": sum(stage.calls for stage in snapshot.stages),
+        "retried": sum(stage.retried for stage in snapshot.stages),
+        "pushed_back": sum(stage.pushed_back for stage in snapshot.stages),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost": usage.cost,
+        "in_flight": run.most_in_flight,
+    }
+    limits = [min(1.0, each.taken / (each.rate * seconds)) for each in snapshot.limiters]
+    return Ran(
+        simulated=Simulated(numbers=numbers, stages=stages, limits=limits),
+        slots=[stage.concurrency for stage in snapshot.stages],
+        limits=[each.name for each in snapshot.limiters],
+        advice=run.insight().advice,
+    )
+
+
+def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: int) -> Forecast:
+    first = main.simulated
+    stages = tuple(
+        StageForecast(
+            name=stage.name,
+            slots=main.slots[place],
+            **_intervals(first.stages[place], [one.stages[place] for one in others]),
+        )
+        for place, stage in enumerate(scenario.pipeline.stages)
+    )
+    limits = tuple(
+        LimitForecast(name=name, used=Interval.of([one.limits[place] for one in others], first.limits[place]))
+        for place, name in enumerate(main.limits)
+    )
+    return Forecast(
+        count=scenario.count,
+        **_intervals(first.numbers, [one.numbers for one in others]),
+        stages=stages,
+        limits=limits,
+        advice=main.advice,
+        assumptions=scenario.assumptions,
+        simulations=len(others) + 1,
+        seed=seed,
+    )
+
+
+def _intervals(main: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    return {name: Interval.of([one[name] for one in others], number) for name, number in main.items()}
+
+
+class _Ids(Collection[int | str]):
+    """The IDs of a simulation's items: first those of the record."""
+
+    def __init__(self, known: Sequence[int | str], count: int | None) -> None:
+        self._known = known
+        self._count = count
+
+    def __len__(self) -> int:
+        return _NEW if self._count is None else self._count
+
+    def __iter__(self) -> Iterator[int | str]:
+        return itertools.islice(itertools.chain(self._known, itertools.count(_NEW)), self._count)
+
+    def __contains__(self, one: object) -> bool:
+        return False
