@@ -1,6 +1,6 @@
 """What a run is going to take: the same pipeline in virtual time, with calls that are drawn instead of made.
 
-- ``simulate.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
+- ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load, found from recorded calls
@@ -12,7 +12,7 @@ from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
-from rxpipe.foresight.simulate import simulate
+from rxpipe.foresight.simulation import simulate
 
 __all__ = [
     "Distribution",
