@@ -71,6 +71,11 @@ def simulate(
         TypeError: A limiter of the user's own cannot be simulated.
     """
     scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    return forecast_of(scenario, seed=seed, replications=replications)
+
+
+def forecast_of(scenario: Scenario, *, seed: int, replications: int | None = None) -> Forecast:
+    """The forecast of a scenario; see ``simulate``."""
     if replications is None:
         replications = max(_LEAST, min(REPLICATIONS, _ITEMS // max(1, scenario.items)))
     main = scenario.run(seed, as_recorded=True)
