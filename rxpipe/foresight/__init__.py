@@ -1,6 +1,7 @@
 """What a run is going to take: the same pipeline in virtual time, with calls that are drawn instead of made.
 
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
+- ``sweep.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
 - ``record.py``: the calls of a run; ``from_store.py`` reads them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load, found from recorded calls
@@ -14,15 +15,19 @@ from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageFo
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
 from rxpipe.foresight.simulation import simulate
+from rxpipe.foresight.sweep import Point, Sweep, sweep
 
 __all__ = [
     "Distribution",
     "Forecast",
     "Interval",
     "LimitForecast",
+    "Point",
     "Record",
     "RecordedCall",
     "StageForecast",
+    "Sweep",
     "recorded",
     "simulate",
+    "sweep",
 ]

@@ -63,7 +63,7 @@ def test_without_a_record(folder: Path) -> None:
     config = never_run(folder, source={"range": 40}, database={"url": "postgresql://nobody@127.0.0.1:1/none"})
     before = {path: path.stat() for path in folder.rglob("*")}
     lines = simulated(config, *LATENCIES, "--replications=5").splitlines()
-    assert lines[0] == "pipeline: a simulation, all calls are drawn from --latency"
+    assert lines[0] == "pipeline: a simulation, all calls are drawn from the latencies given"
     rows = {line[:17].strip(): line[17:].split() for line in lines[4:14]}
     assert rows["rows"] == ["40"]
     assert rows["calls"] == ["120"]

@@ -118,7 +118,9 @@ def subject_of(request: Request) -> Subject:
         pipeline=pipeline,
         scenario=scenario,
         run=number,
-        drawn_from="all calls are drawn from --latency" if number is None else f"calls are drawn from run {number}",
+        drawn_from="all calls are drawn from the latencies given"
+        if number is None
+        else f"calls are drawn from run {number}",
         notes=tuple(_notes(request, config, latency, record, is_counted=count is not None or until is not None)),
     )
 

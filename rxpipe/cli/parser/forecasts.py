@@ -78,6 +78,15 @@ _Replications = Annotated[
         help="How many simulations differ by chance, for the intervals; by default 30, or fewer of many items.",
     ),
 ]
+_Sweep = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=A..B",
+        help="Instead, show how the run changes with a setting: KEY=4..64 or KEY=4,8,16. Give it twice for a map of "
+        "two settings.",
+    ),
+]
+_Html = Annotated[Path | None, typer.Option(metavar="FILE", help="With --sweep: write it as a page, too.")]
 _Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
 
 
@@ -93,6 +102,8 @@ def simulate(
     server: _Server = None,
     seed: _Seed = 0,
     replications: _Replications = None,
+    sweep: _Sweep = None,
+    html: _Html = None,
     as_json: _Json = False,
 ) -> None:
     """Forecast a run: its time, its cost, and what holds it up. Nothing is called, and nothing is written.
@@ -100,9 +111,12 @@ def simulate(
     The config's own stages, queues, limits and retries run in virtual time. Each call takes the seconds, uses the
     tokens and fails as a recorded call did.
     """
+    if html is not None and not sweep:
+        raise typer.BadParameter("it goes with --sweep", param_hint="--html")
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.simulate import simulate as simulate_config
         from rxpipe.cli.commands.simulated import Request
+        from rxpipe.cli.commands.sweep import sweep as sweep_config
 
         request = Request(
             path=config,
@@ -116,4 +130,7 @@ def simulate(
             seed=seed,
             replications=replications,
         )
-        simulate_config(request, as_json=as_json)
+        if sweep:
+            sweep_config(request, sweep, html=html, as_json=as_json)
+        else:
+            simulate_config(request, as_json=as_json)
