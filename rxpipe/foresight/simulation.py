@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reactivex import Observer
@@ -30,6 +30,7 @@ from rxpipe.pipeline.run.run import Run
 REPLICATIONS = 30
 _ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
 _LEAST = 4  # simulations, however many items they have
+_LARGE = 1_009  # between the seeds of two simulations
 _NEW = 10**12  # IDs of items that the record does not have begin here
 
 
@@ -86,8 +87,9 @@ class Scenario:
         pipeline: The pipeline.
         count: How many items the source gives; None for as many as are needed.
         until: How many are to be written; None for all.
-        draws: What becomes of the calls of each stage.
-        ids: The IDs of the record's items.
+        record: Calls that were made; None if there are none.
+        given: What becomes of the calls of stages that do not go by the record.
+        timeouts: The stages that go by the record, and their timeouts, which they may have had then.
         load: How the server slows down.
         slots: How many calls it takes at once.
         assumptions: What is taken for granted.
@@ -96,11 +98,13 @@ class Scenario:
     pipeline: Pipeline[Any, Any]
     count: int | None
     until: int | None
-    draws: Mapping[str, StageDraws]
-    ids: Sequence[int | str]
+    record: Record | None
+    given: Mapping[str, StageDraws]
+    timeouts: Mapping[str, float | None]
     load: FoundLoad
     slots: float
     assumptions: tuple[str, ...]
+    _draws: dict[Load | None, Mapping[str, StageDraws]] = field(default_factory=dict[Any, Any])
 
     @classmethod
     def of(
@@ -121,33 +125,42 @@ class Scenario:
         given = dict(latency or {})
         if unknown := [name for name in given if name not in names]:
             raise ConfigError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(names)}")
-        draws = {name: drawn_from(each) for name, each in given.items()}
-        load = FoundLoad()
-        if record is not None:
-            load = find_load(record.calls)
-            draws = recorded_draws(record, [name for name in names if name not in given], load.load) | draws
-        if missing := [name for name in names if name not in draws]:
-            raise ConfigError(
-                f"stage {missing[0]}: there are no recorded calls to draw from; give a run that has called it, "
-                f"or its latency, such as {missing[0]}=lognormal(median=2.1, p95=6)"
-            )
-        ids = record.roots if record is not None else ()
+        load = FoundLoad() if record is None else find_load(record.calls)
+        ids = () if record is None else record.roots
         if count is None and until is None:
             if not ids:
                 raise ConfigError("how many items? give count")
             count = len(ids)
         told = [] if record is None else assumptions(record, load)
         told += [f"{stage.name}: all keys differ" for stage in pipeline.stages if stage.key is not None]
-        return cls(
+        scenario = cls(
             pipeline=pipeline,
             count=count,
             until=until,
-            draws=draws,
-            ids=ids,
+            record=record,
+            given={name: drawn_from(each) for name, each in given.items()},
+            timeouts={stage.name: stage.timeout for stage in pipeline.stages if stage.name not in given},
             load=load,
             slots=math.inf if slots is None else slots,
             assumptions=tuple(told),
         )
+        if missing := [name for name in names if name not in scenario.draws(load.load)]:
+            raise ConfigError(
+                f"stage {missing[0]}: there are no recorded calls to draw from; give a run that has called it, "
+                f"or its latency, such as {missing[0]}=lognormal(median=2.1, p95=6)"
+            )
+        return scenario
+
+    def with_pipeline(self, pipeline: Pipeline[Any, Any]) -> Scenario:
+        """The same with another pipeline of the same stages, whose settings differ."""
+        return replace(self, pipeline=pipeline)
+
+    def draws(self, load: Load | None) -> Mapping[str, StageDraws]:
+        """What becomes of the calls of each stage, if the server slows down like that."""
+        if load not in self._draws:
+            known = {} if self.record is None else recorded_draws(self.record, self.timeouts, load)
+            self._draws[load] = {**known, **self.given}
+        return self._draws[load]
 
     @property
     def items(self) -> int:
@@ -161,10 +174,13 @@ class Scenario:
             seed: What chance follows from.
             as_recorded: Items of the record have their own calls; otherwise as if another record had been made.
         """
-        draws, load = self.draws, self.load.load
-        if not as_recorded:
-            draws = {name: one.resampled(seed * 1_009 + place) for place, (name, one) in enumerate(draws.items())}
-            load = self.load.likely(share_of(seed, -5))
+        if as_recorded:
+            return run_once(self, self.draws(self.load.load), self.load.load, seed)
+        load = self.load.likely(share_of(seed, -5))
+        draws = {
+            name: one if name in self.given else one.resampled(seed * _LARGE + place)
+            for place, (name, one) in enumerate(self.draws(load).items())
+        }
         return run_once(self, draws, load, seed)
 
 
@@ -195,11 +211,18 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
     def ended(outcome: Outcome[Any]) -> None:
         spans.add(outcome.seconds)
 
-    source = _Ids(scenario.ids, scenario.count)
+    ids = () if scenario.record is None else scenario.record.roots
+    source = _Ids(ids, scenario.count)
     run = pipeline.start(source, Observer[Outcome[Any]](ended), until=scenario.until, scheduler=time)
     time.run()
     if not run.finished.done():
-        raise RuntimeError(f"the simulation stands still: {run.report()}")
+        stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
+        raise ConfigError(
+            "the run would never end"
+            if stuck is None
+            else f"stage {stuck.name}: {stuck.running} calls are never answered, so the run would never end; give the "
+            "stage a timeout"
+        )
     return _ran(run, spans)
 
 
