@@ -3,7 +3,7 @@
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
-- ``load.py``: how the server slows down under load, found from recorded calls
+- ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
 - ``draws.py``: what becomes of the calls of a stage; ``chance.py``: random numbers that do not depend on their order
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to

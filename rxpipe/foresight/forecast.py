@@ -41,7 +41,12 @@ class Interval:
             low, high = middle * low / centre, middle * high / centre
         else:
             low, high = middle + low - centre, middle + high - centre
-        return cls(middle=middle, low=max(0.0, min(low, middle)), high=max(high, middle))
+        return cls(middle=_rounded(middle), low=_rounded(max(0.0, min(low, middle))), high=_rounded(max(high, middle)))
+
+
+def _rounded(number: float) -> float:
+    """To nine digits: the last ones of logarithms differ from machine to machine."""
+    return float(f"{number:.9g}")
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

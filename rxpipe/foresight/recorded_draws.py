@@ -11,6 +11,7 @@ from statistics import NormalDist, median
 from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
 from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
+from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load
 from rxpipe.operators.stages.call import TICK
 
@@ -175,9 +176,11 @@ def _per_item(sizes: Mapping[tuple[float, float], int]) -> float:
     return slope / one if one > _SMALL * mean_seconds else 0.0
 
 
-def assumptions(record: Record, load: FoundLoad) -> list[str]:
+def assumptions(record: Record, load: FoundLoad, rate: Rate | None) -> list[str]:
     """What a forecast takes for granted."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:
         found.append(f"more than {load.load.knee:.0f} calls at once slow each other down, as in the record")
+    if rate is not None:
+        found.append(f"the server refuses what is beyond {rate.rate:,.3g} {rate.unit} a second, as in the record")
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reactivex.abc import DisposableBase
 
+from rxpipe.foresight.refusals import Bucket, Rate
 from rxpipe.operators.core.virtual_time import Event, VirtualTime
 
 
@@ -38,16 +39,23 @@ class Server:
 
     All running calls go at the same speed, which depends on how many there are (processor sharing). So the work done
     for each since the beginning is one number, and the next call to end is that with the least mark on it.
+
+    Attributes:
+        bucket: What it lets in; None if that is all.
     """
 
-    def __init__(self, time: VirtualTime, load: Load | None = None, *, slots: float = math.inf) -> None:
+    def __init__(
+        self, time: VirtualTime, load: Load | None = None, *, slots: float = math.inf, rate: Rate | None = None
+    ) -> None:
         """Describe it.
 
         Args:
             time: What it goes by.
             load: How it slows down; None if it does not.
             slots: How many calls it takes at once; others wait there, the first to come first.
+            rate: Beyond which it refuses calls; None if it does not.
         """
+        self.bucket = None if rate is None else Bucket(rate, lambda: time.seconds)
         self._time = time
         self._load = load
         self._slots = slots

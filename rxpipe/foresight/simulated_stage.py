@@ -25,6 +25,7 @@ from rxpipe.operators.stages.retry_policy import Retry, uses_attempt
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.run.item import Item
 
+_MILLI = 1_000  # servers count seconds to wait in so many parts
 _NOT_EXACTLY = 1e-9  # seconds: what takes no time at all would never let time pass
 
 
@@ -37,10 +38,18 @@ class SimulatedFailure(Exception):
 
 
 class SimulatedRefusal(SimulatedFailure):
-    """A call that the server refuses for now."""
+    """A call that the server refuses for now.
+
+    Attributes:
+        retry_after: Seconds that it asks to wait; None if it does not say.
+    """
 
     uses_attempt = False
     kind = "rate_limited"
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +133,13 @@ class SimulatedStage:
     def _of_item(self, item: Item, call: StageCall) -> tuple[Draw, Any]:
         text, number = str(item.id), number_of(item.id)
         rounds, seed = item.rounds, self._seed
-        share, seconds = self._draws.refused
-        if share and share_of(seed, number, call.attempt, rounds, call.pushed_back, -2) < share:
-            return Draw(seconds, "pushed_back"), SimulatedRefusal()
         draw = self._draws.draw(text, number, call.attempt, rounds, seed)
+        share, seconds = self._draws.refused
+        if (bucket := self._server.bucket) is not None:
+            if (wait := bucket.enter(draw.usage.tokens)) > 0:
+                return Draw(seconds, "pushed_back"), SimulatedRefusal(math.ceil(wait * _MILLI) / _MILLI)
+        elif share and share_of(seed, number, call.attempt, rounds, call.pushed_back, -2) < share:
+            return Draw(seconds, "pushed_back"), SimulatedRefusal()
         if draw.ended != "ok":
             return draw, self._failure(draw.ended, number, rounds)
         return draw, range(self._draws.children_of(text, number, rounds, seed)) if self._expands else number
@@ -174,7 +186,7 @@ class _RunningCall(DisposableBase):
             call.record(draw.usage)
         if self._limiter is not None:
             if draw.ended == "pushed_back":
-                self._limiter.refused(self._taken, 0.0)
+                self._limiter.refused(self._taken, getattr(self.result, "retry_after", None) or 0.0)
             elif draw.usage.tokens:
                 self._limiter.answered(self._taken, draw.usage.tokens)
             else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reactivex import Observer
 
-from rxpipe.errors import ConfigError
+from rxpipe.errors import ConfigError, StopRun
 from rxpipe.foresight.chance import share_of
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
@@ -18,6 +18,7 @@ from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, Simulat
 from rxpipe.foresight.load import FoundLoad, find_load
 from rxpipe.foresight.record import Record
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
+from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.insight.advice import Advice
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -91,6 +92,7 @@ class Scenario:
         given: What becomes of the calls of stages that do not go by the record.
         timeouts: The stages that go by the record, and their timeouts, which they may have had then.
         load: How the server slows down.
+        rate: Beyond which it refuses calls; None if it does not, or if it refuses some at random.
         slots: How many calls it takes at once.
         assumptions: What is taken for granted.
     """
@@ -102,6 +104,7 @@ class Scenario:
     given: Mapping[str, StageDraws]
     timeouts: Mapping[str, float | None]
     load: FoundLoad
+    rate: Rate | None
     slots: float
     assumptions: tuple[str, ...]
     _draws: dict[Load | None, Mapping[str, StageDraws]] = field(default_factory=dict[Any, Any])
@@ -126,12 +129,13 @@ class Scenario:
         if unknown := [name for name in given if name not in names]:
             raise ConfigError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(names)}")
         load = FoundLoad() if record is None else find_load(record.calls)
+        rate = None if record is None else find_rate(record.calls)
         ids = () if record is None else record.roots
         if count is None and until is None:
             if not ids:
                 raise ConfigError("how many items? give count")
             count = len(ids)
-        told = [] if record is None else assumptions(record, load)
+        told = [] if record is None else assumptions(record, load, rate)
         told += [f"{stage.name}: all keys differ" for stage in pipeline.stages if stage.key is not None]
         scenario = cls(
             pipeline=pipeline,
@@ -141,6 +145,7 @@ class Scenario:
             given={name: drawn_from(each) for name, each in given.items()},
             timeouts={stage.name: stage.timeout for stage in pipeline.stages if stage.name not in given},
             load=load,
+            rate=rate,
             slots=math.inf if slots is None else slots,
             assumptions=tuple(told),
         )
@@ -193,18 +198,20 @@ class Ran:
         slots: How many slots each stage had.
         limits: The names of its limits.
         advice: What held it up.
+        stopped: Why it stopped before its end, as a sentence; None if it did not.
     """
 
     simulated: Simulated
     slots: Sequence[int | None]
     limits: Sequence[str]
     advice: Advice
+    stopped: str | None
 
 
 def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
     """Run a pipeline in virtual time, to its end."""
     time = VirtualTime()
-    server = Server(time, load, slots=scenario.slots)
+    server = Server(time, load, slots=scenario.slots, rate=scenario.rate)
     pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
     spans = Durations()
 
@@ -212,8 +219,9 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
         spans.add(outcome.seconds)
 
     ids = () if scenario.record is None else scenario.record.roots
-    source = _Ids(ids, scenario.count)
-    run = pipeline.start(source, Observer[Outcome[Any]](ended), until=scenario.until, scheduler=time)
+    errors: list[Exception] = []
+    observer = Observer[Outcome[Any]](ended, errors.append)
+    run = pipeline.start(_Ids(ids, scenario.count), observer, until=scenario.until, scheduler=time)
     time.run()
     if not run.finished.done():
         stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
@@ -223,10 +231,12 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
             else f"stage {stuck.name}: {stuck.running} calls are never answered, so the run would never end; give the "
             "stage a timeout"
         )
-    return _ran(run, spans)
+    if errors and not isinstance(errors[0], StopRun):
+        raise ConfigError(f"the run would fail: {errors[0]}")
+    return _ran(run, spans, f"the run would stop: {errors[0]}" if errors else None)
 
 
-def _ran(run: Run, spans: Durations) -> Ran:
+def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
     snapshot = run.snapshot()
     seconds = max(run.seconds, 1e-9)
     usage = run.usage
@@ -263,6 +273,7 @@ def _ran(run: Run, spans: Durations) -> Ran:
         slots=[stage.concurrency for stage in snapshot.stages],
         limits=[each.name for each in snapshot.limiters],
         advice=run.insight().advice,
+        stopped=stopped,
     )
 
 
@@ -286,7 +297,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         stages=stages,
         limits=limits,
         advice=main.advice,
-        assumptions=scenario.assumptions,
+        assumptions=scenario.assumptions if main.stopped is None else (*scenario.assumptions, main.stopped),
         simulations=len(others) + 1,
         seed=seed,
     )
