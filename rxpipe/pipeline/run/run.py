@@ -20,9 +20,10 @@ from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.listener import Listeners
 from rxpipe.pipeline.outcome import CommonError, Outcome, Report
-from rxpipe.pipeline.ports import Claim, RunPorts
+from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.error_counts import ErrorCounts
 from rxpipe.pipeline.run.exit import Exit
