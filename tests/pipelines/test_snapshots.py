@@ -249,6 +249,17 @@ def test_a_run_that_is_stopped(how: str, states: set[str]) -> None:
     assert last.stages[0].busy == pytest.approx(4.0 if how == "stop" else 2.5, abs=0.01)
 
 
+@pytest.mark.parametrize("how", ["stop", "abort"])
+def test_a_run_that_is_over_cannot_be_stopped(how: str) -> None:
+    """It stays finished, and its source stays read to the end."""
+    run = Pipeline(Stage("a", str)).start(range(3))
+    before = run.finished.result(10)
+    getattr(run, how)()
+    assert (run.state, run.snapshot().state) == ("finished", "finished")
+    after = run.report()
+    assert (after.taken, after.written, after.cancelled, after.exhausted) == (3, 3, 0, before.exhausted)
+
+
 def test_a_run_that_fails() -> None:
     """Its source raised."""
 
