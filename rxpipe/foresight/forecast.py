@@ -11,6 +11,7 @@ from typing import Any
 from rxpipe.insight.advice import Advice
 
 _Z = NormalDist().inv_cdf(0.95)  # an interval holds in nine of ten cases
+_WILD = 3.0  # a spread of logarithms beyond which nothing is in proportion
 _TWO = 2  # values have a spread
 
 
@@ -40,12 +41,12 @@ class Interval:
         """
         if len(values) < _TWO:
             return cls(middle=_rounded(middle), low=_rounded(middle), high=_rounded(middle))
-        if middle > 0 and min(values) > 0:
-            by = math.exp(_next_of([math.log(one) for one in values]))
-            low, high = middle / by, middle * by
+        spread = _next_of([math.log(one) for one in values]) if middle > 0 and min(values) > 0 else math.inf
+        if spread < _WILD:
+            low, high = middle / math.exp(spread), middle * math.exp(spread)
         else:
-            by = _next_of(values)
-            low, high = middle - by, middle + by
+            spread = _next_of(values)
+            low, high = middle - spread, middle + spread
         return cls(middle=_rounded(middle), low=_rounded(max(0.0, low)), high=_rounded(high))
 
 

@@ -40,5 +40,8 @@ def test_an_interval_is_around_its_middle(values: list[float], middle: float) ->
 
 def test_it_is_as_wide_as_others_spread() -> None:
     """In relation to the middle."""
-    found = Interval.of([float(each) for each in range(80, 121)], 50.0)
-    assert (found.low, found.high) == (pytest.approx(41), pytest.approx(59))
+    values = [float(each) for each in range(80, 121)]
+    found = Interval.of(values, 50.0)
+    assert (found.low, found.high) == (pytest.approx(40.7, abs=0.1), pytest.approx(61.4, abs=0.1))
+    found = Interval.of([*values, 0.0], 50.0)
+    assert (found.low, found.high) == (pytest.approx(17.0, abs=0.5), pytest.approx(83.0, abs=0.5))
