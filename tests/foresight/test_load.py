@@ -33,7 +33,7 @@ def pipeline(*slots: int, at_once: int | None = None) -> Pipeline:
 @pytest.mark.slow
 @pytest.mark.parametrize("knee", [6, 10, 12])
 def test_a_server_that_shares_itself(knee: int) -> None:
-    """Its knee is found to a tenth or so, from one run at about the same load all the time."""
+    """Its knee is found to a fifth, from one run at about the same load all the time."""
     found: list[float] = []
     for seed in range(3):
         load = Load(knee=knee, slope=1 / knee)
@@ -41,7 +41,7 @@ def test_a_server_that_shares_itself(knee: int) -> None:
         likeliest = find_load(record.calls).load
         assert likeliest is not None
         found.append(likeliest.knee)
-    assert median(found) == pytest.approx(knee, rel=0.15)
+    assert median(found) == pytest.approx(knee, rel=0.2)
 
 
 @pytest.mark.slow
@@ -84,14 +84,14 @@ def test_items_that_nobody_has_seen() -> None:
 @pytest.mark.parametrize("rate", [Rate(unit="calls", rate=30, size=30), Rate(unit="tokens", rate=4_000, size=4_000)])
 def test_a_rate_is_found_where_calls_are_refused_for_it(rate: Rate) -> None:
     """And forecasts keep to it, with more slots, too."""
-    real, record = run_truly(pipeline(6, 12, 4), WORLD, 400, rate=rate)
+    real, record = run_truly(pipeline(6, 12, 4), WORLD, 200, rate=rate)
     assert real.stages[0].pushed_back > 20
     found = find_rate(record.calls)
     assert found is not None
     assert found.unit == rate.unit or rate.unit == "tokens"  # calls that all use the same tokens tell no unit
     forecast = simulate(pipeline(6, 12, 4), record=record, replications=4)
     assert forecast.seconds.middle == pytest.approx(real.seconds, rel=0.05)
-    more = run_truly(pipeline(20, 40, 12), WORLD, 400, rate=rate)[0].seconds
+    more = run_truly(pipeline(20, 40, 12), WORLD, 200, rate=rate)[0].seconds
     assert simulate(pipeline(20, 40, 12), record=record, replications=0).seconds.middle == pytest.approx(more, rel=0.05)
 
 
