@@ -31,6 +31,7 @@ from rxpipe.pipeline.run.run import Run
 REPLICATIONS = 30
 _ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
 _LEAST = 4  # simulations, however many items they have
+_MANY = 5_000  # items: then not each call needs to be timed to tell what holds the run up
 _LARGE = 1_009  # between the seeds of two simulations
 _NEW = 10**12  # IDs of items that the record does not have begin here
 
@@ -222,6 +223,9 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
     errors: list[Exception] = []
     observer = Observer[Outcome[Any]](ended, errors.append)
     run = pipeline.start(_Ids(ids, scenario.count), observer, until=scenario.until, scheduler=time)
+    if scenario.items > _MANY:
+        for stage in run.stages:
+            stage.times.thin()
     time.run()
     if not run.finished.done():
         stuck = next((stage for stage in run.snapshot().stages if stage.running), None)

@@ -41,7 +41,11 @@ def lognormal(
             Draw(
                 median * math.exp(numbers.gauss(0, spread)),
                 "retried" if numbers.random() < failing else "ok",
-                Usage(prompt_tokens=100, completion_tokens=50, cost=cost * numbers.uniform(0.5, 1.5)),
+                Usage(
+                    prompt_tokens=numbers.randrange(50, 250),
+                    completion_tokens=50,
+                    cost=cost * numbers.uniform(0.5, 1.5),
+                ),
             )
             for _ in range(count)
         ]
