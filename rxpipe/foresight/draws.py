@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rxpipe.foresight.chance import share_of
+from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.record import ENOUGH, Draw
 
 Draws = Sequence[Draw]
@@ -31,6 +31,7 @@ class StageDraws:
         own: What became of the calls of the same items, in their order, where that is known.
         refused: The share of calls that the server refuses for now, and how long such a call takes.
         called: The share of the items that the stage is called with.
+        passed: The numbers of items that are known to pass it without a call.
         children: How many children calls of a stage that expands give.
         own_children: The same by the parent's ID, where that is known.
         targets: Where items are sent back to, by the names of stages.
@@ -43,6 +44,7 @@ class StageDraws:
     own: Mapping[str, Draws] = field(default_factory=dict[str, Draws])
     refused: tuple[float, float] = (0.0, 0.0)
     called: float = 1.0
+    passed: Collection[int] = frozenset()
     children: Sequence[int] = ()
     own_children: Mapping[str, int] = field(default_factory=dict[str, int])
     targets: Sequence[str] = ()
@@ -66,6 +68,13 @@ class StageDraws:
         elif rounds > 0 and len(self.again) >= ENOUGH:
             pool = self.again
         return pool[int(share_of(seed, number, attempt, rounds) * len(pool))]
+
+    def is_called(self, item_id: int | str, seed: int) -> bool:
+        """Whether an item is one of those that the stage is called with."""
+        number = number_of(item_id)
+        if number in self.passed or str(item_id) in self.own:
+            return number not in self.passed
+        return share_of(seed, number, -4) < self.called
 
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
         """How many children a call gives."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import NormalDist, median
 
+from rxpipe.foresight.chance import number_of_text
 from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.load import FoundLoad, Levels, overhead_of, served, works_of
 from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
@@ -67,14 +68,15 @@ def _of_stage(
         if (call.attempt == 1 and call.ended == "sent_back") or call.ended in ("ok", "sent_back", "dropped"):
             rounds[call.item] += 1
     called = len({call.item for call in calls})
-    reached = max(called, record.reached.get(name, called))
+    passed = record.passed.get(name, ())
     return StageDraws(
         first=pools[0] or [draw for pool in pools for draw in pool],
         later=pools[1],
         again=pools[2],
         own=dict(own),
         refused=(len(refused) / len(calls), median(refused)) if refused else (0.0, 0.0),
-        called=called / reached,
+        called=called / (called + len(passed)),
+        passed=frozenset(map(number_of_text, passed)),
         children=list(children.values()),
         own_children=children,
         targets=_targets(name, record),
