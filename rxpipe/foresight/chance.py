@@ -18,11 +18,6 @@ def number_of(item_id: int | str) -> int:
     return item_id if isinstance(item_id, int) else zlib.crc32(item_id.encode())
 
 
-def number_of_text(item_id: str) -> int:
-    """The same of an ID that was written as text, whatever it was before."""
-    return int(item_id) if item_id.isdecimal() else number_of(item_id)
-
-
 def share_of(*what: int) -> float:
     """A number of at least 0 and below 1, uniform over different arguments.
 

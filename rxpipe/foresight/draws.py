@@ -31,7 +31,7 @@ class StageDraws:
         own: What became of the calls of the same items, in their order, where that is known.
         refused: The share of calls that the server refuses for now, and how long such a call takes.
         called: The share of the items that the stage is called with.
-        passed: The numbers of items that are known to pass it without a call.
+        passed: The IDs of items that are known to pass it without a call, as text.
         children: How many children calls of a stage that expands give.
         own_children: The same by the parent's ID, where that is known.
         targets: Where items are sent back to, by the names of stages.
@@ -44,7 +44,7 @@ class StageDraws:
     own: Mapping[str, Draws] = field(default_factory=dict[str, Draws])
     refused: tuple[float, float] = (0.0, 0.0)
     called: float = 1.0
-    passed: Collection[int] = frozenset()
+    passed: Collection[str] = frozenset()
     children: Sequence[int] = ()
     own_children: Mapping[str, int] = field(default_factory=dict[str, int])
     targets: Sequence[str] = ()
@@ -71,10 +71,10 @@ class StageDraws:
 
     def is_called(self, item_id: int | str, seed: int) -> bool:
         """Whether an item is one of those that the stage is called with."""
-        number = number_of(item_id)
-        if number in self.passed or str(item_id) in self.own:
-            return number not in self.passed
-        return share_of(seed, number, -4) < self.called
+        text = str(item_id)
+        if text in self.passed or text in self.own:
+            return text not in self.passed
+        return share_of(seed, number_of(item_id), -4) < self.called
 
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
         """How many children a call gives."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import NormalDist, median
 
-from rxpipe.foresight.chance import number_of_text
 from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.load import FoundLoad, Levels, overhead_of, served, works_of
 from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
@@ -76,7 +75,7 @@ def _of_stage(
         own=dict(own),
         refused=(len(refused) / len(calls), median(refused)) if refused else (0.0, 0.0),
         called=called / (called + len(passed)),
-        passed=frozenset(map(number_of_text, passed)),
+        passed=passed,
         children=list(children.values()),
         own_children=children,
         targets=_targets(name, record),

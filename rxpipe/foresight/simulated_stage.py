@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -142,7 +143,9 @@ class SimulatedStage:
             return Draw(seconds, "pushed_back"), SimulatedRefusal()
         if draw.ended != "ok":
             return draw, self._failure(draw.ended, number, rounds)
-        return draw, range(self._draws.children_of(text, number, rounds, seed)) if self._expands else number
+        if self._expands:
+            return draw, _ChildIds(item, self._draws.children_of(text, number, rounds, seed))
+        return draw, item.id
 
     def _failure(self, ended: str, number: int, rounds: int) -> BaseException:
         if ended == "dropped":
@@ -160,6 +163,23 @@ class SimulatedStage:
         if whole is not None:
             return Draw(seconds, "failed", usage), whole
         return Draw(seconds, "ok", usage), [result for _, result in drawn]
+
+
+class _ChildIds(Collection[str]):
+    """The values that a call gives: the IDs of the children, as a later stage's ``when`` goes by the ID."""
+
+    def __init__(self, parent: Item, count: int) -> None:
+        self._parent = parent
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._parent.child_id, range(self._count))
+
+    def __contains__(self, one: object) -> bool:
+        return False
 
 
 _OF_ALL = ("failed", "retried", "pushed_back")  # how a call ends for all of its items

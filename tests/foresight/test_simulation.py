@@ -207,6 +207,16 @@ def test_stages_that_some_items_pass() -> None:
     assert 160 <= more.stages[1].calls.middle <= 240
 
 
+def test_children_pass_stages_by_their_ids() -> None:
+    """Also right behind the stage that makes them."""
+    made = alike("a", 2, 1.0) + calls("b", [("0/1", 1.0, "ok"), ("1/0", 1.0, "ok")])
+    children, passed = {"a": {"0": 2, "1": 2}}, {"b": {"0/0", "1/1"}}
+    record = Record(calls=made, roots=[0, 1], children=children, passed=passed)
+    stages = stage("a", expand=True), stage("b", when=never_called)
+    found = simulate(Pipeline(*stages), record=record, replications=0)
+    assert (found.written.middle, found.stages[1].calls.middle) == (4, 2)
+
+
 def test_adaptive_concurrency_finds_the_rate_of_the_server() -> None:
     """It begins with few calls, and has more while none is refused."""
     adaptive = AdaptiveConcurrency(least=1, start=1, most=4)
