@@ -7,6 +7,7 @@
 - ``draws.py``: what becomes of the calls of a stage; ``chance.py``: random numbers that do not depend on their order
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
+- ``paced.py``: the values of a generator
 """
 
 from rxpipe.foresight.draws import Distribution

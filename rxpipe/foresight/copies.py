@@ -84,6 +84,7 @@ def _simulated_stage(
         seed=seed,
         cancels=is_coroutine_function(stage.call) or inspect.isasyncgenfunction(stage.call),
         expands=stage.expand,
+        generates=inspect.isgeneratorfunction(stage.call) or inspect.isasyncgenfunction(stage.call),
         limiter=_spending(limiter),
     )
     make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)

@@ -14,6 +14,7 @@ from reactivex.disposable import Disposable
 
 from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.paced import paced
 from rxpipe.foresight.record import NOTHING, Draw
 from rxpipe.foresight.server import Server
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -90,6 +91,7 @@ class SimulatedStage:
         seed: int,
         cancels: bool,
         expands: bool,
+        generates: bool = False,
         limiter: SpendingLimiter | None = None,
     ) -> None:
         """Describe it.
@@ -101,6 +103,7 @@ class SimulatedStage:
             seed: That of the simulation, and of the stage.
             cancels: Whether a call that has timed out ends soon, as a coroutine does.
             expands: Whether calls give many values.
+            generates: Whether they give them one after the other, as a generator does.
             limiter: Told what calls use.
         """
         self.cancels = cancels
@@ -109,6 +112,7 @@ class SimulatedStage:
         self._draws = draws
         self._seed = seed
         self._expands = expands
+        self._generates = generates
         self._limiter = limiter
 
     def runner(self) -> SimulatedStage:
@@ -127,6 +131,9 @@ class SimulatedStage:
         else:
             item: Item = call.item
             draw, running.result = self._of_item(item, call)
+        if self._generates and draw.ended == "ok":
+            values, seconds = running.result, draw.seconds
+            running.result, draw = paced(values, seconds, self._server), draw._replace(seconds=0.0)
         running.draw = draw
         running.work = self._server.start(max(draw.seconds, _NOT_EXACTLY), running.end)
         return running if self.cancels else Disposable()

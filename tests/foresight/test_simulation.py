@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -205,6 +205,22 @@ def test_stages_that_some_items_pass() -> None:
     assert found.stages[1].calls.middle == 100
     more = simulate(Pipeline(*stages), count=1_000, record=record, replications=0)
     assert 160 <= more.stages[1].calls.middle <= 240
+
+
+def test_a_generator_gives_its_values_one_after_the_other() -> None:
+    """And waits with the next one while there is no room, as the pipeline's own machine has it."""
+
+    async def two(value: Any) -> AsyncIterator[Any]:
+        raise AssertionError
+        yield
+
+    made = calls("a", [("0", 2.0, "ok")]) + calls("b", [("0/0", 3.0, "ok"), ("0/1", 3.0, "ok")])
+    record = Record(calls=made, roots=[0], children={"a": {"0": 2}})
+    stages = Stage("a", two, expand=True, concurrency=1, queue_size=0), stage("b", concurrency=1, queue_size=0)
+    found = simulate(Pipeline(*stages), record=record, replications=0)
+    assert found.first_seconds.middle == pytest.approx(4.0)
+    assert found.seconds.middle == pytest.approx(7.0)
+    assert found.stages[0].busy.middle == pytest.approx(2 / 7)
 
 
 def test_children_pass_stages_by_their_ids() -> None:
