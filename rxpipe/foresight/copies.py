@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -98,7 +99,7 @@ def _simulated_stage(
         rate_limit=limiter,
         executor=executor,
         max_abandoned=stage.max_abandoned,
-        when=None if draws.called >= 1 else lambda value: draws.is_called(value, seed),
+        when=None if draws.called >= 1 else partial(draws.is_called, seed=seed),
         expand=stage.expand,
         collect=stage.collect,
         batch=None if stage.batch is None else _simulated_batch(stage.batch, limiters),

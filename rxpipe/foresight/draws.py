@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.record import ENOUGH, Draw
@@ -69,7 +69,7 @@ class StageDraws:
             pool = self.again
         return pool[int(share_of(seed, number, attempt, rounds) * len(pool))]
 
-    def is_called(self, item_id: int | str, seed: int) -> bool:
+    def is_called(self, item_id: Any, seed: int) -> bool:
         """Whether an item is one of those that the stage is called with."""
         text = str(item_id)
         if text in self.passed or text in self.own:

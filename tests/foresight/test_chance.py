@@ -42,6 +42,6 @@ def test_it_is_as_wide_as_others_spread() -> None:
     """In relation to the middle."""
     values = [float(each) for each in range(80, 121)]
     found = Interval.of(values, 50.0)
-    assert (found.low, found.high) == (pytest.approx(40.7, abs=0.1), pytest.approx(61.4, abs=0.1))
+    assert [found.low, found.high] == pytest.approx([40.7, 61.4], abs=0.1)
     found = Interval.of([*values, 0.0], 50.0)
-    assert (found.low, found.high) == (pytest.approx(17.0, abs=0.5), pytest.approx(83.0, abs=0.5))
+    assert [found.low, found.high] == pytest.approx([17.0, 83.0], abs=0.5)
