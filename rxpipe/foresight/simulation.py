@@ -30,6 +30,7 @@ from rxpipe.pipeline.run.run import Run
 
 REPLICATIONS = 30
 _ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
+_SHORT = 5_000  # items: so many of a run tell how it spreads by chance
 _LEAST = 4  # simulations, however many items they have
 _MANY = 5_000  # items: then not each call needs to be timed to tell what holds the run up
 _LARGE = 1_009  # between the seeds of two simulations
@@ -65,8 +66,8 @@ def simulate(
         latency: Seconds of calls by the names of stages, in place of the record's.
         server_slots: How many calls the server takes at once; further ones wait there.
         seed: What all chance follows from.
-        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if a simulation
-            has very many items.
+        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if each has very
+            many items. They end after 5,000 items at most, and are taken to spread in proportion.
 
     Raises:
         ConfigError: There is nothing to draw the calls of a stage from, or there is no such stage.
@@ -74,10 +75,11 @@ def simulate(
         TypeError: A limiter of the user's own cannot be simulated.
     """
     scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
-    if replications is None:
-        replications = max(_LEAST, min(REPLICATIONS, _ITEMS // max(1, scenario.items)))
     main = scenario.run(seed, as_recorded=True)
-    others = [scenario.run(seed + number + 1).simulated for number in range(replications)]
+    short = scenario.shortened(_SHORT)
+    if replications is None:
+        replications = max(_LEAST, min(REPLICATIONS, _ITEMS // short.items))
+    others = [short.run(seed + number + 1).simulated for number in range(replications)]
     return _forecast(scenario, main, others, seed)
 
 
@@ -160,6 +162,13 @@ class Scenario:
     def with_pipeline(self, pipeline: Pipeline[Any, Any]) -> Scenario:
         """The same with another pipeline of the same stages, whose settings differ."""
         return replace(self, pipeline=pipeline)
+
+    def shortened(self, most: int) -> Scenario:
+        """The same with so many items at most; as it is, if its cost may end it."""
+        if self.pipeline.max_cost is not None:
+            return self
+        count, until = (None if one is None else min(one, most) for one in (self.count, self.until))
+        return replace(self, count=count, until=until)
 
     def draws(self, load: Load | None) -> Mapping[str, StageDraws]:
         """What becomes of the calls of each stage, if the server slows down like that."""

@@ -279,6 +279,21 @@ def test_what_holds_it_up_is_said() -> None:
     assert found.advice.sentence.startswith("b holds the others up: 4 slots")
 
 
+@pytest.mark.slow
+def test_very_many_items() -> None:
+    """The intervals come from shorter runs, and are as wide in proportion."""
+    found = [
+        simulate(
+            Pipeline(stage("a", concurrency=5)), count=count, latency={"a": parse_distribution("uniform(0.5, 1.5)")}
+        )
+        for count in (5_000, 20_000)
+    ]
+    assert found[0].simulations == found[1].simulations == 13
+    few, many = (one.seconds for one in found)
+    assert many.middle == pytest.approx(4 * few.middle, rel=0.02)
+    assert many.high / many.low == pytest.approx(few.high / few.low, rel=0.01)
+
+
 # Nothing is called
 
 
