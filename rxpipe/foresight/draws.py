@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rxpipe.foresight.chance import number_of, share_of
+from rxpipe.foresight.few_calls import FEW, likely_calls
 from rxpipe.foresight.record import ENOUGH, Draw
 
 Draws = Sequence[Draw]
@@ -85,14 +86,17 @@ class StageDraws:
         return self.children[int(share_of(seed, number, rounds, -1) * len(self.children))]
 
     def resampled(self, seed: int) -> StageDraws:
-        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979)."""
+        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979).
+
+        After a few calls, others are likely that are unlike all of them.
+        """
 
         def again(pool: Draws, what: int) -> Draws:
             count = len(pool)
             return [pool[int(share_of(seed, what, place) * count)] for place in range(count)]
 
         return StageDraws(
-            first=again(self.first, 1),
+            first=likely_calls(self.first, seed) if len(self.first) < FEW else again(self.first, 1),
             later=again(self.later, 2),
             again=again(self.again, 3),
             refused=self.refused,

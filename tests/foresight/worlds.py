@@ -10,15 +10,13 @@ from typing import Any
 from rxpipe import Pipeline, Stage
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import StageDraws
-from rxpipe.foresight.record import Draw, Record, RecordedCall
+from rxpipe.foresight.record import Draw, Record
+from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.core.virtual_time import VirtualTime
-from rxpipe.operators.stages.retry_policy import uses_attempt
-from rxpipe.pipeline.listener import Listener
 from rxpipe.pipeline.run.run import Run
-from rxpipe.pipeline.views import ItemView
 
 
 async def never_called(value: Any) -> Any:
@@ -57,41 +55,6 @@ def always(*draws: Draw) -> StageDraws:
     return StageDraws(first=list(draws))
 
 
-class Recorder(Listener):
-    """Keeps what happens to calls, as a store does.
-
-    Attributes:
-        calls: Those that have ended.
-    """
-
-    def __init__(self, time: VirtualTime) -> None:
-        self._time = time
-        self._began: dict[tuple[ItemView, str], float] = {}
-        self._attempts: dict[tuple[ItemView, str, int], int] = {}
-        self._used: dict[tuple[ItemView, str], Usage] = {}
-        self.calls: list[RecordedCall] = []
-
-    def call_started(self, item: ItemView, stage: str) -> None:
-        self._began[item, stage] = self._time.seconds
-
-    def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
-        self._used[item, stage] = usage
-
-    def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        ended = "ok"
-        if error is not None:
-            ended = "failed" if not again else "retried" if uses_attempt(error) else "pushed_back"
-        self._add(item, stage, ended)
-
-    def _add(self, item: ItemView, stage: str, ended: str) -> None:
-        began = self._began.pop((item, stage))
-        place = item, stage, item.rounds
-        attempt = self._attempts[place] = self._attempts.get(place, 0) + (ended != "pushed_back")
-        usage = self._used.pop((item, stage), Usage())
-        seconds = self._time.seconds - began
-        self.calls.append(RecordedCall(str(item.id), stage, attempt, began, seconds, ended, usage))
-
-
 def run_truly(
     pipeline: Pipeline[Any, Any],
     draws: Mapping[str, StageDraws],
@@ -103,10 +66,10 @@ def run_truly(
 ) -> tuple[Run, Record]:
     """Run a pipeline on a server whose nature is known; what it came to, and the record of its calls."""
     time = VirtualTime()
-    recorder = Recorder(time)
+    recorder = CallRecorder(lambda: time.seconds)
     copy = simulated_pipeline(pipeline, draws, time, Server(time, load, rate=rate), seed)
     copy.listeners = (recorder,)
     run = copy.start(range(count), scheduler=time)
     time.run()
     assert run.finished.done()
-    return run, Record(calls=recorder.calls, roots=range(count))
+    return run, recorder.record()
