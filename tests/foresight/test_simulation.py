@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import os
@@ -401,3 +402,12 @@ def test_a_limiter_of_the_user_s_own() -> None:
     record = Record(calls=alike("a", 3, 1.0), roots=range(3))
     with pytest.raises(TypeError, match="a limiter that has no fresh"):
         simulate(Pipeline(stage("a", rate_limit=Own())), record=record)
+
+
+def test_on_a_running_event_loop() -> None:
+    """It neither needs the loop nor waits for it; it takes its thread until it is done."""
+
+    async def main() -> Forecast:
+        return forecast(stage("a", concurrency=2), stage("b", rate_limit=RateLimiter(1)), seconds=[1.0, 0.5])
+
+    assert asyncio.run(main()).seconds.middle == pytest.approx(4.5)
