@@ -13,7 +13,7 @@ from .stages.call import StageCall
 
 T = TypeVar("T")
 
-Many: TypeAlias = Iterable[T] | AsyncIterable[T] | Awaitable[Iterable[T]] | Awaitable[AsyncIterable[T]]
+Many: TypeAlias = Iterable[T] | AsyncIterable[T] | Awaitable[Iterable[T] | AsyncIterable[T] | Observable[T]]
 """What the function of a stage with ``expand`` returns, if that is no Observable."""
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         StopRun,
     )
     from rxpipe.files import JsonLinesSink
+    from rxpipe.foresight import Forecast, recorded, simulate
     from rxpipe.insight.snapshot import Snapshot
     from rxpipe.operators import (
         AdaptiveConcurrency,
@@ -80,6 +81,7 @@ __all__ = [
     "DatabaseSink",
     "Drop",
     "Event",
+    "Forecast",
     "Health",
     "ItemView",
     "JsonLinesSink",
@@ -117,7 +119,9 @@ __all__ = [
     "load_pipeline",
     "operators",
     "record_usage",
+    "recorded",
     "run_config",
+    "simulate",
     "to_async_iterable",
     "will_retry",
 ]
@@ -136,6 +140,7 @@ _NAMES = {
         "StopRun",
     ),
     "files": ("JsonLinesSink",),
+    "foresight": ("Forecast", "recorded", "simulate"),
     "insight.snapshot": ("Snapshot",),
     "operators": (
         "AdaptiveConcurrency",

@@ -22,6 +22,7 @@ NAMES = [
     "DatabaseSink",
     "Drop",
     "Event",
+    "Forecast",
     "Health",
     "ItemView",
     "JsonLinesSink",
@@ -59,7 +60,9 @@ NAMES = [
     "load_pipeline",
     "operators",
     "record_usage",
+    "recorded",
     "run_config",
+    "simulate",
     "to_async_iterable",
     "will_retry",
 ]

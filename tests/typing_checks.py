@@ -51,6 +51,10 @@ def letters(text: str) -> Observable[bytes]:
     return reactivex.of(text.encode())
 
 
+async def letters_later(text: str) -> Observable[bytes]:
+    return letters(text)
+
+
 class Client:
     def ask(self, text: str) -> float:
         return 0.0
@@ -247,6 +251,7 @@ def many_values() -> None:
     assert_type(Stage("numbers", numbers_later, expand=True), Stage[str, int])
     assert_type(Stage("records", records, expand=True), Stage[str, int])
     assert_type(Stage("letters", letters, expand=True), Stage[str, bytes])
+    assert_type(Stage("letters", letters_later, expand=True), Stage[str, bytes])
 
 
 def many_items() -> None:

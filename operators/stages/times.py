@@ -105,6 +105,7 @@ class StageTimes:
             "held",
             "delayed",
             "is_exact",
+            "_is_thinned",
             "last_end",
             "limited",
             "mask",
@@ -123,8 +124,13 @@ class StageTimes:
         self.running: Callable[[], Collection[TimedCall]] = tuple
         self.delayed: Callable[[], int] = int
         self.mask = 0
+        self._is_thinned = False
         self._timed = 0
         self._looked_at: float | None = None
+
+    def thin(self) -> None:
+        """Time one call in 32 from now on, however few there are in a second."""
+        self._is_thinned, self.mask = True, _SPARSE
 
     def ended(self, call: EndedCall, now: float) -> None:
         """A call has ended that is to be counted here."""
@@ -137,7 +143,7 @@ class StageTimes:
             self._timed = 0
             if self._looked_at is not None:
                 rate = _LOOK * call.weight / max(now - self._looked_at, 1e-9)
-                self.mask = _SPARSE if rate > _MANY else 0
+                self.mask = _SPARSE if rate > _MANY or self._is_thinned else 0
             self._looked_at = now
 
     def busy(self, ended: float, now: float) -> float:

@@ -2,22 +2,25 @@
 
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``sweep.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
-- ``record.py``: the calls of a run; ``from_store.py`` reads them
+- ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
-- ``load.py``: how the server slows down under load, found from recorded calls
+- ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
 - ``draws.py``: what becomes of the calls of a stage; ``chance.py``: random numbers that do not depend on their order
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
+- ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
 """
 
 from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
 from rxpipe.foresight.sweep import Point, Sweep, sweep
 
 __all__ = [
+    "CallRecorder",
     "Distribution",
     "Forecast",
     "Interval",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any, cast
 
-from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.server import Server
 from rxpipe.foresight.simulated_stage import SimulatedRetry, SimulatedStage
@@ -85,6 +85,7 @@ def _simulated_stage(
         seed=seed,
         cancels=is_coroutine_function(stage.call) or inspect.isasyncgenfunction(stage.call),
         expands=stage.expand,
+        generates=inspect.isgeneratorfunction(stage.call) or inspect.isasyncgenfunction(stage.call),
         limiter=_spending(limiter),
     )
     make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
@@ -98,7 +99,7 @@ def _simulated_stage(
         rate_limit=limiter,
         executor=executor,
         max_abandoned=stage.max_abandoned,
-        when=None if draws.called >= 1 else _Chosen(draws.called, seed),
+        when=None if draws.called >= 1 else partial(draws.is_called, seed=seed),
         expand=stage.expand,
         collect=stage.collect,
         batch=None if stage.batch is None else _simulated_batch(stage.batch, limiters),
@@ -128,18 +129,6 @@ def _simulated_retry(retry: Retry, seed: int) -> SimulatedRetry:
 def _spending(limiter: Limiter | None) -> SpendingLimiter | None:
     several = limiter.limiters if isinstance(limiter, AllOf) else (limiter,)
     return next((one for one in several if isinstance(one, SpendingLimiter)), None)
-
-
-class _Chosen:
-    """Says for which items a stage is called: a share of all, in place of the user's ``when``."""
-
-    def __init__(self, share: float, seed: int) -> None:
-        self._share = share
-        self._seed = seed
-
-    def __call__(self, value: Any) -> bool:
-        number = value if isinstance(value, int | str) else 0
-        return share_of(self._seed, number_of(number), -4) < self._share
 
 
 def _not_called(value: Any) -> Any:

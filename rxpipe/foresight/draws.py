@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from rxpipe.foresight.chance import share_of
+from rxpipe.foresight.chance import number_of, share_of
+from rxpipe.foresight.few_calls import FEW, likely_calls
 from rxpipe.foresight.record import ENOUGH, Draw
 
 Draws = Sequence[Draw]
@@ -31,6 +32,7 @@ class StageDraws:
         own: What became of the calls of the same items, in their order, where that is known.
         refused: The share of calls that the server refuses for now, and how long such a call takes.
         called: The share of the items that the stage is called with.
+        passed: The IDs of items that are known to pass it without a call, as text.
         children: How many children calls of a stage that expands give.
         own_children: The same by the parent's ID, where that is known.
         targets: Where items are sent back to, by the names of stages.
@@ -43,6 +45,7 @@ class StageDraws:
     own: Mapping[str, Draws] = field(default_factory=dict[str, Draws])
     refused: tuple[float, float] = (0.0, 0.0)
     called: float = 1.0
+    passed: Collection[str] = frozenset()
     children: Sequence[int] = ()
     own_children: Mapping[str, int] = field(default_factory=dict[str, int])
     targets: Sequence[str] = ()
@@ -67,6 +70,13 @@ class StageDraws:
             pool = self.again
         return pool[int(share_of(seed, number, attempt, rounds) * len(pool))]
 
+    def is_called(self, item_id: Any, seed: int) -> bool:
+        """Whether an item is one of those that the stage is called with."""
+        text = str(item_id)
+        if text in self.passed or text in self.own:
+            return text not in self.passed
+        return share_of(seed, number_of(item_id), -4) < self.called
+
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
         """How many children a call gives."""
         if rounds == 0 and (own := self.own_children.get(item_id)) is not None:
@@ -76,14 +86,17 @@ class StageDraws:
         return self.children[int(share_of(seed, number, rounds, -1) * len(self.children))]
 
     def resampled(self, seed: int) -> StageDraws:
-        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979)."""
+        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979).
+
+        After a few calls, others are likely that are unlike all of them.
+        """
 
         def again(pool: Draws, what: int) -> Draws:
             count = len(pool)
             return [pool[int(share_of(seed, what, place) * count)] for place in range(count)]
 
         return StageDraws(
-            first=again(self.first, 1),
+            first=likely_calls(self.first, seed) if len(self.first) < FEW else again(self.first, 1),
             later=again(self.later, 2),
             again=again(self.again, 3),
             refused=self.refused,

@@ -52,7 +52,7 @@ def _record(connection: Connection, found: RunInfo) -> Record:
         calls=calls,
         roots=_roots(connection, found.id),
         children=_children(connection, found.id, names, calls),
-        reached=_reached(connection, found.id, names, calls),
+        passed=_passed(connection, found.id, names, calls),
     )
 
 
@@ -79,15 +79,19 @@ def _children(
     return dict(found)
 
 
-def _reached(connection: Connection, run_id: int, names: list[str], calls: list[RecordedCall]) -> dict[str, int]:
-    """How many items came to each stage: those that passed it without a call left a checkpoint, too."""
+def _passed(connection: Connection, run_id: int, names: list[str], calls: list[RecordedCall]) -> dict[str, set[str]]:
+    """Which items passed a stage without a call: they left a checkpoint, too."""
     called, returned = (defaultdict[str, set[str]](set) for _ in range(2))
     for call in calls:
         called[call.stage].add(call.item)
         if call.ended == "ok":
             returned[call.stage].add(call.item)
-    query = select(CHECKPOINTS.c.stage, func.count().label("items")).where(CHECKPOINTS.c.run_id == run_id)
-    kept = {row.stage: row.items for row in connection.execute(query.group_by(CHECKPOINTS.c.stage))}
-    return {
-        name: len(called[name]) + max(0, kept.get(place, 0) - len(returned[name])) for place, name in enumerate(names)
-    }
+    of_run = CHECKPOINTS.c.run_id == run_id
+    query = select(CHECKPOINTS.c.stage, func.count().label("items")).where(of_run).group_by(CHECKPOINTS.c.stage)
+    found: dict[str, set[str]] = {}
+    for row in connection.execute(query).all():
+        if row.stage < 0 or row.stage >= len(names) or row.items <= len(returned[names[row.stage]]):
+            continue  # the values of records, or all were called with
+        kept = select(CHECKPOINTS.c.item_key).where(of_run, CHECKPOINTS.c.stage == row.stage).limit(_MOST)
+        found[names[row.stage]] = set(connection.execute(kept).scalars()) - called[names[row.stage]]
+    return found

@@ -19,12 +19,15 @@ from rxpipe.foresight.server import Load
 
 _MOST = 3_000  # calls that are looked at
 _FEW = 40  # calls: of fewer, no load is inferred
-_KNEES = 16
-_SLOPES = (0.25, 0.5, 1.0, 1.5)  # times 1 / knee
-_FINER = (0.9, 0.95, 1.05, 1.1)
-_PRICE = (
-    4  # parameters, at the logarithm of the number of calls each: more than there are, as the best of many is taken
-)
+_KNEES = 24
+_SLOPES = (1.0, 0.25, 0.5, 1.5)  # times 1 / knee
+_FINER = (0.96, 0.98, 1.02, 1.04)
+_UNEVEN = -5.0  # the prior logarithm of the likelihood of servers that do not share themselves evenly
+_EVIDENCE = 8.0  # by so much a load must be likelier than none, as a logarithm: the best of many is taken
+_UNLIKELY = 0.01  # times as likely as the likeliest: what is less is left out
+_FAILURES = 5  # calls that failed: of fewer, no overhead is inferred
+_QUICK = 0.2  # times the median of others: what fails as quickly was not worked for
+_LEAST = 1e-9  # of a work in seconds, and of a variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +36,13 @@ class FoundLoad:
 
     Attributes:
         load: The likeliest; None if there is no sign of any.
+        overhead: Seconds of a call in which the server does not work for it.
         others: Those that are nearly as likely, with their weights, the likeliest included.
         most: The most calls that ran at once.
     """
 
     load: Load | None = None
+    overhead: float = 0.0
     others: Sequence[tuple[float, Load]] = ()
     most: int = 0
 
@@ -57,7 +62,8 @@ def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
     Args:
         calls: Those of all stages that the server serves.
     """
-    calls = distinct(calls)
+    overhead = overhead_of(calls)
+    calls = served(calls, overhead)
     levels = Levels(calls)
     good = [call for call in calls if call.ended in ("ok", "dropped", "sent_back") and call.seconds > 0]
     step = max(1, len(good) // _MOST)
@@ -65,22 +71,44 @@ def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
     if len(chosen) < _FEW:
         return FoundLoad(most=levels.most)
     sample = _Sample(levels, chosen)
-    plain = sample.spread(None)
-    tried = {load: sample.spread(load) for load in _coarse(levels.most)}
-    best = min(tried, key=lambda load: tried[load])
-    tried |= {load: sample.spread(load) for load in _finer(best) if load not in tried}
-    best = min(tried, key=lambda load: tried[load])
-    count = len(chosen)
-    gain = count * math.log(plain / tried[best]) if tried[best] > 0 else 0.0
-    if gain < _PRICE * math.log(count):
+    tried = {load: sample.likelihood(load) + _prior(load) for load in _coarse(levels.most)}
+    best = max(tried, key=lambda load: tried[load])
+    tried |= {load: sample.likelihood(load) + _prior(load) for load in _finer(best) if load not in tried}
+    best = max(tried, key=lambda load: tried[load])
+    if tried[best] - sample.likelihood(None) < _EVIDENCE:
         return FoundLoad(most=levels.most)
-    others = [(math.exp(-count / 2 * math.log(spread / tried[best])), load) for load, spread in tried.items()]
-    return FoundLoad(load=best, others=[one for one in others if one[0] > 0.01], most=levels.most)
+    others = [(math.exp(each - tried[best]), load) for load, each in tried.items()]
+    return FoundLoad(
+        load=best, overhead=overhead, others=[one for one in others if one[0] > _UNLIKELY], most=levels.most
+    )
 
 
-def distinct(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
-    """The calls, those for many items once."""
-    return list({(call.stage, call.began, call.seconds): call for call in calls}.values())
+def _prior(load: Load) -> float:
+    """How likely a load is before anything is known of it, as a logarithm: most servers share themselves evenly."""
+    return 0.0 if math.isclose(load.slope * load.knee, 1.0) else _UNEVEN
+
+
+def overhead_of(calls: Sequence[RecordedCall]) -> float:
+    """Seconds that a call takes besides the server's work: what the quickest failures take, if there are some.
+
+    These are calls that the server has refused at once: a way there and back.
+    """
+    failed = sorted(call.seconds for call in calls if call.ended in ("retried", "failed", "pushed_back"))
+    good = sorted(call.seconds for call in calls if call.ended == "ok")
+    if len(failed) < _FAILURES or not good:
+        return 0.0
+    quick = failed[len(failed) // 10]
+    return quick if quick < _QUICK * good[len(good) // 2] else 0.0
+
+
+def served(calls: Sequence[RecordedCall], overhead: float) -> list[RecordedCall]:
+    """The calls, as long as the server works for them; those for many items once."""
+    distinct = {(call.stage, call.began, call.seconds): call for call in calls}.values()
+    return [_served(call, overhead) for call in distinct]
+
+
+def _served(call: RecordedCall, overhead: float) -> RecordedCall:
+    return call._replace(seconds=max(0.0, call.seconds - overhead))
 
 
 def _coarse(most: int) -> Iterator[Load]:
@@ -91,9 +119,12 @@ def _coarse(most: int) -> Iterator[Load]:
 
 
 def _finer(load: Load) -> Iterator[Load]:
-    for knee in (1.0, *_FINER):
-        for slope in (1.0, 0.85, 1.15, *_FINER):
-            yield Load(knee=load.knee * knee, slope=load.slope * slope)
+    """Loads near to another one, with the same product of slope and knee and with others."""
+    for by in (1.0, *_FINER):
+        knee = load.knee * by
+        yield Load(knee=knee, slope=load.slope / by)
+        for steeper in (0.8, 1.25):
+            yield Load(knee=knee, slope=load.slope / by * steeper)
 
 
 class Levels:
@@ -131,35 +162,47 @@ class Levels:
         return bisect_right(self.times, at) - 1
 
 
-def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels) -> list[float]:
-    """Seconds that each call would have taken alone.
+def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels, overhead: float) -> list[float]:
+    """Seconds that the server would have worked for each call alone; all of its seconds if there is no load.
 
     Args:
         calls: Some calls.
         load: How their server slows down.
-        levels: Of all calls that it served.
+        levels: Of all calls that it served, as long as it worked for them.
+        overhead: Seconds of a call in which it does not.
     """
     if load is None:
         return [call.seconds for call in calls]
     done = levels.work(load)
-    return [done[levels.place(call.until)] - done[levels.place(call.began)] for call in calls]
+    trimmed = (_served(call, overhead) for call in calls)
+    return [done[levels.place(call.until)] - done[levels.place(call.began)] for call in trimmed]
 
 
 class _Sample:
-    """Calls, and how unlike their works are with a load."""
+    """Calls, and how likely they are with a load."""
 
     def __init__(self, levels: Levels, calls: Sequence[RecordedCall]) -> None:
         self._levels = levels
-        self._places = [(levels.place(call.began), levels.place(call.until), call.stage) for call in calls]
+        self._calls = [(levels.place(call.began), levels.place(call.until), call.stage) for call in calls]
 
-    def spread(self, load: Load | None) -> float:
-        """The variance of the logarithms of works, within stages."""
-        done = self._levels.work(load)
-        logs: defaultdict[str, list[float]] = defaultdict(list)
-        for began, until, stage in self._places:
-            logs[stage].append(math.log(max(1e-9, done[until] - done[began])))
+    def likelihood(self, load: Load | None) -> float:
+        """The logarithm of the likelihood, but for what is the same with all loads.
+
+        The works of a stage's calls are taken to follow a lognormal distribution.
+        """
+        levels, done = self._levels, self._levels.work(load)
+        works: defaultdict[str, list[float]] = defaultdict(list)
         total = 0.0
-        for some in logs.values():
-            mean = sum(some) / len(some)
-            total += sum((one - mean) ** 2 for one in some)
-        return total / len(self._places)
+        for began, until, stage in self._calls:
+            work = max(_LEAST, done[until] - done[began])
+            works[stage].append(math.log(work))
+            if load is not None:  # the density of seconds is that of works, times the speed at the end
+                seconds = levels.times[until] - levels.times[began]
+                total += math.log(load.speed(levels.counts[until - 1]) * seconds / work)
+        return total + sum(map(_likelihood, works.values()))
+
+
+def _likelihood(logs: Sequence[float]) -> float:
+    mean = sum(logs) / len(logs)
+    variance = sum((one - mean) ** 2 for one in logs) / len(logs)
+    return -len(logs) / 2 * math.log(max(variance, _LEAST))

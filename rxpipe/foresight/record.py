@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -62,15 +62,14 @@ class Record:
         calls: The calls, in any order.
         roots: The IDs of the items that the source gave, in its order, as far as they are known.
         children: How many children each call that expanded has made, by stage and by the item's ID.
-        reached: How many items came to each stage, those that passed it without a call included; without an entry, as
-            many as it was called with.
+        passed: The IDs of items that came to a stage, and passed it without a call, by the stage.
         timeouts: After how many seconds calls of a stage were ended, as far as that is known.
     """
 
     calls: Sequence[RecordedCall]
     roots: Sequence[int | str] = ()
     children: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
-    reached: Mapping[str, int] = field(default_factory=dict[str, int])
+    passed: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def by_stage(self) -> dict[str, list[RecordedCall]]:

@@ -9,38 +9,44 @@ from itertools import pairwise
 from statistics import NormalDist, median
 
 from rxpipe.foresight.draws import StageDraws
-from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
+from rxpipe.foresight.load import FoundLoad, Levels, overhead_of, served, works_of
 from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
+from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load
+from rxpipe.operators.stages.call import TICK
 
-_SAME = 1.02  # times as long: failed calls that all took nearly the longest time were ended by a timeout
-_LEAST_ENDED = 2  # such calls
+_SAME = 1.01  # times as long: failed calls that all took nearly the longest time were ended by a timeout
+_LATE = 0.05  # seconds by which a timeout may be late
+_LEAST_ENDED = 3  # calls that a timeout has ended, where nobody knows what it was
 _TAIL = 40  # different durations that take the place of those that were cut off
 _USUAL = 0.9  # the share of calls up to which the shape of a distribution is taken from
 _SMALL = 1e-3
 
 
-def recorded_draws(record: Record, stages: Iterable[str], load: Load | None) -> dict[str, StageDraws]:
+def recorded_draws(record: Record, timeouts: Mapping[str, float | None], load: Load | None) -> dict[str, StageDraws]:
     """What the calls of each stage are drawn from; a stage without recorded calls is left out.
 
     Args:
         record: The calls.
-        stages: The names of the stages.
-        load: How the server slowed down while they were made.
+        timeouts: The names of the stages, and their timeouts, which they may have had already.
+        load: How the server slowed down while the calls were made.
     """
     by_stage = record.by_stage()
-    levels = Levels(distinct(record.calls))
+    overhead = 0.0 if load is None else overhead_of(record.calls)
+    levels = Levels(served(record.calls, overhead))
     found: dict[str, StageDraws] = {}
-    for name in stages:
+    for name, timeout in timeouts.items():
         if calls := by_stage.get(name):
-            found[name] = _of_stage(name, calls, record, works_of(calls, load, levels))
+            found[name] = _of_stage(name, calls, record, works_of(calls, load, levels, overhead), timeout)
     return found
 
 
-def _of_stage(name: str, calls: Sequence[RecordedCall], record: Record, works: Sequence[float]) -> StageDraws:
+def _of_stage(
+    name: str, calls: Sequence[RecordedCall], record: Record, works: Sequence[float], timeout: float | None
+) -> StageDraws:
     refused = [call.seconds for call in calls if call.ended == "pushed_back"]
     made = [(call, work) for call, work in zip(calls, works, strict=True) if call.ended != "pushed_back"]
-    cut = _cut_off(name, [call for call, _ in made], record.timeouts)
+    cut = _cut_off([call for call, _ in made], [one for one in (record.timeouts.get(name), timeout) if one])
     most = max((call.attempt for call, _ in made), default=1)
     longer = _Longer(made, cut)
     sizes = Counter((call.began, call.seconds) for call, _ in made)
@@ -61,14 +67,15 @@ def _of_stage(name: str, calls: Sequence[RecordedCall], record: Record, works: S
         if (call.attempt == 1 and call.ended == "sent_back") or call.ended in ("ok", "sent_back", "dropped"):
             rounds[call.item] += 1
     called = len({call.item for call in calls})
-    reached = max(called, record.reached.get(name, called))
+    passed = record.passed.get(name, ())
     return StageDraws(
         first=pools[0] or [draw for pool in pools for draw in pool],
         later=pools[1],
         again=pools[2],
         own=dict(own),
         refused=(len(refused) / len(calls), median(refused)) if refused else (0.0, 0.0),
-        called=called / reached,
+        called=called / (called + len(passed)),
+        passed=passed,
         children=list(children.values()),
         own_children=children,
         targets=_targets(name, record),
@@ -76,14 +83,23 @@ def _of_stage(name: str, calls: Sequence[RecordedCall], record: Record, works: S
     )
 
 
-def _cut_off(name: str, calls: Sequence[RecordedCall], timeouts: Mapping[str, float]) -> float:
-    """After how many seconds calls were ended; ``inf`` if none was."""
-    if name in timeouts:
-        return timeouts[name]
+def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
+    """After how many seconds calls were ended; ``inf`` if none was.
+
+    Args:
+        calls: Those of a stage.
+        timeouts: What it may have been.
+    """
     longest = max((call.seconds for call in calls), default=0.0)
-    late = [call for call in calls if call.seconds * _SAME >= longest]
-    bad = [call for call in late if call.ended in ("retried", "failed")]
-    return longest / _SAME if len(bad) >= _LEAST_ENDED and len(bad) == len(late) else math.inf
+    for timeout, least in (*((each, 1) for each in timeouts), (longest / _SAME, _LEAST_ENDED)):
+        late = [call for call in calls if call.seconds >= timeout - TICK]
+        if (
+            len(late) >= least
+            and all(call.ended in ("retried", "failed") for call in late)
+            and longest <= timeout * _SAME + _LATE
+        ):
+            return timeout
+    return math.inf
 
 
 class _Longer:
@@ -127,7 +143,7 @@ class _Longer:
 
 
 def _is_cut(call: RecordedCall, cut: float) -> bool:
-    return call.seconds >= cut and call.ended in ("retried", "failed")
+    return call.seconds >= cut - TICK and call.ended in ("retried", "failed")
 
 
 def _targets(name: str, record: Record) -> list[str]:
@@ -162,9 +178,11 @@ def _per_item(sizes: Mapping[tuple[float, float], int]) -> float:
     return slope / one if one > _SMALL * mean_seconds else 0.0
 
 
-def assumptions(record: Record, load: FoundLoad) -> list[str]:
+def assumptions(record: Record, load: FoundLoad, rate: Rate | None) -> list[str]:
     """What a forecast takes for granted."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:
         found.append(f"more than {load.load.knee:.0f} calls at once slow each other down, as in the record")
+    if rate is not None:
+        found.append(f"the server refuses what is beyond {rate.rate:,.3g} {rate.unit} a second, as in the record")
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reactivex.abc import DisposableBase
 
+from rxpipe.foresight.refusals import Bucket, Rate
 from rxpipe.operators.core.virtual_time import Event, VirtualTime
 
 
@@ -38,16 +39,31 @@ class Server:
 
     All running calls go at the same speed, which depends on how many there are (processor sharing). So the work done
     for each since the beginning is one number, and the next call to end is that with the least mark on it.
+
+    Attributes:
+        bucket: What it lets in; None if that is all.
     """
 
-    def __init__(self, time: VirtualTime, load: Load | None = None, *, slots: float = math.inf) -> None:
+    def __init__(
+        self,
+        time: VirtualTime,
+        load: Load | None = None,
+        *,
+        slots: float = math.inf,
+        rate: Rate | None = None,
+        overhead: float = 0.0,
+    ) -> None:
         """Describe it.
 
         Args:
             time: What it goes by.
             load: How it slows down; None if it does not.
             slots: How many calls it takes at once; others wait there, the first to come first.
+            rate: Beyond which it refuses calls; None if it does not.
+            overhead: Seconds that each call takes beside its work, if there is a load.
         """
+        self._overhead = 0.0 if load is None else overhead
+        self.bucket = None if rate is None else Bucket(rate, lambda: time.seconds)
         self._time = time
         self._load = load
         self._slots = slots
@@ -105,10 +121,15 @@ class Server:
         mark, _, work = heapq.heappop(self._running)
         self._mark = max(self._mark, mark)
         self._free(work)
-        work.end()
+        if self._overhead:
+            work.last = self._time.at(self._time.seconds + self._overhead, work.end)
+        else:
+            work.end()
 
     def leave(self, work: _Work) -> None:
         """A call is taken away."""
+        if work.last is not None:
+            work.last.dispose()
         if work.is_over:
             return
         self._advance()
@@ -127,13 +148,14 @@ class Server:
 
 
 class _Work(DisposableBase):
-    __slots__ = ("_server", "end", "is_over", "is_running", "seconds")
+    __slots__ = ("_server", "end", "is_over", "is_running", "last", "seconds")
 
     def __init__(self, server: Server, seconds: float, end: Callable[[], object]) -> None:
         self._server = server
         self.seconds = seconds
         self.end = end
         self.is_running = self.is_over = False
+        self.last: Event | None = None  # when its work is done
 
     def dispose(self) -> None:
         self._server.leave(self)

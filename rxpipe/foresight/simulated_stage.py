@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from reactivex.disposable import Disposable
 
 from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.paced import paced
 from rxpipe.foresight.record import NOTHING, Draw
 from rxpipe.foresight.server import Server
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -25,6 +27,7 @@ from rxpipe.operators.stages.retry_policy import Retry, uses_attempt
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.run.item import Item
 
+_MILLI = 1_000  # servers count seconds to wait in so many parts
 _NOT_EXACTLY = 1e-9  # seconds: what takes no time at all would never let time pass
 
 
@@ -37,10 +40,18 @@ class SimulatedFailure(Exception):
 
 
 class SimulatedRefusal(SimulatedFailure):
-    """A call that the server refuses for now."""
+    """A call that the server refuses for now.
+
+    Attributes:
+        retry_after: Seconds that it asks to wait; None if it does not say.
+    """
 
     uses_attempt = False
     kind = "rate_limited"
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +91,7 @@ class SimulatedStage:
         seed: int,
         cancels: bool,
         expands: bool,
+        generates: bool = False,
         limiter: SpendingLimiter | None = None,
     ) -> None:
         """Describe it.
@@ -91,6 +103,7 @@ class SimulatedStage:
             seed: That of the simulation, and of the stage.
             cancels: Whether a call that has timed out ends soon, as a coroutine does.
             expands: Whether calls give many values.
+            generates: Whether they give them one after the other, as a generator does.
             limiter: Told what calls use.
         """
         self.cancels = cancels
@@ -99,6 +112,7 @@ class SimulatedStage:
         self._draws = draws
         self._seed = seed
         self._expands = expands
+        self._generates = generates
         self._limiter = limiter
 
     def runner(self) -> SimulatedStage:
@@ -117,6 +131,9 @@ class SimulatedStage:
         else:
             item: Item = call.item
             draw, running.result = self._of_item(item, call)
+        if self._generates and draw.ended == "ok":
+            values, seconds = running.result, draw.seconds
+            running.result, draw = paced(values, seconds, self._server), draw._replace(seconds=0.0)
         running.draw = draw
         running.work = self._server.start(max(draw.seconds, _NOT_EXACTLY), running.end)
         return running if self.cancels else Disposable()
@@ -124,13 +141,18 @@ class SimulatedStage:
     def _of_item(self, item: Item, call: StageCall) -> tuple[Draw, Any]:
         text, number = str(item.id), number_of(item.id)
         rounds, seed = item.rounds, self._seed
-        share, seconds = self._draws.refused
-        if share and share_of(seed, number, call.attempt, rounds, call.pushed_back, -2) < share:
-            return Draw(seconds, "pushed_back"), SimulatedRefusal()
         draw = self._draws.draw(text, number, call.attempt, rounds, seed)
+        share, seconds = self._draws.refused
+        if (bucket := self._server.bucket) is not None:
+            if (wait := bucket.enter(draw.usage.tokens)) > 0:
+                return Draw(seconds, "pushed_back"), SimulatedRefusal(math.ceil(wait * _MILLI) / _MILLI)
+        elif share and share_of(seed, number, call.attempt, rounds, call.pushed_back, -2) < share:
+            return Draw(seconds, "pushed_back"), SimulatedRefusal()
         if draw.ended != "ok":
             return draw, self._failure(draw.ended, number, rounds)
-        return draw, range(self._draws.children_of(text, number, rounds, seed)) if self._expands else number
+        if self._expands:
+            return draw, _ChildIds(item, self._draws.children_of(text, number, rounds, seed))
+        return draw, item.id
 
     def _failure(self, ended: str, number: int, rounds: int) -> BaseException:
         if ended == "dropped":
@@ -148,6 +170,23 @@ class SimulatedStage:
         if whole is not None:
             return Draw(seconds, "failed", usage), whole
         return Draw(seconds, "ok", usage), [result for _, result in drawn]
+
+
+class _ChildIds(Collection[str]):
+    """The values that a call gives: the IDs of the children, as a later stage's ``when`` goes by the ID."""
+
+    def __init__(self, parent: Item, count: int) -> None:
+        self._parent = parent
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._parent.child_id, range(self._count))
+
+    def __contains__(self, one: object) -> bool:
+        return False
 
 
 _OF_ALL = ("failed", "retried", "pushed_back")  # how a call ends for all of its items
@@ -174,7 +213,7 @@ class _RunningCall(DisposableBase):
             call.record(draw.usage)
         if self._limiter is not None:
             if draw.ended == "pushed_back":
-                self._limiter.refused(self._taken, 0.0)
+                self._limiter.refused(self._taken, getattr(self.result, "retry_after", None) or 0.0)
             elif draw.usage.tokens:
                 self._limiter.answered(self._taken, draw.usage.tokens)
             else:

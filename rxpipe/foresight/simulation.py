@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reactivex import Observer
 
-from rxpipe.errors import ConfigError
+from rxpipe.errors import ConfigError, StopRun
 from rxpipe.foresight.chance import share_of
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
@@ -18,6 +18,7 @@ from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, Simulat
 from rxpipe.foresight.load import FoundLoad, find_load
 from rxpipe.foresight.record import Record
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
+from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.insight.advice import Advice
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -29,7 +30,10 @@ from rxpipe.pipeline.run.run import Run
 
 REPLICATIONS = 30
 _ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
+_SHORT = 5_000  # items: so many of a run tell how it spreads by chance
 _LEAST = 4  # simulations, however many items they have
+_MANY = 5_000  # items: then not each call needs to be timed to tell what holds the run up
+_LARGE = 1_009  # between the seeds of two simulations
 _NEW = 10**12  # IDs of items that the record does not have begin here
 
 
@@ -62,8 +66,8 @@ def simulate(
         latency: Seconds of calls by the names of stages, in place of the record's.
         server_slots: How many calls the server takes at once; further ones wait there.
         seed: What all chance follows from.
-        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if a simulation
-            has very many items.
+        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if each has very
+            many items. They end after 5,000 items at most, and are taken to spread in proportion.
 
     Raises:
         ConfigError: There is nothing to draw the calls of a stage from, or there is no such stage.
@@ -76,10 +80,11 @@ def simulate(
 
 def forecast_of(scenario: Scenario, *, seed: int, replications: int | None = None) -> Forecast:
     """The forecast of a scenario; see ``simulate``."""
-    if replications is None:
-        replications = max(_LEAST, min(REPLICATIONS, _ITEMS // max(1, scenario.items)))
     main = scenario.run(seed, as_recorded=True)
-    others = [scenario.run(seed + number + 1).simulated for number in range(replications)]
+    short = scenario.shortened(_SHORT)
+    if replications is None:
+        replications = max(_LEAST, min(REPLICATIONS, _ITEMS // short.items))
+    others = [short.run(seed + number + 1).simulated for number in range(replications)]
     return _forecast(scenario, main, others, seed)
 
 
@@ -91,9 +96,11 @@ class Scenario:
         pipeline: The pipeline.
         count: How many items the source gives; None for as many as are needed.
         until: How many are to be written; None for all.
-        draws: What becomes of the calls of each stage.
-        ids: The IDs of the record's items.
+        record: Calls that were made; None if there are none.
+        given: What becomes of the calls of stages that do not go by the record.
+        timeouts: The stages that go by the record, and their timeouts, which they may have had then.
         load: How the server slows down.
+        rate: Beyond which it refuses calls; None if it does not, or if it refuses some at random.
         slots: How many calls it takes at once.
         assumptions: What is taken for granted.
     """
@@ -101,11 +108,14 @@ class Scenario:
     pipeline: Pipeline[Any, Any]
     count: int | None
     until: int | None
-    draws: Mapping[str, StageDraws]
-    ids: Sequence[int | str]
+    record: Record | None
+    given: Mapping[str, StageDraws]
+    timeouts: Mapping[str, float | None]
     load: FoundLoad
+    rate: Rate | None
     slots: float
     assumptions: tuple[str, ...]
+    _draws: dict[Load | None, Mapping[str, StageDraws]] = field(default_factory=dict[Any, Any])
 
     @classmethod
     def of(
@@ -126,33 +136,51 @@ class Scenario:
         given = dict(latency or {})
         if unknown := [name for name in given if name not in names]:
             raise ConfigError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(names)}")
-        draws = {name: drawn_from(each) for name, each in given.items()}
-        load = FoundLoad()
-        if record is not None:
-            load = find_load(record.calls)
-            draws = recorded_draws(record, [name for name in names if name not in given], load.load) | draws
-        if missing := [name for name in names if name not in draws]:
-            raise ConfigError(
-                f"stage {missing[0]}: there are no recorded calls to draw from; give a run that has called it, "
-                f"or its latency, such as {missing[0]}=lognormal(median=2.1, p95=6)"
-            )
-        ids = record.roots if record is not None else ()
+        load = FoundLoad() if record is None else find_load(record.calls)
+        rate = None if record is None else find_rate(record.calls)
+        ids = () if record is None else record.roots
         if count is None and until is None:
             if not ids:
                 raise ConfigError("how many items? give count")
             count = len(ids)
-        told = [] if record is None else assumptions(record, load)
+        told = [] if record is None else assumptions(record, load, rate)
         told += [f"{stage.name}: all keys differ" for stage in pipeline.stages if stage.key is not None]
-        return cls(
+        scenario = cls(
             pipeline=pipeline,
             count=count,
             until=until,
-            draws=draws,
-            ids=ids,
+            record=record,
+            given={name: drawn_from(each) for name, each in given.items()},
+            timeouts={stage.name: stage.timeout for stage in pipeline.stages if stage.name not in given},
             load=load,
+            rate=rate,
             slots=math.inf if slots is None else slots,
             assumptions=tuple(told),
         )
+        if missing := [name for name in names if name not in scenario.draws(load.load)]:
+            raise ConfigError(
+                f"stage {missing[0]}: there are no recorded calls to draw from; give a run that has called it, "
+                f"or its latency, such as {missing[0]}=lognormal(median=2.1, p95=6)"
+            )
+        return scenario
+
+    def with_pipeline(self, pipeline: Pipeline[Any, Any]) -> Scenario:
+        """The same with another pipeline of the same stages, whose settings differ."""
+        return replace(self, pipeline=pipeline)
+
+    def shortened(self, most: int) -> Scenario:
+        """The same with so many items at most; as it is, if its cost may end it."""
+        if self.pipeline.max_cost is not None:
+            return self
+        count, until = (None if one is None else min(one, most) for one in (self.count, self.until))
+        return replace(self, count=count, until=until)
+
+    def draws(self, load: Load | None) -> Mapping[str, StageDraws]:
+        """What becomes of the calls of each stage, if the server slows down like that."""
+        if load not in self._draws:
+            known = {} if self.record is None else recorded_draws(self.record, self.timeouts, load)
+            self._draws[load] = {**known, **self.given}
+        return self._draws[load]
 
     @property
     def items(self) -> int:
@@ -166,10 +194,13 @@ class Scenario:
             seed: What chance follows from.
             as_recorded: Items of the record have their own calls; otherwise as if another record had been made.
         """
-        draws, load = self.draws, self.load.load
-        if not as_recorded:
-            draws = {name: one.resampled(seed * 1_009 + place) for place, (name, one) in enumerate(draws.items())}
-            load = self.load.likely(share_of(seed, -5))
+        if as_recorded:
+            return run_once(self, self.draws(self.load.load), self.load.load, seed)
+        load = self.load.likely(share_of(seed, -5))
+        draws = {
+            name: one if name in self.given else one.resampled(seed * _LARGE + place)
+            for place, (name, one) in enumerate(self.draws(load).items())
+        }
         return run_once(self, draws, load, seed)
 
 
@@ -182,33 +213,48 @@ class Ran:
         slots: How many slots each stage had.
         limits: The names of its limits.
         advice: What held it up.
+        stopped: Why it stopped before its end, as a sentence; None if it did not.
     """
 
     simulated: Simulated
     slots: Sequence[int | None]
     limits: Sequence[str]
     advice: Advice
+    stopped: str | None
 
 
 def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
     """Run a pipeline in virtual time, to its end."""
     time = VirtualTime()
-    server = Server(time, load, slots=scenario.slots)
+    server = Server(time, load, slots=scenario.slots, rate=scenario.rate, overhead=scenario.load.overhead)
     pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
     spans = Durations()
 
     def ended(outcome: Outcome[Any]) -> None:
         spans.add(outcome.seconds)
 
-    source = _Ids(scenario.ids, scenario.count)
-    run = pipeline.start(source, Observer[Outcome[Any]](ended), until=scenario.until, scheduler=time)
+    ids = () if scenario.record is None else scenario.record.roots
+    errors: list[Exception] = []
+    observer = Observer[Outcome[Any]](ended, errors.append)
+    run = pipeline.start(_Ids(ids, scenario.count), observer, until=scenario.until, scheduler=time)
+    if scenario.items > _MANY:
+        for stage in run.stages:
+            stage.times.thin()
     time.run()
     if not run.finished.done():
-        raise RuntimeError(f"the simulation stands still: {run.report()}")
-    return _ran(run, spans)
+        stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
+        raise ConfigError(
+            "the run would never end"
+            if stuck is None
+            else f"stage {stuck.name}: {stuck.running} calls are never answered, so the run would never end; give the "
+            "stage a timeout"
+        )
+    if errors and not isinstance(errors[0], StopRun):
+        raise ConfigError(f"the run would fail: {errors[0]}")
+    return _ran(run, spans, f"the run would stop: {errors[0]}" if errors else None)
 
 
-def _ran(run: Run, spans: Durations) -> Ran:
+def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
     snapshot = run.snapshot()
     seconds = max(run.seconds, 1e-9)
     usage = run.usage
@@ -245,6 +291,7 @@ def _ran(run: Run, spans: Durations) -> Ran:
         slots=[stage.concurrency for stage in snapshot.stages],
         limits=[each.name for each in snapshot.limiters],
         advice=run.insight().advice,
+        stopped=stopped,
     )
 
 
@@ -268,7 +315,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         stages=stages,
         limits=limits,
         advice=main.advice,
-        assumptions=scenario.assumptions,
+        assumptions=scenario.assumptions if main.stopped is None else (*scenario.assumptions, main.stopped),
         simulations=len(others) + 1,
         seed=seed,
     )

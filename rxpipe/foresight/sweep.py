@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rxpipe.errors import ConfigError
@@ -195,7 +195,7 @@ def sweep_of(scenario: Scenario, settings: Mapping[str, Iterable[Any]], variant:
         raise ConfigError(f"{' and '.join(given)}: stages keep their names in a simulation")
 
     def point(one: Mapping[str, Any], pipeline: Pipeline[Any, Any]) -> Point:
-        return Point.of(one, replace(scenario, pipeline=pipeline).run(seed, as_recorded=True))
+        return Point.of(one, scenario.with_pipeline(pipeline).run(seed, as_recorded=True))
 
     points = list(map(point, chosen, variants))
     ((path, values), *others) = settings.items()

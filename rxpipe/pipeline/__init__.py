@@ -10,6 +10,7 @@ What users build and get:
 What others implement:
 
 - ``ports.py``: sinks, run stores, executors; ``commit_counts.py``: what sinks and stores commit
+- ``claim.py``: items that a run store gives a run, and the ``Journal`` that is told what becomes of them
 - ``listener.py``: callbacks about items and calls; ``views.py``: what they may read of items and runs
 - ``wrap_call.py``: what a listener sets up around the functions of stages
 - ``transcript.py``: what calls have said to language models, for a store and for whoever wants to look at it

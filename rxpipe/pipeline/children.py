@@ -7,8 +7,8 @@ from typing import Any, Generic, overload
 
 from typing_extensions import TypeVar  # with defaults, which typing has from Python 3.13 on
 
+from rxpipe.pipeline.claim import Deferred
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Deferred
 
 T = TypeVar("T", covariant=True, default=Any)
 

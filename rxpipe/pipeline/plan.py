@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 from rxpipe.operators.stage import ExecutionTarget
 from rxpipe.operators.stages.options import is_count
 from rxpipe.operators.stages.settings import Settings, settings_of
+from rxpipe.pipeline.claim import Journal
 from rxpipe.pipeline.listener import Listener, Listeners
-from rxpipe.pipeline.ports import Journal, Sink, Store
+from rxpipe.pipeline.ports import Sink, Store
 from rxpipe.pipeline.run.cache_lookup import cache_lookup
 from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item

@@ -13,7 +13,7 @@ from rxpipe.database.encoding import one_line
 from rxpipe.errors import CheckpointError
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.pipeline.ports import CachedResult, CacheLookup
+from rxpipe.pipeline.claim import CachedResult, CacheLookup
 from rxpipe.store.commits.cached_results import find_results
 from rxpipe.store.commits.input_hash import input_hash
 from rxpipe.store.commits.outage_limit import Policy

@@ -23,9 +23,9 @@ from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators import Retry, batch, stage, unbatch
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.times import CallTime
+from rxpipe.pipeline.claim import CachedResult, CacheLookup, Claim, ClaimedOutcome, Spawning
 from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, ClaimedOutcome, Spawning
 from rxpipe.pipeline.record import Record as SourceRecord
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits

@@ -1,8 +1,9 @@
 """How soon a live run says what holds it up: ``python -m tests.benchmarks.live`` from a checkout.
 
 The question bank on the fake server, with one trouble each: a slow grader, a rate limit, a slow database, a slow
-source. A second apart the run is asked what holds it up. Noted is when the right part was first named, and whether it
-was named from then on.
+source. Once a second the run is asked what holds it up. Two moments are noted: when the run had settled, which is when
+its insight first had a part of the run to look at; and from when on the right part was named, to the end. The goal is
+that the second moment comes at most 10 s after the first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rxpipe.questions.llm import answer, generate, grade
 
 from .tables import markdown
 
-SOON = 10.0  # seconds
+SOON = 10.0  # seconds from a settled run to the right sentence
 _LATENCY = (0.1, 0.3)  # seconds of a call
 _SLOTS = 8
 _CALLS: dict[str, Callable[..., Any]] = {"generation": generate, "answering": answer, "grading": grade}
@@ -64,9 +65,16 @@ TROUBLES = (
 
 @dataclass(slots=True)
 class Said:
-    """What a run said, each second."""
+    """What a run said, each second.
+
+    Attributes:
+        names: What was named.
+        settled: The second in which there first was a part of the run to look at; None if there was none.
+        sentence: The last sentence.
+    """
 
     names: list[str | None] = field(default_factory=list[str | None])
+    settled: int | None = None
     sentence: str = ""
 
 
@@ -106,9 +114,11 @@ async def _watch(pipeline: Pipeline, trouble: Trouble, seconds: float, said: Sai
     run = pipeline.start(_paced(trouble.every) if trouble.every else range(1_000_000))
     for _ in range(int(seconds)):
         await asyncio.sleep(1.0)
-        advice = run.insight().advice
-        said.names.append(advice.name)
-        said.sentence = advice.sentence
+        insight = run.insight()
+        said.names.append(insight.advice.name)
+        said.sentence = insight.advice.sentence
+        if said.settled is None and insight.seconds is not None:
+            said.settled = len(said.names)
     run.abort()
     await asyncio.wait([asyncio.wrap_future(run.finished)])
 
@@ -142,11 +152,13 @@ def main(arguments: list[str] | None = None, write: Callable[[str], object] = pr
     for trouble in TROUBLES:
         said = watched(trouble, seconds)
         first = first_right(said.names, trouble.wanted)
-        is_soon = first is not None and first <= SOON
+        later = None if first is None or said.settled is None else first - said.settled
+        is_soon = later is not None and later <= SOON
         missed += not is_soon
-        shown = "never" if first is None else f"{first} s"
-        rows.append([trouble.name, shown, f"{SOON:g} s", "yes" if is_soon else "no", said.sentence])
-    write(markdown(["trouble", "named from", "at most", "reached", "what was said at last"], rows))
+        shown = ["never" if second is None else f"{second} s" for second in (said.settled, first, later)]
+        rows.append([trouble.name, *shown, f"{SOON:g} s", "yes" if is_soon else "**no**", said.sentence])
+    header = ["trouble", "settled", "named from", "later by", "at most", "reached", "what was said at last"]
+    write(markdown(header, rows))
     return int(missed > 0)
 
 

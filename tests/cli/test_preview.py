@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def dropping(value):
 def sending_back(value):
     from rxpipe import SendBack
     raise SendBack("own", "once more", or_drop=True)
+
+def slow(value):
+    import time
+    time.sleep(0.03)
+    return value
 
 def long(value):
     return "x" * 30_000 + "END"
@@ -116,6 +122,18 @@ def test_texts_that_were_seen_are_forgotten(tmp_path: Path, monkeypatch: pytest.
     ended = rxpipe("preview", written(tmp_path, DISTINCT), "--count", "2")
     assert (ended.out.count("dropped:"), ended.code) == (1, 0)
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"own_stages.py", "preview.yaml"}
+
+
+def test_what_all_would_take_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a few calls, so the interval is wide; not where all is over in a moment."""
+    ended = preview_own(tmp_path, monkeypatch, "slow", count=2)
+    assert "would take" not in ended.out
+    many = OWN.replace("range: 9", "range: 9000")
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    ended = rxpipe("preview", written(tmp_path, many, function="slow"), "--count", "2")
+    found = re.search(r"9,000 items would take about ([\d.]+) s \(([\d.]+) s to ([\d.]+) (s|min)\)", ended.out)
+    assert found is not None
+    assert 90.0 <= float(found[1]) <= 200.0  # 30 ms each, three at a time
 
 
 @pytest.mark.slow

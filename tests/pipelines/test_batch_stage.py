@@ -7,44 +7,16 @@ import threading
 from typing import Any
 
 import pytest
-import reactivex
 from pipeline_helpers import LIMIT, SCHEDULERS, Seen, counts, finish, run_virtually, same, step, until, virtual
-from reactivex import operators as rx_ops
 from virtual_loop import VirtualLoop
 
-from rxpipe import (
-    AdaptiveConcurrency,
-    Batch,
-    Drop,
-    Listener,
-    Pipeline,
-    RateLimiter,
-    Retry,
-    StopRun,
-    Usage,
-    record_usage,
-)
+from rxpipe import Batch, Drop, Listener, Pipeline, Retry, StopRun, Usage
 from rxpipe.errors import WrongResult
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.run.strategies import Strategy
 
-
-class Together:
-    """A function for batches, which notes what it is called with, and fails at some values."""
-
-    def __init__(self, poison: Any = (), usage: Usage | None = None) -> None:
-        self.calls: list[list[int]] = []
-        self._poison = poison
-        self._usage = usage
-
-    def __call__(self, values: list[int]) -> list[int]:
-        self.calls.append(values)
-        if self._usage is not None:
-            record_usage(self._usage)
-        if set(values) & set(self._poison):
-            raise ValueError("poison")
-        return [10 * value for value in values]
+from .batch_calls import Together
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -136,31 +108,6 @@ def test_an_exception_in_place_of_a_result_is_that_items() -> None:
     assert (report.stages[0].done, report.stages[0].failed, report.stages[0].retried) == (2, 2, 2)
 
 
-class Busy(Exception):
-    """A server refuses for now."""
-
-    uses_attempt = False
-    retry_after = 5.0
-
-
-def test_what_is_refused_for_now_is_not_divided() -> None:
-    """Neither a whole list nor a part of one: it waits, and is called with again."""
-    busy = iter([True, False, True, False, False, False, False])
-    calls: list[list[int]] = []
-
-    def call(values: list[int]) -> list[int]:
-        calls.append(values)
-        if next(busy):
-            raise Busy
-        if len(values) == 2:
-            raise ValueError
-        return values
-
-    report = run_virtually(Pipeline(step("a", call, batch=Batch(max_items=2), concurrency=1)), range(2))
-    assert (counts(report), calls) == ((2, 2, 0, 0), [[0, 1], [0, 1], [0], [1], [0]])
-    assert report.stages[0].pushed_back == 3
-
-
 @pytest.mark.parametrize("wrong", [None, 1, "ab", [], [1, 2, 3], {1: 2, 2: 3}], ids=repr)
 def test_it_must_return_as_many_results(wrong: Any) -> None:
     """Else each item fails with what came instead; it would come again, so there is no other call."""
@@ -218,13 +165,6 @@ def test_usage_is_shared_out() -> None:
     report = run_virtually(pipeline, range(3))
     assert told == [(0, 4, 1), (1, 3, 1), (2, 3, 0)]
     assert (report.usage.prompt_tokens, round(report.usage.cost, 9)) == (10, 0.3)
-
-
-def test_items_have_a_rate_of_their_own() -> None:
-    """Ten items at two a second, in lists of two: the last one begins after four seconds."""
-    batch = Batch(max_items=2, max_seconds=1, item_rate=RateLimiter(2, 1.0))
-    report = run_virtually(Pipeline(step("a", Together(), batch=batch, concurrency=5)), range(10))
-    assert (report.written, report.seconds) == (10, 4)
 
 
 def test_a_stop_ends_all_of_its_items() -> None:
@@ -371,42 +311,3 @@ def test_an_item_may_be_cancelled_twice() -> None:
         assert first.result(LIMIT).status == "cancelled"
         may_end.set()
         assert second.result(LIMIT).status == "written"
-
-
-def test_a_list_is_made_when_the_rate_limit_lets_its_call_begin() -> None:
-    """Items that come while it waits get into it: ten a second, and a call every two seconds."""
-    call = Together()
-    ids = reactivex.interval(0.1).pipe(rx_ops.take(40))
-    stage = step("a", call, batch=Batch(max_seconds=0), rate_limit=RateLimiter(1, 2.0), queue_size=50)
-    report = run_virtually(Pipeline(stage), ids)
-    assert ([len(values) for values in call.calls], round(report.seconds)) == ([1, 19, 20], 4)
-
-
-def test_concurrency_adapts_itself_to_refusals_in_place_of_results() -> None:
-    """As to calls that are refused: more than five of fifty let it fall."""
-    slots: list[float] = []
-
-    def call(values: list[int]) -> Any:
-        slots.append(run.stages[0].concurrency)
-        return [Busy()] if len(slots) < 8 else values
-
-    concurrency = AdaptiveConcurrency(least=1, start=8, most=8)
-    run, scheduler = virtual(Pipeline(step("a", call, batch=Batch(), concurrency=concurrency)), [1])
-    scheduler.start()
-    assert (finish(run).written, slots) == (1, [8, 6, 6, 6, 6, 6, 6, 4])
-
-
-def test_a_call_is_refused_once_however_many_of_its_items_are() -> None:
-    """Two lists of ten, fifty seconds apart: the first lets concurrency fall, as the first refusal does."""
-    refused: set[int] = set()
-
-    def call(values: list[int]) -> Any:
-        again = refused.issuperset(values)
-        refused.update(values)
-        return values if again else [Busy()] * len(values)
-
-    concurrency = AdaptiveConcurrency(least=1, start=8, most=8)
-    ids = reactivex.merge(reactivex.range(10), reactivex.timer(50.0).pipe(rx_ops.flat_map(reactivex.range(10, 20))))
-    stage = step("a", call, batch=Batch(max_items=10, max_seconds=1), concurrency=concurrency)
-    report = run_virtually(Pipeline(stage), ids)
-    assert (report.written, report.stages[0].pushed_back, report.stages[0].concurrency) == (20, 20, 6)

@@ -12,8 +12,9 @@ from reactivex import operators as rx_ops
 
 from rxpipe import Pipeline, Stage, Usage
 from rxpipe.operators import RateLimiter
+from rxpipe.pipeline.claim import CachedResult, CacheLookup, Claim
 from rxpipe.pipeline.listener import Listener
-from rxpipe.pipeline.ports import CachedResult, CacheLookup, Claim, RunPorts
+from rxpipe.pipeline.ports import RunPorts
 
 
 class Journal:

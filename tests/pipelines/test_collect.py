@@ -9,8 +9,8 @@ import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, Block, Seen, finish, lasting, run_virtually, same, step, virtual
 
 from rxpipe import Children, Drop, Pipeline, Retry, SendBack, StopRun
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.plan import Scheduler
-from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.strategies import Strategy

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Children, Pipeline, Record, Stage
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.run import item as item_module
 from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.item import Group, Item

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import reactivex
-from reactivex import Observable
 from reactivex import operators as rx_ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 from virtual_loop import VirtualLoop
@@ -173,7 +172,7 @@ def test_a_stage_that_expands() -> None:
 def test_an_observable_that_does_not_wait() -> None:
     """While its values wait for room its call is blocked, however many more it gives."""
 
-    async def three(value: int) -> Observable[int]:
+    async def three(value: int) -> Any:
         return reactivex.interval(1.0, AsyncIOScheduler(asyncio.get_running_loop())).pipe(rx_ops.take(3))
 
     last = watched(Stage("a", three, expand=True, concurrency=1, queue_size=0), stage("b", 3.0), source=range(1))[-1]
@@ -190,7 +189,7 @@ def test_timeouts_where_there_are_very_many_calls() -> None:
         await asyncio.sleep(5.0)
         yield 2
 
-    async def values(value: int) -> list[int] | AsyncIterator[int]:
+    async def values(value: int) -> Any:
         return late() if value == 1_000 else [1]
 
     last = watched(Stage("a", values, expand=True, concurrency=1, timeout=3.0), source=range(1_001))[-1]
@@ -247,6 +246,17 @@ def test_a_run_that_is_stopped(how: str, states: set[str]) -> None:
     last = snapshots[-1]
     assert last.taken == last.ended
     assert last.stages[0].busy == pytest.approx(4.0 if how == "stop" else 2.5, abs=0.01)
+
+
+@pytest.mark.parametrize("how", ["stop", "abort"])
+def test_a_run_that_is_over_cannot_be_stopped(how: str) -> None:
+    """It stays finished, and its source stays read to the end."""
+    run = Pipeline(Stage("a", str)).start(range(3))
+    before = run.finished.result(10)
+    getattr(run, how)()
+    assert (run.state, run.snapshot().state) == ("finished", "finished")
+    after = run.report()
+    assert (after.taken, after.written, after.cancelled, after.exhausted) == (3, 3, 0, before.exhausted)
 
 
 def test_a_run_that_fails() -> None:

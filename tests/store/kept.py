@@ -11,8 +11,8 @@ from rxpipe import DatabaseSink
 from rxpipe.database import RowRefused, default_table
 from rxpipe.database.writer import Made, Writer
 from rxpipe.operators import Usage
+from rxpipe.pipeline.claim import Claim, ClaimedOutcome
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint, Ended, Record, Used, used

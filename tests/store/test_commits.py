@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError
 
 from rxpipe.database import RowRefused
 from rxpipe.errors import LeaseLost
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import decode, encode
 from rxpipe.store.commits.records import Checkpoint, Record, SentBack, Spawned, failed_call

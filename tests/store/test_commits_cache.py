@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators import Usage
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.store.commits.cached_results import find_results
 from rxpipe.store.commits.checkpoints import is_large
 from rxpipe.store.commits.outputs import encode

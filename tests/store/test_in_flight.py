@@ -6,7 +6,7 @@ import threading
 
 from pipeline_helpers import LIMIT
 
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.stage_role import StageRole

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from rxpipe.insight.reading import ItemFilter
 from rxpipe.web import app
 
-from .fake_runs import LIVE, FakeRuns
+from .fake_figures import LIVE
+from .fake_runs import FakeRuns
 from .page_clients import ACTION, client_of
 
 

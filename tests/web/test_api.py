@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from rxpipe.web import app
 
-from .fake_runs import FINISHED, HOSTILE, LIVE, FakeRuns
+from .fake_figures import FINISHED, HOSTILE, LIVE
+from .fake_runs import FakeRuns
 from .page_clients import client_of
 
 

@@ -14,7 +14,8 @@ from rxpipe.web import app
 from rxpipe.web.events import EventStream
 from rxpipe.web.hub import Hub, Look, News, TooManyWatchers
 
-from .fake_runs import LIVE, FakeRuns
+from .fake_figures import LIVE
+from .fake_runs import FakeRuns
 
 
 class Counter:

@@ -11,7 +11,8 @@ from rxpipe.web.all_runs import AllRuns
 from rxpipe.web.live import History, LiveRun
 from rxpipe.web.series import point, series, window
 
-from .fake_runs import LIVE, FakeRuns, snapshot_at
+from .fake_figures import LIVE, snapshot_at
+from .fake_runs import FakeRuns
 
 
 @pytest.mark.parametrize("most", [4, 7, 600])

@@ -14,7 +14,8 @@ from rxpipe.web import app
 from rxpipe.web.guard import POLICY
 from rxpipe.web.texts import MASK, Redactor, secrets_in
 
-from .fake_runs import ATTACKS, HOSTILE, KEY, LIVE, PASSWORD, FakeRuns
+from .fake_figures import ATTACKS, HOSTILE, KEY, LIVE, PASSWORD
+from .fake_runs import FakeRuns
 from .page_clients import client_of
 
 TOKEN = "a-token-of-more-than-16"

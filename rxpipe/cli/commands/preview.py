@@ -25,6 +25,8 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
+from rxpipe.errors import ConfigError
+from rxpipe.foresight import CallRecorder, Forecast, simulate
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
@@ -40,6 +42,7 @@ from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 
 _ENDS = {"written": "would be written", "expanded": "has been expanded"}
+_WORTH_TELLING = 10.0  # seconds: of runs that are over sooner, the calls are not most of it
 _LONGEST = 20_000  # characters that are shown of a text
 
 
@@ -62,11 +65,13 @@ def preview(path: Path, count: int) -> ExitCode:
     with redirect_stdout(sys.stderr):  # what functions print is no part of it
         pipeline = pipeline_of(config)
         total = None if config.source.call else length(read_source(config))
+        recorder = CallRecorder()
         watched = Pipeline(
             *(replace(stage, call=_watched(stage, script), executor=None, cache=False) for stage in pipeline.stages),
             strategy="per_item",
             scheduler=pipeline.scheduler,
             concurrency=1,  # so that what is shown is of one item at a time
+            listeners=[recorder],
         )
         try:
             source = read_source(config, count=count)
@@ -76,8 +81,18 @@ def preview(path: Path, count: int) -> ExitCode:
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
-    script.end(report, total)
+    script.end(report, total, _forecast(pipeline, total, recorder))
     return ExitCode.FAILED if report.failed else ExitCode.OK
+
+
+def _forecast(pipeline: Pipeline, total: int | None, recorder: CallRecorder) -> Forecast | None:
+    """What all items are going to take, by the calls of a few; None where these tell nothing."""
+    if not total:
+        return None
+    try:
+        return simulate(pipeline, count=total, record=recorder.record())
+    except (ConfigError, TypeError):  # a stage that none of the items came to, or a limiter that has its own time
+        return None
 
 
 @dataclass(slots=True)
@@ -183,8 +198,8 @@ class _Script(ObserverBase[Outcome[Any]]):
         for line in screen_text(shown).split("\n"):
             self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
 
-    def end(self, report: Report, total: int | None) -> None:
-        """Sum it up, and say what all of it would use."""
+    def end(self, report: Report, total: int | None, forecast: Forecast | None) -> None:
+        """Sum it up, and say what all of it would use and take."""
         self._console.rule()
         ends = {"spawned": report.spawned, "failed": report.failed, "dropped": report.dropped}
         failed = "".join(f", {number(count)} {name}" for name, count in ends.items() if count)
@@ -196,6 +211,9 @@ class _Script(ObserverBase[Outcome[Any]]):
             about = f"{tokens(report.usage.tokens * share)} tokens{money}"
             such = f" with {MOST} children each" if self._is_cut else ""
             self._console.print(f"{plural(total, 'item')}{such} would use about {about}{cost_unit(report.usage)}")
+        if total and forecast is not None and forecast.seconds.high >= _WORTH_TELLING:
+            low, middle, high = (duration(getattr(forecast.seconds, name)) for name in ("low", "middle", "high"))
+            self._console.print(f"{plural(total, 'item')} would take about {middle} ({low} to {high})")
 
     def on_next(self, value: Outcome[Any]) -> None:
         """An item has ended; its children come before that, and are shown with it."""

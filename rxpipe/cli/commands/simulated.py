@@ -92,7 +92,7 @@ def subject_of(request: Request) -> Subject:
     Raises:
         ConfigError: It cannot be simulated, or an option cannot be used.
     """
-    config = load_config(request.path)
+    as_it_is = config = load_config(request.path)
     try:
         config = config.with_settings(dict(map(setting_of, request.settings)))
     except ConfigError as error:
@@ -101,6 +101,7 @@ def subject_of(request: Request) -> Subject:
     slots = None if request.server is None else _server_slots(request.server)
     with _leaving_nothing():
         pipeline = pipeline_of(config)
+        before = pipeline_of(as_it_is)  # the record is of a run with these settings
     until = config.until if request.until is None else request.until
     try:
         until_written(pipeline, until)
@@ -112,11 +113,11 @@ def subject_of(request: Request) -> Subject:
     count = _known_length(config) if request.count is None else request.count
     if count is None and until is None and (record is None or not record.roots):
         raise ConfigError("how many items? The source is not read to find out: give --count")
-    scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=slots)
+    scenario = Scenario.of(before, count=count, until=until, record=record, latency=latency, slots=slots)
     return Subject(
         config=config,
         pipeline=pipeline,
-        scenario=scenario,
+        scenario=scenario.with_pipeline(pipeline),
         run=number,
         drawn_from="all calls are drawn from the latencies given"
         if number is None

@@ -26,11 +26,12 @@ def _rate(given: str) -> str:
 
 
 def _latency(given: str) -> str:
-    from rxpipe.devtools.fake_llm.behaviour import parse_latency
+    from rxpipe.errors import ConfigError
+    from rxpipe.foresight.distributions import parse_distribution
 
     try:
-        parse_latency(given)
-    except ValueError as error:
+        parse_distribution(given)
+    except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     return given
 
@@ -68,8 +69,17 @@ def fake_llm(
     ] = 8000,
     latency: Annotated[
         str,
-        typer.Option(parser=_latency, metavar="S|S-S", help="Seconds until an answer, or a range like 0.1-0.5."),
+        typer.Option(
+            parser=_latency,
+            metavar="S|S-S|NAME(...)",
+            help="Seconds until an answer: 0.2, a range 0.1-0.5, uniform(0.1, 0.5), exponential(mean=0.5), "
+            "lognormal(median=0.5, p95=2) or empirical(FILE).",
+        ),
     ] = "0.2",
+    load_slots: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="More than N calls at the same time slow each other down evenly."),
+    ] = None,
     rate_limit: Annotated[
         str | None,
         typer.Option(parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate get a 429, like 60/s."),
@@ -125,13 +135,14 @@ def fake_llm(
     key = _key_in(key_env)
     with errors_told():
         from rxpipe.devtools.fake_llm import Behaviour, FakeServer, Rate
-        from rxpipe.devtools.fake_llm.behaviour import parse_latency
         from rxpipe.devtools.fake_llm.running import serve_until_signal
         from rxpipe.errors import ConfigError
+        from rxpipe.foresight.distributions import parse_distribution
 
         try:
             behaviour = Behaviour(
-                latency=parse_latency(latency),
+                latency=parse_distribution(latency),
+                load_slots=load_slots,
                 rate_limit=Rate.parse(rate_limit) if rate_limit else None,
                 token_limit=Rate.parse(token_limit) if token_limit else None,
                 slots=slots,

@@ -6,6 +6,9 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from rxpipe.errors import ConfigError
+from rxpipe.foresight.distributions import Constant, Distribution, Uniform
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _SHARES = ("hang", "fail", "limited", "invalid", "refuse", "length")
 
@@ -39,21 +42,6 @@ class Rate:
         return cls(int(found[1]), _SECONDS[found[2]])
 
 
-def parse_latency(text: str) -> tuple[float, float]:
-    """``0.2`` seconds, or from ``0.1-0.5`` seconds.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    number = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-    found = re.fullmatch(rf"{number}(?:-{number})?", text)
-    if found is not None:
-        low, high = float(found[1]), float(found[2] or found[1])
-        if low <= high < math.inf:
-            return low, high
-    raise ValueError(f"{text!r}; allowed: seconds like 0.2, or a range of them like 0.1-0.5")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
     """How the server behaves; by default it answers every call at once, and well.
@@ -62,7 +50,11 @@ class Behaviour:
     same in whatever order calls come. The shares exclude each other, so that they sum up to 1 at most.
 
     Attributes:
-        latency: Seconds that an answer takes, or a range of them.
+        latency: Seconds that an answer takes, a range of them, or a distribution of them, such as
+            ``parse_distribution("lognormal(median=0.5, p95=2)")``; a 500 takes a tenth of that.
+        load_slots: With n calls running, each goes at the speed min(1, load_slots / n), as on a server that shares
+            itself evenly among them. Running calls are those that are answered after a latency. None if load does not
+            matter.
         rate_limit: No more requests than that are let in; the others get a 429.
         token_limit: Likewise for tokens, of prompts and replies.
         slots: Calls that are served at once; one more gets a 429. None for any number.
@@ -78,7 +70,8 @@ class Behaviour:
         seed: Of all chance.
     """
 
-    latency: float | tuple[float, float] = 0.0
+    latency: float | tuple[float, float] | Distribution = 0.0
+    load_slots: int | None = None
     rate_limit: Rate | None = None
     token_limit: Rate | None = None
     slots: int | None = None
@@ -94,11 +87,13 @@ class Behaviour:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        low, high = self.latencies
-        if not 0 <= low <= high < math.inf:
-            raise ValueError(f"latency is 0 or more seconds, or a range of them, not {self.latency}")
-        if self.slots is not None and self.slots < 1:
-            raise ValueError(f"slots are 1 or more, not {self.slots}")
+        try:
+            _ = self.latencies
+        except ConfigError as error:
+            raise ValueError(f"latency: {error}") from None
+        for name, slots in (("slots", self.slots), ("load_slots", self.load_slots)):
+            if slots is not None and slots < 1:
+                raise ValueError(f"{name} are 1 or more, not {slots}")
         if not 0 <= self.retry_after < math.inf:
             raise ValueError(f"retry_after is 0 or more seconds, not {self.retry_after}")
         for name, share in self.shares:
@@ -111,9 +106,15 @@ class Behaviour:
             raise ValueError("key is a text that is not empty, or None")
 
     @property
-    def latencies(self) -> tuple[float, float]:
-        """The least and the most seconds that an answer takes."""
-        return self.latency if isinstance(self.latency, tuple) else (self.latency, self.latency)
+    def latencies(self) -> Distribution:
+        """How long answers take."""
+        match self.latency:
+            case Distribution():
+                return self.latency
+            case (low, high):
+                return Uniform(low, high)
+            case seconds:
+                return Constant(seconds)
 
     @property
     def shares(self) -> list[tuple[str, float]]:

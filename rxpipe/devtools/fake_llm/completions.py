@@ -13,6 +13,7 @@ from rxpipe.devtools.fake_llm.chat import ChatRequest, parse, tokens
 from rxpipe.devtools.fake_llm.counts import Counts
 from rxpipe.devtools.fake_llm.draws import Draw, draws
 from rxpipe.devtools.fake_llm.limits import Limits, duration, retry_headers
+from rxpipe.devtools.fake_llm.load import SharedServer
 from rxpipe.devtools.fake_llm.reply_texts import REFUSED, reply
 from rxpipe.devtools.fake_llm.responses import Refusal, Response, failure, limited, success, unauthorized
 
@@ -29,12 +30,14 @@ class Completions:
 
         Args:
             behaviour: How to answer.
-            clock: Seconds, by which rate limits go.
+            clock: Seconds, by which rate limits go; latencies go by the event loop.
         """
         self.counts = Counts()
         self._behaviour = behaviour
         self._limits = Limits(behaviour, clock)
         self._draw = draws(behaviour)
+        slots = behaviour.load_slots
+        self._serve = asyncio.sleep if slots is None else SharedServer(slots).serve
 
     def allowed(self, authorization: str) -> bool:
         """Whether the header has the key."""
@@ -98,7 +101,7 @@ class Completions:
             await asyncio.get_running_loop().create_future()
         latency = draw.latency / 10 if draw.kind == "fail" else draw.latency
         if latency:
-            await asyncio.sleep(latency)
+            await self._serve(latency)
         headers = self._limits.headers() | {"x-request-id": f"req_{request.key}{attempt}"}
         if draw.kind == "fail":
             return failure(headers)

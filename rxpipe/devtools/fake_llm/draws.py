@@ -12,6 +12,7 @@ from rxpipe.devtools.fake_llm.behaviour import Behaviour
 
 _ENCODER = json.JSONEncoder(sort_keys=True)
 _WHOLE = float(2**64)
+_SHARES = float(2**52)  # of so many, the first and the last are still above 0 and below 1
 
 
 class Draw(NamedTuple):
@@ -19,7 +20,7 @@ class Draw(NamedTuple):
 
     Attributes:
         kind: ``"good"``, or the name of a share in the behaviour.
-        latency: Seconds that its answer takes.
+        latency: Seconds that its answer takes if the server is not loaded.
         variant: A number by which invalid texts differ.
     """
 
@@ -42,12 +43,12 @@ def draws(behaviour: Behaviour) -> Callable[[str, int], Draw]:
     """What tells the draw of the n-th call of a key."""
     names, shares = zip(*behaviour.shares, strict=True)
     bounds = [(bound, name) for bound, name in zip(accumulate(shares), names, strict=True) if bound]
-    low, high = behaviour.latencies
+    latency = behaviour.latencies
 
     def draw(key: str, attempt: int) -> Draw:
         drawn = blake2b(f"{behaviour.seed} {key} {attempt}".encode(), digest_size=24).digest()
         fault, wait, variant = (int.from_bytes(drawn[at : at + 8], "big") for at in (0, 8, 16))
         kind = next((name for bound, name in bounds if fault < bound * _WHOLE), "good")
-        return Draw(kind, low + (high - low) * wait / _WHOLE, variant)
+        return Draw(kind, latency.at(((wait >> 12) + 0.5) / _SHARES), variant)
 
     return draw

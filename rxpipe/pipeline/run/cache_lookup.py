@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.settings import Settings, settings_of
-from rxpipe.pipeline.ports import Journal
+from rxpipe.pipeline.claim import Journal
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.stage_role import StageRole
 

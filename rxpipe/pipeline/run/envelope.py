@@ -10,9 +10,9 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.retry_policy import uses_attempt
 from rxpipe.operators.stages.settings import KEPT, Admission, Call, Decision, Failure, Kept, StageStats
 from rxpipe.pipeline.children import Children
+from rxpipe.pipeline.claim import CachedResult, CacheLookup, Journal
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.ports import CachedResult, CacheLookup, Journal
 from rxpipe.pipeline.run.budget import Budget
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Item

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from rxpipe.errors import HandedOver, ItemCancelled, LeaseLost
 from rxpipe.pipeline.children import Children, DeferredChildren
+from rxpipe.pipeline.claim import Deferred
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Deferred
 from rxpipe.pipeline.run.item import Group, Item
 from rxpipe.pipeline.run.quota import Quota
 

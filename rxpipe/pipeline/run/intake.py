@@ -14,7 +14,7 @@ from rxpipe.operators.core.clock import Clock, guarded, scheduler_to_wait_on
 from rxpipe.operators.core.machine import Machine, as_exception
 from rxpipe.operators.sources import when_subscribed
 from rxpipe.operators.stages.times import Level
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.quota import Quota

@@ -11,8 +11,8 @@ from typing import Any
 
 from rxpipe.errors import CheckpointError, ItemCancelled, StopRun
 from rxpipe.operators.stages.settings import Call
+from rxpipe.pipeline.claim import CacheLookup, Claim, ClaimedOutcome, Deferred
 from rxpipe.pipeline.outcome import MOST_FAILURES, Origin, Outcome, Status
-from rxpipe.pipeline.ports import CacheLookup, Claim, ClaimedOutcome, Deferred
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.quota import Place
 

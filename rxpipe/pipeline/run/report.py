@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from rxpipe.insight.insight import Insight
+from rxpipe.insight.advice import Advice
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.outcome import Report, StageReport
-from rxpipe.pipeline.run.snapshots import Counting
+from rxpipe.pipeline.run.counts import Counts
 
 
-class Reporting(Counting, Protocol):
-    """A run, as far as its report goes; see ``Run`` for what these are."""
+def report_of(run: Counts, advice: Advice) -> Report:
+    """The counts so far.
 
-    first_seconds: float | None
-
-    @property
-    def usage(self) -> Usage: ...  # noqa: D102 - as all below
-    @property
-    def most_in_flight(self) -> int: ...  # noqa: D102
-    @property
-    def is_exhausted(self) -> bool: ...  # noqa: D102
-    @property
-    def is_finished(self) -> bool: ...  # noqa: D102
-    def insight(self) -> Insight: ...  # noqa: D102
-
-
-def report_of(run: Reporting) -> Report:
-    """The counts so far."""
+    Args:
+        run: Whose counts.
+        advice: What held the run up.
+    """
     seconds = run.seconds
     return Report(
         taken=run.taken,
@@ -52,7 +39,7 @@ def report_of(run: Reporting) -> Report:
         first_seconds=run.first_seconds,
         most_in_flight=run.most_in_flight,
         stages=tuple(stage_report(stage, run.began, seconds) for stage in run.stages),
-        advice=run.insight().advice,
+        advice=advice,
         errors=tuple(run.errors),
         drops=tuple(run.drops),
     )

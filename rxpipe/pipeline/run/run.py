@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import reactivex
@@ -13,54 +12,36 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxpipe.errors import HandedOver, StopRun
+from rxpipe.errors import StopRun
 from rxpipe.insight.insight import Insight
-from rxpipe.insight.snapshot import Snapshot, State
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
-from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.listener import Listeners
-from rxpipe.pipeline.outcome import CommonError, Outcome, Report
-from rxpipe.pipeline.ports import Claim, RunPorts
+from rxpipe.pipeline.outcome import Outcome, Report
+from rxpipe.pipeline.ports import RunPorts
 from rxpipe.pipeline.record import Record
-from rxpipe.pipeline.run.error_counts import ErrorCounts
+from rxpipe.pipeline.run.counts import Counts
 from rxpipe.pipeline.run.exit import Exit
 from rxpipe.pipeline.run.flow import Flow
-from rxpipe.pipeline.run.in_flight import InFlightItems
 from rxpipe.pipeline.run.intake import Intake
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.report import report_of
-from rxpipe.pipeline.run.run_future import Finished
 from rxpipe.pipeline.run.snapshots import RunFacts, Watch
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
 
 
-class Run:
+class Run(Counts):
     """One run: live counts while it lasts, a report when it is over.
 
     ``stop()`` takes no more IDs and lets those taken finish; ``abort()`` cancels the calls, and still writes what is
     finished. Both may be called from any thread, and return at once.
 
     Attributes:
-        taken: IDs taken from the source.
-        written: Items whose row is committed.
-        failed: Items that failed.
-        dropped: Items that a stage has dropped.
-        expanded: Items that ended with their children.
-        collected: Children that ended in their parent.
-        cancelled: Items that were cancelled.
-        number: The run's number in its store, or None.
-        before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
-        usage_before: What the calls of those had used.
-        stages: Each stage's live counts, in order.
         listeners: Told of each item.
-        quota: How many items are to be written; None for all.
-        clock: What its time goes by.
-        began: When it began, by that.
-        first_seconds: How long it took until the first row was committed; None if none was.
-        finished: Resolves to the report when every item has ended; raises what the run failed with.
         subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
     """
 
@@ -90,37 +71,20 @@ class Run:
             admitted: Told of each item that is taken, before all listeners.
             facts: What its snapshots tell besides its counts.
         """
-        self.taken = self.written = self.failed = self.dropped = 0
-        self.expanded = self.collected = self.cancelled = 0
-        self.number, self.before, self.usage_before = ports.number, ports.before, ports.usage_before
-        self.quota = ports.quota
-        self._ports = ports
-        self._flow = flow
+        super().__init__(stages, clock, ports)
         self.listeners = listeners or Listeners()
-        self._admitted = admitted
-        self.stages = stages
-        self.finished: Future[Report] = Finished()
         self.subscription = SingleAssignmentDisposable()
-        self.clock = clock
+        self._flow = flow
+        self._admitted = admitted
         self._limit = limit
         self._staged = staged
-        self.began = clock.now()
-        self._is_stopped = False
-        self._seconds: float | None = None
-        self.first_seconds: float | None = None
-        self._items = InFlightItems()
         self._context = contextvars.copy_context()
-        self._error: Exception | None = None
-        self._errors = ErrorCounts()
-        self._drops = ErrorCounts()
-        self._gone = 0  # items that have left the stages
         self._ends = 0
         self._watch = Watch(self, facts or RunFacts())
         self._when_empty: Callable[[], None] | None = None
-        self._intake: Intake | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
-        self._observer_failed = self._is_aborted = False
+        self._observer_failed = False
 
     def start(
         self,
@@ -167,14 +131,14 @@ class Run:
         self.subscription.disposable = CompositeDisposable(subscription, Disposable(self._disposed))
 
     def stop(self) -> None:
-        """Take no more IDs, and let those taken finish."""
-        self._is_stopped = True
+        """Take no more IDs, and let those taken finish. Does nothing if the run is over."""
+        self._is_stopped |= self._seconds is None
         self._take_no_more()
 
     def abort(self) -> None:
-        """Cancel what is in the stages; what is finished is still written."""
-        self._is_stopped = True
-        self._is_aborted |= self._seconds is None  # not if it is over
+        """Cancel what is in the stages; what is finished is still written. Does nothing if the run is over."""
+        self._is_stopped |= self._seconds is None
+        self._is_aborted |= self._seconds is None
         self._end_early()
 
     def _take_no_more(self) -> None:
@@ -186,31 +150,6 @@ class Run:
         if self._exit is not None:
             self._exit.abort()
         self._ports.aborted()
-
-    @property
-    def seconds(self) -> float:
-        """How long it has lasted."""
-        return self.clock.now() - self.began if self._seconds is None else self._seconds
-
-    @property
-    def usage(self) -> Usage:
-        """What its calls have used, as far as they told."""
-        return sum((stage.usage for stage in self.stages), Usage())
-
-    @property
-    def spawned(self) -> int:
-        """Children that stages have made."""
-        return self._items.spawned
-
-    @property
-    def in_flight(self) -> int:
-        """Items that are on their way now."""
-        return self._items.count
-
-    @property
-    def waiting_for_children(self) -> int:
-        """Items that wait for their children now."""
-        return self._items.waiting_for_children
 
     def snapshot(self) -> Snapshot:
         """Its numbers now; from any thread."""
@@ -229,59 +168,9 @@ class Run:
         """What holds it up now, what a change would gain, and what stands still; from any thread."""
         return self._watch.insight()
 
-    @property
-    def state(self) -> State:
-        """What it does, or how it ended."""
-        if self._seconds is None:
-            return "stopping" if self._is_stopped else "running"
-        if self._error is not None:
-            return "failed"
-        return "stopped" if self._is_stopped else "finished"
-
-    @property
-    def source_waited(self) -> float:
-        """Seconds in which there was room for an item, and the source gave none."""
-        return 0.0 if self._intake is None else self._intake.waited.total(self.clock.now())
-
-    @property
-    def source_is_over(self) -> bool:
-        """Whether no more comes from the source."""
-        return self._intake is not None and self._intake.source_done
-
-    @property
-    def waiting_for_commit(self) -> int:
-        """Items that have left the stages, and have not ended."""
-        ended = self.written + self.failed + self.dropped + self.expanded + self.collected + self.cancelled
-        return self._gone - ended
-
-    @property
-    def errors(self) -> Sequence[CommonError]:
-        """The commonest errors of items that failed, five at most."""
-        return self._errors.commonest()
-
-    @property
-    def drops(self) -> Sequence[CommonError]:
-        """The commonest reasons for which items were dropped, five at most."""
-        return self._drops.commonest()
-
     def report(self) -> Report:
         """The counts so far; they add up once the run is over."""
-        return report_of(self)
-
-    @property
-    def most_in_flight(self) -> int:
-        """The most items that were on their way at once."""
-        return self._items.most
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the source was read to its end, and the run not aborted."""
-        return self._intake is not None and self._intake.is_exhausted and not self._is_aborted
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing of it is left to do in its store."""
-        return self._ports.is_finished()
+        return report_of(self, self.insight().advice)
 
     # What happens to items; each is called by one thread at a time
 
@@ -355,20 +244,7 @@ class Run:
         item = self._items.take_out(outcome)
         if item is None:
             return
-        if outcome.status == "written":
-            self.written += 1
-            if self.first_seconds is None:
-                self.first_seconds = self.seconds
-        elif outcome.status == "failed":
-            self.failed += 1
-            self._errors.add(outcome)
-        elif outcome.status == "dropped":
-            self.dropped += 1
-            self._drops.add(outcome)
-        elif isinstance(outcome.error, HandedOver):
-            self.taken -= 1  # it is taken again, or the store sees to its end
-        else:
-            setattr(self, outcome.status, getattr(self, outcome.status) + 1)
+        self._count(outcome)
         self._ends += 1
         if self._ends >= self._watch.look_at:
             self._watch.look(self._ends)
@@ -377,16 +253,6 @@ class Run:
             self._flow.child_over(item, outcome)
         if self.quota is not None:
             self.quota.leave(item, is_written=outcome.status == "written")
-
-    def _close(self) -> list[Item] | None:
-        """Accept no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""
-        items = self._items.close()
-        if items is not None:
-            expanded = sum(item.is_expanded for item in items)
-            self.expanded += expanded
-            self.cancelled += len(items) - expanded
-            self._seconds = self.seconds
-        return items
 
     def _finish(self, error: Exception | None = None) -> None:
         """The sequence is over."""

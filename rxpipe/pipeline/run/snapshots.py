@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import reactivex
 from reactivex import Observable
@@ -20,17 +19,15 @@ from rxpipe.insight.snapshot import (
     Snapshot,
     SourceSnapshot,
     StageSnapshot,
-    State,
 )
 from rxpipe.insight.window import History
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import Producer
-from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.limiter import CountingLimiter, Limiter, LimitUse, Unit
 from rxpipe.operators.stages.settings import Settings, StageStats
 from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import CommonError
-from rxpipe.pipeline.run.quota import Quota
+from rxpipe.pipeline.run.counts import Counts
 
 _FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
 _LOOKS = 1.2  # times as many have ended, when the next one is: of a million items these are 60
@@ -59,47 +56,6 @@ class RunFacts:
     wall_time: Callable[[], float] = time.time
 
 
-class Counting(Protocol):
-    """A run, as far as its numbers go; see ``Run`` for what these are."""
-
-    clock: Clock
-    began: float
-    finished: Future[Any]
-    number: int | None
-    before: tuple[int, int]
-    usage_before: Usage
-    quota: Quota | None
-    stages: Sequence[StageStats]
-    taken: int
-    written: int
-    failed: int
-    dropped: int
-    expanded: int
-    collected: int
-    cancelled: int
-
-    @property
-    def seconds(self) -> float: ...  # noqa: D102 - as all below
-    @property
-    def state(self) -> State: ...  # noqa: D102
-    @property
-    def spawned(self) -> int: ...  # noqa: D102
-    @property
-    def in_flight(self) -> int: ...  # noqa: D102
-    @property
-    def waiting_for_children(self) -> int: ...  # noqa: D102
-    @property
-    def waiting_for_commit(self) -> int: ...  # noqa: D102
-    @property
-    def source_waited(self) -> float: ...  # noqa: D102
-    @property
-    def source_is_over(self) -> bool: ...  # noqa: D102
-    @property
-    def errors(self) -> Sequence[CommonError]: ...  # noqa: D102
-    @property
-    def drops(self) -> Sequence[CommonError]: ...  # noqa: D102
-
-
 @dataclass(slots=True)
 class _NamedUse:
     """A limit, and the stages that share it."""
@@ -120,7 +76,7 @@ class Watch:
         look_at: How many items have to end before ``look`` is called.
     """
 
-    def __init__(self, run: Counting, facts: RunFacts) -> None:
+    def __init__(self, run: Counts, facts: RunFacts) -> None:
         self._run = run
         self._facts = facts
         self.look_at = _FIRST_LOOK
@@ -157,7 +113,7 @@ class Watch:
         return insight_of((*self._history.snapshots, self.snapshot()))
 
 
-def _snapshot_of(run: Counting, facts: RunFacts) -> Snapshot:
+def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:
     """The run's numbers now. What is read one after the other may differ by a call."""
     now = run.clock.now()
     limits = _limits(run.stages, facts)
@@ -224,7 +180,7 @@ def _limiter(limit: _NamedUse) -> LimiterSnapshot:
 
 
 def _stage(
-    run: Counting, index: int, now: float, facts: RunFacts, limits: dict[tuple[int, str], _NamedUse]
+    run: Counts, index: int, now: float, facts: RunFacts, limits: dict[tuple[int, str], _NamedUse]
 ) -> StageSnapshot:
     stage = run.stages[index]
     times = stage.times
@@ -268,7 +224,7 @@ def _whole(count: float) -> int | None:
     return None if count == float("inf") else int(count)
 
 
-def _sink(run: Counting, counts: CommitCounts) -> SinkSnapshot:
+def _sink(run: Counts, counts: CommitCounts) -> SinkSnapshot:
     return SinkSnapshot(
         name=counts.name,
         outcomes=counts.outcomes,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from rxpipe.operators.stages.settings import KEPT, Kept, StageStats
-from rxpipe.pipeline.ports import Claim, Journal, Spawning
+from rxpipe.pipeline.claim import Claim, Journal, Spawning
 from rxpipe.pipeline.record import Record, check_id
 from rxpipe.pipeline.run.flow import Flow
 from rxpipe.pipeline.run.item import Group, Item

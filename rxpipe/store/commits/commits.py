@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
-from rxpipe.pipeline.ports import ClaimedOutcome
+from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
 from rxpipe.store.commits.call_groups import MadeCalls, add_calls, made_in
 from rxpipe.store.commits.checkpoints import add_checkpoints

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.text import clean_text
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.transcript import Exchange
 from rxpipe.store.commits.records import MadeCall
 from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run

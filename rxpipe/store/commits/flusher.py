@@ -14,8 +14,8 @@ from rxpipe.database.encoding import one_line
 from rxpipe.database.error_kinds import may_pass
 from rxpipe.database.outage import as_sink_error
 from rxpipe.errors import SinkError
+from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.pipeline.commit_counts import CommitCounts
-from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.backlog import Backlog
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outage_limit import Policy

@@ -9,8 +9,8 @@ from typing import Any
 from reactivex.abc import ObserverBase
 
 from rxpipe.operators.core.machine import Machine
+from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.records import Closing, Ended, Record, Used, failed_call
 
 

@@ -15,8 +15,8 @@ from rxpipe.database.writer import Made
 from rxpipe.identity.signature import StageSignature
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.times import CallTime
+from rxpipe.pipeline.claim import Claim, ClaimedOutcome
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
 from rxpipe.store.commits.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept

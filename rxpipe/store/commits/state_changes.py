@@ -14,7 +14,7 @@ from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.text import clean_text
 from rxpipe.database.writer import Made
 from rxpipe.errors import HandedOver, LeaseLost
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.claim import Claim, ClaimedOutcome
 from rxpipe.store.commits.records import (
     Checkpoint,
     Closing,

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from rxpipe.errors import RecordChanged
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.outputs import Output
 from rxpipe.store.commits.row_writer import Forget

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Executable, Row, and_, func, not_, select, up
 
 from rxpipe.database.error_kinds import RowRefused
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
-from rxpipe.pipeline.ports import Claim, Spawning
+from rxpipe.pipeline.claim import Claim, Spawning
 from rxpipe.pipeline.record import Record
 from rxpipe.pipeline.run.flow import NOWHERE
 from rxpipe.store.commits.children import wake_all_parents

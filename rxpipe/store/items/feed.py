@@ -17,8 +17,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from sqlalchemy import Connection
 
 from rxpipe.operators.core.clock import TIMER_THREAD, Clock, clock_for
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.source import as_observable
 from rxpipe.store.commits.outage_limit import Policy
 from rxpipe.store.items.claims import Claims

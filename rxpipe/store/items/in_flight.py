@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 
 
 class InFlightClaims:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row
 
 from rxpipe.errors import CheckpointError
 from rxpipe.pipeline.children import DeferredChildren
+from rxpipe.pipeline.claim import Deferred
 from rxpipe.pipeline.outcome import Origin, Outcome
-from rxpipe.pipeline.ports import Deferred
 from rxpipe.pipeline.run.flow import NOWHERE
 from rxpipe.store.items.ended_items import error_of, stage_of
 from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, kept_values

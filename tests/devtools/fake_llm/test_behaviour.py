@@ -8,7 +8,7 @@ import pytest
 
 import rxpipe.devtools.fake_llm
 from rxpipe.devtools.fake_llm import Behaviour, Rate
-from rxpipe.devtools.fake_llm.behaviour import parse_latency
+from rxpipe.foresight.distributions import Constant, Distribution, Lognormal, Uniform
 
 
 def test_the_names() -> None:
@@ -32,18 +32,12 @@ def test_other_rates_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "latency"), [("0.2", (0.2, 0.2)), ("0", (0, 0)), (".5-1", (0.5, 1)), ("0.1-0.5", (0.1, 0.5))]
+    ("latency", "distribution"),
+    [(0.2, Constant(0.2)), ((0.1, 0.5), Uniform(0.1, 0.5)), (Lognormal(1, 3), Lognormal(1, 3))],
 )
-def test_a_latency_is_a_number_or_a_range(text: str, latency: tuple[float, float]) -> None:
+def test_a_latency_is_a_number_a_range_or_a_distribution(latency: Any, distribution: Distribution) -> None:
     """Of seconds."""
-    assert parse_latency(text) == latency
-
-
-@pytest.mark.parametrize("text", ["", "fast", "-1", "0.5-0.1", "nan", "1e3", "1-", "9" * 400])
-def test_other_latencies_are_refused(text: str) -> None:
-    """With what is allowed."""
-    with pytest.raises(ValueError, match=r"allowed: seconds like 0\.2, or a range of them like 0\.1-0\.5"):
-        parse_latency(text)
+    assert Behaviour(latency=latency).latencies == distribution
 
 
 @pytest.mark.parametrize(
@@ -52,9 +46,10 @@ def test_other_latencies_are_refused(text: str) -> None:
         ({"fail": 1.5}, "fail is a share from 0 to 1, not 1.5"),
         ({"hang": float("nan")}, "hang is a share from 0 to 1, not nan"),
         ({"fail": 0.6, "hang": 0.6}, "shares that sum up to 1 at most, not to 1.2"),
-        ({"latency": -1.0}, "latency is 0 or more seconds"),
-        ({"latency": (2.0, 1.0)}, "latency is 0 or more seconds"),
+        ({"latency": -1.0}, "latency: constant: seconds is -1; allowed: seconds from 0"),
+        ({"latency": (2.0, 1.0)}, "latency: uniform: high is 1; allowed: 2 or more"),
         ({"slots": 0}, "slots are 1 or more, not 0"),
+        ({"load_slots": 0}, "load_slots are 1 or more, not 0"),
         ({"retry_after": float("inf")}, "retry_after is 0 or more seconds, not inf"),
         ({"key": ""}, "key is a text that is not empty"),
     ],

@@ -86,7 +86,18 @@ def test_it_serves_until_a_signal_comes(number: signal.Signals) -> None:
 @pytest.mark.slow
 def test_its_options_reach_the_server() -> None:
     """Those with a syntax of their own; the key is nowhere to be seen."""
-    limits = "--rate-limit", "60/m", "--token-limit", "9000/h", "--latency", "0-0.001", "--key-env", "MY_KEY"
+    limits = (
+        "--rate-limit",
+        "60/m",
+        "--token-limit",
+        "9000/h",
+        "--latency",
+        "exponential(mean=0.001)",
+        "--load-slots",
+        "4",
+        "--key-env",
+        "MY_KEY",
+    )
     with program(*limits, MY_KEY="secret") as started:
         with closing(HTTPConnection(started.address)) as connection:
             started.post(connection, "hi", Authorization="Bearer secret")
@@ -124,7 +135,7 @@ def test_a_missing_library_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--latency", "fast"], "'fast'; allowed: seconds like 0.2, or a range of them like 0.1-0.5"),
+        (["--latency", "fast"], "'fast' is no distribution; allowed: seconds like 0.2, a range of them"),
         (["--rate-limit", "60"], "'60'; allowed: a rate like 60/s, 600/m or 9000/h"),
         (["--token-limit", "0/s"], "'0/s'; allowed: a rate like 60/s, 600/m or 9000/h"),
         (["--fail", "0.7", "--hang", "0.7"], "are shares that sum up to 1 at most, not to 1.4"),

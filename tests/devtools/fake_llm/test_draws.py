@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from hashlib import sha256
+from unittest.mock import Mock
+
+import pytest
 
 from rxpipe.devtools.fake_llm import Behaviour, key_of
 from rxpipe.devtools.fake_llm.draws import draws
+from rxpipe.foresight.distributions import Lognormal
 
 FAULTY = Behaviour(hang=0.05, fail=0.1, limited=0.1, invalid=0.2, refuse=0.1, length=0.05)
 
@@ -54,6 +59,26 @@ def test_latencies_are_all_over_their_range() -> None:
     latencies = sorted(draw(f"key {index}", 0).latency for index in range(1000))
     assert 1 <= latencies[0] < 1.1
     assert 2.9 < latencies[-1] < 3
+
+
+def test_latencies_follow_a_distribution() -> None:
+    """As many calls are below its quantiles as should be."""
+    latency = Lognormal(0.5, 2)
+    draw = draws(Behaviour(latency=latency))
+    latencies = sorted(draw(f"key {index}", 0).latency for index in range(10_000))
+    assert latencies[5_000] == pytest.approx(0.5, rel=0.05)
+    assert latencies[9_500] == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize("drawn", [0, 2**64 - 1])
+def test_the_least_and_the_most_draw_are_within_the_distribution(monkeypatch: pytest.MonkeyPatch, drawn: int) -> None:
+    """Whose ends may be infinite."""
+    digest = drawn.to_bytes(8, "big") * 3
+    monkeypatch.setattr(
+        "rxpipe.devtools.fake_llm.draws.blake2b", Mock(return_value=Mock(digest=Mock(return_value=digest)))
+    )
+    draw = draws(Behaviour(latency=Lognormal(0.5, 2)))("key", 0)
+    assert 0 < draw.latency < math.inf
 
 
 def test_draws_are_the_same_for_ever() -> None:

@@ -16,10 +16,10 @@ from pipeline_helpers import LIMIT
 
 from rxpipe.errors import ItemCancelled, LeaseLost
 from rxpipe.operators import Retry
+from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.submission import Submission
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.run.item import Item
 from rxpipe.store.items.claims import Claims, Left
 from rxpipe.store.items.ended_items import KeyedId

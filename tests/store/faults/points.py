@@ -19,6 +19,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 STARTED = "the run has started"
+# A place behind a statement is as good as the next one of its thread, which is before a statement or a commit: what is
+# committed, and what was called, is the same. So where a process gets a signal, these are all the places there are.
+APART = ("before ", "after COMMIT", "call of ", STARTED)
 
 Act = Callable[[int, str], None]
 
@@ -89,14 +92,14 @@ class SignalAt:
     Attributes:
         number: Which place.
         signal: Which signal.
-        what: If given, only places that begin with this are counted.
+        what: If given, only places that begin with this, or with one of these, are counted.
         once_started: Whether places count only from where the run has started.
         behind: If given, places count only from one that begins with this.
     """
 
     number: int
     signal: signal.Signals
-    what: str = ""
+    what: str | tuple[str, ...] = ""
     once_started: bool = False
     behind: str = ""
 

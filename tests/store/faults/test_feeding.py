@@ -13,7 +13,7 @@ from reactivex.subject import Subject
 from sqlalchemy import Connection, update
 
 from rxpipe.operators import Retry, from_iterable
-from rxpipe.pipeline.ports import Claim
+from rxpipe.pipeline.claim import Claim
 from rxpipe.store.items.feed import Feed
 from rxpipe.store.schema.tables import ITEMS
 

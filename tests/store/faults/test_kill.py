@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from .places import Place, Places
-from .points import SignalAt
+from .points import APART, SignalAt
 from .sweep import PARTS, Case, Start, sweep
 from .work import Fault
 
@@ -27,7 +27,7 @@ def test_killed_while_it_begins(places: Places, start: Start, part: int) -> None
     """Wherever a process is killed that makes all tables, the next one finishes the run."""
 
     def fault(number: int, _place: Place) -> Fault:
-        return SignalAt(number=number, signal=signal.SIGKILL)
+        return SignalAt(number=number, signal=signal.SIGKILL, what=APART)
 
     assert sweep(places, start, fault, is_killed, part=part, opening=True) > 50
 
@@ -38,6 +38,6 @@ def test_killed_once_it_has_begun(prepared: Places, start: Start, part: int) -> 
     """Wherever it is killed afterwards, no finished call is made again."""
 
     def fault(number: int, _place: Place) -> Fault:
-        return SignalAt(number=number, signal=signal.SIGKILL, once_started=True)
+        return SignalAt(number=number, signal=signal.SIGKILL, what=APART, once_started=True)
 
     assert sweep(prepared, start, fault, is_killed, part=part) > 50

@@ -8,7 +8,7 @@ import pytest
 
 from .children import Servant
 from .places import Place, Places
-from .points import SignalAt
+from .points import APART, SignalAt
 from .sweep import CALLS, PARTS, Case, sweep
 from .work import INTERRUPTED, Fault
 
@@ -35,6 +35,6 @@ def test_terminated_at_every_failpoint(prepared: Places, servant: Servant, part:
         assert case.watch.ledger.counts() == CALLS
 
     def fault(number: int, _place: Place) -> Fault:
-        return SignalAt(number=number, signal=signal.SIGTERM)
+        return SignalAt(number=number, signal=signal.SIGTERM, what=APART)
 
     assert sweep(prepared, servant, fault, has_ended_in_order, then=made_once, part=part) > 60

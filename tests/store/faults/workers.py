@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 from rxpipe import DatabaseSink, Outcome
 from rxpipe.database import RowRefused, default_table
 from rxpipe.database.writer import Made, Writer
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.claim import Claim, ClaimedOutcome
 from rxpipe.store.commits.commits import Commits
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint, Ended, Record

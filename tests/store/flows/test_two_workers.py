@@ -10,7 +10,7 @@ import pytest
 from pipeline_helpers import LIMIT
 from sqlalchemy import select
 
-from rxpipe.pipeline.ports import Claim, ClaimedOutcome
+from rxpipe.pipeline.claim import Claim, ClaimedOutcome
 from rxpipe.pipeline.run.quota import Quota
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Ended, NewChild, Record, SentBack, Spawned

@@ -1,0 +1,125 @@
+"""The calls of a run, as its store has kept them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine
+
+from rxpipe import ConfigError, DatabaseSink, Drop, Pipeline, Retry, RunStore, Stage, record_usage
+from rxpipe.errors import SinkError
+from rxpipe.foresight import recorded, simulate
+from rxpipe.operators.core.running_call import Usage
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'bank.db'}"
+
+
+def durable(url: str, *stages: Stage[Any, Any]) -> Pipeline[Any, Any]:
+    return Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(), name="bank")
+
+
+def test_each_call_is_there(url: str) -> None:
+    """With its attempt, its end and what it used; and the items in the order of the source."""
+    seen: Counter[int] = Counter()
+
+    def flaky(value: int) -> int:
+        record_usage(Usage(prompt_tokens=10, completion_tokens=value, cost=0.5))
+        seen[value] += 1
+        if value == 2 and seen[value] == 1:
+            raise OSError("once")
+        if value == 3:
+            raise ValueError("always")
+        return value
+
+    def judge(value: int) -> int | Drop:
+        return Drop("odd") if value == 1 else value
+
+    retry = Retry(max_attempts=2, initial=0.0, retry_on=OSError)
+    pipeline = durable(url, Stage("write", flaky, retry=retry), Stage("judge", judge, when=lambda value: value != 4))
+    pipeline.run(range(5))
+    record = recorded(url)
+    ends = sorted((call.stage, call.item, call.attempt, call.ended) for call in record.calls)
+    assert ends == [
+        ("judge", "0", 1, "ok"),
+        ("judge", "1", 1, "dropped"),
+        ("judge", "2", 1, "ok"),
+        ("write", "0", 1, "ok"),
+        ("write", "1", 1, "ok"),
+        ("write", "2", 1, "retried"),
+        ("write", "2", 2, "ok"),
+        ("write", "3", 1, "failed"),
+        ("write", "4", 1, "ok"),
+    ]
+    assert list(record.roots) == [0, 1, 2, 3, 4]
+    assert sum(call.usage.cost for call in record.calls) == 3.0
+    assert record.passed == {"judge": {"4"}}
+    found = simulate(pipeline, record=record, replications=2)
+    numbers = (found.written, found.failed, found.dropped, found.retried, found.cost)
+    assert [each.middle for each in numbers] == [3, 1, 1, 1, 3.0]
+
+
+def test_children_by_their_parent(url: str) -> None:
+    """None is a number, too."""
+
+    def parts(value: int) -> Iterator[str]:
+        yield from (f"{value} {part}" for part in range(value))
+
+    pipeline = durable(url, Stage("divide", parts, expand=True), Stage("keep", str))
+    pipeline.run(range(3))
+    record = recorded(url, 1)
+    assert record.children == {"divide": {"0": 0, "1": 1, "2": 2}}
+    found = simulate(pipeline, record=record, replications=0)
+    assert (found.written.middle, found.stages[1].calls.middle) == (3, 3)
+
+
+def test_an_engine_stays_its_owner_s(url: str) -> None:
+    """It is read, and not closed."""
+    durable(url, Stage("a", str)).run(range(2))
+    engine = create_engine(url)
+    assert len(recorded(engine, 1).calls) == 2
+    with engine.connect():
+        pass
+    engine.dispose()
+
+
+def test_a_run_as_it_was_takes_as_long_as_it_took(url: str) -> None:
+    """In order of magnitude, as this is real time: nothing is counted twice, and nothing left out."""
+
+    async def wait(value: int) -> int:
+        await asyncio.sleep(0.05)
+        return value
+
+    pipeline = Pipeline(
+        Stage("a", wait, concurrency=4),
+        Stage("b", wait, concurrency=2),
+        sink=DatabaseSink(url),
+        store=RunStore(),
+        scheduler="asyncio",
+        name="bank",
+    )
+    real = pipeline.run(range(20)).seconds
+    found = simulate(pipeline, record=recorded(url), replications=0).seconds.middle
+    assert 0.5 <= found <= real * 1.01
+
+
+def test_what_is_not_there_is_said(url: str, tmp_path: Path) -> None:
+    """A run without calls, one that does not exist, a database without a store."""
+
+    def fail(value: int) -> int:
+        raise ValueError
+
+    durable(url, Stage("a", fail, when=lambda value: False)).run(range(2))
+    with pytest.raises(ConfigError, match="run 1 has no recorded calls"):
+        recorded(url)
+    with pytest.raises(SinkError, match="no run 7"):
+        recorded(url, 7)
+    with pytest.raises(SinkError, match="no such file"):
+        recorded(f"sqlite:///{tmp_path / 'other.db'}")
