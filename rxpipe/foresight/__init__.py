@@ -1,7 +1,8 @@
 """What a run is going to take: the same pipeline in virtual time, with calls that are drawn instead of made.
 
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
-- ``sweep.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
+- ``sweeps.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
+- ``adviser.py``: ``advise``, which settings to take; ``search.py``: how they are found
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
@@ -11,25 +12,29 @@
 - ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
 """
 
+from rxpipe.foresight.adviser import Change, Recommendation, advise
 from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
-from rxpipe.foresight.sweep import Point, Sweep, sweep
+from rxpipe.foresight.sweeps import Point, Sweep, sweep
 
 __all__ = [
     "CallRecorder",
+    "Change",
     "Distribution",
     "Forecast",
     "Interval",
     "LimitForecast",
     "Point",
+    "Recommendation",
     "Record",
     "RecordedCall",
     "StageForecast",
     "Sweep",
+    "advise",
     "recorded",
     "simulate",
     "sweep",

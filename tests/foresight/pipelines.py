@@ -1,4 +1,4 @@
-"""Pipelines to simulate: their functions fail the test if they are called."""
+"""Pipelines to simulate, of any number of stages, whose calls take what is named."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 from rxpipe import Pipeline, Stage
 from rxpipe.foresight.distributions import Distribution, parse_distribution
 
-
-async def never(value: Any) -> Any:
-    raise AssertionError(f"called with {value}")
+from .worlds import stage
 
 
 def pipeline_of(*stages: Stage, **options: Any) -> Pipeline[Any, Any]:
@@ -22,7 +20,7 @@ def pipeline_of(*stages: Stage, **options: Any) -> Pipeline[Any, Any]:
 
 def stages_of(**slots: int) -> Pipeline[Any, Any]:
     """A stage for each name, with so many slots."""
-    return pipeline_of(*(Stage(name, never, concurrency=count) for name, count in slots.items()))
+    return pipeline_of(*(stage(name, concurrency=count) for name, count in slots.items()))
 
 
 def latencies(**texts: str) -> Mapping[str, Distribution]:

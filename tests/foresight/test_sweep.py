@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Retry, Stage
+from rxpipe import Retry
 from rxpipe.errors import ConfigError
 from rxpipe.foresight import sweep
 from rxpipe.foresight.variants import with_settings
 
-from .pipelines import latencies, never, pipeline_of, stages_of
+from .pipelines import latencies, pipeline_of, stages_of
+from .worlds import stage
 
 ANSWERING = "stages.answering.concurrency"
 SECONDS = latencies(generation="1", answering="2", grading="0.5")
@@ -96,7 +97,7 @@ def test_the_end_of_the_values() -> None:
 
 def test_failed_items_are_no_rows() -> None:
     """A timeout that is too short ends a run soon, and gives nothing."""
-    pipeline = pipeline_of(Stage("work", never, concurrency=2, timeout=9, retry=Retry(max_attempts=1)))
+    pipeline = pipeline_of(stage("work", concurrency=2, timeout=9, retry=Retry(max_attempts=1)))
     found = sweep(pipeline, {"stages.work.timeout": [0.1, 5]}, count=20, latency=latencies(work="1"))
     assert [point.failed for point in found.points] == [20, 0]
     assert found.points[0].rate == 0

@@ -17,7 +17,7 @@ from rxpipe.cli.views.sweep_page import sweep_page
 from rxpipe.config.error_texts import given
 from rxpipe.config.settings import value_of
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.sweep import Sweep, sweep_of
+from rxpipe.foresight.sweeps import Sweep, sweep_of
 from rxpipe.screen.terminal import say
 
 _ALLOWED = "KEY=A..B or KEY=A,B,C, like stages.answering.concurrency=4..64"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,32 @@ def _run(given: str) -> str:
     if given != "latest" and not (given.isascii() and given.isdecimal()):
         raise typer.BadParameter(f"{given!r}; allowed: the number of a run, or latest")
     return given
+
+
+_PARTS = re.compile(r"(?:([0-9.]+)h)?(?:([0-9.]+)m(?:in)?)?(?:([0-9.]+)s?)?")
+
+
+def duration_of(given: str | float) -> float:
+    """``2h``, ``1h30m``, ``90s``, or seconds."""
+    found = _PARTS.fullmatch(str(given).replace(" ", ""))
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else [0.0]
+    except ValueError:
+        parts = [0.0]
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not seconds > 0:
+        raise typer.BadParameter(f"{given!r}; allowed: a time like 2h, 1h30m, 45m or 90s")
+    return seconds
+
+
+def _cost(given: str | float) -> float:
+    try:
+        cost = float(given)
+    except ValueError:
+        cost = 0.0
+    if not 0 < cost < float("inf"):
+        raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 40")
+    return cost
 
 
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
@@ -134,3 +161,64 @@ def simulate(
             sweep_config(request, sweep, html=html, as_json=as_json)
         else:
             simulate_config(request, as_json=as_json)
+
+
+@app.command(rich_help_panel=_PANEL)
+def advise(
+    config: _Config,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration_of,
+            metavar="TIME",
+            help="Look for the fewest slots that meet this, like 2h, 1h30m or 90s, instead of what finishes soonest.",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(parser=_cost, metavar="N", help="What the run may cost, in the currency of your prices."),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N",
+            help="Calls at once: answering=64 of a stage, main.calls=64 of all stages with the provider main, "
+            "total=100 of all. May be given again. A stage without a bound has at most 200.",
+        ),
+    ] = None,
+    count: _Count = None,
+    until: _Until = None,
+    run: _From = None,
+    database: _Database = None,
+    latency: _Latency = None,
+    settings: _Set = None,
+    server: _Server = None,
+    seed: _Seed = 0,
+    replications: _Replications = None,
+    as_json: _Json = False,
+) -> None:
+    """Look for the slots of each stage that finish a run soonest, or for the fewest that meet a deadline.
+
+    It simulates some dozens of settings. Limits and stages that adapt themselves stay as they are. Nothing is called,
+    and nothing is written.
+
+    Exit codes: 0, 1 the deadline or the cost cannot be kept, 2 nothing was simulated.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.advise import advise as advise_config
+        from rxpipe.cli.commands.simulated import Request
+
+        request = Request(
+            path=config,
+            count=count,
+            until=until,
+            run=run,
+            database=database,
+            latency=latency or (),
+            settings=settings or (),
+            server=server,
+            seed=seed,
+            replications=replications,
+        )
+        ended = advise_config(request, deadline=deadline, max_cost=max_cost, at_most=at_most or (), as_json=as_json)
+        raise typer.Exit(ended)

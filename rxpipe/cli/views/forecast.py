@@ -56,10 +56,19 @@ def _percent(share: float) -> str:
     return f"{share:.0%}"
 
 
-def _numbers(forecast: Forecast) -> list[Column]:
-    rows: list[_Row] = [
+def figure(forecast: Forecast, title: str) -> str:
+    """One of the numbers with its interval: ``12.1 s (11.5 s to 13.0 s)``; ``0`` for those that are left out."""
+    for name, one, text in _rows(forecast):
+        if name == title:
+            interval = _interval(one, text)
+            return f"{text(one.middle)} ({interval})" if interval else text(one.middle)
+    return "0"
+
+
+def _rows(forecast: Forecast) -> list[_Row]:
+    return [
         _time("wall time", forecast.seconds),
-        _time("first row after", forecast.first_seconds),
+        *([_time("first row after", forecast.first_seconds)] if forecast.written.high else []),
         ("items/s", forecast.rate, per_second),
         _time("an item, p50", forecast.item_p50),
         _time("an item, p95", forecast.item_p95),
@@ -74,6 +83,10 @@ def _numbers(forecast: Forecast) -> list[Column]:
         *_rare("cost", forecast.cost, cost),
         ("items in memory", forecast.in_flight, _count),
     ]
+
+
+def _numbers(forecast: Forecast) -> list[Column]:
+    rows = _rows(forecast)
     return [
         Column(title="", cells=[title for title, _, _ in rows], justify="left"),
         Column(title="likely", cells=[text(one.middle) for _, one, text in rows]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from rxpipe.cli.views.forecast import time_text
-from rxpipe.foresight.sweep import Point, Sweep
+from rxpipe.foresight.sweeps import Point, Sweep
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, number

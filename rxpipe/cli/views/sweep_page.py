@@ -10,7 +10,7 @@ from rxpipe.cli.views.forecast import time_text
 from rxpipe.cli.views.sweep import rate_text, short
 from rxpipe.devtools.compare.html import document
 from rxpipe.devtools.compare.svg import escaped, ticks
-from rxpipe.foresight.sweep import NEARLY, Point, Sweep
+from rxpipe.foresight.sweeps import NEARLY, Point, Sweep
 from rxpipe.screen.texts import cost, number
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 40, 24, 46
