@@ -304,16 +304,9 @@ class Commits:
 
     def _insert(self, connection: Connection, moves: Sequence[Move], now: float) -> None:
         checkpoints = [
-            {
-                "item_key": move.claim.key,
-                "stage": checkpoint.stage,
-                "fence": move.claim.fence,
-                "output": checkpoint.output.text,
-                "pickled": checkpoint.output.pickled,
-                "at": now,
-            }
+            (move.claim.key, one.stage, move.claim.fence, *one.output, now)
             for move in moves
-            for checkpoint in move.checkpoints
+            for one in move.checkpoints
         ]
         add_checkpoints(connection, self._of_run, checkpoints)
         add_results(connection, [one for move in moves for one in move.results], now)

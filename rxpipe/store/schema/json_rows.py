@@ -5,10 +5,10 @@ A statement with a parameter for every value of 500 rows takes a driver longer t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     Column,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
+    Text,
     any_,
     bindparam,
     cast,
@@ -45,12 +46,42 @@ def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
         A table of the statement, called ``json_rows``.
     """
     if dialect == "postgresql":
-        text = cast(bindparam(PARAMETER, type_=String()), JSON)
-        rows = func.json_to_recordset(text).table_valued(*(named(one.name, one.type) for one in columns))
+        rows = func.json_to_recordset(_json()).table_valued(*(named(one.name, one.type) for one in columns))
         return rows.render_derived(name="json_rows", with_types=True)
-    each = func.json_each(bindparam(PARAMETER, type_=String())).table_valued("value")
-    values = (func.json_extract(each.c.value, f"$.{one.name}", type_=one.type).label(one.name) for one in columns)
+    value = _each(dialect)
+    values = (func.json_extract(value, f"$.{one.name}", type_=one.type).label(one.name) for one in columns)
     return select(*values).subquery("json_rows")
+
+
+def json_lists(dialect: str, *columns: Column[Any]) -> FromClause:
+    """The same from rows that are lists of values in the order of the columns: half the work where rows are many."""
+    value = _each(dialect)
+    values = (_nth(dialect, value, place, one).label(one.name) for place, one in enumerate(columns))
+    return select(*values).subquery("json_rows")
+
+
+def json_keys(dialect: str) -> Select[Any]:
+    """The keys of ``PARAMETER``, as ``keys_as_parameter`` gives them."""
+    if dialect == "postgresql":
+        return select(func.json_array_elements_text(_json(), type_=Text()).column_valued("json_keys"))
+    return select(_each(dialect))
+
+
+def _each(dialect: str) -> ColumnElement[Any]:
+    """A column with each element of ``PARAMETER``."""
+    if dialect == "postgresql":
+        return func.json_array_elements(_json(), type_=JSON()).column_valued("json_each")
+    return func.json_each(bindparam(PARAMETER, type_=String())).table_valued("value").c.value
+
+
+def _json() -> ColumnElement[Any]:
+    return cast(bindparam(PARAMETER, type_=String()), JSON)
+
+
+def _nth(dialect: str, value: ColumnElement[Any], place: int, column: Column[Any]) -> ColumnElement[Any]:
+    if dialect == "postgresql":  # a text without a length: one that is too long for its column is refused, and not cut
+        return cast(value.op("->>")(place), Text() if isinstance(column.type, String) else column.type)
+    return func.json_extract(value, f"$[{place}]", type_=column.type)
 
 
 def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnElement[bool]:
@@ -64,16 +95,16 @@ def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnEl
     return column.in_(values)
 
 
-def is_in_rows(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
-    """Whether a column's value is in the rows of ``PARAMETER``."""
-    return is_among(dialect, column, select(json_rows(dialect, column).c[column.name]))
+def is_in_keys(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
+    """Whether a column's value is among the keys of ``PARAMETER``."""
+    return is_among(dialect, column, json_keys(dialect))
 
 
-def as_parameter(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as ``PARAMETER`` takes them."""
-    return json.dumps(list(rows), ensure_ascii=False)  # not every encoding of a database takes escaped characters
+def as_parameter(rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
+    """Rows as ``PARAMETER`` takes them: mappings for ``json_rows``, lists for ``json_lists``."""
+    return to_json(list(rows)).decode()  # with no escaped characters, which not every encoding of a database takes
 
 
 def keys_as_parameter(keys: Iterable[str]) -> str:
     """Items' keys as ``PARAMETER`` takes them."""
-    return as_parameter({"item_key": key} for key in keys)
+    return to_json(list(keys)).decode()
