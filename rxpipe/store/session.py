@@ -38,7 +38,6 @@ from rxpipe.store.commits.records import (
     Checkpoint,
     Closing,
     FailedCall,
-    MadeCall,
     Record,
     SentBack,
     Spawned,
@@ -210,7 +209,7 @@ class Session:
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
         """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
-        note_call(claim, self._stages, MadeCall(stage, call), notes if self._keep_prompts else ())
+        note_call(claim, self._stages, stage, call, notes if self._keep_prompts else ())
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
