@@ -161,9 +161,7 @@ class Item:
         return self._outcome("expanded", now)
 
     def _outcome(self, status: Status, now: float) -> Outcome[Any]:
-        make: Callable[..., Outcome[Any]] = Outcome
-        if self.claim is not None or self.parent is not None or self.children is not None or self._given is not None:
-            make = self._maker(status)
+        make: Callable[..., Outcome[Any]] = Outcome if self.claim is None else partial(ClaimedOutcome, claim=self.claim)
         return make(
             id=self.id,
             status=status,
@@ -172,22 +170,16 @@ class Item:
             stage=self.stage,
             attempts=self.attempts,
             seconds=now - self.taken_at,
+            origin=self._origin(status),
         )
 
-    def _maker(self, status: Status) -> Callable[..., Outcome[Any]]:
-        """What makes an outcome that tells more than most do."""
-        origin = Origin(
-            parent=self.parent_id,
-            record=self.record,
-            failures=() if self.children is None or status != "expanded" else tuple(self.children.failures),
-        )
-        given = origin if origin != _NO_ORIGIN else None
-        if self.claim is None:
-            return partial(Outcome, origin=given)
-        return partial(ClaimedOutcome, claim=self.claim, origin=given)
-
-
-_NO_ORIGIN = Origin()
+    def _origin(self, status: Status) -> Origin | None:
+        """What its outcome tells of other items and of its record; None if that is nothing, as for most."""
+        parent, record = self.parent_id, None if self.parent is None and self._given is None else self.record
+        failures = () if self.children is None or status != "expanded" else tuple(self.children.failures)
+        if parent is None and record is None and not failures:
+            return None
+        return Origin(parent=parent, record=record, failures=failures)
 
 
 class Group:
