@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Select, bindparam, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from rxpipe.database.json_rows import PARAMETER, as_parameter, is_in_keys, json_rows, keys_as_parameter
 from rxpipe.store.commits.checkpoints import portions, size
 from rxpipe.store.commits.records import Checkpoint
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, is_in_keys, json_rows, keys_as_parameter
 from rxpipe.store.schema.tables import CACHE
 
 _SIGNATURE = "signature_of_stage"

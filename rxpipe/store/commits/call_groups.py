@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Row, bindparam, func, literal, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import this_run
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.commits.records import Closing, PlainCall, Record
-from rxpipe.store.schema.json_rows import this_run
 from rxpipe.store.schema.tables import CALLS, RUNS, db_now
 
 ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cancelled")

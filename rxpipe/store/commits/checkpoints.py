@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Insert, bindparam, insert, select
 
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_lists, this_run
+from rxpipe.database.json_rows import PARAMETER, as_parameter, json_lists, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS
 
 _LARGEST = 4_000_000  # characters of checkpoints in one statement

@@ -24,10 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.errors import ConfigError
-from rxpipe.store.commits.checkpoints import add_checkpoints
-from rxpipe.store.commits.records import NewChild
-from rxpipe.store.schema.json_rows import (
+from rxpipe.database.json_rows import (
     PARAMETER,
     as_parameter,
     is_among,
@@ -37,6 +34,9 @@ from rxpipe.store.schema.json_rows import (
     keys_as_parameter,
     this_run,
 )
+from rxpipe.errors import ConfigError
+from rxpipe.store.commits.checkpoints import add_checkpoints
+from rxpipe.store.commits.records import NewChild
 from rxpipe.store.schema.tables import IS_WAITING, ITEMS, PENDING
 
 _MANY = 1_000  # children in one statement

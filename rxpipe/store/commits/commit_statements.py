@@ -10,7 +10,7 @@ from sqlalchemy import Column, Delete, Integer, Select, Update, and_, bindparam,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.store.schema.json_rows import is_in_keys, json_rows, this_run
+from rxpipe.database.json_rows import is_in_keys, json_rows, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, db_now
 
 _SEEN: Sequence[Column[Any]] = (

@@ -29,6 +29,12 @@ from sqlalchemy import (
 
 from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
+from rxpipe.database.json_rows import (
+    PARAMETER,
+    RUN,
+    as_parameter,
+    keys_as_parameter,
+)
 from rxpipe.pipeline.ports import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
 from rxpipe.store.commits.call_groups import MadeCalls, add_calls, made_in
@@ -63,12 +69,6 @@ from rxpipe.store.commits.state_changes import (
 from rxpipe.store.commits.tallies import add_tally
 from rxpipe.store.commits.used_rows import add_usage
 from rxpipe.store.schema.database import Database
-from rxpipe.store.schema.json_rows import (
-    PARAMETER,
-    RUN,
-    as_parameter,
-    keys_as_parameter,
-)
 from rxpipe.store.schema.tables import ENDED, ITEMS
 
 _FAILURES = 100  # in one statement, as each has a traceback

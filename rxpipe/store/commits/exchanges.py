@@ -12,12 +12,12 @@ from sqlalchemy import Connection, bindparam, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.database.text import clean_text
 from rxpipe.operators.stages.times import CallTime
 from rxpipe.pipeline.ports import Claim
 from rxpipe.pipeline.transcript import Exchange
 from rxpipe.store.commits.records import MadeCall
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import EXCHANGES, RUNS, db_now
 
 _LONGEST = 20_000  # characters of a message or a reply

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from rxpipe.database.json_rows import RUN
 from rxpipe.errors import RecordChanged
 from rxpipe.pipeline.ports import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
@@ -16,7 +17,6 @@ from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
-from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, ITEMS, PENDING, db_now
 
 OnChange: TypeAlias = Literal["keep", "redo", "fail"]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.store.schema.json_rows import is_among, json_lists, this_run
+from rxpipe.database.json_rows import is_among, json_lists, this_run
 from rxpipe.store.schema.tables import IS_QUARANTINED, IS_READY, IS_RUNNING, IS_WAITING, ITEMS, db_now
 
 # Parameters

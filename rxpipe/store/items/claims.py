@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Executable, Row, and_, func, not_, select, update
 
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.json_rows import PARAMETER, RUN, as_parameter, is_in_keys, keys_as_parameter
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
 from rxpipe.pipeline.ports import Claim, Spawning
 from rxpipe.pipeline.record import Record
@@ -33,7 +34,6 @@ from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
 from rxpipe.store.items.kept_values import KeptValue
 from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
-from rxpipe.store.schema.json_rows import PARAMETER, RUN, as_parameter, is_in_keys, keys_as_parameter
 from rxpipe.store.schema.keys import Keys, is_stand_in
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, WORKERS
 

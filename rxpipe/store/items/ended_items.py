@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, exists, not_, select
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.errors import CallFailed, CheckpointError
 from rxpipe.pipeline.decisions import Drop
 from rxpipe.pipeline.outcome import MOST_FAILURES, Origin, Outcome
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, IS_NEWEST_CHECKPOINT, ITEMS, PENDING
 
 KeyedId = tuple[str, int | str]

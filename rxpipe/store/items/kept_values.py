@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, Row, and_, func, select
 
+from rxpipe.database.json_rows import PARAMETER, is_among, is_in_keys, json_keys, keys_as_parameter, this_run
 from rxpipe.pipeline.ports import Deferred
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.schema.json_rows import PARAMETER, is_among, is_in_keys, json_keys, keys_as_parameter, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 
 SOURCE = -1  # the stage of what a source gave

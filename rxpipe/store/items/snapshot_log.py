@@ -15,8 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.encoding import one_line
+from rxpipe.database.json_rows import RUN, this_run
 from rxpipe.insight.snapshot import Snapshot
-from rxpipe.store.schema.json_rows import RUN, this_run
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, db_now
 
 if TYPE_CHECKING:

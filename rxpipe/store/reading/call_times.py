@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, tuple_
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.insight.reading import Bar
 from rxpipe.store.commits.call_groups import KeptCall, calls_of
 from rxpipe.store.queries.failures import item_id
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 
 _MOST_GROUPS = 50_000  # that are looked through

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, true
 from sqlalchemy.sql import literal_column
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.insight.reading import ItemFilter, ItemPage, ItemRow, Order
 from rxpipe.store.commits.tallies import tallies
 from rxpipe.store.queries.failures import item_id
 from rxpipe.store.queries.history import DATABASE
 from rxpipe.store.reading.item_filters import conditions, narrowed
 from rxpipe.store.reading.item_order import Place, Segment, in_order, is_behind, is_in_state, place_of, segments_of
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.store.schema.tables import ENDED, HAS_ENDED, HAS_SECONDS, ITEMS, PENDING
 
 SECONDS = 0.12

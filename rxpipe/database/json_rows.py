@@ -18,13 +18,16 @@ from sqlalchemy import (
     Select,
     String,
     Text,
+    TypeDecorator,
     any_,
     bindparam,
     cast,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy import column as named
+from sqlalchemy.types import TypeEngine
 
 PARAMETER = "json_rows"
 RUN = "this_run"  # the parameter of a run's number, in statements that are made once for all runs
@@ -53,9 +56,9 @@ def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
     return select(*values).subquery("json_rows")
 
 
-def json_lists(dialect: str, *columns: Column[Any]) -> FromClause:
+def json_lists(dialect: str, *columns: Column[Any], parameter: str = PARAMETER) -> FromClause:
     """The same from rows that are lists of values in the order of the columns: half the work where rows are many."""
-    value = _each(dialect)
+    value = _each(dialect, parameter)
     values = (_nth(dialect, value, place, one).label(one.name) for place, one in enumerate(columns))
     return select(*values).subquery("json_rows")
 
@@ -67,21 +70,27 @@ def json_keys(dialect: str) -> Select[Any]:
     return select(_each(dialect))
 
 
-def _each(dialect: str) -> ColumnElement[Any]:
-    """A column with each element of ``PARAMETER``."""
+def _each(dialect: str, parameter: str = PARAMETER) -> ColumnElement[Any]:
+    """A column with each element of a list."""
     if dialect == "postgresql":
-        return func.json_array_elements(_json(), type_=JSON()).column_valued("json_each")
-    return func.json_each(bindparam(PARAMETER, type_=String())).table_valued("value").c.value
+        return func.json_array_elements(_json(parameter), type_=JSON()).column_valued("json_each")
+    return func.json_each(bindparam(parameter, type_=String())).table_valued("value").c.value
 
 
-def _json() -> ColumnElement[Any]:
-    return cast(bindparam(PARAMETER, type_=String()), JSON)
+def _json(parameter: str = PARAMETER) -> ColumnElement[Any]:
+    return cast(bindparam(parameter, type_=String()), JSON)
 
 
 def _nth(dialect: str, value: ColumnElement[Any], place: int, column: Column[Any]) -> ColumnElement[Any]:
-    if dialect == "postgresql":  # a text without a length: one that is too long for its column is refused, and not cut
-        return cast(value.op("->>")(place), Text() if isinstance(column.type, String) else column.type)
-    return func.json_extract(value, f"$[{place}]", type_=column.type)
+    if dialect == "postgresql":
+        return cast(value.op("->>")(literal_column(str(place))), _unbounded(column.type))
+    return func.json_extract(value, literal_column(f"'$[{place}]'"), type_=column.type)
+
+
+def _unbounded(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """A text without a length: one that is too long for its column is refused then, and not cut."""
+    is_text = isinstance(kind, String) or (isinstance(kind, TypeDecorator) and isinstance(kind.impl_instance, String))
+    return Text() if is_text else kind
 
 
 def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnElement[bool]:
