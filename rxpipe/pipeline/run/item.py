@@ -48,11 +48,11 @@ class Item:
         place: Where the quota counts it, or None.
     """
 
-    # Most items have most of these: what a class has is not set for each of them.
+    # Most items have most of these: what a class has is not set for each of them. But what each stage asks for is, as
+    # that is found sooner.
     status: Status = "written"
-    settled = arrived = in_call = is_cancelled = False
+    arrived = in_call = False
     error: BaseException | None = None
-    claim: Claim | None = None
     parent: Item | None = None
     siblings: Group | None = None
     children: Group | None = None
@@ -61,12 +61,15 @@ class Item:
     call: Call | None = None
     stage: str | None = None
     feedback: Any = None
-    lookup: CacheLookup | None = None
     went_back = False
-    attempts = finished = first = rounds = depth = number = born = unfinished = 0
+    first = depth = number = born = unfinished = 0
     _given: Any = None
 
     def __init__(self, taken: int | str | Record | Claim, taken_at: float) -> None:
+        self.settled = self.is_cancelled = False
+        self.claim: Claim | None = None
+        self.lookup: CacheLookup | None = None
+        self.attempts = self.finished = self.rounds = 0
         self.taken_at = taken_at
         self.inputs: list[Any] = []
         self.value: Any = taken
