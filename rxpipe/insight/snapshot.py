@@ -18,7 +18,7 @@ class StageSnapshot:
     """A stage's counts and times, since its run began.
 
     A slot is at each moment busy (a call runs), blocked (a result waits for room downstream), limited (an item waits
-    for a rate limit), held (an item waits for the database or the budget), or idle. Slot seconds are these times of all
+    for a rate limit), held (an item waits for the store's database), or idle. Slot seconds are these times of all
     slots, added up.
 
     Attributes:
@@ -42,7 +42,7 @@ class StageSnapshot:
         busy: Slot seconds in which calls ran.
         blocked: Slot seconds in which results waited for room downstream.
         limited: Slot seconds in which items waited for a rate limit.
-        held: Slot seconds in which items waited for the database.
+        held: Slot seconds in which items waited for the store's database.
         slot_seconds: Slot seconds in all; None if there is no bound.
         seconds: How long each call took.
         waits: How long each call's item had waited in the queue.

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from rxpipe.errors import RxPipeError
 from rxpipe.insight.reading import RunRow, RunsReader
+from rxpipe.insight.snapshot import Snapshot
 from rxpipe.web.all_runs import AllRuns
 from rxpipe.web.events import EventStream, event
 from rxpipe.web.hub import Hub, Look, News, TooManyWatchers
@@ -123,15 +124,12 @@ class Api:
         return {"runs": self._plain.value(rows[:most]), "following": following}
 
     def _answer_run(self, request: Request) -> Response:
-        row = self._row(request)
-        return _json(self._feed(row.number).message(row))
+        row, snapshot = self._runs.now(request.path_params["run"])
+        return _json(self._feed(_there(row).number, snapshot).message(row))
 
-    def _feed(self, number: int) -> RunFeed:
+    def _feed(self, number: int, newest: Snapshot | None) -> RunFeed:
         """What there is of a run until now, to go on with."""
-        feed = RunFeed(self._plain, self._runs.history(number, _SEEN))
-        if (snapshot := self._runs.latest(number)) is not None:
-            feed.add(snapshot)
-        return feed
+        return RunFeed(self._plain, [*self._runs.history(number, _SEEN), *([] if newest is None else [newest])])
 
     def _answer_history(self, request: Request) -> Response:
         row = self._row(request)
@@ -146,7 +144,7 @@ class Api:
         number = self._row(request).number
         if number:
             return _json({"errors": self._plain.value(self._reader.errors(number))})
-        snapshot = self._runs.latest(number)
+        _, snapshot = self._runs.now(number)
         return _json(
             {"errors": [] if snapshot is None else [_error(one) for one in self._plain.value(snapshot.errors)]}
         )
@@ -220,10 +218,10 @@ class Api:
             before: list[bytes] = []
 
             def read() -> News:
-                row = self._runs.run(wanted)
+                row, snapshot = self._runs.now(wanted)
                 if not feeds:
-                    feeds.append(self._feed(wanted))
-                elif (snapshot := self._runs.latest(wanted)) is not None:
+                    feeds.append(self._feed(wanted, snapshot))
+                elif snapshot is not None:
                     feeds[0].add(snapshot)
                 news = encoded(feeds[0].message(row))
                 is_new = before != [news]
@@ -273,10 +271,13 @@ class Api:
         return self._runs.reader
 
     def _row(self, request: Request) -> RunRow:
-        row = self._runs.run(request.path_params["run"])
-        if row is None:
-            raise HTTPException(404, "there is no such run")
-        return row
+        return _there(self._runs.run(request.path_params["run"]))
+
+
+def _there(row: RunRow | None) -> RunRow:
+    if row is None:
+        raise HTTPException(404, "there is no such run")
+    return row
 
 
 def trouble(error: BaseException, plain: Plain) -> str:
