@@ -221,7 +221,7 @@ class Ran:
 def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
     """Run a pipeline in virtual time, to its end."""
     time = VirtualTime()
-    server = Server(time, load, slots=scenario.slots, rate=scenario.rate, overhead=scenario.load.overhead)
+    server = Server(time, load, slots=scenario.slots, rate=scenario.rate)
     pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
     spans = Durations()
 
