@@ -33,6 +33,7 @@ class CallDraws(Protocol):
     @property
     def per_item(self) -> float: ...  # noqa: D102
     def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw: ...  # noqa: D102
+    def is_called(self, item_id: Any, seed: int) -> bool: ...  # noqa: D102
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int: ...  # noqa: D102
 
 

@@ -110,6 +110,8 @@ def simulated_rest(
         admitted=meter.taken,
     )
     meter.run = run
+    for stage in run.stages:
+        stage.times.thin()
     time.run()
     if not run.finished.done():
         raise RuntimeError(f"the simulation stands still: {run.report()}")
