@@ -4,6 +4,7 @@
 - ``foretelling.py``: the outlook of a live run, beside it; ``remaining.py``: what is left of it, estimated by
   simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn from what its own took
   (``live_calls.py``, ``live_seconds.py``)
+- ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
