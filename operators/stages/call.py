@@ -104,6 +104,7 @@ class StageCall:
     first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
     spent = 0.0  # seconds until then
     queued_at: float | None = None  # None: its wait is not timed
+    due_at = 0.0  # if it has to wait for its delay
     seconds = 0.0  # how long it took, once it has ended
     blocked_at: float | None = None  # since when a result has waited for room downstream
     in_flight = 0  # calls of its stage that ran when it began, or 0

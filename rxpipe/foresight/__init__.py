@@ -1,6 +1,10 @@
 """What a run is going to take: the same pipeline in virtual time, with calls that are drawn instead of made.
 
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
+- ``foretelling.py``: the outlook of a live run, beside it; ``remaining.py``: what is left of it, estimated by
+  simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn from what its own took
+  (``live_calls.py``, ``live_seconds.py``)
+- ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
@@ -11,11 +15,12 @@
 """
 
 from rxpipe.foresight.draws import Distribution
-from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
+from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
+from rxpipe.insight.interval import Interval
 
 __all__ = [
     "CallRecorder",

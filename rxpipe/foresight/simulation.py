@@ -14,13 +14,14 @@ from rxpipe.errors import ConfigError, StopRun
 from rxpipe.foresight.chance import share_of
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
-from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, Simulated, StageForecast
+from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
 from rxpipe.foresight.load import FoundLoad, find_load
 from rxpipe.foresight.record import Record
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
 from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.insight.advice import Advice
+from rxpipe.insight.interval import Interval
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.stages.durations import Durations
 from rxpipe.operators.stages.options import is_count

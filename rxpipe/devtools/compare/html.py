@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rxpipe.devtools.compare.comparison import Comparison, Row, items_text, seconds_text
+from rxpipe.devtools.compare.comparison import SIMULATED, Comparison, Row, items_text, seconds_text
 from rxpipe.devtools.compare.least_time import items_at_once
 from rxpipe.devtools.compare.svg import COLOURS, escaped, picture
 
@@ -58,13 +58,16 @@ def page(comparison: Comparison) -> str:
 def _page(comparison: Comparison) -> Iterable[str]:
     names = ", ".join(stage.name for stage in comparison.stages)
     items = items_text(comparison.count)
+    how = " (simulated)" if comparison.simulated else ""
     yield (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>"
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>rxpipe compare: {items}</title><style>{_style()}</style></head>\n<body><main>"
-        f"<h1>{items} through {escaped(names)}</h1>"
+        f"<title>rxpipe compare{how}: {items}</title><style>{_style()}</style></head>\n<body><main>"
+        f"<h1>{items} through {escaped(names)}{how}</h1>"
     )
+    if comparison.simulated:
+        yield f"<p><b>{escaped(SIMULATED)}</b></p>"
     for scheduler in dict.fromkeys(row.scheduler for row in comparison.rows):
         yield _summary([row for row in comparison.rows if row.scheduler == scheduler])
     yield _table(comparison)
