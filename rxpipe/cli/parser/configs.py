@@ -207,10 +207,11 @@ def compare(
         bool,
         typer.Option(
             "--simulated",
+            metavar="",
             help="Call nothing: simulate the runs, in a second. Calls take the latencies, or as long as recorded ones.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
 ) -> None:
     """Run the same work on every strategy and scheduler, into temporary databases, and compare.
 
