@@ -179,6 +179,11 @@ class Scenario:
         return self._draws[load]
 
     @property
+    def commit_seconds(self) -> float:
+        """How long a row waits for others to be committed with it, in seconds."""
+        return float(getattr(self.pipeline.sink, "max_seconds", 0.0))
+
+    @property
     def items(self) -> int:
         """About how many items a simulation has."""
         return self.count or self.until or 1
@@ -247,12 +252,12 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
         )
     if errors and not isinstance(errors[0], StopRun):
         raise ConfigError(f"the run would fail: {errors[0]}")
-    return _ran(run, spans, f"the run would stop: {errors[0]}" if errors else None)
+    return _ran(run, spans, scenario.commit_seconds, f"the run would stop: {errors[0]}" if errors else None)
 
 
-def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
+def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None) -> Ran:
     snapshot = run.snapshot()
-    seconds = max(run.seconds, 1e-9)
+    seconds = max(run.seconds + commit_seconds, 1e-9)
     usage = run.usage
     ended = run.written + run.failed + run.dropped + run.expanded + run.collected
     stages = [
@@ -265,8 +270,8 @@ def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
         for stage in snapshot.stages
     ]
     numbers = {
-        "seconds": run.seconds,
-        "first_seconds": run.first_seconds or run.seconds,
+        "seconds": seconds,
+        "first_seconds": (run.first_seconds or run.seconds) + commit_seconds,
         "rate": ended / seconds,
         "item_p50": spans.quantile(0.5) or 0.0,
         "item_p95": spans.quantile(0.95) or 0.0,

@@ -84,7 +84,7 @@ Numbers = Mapping[str, Number]
 
 def forecast(case: Case, record: str, run: int) -> Numbers:
     """Forecast a run from the record of the base run."""
-    pipeline = pipeline_of(case.setup, _UNUSED)
+    pipeline = pipeline_of(case.setup, _UNUSED, "sqlite://")  # which is not opened
     found = simulate(pipeline, count=case.setup.count, record=recorded(record, run), seed=1)
     intervals = {"seconds": found.seconds, "rate": found.rate, "cost": found.cost}
     return {name: Number(middle=one.middle, low=one.low, high=one.high) for name, one in intervals.items()}
