@@ -4,6 +4,7 @@
 - ``sections.py``, ``source_section.py``, ``llm_sections.py``, ``executor_sections.py``: its keys, with their defaults,
   made of what is in ``section_base.py``; ``consistency.py``, ``flow_consistency.py``: keys that must agree, looked for
   with ``plain_data.py``
+- ``settings.py``: single settings by their paths, as options of commands change them
 - ``yaml_file.py``, ``error_texts.py``: reading the file, and saying what is wrong in it
 - ``sources/``: the IDs or records of a ``source``; ``imports.py``: ``module:function``
 - ``run_config.py``: a config as one call of Python code

@@ -31,8 +31,10 @@ from rxpipe.config.sections import (
     RetryConfig,
     StageConfig,
 )
+from rxpipe.config.settings import by_name, changed, location
 from rxpipe.config.source_section import RangeConfig, SourceConfig
 from rxpipe.config.yaml_file import read_yaml
+from rxpipe.errors import ConfigError
 from rxpipe.identity.names import DefaultName, file_name
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
 
@@ -193,6 +195,26 @@ class Config(Section):
     def where_results(self) -> str:
         """The key that says where the results go, with the file it stands in."""
         return self.where("database.url" if self.output is None else "output.jsonl")
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Config:
+        """The same config with some settings instead of its own: ``{"stages.answering.concurrency": 14}``.
+
+        Args:
+            settings: Values by their paths; a stage goes by its name.
+
+        Raises:
+            ConfigError: There is no such key or stage, or the value is not allowed there.
+        """
+        data = self.model_dump(by_alias=True, exclude_unset=True)
+        data["stages"] = [stage.model_dump(by_alias=True, exclude_unset=True) for stage in self.stages]
+        names = [stage.name for stage in self.stages]
+        paths = {location(path, names): path for path in settings}
+        try:
+            return Config.model_validate(changed(data, settings), context=self._path)
+        except ValidationError as error:
+            problems = explain(error, Config) or _contradictions(changed(data, settings))
+            lines = [f"{paths.get(loc) or dotted(by_name(loc, names))}: {text}" for loc, text in problems]
+            raise ConfigError("\n".join(lines)) from None
 
     def resolved_stages(self) -> tuple[StageSettings, ...]:
         """The stages in order, with every default filled in."""

@@ -5,6 +5,7 @@
   simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn from what its own took
   (``live_calls.py``, ``live_seconds.py``)
 - ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
+- ``sweep.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
@@ -20,6 +21,7 @@ from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
+from rxpipe.foresight.sweep import Point, Sweep, sweep
 from rxpipe.insight.interval import Interval
 
 __all__ = [
@@ -28,9 +30,12 @@ __all__ = [
     "Forecast",
     "Interval",
     "LimitForecast",
+    "Point",
     "Record",
     "RecordedCall",
     "StageForecast",
+    "Sweep",
     "recorded",
     "simulate",
+    "sweep",
 ]

@@ -76,6 +76,11 @@ def simulate(
         TypeError: A limiter of the user's own cannot be simulated.
     """
     scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    return forecast_of(scenario, seed=seed, replications=replications)
+
+
+def forecast_of(scenario: Scenario, *, seed: int, replications: int | None = None) -> Forecast:
+    """The forecast of a scenario; see ``simulate``."""
     main = scenario.run(seed, as_recorded=True)
     short = scenario.shortened(_SHORT)
     if replications is None:

@@ -2,6 +2,10 @@
 
 - ``run.py``, ``check.py``, ``compare.py``, ``preview.py``, ``init.py``: on a config, which ``overrides.py`` changes;
   ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item
+- ``simulate.py``, ``sweep.py``: what a run of a config is going to take; ``simulated.py``: which run, and what its
+  calls are drawn from
+- ``imports_only.py``: for commands that import stages, and leave nothing behind; ``html_option.py``: for those that
+  write a page
 - ``history.py`` (``runs``, ``show``, ``workers``), ``failures.py``, ``maintenance.py`` (``requeue``, ``export``,
   ``prune``), ``cache.py``, ``view.py`` (the page): on runs and results that are kept, in the database that
   ``store_location.py`` finds

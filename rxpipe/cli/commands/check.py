@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from rich.text import Text
 
+from rxpipe.cli.commands.imports_only import no_bytecode
 from rxpipe.cli.commands.results_place import results_place
 from rxpipe.cli.messages import configure_logs
 from rxpipe.cli.views.flow_shape import flow_lines
@@ -34,7 +34,7 @@ def check(path: Path) -> None:
         ConfigError: It would not run.
     """
     configure_logs()
-    with redirect_stdout(sys.stderr), _no_bytecode():
+    with redirect_stdout(sys.stderr), no_bytecode():
         config = load_config(path)
         pipeline_of(config)
         _check_database(config)
@@ -129,13 +129,3 @@ def _source(config: Config) -> str:
             return f"{kind} {name}, {total}"
     ids = source.range.ids() if source.range is not None else range(0)
     return f"range {ids[0]} to {ids[-1]}, {total}" if ids else total
-
-
-@contextmanager
-def _no_bytecode() -> Generator[None]:
-    """Importing leaves no ``__pycache__`` beside the user's modules."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
 from rich.text import Text
 
+from rxpipe.cli.commands.html_option import check_writable, write_page
 from rxpipe.cli.commands.overrides import latencies
 from rxpipe.cli.messages import ExitCode, configure_logs
 from rxpipe.config import Config, load_config
@@ -47,7 +47,7 @@ def compare(
     config = load_config(path)
     waits = latencies(latency, [stage.name for stage in config.stages])
     if html is not None:
-        _check_writable(html)
+        check_writable(html)
     with redirect_stdout(sys.stderr):
         if simulated:
             comparison = _simulated(config, waits, count)
@@ -58,10 +58,7 @@ def compare(
     else:
         print_comparison(comparison)
     if html is not None:
-        try:
-            html.write_text(page(comparison), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--html: {html} cannot be written: {error.strerror}") from None
+        write_page(html, page(comparison))
         say(f"\ntimelines: {html}", err=as_json)
     return ExitCode.OK if all(row.is_complete for row in comparison.rows) else ExitCode.FAILED
 
@@ -112,14 +109,3 @@ def comparison_columns(comparison: Comparison) -> list[Column]:
 
 def _progress(line: str) -> None:
     say(line, err=True)
-
-
-def _check_writable(path: Path) -> None:
-    """Before the runs, which may take long."""
-    folder = path.absolute().parent
-    if os.path.isdir(path):
-        raise ConfigError(f"--html: {path} is a directory; allowed: a file's path")
-    if not os.path.isdir(folder):
-        raise ConfigError(f"--html: there is no directory {folder}")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise ConfigError(f"--html: {path} is not writable")

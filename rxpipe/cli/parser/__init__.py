@@ -1,6 +1,7 @@
 """The commands with their arguments and options; each is imported when it is called, so that ``--help`` comes at once.
 
 - ``configs.py``: ``run``, ``check``, ``compare`` and others on a config; and the program, of all commands
+- ``forecasts.py``: ``simulate`` and others on what a run is going to take
 - ``stores.py``: on runs that are kept
 - ``models.py``: on language models
 """

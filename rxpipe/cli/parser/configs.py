@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli.messages import errors_told, flowing
-from rxpipe.cli.parser import models, stores
+from rxpipe.cli.parser import forecasts, models, stores
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -248,7 +248,7 @@ def schema() -> None:
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
 
 
-app.add_typer(stores.app)
-app.add_typer(models.app)
-for part in (app, stores.app, models.app):
+for part in (forecasts.app, stores.app, models.app):
+    app.add_typer(part)
+for part in (app, forecasts.app, stores.app, models.app):
     flowing(part)

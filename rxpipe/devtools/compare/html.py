@@ -48,24 +48,34 @@ svg .name, svg .mark { font-weight: 600 } svg .mark { font-size: 12.5px; paint-o
 
 
 def page(comparison: Comparison) -> str:
-    """The page, as HTML that is well-formed XML too.
-
-    It fetches nothing and runs no script, and its policy forbids it to. All runs are drawn to the same scale.
-    """
-    return "".join(_page(comparison))
-
-
-def _page(comparison: Comparison) -> Iterable[str]:
+    """The page of a comparison. All runs are drawn to the same scale."""
     names = ", ".join(stage.name for stage in comparison.stages)
     items = items_text(comparison.count)
     how = " (simulated)" if comparison.simulated else ""
-    yield (
+    return document(f"rxpipe compare{how}: {items}", f"{items} through {names}{how}", _body(comparison))
+
+
+def document(title: str, heading: str, body: Iterable[str]) -> str:
+    """A page, as HTML that is well-formed XML too.
+
+    It fetches nothing and runs no script, and its policy forbids it to.
+
+    Args:
+        title: The window's.
+        heading: The page's.
+        body: What follows, as HTML.
+    """
+    head = (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>"
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>rxpipe compare{how}: {items}</title><style>{_style()}</style></head>\n<body><main>"
-        f"<h1>{items} through {escaped(names)}{how}</h1>"
+        f"<title>{escaped(title)}</title><style>{_style()}</style></head>\n<body><main>"
+        f"<h1>{escaped(heading)}</h1>"
     )
+    return "".join((head, *body, "</main></body></html>\n"))
+
+
+def _body(comparison: Comparison) -> Iterable[str]:
     if comparison.simulated:
         yield f"<p><b>{escaped(SIMULATED)}</b></p>"
     for scheduler in dict.fromkeys(row.scheduler for row in comparison.rows):
@@ -73,7 +83,6 @@ def _page(comparison: Comparison) -> Iterable[str]:
     yield _table(comparison)
     yield f'<ul class="notes">{"".join(f"<li>{escaped(note)}</li>" for note in comparison.notes)}</ul>\n'
     yield _timelines(comparison)
-    yield "</main></body></html>\n"
 
 
 def _style() -> str:

@@ -1,0 +1,237 @@
+"""What ``rxpipe simulate`` and ``rxpipe advise`` simulate: a config's pipeline, and what its calls are drawn from."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from rxpipe.cli.commands.imports_only import no_bytecode
+from rxpipe.cli.commands.overrides import overridden
+from rxpipe.config import Config, load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.error_texts import given, unknown
+from rxpipe.config.settings import setting_of
+from rxpipe.errors import ConfigError, SinkError, StoreError
+from rxpipe.foresight.distributions import Distribution, parse_distribution
+from rxpipe.foresight.from_store import recorded
+from rxpipe.foresight.record import ENOUGH, Record
+from rxpipe.foresight.simulation import Scenario
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.plan import until_written
+from rxpipe.screen.texts import plural
+from rxpipe.store.queries.existing_store import opened, snapshot
+from rxpipe.store.queries.history import runs
+
+_LEAST = 5  # recorded calls of a stage: of fewer, nothing can be said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be simulated, as the command line says it.
+
+    Attributes:
+        path: The config.
+        count: How many items the source gives.
+        until: How many are to be written.
+        run: The run whose calls are drawn from: a number, or ``latest``.
+        database: Where that run is.
+        latency: ``STAGE=DISTRIBUTION`` each.
+        settings: ``KEY=VALUE`` each.
+        server: ``slots=N``.
+        seed: What all chance follows from.
+        replications: How many simulations differ by chance.
+    """
+
+    path: Path
+    count: int | None = None
+    until: int | None = None
+    run: str | None = None
+    database: str | None = None
+    latency: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    server: str | None = None
+    seed: int = 0
+    replications: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is simulated.
+
+    Attributes:
+        config: The config, with the settings that were asked for.
+        pipeline: Its pipeline.
+        scenario: The pipeline with what its calls are drawn from.
+        run: The run that calls are drawn from; None for none.
+        drawn_from: The same in words.
+        notes: What is taken for granted, besides what the scenario knows.
+    """
+
+    config: Config
+    pipeline: Pipeline
+    scenario: Scenario
+    run: int | None
+    drawn_from: str
+    notes: tuple[str, ...]
+
+    def variant(self, settings: Mapping[str, object]) -> Pipeline:
+        """The pipeline with other settings of the config."""
+        with _leaving_nothing():
+            return pipeline_of(self.config.with_settings(settings))
+
+
+def subject_of(request: Request) -> Subject:
+    """Load a config and the calls of its latest run; import its stages, and touch nothing else.
+
+    Raises:
+        ConfigError: It cannot be simulated, or an option cannot be used.
+    """
+    as_it_is = config = load_config(request.path)
+    try:
+        config = config.with_settings(dict(map(setting_of, request.settings)))
+    except ConfigError as error:
+        raise ConfigError(f"--set: {error}") from None
+    latency = _latencies(request.latency, [stage.name for stage in config.stages])
+    slots = None if request.server is None else _server_slots(request.server)
+    with _leaving_nothing():
+        pipeline = pipeline_of(config)
+        before = pipeline_of(as_it_is)  # the record is of a run with these settings
+    until = config.until if request.until is None else request.until
+    try:
+        until_written(pipeline, until)
+    except ValueError as error:
+        raise ConfigError(f"--until: {error}") from None
+    number, record = _recorded(request, config, latency)
+    if record is not None:
+        _check_samples(record, number, config, latency)
+    count = _known_length(config) if request.count is None else request.count
+    if count is None and until is None and (record is None or not record.roots):
+        raise ConfigError("how many items? The source is not read to find out: give --count")
+    scenario = Scenario.of(before, count=count, until=until, record=record, latency=latency, slots=slots)
+    return Subject(
+        config=config,
+        pipeline=pipeline,
+        scenario=scenario.with_pipeline(pipeline),
+        run=number,
+        drawn_from="all calls are drawn from the latencies given"
+        if number is None
+        else f"calls are drawn from run {number}",
+        notes=tuple(_notes(request, config, latency, record, is_counted=count is not None or until is not None)),
+    )
+
+
+@contextmanager
+def _leaving_nothing() -> Generator[None]:
+    """What modules print goes to standard error, and importing them leaves no files."""
+    with redirect_stdout(sys.stderr), no_bytecode():
+        yield
+
+
+def _known_length(config: Config) -> int | None:
+    """How many items the source has, if that stands in the config."""
+    source = config.source
+    if source.rows is not None:
+        return len(source.rows)
+    return None if source.range is None else len(source.range.ids())
+
+
+def _latencies(texts: Sequence[str], names: Sequence[str]) -> dict[str, Distribution]:
+    found: dict[str, Distribution] = {}
+    for text in texts:
+        name, equals, distribution = (part.strip() for part in text.partition("="))
+        if not equals:
+            allowed = "STAGE=DISTRIBUTION, like answering=lognormal(median=2.1, p95=6)"
+            raise ConfigError(f"--latency: {given(text, allowed)}")
+        if name not in names:
+            raise ConfigError(f"--latency: {unknown(f'no stage is called {name!r}', name, names)}")
+        if name in found:
+            raise ConfigError(f"--latency: {name}: given twice; allowed: once for each stage")
+        try:
+            found[name] = parse_distribution(distribution)
+        except ConfigError as error:
+            raise ConfigError(f"--latency: {name}: {error}") from None
+    return found
+
+
+def _server_slots(text: str) -> int:
+    found = re.fullmatch(r"slots=([1-9][0-9]{0,8})", "".join(text.split()))
+    if found is None:
+        raise ConfigError(f"--server: {given(text, 'slots=N, how many calls it takes at once, like slots=50')}")
+    return int(found[1])
+
+
+def _recorded(
+    request: Request, config: Config, latency: Mapping[str, Distribution]
+) -> tuple[int | None, Record | None]:
+    """The run that calls are drawn from, and its calls; None if all stages have a latency, and no run is named."""
+    missing = [stage.name for stage in config.stages if stage.name not in latency]
+    is_named = request.run is not None or request.database is not None
+    if not missing and not is_named:
+        return None, None
+    url = config.database.url
+    if request.database is not None:
+        url = overridden(config, database=request.database).database.url
+    try:
+        with opened(url) as engine:
+            number = _number(engine, config, request)
+            return number, recorded(engine, number)
+    except (ConfigError, SinkError) as error:
+        if is_named:
+            options = {"--from": request.run, "--database": request.database}
+            said_by = " and ".join(option for option, value in options.items() if value is not None)
+            raise ConfigError(f"{said_by}: {error}") from None
+        raise ConfigError(
+            f"stage {missing[0]}: there are no recorded calls to draw from ({error}); run the config first, for "
+            f"instance with --count 50, or give --latency '{_example(missing[0])}'"
+        ) from None
+
+
+def _number(engine: Engine, config: Config, request: Request) -> int:
+    """The run's number; by default the latest of the config."""
+    if request.run is not None and request.run != "latest":
+        return int(request.run)
+    with snapshot(engine) as connection:
+        numbers = [one.id for one in runs(connection) if one.name == config.pipeline_name]
+    if not numbers:
+        raise StoreError(f"there is no run called {config.pipeline_name}")
+    return numbers[-1]
+
+
+def _check_samples(record: Record, number: int | None, config: Config, latency: Mapping[str, Distribution]) -> None:
+    for name, count in _samples(record, config, latency).items():
+        if count < _LEAST:
+            raise ConfigError(
+                f"stage {name}: run {number} has {plural(count, 'recorded call')} of it; needed: {_LEAST} at least, "
+                f"or --latency '{_example(name)}'"
+            )
+
+
+def _samples(record: Record, config: Config, latency: Mapping[str, Distribution]) -> dict[str, int]:
+    """How many recorded calls each stage is drawn from."""
+    calls = record.by_stage()
+    return {stage.name: len(calls.get(stage.name, ())) for stage in config.stages if stage.name not in latency}
+
+
+def _example(name: str) -> str:
+    return f"{name}=lognormal(median=2.1, p95=6)"
+
+
+def _notes(
+    request: Request, config: Config, latency: Mapping[str, Distribution], record: Record | None, *, is_counted: bool
+) -> list[str]:
+    notes: list[str] = []
+    if record is not None and not is_counted:
+        notes.append(f"the source gives {plural(len(record.roots), 'item')}, as in the record; --count says otherwise")
+    notes += [f"{name} takes {one.text} seconds, and no call of it fails" for name, one in latency.items()]
+    if record is not None:
+        few = {name: count for name, count in _samples(record, config, latency).items() if count < ENOUGH}
+        notes += [f"{name} has {plural(count, 'recorded call')} only" for name, count in few.items()]
+    if request.server is not None:
+        notes.append(f"the server takes {_server_slots(request.server)} calls at once; others wait there")
+    return notes

@@ -1,0 +1,94 @@
+"""Single settings of a config by their paths, such as ``stages.answering.concurrency``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from rxpipe.config.error_texts import Loc, unknown
+from rxpipe.config.plain_data import get, is_mapping
+from rxpipe.errors import ConfigError
+
+_STAGES = "stages."
+
+
+def setting_of(text: str) -> tuple[str, Any]:
+    """A path and its value: ``stages.answering.concurrency=14``; the value is read as YAML.
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
+    path, equals, value = (part.strip() for part in text.partition("="))
+    if not (path and equals):
+        raise ConfigError(f"{text!r} is no setting; allowed: KEY=VALUE, like stages.answering.concurrency=14")
+    return path, value_of(value)
+
+
+def value_of(text: str) -> Any:
+    """A value as it would stand in the file.
+
+    Raises:
+        ConfigError: It is no YAML.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{text!r} cannot be read; allowed: a value as in the config file") from None
+
+
+def changed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's data with some settings instead of its own.
+
+    Args:
+        data: Plain data of the config, with its stages.
+        settings: Values by their paths. A stage goes by its name: ``stages.NAME.KEY``.
+
+    Raises:
+        ConfigError: There is no such stage.
+    """
+    found = dict(data)
+    names = [stage["name"] for stage in data["stages"]]
+    for path, value in settings.items():
+        found = _with(found, location(path, names), value)
+    return found
+
+
+def location(path: str, names: Sequence[str]) -> Loc:
+    """Where a path leads to in the data.
+
+    Args:
+        path: As the user writes it.
+        names: Those of the stages.
+
+    Raises:
+        ConfigError: There is no such stage.
+    """
+    if not path.startswith(_STAGES):
+        return tuple(path.split("."))
+    rest = path.removeprefix(_STAGES)
+    for name in sorted(names, key=len, reverse=True):  # a name may have dots in it
+        if rest.startswith(f"{name}."):
+            return ("stages", names.index(name), *rest.removeprefix(f"{name}.").split("."))
+    if rest in names:
+        raise ConfigError(f"{path}: a stage; needed: one of its keys, like {path}.concurrency")
+    name = rest.partition(".")[0]
+    raise ConfigError(f"{path}: {unknown(f'no stage is called {name!r}', name, names)}")
+
+
+def by_name(loc: Loc, names: Sequence[str]) -> Loc:
+    """The same place with a stage's name instead of its number."""
+    if len(loc) > 1 and loc[0] == "stages" and isinstance(loc[1], int):
+        return ("stages", names[loc[1]], *loc[2:])
+    return loc
+
+
+def _with(data: Any, loc: Loc, value: Any) -> Any:
+    """A copy of the data with a value at a place; mappings on the way there are made."""
+    if not loc:
+        return value
+    first, *rest = loc
+    if isinstance(first, int):
+        return [_with(one, tuple(rest), value) if place == first else one for place, one in enumerate(data)]
+    return {**(data if is_mapping(data) else {}), first: _with(get(data, first), tuple(rest), value)}
