@@ -181,7 +181,7 @@ def assumptions(record: Record, load: FoundLoad, rate: Rate | None) -> list[str]
     """What a forecast takes for granted."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:
-        found.append(f"more than {load.load.knee:.0f} calls at once slow each other down, as in the record")
+        found.append(f"calls slow each other down if more than {load.load.knee:.0f} run at once, as in the record")
     if rate is not None:
         found.append(f"the server refuses what is beyond {rate.rate:,.3g} {rate.unit} a second, as in the record")
     return found

@@ -267,7 +267,7 @@ def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None)
     ended = run.written + run.failed + run.dropped + run.expanded + run.collected
     stages = [
         {
-            "busy": stage.busy / stage.slot_seconds if stage.slot_seconds else 0.0,
+            "busy": min(1.0, stage.busy / stage.slot_seconds) if stage.slot_seconds else 0.0,
             "calls": stage.calls,
             "failed": stage.failed,
             "dropped": stage.dropped,
@@ -312,7 +312,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         for place, stage in enumerate(scenario.pipeline.stages)
     )
     limits = tuple(
-        LimitForecast(name=name, used=Interval.of([one.limits[place] for one in others], first.limits[place]))
+        LimitForecast(name=name, used=Interval.of([one.limits[place] for one in others], first.limits[place], most=1.0))
         for place, name in enumerate(main.limits)
     )
     return Forecast(
@@ -328,7 +328,10 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
 
 
 def _intervals(main: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    return {name: Interval.of([one[name] for one in others], number) for name, number in main.items()}
+    return {
+        name: Interval.of([one[name] for one in others], number, most=1.0 if name == "busy" else math.inf)
+        for name, number in main.items()
+    }
 
 
 class _Ids(Collection[int | str]):

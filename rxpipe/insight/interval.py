@@ -27,7 +27,7 @@ class Interval:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float], middle: float) -> Interval:
+    def of(cls, values: Sequence[float], middle: float, *, most: float = math.inf) -> Interval:
         """Around a number, as wide as others spread around theirs.
 
         What is above 0 spreads in proportion: the interval is that of Student's t for the next value of logarithms.
@@ -35,6 +35,7 @@ class Interval:
         Args:
             values: Of simulations that differ by chance; none if there is no chance.
             middle: Of the one that differs least from what is known.
+            most: What the number cannot exceed.
         """
         if len(values) < _TWO:
             return cls(middle=_rounded(middle), low=_rounded(middle), high=_rounded(middle))
@@ -44,7 +45,7 @@ class Interval:
         else:
             spread = _next_of(values)
             low, high = middle - spread, middle + spread
-        return cls(middle=_rounded(middle), low=_rounded(max(0.0, low)), high=_rounded(high))
+        return cls(middle=_rounded(middle), low=_rounded(max(0.0, low)), high=_rounded(min(most, high)))
 
 
 def _next_of(values: Sequence[float]) -> float:
