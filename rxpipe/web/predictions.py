@@ -112,7 +112,7 @@ class Predictions:
         return {"vary": vary, "points": [_point(one, now) for one in points]}
 
     def _of(self, run: int) -> _Known:
-        row, snapshot = self._runs.run(run), self._runs.latest(run)
+        row, snapshot = self._runs.now(run)
         reader = self._runs.reader
         if row is None or reader is None:
             raise HTTPException(404, "there is no such run in a store")
