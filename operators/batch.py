@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import reactivex
 from reactivex import Observable
@@ -15,6 +15,7 @@ from .core.clock import Clock, clock_for
 from .core.machine import Machine, as_exception
 
 A = TypeVar("A")
+S = TypeVar("S")
 
 
 def batch(
@@ -88,7 +89,7 @@ def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
     return operator
 
 
-class _Batch(Machine[A, list[A]]):
+class ListMachine(Machine[S, list[A]], Generic[S, A]):
     """Holds one list, or several if the source cannot wait: all but the last are full."""
 
     def __init__(
@@ -105,11 +106,12 @@ class _Batch(Machine[A, list[A]]):
         self._flushed = 0  # lists in front that were to be emitted when ``flush`` emitted
         self._error: Exception | None = None
 
-    def arrive(self, value: A) -> None:
+    def add(self, item: A) -> None:
+        """Put an item that was admitted into the last list; runs in the mailbox."""
         if self._lists and len(self._lists[-1]) < self._max_items:
-            self._lists[-1].append(value)
+            self._lists[-1].append(item)
             return
-        self._lists.append([value])
+        self._lists.append([item])
         if self._max_seconds is not None:
             self._begun.append(self._clock.now())
             if len(self._lists) == 1:
@@ -138,16 +140,18 @@ class _Batch(Machine[A, list[A]]):
             self._due = True
 
     def source_failed(self, error: Exception) -> None:
+        """Emit what is held first."""
         self._error = error
         self.source_completed()
 
     def advance(self) -> None:
+        """Emit the lists that are due."""
         while self._lists and not self.over:
             if not (self._due or self._flushed or self.source_done or len(self._lists[0]) >= self._max_items):
                 return
             if not self.may_emit():
                 return
-            items = self._next_list()
+            items = self.next_list()
             count = len(items)  # it is the observer's from now on
             self.emit(items)
             for _ in range(count):
@@ -155,7 +159,8 @@ class _Batch(Machine[A, list[A]]):
         if self.source_done:
             self.end(self._error)
 
-    def _next_list(self) -> list[A]:
+    def next_list(self) -> list[A]:
+        """The list that is emitted now; runs in the mailbox."""
         self._stop_timer()
         items = self._lists.popleft()
         self._flushed = max(0, self._flushed - 1)
@@ -172,8 +177,14 @@ class _Batch(Machine[A, list[A]]):
             self._timer = None
 
     def free(self) -> None:
+        """Forget what was not emitted."""
         self._stop_timer()
         self._lists.clear()
+
+
+class _Batch(ListMachine[A, A]):
+    def arrive(self, value: A) -> None:
+        self.add(value)
 
 
 class _Unbatch(Machine[Iterable[A], A]):

@@ -96,21 +96,20 @@ class StageCall:
     Runners and Observables report to it, from any thread. It hands everything to its stage's mailbox.
     """
 
+    # What each call is asked for is set for each, as that is found sooner than what the class has.
     attempt = 1
     pushed_back = 0  # refusals of this item that used no attempt
-    usage: Usage | None = None
     notes: list[object] | None = None  # that its function has left
     began = 0.0
     first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
     spent = 0.0  # seconds until then
     queued_at: float | None = None  # None: its wait is not timed
-    weight = 0  # how many calls it stands for in the stage's times; 0: it is not among those
+    due_at = 0.0  # if it has to wait for its delay
     seconds = 0.0  # how long it took, once it has ended
     blocked_at: float | None = None  # since when a result has waited for room downstream
     in_flight = 0  # calls of its stage that ran when it began, or 0
     waits_since: float | None = None  # for others to share a call with
     handle: DisposableBase | None = None
-    live = True  # until it returns, completes or times out
     cancels = False  # whether disposing the handle ends it soon, as for a coroutine
     inner: Gate | None = None  # of the Observable that the function returned
     working = False  # whether an iterator that the function returned makes its next value
@@ -120,7 +119,6 @@ class StageCall:
     permit: Permit | None = None  # that it began with
     finished = False  # no more results will come
     unsent = 0  # results that have not gone downstream
-    turn: Turn | None = None  # of its item, where order is kept
     key: Hashable = None  # of its item, where calls of a key come one after the other
     line: deque[StageCall] | None = None  # of those that wait behind the first of that key
     batch: Any = None  # the call for many items that it is one of
@@ -128,6 +126,10 @@ class StageCall:
     def __init__(self, machine: Owner, item: Any) -> None:
         self.machine = machine
         self.item = item
+        self.live = True  # until it returns, completes or times out
+        self.usage: Usage | None = None
+        self.weight = 0  # how many calls it stands for in the stage's times; 0: it is not among those
+        self.turn: Turn | None = None  # of its item, where order is kept
 
     def following(self, error: BaseException) -> tuple[StageCall, float]:
         """The next attempt after this failure, and the delay before it in seconds."""

@@ -41,8 +41,8 @@ class CallMachine(Machine[A, B]):
     """
 
     __slots__ = (  # of so many attributes, those in a dictionary are slow
-        *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_is_exact", "_keys"),
-        *("_loop_runner", "_make_loop_runner", "_may_begin", "_now", "_open", "_order", "_outbox"),
+        *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_is_exact", "_is_timed"),
+        *("_keys", "_loop_runner", "_make_loop_runner", "_may_begin", "_now", "_open", "_order", "_outbox"),
         *("_permit", "_queues", "_readmitted", "_retries", "_ring", "_runner", "_running", "_scheduler", "_start_call"),
         *(
             "_stats",
@@ -96,6 +96,7 @@ class CallMachine(Machine[A, B]):
         self._due_again = self._retries.due  # before new items
         self._times.delayed = self._retries.delayed
         self._is_exact = self._times.is_exact
+        self._is_timed = self._is_exact or settings.expand
         # Running calls and their deadlines, in starting order. All have the same timeout, so the first is due first.
         self._running: dict[StageCall, float] = {}
         self._times.running = partial(list[StageCall], self._running)

@@ -61,6 +61,13 @@ class Durations:
                 return min(self.longest, _MIDDLE * math.exp(bucket / _SCALE))
         return None
 
+    def values(self) -> list[tuple[float, int]]:
+        """Each different duration, in seconds, and how often there was one; the shortest first."""
+        longest = self.longest
+        return [
+            (min(longest, _MIDDLE * math.exp(bucket / _SCALE)), count) for bucket, count in sorted(self.buckets.items())
+        ]
+
     def __add__(self, other: Durations) -> Durations:
         return Durations(
             _combined(self.buckets, other.buckets, 1),

@@ -31,12 +31,13 @@ class Retries:
     def __iter__(self) -> Iterator[StageCall]:
         return iter((*self._delayed, *self.due))
 
-    def delayed(self) -> int:
-        """How many are not due."""
-        return len(self._delayed)
+    def delayed(self) -> list[StageCall]:
+        """Those that are not due; from any thread."""
+        return list(self._delayed)
 
     def add(self, call: StageCall, seconds: float) -> None:
         """Make a call due after a delay in seconds."""
+        call.due_at = self._clock.now() + seconds
         self._delayed[call] = self._clock.call_later(seconds, lambda: self._post(self._delay_over, call))
 
     def _delay_over(self, call: StageCall) -> None:

@@ -56,7 +56,9 @@ class StageMachine(CallMachine[A, B]):
             follow(call, result)
             return
         self._stop_running(call)
-        self._succeeded(call)
+        self._stats.done += 1
+        if self._adapting is not None:
+            self._adapted(call)
         if self._envelope is not None:
             result = self._envelope.close(call.item, result)
         if self._outbox or call.turn is not None or self._keys is not None or result is KEPT or not self.may_emit():
@@ -68,21 +70,29 @@ class StageMachine(CallMachine[A, B]):
             self.gate.release()
 
     def _stop_running(self, call: StageCall) -> None:
-        call.end()
+        call.live = False  # as ``call.end`` does; here and below without calls, as it is for each call
+        if call.permit is not None:
+            call.permit.call_ended(call)
         del self._running[call]
         now = self._now()
+        if call.weight or self._is_timed:
+            self._time(call, now)
+        else:
+            self._stats.busy += now - call.began
+        if call.usage is not None:
+            self._count_usage(call)
+
+    def _time(self, call: StageCall, now: float) -> None:
+        """A call has ended whose time is wanted, or that may have been blocked."""
         if call.blocked_at is None:
             seconds = now - call.began
             self._stats.busy += seconds
         else:
             seconds = 0.0
             self._unblock(call, now)
-        if self._is_exact or call.weight:
-            call.seconds = seconds + call.spent
-            if call.weight:
-                self._times.ended(call, now)
-        if call.usage is not None:
-            self._count_usage(call)
+        call.seconds = seconds + call.spent
+        if call.weight:
+            self._times.ended(call, now)
 
     def _count_usage(self, call: StageCall) -> None:
         if (usage := call.take_usage()) is not None:
@@ -92,6 +102,10 @@ class StageMachine(CallMachine[A, B]):
 
     def _succeeded(self, call: StageCall) -> None:
         self._stats.done += 1
+        if self._adapting is not None:
+            self._adapted(call)
+
+    def _adapted(self, call: StageCall) -> None:
         if self._adapting is not None:
             self._adapting.succeeded(self._now(), call.began, len(self._running) + 1)
 

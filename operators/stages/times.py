@@ -32,8 +32,42 @@ class CallTime(NamedTuple):
     ended: str
 
 
+class Attempt(NamedTuple):
+    """A call that runs, or is to be made after a delay.
+
+    Attributes:
+        seconds: For how long it has been running, or until it is due.
+        number: Its number for its item, from 1.
+    """
+
+    seconds: float
+    number: int
+
+
+class Standing(NamedTuple):
+    """The calls of a stage at one moment.
+
+    Attributes:
+        running: Those that run.
+        delayed: Those whose delay lasts.
+    """
+
+    running: list[Attempt]
+    delayed: list[Attempt]
+
+
 class TimedCall(Protocol):
-    """What is asked of a running call."""
+    """What is asked of a running call, and of one that is not due."""
+
+    @property
+    def attempt(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def due_at(self) -> float:
+        """When it is due."""
+        ...
 
     @property
     def began(self) -> float:
@@ -94,7 +128,7 @@ class StageTimes:
         is_exact: Whether the time of each call is wanted, however many there are.
         mask: Calls are counted here whose number has none of these bits.
         running: The calls that run now.
-        delayed: How many next attempts are not due yet.
+        delayed: Next attempts that are not due yet.
     """
 
     __slots__ = (
@@ -122,7 +156,7 @@ class StageTimes:
         self.last_end: float | None = None
         self.is_exact = False
         self.running: Callable[[], Collection[TimedCall]] = tuple
-        self.delayed: Callable[[], int] = int
+        self.delayed: Callable[[], Collection[TimedCall]] = tuple
         self.mask = 0
         self._is_thinned = False
         self._timed = 0
@@ -154,6 +188,13 @@ class StageTimes:
             now: The clock's time.
         """
         return ended + sum(max(0.0, now - call.began) for call in self.running() if call.blocked_at is None)
+
+    def standing(self, now: float) -> Standing:
+        """The calls that run or are delayed; from any thread."""
+        return Standing(
+            [Attempt(max(0.0, now - call.began), call.attempt) for call in self.running() if call.blocked_at is None],
+            [Attempt(max(0.0, call.due_at - now), call.attempt) for call in self.delayed()],
+        )
 
     def oldest(self, now: float) -> float | None:
         """For how long the oldest running call has been running, in seconds; None if none runs."""

@@ -6,6 +6,7 @@
 - ``plain_data.py``, ``encoding.py``, ``text.py``: values as JSON and text that every database takes
 - ``prepare_table.py``: seeing that the table is there; ``table_owner.py``: which pipeline writes into it
 - ``commit_batch.py``, ``upsert.py``: a batch in one transaction, without the rows that are refused
+- ``json_rows.py``: many rows as one parameter of a statement
 - ``repeated_ids.py``: tells of rows that were replaced, as their IDs came twice
 - ``error_kinds.py``: whether an error is a row's, or the database's for now; ``outage.py``: how long to try again
 - ``transaction_limit.py``, ``abort_deadline.py``: ends in time, also where the database does not answer

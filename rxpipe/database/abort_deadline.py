@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import reactivex
 from reactivex import Observable
@@ -15,13 +15,14 @@ from reactivex.disposable import SerialDisposable
 from rxpipe.errors import SinkError
 from rxpipe.operators.core.clock import Clock, clock_for
 from rxpipe.operators.core.machine import Machine
-from rxpipe.pipeline.outcome import Outcome
+
+B = TypeVar("B")
 
 SECONDS = 3.0  # that the database may leave an aborted run without an answer
 
 
 class AbortDeadline:
-    """Passes committed outcomes on, and gives up when an aborted run waits too long for the database.
+    """Passes committed batches on, and gives up when an aborted run waits too long for the database.
 
     The time counts while a commit is being tried, so an observer that is slow does not use it up.
     """
@@ -35,20 +36,20 @@ class AbortDeadline:
         """
         self._give_up = give_up
         self._name = name
-        self._outlet: _Outlet | None = None
+        self._outlet: _Outlet[Any] | None = None
         self._clock: Clock | None = None
         self._timer = SerialDisposable()
         self._lock = threading.Lock()
         self._is_aborted = False
         self._is_asked = False
 
-    def through(self, committed: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
-        """The same outcomes, in a sequence that ``fail`` can end."""
+    def through(self, committed: Observable[B]) -> Observable[B]:
+        """The same batches, in a sequence that ``fail`` can end."""
 
-        def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        def subscribe(observer: ObserverBase[B], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._clock = clock_for(None, scheduler)
-            self._outlet = _Outlet(observer)
-            return self._outlet.subscribe_to(committed, scheduler)
+            self._outlet = outlet = _Outlet(observer)
+            return outlet.subscribe_to(committed, scheduler)
 
         return reactivex.create(subscribe)
 
@@ -88,16 +89,16 @@ class AbortDeadline:
             self._timer.disposable = self._clock.call_later(seconds, lambda: self._give_up(silent))
 
 
-class _Outlet(Machine[Outcome[Any], Outcome[Any]]):
+class _Outlet(Machine[B, B]):
     """A thread that waits for a silent server cannot be stopped; ``fail`` ends the sequence without it."""
 
-    def __init__(self, observer: ObserverBase[Outcome[Any]]) -> None:
+    def __init__(self, observer: ObserverBase[B]) -> None:
         super().__init__(observer, 1)
-        self._outcomes: deque[Outcome[Any]] = deque()
+        self._batches: deque[B] = deque()
 
-    def arrive(self, value: Outcome[Any]) -> None:
-        """Take an outcome over."""
-        self._outcomes.append(value)
+    def arrive(self, value: B) -> None:
+        """Take a batch over."""
+        self._batches.append(value)
 
     def fail(self, error: Exception) -> None:
         """End the sequence with an error now, unless it has ended; from any thread."""
@@ -105,12 +106,12 @@ class _Outlet(Machine[Outcome[Any], Outcome[Any]]):
 
     def advance(self) -> None:
         """Pass on what may go."""
-        while self._outcomes and not self.over and self.may_emit():
-            self.emit(self._outcomes.popleft())
+        while self._batches and not self.over and self.may_emit():
+            self.emit(self._batches.popleft())
             self.gate.release()
-        if self.source_done and not self._outcomes:
+        if self.source_done and not self._batches:
             self.end()
 
     def free(self) -> None:
         """Forget what was not passed on."""
-        self._outcomes.clear()
+        self._batches.clear()

@@ -101,10 +101,12 @@ class Writing:
                 observer.on_completed() if failure is None else observer.on_error(failure)
 
             written = reactivex.create(hold).pipe(
-                self._batches, stage(commits, name="database", queue_size=0, retry=self._retry), unbatch()
+                self._batches, stage(commits, name="database", queue_size=0, retry=self._retry)
             )
-            subscription = commits.abort_deadline.through(written).subscribe(
-                observer.on_next, on_error, on_completed, scheduler=scheduler
+            subscription = (
+                commits.abort_deadline.through(written)
+                .pipe(unbatch())
+                .subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
             )
             return CompositeDisposable(subscription, Disposable(commits.close))
 

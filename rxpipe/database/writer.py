@@ -151,7 +151,7 @@ class Writer:
                 raise
             raise failed_to_open(engine, error) from getattr(error, "orig", None) or error
         keys = [column.key for column in self._table.primary_key]
-        upserts = Upserts(self._table, engine.dialect.name, portable=prepared.portable)
+        upserts = Upserts(self._table, engine.dialect.name, portable=prepared.portable, is_plain=self._is_ours)
         self._committer = Committer(upserts, self._transaction, keys)
         self._engine, self._transaction_limit = engine, limit
         self._largest, self._stale = prepared.largest, prepared.stale

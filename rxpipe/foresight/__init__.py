@@ -3,6 +3,10 @@
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``sweeps.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
 - ``adviser.py``: ``advise``, which settings to take; ``search.py``: how they are found
+- ``foretelling.py``: the outlook of a live run, beside it; ``remaining.py``: what is left of it, estimated by
+  simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn from what its own took
+  (``live_calls.py``, ``live_seconds.py``)
+- ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
@@ -14,12 +18,13 @@
 
 from rxpipe.foresight.adviser import Change, Recommendation, advise
 from rxpipe.foresight.draws import Distribution
-from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
+from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import Record, RecordedCall
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
 from rxpipe.foresight.sweeps import Point, Sweep, sweep
+from rxpipe.insight.interval import Interval
 
 __all__ = [
     "CallRecorder",

@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.draws import CallDraws
 from rxpipe.foresight.server import Server
 from rxpipe.foresight.simulated_stage import SimulatedRetry, SimulatedStage
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -19,6 +19,7 @@ from rxpipe.operators.stages.limiter import AllOf, FreshLimiter, Limiter, RateLi
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.retry_policy import Retry
 from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.stage import Stage
 
 _LARGE = 1_000_003  # between the seeds of two stages
@@ -45,7 +46,7 @@ class _Limiters:
 
 
 def simulated_pipeline(
-    pipeline: Pipeline[Any, Any], draws: Mapping[str, StageDraws], time: VirtualTime, server: Server, seed: int
+    pipeline: Plan, draws: Mapping[str, CallDraws], time: VirtualTime, server: Server, seed: int
 ) -> Pipeline[Any, Any]:
     """The same pipeline with drawn calls, and without a sink, a store and listeners.
 
@@ -75,7 +76,7 @@ def simulated_pipeline(
 
 
 def _simulated_stage(
-    stage: Stage, draws: StageDraws, time: VirtualTime, server: Server, limiters: _Limiters, seed: int
+    stage: Stage, draws: CallDraws, time: VirtualTime, server: Server, limiters: _Limiters, seed: int
 ) -> Stage:
     limiter = None if stage.rate_limit is None else limiters.fresh(stage.rate_limit)
     executor = SimulatedStage(

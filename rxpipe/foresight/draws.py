@@ -21,6 +21,22 @@ class Distribution(Protocol):
         ...
 
 
+class CallDraws(Protocol):
+    """What becomes of the calls of a stage, whatever that is drawn from; see ``StageDraws``."""
+
+    @property
+    def refused(self) -> tuple[float, float]: ...  # noqa: D102 - as all below
+    @property
+    def called(self) -> float: ...  # noqa: D102
+    @property
+    def targets(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def per_item(self) -> float: ...  # noqa: D102
+    def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw: ...  # noqa: D102
+    def is_called(self, item_id: Any, seed: int) -> bool: ...  # noqa: D102
+    def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageDraws:
     """What the calls of a stage are drawn from.

@@ -25,8 +25,6 @@ _FINER = (0.96, 0.98, 1.02, 1.04)
 _UNEVEN = -5.0  # the prior logarithm of the likelihood of servers that do not share themselves evenly
 _EVIDENCE = 8.0  # by so much a load must be likelier than none, as a logarithm: the best of many is taken
 _UNLIKELY = 0.01  # times as likely as the likeliest: what is less is left out
-_FAILURES = 5  # calls that failed: of fewer, no overhead is inferred
-_QUICK = 0.2  # times the median of others: what fails as quickly was not worked for
 _LEAST = 1e-9  # of a work in seconds, and of a variance
 
 
@@ -36,13 +34,11 @@ class FoundLoad:
 
     Attributes:
         load: The likeliest; None if there is no sign of any.
-        overhead: Seconds of a call in which the server does not work for it.
         others: Those that are nearly as likely, with their weights, the likeliest included.
         most: The most calls that ran at once.
     """
 
     load: Load | None = None
-    overhead: float = 0.0
     others: Sequence[tuple[float, Load]] = ()
     most: int = 0
 
@@ -62,8 +58,7 @@ def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
     Args:
         calls: Those of all stages that the server serves.
     """
-    overhead = overhead_of(calls)
-    calls = served(calls, overhead)
+    calls = distinct(calls)
     levels = Levels(calls)
     good = [call for call in calls if call.ended in ("ok", "dropped", "sent_back") and call.seconds > 0]
     step = max(1, len(good) // _MOST)
@@ -78,9 +73,7 @@ def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
     if tried[best] - sample.likelihood(None) < _EVIDENCE:
         return FoundLoad(most=levels.most)
     others = [(math.exp(each - tried[best]), load) for load, each in tried.items()]
-    return FoundLoad(
-        load=best, overhead=overhead, others=[one for one in others if one[0] > _UNLIKELY], most=levels.most
-    )
+    return FoundLoad(load=best, others=[one for one in others if one[0] > _UNLIKELY], most=levels.most)
 
 
 def _prior(load: Load) -> float:
@@ -88,27 +81,9 @@ def _prior(load: Load) -> float:
     return 0.0 if math.isclose(load.slope * load.knee, 1.0) else _UNEVEN
 
 
-def overhead_of(calls: Sequence[RecordedCall]) -> float:
-    """Seconds that a call takes besides the server's work: what the quickest failures take, if there are some.
-
-    These are calls that the server has refused at once: a way there and back.
-    """
-    failed = sorted(call.seconds for call in calls if call.ended in ("retried", "failed", "pushed_back"))
-    good = sorted(call.seconds for call in calls if call.ended == "ok")
-    if len(failed) < _FAILURES or not good:
-        return 0.0
-    quick = failed[len(failed) // 10]
-    return quick if quick < _QUICK * good[len(good) // 2] else 0.0
-
-
-def served(calls: Sequence[RecordedCall], overhead: float) -> list[RecordedCall]:
-    """The calls, as long as the server works for them; those for many items once."""
-    distinct = {(call.stage, call.began, call.seconds): call for call in calls}.values()
-    return [_served(call, overhead) for call in distinct]
-
-
-def _served(call: RecordedCall, overhead: float) -> RecordedCall:
-    return call._replace(seconds=max(0.0, call.seconds - overhead))
+def distinct(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
+    """The calls, those for many items once."""
+    return list({(call.stage, call.began, call.seconds): call for call in calls}.values())
 
 
 def _coarse(most: int) -> Iterator[Load]:
@@ -162,20 +137,18 @@ class Levels:
         return bisect_right(self.times, at) - 1
 
 
-def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels, overhead: float) -> list[float]:
-    """Seconds that the server would have worked for each call alone; all of its seconds if there is no load.
+def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels) -> list[float]:
+    """Seconds that each call would have taken alone.
 
     Args:
         calls: Some calls.
         load: How their server slows down.
-        levels: Of all calls that it served, as long as it worked for them.
-        overhead: Seconds of a call in which it does not.
+        levels: Of all calls that it served.
     """
     if load is None:
         return [call.seconds for call in calls]
     done = levels.work(load)
-    trimmed = (_served(call, overhead) for call in calls)
-    return [done[levels.place(call.until)] - done[levels.place(call.began)] for call in trimmed]
+    return [done[levels.place(call.until)] - done[levels.place(call.began)] for call in calls]
 
 
 class _Sample:

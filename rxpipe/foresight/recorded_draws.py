@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import NormalDist, median
 
 from rxpipe.foresight.draws import StageDraws
-from rxpipe.foresight.load import FoundLoad, Levels, overhead_of, served, works_of
+from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
 from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
 from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load
@@ -32,12 +32,11 @@ def recorded_draws(record: Record, timeouts: Mapping[str, float | None], load: L
         load: How the server slowed down while the calls were made.
     """
     by_stage = record.by_stage()
-    overhead = 0.0 if load is None else overhead_of(record.calls)
-    levels = Levels(served(record.calls, overhead))
+    levels = Levels(distinct(record.calls))
     found: dict[str, StageDraws] = {}
     for name, timeout in timeouts.items():
         if calls := by_stage.get(name):
-            found[name] = _of_stage(name, calls, record, works_of(calls, load, levels, overhead), timeout)
+            found[name] = _of_stage(name, calls, record, works_of(calls, load, levels), timeout)
     return found
 
 
@@ -182,7 +181,7 @@ def assumptions(record: Record, load: FoundLoad, rate: Rate | None) -> list[str]
     """What a forecast takes for granted."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:
-        found.append(f"more than {load.load.knee:.0f} calls at once slow each other down, as in the record")
+        found.append(f"calls slow each other down if more than {load.load.knee:.0f} run at once, as in the record")
     if rate is not None:
         found.append(f"the server refuses what is beyond {rate.rate:,.3g} {rate.unit} a second, as in the record")
     return found

@@ -51,7 +51,6 @@ class Server:
         *,
         slots: float = math.inf,
         rate: Rate | None = None,
-        overhead: float = 0.0,
     ) -> None:
         """Describe it.
 
@@ -60,9 +59,7 @@ class Server:
             load: How it slows down; None if it does not.
             slots: How many calls it takes at once; others wait there, the first to come first.
             rate: Beyond which it refuses calls; None if it does not.
-            overhead: Seconds that each call takes beside its work, if there is a load.
         """
-        self._overhead = 0.0 if load is None else overhead
         self.bucket = None if rate is None else Bucket(rate, lambda: time.seconds)
         self._time = time
         self._load = load
@@ -121,15 +118,10 @@ class Server:
         mark, _, work = heapq.heappop(self._running)
         self._mark = max(self._mark, mark)
         self._free(work)
-        if self._overhead:
-            work.last = self._time.at(self._time.seconds + self._overhead, work.end)
-        else:
-            work.end()
+        work.end()
 
     def leave(self, work: _Work) -> None:
         """A call is taken away."""
-        if work.last is not None:
-            work.last.dispose()
         if work.is_over:
             return
         self._advance()
@@ -148,14 +140,13 @@ class Server:
 
 
 class _Work(DisposableBase):
-    __slots__ = ("_server", "end", "is_over", "is_running", "last", "seconds")
+    __slots__ = ("_server", "end", "is_over", "is_running", "seconds")
 
     def __init__(self, server: Server, seconds: float, end: Callable[[], object]) -> None:
         self._server = server
         self.seconds = seconds
         self.end = end
         self.is_running = self.is_over = False
-        self.last: Event | None = None  # when its work is done
 
     def dispose(self) -> None:
         self._server.leave(self)

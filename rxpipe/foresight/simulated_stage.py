@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase
 from reactivex.disposable import Disposable
 
 from rxpipe.foresight.chance import number_of, share_of
-from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.draws import CallDraws
 from rxpipe.foresight.paced import paced
 from rxpipe.foresight.record import NOTHING, Draw
 from rxpipe.foresight.server import Server
@@ -86,7 +86,7 @@ class SimulatedStage:
         self,
         time: VirtualTime,
         server: Server,
-        draws: StageDraws,
+        draws: CallDraws,
         *,
         seed: int,
         cancels: bool,
@@ -157,6 +157,8 @@ class SimulatedStage:
     def _failure(self, ended: str, number: int, rounds: int) -> BaseException:
         if ended == "dropped":
             return Drop("as in the record")
+        if ended == "pushed_back":
+            return SimulatedRefusal()
         if ended == "sent_back" and (targets := self._draws.targets):
             return SendBack(targets[int(share_of(self._seed, number, rounds, -3) * len(targets))])
         return SimulatedFailure(is_final=ended == "failed")

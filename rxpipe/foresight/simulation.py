@@ -14,13 +14,14 @@ from rxpipe.errors import ConfigError, StopRun
 from rxpipe.foresight.chance import share_of
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
-from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, Simulated, StageForecast
+from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
 from rxpipe.foresight.load import FoundLoad, find_load
 from rxpipe.foresight.record import Record
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
 from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.insight.advice import Advice
+from rxpipe.insight.interval import Interval
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.stages.durations import Durations
 from rxpipe.operators.stages.options import is_count
@@ -183,6 +184,11 @@ class Scenario:
         return self._draws[load]
 
     @property
+    def commit_seconds(self) -> float:
+        """How long a row waits for others to be committed with it, in seconds."""
+        return float(getattr(self.pipeline.sink, "max_seconds", 0.0))
+
+    @property
     def items(self) -> int:
         """About how many items a simulation has."""
         return self.count or self.until or 1
@@ -226,7 +232,7 @@ class Ran:
 def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
     """Run a pipeline in virtual time, to its end."""
     time = VirtualTime()
-    server = Server(time, load, slots=scenario.slots, rate=scenario.rate, overhead=scenario.load.overhead)
+    server = Server(time, load, slots=scenario.slots, rate=scenario.rate)
     pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
     spans = Durations()
 
@@ -251,17 +257,17 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
         )
     if errors and not isinstance(errors[0], StopRun):
         raise ConfigError(f"the run would fail: {errors[0]}")
-    return _ran(run, spans, f"the run would stop: {errors[0]}" if errors else None)
+    return _ran(run, spans, scenario.commit_seconds, f"the run would stop: {errors[0]}" if errors else None)
 
 
-def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
+def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None) -> Ran:
     snapshot = run.snapshot()
-    seconds = max(run.seconds, 1e-9)
+    seconds = max(run.seconds + commit_seconds, 1e-9)
     usage = run.usage
     ended = run.written + run.failed + run.dropped + run.expanded + run.collected
     stages = [
         {
-            "busy": stage.busy / stage.slot_seconds if stage.slot_seconds else 0.0,
+            "busy": min(1.0, stage.busy / stage.slot_seconds) if stage.slot_seconds else 0.0,
             "calls": stage.calls,
             "failed": stage.failed,
             "dropped": stage.dropped,
@@ -269,8 +275,8 @@ def _ran(run: Run, spans: Durations, stopped: str | None) -> Ran:
         for stage in snapshot.stages
     ]
     numbers = {
-        "seconds": run.seconds,
-        "first_seconds": run.first_seconds or run.seconds,
+        "seconds": seconds,
+        "first_seconds": (run.first_seconds or run.seconds) + commit_seconds,
         "rate": ended / seconds,
         "item_p50": spans.quantile(0.5) or 0.0,
         "item_p95": spans.quantile(0.95) or 0.0,
@@ -306,7 +312,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         for place, stage in enumerate(scenario.pipeline.stages)
     )
     limits = tuple(
-        LimitForecast(name=name, used=Interval.of([one.limits[place] for one in others], first.limits[place]))
+        LimitForecast(name=name, used=Interval.of([one.limits[place] for one in others], first.limits[place], most=1.0))
         for place, name in enumerate(main.limits)
     )
     return Forecast(
@@ -322,7 +328,10 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
 
 
 def _intervals(main: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    return {name: Interval.of([one[name] for one in others], number) for name, number in main.items()}
+    return {
+        name: Interval.of([one[name] for one in others], number, most=1.0 if name == "busy" else math.inf)
+        for name, number in main.items()
+    }
 
 
 class _Ids(Collection[int | str]):

@@ -16,7 +16,7 @@ _OF_STAGE = tuple(one.name for one in fields(Stage) if one.name not in ("name", 
 
 
 def with_settings(pipeline: Pipeline[Any, Any], settings: Mapping[str, Any]) -> Pipeline[Any, Any]:
-    """The same pipeline with some settings instead of its own, without a sink and a store: for simulations only.
+    """The same pipeline with some settings instead of its own, without a store: for simulations only.
 
     Args:
         pipeline: It stays as it is.
@@ -37,7 +37,7 @@ def with_settings(pipeline: Pipeline[Any, Any], settings: Mapping[str, Any]) -> 
                 stages[name] = replace(stages[name], **{option: value})
     make: Callable[..., Pipeline[Any, Any]] = Pipeline
     with _told(" and ".join(settings)):
-        return make(*stages.values(), **options, max_cost=pipeline.max_cost, name="simulation")
+        return make(*stages.values(), **options, sink=pipeline.sink, max_cost=pipeline.max_cost, name="simulation")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any, Literal
 
+from rxpipe.insight.outlook import Outlook
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.durations import Durations
 
@@ -18,7 +19,7 @@ class StageSnapshot:
     """A stage's counts and times, since its run began.
 
     A slot is at each moment busy (a call runs), blocked (a result waits for room downstream), limited (an item waits
-    for a rate limit), held (an item waits for the database or the budget), or idle. Slot seconds are these times of all
+    for a rate limit), held (an item waits for the store's database), or idle. Slot seconds are these times of all
     slots, added up.
 
     Attributes:
@@ -42,7 +43,7 @@ class StageSnapshot:
         busy: Slot seconds in which calls ran.
         blocked: Slot seconds in which results waited for room downstream.
         limited: Slot seconds in which items waited for a rate limit.
-        held: Slot seconds in which items waited for the database.
+        held: Slot seconds in which items waited for the store's database.
         slot_seconds: Slot seconds in all; None if there is no bound.
         seconds: How long each call took.
         waits: How long each call's item had waited in the queue.
@@ -186,6 +187,7 @@ class Snapshot:
         sink: The sink; None without one.
         source: The source.
         usage_before: What the calls of earlier runs have used, which this one goes on with.
+        outlook: What is left, as far as somebody has estimated that; None for the sum of several workers.
         errors: The commonest errors.
         drops: The commonest reasons for drops.
     """
@@ -215,6 +217,7 @@ class Snapshot:
     sink: SinkSnapshot | None = None
     source: SourceSnapshot = field(default_factory=SourceSnapshot)
     usage_before: Usage = field(default_factory=Usage)
+    outlook: Outlook | None = None
     errors: tuple[CountedError, ...] = ()
     drops: tuple[CountedError, ...] = ()
 
@@ -249,7 +252,19 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 _SAME = {"name", "most", "limiters", "strategy", "pipeline", "run", "until", "unit", "per_process"}
 _LATEST = {"at", "elapsed", "oldest", "away", "written_before", "failed_before"}  # the largest
-_OWN = {"stages", "limiters", "sink", "source", "errors", "drops", "state", "usage_before", "last_end", "rate"}
+_OWN = {
+    "stages",
+    "limiters",
+    "sink",
+    "source",
+    "errors",
+    "drops",
+    "state",
+    "usage_before",
+    "last_end",
+    "rate",
+    "outlook",
+}
 
 
 def _add(one: Snapshot, other: Snapshot) -> Snapshot:
@@ -257,6 +272,7 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
     return replace(
         one,
         **_sums(one, other),
+        outlook=None,
         state="running" if "running" in (one.state, other.state) else max(one, other, key=lambda each: each.at).state,
         stages=tuple(_add_stages(*pair) for pair in zip(one.stages, other.stages, strict=True)),
         limiters=_add_limiters((*one.limiters, *other.limiters)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from importlib import import_module
 from importlib.util import find_spec
 
 from rxpipe.errors import ConfigError
@@ -23,12 +25,17 @@ def run_shown(plan: Plan, source: Source) -> Report:
         raise ConfigError(f"progress=True needs rich: {install('cli')}")
     # Imported here, as most programs draw nothing, and it takes a tenth of a second.
     from rxpipe.screen.figures import Meter
+
+    # Found by its name, since it stands on the pipelines that it simulates.
+    foretelling = import_module("rxpipe.foresight.foretelling").Foretelling
     from rxpipe.screen.progress import progress_of
 
     expands = any(stage.expand for stage in plan.stages)
-    with progress_of(f"{plan.name} · {plan.strategy} on {plan.scheduler}", None) as progress:
+    title = f"{plan.name} · {plan.strategy} on {plan.scheduler}"
+    with ExitStack() as beside, progress_of(title, None) as progress:
 
         def started(run: Run) -> None:
+            beside.enter_context(foretelling(plan, run, total=length(source)))
             progress.begin(Meter(run.snapshot, total=length(source), expands=expands))
 
         return run_blocking(plan, source, started=started, interrupted=progress.interrupted)

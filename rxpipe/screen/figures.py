@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rxpipe.insight.insight import insight_of
+from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.insight.window import History
 from rxpipe.operators.core.running_call import Usage
@@ -75,7 +76,8 @@ class Figures:
         in_flight: Items that are on their way.
         rate: Items that ended a second, lately; None if there was no time to tell.
         fraction: How much of the work is done, 0 to 1; None if there is no telling.
-        left: Seconds until it is done, or None.
+        left: Seconds until it is done, by how fast items ended lately; None if there is no telling.
+        outlook: The same as simulations have it, and the cost; None as long as there are none.
         usage: What calls used, those of earlier runs that this one goes on with included.
         projected: What they will have used in the end, by what was used for those items that have ended; None if
             there is no telling.
@@ -99,6 +101,7 @@ class Figures:
     rate: float | None
     fraction: float | None
     left: float | None
+    outlook: Outlook | None
     usage: Usage
     projected: Usage | None
     stages: tuple[StageFigures, ...]
@@ -156,6 +159,7 @@ class Meter:
             rate=rates[0],
             fraction=fraction,
             left=self._left(run, ended, rates[0], fraction),
+            outlook=None if run.outlook is None else run.outlook.later(run.elapsed),
             usage=usage,
             projected=self._projected(usage, ended),
             stages=tuple(

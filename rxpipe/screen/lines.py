@@ -8,7 +8,7 @@ import threading
 from typing import Self
 
 from rxpipe.screen.figures import Figures, Meter
-from rxpipe.screen.texts import clock, cost, number, per_second, plural, tokens
+from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
 
@@ -36,8 +36,8 @@ def progress_line(figures: Figures) -> str:
         parts.append(spent)
     if pushed_back := sum(stage.pushed_back for stage in figures.stages):
         parts.append(f"{number(pushed_back)} 429s")
-    if figures.left is not None:
-        parts.append(f"{clock(figures.left)} left")
+    if left := left_text(figures):
+        parts.append(left)
     return f"{clock(figures.seconds)}  {', '.join(parts)}"
 
 
@@ -53,9 +53,18 @@ def rare_texts(figures: Figures) -> list[str]:
     return [f"{number(count)} {name}" for name, count in counts.items() if count]
 
 
+def left_text(figures: Figures) -> str:
+    """How long the run still takes: ``about 3 min left (2 to 4)``; without an estimate of that, ``3:05 left``."""
+    if figures.outlook is not None:
+        return about(figures.outlook.seconds, " left")
+    return "" if figures.left is None else f"{clock(figures.left)} left"
+
+
 def spent_text(figures: Figures) -> str:
     """What was spent so far, and what that will come to: money, or tokens where nobody said what they cost."""
     usage, projected = figures.usage, figures.projected
+    if usage.cost and figures.outlook is not None and (whole := figures.outlook.cost) is not None:
+        return f"cost {cost(usage.cost)} of about {cost(whole.middle)} ({cost(whole.low)} to {cost(whole.high)})"
     if usage.cost:
         return f"cost {cost(usage.cost)}" + (f" of about {cost(projected.cost)}" if projected else "")
     if usage.tokens:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxpipe.screen.figures import Figures, Meter, StageFigures
-from rxpipe.screen.lines import interrupt_line, rare_texts, spent_text
+from rxpipe.screen.lines import interrupt_line, left_text, rare_texts, spent_text
 from rxpipe.screen.output_capture import OutputCapture
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
@@ -127,8 +127,8 @@ def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
     ]
     if spent := spent_text(figures):
         parts.append(Text(spent))
-    if figures.left is not None and not stopping:
-        parts.append(Text(f"ETA {clock(figures.left)}"))
+    if (left := left_text(figures)) and not stopping:
+        parts.append(Text(left))
     return parts
 
 

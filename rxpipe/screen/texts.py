@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is here is needed for --help, which comes at once
+    from rxpipe.insight.interval import Interval
     from rxpipe.operators.core.running_call import Usage
 
 
@@ -64,6 +65,20 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def about(seconds: Interval, what: str = "") -> str:
+    """A time that is not known exactly: ``about 40 s (30 to 55)``, ``about 3 min left (2.4 to 4)``."""
+    unit, name = next(one for one in _UNITS if seconds.middle < one[2])[:2]
+    low, middle, high = (_two_figures(one / unit) for one in (seconds.low, seconds.middle, seconds.high))
+    return f"about {middle} {name}{what}" + ("" if low == high else f" ({low} to {high})")
+
+
+_UNITS = ((1, "s", 90), (60, "min", 90 * 60), (3600, "h", 48 * 3600), (86_400, "days", math.inf))
+
+
+def _two_figures(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if value < 9.95 else f"{value:.0f}"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

@@ -17,7 +17,7 @@ from rxpipe.pipeline.claim import CachedResult, CacheLookup
 from rxpipe.store.commits.cached_results import find_results
 from rxpipe.store.commits.input_hash import input_hash
 from rxpipe.store.commits.outage_limit import Policy
-from rxpipe.store.commits.outputs import Output, decode
+from rxpipe.store.commits.outputs import decode
 from rxpipe.store.commits.records import NewResult, plain_usage
 from rxpipe.store.schema.database import Database
 
@@ -79,4 +79,4 @@ def _result_of(row: Row[Any] | None) -> CachedResult | None:
     except CheckpointError:  # of a class that is gone
         return None
     usage = Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens, cost=row.cost)
-    return CachedResult(value, usage, Output(row.output, row.pickled))
+    return CachedResult(value, usage, (row.output, row.pickled))

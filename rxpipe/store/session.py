@@ -20,7 +20,8 @@ from rxpipe.database.abort_deadline import AbortDeadline
 from rxpipe.errors import HandedOver, LeaseLost
 from rxpipe.identity.signature import StageSignature
 from rxpipe.insight.snapshot import Snapshot
-from rxpipe.operators import Retry, batch, stage, unbatch
+from rxpipe.operators import Retry, stage, unbatch
+from rxpipe.operators.core.clock import clock_for
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.times import CallTime
 from rxpipe.pipeline.claim import CachedResult, CacheLookup, Claim, ClaimedOutcome, Spawning
@@ -38,7 +39,6 @@ from rxpipe.store.commits.records import (
     Checkpoint,
     Closing,
     FailedCall,
-    MadeCall,
     Record,
     SentBack,
     Spawned,
@@ -109,7 +109,7 @@ class Session:
         self._over = threading.Event()  # set when no more is claimed
         self._cache = ResultCache(database, stages, retry=patience, over=self._over)
         self._flush: Subject[None] = Subject()
-        self._batches = batch(max_items, max_seconds, flush=self._flush)
+        self._max_items, self._max_seconds = max_items, max_seconds
         self._in_flight = in_flight
         self._feed = Feed(
             database,
@@ -210,7 +210,7 @@ class Session:
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
         """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
-        note_call(claim, self._stages, MadeCall(stage, call), notes if self._keep_prompts else ())
+        note_call(claim, self._stages, stage, call, notes if self._keep_prompts else ())
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
@@ -246,9 +246,17 @@ class Session:
         """Keep outcomes, and what was noted before each; they come out when they are committed."""
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            def line_up(records: ObserverBase[Record], scheduler: SchedulerBase | None = None) -> DisposableBase:
-                self._line = RecordQueue(records, self._stages, self._commit_if_awaited)
-                return self._line.subscribe_to(outcomes, scheduler)
+            def line_up(records: ObserverBase[list[Record]], scheduler: SchedulerBase | None = None) -> DisposableBase:
+                line = self._line = RecordQueue(
+                    records,
+                    self._stages,
+                    max_items=self._max_items,
+                    max_seconds=self._max_seconds,
+                    clock=clock_for(None, scheduler),
+                    is_awaited=lambda: self._feed.is_waiting,
+                )
+                flushing = self._flush.subscribe(lambda _: line.post(line.flush), scheduler=scheduler)
+                return CompositeDisposable(line.subscribe_to(outcomes, scheduler), flushing)
 
             def on_error(error: Exception) -> None:
                 observer.on_error(self._flusher.as_lost(error))
@@ -258,11 +266,11 @@ class Session:
                 failure = self._flusher.failure or (self._line.failure if self._line is not None else None)
                 observer.on_completed() if failure is None else observer.on_error(failure)
 
-            written = reactivex.create(line_up).pipe(
-                self._batches, stage(self._commit, name="database", queue_size=0), unbatch()
-            )
-            subscription = self._abort_deadline.through(written).subscribe(
-                observer.on_next, on_error, on_completed, scheduler=scheduler
+            written = reactivex.create(line_up).pipe(stage(self._commit, name="database", queue_size=0))
+            subscription = (
+                self._abort_deadline.through(written)
+                .pipe(unbatch())
+                .subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
             )
             return CompositeDisposable(subscription, Disposable(self._release_in_background))
 
@@ -282,10 +290,6 @@ class Session:
         self._abort_deadline.fail(error)
         self._flusher.give_up()
         self._database.end_within(0.0)
-
-    def _commit_if_awaited(self) -> None:
-        if self._feed.is_waiting:
-            self._flush.on_next(None)
 
     def _take_no_more(self) -> None:
         self._over.set()

@@ -34,30 +34,28 @@ class AllRuns:
 
     def run(self, number: int) -> RunRow | None:
         """One run; None if there is none of this number."""
-        row = None if self.reader is None or number == NO_NUMBER else self.reader.run(number)
-        snapshot = self._of(number)
-        return _row(snapshot) if row is None and snapshot is not None else row
+        row = self._kept(number)
+        snapshot = None if row is not None else self._of(number)
+        return row if snapshot is None else _row(snapshot)
 
-    def latest(self, number: int) -> Snapshot | None:
-        """Its newest numbers; None if none were kept."""
-        snapshot = self._of(number)
-        if snapshot is not None and not self._has_others(number):
-            return snapshot
-        return None if self.reader is None else self.reader.latest(number)
+    def now(self, number: int) -> tuple[RunRow | None, Snapshot | None]:
+        """One run and its newest numbers, of which either may be None. The store is asked for each once."""
+        row, own = self._kept(number), self._of(number)
+        if own is not None and not _has_others(row):
+            return row or _row(own), own
+        return row, None if self.reader is None else self.reader.latest(number)
 
     def history(self, number: int, most: int) -> Sequence[Snapshot]:
         """Its numbers from its beginning."""
         kept = [] if self.reader is None or number == NO_NUMBER else list(self.reader.snapshots(number, most=most))
-        if self._live is None or self._of(number) is None or self._has_others(number):
+        if self._live is None or self._of(number) is None or _has_others(self._kept(number)):
             return kept
         own = list(self._live.history())
         first = own[0].at if own else float("inf")
         return [*(one for one in kept if one.at < first), *own]
 
-    def _has_others(self, number: int) -> bool:
-        """Whether other processes work on it: then the sum over all is in the store."""
-        row = None if self.reader is None or number == NO_NUMBER else self.reader.run(number)
-        return row is not None and row.workers > 1
+    def _kept(self, number: int) -> RunRow | None:
+        return None if self.reader is None or number == NO_NUMBER else self.reader.run(number)
 
     def _snapshot(self) -> Snapshot | None:
         return None if self._live is None else self._live.latest()
@@ -65,6 +63,11 @@ class AllRuns:
     def _of(self, number: int) -> Snapshot | None:
         snapshot = self._snapshot()
         return snapshot if snapshot is not None and _number(snapshot) == number else None
+
+
+def _has_others(row: RunRow | None) -> bool:
+    """Whether other processes work on a run: then the sum over all is in the store."""
+    return row is not None and row.workers > 1
 
 
 def _number(snapshot: Snapshot) -> int:

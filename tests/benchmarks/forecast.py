@@ -84,21 +84,21 @@ Numbers = Mapping[str, Number]
 
 def forecast(case: Case, record: str, run: int) -> Numbers:
     """Forecast a run from the record of the base run."""
-    pipeline = pipeline_of(case.setup, _UNUSED)
+    pipeline = pipeline_of(case.setup, _UNUSED, "sqlite://")  # which is not opened
     found = simulate(pipeline, count=case.setup.count, record=recorded(record, run), seed=1)
     intervals = {"seconds": found.seconds, "rate": found.rate, "cost": found.cost}
     return {name: Number(middle=one.middle, low=one.low, high=one.high) for name, one in intervals.items()}
 
 
-def forecasts(chosen: Sequence[Case], bases: Mapping[str, RealRun], folder: Path) -> dict[str, Numbers]:
+def forecasts(chosen: Sequence[Case], bases: Mapping[str, RealRun], folder: Path) -> dict[Case, Numbers]:
     """Forecast all of them, two at a time."""
-    records = [f"sqlite:///{folder / case.world}.db" for case in chosen]
-    runs = [bases[case.world].run or 1 for case in chosen]
+    records = [f"sqlite:///{folder / case.base}.db" for case in chosen]
+    runs = [bases[case.base].run or 1 for case in chosen]
     with ProcessPoolExecutor(2) as pool:
-        return dict(zip([case.key for case in chosen], pool.map(forecast, chosen, records, runs), strict=True))
+        return dict(zip(chosen, pool.map(forecast, chosen, records, runs), strict=True))
 
 
-def tables(chosen: Sequence[Case], said: Mapping[str, Numbers], real: Mapping[str, RealRun]) -> Iterable[str]:
+def tables(chosen: Sequence[Case], said: Mapping[Case, Numbers], real: Mapping[str, RealRun]) -> Iterable[str]:
     """A table of cases for each server, and the sums."""
     for world in dict.fromkeys(case.world for case in chosen):
         these = [case for case in chosen if case.world == world]
@@ -107,16 +107,17 @@ def tables(chosen: Sequence[Case], said: Mapping[str, Numbers], real: Mapping[st
     yield "\\* Others used the machine meanwhile."
 
 
-def _cases(chosen: Sequence[Case], said: Mapping[str, Numbers], real: Mapping[str, RealRun]) -> str:
+def _cases(chosen: Sequence[Case], said: Mapping[Case, Numbers], real: Mapping[str, RealRun]) -> str:
     header = ["what is different", "calls"]
     for goal in GOALS.values():
         header += [f"{goal.title}: forecast (interval)", "was", "error"]
     rows: list[list[str]] = []
     for case in chosen:
-        was = real[case.key]
-        row = [case.title + (" \\*" if was.lag > CALM else ""), case.kind]
+        was = real[case.real]
+        base = f" (from base run {case.base_seed})" if len(WORLDS[case.world].seeds) > 1 else ""
+        row = [case.title + base + (" \\*" if was.lag > CALM else ""), case.kind]
         for name, goal in GOALS.items():
-            number, value = said[case.key][name], float(getattr(was, name))
+            number, value = said[case][name], float(getattr(was, name))
             low, high = (format(one, goal.shown) for one in (number.low, number.high))
             outside = "" if number.holds(value) else " (outside)"
             row += [f"{number.middle:{goal.shown}} ({low} to {high})", f"{value:{goal.shown}}"]
@@ -125,13 +126,13 @@ def _cases(chosen: Sequence[Case], said: Mapping[str, Numbers], real: Mapping[st
     return markdown(header, rows)
 
 
-def _sums(chosen: Sequence[Case], said: Mapping[str, Numbers], real: Mapping[str, RealRun]) -> str:
+def _sums(chosen: Sequence[Case], said: Mapping[Case, Numbers], real: Mapping[str, RealRun]) -> str:
     kinds = ["all", *dict.fromkeys(case.kind for case in chosen)]
     rows: list[list[str]] = []
     for kind in kinds:
         these = [case for case in chosen if kind in ("all", case.kind)]
         for name, goal in GOALS.items():
-            pairs = [(said[case.key][name], float(getattr(real[case.key], name))) for case in these]
+            pairs = [(said[case][name], float(getattr(real[case.real], name))) for case in these]
             errors = sorted(abs(number.error(value)) for number, value in pairs)
             inside = statistics.fmean(number.holds(value) for number, value in pairs)
             p95 = errors[min(len(errors) - 1, int(0.95 * len(errors)))]
@@ -171,10 +172,10 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only cases with this in their names")
     parser.add_argument("--at-a-time", type=int, default=3, help="real runs at the same time (default: %(default)s)")
     options = parser.parse_args()
-    chosen = [case for case in cases() if options.only in case.key]
+    chosen = [case for case in cases() if options.only in case.real]
     if options.real is not None:
         folder, (bases, real) = options.real.parent, _loaded(options.real)
-        chosen = [case for case in chosen if case.key in real]
+        chosen = [case for case in chosen if case.real in real and case.base in bases]
         said = forecasts(chosen, bases, folder)
     else:
         folder = options.folder or Path(tempfile.mkdtemp(prefix="forecast"))
@@ -184,27 +185,28 @@ def main() -> int:
     return 0
 
 
-def _made(chosen: Sequence[Case], folder: Path, at_a_time: int) -> tuple[dict[str, Numbers], dict[str, RealRun]]:
+def _made(chosen: Sequence[Case], folder: Path, at_a_time: int) -> tuple[dict[Case, Numbers], dict[str, RealRun]]:
     """Forecasts, and then the real runs."""
     tell: Callable[[str], None] = partial(print, file=sys.stderr, flush=True)
     folder.mkdir(exist_ok=True)
     kept = folder / "real.json"
     bases, real = _loaded(kept) if kept.exists() else ({}, {})
-    for world in dict.fromkeys(case.world for case in chosen):
-        if world not in bases:
-            bases[world] = run_base(world, folder)
-            tell(f"base run: {world} {bases[world].seconds:.1f} s, lag {bases[world].lag:.4f}")
+    for base, case in {case.base: case for case in chosen}.items():
+        if base not in bases:
+            bases[base] = run_base(case, folder)
+            tell(f"base run: {base} {bases[base].seconds:.1f} s, lag {bases[base].lag:.4f}")
     _save(kept, bases, real)
     started = time.perf_counter()
     said = forecasts(chosen, bases, folder)
     tell(f"{len(said)} forecasts in {time.perf_counter() - started:.0f} s")
 
     def ended(case: Case, run: RealRun) -> None:
-        real[case.key] = min(run, real.get(case.key, run), key=lambda one: one.lag)
+        real[case.real] = min(run, real.get(case.real, run), key=lambda one: one.lag)
         _save(kept, bases, real)
-        tell(f"{case.key}: {run.seconds:.1f} s, lag {run.lag:.4f}, load {os.getloadavg()[0]:.1f}")
+        tell(f"{case.real}: {run.seconds:.1f} s, lag {run.lag:.4f}, load {os.getloadavg()[0]:.1f}")
 
-    run_cases([case for case in chosen if case.key not in real or real[case.key].lag > CALM], folder, at_a_time, ended)
+    missing = {case.real: case for case in chosen if case.real not in real or real[case.real].lag > CALM}
+    run_cases(list(missing.values()), folder, at_a_time, ended)
     tell(f"to forecast them anew: --real {kept}")
     return said, real
 

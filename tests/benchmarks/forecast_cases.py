@@ -49,12 +49,15 @@ class World:
         title: What kind of server.
         server: Options of ``rxpipe fake-llm``.
         base: The run that is recorded.
+        seeds: The seeds of all servers against which that run is made. A single one may happen to be quick or slow, and
+            all forecasts of new calls with it.
         changes: What is forecast from it: fields of the base that are different.
     """
 
     title: str
     server: Sequence[str]
     base: Setup
+    seeds: Sequence[int] = (0,)
     changes: Sequence[dict[str, Any]]
 
 
@@ -66,24 +69,35 @@ class Case:
         world: The key of its world.
         setup: How it is set up.
         title: What differs from the base run.
+        base_seed: The seed of the base run that it is forecast from.
     """
 
     world: str
     setup: Setup
     title: str
+    base_seed: int = 0
 
     @property
-    def key(self) -> str:
-        """Where its real run is kept."""
+    def real(self) -> str:
+        """Which real run it is."""
         return f"{self.world}: {self.title}"
+
+    @property
+    def base(self) -> str:
+        """The base run that it is forecast from."""
+        return base_name(self.world, self.base_seed)
 
     @property
     def kind(self) -> Kind:
         """Whether the base run had the same calls, so that chance plays no part."""
-        base = WORLDS[self.world].base
-        if self.setup.seed != base.seed:
+        if self.setup.seed != self.base_seed:
             return "other chance"
-        return "more items" if self.setup.count > base.count else "same calls"
+        return "more items" if self.setup.count > WORLDS[self.world].base.count else "same calls"
+
+
+def base_name(world: str, seed: int) -> str:
+    """What a base run, and the file with its record, is called."""
+    return f"{world}-{seed}" if seed else world
 
 
 def _all(base: tuple[int, int, int], times: float) -> tuple[int, int, int]:
@@ -99,6 +113,7 @@ WORLDS = {
         title="heavy tails, 4% of 500s, 4% of invalid replies, 0.4% of calls hang",
         server=["--latency", "lognormal(median=0.3,p95=1)", "--fail", "0.04", "--invalid", "0.04", "--hang", "0.004"],
         base=Setup(count=300, slots=_TAILS),
+        seeds=(0, 10, 11, 12),
         changes=[
             {"slots": (8, 10, 4), "count": 150},
             {"slots": (4, 10, 7), "count": 200},
@@ -110,7 +125,7 @@ WORLDS = {
             {"slots": _all(_TAILS, 4), "count": 1500},
             {"strategy": "per_item", "at_once": 20},
             {"strategy": "per_item", "at_once": 50},
-            {"strategy": "staged"},
+            {"strategy": "staged", "count": 150},
             {"timeout": 0.8},
             {"timeout": 1.2, "max_attempts": 2},
             {"max_attempts": 1},
@@ -136,6 +151,7 @@ WORLDS = {
             "0.03",
         ],
         base=Setup(count=400, slots=_LOAD),
+        seeds=(0, 10, 11),
         changes=[
             {"slots": _all(_LOAD, 0.5), "count": 250},
             {"slots": (3, 8, 4)},
@@ -147,7 +163,7 @@ WORLDS = {
             {"strategy": "per_item", "at_once": 9},
             {"strategy": "per_item", "at_once": 18},
             {"strategy": "per_item", "at_once": 40},
-            {"strategy": "staged"},
+            {"strategy": "staged", "count": 250},
             {"timeout": 0.9, "slots": _all(_LOAD, 2)},
             {"requests_per_minute": 3000, "slots": _all(_LOAD, 2), "count": 250},
             {"max_attempts": 1, "slots": (6, 8, 8)},
@@ -188,6 +204,7 @@ WORLDS = {
         title="the client keeps to 480,000 tokens a minute; 3% of 500s, 3% of invalid replies",
         server=["--latency", "lognormal(median=0.2,p95=0.6)", *_FAULTS],
         base=Setup(count=150, slots=_TOKENS, tokens_per_minute=480_000),
+        seeds=(0, 10),
         changes=[
             {"tokens_per_minute": 240_000, "count": 75},
             {"tokens_per_minute": 960_000, "count": 300},
@@ -207,16 +224,17 @@ WORLDS = {
 
 
 def cases() -> list[Case]:
-    """All that are forecast."""
-    return [
-        Case(
-            world=key,
-            setup=replace(world.base, **change),
-            title=", ".join(f"{name} {_shown(value)}" for name, value in change.items()),
-        )
-        for key, world in WORLDS.items()
-        for change in world.changes
-    ]
+    """All that are forecast: runs of the same calls from one base run, others from each."""
+    found: list[Case] = []
+    for key, world in WORLDS.items():
+        for change in world.changes:
+            setup = replace(world.base, **change)
+            title = ", ".join(f"{name} {_shown(value)}" for name, value in change.items())
+            case = Case(world=key, setup=setup, title=title)
+            found.append(case)
+            if case.kind != "same calls":
+                found += [replace(case, base_seed=seed) for seed in world.seeds if seed != case.base_seed]
+    return found
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -53,17 +53,20 @@ class RealRun:
     lag: float
 
 
-def run_base(world: str, folder: Path) -> RealRun:
-    """Make the base run of a world, which is recorded in ``folder/WORLD.db``."""
+def run_base(case: Case, folder: Path) -> RealRun:
+    """Make the base run that a case is forecast from, which is recorded in ``folder/BASE.db``."""
+    setup = replace(WORLDS[case.world].base, seed=case.base_seed)
 
     def run(number: int) -> RealRun:
-        _delete(folder / f"{world}-{number}.db")
-        return _run(world, WORLDS[world].base, f"sqlite:///{folder / world}-{number}.db")
+        _delete(folder / f"try{number}.db")
+        return _run(case.world, setup, f"sqlite:///{folder}/try{number}.db")
 
     number, real = _calmest(run)
-    _delete(folder / f"{world}.db")
-    for file in folder.glob(f"{world}-{number}.db*"):
-        file.rename(folder / file.name.replace(f"-{number}.db", ".db"))
+    _delete(folder / f"{case.base}.db")
+    for file in folder.glob(f"try{number}.db*"):
+        file.rename(folder / file.name.replace(f"try{number}.db", f"{case.base}.db"))
+    for number in range(_TRIES):
+        _delete(folder / f"try{number}.db")
     return real
 
 
@@ -94,7 +97,7 @@ def run_cases(
         return real
 
     with ThreadPoolExecutor(at_a_time) as pool:
-        return dict(zip([case.key for case in chosen], pool.map(run, enumerate(chosen)), strict=True))
+        return dict(zip([case.real for case in chosen], pool.map(run, enumerate(chosen)), strict=True))
 
 
 def _calmest(run: Callable[[int], RealRun]) -> tuple[int, RealRun]:

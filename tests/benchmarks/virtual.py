@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
 from reactivex.abc import DisposableBase
+from reactivex.disposable import Disposable
 
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.core.worker import Call, Function
@@ -40,7 +42,13 @@ class DrawnCalls:
         def end() -> None:
             call.done(error is None, value if error is None else error)
 
-        return self._time.at(self._time.seconds + seconds, end)
+        event = self._time.at(self._time.seconds + seconds, end)
+
+        def cancel() -> None:
+            event.dispose()
+            self._time.at(self._time.seconds, lambda: call.done(False, CancelledError()))
+
+        return Disposable(cancel)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -93,3 +94,23 @@ def test_bad_page(folder: Path, page: str, told: str) -> None:
     message = refused("compare", SEED, "--html", page)
     assert message.startswith("--html: ")
     assert told in message
+
+
+def test_simulated(folder: Path) -> None:
+    """Nothing is called, and that is said first; an hour's work takes a second."""
+    ended = rxpipe("compare", SEED, "--simulated", "--latency", "generation=30,grading=30", "--html", "c.html")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert lines[0] == "simulated: nothing was called"
+    assert [tuple(word for word in re.split(r"\W+", line) if word in WORDS) for line in lines[3:9]] == WAYS
+    assert max(map(len, lines)) <= 80
+    assert "(simulated)" in Path("c.html").read_text(encoding="utf-8")
+    assert [one.name for one in folder.iterdir()] == ["c.html"]
+
+
+def test_simulated_as_json(folder: Path) -> None:
+    """The figures, and that they are simulated; without latencies and without a recorded run there are none."""
+    plain = json.loads(rxpipe("compare", SEED, "--simulated", "--latency", "grading=30", "--json").out)
+    assert plain["simulated"] is True
+    assert len(plain["runs"]) == len(WAYS)
+    assert refused("compare", SEED, "--simulated").startswith("--simulated: give --latency, or a config with")

@@ -12,9 +12,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rxpipe import Usage
+from rxpipe.insight.interval import Interval
+from rxpipe.insight.outlook import Outlook
 from rxpipe.screen.figures import Meter
 from rxpipe.screen.lines import Lines, interrupt_line, progress_line
 from rxpipe.screen.live import Screen
+from rxpipe.screen.texts import about
 
 from .runs import MadeRun
 
@@ -94,7 +97,7 @@ def test_screen_knows_when() -> None:
         console.print(screen)
     bar, whole = captured.get().splitlines()[-2:]
     assert bar.strip().endswith("250 of 1,000  25%")
-    assert whole.rstrip() == "0:05 elapsed · 50 in flight · 240 written · 10 failed · 50.0/s · ETA 0:15"
+    assert whole.rstrip() == "0:05 elapsed · 50 in flight · 240 written · 10 failed · 50.0/s · 0:15 left"
 
 
 def test_screen_without_total() -> None:
@@ -132,7 +135,7 @@ def test_screen_tells_what_a_signal_does(interrupts: int, told: str) -> None:
     made.set(taken=107, written=100)
     lines = drawn(made, 80, interrupts=interrupts)
     assert lines[-1] == told
-    assert not any("ETA" in line for line in lines)
+    assert not any("left" in line for line in lines)
 
 
 def test_line() -> None:
@@ -247,3 +250,50 @@ def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         lines.begin(Meter(MadeRun("a").run.snapshot, total=None))
         lines.interrupted(signal.SIGINT, 1)
     assert heard.getvalue() == "stopping: no items are in flight\n"
+
+
+def foretold(made: MadeRun, cost: Interval | None = None) -> Meter:
+    """A run of which more is known than how fast it goes."""
+    made.run.outlook = Outlook(elapsed=5.0, seconds=Interval(middle=185.0, low=130.0, high=245.0), cost=cost)
+    return Meter(made.run.snapshot, total=1000)
+
+
+def test_what_is_left() -> None:
+    """What was estimated a while ago is told as of now, with its interval."""
+    made = MadeRun("a")
+    meter = foretold(made)
+    made.set(taken=530, written=516, failed=4)
+    made.seconds = 10.0
+    assert progress_line(meter.read()).endswith(", about 3 min left (2.1 to 4)")
+    made.seconds = 180.0
+    assert progress_line(meter.read()).endswith(", about 10 s left (0 to 70)")
+    console = Console(file=StringIO(), width=100)
+    with console.capture() as captured:
+        console.print(Screen("pipeline.yaml", meter, 25.0))
+    assert captured.get().rstrip().endswith("about 10 s left (0 to 70)")
+
+
+def test_what_it_will_cost() -> None:
+    """The estimate takes the place of what a straight line says."""
+    made = MadeRun("a")
+    meter = foretold(made, Interval(middle=1.2, low=1.1, high=1.35))
+    made.stages[0].usage = Usage(prompt_tokens=500, cost=0.42)
+    made.set(taken=100, written=100)
+    made.seconds = 10.0
+    assert ", cost 0.42 of about 1.20 (1.10 to 1.35), " in progress_line(meter.read())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ((40.2, 30.0, 55.0), "about 40 s (30 to 55)"),
+        ((3.0, 3.0, 3.0), "about 3 s"),
+        ((185.0, 130.0, 245.0), "about 3.1 min (2.2 to 4.1)"),
+        ((7_300.0, 6_000.0, 8_300.0), "about 2 h (1.7 to 2.3)"),
+        ((400_000.0, 300_000.0, 500_000.0), "about 4.6 days (3.5 to 5.8)"),
+    ],
+)
+def test_times_that_are_not_known_exactly(seconds: tuple[float, float, float], text: str) -> None:
+    """One unit for all three, in two figures."""
+    middle, low, high = seconds
+    assert about(Interval(middle=middle, low=low, high=high)) == text

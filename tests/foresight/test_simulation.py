@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import AdaptiveConcurrency, Batch, ConfigError, Pipeline, RateLimiter, Retry, Stage
+from rxpipe import AdaptiveConcurrency, Batch, ConfigError, DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 from rxpipe.foresight import Forecast, Record, RecordedCall, simulate
 from rxpipe.foresight.distributions import parse_distribution
 from rxpipe.operators.core.running_call import Usage
@@ -328,6 +328,14 @@ def test_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     found = simulate(one, record=record, replications=2)
     monkeypatch.undo()
     assert found.written.middle == 80
+
+
+def test_rows_wait_for_others_to_be_committed_with_them() -> None:
+    """As long as the sink says; the first one, too."""
+    sink = DatabaseSink("sqlite:///never.db", max_seconds=0.5)
+    record = Record(calls=alike("a", 2, 1.0), roots=range(2))
+    found = simulate(Pipeline(stage("a", concurrency=1), sink=sink), record=record, replications=0)
+    assert (found.first_seconds.middle, found.seconds.middle) == (1.5, 2.5)
 
 
 class _Untouched:

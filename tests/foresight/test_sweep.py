@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe import Retry
+from rxpipe import DatabaseSink, Retry
 from rxpipe.errors import ConfigError
 from rxpipe.foresight import sweep
 from rxpipe.foresight.variants import with_settings
@@ -136,7 +136,9 @@ def test_wrong(settings: Mapping[str, list[Any]], told: str) -> None:
 
 def test_the_pipeline_stays_as_it_is() -> None:
     """Another setting makes another pipeline."""
-    pipeline = stages_of(work=1)
+    sink = DatabaseSink("sqlite:///never_opened.db")
+    pipeline = pipeline_of(stage("work", concurrency=1), sink=sink)
     changed = with_settings(pipeline, {"stages.work.concurrency": 5, "concurrency": 7})
     assert (changed.stages[0].concurrency, changed.concurrency) == (5, 7)
+    assert changed.sink is sink  # rows wait there to be committed
     assert (pipeline.stages[0].concurrency, pipeline.concurrency) == (1, 3)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rxpipe import Children, Pipeline, Record, Stage
+from rxpipe.errors import SinkError
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.run import item as item_module
 from rxpipe.pipeline.run.in_flight import InFlightItems
@@ -123,3 +124,21 @@ def test_an_outcome_belongs_to_the_child_of_its_parent() -> None:
         children.append(child)
     assert items.take_out(children[1].outcome(1.0)) is children[1]
     assert items.take_out(children[0].outcome(1.0)) is children[0]
+
+
+def test_several_items_with_the_same_id() -> None:
+    """Each comes out once, whatever the order, and then there is none."""
+    items, same = InFlightItems(), [Item("x", 0.0) for _ in range(3)]
+    for item in same:
+        item.arrived = True
+        items.add(item)
+    outcome = same[0].outcome(1.0)
+    found = [items.take_out(outcome) for _ in range(2)]
+    assert items.count == 1
+    found += [items.take_out(outcome)]
+    assert {id(one) for one in found} == {id(one) for one in same}
+    with pytest.raises(SinkError, match="was not given"):
+        items.take_out(outcome)
+    items.add(same[0])
+    items.add(same[1])
+    assert items.close() == same[:2]

@@ -12,7 +12,7 @@ from rxpipe.identity.signature import StageSignature
 from rxpipe.operators import Usage
 from rxpipe.pipeline.claim import Claim
 from rxpipe.store.commits.cached_results import find_results
-from rxpipe.store.commits.checkpoints import is_large
+from rxpipe.store.commits.checkpoints import portions, size
 from rxpipe.store.commits.outputs import encode
 from rxpipe.store.commits.records import Checkpoint, NewResult, SentBack
 from rxpipe.store.schema.tables import CACHE, CHECKPOINTS
@@ -58,7 +58,7 @@ def test_a_large_result(kept: Kept) -> None:
     """Goes into the database by itself."""
     first, second = kept.claim(1, 2)
     large = result(first, "a" * 1_000_001)
-    assert is_large({"output": large.output.text, "pickled": None})
+    assert portions([large], [size(*large.output)]) == ([], [large])
     kept.commit([large])
     kept.commit([result(second)])
     assert len(found(kept, "0" * 64)["0" * 64]) == 1_000_003

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, text, update
 from sqlalchemy.pool import NullPool
 
 from rxpipe import Batch, DatabaseSink, Pipeline, Record, RunStore, SendBack, Stage, feedback
+from rxpipe.database.json_rows import RUN
 from rxpipe.store.commits.children import wake_parents
-from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
 ITEMS_BEFORE = 30_000  # SQLite's plans are the same for a million, and PostgreSQL's are chosen for large tables

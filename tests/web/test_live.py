@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from rxpipe.insight.reading import RunRow
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.web.all_runs import AllRuns
 from rxpipe.web.live import History, LiveRun
@@ -51,11 +52,27 @@ def test_a_run_of_this_process_is_among_those_of_the_store() -> None:
         live.look()
     everything = AllRuns(runs, live)
     assert [row.number for row in everything.runs()] == list(range(12, 0, -1))
-    assert everything.latest(11) is newest[-1]
-    assert everything.latest(LIVE) == runs.latest(LIVE)
+    assert everything.now(11)[1] is newest[-1]
+    assert everything.now(LIVE)[1] == runs.latest(LIVE)
     history = everything.history(11, 50)
     assert [one.elapsed for one in history[-2:]] == [630.0, 631.0]
     assert [one.at for one in history] == sorted(one.at for one in history)
+
+
+def test_a_look_at_a_run_of_this_process_asks_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second that is CPU time of the run's own process."""
+    runs = FakeRuns(clock=lambda: 640.0)
+    asked: list[int] = []
+    answer = runs.run
+
+    def run(number: int) -> RunRow | None:
+        asked.append(number)
+        return answer(number)
+
+    monkeypatch.setattr(runs, "run", run)
+    row, snapshot = AllRuns(runs, LiveRun(lambda: snapshot_at(630.0, run=11))).now(11)
+    assert (row, snapshot) == (answer(11), snapshot_at(630.0, run=11))
+    assert asked == [11]
 
 
 def test_a_run_without_a_number_is_found_as_0() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,18 +12,30 @@ from rich.text import Text
 from rxpipe.cli.commands.html_option import check_writable, write_page
 from rxpipe.cli.commands.overrides import latencies
 from rxpipe.cli.messages import ExitCode, configure_logs
-from rxpipe.config import load_config
-from rxpipe.devtools.compare import Comparison
+from rxpipe.config import Config, load_config
+from rxpipe.devtools.compare import Comparison, compare_simulated
 from rxpipe.devtools.compare import compare as compare_all
 from rxpipe.devtools.compare.html import page
+from rxpipe.errors import ConfigError, RxPipeError
+from rxpipe.foresight import Record, recorded
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, say
 
 _RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
 
 
-def compare(path: Path, *, latency: str, count: int, html: Path | None) -> ExitCode:
+def compare(
+    path: Path, *, latency: str, count: int, html: Path | None, simulated: bool = False, as_json: bool = False
+) -> ExitCode:
     """Compare the ways of running a config's stages, and show the figures.
+
+    Args:
+        path: The config.
+        latency: Seconds of calls, by stages.
+        count: How many IDs.
+        html: Where the page goes; None for no page.
+        simulated: Only simulate the runs.
+        as_json: Write JSON in place of the table.
 
     Returns:
         What the program is to end with.
@@ -36,18 +49,41 @@ def compare(path: Path, *, latency: str, count: int, html: Path | None) -> ExitC
     if html is not None:
         check_writable(html)
     with redirect_stdout(sys.stderr):
-        comparison = compare_all(config, latency=waits, count=count, progress=_progress)
-    print_comparison(comparison)
+        if simulated:
+            comparison = _simulated(config, waits, count)
+        else:
+            comparison = compare_all(config, latency=waits, count=count, progress=_progress)
+    if as_json:
+        print(json.dumps(comparison.as_json()))
+    else:
+        print_comparison(comparison)
     if html is not None:
         write_page(html, page(comparison))
-        say(f"\ntimelines: {html}")
+        say(f"\ntimelines: {html}", err=as_json)
     return ExitCode.OK if all(row.is_complete for row in comparison.rows) else ExitCode.FAILED
+
+
+def _simulated(config: Config, waits: dict[str, float], count: int) -> Comparison:
+    try:
+        return compare_simulated(config, latency=waits, count=count, record=lambda: _record(config))
+    except TypeError as error:
+        raise ConfigError(f"--simulated: {error}") from None
+
+
+def _record(config: Config) -> Record:
+    """The calls of the latest run in the config's store."""
+    try:
+        return recorded(config.database.url)
+    except RxPipeError as error:
+        raise ConfigError(f"--simulated: give --latency, or a config with a recorded run: {error}") from None
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Write the table and what one has to know to read it to standard output."""
     console = SafeConsole()
     columns = comparison_columns(comparison)
+    if comparison.simulated:
+        console.print(Text("simulated: nothing was called", style="bold"))
     console.print(fitted(columns, console.width, least=columns[0].width))
     for note in comparison.notes:
         console.print()

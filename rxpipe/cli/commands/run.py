@@ -26,6 +26,7 @@ from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
+from rxpipe.foresight.foretelling import Foretelling
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
@@ -119,7 +120,7 @@ def run(path: Path, options: Options) -> ExitCode:
                 watched.page = beside.enter_context(RunPage(config))
             progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
             try:
-                watched.run(pipeline, source, options.count if total is None else total, progress)
+                watched.run(pipeline, source, options.count if total is None else total, progress, beside)
             except OtherPipeline as error:
                 raise ConfigError(f"{config.where('name')}: {error}") from None
             except StagesChanged as error:
@@ -166,13 +167,14 @@ class _WatchedRun:
         self._run: Run | None = None
         self.page: RunPage | None = None
 
-    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress) -> None:
+    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress, beside: ExitStack) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
             self._run = run
             if self.page is not None:
                 self.page.begin(run.snapshot)
+            beside.enter_context(Foretelling(pipeline, run, total=total))
             expands = any(stage.expand for stage in pipeline.stages)
             progress.begin(Meter(run.snapshot, total=total, expands=expands))
 

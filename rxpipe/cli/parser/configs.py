@@ -203,15 +203,27 @@ def compare(
     ] = "",
     count: Annotated[int, typer.Option(parser=_count, metavar="N", help="How many IDs to take.")] = 300,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            "--simulated",
+            metavar="",
+            help="Call nothing: simulate the runs, in a second. Calls take the latencies, or as long as recorded ones.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
 ) -> None:
     """Run the same work on every strategy and scheduler, into temporary databases, and compare.
 
     Each of the six runs calls your functions. If calls cost money, you pay six times.
+    With --simulated nothing is called.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.compare import compare as compare_config
 
-        raise typer.Exit(compare_config(config, latency=latency, count=count, html=html))
+        raise typer.Exit(
+            compare_config(config, latency=latency, count=count, html=html, simulated=simulated, as_json=as_json)
+        )
 
 
 @app.command()

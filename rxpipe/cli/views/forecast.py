@@ -8,7 +8,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.text import Text
 
-from rxpipe.foresight.forecast import Forecast, Interval, LimitForecast, StageForecast
+from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
+from rxpipe.insight.interval import Interval
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import clock, cost, duration, number, per_second, plural, tokens

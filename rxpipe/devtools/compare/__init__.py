@@ -1,6 +1,7 @@
 """The same work on every strategy and scheduler, side by side: what ``rxpipe compare`` shows.
 
 - ``running.py``: `compare`, which makes the runs, each into a temporary database of its own
+- ``simulated.py``: `compare_simulated`, which only simulates them
 - ``least_time.py``: the least time that each strategy can take
 - ``recording.py``: stages that note when each of their calls ran, after a latency where one is given
 - ``timeline.py``: what was noted
@@ -15,6 +16,7 @@ from rxpipe.devtools.compare.comparison import Comparison, Row
 from rxpipe.devtools.compare.html import page
 from rxpipe.devtools.compare.least_time import StagePlan, least_seconds
 from rxpipe.devtools.compare.running import compare
+from rxpipe.devtools.compare.simulated import compare_simulated
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeline
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "StageTimeline",
     "Timeline",
     "compare",
+    "compare_simulated",
     "least_seconds",
     "page",
 ]

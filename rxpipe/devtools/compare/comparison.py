@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rxpipe.devtools.compare.least_time import StagePlan, items_at_once, least_seconds
 from rxpipe.devtools.compare.timeline import Timeline
@@ -101,16 +102,43 @@ class Comparison:
         count: How many items.
         stages: What each had to go through.
         rows: The runs: the three strategies on one scheduler, then on the other.
+        simulated: Whether this is what they would do, by a simulation.
     """
 
     count: int
     stages: tuple[StagePlan, ...]
     rows: tuple[Row, ...]
+    simulated: bool = False
 
     @property
     def has_latency(self) -> bool:
         """Whether any stage was given one; else it is rxpipe's overhead that is compared."""
         return any(stage.latency for stage in self.stages)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data, for JSON: the figures, without the timelines."""
+        return {
+            "simulated": self.simulated,
+            "count": self.count,
+            "stages": [asdict(stage) for stage in self.stages],
+            "runs": [
+                {
+                    "strategy": row.strategy,
+                    "scheduler": row.scheduler,
+                    "slots": list(row.slots),
+                    "seconds": row.report.seconds,
+                    "first_seconds": row.report.first_seconds,
+                    "held": row.report.most_in_flight,
+                    "written": row.report.written,
+                    "failed": row.report.failed,
+                    "bound": row.bound,
+                    "speed_up": row.speed_up,
+                    "complete": row.is_complete,
+                    "error": row.error,
+                }
+                for row in self.rows
+            ],
+        }
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -147,13 +175,17 @@ class Comparison:
             f"so {total} calls in all too, but these may all be of one stage.",
             "Time: from the start to the last commit. First row: when the first result was committed. Held: items "
             "taken from the source and not yet committed, at most. Speed-up: against staged on the same scheduler.",
-            "Every run wrote into a temporary database of its own, which is gone now; the config's database was "
+            SIMULATED
+            if self.simulated
+            else "Every run wrote into a temporary database of its own, which is gone now; the config's database was "
             "not written to.",
         ]
         notes += [f"{row.name} was stopped by {row.error}" for row in self.rows if row.error]
         return tuple(notes)
 
     def _work(self) -> str:
+        if not self.has_latency and self.simulated:
+            return f"{items_text(self.count)}; calls take as long, and fail as often, as recorded ones."
         if not self.has_latency:
             return (
                 f"{items_text(self.count)}; no latency was given, so this compares overhead: what rxpipe, the "
@@ -164,10 +196,17 @@ class Comparison:
             f"{row.strategy} {seconds_text(least_seconds(row.strategy, self.stages, self.count))}"
             for row in self.rows[: len(self.rows) // 2]
         )
+        takes = "a call takes" if self.simulated else "a call takes its function's own time and a latency:"
         return (
-            f"{items_text(self.count)}; a call takes its function's own time and a latency: {latencies}. The bound is "
+            f"{items_text(self.count)}; {takes} {latencies}. The bound is "
             f"the least time that these latencies allow: {bounds}."
         )
+
+
+SIMULATED = (
+    "Simulated, in virtual time: no function was called, and nothing was written. What functions, the database and "
+    "rxpipe itself take is not in it, so both schedulers come out alike."
+)
 
 
 def items_text(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rxpipe.devtools.compare.comparison import Comparison, Row, items_text, seconds_text
+from rxpipe.devtools.compare.comparison import SIMULATED, Comparison, Row, items_text, seconds_text
 from rxpipe.devtools.compare.least_time import items_at_once
 from rxpipe.devtools.compare.svg import COLOURS, escaped, picture
 
@@ -51,7 +51,8 @@ def page(comparison: Comparison) -> str:
     """The page of a comparison. All runs are drawn to the same scale."""
     names = ", ".join(stage.name for stage in comparison.stages)
     items = items_text(comparison.count)
-    return document(f"rxpipe compare: {items}", f"{items} through {names}", _body(comparison))
+    how = " (simulated)" if comparison.simulated else ""
+    return document(f"rxpipe compare{how}: {items}", f"{items} through {names}{how}", _body(comparison))
 
 
 def document(title: str, heading: str, body: Iterable[str]) -> str:
@@ -75,6 +76,8 @@ def document(title: str, heading: str, body: Iterable[str]) -> str:
 
 
 def _body(comparison: Comparison) -> Iterable[str]:
+    if comparison.simulated:
+        yield f"<p><b>{escaped(SIMULATED)}</b></p>"
     for scheduler in dict.fromkeys(row.scheduler for row in comparison.rows):
         yield _summary([row for row in comparison.rows if row.scheduler == scheduler])
     yield _table(comparison)

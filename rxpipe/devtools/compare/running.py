@@ -85,8 +85,8 @@ def compare(
         if stage.executor is not None:
             text = "calls are noted in this process only; to compare, leave it out"
             raise ConfigError(f"{config.where(f'stages[{index}].executor')}: {text}")
-    plans = _plans(config, stages, latency)
-    ids = _ids(config, count)
+    plans = plans_of(config, stages, latency)
+    ids = ids_of(config, count)
     work = _Work(stages, plans, ids)
     rows: list[Row] = []
     ways: list[tuple[Strategy, Scheduler]] = [
@@ -98,7 +98,7 @@ def compare(
         work_text = f"{items_text(len(ids))} into a temporary database{least}"
         progress(f"{number}/{len(ways)} {strategy} on {scheduler}: {work_text}")
         rows.append(work.run(strategy, scheduler))
-    return Comparison(count=len(ids), stages=plans, rows=tuple(_with_speed_up(row, rows) for row in rows))
+    return Comparison(count=len(ids), stages=plans, rows=tuple(with_speed_up(row, rows) for row in rows))
 
 
 class _Work:
@@ -185,7 +185,12 @@ def _rows_in(database: URL) -> int:
         return connection.execute(select(func.count()).select_from(writer.table)).scalar_one()
 
 
-def _plans(config: Config, stages: Sequence[Stage], latency: Mapping[str, float]) -> tuple[StagePlan, ...]:
+def plans_of(config: Config, stages: Sequence[Stage], latency: Mapping[str, float]) -> tuple[StagePlan, ...]:
+    """The stages as they are compared.
+
+    Raises:
+        ConfigError: A latency is out of range, or of no stage.
+    """
     names = [stage.name for stage in stages]
     timeouts = {stage.name: math.inf if stage.timeout is None else stage.timeout for stage in stages}
     for name, seconds in latency.items():
@@ -205,8 +210,12 @@ def _plans(config: Config, stages: Sequence[Stage], latency: Mapping[str, float]
     )
 
 
-def _ids(config: Config, count: int) -> list[Any]:
-    """The IDs that all runs have, read once: the source may not give the same ones again."""
+def ids_of(config: Config, count: int) -> list[Any]:
+    """The IDs that all runs have, read once: the source may not give the same ones again.
+
+    Raises:
+        ConfigError: There is none, or the source cannot be read.
+    """
     if count < 1:
         raise ConfigError(f"count: {given(count, 'a whole number, 1 or more')}")
     source = read_source(config, count=count)
@@ -225,7 +234,8 @@ async def _collected(source: AsyncIterable[Any]) -> list[Any]:
     return [item async for item in source]
 
 
-def _with_speed_up(row: Row, rows: Sequence[Row]) -> Row:
+def with_speed_up(row: Row, rows: Sequence[Row]) -> Row:
+    """The row with how many times faster it is than ``staged`` on the same scheduler."""
     (baseline,) = (other for other in rows if (other.strategy, other.scheduler) == ("staged", row.scheduler))
     if row.error or baseline.error or not row.report.seconds:
         return row

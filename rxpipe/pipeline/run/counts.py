@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from rxpipe.errors import HandedOver
+from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import State
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.running_call import Usage
@@ -38,6 +39,7 @@ class Counts:
         quota: How many items are to be written; None for all.
         clock: What its time goes by.
         began: When it began, by that.
+        outlook: What is left of the run, as far as somebody has estimated that.
         first_seconds: How long it took until the first row was committed; None if none was.
         finished: Resolves to the report when every item has ended; raises what the run failed with.
     """
@@ -55,6 +57,7 @@ class Counts:
         self.quota = ports.quota
         self.clock = clock
         self.began = clock.now()
+        self.outlook: Outlook | None = None
         self.first_seconds: float | None = None
         self.finished: Future[Report] = Finished()
         self._ports = ports

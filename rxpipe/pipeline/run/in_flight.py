@@ -22,7 +22,8 @@ class InFlightItems:
 
     def __init__(self) -> None:
         self.count = self.most = self.entered = self.spawned = 0
-        self._items: dict[int | str, list[Item]] = {}
+        self._items: dict[int | str, Item] = {}
+        self._others: dict[int | str, list[Item]] = {}  # that have the ID of one of those
         self._is_over = False
         self._lock = threading.Lock()
 
@@ -31,7 +32,8 @@ class InFlightItems:
         with self._lock:
             if self._is_over:
                 return False
-            self._items.setdefault(item.id, []).append(item)
+            if self._items.setdefault(item.id, item) is not item:
+                self._others.setdefault(item.id, []).append(item)
             self.count += 1
             self.entered += 1
             self.spawned += item.parent is not None
@@ -48,16 +50,22 @@ class InFlightItems:
         with self._lock:
             if self._is_over:
                 return None
-            items = self._items.get(outcome.id)
-            if not items:
+            item = self._items.pop(outcome.id, None)
+            if item is None:
                 raise SinkError(f"the sink gave back an outcome that it was not given: {outcome.id!r}")
-            if len(items) == 1:
-                item = items[0]
-                del self._items[outcome.id]
-            else:  # of those with the same ID, one that the sink was given; rather of the same parent
-                item = max(items, key=lambda one: (one.is_in_sink, one.parent_id == outcome.parent))
-                items.remove(item)
+            if outcome.id in self._others:
+                item = self._one_of(item, outcome)
             self.count -= 1
+        return item
+
+    def _one_of(self, first: Item, outcome: Outcome[Any]) -> Item:
+        """Of those with the same ID, one that the sink was given; rather of the same parent. The others stay."""
+        items = [first, *self._others.pop(outcome.id)]
+        item = max(items, key=lambda one: (one.is_in_sink, one.parent_id == outcome.parent))
+        items.remove(item)
+        self._items[outcome.id] = items.pop(0)
+        if items:
+            self._others[outcome.id] = items
         return item
 
     def settled(self) -> list[Item]:
@@ -71,7 +79,10 @@ class InFlightItems:
 
     def _all(self) -> list[Item]:
         with self._lock:
-            return [item for items in self._items.values() for item in items]
+            return self._listed()
+
+    def _listed(self) -> list[Item]:
+        return [*self._items.values(), *(item for items in self._others.values() for item in items)]
 
     def close(self) -> list[Item] | None:
         """Let none in or out any more; those that are there. None if it was closed before."""
@@ -79,7 +90,8 @@ class InFlightItems:
             if self._is_over:
                 return None
             self._is_over = True
-            items = [item for items in self._items.values() for item in items]
+            items = self._listed()
             self._items.clear()
+            self._others.clear()
             self.count = 0
         return items

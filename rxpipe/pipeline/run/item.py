@@ -48,11 +48,11 @@ class Item:
         place: Where the quota counts it, or None.
     """
 
-    # Most items have most of these: what a class has is not set for each of them.
+    # Most items have most of these: what a class has is not set for each of them. But what each stage asks for is, as
+    # that is found sooner.
     status: Status = "written"
-    settled = arrived = in_call = is_cancelled = False
+    arrived = in_call = False
     error: BaseException | None = None
-    claim: Claim | None = None
     parent: Item | None = None
     siblings: Group | None = None
     children: Group | None = None
@@ -61,12 +61,15 @@ class Item:
     call: Call | None = None
     stage: str | None = None
     feedback: Any = None
-    lookup: CacheLookup | None = None
     went_back = False
-    attempts = finished = first = rounds = depth = number = born = unfinished = 0
+    first = depth = number = born = unfinished = 0
     _given: Any = None
 
     def __init__(self, taken: int | str | Record | Claim, taken_at: float) -> None:
+        self.settled = self.is_cancelled = False
+        self.claim: Claim | None = None
+        self.lookup: CacheLookup | None = None
+        self.attempts = self.finished = self.rounds = 0
         self.taken_at = taken_at
         self.inputs: list[Any] = []
         self.value: Any = taken
@@ -161,9 +164,7 @@ class Item:
         return self._outcome("expanded", now)
 
     def _outcome(self, status: Status, now: float) -> Outcome[Any]:
-        make: Callable[..., Outcome[Any]] = Outcome
-        if self.claim is not None or self.parent is not None or self.children is not None or self._given is not None:
-            make = self._maker(status)
+        make: Callable[..., Outcome[Any]] = Outcome if self.claim is None else partial(ClaimedOutcome, claim=self.claim)
         return make(
             id=self.id,
             status=status,
@@ -172,22 +173,16 @@ class Item:
             stage=self.stage,
             attempts=self.attempts,
             seconds=now - self.taken_at,
+            origin=self._origin(status),
         )
 
-    def _maker(self, status: Status) -> Callable[..., Outcome[Any]]:
-        """What makes an outcome that tells more than most do."""
-        origin = Origin(
-            parent=self.parent_id,
-            record=self.record,
-            failures=() if self.children is None or status != "expanded" else tuple(self.children.failures),
-        )
-        given = origin if origin != _NO_ORIGIN else None
-        if self.claim is None:
-            return partial(Outcome, origin=given)
-        return partial(ClaimedOutcome, claim=self.claim, origin=given)
-
-
-_NO_ORIGIN = Origin()
+    def _origin(self, status: Status) -> Origin | None:
+        """What its outcome tells of other items and of its record; None if that is nothing, as for most."""
+        parent, record = self.parent_id, None if self.parent is None and self._given is None else self.record
+        failures = () if self.children is None or status != "expanded" else tuple(self.children.failures)
+        if parent is None and record is None and not failures:
+            return None
+        return Origin(parent=parent, record=record, failures=failures)
 
 
 class Group:

@@ -18,6 +18,7 @@ from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.stages.settings import StageStats
+from rxpipe.operators.stages.times import Standing
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.listener import Listeners
 from rxpipe.pipeline.outcome import Outcome, Report
@@ -163,6 +164,11 @@ class Run(Counts):
             ValueError: ``seconds`` is not above 0.
         """  # noqa: D205
         return self._watch.snapshots(seconds)
+
+    def standing(self) -> list[Standing]:
+        """The calls of each stage that run now or are delayed; from any thread."""
+        now = self.clock.now()
+        return [stage.times.standing(now) for stage in self.stages]
 
     def insight(self) -> Insight:
         """What holds it up now, what a change would gain, and what stands still; from any thread."""

@@ -142,6 +142,7 @@ def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:
         sink=None if facts.counts is None else _sink(run, facts.counts),
         source=SourceSnapshot(length=facts.length, waited=run.source_waited, is_over=run.source_is_over),
         usage_before=run.usage_before,
+        outlook=run.outlook,
         errors=_counted(run.errors),
         drops=_counted(run.drops),
     )
@@ -203,7 +204,7 @@ def _stage(
         abandoned=stage.abandoned,
         running=max(0, stage.running),
         waiting=max(0, stage.waiting),
-        delayed=times.delayed(),
+        delayed=len(times.delayed()),
         blocked_now=times.blocked.now,
         busy=times.busy(stage.busy, now),
         blocked=times.blocked.total(now),

@@ -58,7 +58,7 @@ class Backlog:
 
     def may_begin(self, wake: Wake) -> bool:
         """Whether a call may begin; if not, ``wake`` is called once when it may be asked again. From any thread."""
-        if not self._noted and not self._is_away:  # as nearly always with slow calls: without the lock
+        if self._is_plainly_open():  # as nearly always: without the lock
             return True
         with self._lock:
             if self._is_open():
@@ -82,6 +82,13 @@ class Backlog:
     def away(self) -> None:
         """A commit failed: let no call begin until one succeeds."""
         self._is_away = True
+
+    def _is_plainly_open(self) -> bool:
+        try:
+            oldest = self._noted[0]
+        except IndexError:
+            return not self._is_away
+        return not self._is_away and len(self._noted) < self._most and self._now() - oldest < self._late
 
     def _is_open(self) -> bool:
         if self._is_away or len(self._noted) >= self._most:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Select, bindparam, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rxpipe.store.commits.checkpoints import chunks, is_large
+from rxpipe.database.json_rows import PARAMETER, as_parameter, is_in_keys, json_rows, keys_as_parameter
+from rxpipe.store.commits.checkpoints import portions, size
 from rxpipe.store.commits.records import Checkpoint
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, is_in_rows, json_rows
 from rxpipe.store.schema.tables import CACHE
 
 _SIGNATURE = "signature_of_stage"
@@ -25,14 +25,14 @@ def add_results(connection: Connection, checkpoints: Sequence[Checkpoint], now: 
         checkpoints: Those whose ``new`` is set.
         now: The database's time.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "signature": one.new.stage.result_key,
             "input_hash": one.new.input_hash,
             "call": one.new.stage.call,
             "version": one.new.stage.version,
-            "output": one.output.text,
-            "pickled": one.output.pickled,
+            "output": one.output[0],
+            "pickled": one.output[1],
             "prompt_tokens": one.new.usage.prompt_tokens,
             "completion_tokens": one.new.usage.completion_tokens,
             "cost": one.new.usage.cost,
@@ -43,16 +43,16 @@ def add_results(connection: Connection, checkpoints: Sequence[Checkpoint], now: 
     ]
     rows.sort(key=lambda row: (row["signature"], row["input_hash"]))  # else two workers might wait for each other
     dialect = connection.dialect.name
-    for some in chunks([row for row in rows if not is_large(row)]):
+    lists, large = portions(rows, [size(row["output"], row["pickled"]) for row in rows])
+    for some in lists:
         connection.execute(_add_statement(dialect), {PARAMETER: as_parameter(some)})
-    for row in rows:
-        if is_large(row):
-            connection.execute(_large_statement(dialect), {f"to_{name}": row[name] for name in row})
+    for row in large:
+        connection.execute(_large_statement(dialect), {f"to_{name}": row[name] for name in row})
 
 
 def find_results(connection: Connection, signature: str, hashes: Sequence[str]) -> Mapping[str, Any]:
     """The rows of the results that there are, by the hashes of their inputs."""
-    parameters = {_SIGNATURE: signature, PARAMETER: as_parameter({"input_hash": one} for one in hashes)}
+    parameters = {_SIGNATURE: signature, PARAMETER: keys_as_parameter(hashes)}
     rows = connection.execute(_find_statement(connection.dialect.name), parameters)
     return {row.input_hash: row for row in rows}
 
@@ -60,7 +60,7 @@ def find_results(connection: Connection, signature: str, hashes: Sequence[str]) 
 @cache
 def _find_statement(dialect: str) -> Select[Any]:
     signature = bindparam(_SIGNATURE, type_=CACHE.c.signature.type)
-    return select(CACHE).where(CACHE.c.signature == signature, is_in_rows(dialect, CACHE.c.input_hash))
+    return select(CACHE).where(CACHE.c.signature == signature, is_in_keys(dialect, CACHE.c.input_hash))
 
 
 @cache

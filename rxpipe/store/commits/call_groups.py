@@ -10,17 +10,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from operator import add, itemgetter
+from operator import add
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import this_run
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.operators.stages.times import CallTime
-from rxpipe.store.commits.records import Closing, Record
-from rxpipe.store.schema.json_rows import this_run
+from rxpipe.store.commits.records import Closing, PlainCall, Record
 from rxpipe.store.schema.tables import CALLS, RUNS, db_now
 
 ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cancelled")
@@ -92,8 +92,7 @@ def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
         epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
     """
     keys: list[str] = []
-    stages: list[int] = []
-    times: list[CallTime] = []
+    plain: list[PlainCall] = []
     usages: dict[int, Usage] = {}
     said: list[Mapping[str, Any]] = []
     worker = ""
@@ -105,34 +104,33 @@ def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
         worker = worker or claim.owner
         if isinstance(calls, tuple):
             keys.append(claim.key)
-            stages.append(calls[0])
-            times.append(calls[1])
+            plain.append(calls)
             continue
         for stage, time, usage, rows in calls:
             if usage is not None:
                 usages[len(keys)] = usage
             keys.append(claim.key)
-            stages.append(stage)
-            times.append(time)
+            plain.append((stage, *time))
             said += rows
     if not keys:
         return MadeCalls()
-    first, last, columns = _columns(times)
-    columns |= {"item": keys, "stage": stages}
+    first, last, columns = _columns(plain)
+    columns["item"] = keys
     if usages:
         used = [usages.get(place, _NOTHING) for place in range(len(keys))]
         columns["prompt_tokens"] = [one.prompt_tokens for one in used]
         columns["completion_tokens"] = [one.completion_tokens for one in used]
         columns["cost"] = [one.cost for one in used]
-    text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    text = to_json(columns).decode()
     return MadeCalls(CallGroup(worker, number, epoch + first, epoch + last, len(keys), text), said)
 
 
-def _columns(times: Sequence[CallTime]) -> tuple[float, float, dict[str, Sequence[Any]]]:
+def _columns(calls: Sequence[PlainCall]) -> tuple[float, float, dict[str, Sequence[Any]]]:
     """When the first call began and the last one ended, and the columns of their times."""
-    attempts, began, waited, seconds, in_flight, ended = ([*map(itemgetter(place), times)] for place in range(6))
+    stages, attempts, began, waited, seconds, in_flight, ended = zip(*calls, strict=True)
     first = min(began)
     columns: dict[str, Sequence[Any]] = {
+        "stage": stages,
         "began": [int((one - first) * _MICROSECONDS) for one in began],
         "waited": [int(one * _MICROSECONDS) for one in waited],
         "seconds": [int(one * _MICROSECONDS) for one in seconds],

@@ -24,18 +24,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.errors import ConfigError
-from rxpipe.store.commits.checkpoints import add_checkpoints
-from rxpipe.store.commits.records import NewChild
-from rxpipe.store.schema.json_rows import (
+from rxpipe.database.json_rows import (
     PARAMETER,
     as_parameter,
     is_among,
-    is_in_rows,
+    is_in_keys,
+    json_keys,
     json_rows,
     keys_as_parameter,
     this_run,
 )
+from rxpipe.errors import ConfigError
+from rxpipe.store.commits.checkpoints import add_checkpoints
+from rxpipe.store.commits.records import NewChild
 from rxpipe.store.schema.tables import IS_WAITING, ITEMS, PENDING
 
 _MANY = 1_000  # children in one statement
@@ -81,14 +82,7 @@ def _add(
             if row is not None and (row.parent_key, row.number) != (parent.item_key, child.claim.number):
                 child.claim.conflict = _is_taken(child)
     checkpoints = [
-        {
-            "item_key": child.claim.key,
-            "stage": child.claim.first - 1,
-            "fence": child.claim.fence,
-            "output": child.output.text,
-            "pickled": child.output.pickled,
-            "at": now,
-        }
+        (child.claim.key, child.claim.first - 1, child.claim.fence, *child.output, now)
         for child, _ in children
         if child.output is not None and child.claim.key in added and firsts[child.claim.key] is child
     ]
@@ -178,7 +172,7 @@ def _add_statement(dialect: str) -> ReturningInsert[Any]:
 
 @cache
 def _retire_statement(dialect: str) -> Update:
-    keys = select(json_rows(dialect, ITEMS.c.item_key).c.item_key)
+    keys = json_keys(dialect)
     ours = and_(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.parent_key, keys))
     old = and_(ours, ITEMS.c.number >= 0, ITEMS.c.made_by >= bindparam(_MADE_BY, type_=ITEMS.c.made_by.type))
     return update(ITEMS).where(old).values(number=-1 - ITEMS.c.number)
@@ -187,7 +181,7 @@ def _retire_statement(dialect: str) -> Update:
 @cache
 def _parents_statement(dialect: str) -> Executable:
     columns = ITEMS.c.item_key, ITEMS.c.parent_key, ITEMS.c.number
-    return select(*columns).where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
+    return select(*columns).where(ITEMS.c.run_id == this_run(), is_in_keys(dialect, ITEMS.c.item_key))
 
 
 @cache
@@ -198,7 +192,7 @@ def _lock_all_waiting_statement() -> Select[Any]:
 
 @cache
 def _wake_statement(dialect: str) -> Update:
-    return _wake_all_statement().where(is_in_rows(dialect, ITEMS.c.item_key))
+    return _wake_all_statement().where(is_in_keys(dialect, ITEMS.c.item_key))
 
 
 @cache

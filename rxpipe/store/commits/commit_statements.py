@@ -10,7 +10,7 @@ from sqlalchemy import Column, Delete, Integer, Select, Update, and_, bindparam,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.store.schema.json_rows import is_in_rows, json_rows, this_run
+from rxpipe.database.json_rows import is_in_keys, json_rows, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, db_now
 
 _SEEN: Sequence[Column[Any]] = (
@@ -25,7 +25,7 @@ def lock_statement(dialect: str) -> Select[Any]:
     """Locks items, and tells what a batch goes by."""
     return (
         select(*_SEEN, db_now().label("now"))
-        .where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
+        .where(ITEMS.c.run_id == this_run(), is_in_keys(dialect, ITEMS.c.item_key))
         .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
         .with_for_update(of=ITEMS)
     )
@@ -45,7 +45,7 @@ MAX_CRASHES = "max_crashes"
 @cache
 def advance_statement(dialect: str) -> Update:
     """Moves items on, as ``CHANGED`` says."""
-    moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_in_rows(dialect, ITEMS.c.item_key))
+    moved = update(ITEMS).where(ITEMS.c.run_id == this_run(), is_in_keys(dialect, ITEMS.c.item_key))
     columns = (
         *(ITEMS.c.state, ITEMS.c.stage, ITEMS.c.attempts, ITEMS.c.failures, ITEMS.c.last_error),
         *(ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),
@@ -62,7 +62,7 @@ def advance_statement(dialect: str) -> Update:
 @cache
 def erase_statement(dialect: str) -> Delete:
     """Deletes checkpoints of a stage and later ones."""
-    ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_rows(dialect, CHECKPOINTS.c.item_key))
+    ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_keys(dialect, CHECKPOINTS.c.item_key))
     return delete(CHECKPOINTS).where(ours, CHECKPOINTS.c.stage >= bindparam(ERASE_FROM, type_=Integer()))
 
 

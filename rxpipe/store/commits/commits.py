@@ -29,6 +29,12 @@ from sqlalchemy import (
 
 from rxpipe.database.commit_batch import raise_unless_refused
 from rxpipe.database.error_kinds import refusal
+from rxpipe.database.json_rows import (
+    PARAMETER,
+    RUN,
+    as_parameter,
+    keys_as_parameter,
+)
 from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.store.commits.cached_results import add_results
 from rxpipe.store.commits.call_groups import MadeCalls, add_calls, made_in
@@ -63,12 +69,6 @@ from rxpipe.store.commits.state_changes import (
 from rxpipe.store.commits.tallies import add_tally
 from rxpipe.store.commits.used_rows import add_usage
 from rxpipe.store.schema.database import Database
-from rxpipe.store.schema.json_rows import (
-    PARAMETER,
-    RUN,
-    as_parameter,
-    keys_as_parameter,
-)
 from rxpipe.store.schema.tables import ENDED, ITEMS
 
 _FAILURES = 100  # in one statement, as each has a traceback
@@ -304,16 +304,9 @@ class Commits:
 
     def _insert(self, connection: Connection, moves: Sequence[Move], now: float) -> None:
         checkpoints = [
-            {
-                "item_key": move.claim.key,
-                "stage": checkpoint.stage,
-                "fence": move.claim.fence,
-                "output": checkpoint.output.text,
-                "pickled": checkpoint.output.pickled,
-                "at": now,
-            }
+            (move.claim.key, one.stage, move.claim.fence, *one.output, now)
             for move in moves
-            for checkpoint in move.checkpoints
+            for one in move.checkpoints
         ]
         add_checkpoints(connection, self._of_run, checkpoints)
         add_results(connection, [one for move in moves for one in move.results], now)

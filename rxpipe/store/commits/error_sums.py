@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.pipeline.run.error_counts import LONGEST, VARIES
 from rxpipe.store.commits.records import FailedCall
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import ERRORS
 
 _KINDS = 200  # that a process tells apart, so that a million different texts leave few rows

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, bindparam, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.database.text import clean_text
+from rxpipe.operators.stages.times import CallTime
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.transcript import Exchange
 from rxpipe.store.commits.records import MadeCall
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import EXCHANGES, RUNS, db_now
 
 _LONGEST = 20_000  # characters of a message or a reply
@@ -49,20 +50,21 @@ def rows_of_notes(notes: Sequence[object], key: str, stage: str, attempt: int) -
     ]
 
 
-def note_call(claim: Claim, stages: Sequence[str], made: MadeCall, notes: Sequence[object]) -> None:
+def note_call(claim: Claim, stages: Sequence[str], index: int, time: CallTime, notes: Sequence[object]) -> None:
     """Leave a call that has ended with its item's claim, until what came of it is kept.
 
     Args:
         claim: The item's.
         stages: The stages' names.
-        made: The call.
+        index: The index of the call's stage.
+        time: When it was made.
         notes: What its function has left.
     """
     before = claim.calls
     if before is None and claim.usage is None and not notes:
-        claim.calls = made[:2]
+        claim.calls = (index, *time)
         return
-    stage, attempt = stages[made.stage], made.time.attempt
+    made, stage, attempt = MadeCall(index, time), stages[index], time.attempt
     if claim.usage is not None:
         (named, number, usage), claim.usage = claim.usage, None
         if (named, number) == (stage, attempt):
@@ -72,7 +74,7 @@ def note_call(claim: Claim, stages: Sequence[str], made: MadeCall, notes: Sequen
     if isinstance(before, list):
         before.append(made)  # pyright: ignore[reportUnknownMemberType] - a list of them
     else:
-        claim.calls = [made] if before is None else [MadeCall(*before), made]
+        claim.calls = [made] if before is None else [MadeCall(before[0], CallTime(*before[1:])), made]
 
 
 def add_exchanges(

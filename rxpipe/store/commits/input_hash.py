@@ -24,9 +24,9 @@ _GLOBALS = (type, FunctionType, BuiltinFunctionType)
 def input_hash(value: Any) -> str | None:
     """The hash of a value; None if it has none: it cannot be kept, or is too deep."""
     try:
-        output = encode(value)
-        if output.pickled is None:
-            return hashlib.sha256(output.text.encode("utf-8", "surrogatepass")).hexdigest()
+        text, pickled = encode(value)
+        if pickled is None:
+            return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return hashlib.sha256(_digest(value, _DEEP)).hexdigest()
     except CheckpointError:
         return None

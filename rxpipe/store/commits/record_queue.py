@@ -8,54 +8,77 @@ from typing import Any
 
 from reactivex.abc import ObserverBase
 
-from rxpipe.operators.core.machine import Machine
+from rxpipe.operators.batch import ListMachine
+from rxpipe.operators.core.clock import Clock
 from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.store.commits.records import Closing, Ended, Record, Used, failed_call
 
 
-class RecordQueue(Machine[Outcome[Any], Record]):
-    """One line for checkpoints, failed calls and outcomes, and the closing behind them.
+class RecordQueue(ListMachine[Outcome[Any], Record]):
+    """One line for checkpoints, failed calls and outcomes, and the closing behind them, in lists to commit.
 
     Attributes:
         failure: What the stages failed with.
         late: What calls on threads have used that ended behind the closing, as they could not be cancelled.
     """
 
-    def __init__(self, observer: ObserverBase[Record], stages: Sequence[str], flush: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        observer: ObserverBase[list[Record]],
+        stages: Sequence[str],
+        *,
+        max_items: int,
+        max_seconds: float,
+        clock: Clock,
+        is_awaited: Callable[[], bool],
+    ) -> None:
         """Describe it.
 
         Args:
             observer: Commits the records.
             stages: The names of the stages, and of the sink.
-            flush: Called behind a record that nothing need follow soon: an outcome, or what became of a quarantined
-                item. The sooner its result is committed, the less often a worker's death is laid at its door.
+            max_items: The longest list.
+            max_seconds: How long a record waits for others.
+            clock: To wait on.
+            is_awaited: Asked behind a record that nothing need follow soon: an outcome, or what became of a quarantined
+                item. If nothing comes until it is committed, it does not wait. The sooner a result is committed, the
+                less often a worker's death is laid at its door.
         """
-        super().__init__(observer, 1)
+        super().__init__(max_items, max_seconds, clock, observer)
         self._stages = stages
-        self._flush = flush
+        self._is_awaited = is_awaited
         self.failure: Exception | None = None
-        self._records: deque[Record] = deque()
         self.late: deque[Used] = deque()
         self._is_closing = False
 
     def note(self, record: Record) -> None:
-        """RecordQueue up what happened to an item that goes on; from any thread."""
+        """Line up what happened to an item that goes on; from any thread."""
         if self._is_closing and isinstance(record, Used):
             self.late.append(record)
         else:
-            self.post(self._records.append, record)
+            self.post(self._take, record)
+
+    def _take(self, record: Record) -> None:
+        """Take a record beyond the bound; until it is emitted, there is one place less for outcomes."""
+        if self.over:
+            return
+        self.gate.released -= 1
+        self.add(record)
+        if not isinstance(record, Closing) and record.claim.quarantined and self._is_awaited():
+            self.flush()
 
     def arrive(self, value: Outcome[Any]) -> None:
-        """RecordQueue up an outcome; of an item that no stage was called with, also why."""
+        """Line up an outcome; of an item that no stage was called with, also why."""
         assert isinstance(value, ClaimedOutcome)  # of an item that the store has given
         claim = value.claim
         if claim.error is not None:
             stage = self._stages[claim.stage]
-            failed = failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True)
-            self._records.append(failed)
+            self._take(failed_call(claim, stage=stage, attempt=0, error=claim.error, value=value.value, final=True))
         calls, claim.calls = claim.calls, None
-        self._records.append(Ended(claim=claim, outcome=value, calls=calls))
+        self.add(Ended(claim=claim, outcome=value, calls=calls))
+        if self._is_awaited():
+            self.flush()
 
     def source_failed(self, error: Exception) -> None:
         """What was lined up is still committed."""
@@ -64,22 +87,18 @@ class RecordQueue(Machine[Outcome[Any], Record]):
 
     def advance(self) -> None:
         """Send what may go."""
-        records = self._records
-        while not self.over:
-            if not records and self.source_done and not self._is_closing:
-                self._is_closing = True
-                records.append(Closing())
-            if not records or not self.may_emit():
-                break
-            record = records.popleft()
-            self.emit(record)
-            if isinstance(record, Ended):
-                self.gate.release()
-            if isinstance(record, Ended) or (not isinstance(record, Closing) and record.claim.quarantined):
-                self._flush()
-        if self._is_closing and not records:
-            self.end()
+        if self.source_done and not (self._lists or self._is_closing):
+            self._close()
+        super().advance()
 
-    def free(self) -> None:
-        """Forget what was not sent."""
-        self._records.clear()
+    def next_list(self) -> list[Record]:
+        """The list that is emitted now; behind the last record comes the closing."""
+        records = super().next_list()
+        if self.source_done and not (self._lists or self._is_closing):
+            self._close()
+            records += super().next_list()
+        return records
+
+    def _close(self) -> None:
+        self._is_closing = True
+        self._take(Closing())

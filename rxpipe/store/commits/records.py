@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from rxpipe.database.encoding import json_text, one_line
 from rxpipe.database.text import clean_text
@@ -42,8 +42,13 @@ class MadeCall(NamedTuple):
     said: Sequence[Mapping[str, Any]] = ()
 
 
-Calls = tuple[int, CallTime] | list[MadeCall]
-"""A call's stage and time where there is nothing more to tell, as nearly always; objects that live long cost time."""
+PlainCall: TypeAlias = tuple[int, int, float, float, float, int, str]
+"""A call's stage and then its time, where there is nothing more to tell, as nearly always.
+
+A plain tuple of numbers and a text, as the garbage collector soon looks at it no more.
+"""
+
+Calls: TypeAlias = PlainCall | list[MadeCall]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

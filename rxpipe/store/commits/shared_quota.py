@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Update, bindparam, func, select, update
 
+from rxpipe.database.json_rows import RUN, this_run
 from rxpipe.pipeline.run.quota import Quota
-from rxpipe.store.schema.json_rows import RUN, this_run
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS
 
 _WRITTEN = "written_now"

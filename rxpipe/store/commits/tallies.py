@@ -15,8 +15,8 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, literal, not
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from rxpipe.database.json_rows import RUN, this_run
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.store.schema.json_rows import RUN, this_run
 from rxpipe.store.schema.tables import ENDED, ITEMS, RUNS, TALLIES, USAGE
 
 _OF_USAGE = ("prompt_tokens", "completion_tokens", "cost")

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
+from rxpipe.database.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.commits.records import Used
-from rxpipe.store.schema.json_rows import PARAMETER, as_parameter, json_rows, this_run
 from rxpipe.store.schema.tables import RUNS, USAGE, db_now
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
+from rxpipe.database.json_rows import RUN
 from rxpipe.errors import RecordChanged
 from rxpipe.pipeline.claim import Claim
 from rxpipe.store.commits.checkpoints import add_checkpoints
@@ -16,7 +17,6 @@ from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.kept_values import SOURCE, KeptValue, kept_values
 from rxpipe.store.items.lease import Lease
-from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, ITEMS, PENDING, db_now
 
 OnChange: TypeAlias = Literal["keep", "redo", "fail"]
@@ -28,11 +28,7 @@ def keep_values(connection: Connection, of_run: Mapping[str, Any], outputs: Mapp
     if not kept:
         return
     now = connection.execute(select(db_now())).scalar_one()
-    rows = [
-        {"item_key": key, "stage": SOURCE, "fence": 1, "output": one.text, "pickled": one.pickled, "at": now}
-        for key, one in kept.items()
-    ]
-    add_checkpoints(connection, of_run, rows)
+    add_checkpoints(connection, of_run, [(key, SOURCE, 1, *output, now) for key, output in kept.items()])
 
 
 class ChangedRecords:
@@ -132,4 +128,4 @@ class ChangedRecords:
 def _is_changed(before: KeptValue | None, now: Output | None) -> bool:
     if now is None:
         return False
-    return before is None or (before.output, before.pickled) != (now.text, now.pickled)
+    return before is None or (before.output, before.pickled) != now

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from rxpipe.store.schema.json_rows import is_among, json_rows, this_run
+from rxpipe.database.json_rows import is_among, json_lists, this_run
 from rxpipe.store.schema.tables import IS_QUARANTINED, IS_READY, IS_RUNNING, IS_WAITING, ITEMS, db_now
 
 # Parameters
@@ -86,7 +86,7 @@ def left_statement() -> Executable:
 def add_statement(dialect: str) -> ReturningInsert[Any]:
     """Makes items of the IDs that the run does not know yet, claimed from the start."""
     columns = ITEMS.c
-    ids = json_rows(dialect, columns.item_key, columns.is_integer, columns.seq)
+    ids = json_lists(dialect, columns.item_key, columns.is_integer, columns.seq)
     values: dict[Any, Any] = {
         columns.run_id: this_run(),
         columns.item_key: ids.c.item_key,

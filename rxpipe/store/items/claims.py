@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Executable, Row, and_, func, not_, select, update
 
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.json_rows import PARAMETER, RUN, as_parameter, is_in_keys, keys_as_parameter
 from rxpipe.errors import CheckpointError, RxPipeError, WorkerLost
 from rxpipe.pipeline.claim import Claim, Spawning
 from rxpipe.pipeline.record import Record
@@ -33,7 +34,6 @@ from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
 from rxpipe.store.items.kept_values import KeptValue
 from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
-from rxpipe.store.schema.json_rows import PARAMETER, RUN, as_parameter, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.keys import Keys, is_stand_in
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, WORKERS
 
@@ -161,7 +161,7 @@ class Claims:
 
     def recover(self, connection: Connection, keys: Sequence[str]) -> None:
         """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
-        in_hand = is_in_rows(self._dialect, ITEMS.c.item_key)
+        in_hand = is_in_keys(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
         back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, taken_at=None)
@@ -206,7 +206,7 @@ class Claims:
             elif isinstance(one, Record):
                 repeated.append(one)
         rows = [
-            {"item_key": key, "is_integer": not isinstance(claim.id, str) and not claim.outside, "seq": first + place}
+            (key, not isinstance(claim.id, str) and not claim.outside, first + place)
             for place, (key, claim) in enumerate(new.items())
         ]
         parameters = self._of_run | {OWNER: self._lease.owner, PARAMETER: as_parameter(rows)}

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, exists, not_, select
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.errors import CallFailed, CheckpointError
 from rxpipe.pipeline.decisions import Drop
 from rxpipe.pipeline.outcome import MOST_FAILURES, Origin, Outcome
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, IS_NEWEST_CHECKPOINT, ITEMS, PENDING
 
 KeyedId = tuple[str, int | str]
@@ -37,7 +37,7 @@ def ended(
     query = (
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled, parent.c.is_integer.label("is_of_integer"))
         .select_from(ITEMS.outerjoin(parent, _is_parent(parent)).outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))
-        .where(ITEMS.c.run_id == run_id, is_in_rows(connection.dialect.name, ITEMS.c.item_key))
+        .where(ITEMS.c.run_id == run_id, is_in_keys(connection.dialect.name, ITEMS.c.item_key))
         .where(ITEMS.c.state.in_(ENDED), not_(_has_pending_descendants()))
     )
     by_key: dict[str, list[int | str]] = {}

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, Row, and_, func, select
 
+from rxpipe.database.json_rows import PARAMETER, is_among, is_in_keys, json_keys, keys_as_parameter, this_run
 from rxpipe.pipeline.claim import Deferred
 from rxpipe.store.commits.outputs import decode
-from rxpipe.store.schema.json_rows import PARAMETER, is_among, is_in_rows, json_rows, keys_as_parameter, this_run
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 
 SOURCE = -1  # the stage of what a source gave
@@ -87,12 +87,12 @@ def groups_of(
 @cache
 def _values_statement(dialect: str) -> Executable:
     columns = CHECKPOINTS.c.item_key, CHECKPOINTS.c.stage, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled
-    return select(*columns).where(CHECKPOINTS.c.run_id == this_run(), is_in_rows(dialect, CHECKPOINTS.c.item_key))
+    return select(*columns).where(CHECKPOINTS.c.run_id == this_run(), is_in_keys(dialect, CHECKPOINTS.c.item_key))
 
 
 @cache
 def _groups_statement(dialect: str) -> Executable:
-    parents = select(json_rows(dialect, ITEMS.c.item_key).c.item_key)
+    parents = json_keys(dialect)
     ours = and_(ITEMS.c.run_id == this_run(), is_among(dialect, ITEMS.c.parent_key, parents), ITEMS.c.number >= 0)
     columns = ITEMS.c.parent_key, ITEMS.c.made_by
     return select(*columns, func.min(ITEMS.c.number).label("first")).where(ours).group_by(*columns)
@@ -100,7 +100,7 @@ def _groups_statement(dialect: str) -> Executable:
 
 @cache
 def _children_statement(dialect: str) -> Executable:
-    parents = select(json_rows(dialect, ITEMS.c.item_key).c.item_key)
+    parents = json_keys(dialect)
     return (
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled)
         .select_from(ITEMS.outerjoin(CHECKPOINTS, IS_NEWEST_CHECKPOINT))

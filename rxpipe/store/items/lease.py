@@ -20,12 +20,12 @@ import structlog
 from sqlalchemy import Connection, Row, and_, case, func, insert, not_, select, update
 
 from rxpipe.database.encoding import one_line
+from rxpipe.database.json_rows import RUN
 from rxpipe.errors import SinkError, StoreError
 from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.items.process_identity import is_gone, is_running, this_process
 from rxpipe.store.items.snapshot_log import SnapshotLog
 from rxpipe.store.schema.database import Database
-from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()

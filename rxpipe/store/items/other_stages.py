@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, delete, func, or_, select, update
 
+from rxpipe.database.json_rows import RUN
 from rxpipe.store.commits.children import wake_all_parents
 from rxpipe.store.commits.row_writer import Forget
 from rxpipe.store.commits.tallies import recount
-from rxpipe.store.schema.json_rows import RUN
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS, db_now
 
 _HAS_CHILDREN = or_(ITEMS.c.children > 0, ITEMS.c.collected_by.is_not(None))

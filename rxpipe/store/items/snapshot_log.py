@@ -7,18 +7,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from pydantic import TypeAdapter
 from sqlalchemy import Connection, Delete, and_, bindparam, delete, exists, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.encoding import one_line
+from rxpipe.database.json_rows import RUN, this_run
 from rxpipe.insight.snapshot import Snapshot
-from rxpipe.store.schema.json_rows import RUN, this_run
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, db_now
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MOST = 1_000
 """Snapshots that a worker leaves at most."""
@@ -104,6 +106,8 @@ class SnapshotLog:
 @cache
 def adapter() -> TypeAdapter[Snapshot]:
     """Makes snapshots of JSON."""
+    from pydantic import TypeAdapter  # takes long to import, and 5,000 objects; a run only writes
+
     return TypeAdapter(Snapshot)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, tuple_
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.insight.reading import Bar
 from rxpipe.store.commits.call_groups import KeptCall, calls_of
 from rxpipe.store.queries.failures import item_id
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 
 _MOST_GROUPS = 50_000  # that are looked through
@@ -66,5 +66,5 @@ def bars(
 def _integers(connection: Connection, run_id: int, keys: set[str]) -> set[str]:
     """Those of which the source gave whole numbers."""
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run_id, ITEMS.c.is_integer)
-    query = query.where(is_in_rows(connection.dialect.name, ITEMS.c.item_key))
+    query = query.where(is_in_keys(connection.dialect.name, ITEMS.c.item_key))
     return set(connection.execute(query, {PARAMETER: keys_as_parameter(sorted(keys))}).scalars())

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, true
 from sqlalchemy.sql import literal_column
 
+from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
 from rxpipe.insight.reading import ItemFilter, ItemPage, ItemRow, Order
 from rxpipe.store.commits.tallies import tallies
 from rxpipe.store.queries.failures import item_id
 from rxpipe.store.queries.history import DATABASE
 from rxpipe.store.reading.item_filters import conditions, narrowed
 from rxpipe.store.reading.item_order import Place, Segment, in_order, is_behind, is_in_state, place_of, segments_of
-from rxpipe.store.schema.json_rows import PARAMETER, is_in_rows, keys_as_parameter
 from rxpipe.store.schema.tables import ENDED, HAS_ENDED, HAS_SECONDS, ITEMS, PENDING
 
 SECONDS = 0.12
@@ -138,7 +138,7 @@ def rows_of(connection: Connection, run_id: int, stages: Sequence[str], rows: Se
     integers: set[str] = set()
     if parents:
         query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run_id, ITEMS.c.is_integer)
-        query = query.where(is_in_rows(connection.dialect.name, ITEMS.c.item_key))
+        query = query.where(is_in_keys(connection.dialect.name, ITEMS.c.item_key))
         integers = set(connection.execute(query, {PARAMETER: keys_as_parameter(sorted(parents))}).scalars())
     return [
         ItemRow(
@@ -220,7 +220,7 @@ def _sorted_page(
     if after is not None:
         ordered = [place for place in ordered if is_behind(segments, place, after)]
     chosen = ordered[:most]
-    query = _of_run(question.run_id, *_ROW).where(is_in_rows(connection.dialect.name, ITEMS.c.item_key))
+    query = _of_run(question.run_id, *_ROW).where(is_in_keys(connection.dialect.name, ITEMS.c.item_key))
     found = connection.execute(query, {PARAMETER: keys_as_parameter(place.key for place in chosen)})
     by_key = {row.item_key: row for row in found}
     page_rows = [by_key[place.key] for place in chosen if place.key in by_key]

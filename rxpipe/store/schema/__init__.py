@@ -2,5 +2,5 @@
 
 - ``tables.py``: the tables; ``migrations.py``: how a store is made, and an older one brought up to date
 - ``database.py``: transactions; ``file_lock.py``: one process for an SQLite file
-- ``keys.py``: IDs as the database holds them; ``json_rows.py``: many rows in one statement
+- ``keys.py``: IDs as the database holds them
 """

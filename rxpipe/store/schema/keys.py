@@ -12,8 +12,8 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, event
 
 from rxpipe.database.error_kinds import RowRefused
+from rxpipe.database.json_rows import PARAMETER
 from rxpipe.database.rows import key_text
-from rxpipe.store.schema.json_rows import PARAMETER
 
 _SHOWN = 200  # characters of an ID that can be no key
 _DIGITS = 16  # of its hash

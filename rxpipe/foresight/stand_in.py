@@ -1,0 +1,176 @@
+"""A pipeline as far as a run's numbers and some of its calls tell of it, where the pipeline itself is not there."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from rxpipe.errors import ConfigError
+from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.insight.reading import Bar
+from rxpipe.insight.snapshot import LimiterSnapshot, Snapshot, StageSnapshot
+from rxpipe.operators.stages.limiter import AllOf, Limiter, RateLimiter
+from rxpipe.operators.stages.options import Batch
+from rxpipe.operators.stages.retry_policy import Retry
+from rxpipe.pipeline.pipeline import Pipeline
+from rxpipe.pipeline.stage import Stage
+
+QUEUE = 10  # places, as of a stage that does not say
+AT_ONCE = "items at once"  # the setting of strategy per_item
+_PASSES = 0.97  # of the items: a stage that is called with fewer lets the others pass
+_CHILDREN = 20  # different counts of children
+_MANY = 10_000  # slots of a stage without a bound
+_LONGEST = 60.0  # seconds: the longest delay of a retry that is taken for one
+
+
+@dataclass(slots=True)
+class StandIn:
+    """Makes pipelines like that of a run.
+
+    Attributes:
+        snapshot: The run's numbers.
+        calls: Some of its calls.
+        record: What is drawn from: these, and what the numbers tell of items that pass stages, and of children.
+    """
+
+    snapshot: Snapshot
+    calls: Sequence[RecordedCall]
+    record: Record = field(init=False)
+
+    def __post_init__(self) -> None:
+        stages = self.snapshot.stages
+        self.record = Record(
+            calls=self.calls,
+            children={one.name: _children(one) for one in stages if one.spawned},
+            passed={one.name: passed for one in stages if (passed := self._passed(one))},
+        )
+
+    def _passed(self, stage: StageSnapshot) -> frozenset[str]:
+        """Stand for the items that pass a stage without a call: so many of them."""
+        called = len({call.item for call in self.calls if call.stage == stage.name})
+        came = self._came()[stage.name]
+        share = (stage.finished + stage.running + stage.waiting) / came if came else 1.0
+        if share >= _PASSES or self._collects(stage):
+            return frozenset()
+        return frozenset(f"passed {number}" for number in range(round(called * (1 / max(share, 0.01) - 1))))
+
+    def _came(self) -> dict[str, float]:
+        came: dict[str, float] = {}
+        coming = float(self.snapshot.taken)
+        for one in self.snapshot.stages:
+            inside = one.running + one.waiting + one.blocked_now
+            came[one.name] = max(coming, one.finished + one.running + one.waiting)
+            gone = came[one.name] - one.failed - one.dropped - one.sent_back - inside
+            coming = max(0.0, float(one.spawned) if one.spawned else gone)
+        return came
+
+    def pipeline(self, settings: Mapping[str, float]) -> Pipeline[Any, Any]:
+        """One with some settings changed; its functions are not to be called.
+
+        Raises:
+            ConfigError: What the numbers tell makes no pipeline.
+        """
+        limits = {
+            one.name: RateLimiter(1, _calls_unit(one, self.snapshot) / settings.get(one.name, one.rate))
+            for one in self.snapshot.limiters
+            if one.rate > 0
+        }
+        make: Callable[..., Any] = Stage
+        stages = [
+            make(
+                one.name,
+                _not_called,
+                concurrency=round(settings.get(one.name, one.concurrency or _MANY)),
+                queue_size=QUEUE,
+                retry=self._retry(one),
+                rate_limit=_limiter([limits[name] for name in one.limiters if name in limits]),
+                expand=bool(one.spawned),
+                collect=self._collects(one),
+                batch=self._batch(one),
+            )
+            for one in self.snapshot.stages
+        ]
+        at_once = max((one.concurrency or 1 for one in self.snapshot.stages), default=1)
+        build: Callable[..., Pipeline[Any, Any]] = Pipeline
+        try:
+            return build(
+                *stages,
+                strategy=self.snapshot.strategy,
+                concurrency=round(settings.get(AT_ONCE, at_once)),
+                name="stand-in",
+            )
+        except ValueError as error:
+            raise ConfigError(f"the run cannot be simulated from its numbers: {error}") from None
+
+    def _retry(self, stage: StageSnapshot) -> Retry | None:
+        if not stage.retried + stage.pushed_back:
+            return None
+        calls = sorted((call for call in self.calls if call.stage == stage.name), key=lambda call: call.began)
+        last: dict[str, RecordedCall] = {}
+        gaps: list[float] = []
+        for call in calls:
+            before = last.get(call.item)
+            if before is not None and before.ended in ("retried", "pushed_back"):
+                gaps.append(max(0.0, call.began - before.until))
+            last[call.item] = call
+        delay = median(gaps) if gaps else 1.0
+        most = max((call.attempt for call in calls), default=1)
+        return Retry(max_attempts=max(2, most), initial=min(delay, _LONGEST))
+
+    def _collects(self, stage: StageSnapshot) -> bool:
+        """Whether a stage is called with parents of items that an earlier one has made."""
+        before: set[str] = set()
+        for one in self.snapshot.stages:
+            if one.name == stage.name:
+                break
+            if one.spawned:
+                before |= {call.item for call in self.calls if call.stage == one.name}
+        return bool(before & {call.item for call in self.calls if call.stage == stage.name})
+
+    def _batch(self, stage: StageSnapshot) -> Batch | None:
+        """Its lists, if several items have had the same call."""
+        if stage.spawned or self._collects(stage):
+            return None
+        sizes = Counter((call.began, call.seconds) for call in self.calls if call.stage == stage.name)
+        most = max(sizes.values(), default=1)
+        return Batch(max_items=most) if most > 1 else None
+
+
+def _children(stage: StageSnapshot) -> dict[str, int]:
+    mean = stage.spawned / max(1, stage.done)
+    return {f"parent {place}": int(mean + place / _CHILDREN) for place in range(_CHILDREN)}
+
+
+def _calls_unit(limit: LimiterSnapshot, snapshot: Snapshot) -> float:
+    """How much of a limit a call takes, on average."""
+    if limit.unit == "calls":
+        return 1.0
+    calls = sum(stage.calls for stage in snapshot.stages if limit.name in stage.limiters)
+    return max(1e-9, limit.taken / calls) if calls and limit.taken else 1.0
+
+
+def _limiter(limits: Sequence[RateLimiter]) -> Limiter | None:
+    if not limits:
+        return None
+    return limits[0] if len(limits) == 1 else AllOf(*limits)
+
+
+def _not_called(value: Any) -> Any:
+    raise AssertionError("a simulation calls nothing")
+
+
+def calls_of_bars(bars: Sequence[Bar]) -> list[RecordedCall]:
+    """Calls as a timeline has them, with the number of each for its item."""
+    attempts: defaultdict[tuple[str, str], int] = defaultdict(int)
+    found: list[RecordedCall] = []
+    for bar in sorted(bars, key=lambda bar: bar.began):
+        place = str(bar.item), bar.stage
+        attempts[place] += bar.ended != "pushed_back"
+        call = RecordedCall(place[0], bar.stage, max(1, attempts[place]), bar.began, bar.seconds, bar.ended)
+        if bar.ended in ("ok", "dropped", "sent_back", "failed"):
+            attempts[place] = 0
+        found.append(call)
+    return found
