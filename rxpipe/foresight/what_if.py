@@ -25,7 +25,7 @@ from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.start import start
 
-MOST_ITEMS = 16_000  # that one curve simulates
+MOST_ITEMS = 12_000  # that one curve simulates
 Kind = Literal["slots", "items", "limit"]
 _SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of what is now: the points of a curve
 _SEEDS = 3

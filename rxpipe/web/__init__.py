@@ -13,7 +13,7 @@ What is where:
 - ``api.py``: what the page reads, as JSON; ``actions.py``: what it does to runs; ``parameters.py``: what it may ask for
 - ``hub.py``: the stream, one poll for all who watch; ``events.py``: its HTTP; ``run_feed.py``: what is told of a run
 - ``live.py``: a run of this process, with its history; ``all_runs.py``: that beside those of a store
-- ``series.py``: numbers over time; ``findings.py``: advice
+- ``series.py``: numbers over time; ``findings.py``: advice; ``predictions.py``: what other settings would do
 - ``json_values.py``: values as JSON; ``texts.py``: texts without secrets, cut; ``pages.py``: the files of the page
 - ``static/``: the page itself; ``static/VENDORED.md``: the libraries in it
 """

@@ -110,12 +110,12 @@ class Api:
     # Answers
 
     def _answer_about(self, _: Request) -> Response:
-        return _json(self._about)
+        return json_response(self._about)
 
     def _answer_runs(self, request: Request) -> Response:
         query = request.query_params
         after = whole("after", query.get("after"), 0, most=2**53)
-        return _json(self._listed(after, whole("most", query.get("most"), _LISTED, most=_MOST_PAGE)))
+        return json_response(self._listed(after, whole("most", query.get("most"), _LISTED, most=_MOST_PAGE)))
 
     def _listed(self, after: int, most: int) -> dict[str, Any]:
         """A page of runs: those whose numbers are below ``after``."""
@@ -125,7 +125,7 @@ class Api:
 
     def _answer_run(self, request: Request) -> Response:
         row, snapshot = self._runs.now(request.path_params["run"])
-        return _json(self._feed(_there(row).number, snapshot).message(row))
+        return json_response(self._feed(_there(row).number, snapshot).message(row))
 
     def _feed(self, number: int, newest: Snapshot | None) -> RunFeed:
         """What there is of a run until now, to go on with."""
@@ -134,18 +134,20 @@ class Api:
     def _answer_history(self, request: Request) -> Response:
         row = self._row(request)
         most = whole("most", request.query_params.get("most"), _POINTS, most=2 * _POINTS)
-        return _json(self._plain.value({"began_at": row.began_at, **series(self._runs.history(row.number, most))}))
+        return json_response(
+            self._plain.value({"began_at": row.began_at, **series(self._runs.history(row.number, most))})
+        )
 
     def _answer_workers(self, request: Request) -> Response:
         number = self._row(request).number
-        return _json({"workers": self._plain.value([] if not number else self._reader.workers(number))})
+        return json_response({"workers": self._plain.value([] if not number else self._reader.workers(number))})
 
     def _answer_errors(self, request: Request) -> Response:
         number = self._row(request).number
         if number:
-            return _json({"errors": self._plain.value(self._reader.errors(number))})
+            return json_response({"errors": self._plain.value(self._reader.errors(number))})
         _, snapshot = self._runs.now(number)
-        return _json(
+        return json_response(
             {"errors": [] if snapshot is None else [_error(one) for one in self._plain.value(snapshot.errors)]}
         )
 
@@ -158,18 +160,18 @@ class Api:
             after=query.get("after") or None,
             most=whole("most", query.get("most"), _PAGE, most=_MOST_PAGE),
         )
-        return _json({"items": [self._plain.item(row) for row in page.items], "following": page.following})
+        return json_response({"items": [self._plain.item(row) for row in page.items], "following": page.following})
 
     def _answer_count(self, request: Request) -> Response:
         most = 10_000
         count = self._reader.count(request.path_params["run"], item_filter(_filter_of(request)), most=most)
-        return _json({"count": min(count, most), "or_more": count >= most})
+        return json_response({"count": min(count, most), "or_more": count >= most})
 
     def _answer_item(self, request: Request) -> Response:
         details = self._reader.item(request.path_params["run"], request.query_params.get("id", ""))
         if details is None:
             raise HTTPException(404, "the run has no such item")
-        return _json(self._plain.details(details))
+        return json_response(self._plain.details(details))
 
     def _answer_text(self, request: Request) -> Response:
         """The whole of a text that was cut, for reading: a browser shows or saves it, and takes it for nothing else."""
@@ -190,7 +192,7 @@ class Api:
         seconds = number("seconds", query.get("seconds"), least=0.001, most=1e9) or 60.0
         most = whole("most", query.get("most"), _BARS, most=_BARS)
         bars = self._reader.timeline(request.path_params["run"], since=since, seconds=seconds, most=most)
-        return _json({"bars": self._plain.value(bars), "is_cut": len(bars) >= most})
+        return json_response({"bars": self._plain.value(bars), "is_cut": len(bars) >= most})
 
     # Streams
 
@@ -302,7 +304,8 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-def _json(value: Any) -> Response:
+def json_response(value: Any) -> Response:
+    """An answer."""
     return Response(encoded(value), media_type="application/json")
 
 

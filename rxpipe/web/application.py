@@ -23,6 +23,7 @@ from rxpipe.web.json_values import Plain
 from rxpipe.web.live import LiveRun
 from rxpipe.web.pages import Pages
 from rxpipe.web.parameters import BadRequest
+from rxpipe.web.predictions import Predictions
 from rxpipe.web.texts import Redactor, secrets_in
 
 
@@ -77,8 +78,15 @@ def app(
         "version": _version(),
         "read_only": access.read_only,
         "has_store": reader is not None,
+        "predicts": reader is not None and not access.read_only,  # it costs more than to look
     }
-    api = Api(AllRuns(reader, live), plain, about, moving=seconds)
+    runs = AllRuns(reader, live)
+    api = Api(runs, plain, about, moving=seconds)
+    answers = api.routes()
+    if about["predicts"]:
+        answers += Predictions(runs, plain, api).routes()
+    else:
+        answers.append(Route("/runs/{run:int}/whatif", refused, methods=["GET"]))
     pages = Pages()
     acting: list[BaseRoute] = []
     if actor is not None and not read_only:
@@ -88,7 +96,7 @@ def app(
     routes: list[BaseRoute] = [
         Route("/", pages.index, methods=["GET"]),
         Route("/static/{path:path}", pages.file, methods=["GET"]),
-        Mount("/api", routes=[*api.routes(), *acting]),
+        Mount("/api", routes=[*answers, *acting]),
     ]
 
     handlers: dict[Any, Any] = {

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from rxpipe.insight.interval import Interval
+from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import CountedError, LimiterSnapshot, SinkSnapshot, Snapshot, SourceSnapshot, StageSnapshot
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.durations import Durations
@@ -134,5 +136,12 @@ def snapshot_at(elapsed: float, *, run: int = LIVE, state: Any = "running", name
         ),
         sink=SinkSnapshot(name="database", outcomes=written, commits=int(elapsed * 3), busy=elapsed * 0.06, waiting=2),
         source=SourceSnapshot(length=ITEMS, waited=elapsed * 0.002),
+        outlook=None
+        if is_over
+        else Outlook(
+            elapsed=elapsed - 4,
+            seconds=Interval(middle=214.0, low=154.0, high=304.0),
+            cost=Interval(middle=9.2, low=8.7, high=9.9),
+        ),
         errors=tuple(CountedError(stage=stage, text=text, count=9) for stage, _, text in ERRORS),
     )

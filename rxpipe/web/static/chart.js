@@ -16,33 +16,55 @@ function colour(className) {
 
 const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function options(lines, format, size, onMove) {
+function options(lines, format, size, onMove, ends) {
   const axis = { stroke: () => paint("--soft"), grid: { stroke: () => paint("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   return {
     ...size,
     legend: { show: false },
     padding: [8, 8, 0, 0],
     cursor: { sync: { key: SYNC }, drag: { x: true, y: false }, points: { size: 5 } },
-    scales: { x: { time: false }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    scales: { x: { time: false, range: (plot, low, high) => [low, Math.max(high, zoomed(plot, high) ? 0 : Math.min(ends.current?.high ?? 0, high * 1.5))] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
       { ...axis, size: 26, values: (_, splits) => splits.map((at) => clock(at)), space: 64, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] },
       { ...axis, size: 52, values: (_, splits) => splits.map((value) => format(value)), space: 34 },
     ],
     series: [{}, ...lines.map((line) => ({ stroke: () => colour(line.look), width: 1.5, fill: line.fill ? () => `color-mix(in srgb, ${colour(line.look)} 14%, transparent)` : undefined, points: { show: false }, spanGaps: true }))],
-    hooks: { setCursor: [(plot) => onMove(plot.cursor.idx)] },
+    hooks: { setCursor: [(plot) => onMove(plot.cursor.idx)], draw: [(plot) => ends.current && drawEnds(plot, ends.current)] },
   };
 }
 
+// Somebody has chosen a part of the time: then only that is shown.
+const zoomed = (plot, high) => plot.data[0].length > 0 && high < plot.data[0].at(-1);
+
+// When the run is going to end: a line, and a band around it for how sure that is.
+function drawEnds(plot, { low, middle, high }) {
+  const { ctx, bbox } = plot;
+  const [from, at, to] = [low, middle, high].map((value) => Math.min(plot.valToPos(value, "x", true), bbox.left + bbox.width));
+  if (from >= bbox.left + bbox.width) return; // it ends far beyond what has happened: the legend says when
+  ctx.save();
+  ctx.fillStyle = paint("--accent-soft");
+  ctx.fillRect(Math.max(from, bbox.left), bbox.top, Math.max(1, to - Math.max(from, bbox.left)), bbox.height);
+  ctx.strokeStyle = paint("--accent");
+  ctx.setLineDash([4, 3]);
+  ctx.beginPath();
+  ctx.moveTo(at, bbox.top);
+  ctx.lineTo(at, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
+}
+
 // Axes want few characters: the units are in the title.
-export function Chart({ title, x, lines, format, axis = format, extra, id }) {
+export function Chart({ title, x, lines, format, axis = format, extra, id, ends = null }) {
   const place = useRef(null);
   const plot = useRef(null);
   const [index, setIndex] = useState(null);
+  const foretold = useRef(ends);
+  foretold.current = ends;
   const shape = lines.map((line) => `${line.label} ${line.look}`).join();
   const data = [x, ...lines.map((line) => line.values.map((value) => (known(value) ? value : null)))];
   useLayoutEffect(() => {
     const size = () => ({ width: Math.max(160, place.current.clientWidth - 12), height: 158 });
-    const made = new uPlot(options(lines, axis, size(), (at) => setIndex(at ?? null)), data, place.current);
+    const made = new uPlot(options(lines, axis, size(), (at) => setIndex(at ?? null), foretold), data, place.current);
     plot.current = made;
     const watch = new ResizeObserver(() => made.setSize(size()));
     watch.observe(place.current);
@@ -51,11 +73,12 @@ export function Chart({ title, x, lines, format, axis = format, extra, id }) {
     scheme.addEventListener("change", redraw);
     return () => { scheme.removeEventListener("change", redraw); watch.disconnect(); made.destroy(); plot.current = null; };
   }, [shape]);
-  useEffect(() => { plot.current?.setData(data); }, [x, lines]);
+  useEffect(() => { plot.current?.setData(data); }, [x, lines, ends?.middle]);
   const at = index === null || index >= x.length ? x.length - 1 : index;
   return html`<figure class="panel chart" aria-labelledby=${id}>
     <figcaption class="bar"><h3 id=${id}>${title}</h3>${extra}<span class="grow"></span>
-      <span class="legend">${lines.map((line) => html`<span class=${line.look}><i></i><${Text}>${line.label}<//> <b>${format(line.values[at])}</b></span>`)}</span></figcaption>
+      <span class="legend">${lines.map((line) => html`<span class=${line.look}><i></i><${Text}>${line.label}<//> <b>${format(line.values[at])}</b></span>`)}
+        ${ends && html`<span class="accent-line ends"><i></i>end <b>${clock(ends.middle)}</b>${` (${clock(ends.low)} to ${clock(ends.high)})`}</span>`}</span></figcaption>
     <div class="plot" ref=${place} role="img" aria-label=${`${title}, as lines over time; the same numbers are in the table that follows`}></div>
     <${Numbers} title=${title} x=${x} lines=${lines} format=${format} />
   </figure>`;

@@ -5,8 +5,9 @@ import { link } from "./route.js";
 import { RunHead } from "./run_head.js";
 import { Graph, Key } from "./graph.js";
 import { Chart } from "./chart.js";
+import { WhatIf } from "./what_if.js";
 import { Empty, Panel, Pill, Text, Trouble, Wide } from "./parts.js";
-import { ago, clock, cost, date, known, number, oneLine, rate, seconds, short } from "./texts.js";
+import { ago, clock, cost, date, inOneUnit, known, number, oneLine, rate, seconds, short } from "./texts.js";
 
 const MOST_POINTS = 1200;
 const LOOK = (index) => `c${index % 6}`;
@@ -47,10 +48,28 @@ export function Run({ run, about }) {
     ${row && html`<${Figures} row=${row} snapshot=${snapshot} window=${window} />`}
     ${snapshot && html`<${Pipeline} snapshot=${snapshot} window=${window} findings=${findings} />`}
     ${row && !snapshot && html`<p class="note">No numbers were kept of this run: it was made by an earlier version, or has only just begun.</p>`}
-    ${history && history.x.length > 1 && html`<${Charts} history=${history} />`}
+    ${history && history.x.length > 1 && html`<${Charts} history=${history} ends=${endsOf(row, snapshot)} />`}
+    ${row && snapshot && about.predicts && run > 0 && html`<${WhatIf} run=${run} />`}
     ${row && html`<${Errors} run=${run} about=${about} failed=${(row.counts.failed ?? 0) + (snapshot?.stages.reduce((sum, stage) => sum + stage.retried, 0) ?? 0)} />`}
     ${row && run > 0 && html`<${Workers} run=${run} count=${row.workers} />`}`;
 }
+
+// What is left of a live run, as of its newest numbers; null where nobody has simulated that.
+function outlookOf(row, snapshot) {
+  const outlook = row?.state === "running" ? snapshot?.outlook : null;
+  if (!outlook) return null;
+  const gone = Math.max(0, snapshot.elapsed - outlook.elapsed);
+  const [low, middle, high] = ["low", "middle", "high"].map((name) => Math.max(0, outlook.seconds[name] - gone));
+  return { low, middle, high, cost: outlook.cost };
+}
+
+// When it is going to end, in seconds from its beginning.
+function endsOf(row, snapshot) {
+  const outlook = outlookOf(row, snapshot);
+  return outlook && { low: snapshot.elapsed + outlook.low, middle: snapshot.elapsed + outlook.middle, high: snapshot.elapsed + outlook.high };
+}
+
+const ranged = ({ whole, range }) => html`${whole}${range !== null && html` <small>${range}</small>`}`;
 
 function Figures({ row, snapshot, window }) {
   const lasted = snapshot && row.state !== "running" ? (row.ended_at ?? row.active_at) - row.began_at : snapshot?.elapsed ?? row.active_at - row.began_at;
@@ -60,6 +79,7 @@ function Figures({ row, snapshot, window }) {
   const total = snapshot?.until ?? snapshot?.source.length;
   const ended = snapshot && snapshot.written + snapshot.failed + snapshot.dropped + snapshot.written_before + snapshot.failed_before;
   const left = known(total) && speed > 0 && row.state === "running" && !snapshot.spawned ? (total - ended) / speed : null;
+  const outlook = outlookOf(row, snapshot);
   const facts = [
     ["written", number(row.counts.written ?? 0), "good"],
     ["failed", number(row.counts.failed ?? 0), row.counts.failed ? "bad" : ""],
@@ -67,9 +87,10 @@ function Figures({ row, snapshot, window }) {
     ["in flight", number(snapshot?.in_flight ?? row.counts.running ?? 0)],
     [row.state === "running" ? "written now" : "written per second", rate(window?.written)],
     ["duration", clock(lasted)],
-    ...(known(left) && left >= 0 ? [["left", clock(left)]] : []),
+    ...(outlook ? [["left, about", ranged(inOneUnit(outlook))]] : known(left) && left >= 0 ? [["left", clock(left)]] : []),
     ...(tokens ? [["tokens", short(tokens)]] : []),
     ...(usage.cost ? [["cost", cost(usage.cost)]] : []),
+    ...(outlook?.cost ? [["will cost about", ranged({ whole: cost(outlook.cost.middle), range: `${cost(outlook.cost.low)} to ${cost(outlook.cost.high)}` })]] : []),
   ];
   return html`<dl class="figures">${facts.map(([name, value, look]) => html`<div class=${look}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
@@ -85,7 +106,7 @@ function Pipeline({ snapshot, window, findings }) {
   <//>`;
 }
 
-function Charts({ history }) {
+function Charts({ history, ends }) {
   const [stage, setStage] = useState(null);
   const { x, stages } = history;
   const refused = history.pushed_back.some((value) => value > 0) || history.retried.some((value) => value > 0);
@@ -105,7 +126,7 @@ function Charts({ history }) {
     <select value=${stages.indexOf(chosen)} onChange=${(event) => setStage(Number(event.target.value))}>${stages.map((one, index) => html`<option value=${index}>${oneLine(one.name)}</option>`)}</select></label>`;
   const percentage = (value) => (known(value) ? `${Math.round(value * 100)}%` : "–");
   return html`<section aria-label="Over time" class="charts">
-    <${Chart} id="throughput" title="Throughput" x=${x} lines=${lines.throughput} format=${rate} />
+    <${Chart} id="throughput" title="Throughput" x=${x} lines=${lines.throughput} format=${rate} ends=${ends} />
     ${chosen && html`<${Chart} id="latency" key=${chosen.name} title="Seconds per call" extra=${pick} x=${x} lines=${lines.latency} format=${seconds} />`}
     <${Chart} id="running" title="Calls in flight" x=${x} lines=${lines.running} format=${short} />
     <${Chart} id="waiting" title="Items waiting" x=${x} lines=${lines.waiting} format=${short} />

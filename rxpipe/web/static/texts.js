@@ -38,6 +38,19 @@ export function clock(value) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+// A time that is not known exactly, as the terminal has it: about 3 min (2 to 4).
+export function about(time) {
+  const { whole, range } = inOneUnit(time);
+  return `about ${whole}${range === null ? "" : ` (${range})`}`;
+}
+
+// The same in two parts: 3 min, and 2 to 4.
+export function inOneUnit({ low, middle, high }) {
+  const [unit, name] = middle < 90 ? [1, "s"] : middle < 5400 ? [60, "min"] : middle < 172800 ? [3600, "h"] : [86400, "days"];
+  const [from, most, to] = [low, middle, high].map((value) => { const part = value / unit; return part < 9.95 ? part.toFixed(1).replace(/\.0$/, "") : part.toFixed(0); });
+  return { whole: `${most} ${name}`, range: from === to ? null : `${from} to ${to}` };
+}
+
 export function date(value) {
   if (!known(value)) return "–";
   const at = new Date(value * 1000);
