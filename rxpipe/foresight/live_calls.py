@@ -80,13 +80,20 @@ class StageCalls:
 
 
 def calls_of(
-    stage: Stage, counts: StageSnapshot, ages: Sequence[float], *, called: float, targets: Sequence[str] = ()
+    stage: Stage,
+    counts: StageSnapshot,
+    whole: StageSnapshot,
+    ages: Sequence[float],
+    *,
+    called: float,
+    targets: Sequence[str] = (),
 ) -> StageCalls:
     """What is known of a stage's calls.
 
     Args:
         stage: The stage.
-        counts: What was counted.
+        counts: What was counted lately.
+        whole: What was counted in all: what calls use is only known of that.
         ages: For how long its running calls have been running.
         called: The share of items that it is called with.
         targets: Where it sends items back to.
@@ -98,7 +105,7 @@ def calls_of(
     again = counts.retried * share
     exhausted = counts.retried * again ** max(0, most - 1) if most > 1 else 0.0
     cut = math.inf if stage.timeout is None else stage.timeout * _CUT
-    usage = counts.usage
+    usage, paid = whole.usage, 1 / max(1, whole.finished + whole.retried + whole.pushed_back)
     return StageCalls(
         name=stage.name,
         seconds=seconds,
@@ -112,9 +119,9 @@ def calls_of(
         children=counts.spawned / max(1, counts.done) if stage.expand else 1.0,
         targets=tuple(targets),
         usage=Usage(
-            prompt_tokens=round(usage.prompt_tokens * share), completion_tokens=round(usage.completion_tokens * share)
+            prompt_tokens=round(usage.prompt_tokens * paid), completion_tokens=round(usage.completion_tokens * paid)
         ),
-        cost=usage.cost * share,
+        cost=usage.cost * paid,
     )
 
 

@@ -92,6 +92,7 @@ def present_of(
         calls_of(
             stage,
             one,
+            snapshot.stages[place],
             [attempt.seconds for attempt in standing[place].running],
             called=_called(stage, snapshot.stages[place], came[place]),
             targets=_targets(plan, snapshot, left, place),

@@ -234,11 +234,17 @@ def test_cost() -> None:
         record_usage(Usage(prompt_tokens=100, cost=0.01))
         return call(value)
 
-    watched = Watched([({"call": paid, "concurrency": 5, "retry": Retry(initial=0.1, max_attempts=9)}, always(1.0))])
-    run = watched.start(range(600))
-    outlook = watched.outlook(600, at=30.0)
+    durations = itertools.chain([4.0] * 300, itertools.repeat(1.0))  # lately it goes otherwise than it did
+    stage = {"call": paid, "concurrency": 5, "retry": Retry(initial=0.1, max_attempts=9)}
+    watched = Watched([(stage, lambda: next(durations))])
+    run = watched.start(range(2_000))
+    remaining = Remaining(watched.pipeline, total=2_000)
+    outlook = None
+    for at in range(10, 400, 10):
+        watched.time.run(until=float(at))
+        outlook = remaining.estimate(run.snapshot(), run.standing())
     watched.left()
     assert outlook is not None
     assert outlook.cost is not None
     assert outlook.cost.middle == pytest.approx(run.usage.cost, rel=0.1)
-    assert outlook.cost.low < run.usage.cost < outlook.cost.high
+    assert outlook.cost.low < outlook.cost.middle < outlook.cost.high
