@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import column as named
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 PARAMETER = "json_rows"
@@ -57,7 +58,10 @@ def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
 
 
 def json_lists(dialect: str, *columns: Column[Any], parameter: str = PARAMETER) -> FromClause:
-    """The same from rows that are lists of values in the order of the columns: half the work where rows are many."""
+    """The same from rows that are lists of values in the order of the columns: half the work where rows are many.
+
+    PostgreSQL takes them as JSONB. In JSON it would read a list up to the value, and that for each column.
+    """
     value = _each(dialect, parameter)
     values = (_nth(dialect, value, place, one).label(one.name) for place, one in enumerate(columns))
     return select(*values).subquery("json_rows")
@@ -73,12 +77,13 @@ def json_keys(dialect: str) -> Select[Any]:
 def _each(dialect: str, parameter: str = PARAMETER) -> ColumnElement[Any]:
     """A column with each element of a list."""
     if dialect == "postgresql":
-        return func.json_array_elements(_json(parameter), type_=JSON()).column_valued("json_each")
+        given = cast(bindparam(parameter, type_=String()), JSONB)
+        return func.jsonb_array_elements(given, type_=JSONB()).column_valued("json_each")
     return func.json_each(bindparam(parameter, type_=String())).table_valued("value").c.value
 
 
-def _json(parameter: str = PARAMETER) -> ColumnElement[Any]:
-    return cast(bindparam(parameter, type_=String()), JSON)
+def _json() -> ColumnElement[Any]:
+    return cast(bindparam(PARAMETER, type_=String()), JSON)
 
 
 def _nth(dialect: str, value: ColumnElement[Any], place: int, column: Column[Any]) -> ColumnElement[Any]:

@@ -53,13 +53,13 @@ def test_rows_arrive_as_they_were(request: pytest.FixtureRequest, kind: str, *, 
     engine.dispose()
 
 
-@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("is_long", [False, True])
 def test_outcomes_in_one_statement(
-    postgres: str, writers: MakeWriter, monkeypatch: pytest.MonkeyPatch, *, is_large: bool
+    postgres: str, writers: MakeWriter, monkeypatch: pytest.MonkeyPatch, *, is_long: bool
 ) -> None:
-    """Are what they are one by one, as where they are large; of two with the same ID the last one counts."""
-    if is_large:
-        monkeypatch.setattr(upsert, "_LARGE", 10)
+    """Are what they are one by one, as where they are long; of two with the same ID the last one counts."""
+    if is_long:
+        monkeypatch.setattr(upsert, "_LONG", 2)
     writer = writers(database=postgres)
     first = [
         outcome(1, {"question": "é€😀", "score": 0.1 + 0.2}),
