@@ -20,7 +20,7 @@ from rxpipe.foresight.adviser import Change, Recommendation, advise
 from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
 from rxpipe.foresight.from_store import recorded
-from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
 from rxpipe.foresight.sweeps import Point, Sweep, sweep
@@ -35,8 +35,8 @@ __all__ = [
     "LimitForecast",
     "Point",
     "Recommendation",
-    "Record",
     "RecordedCall",
+    "RecordedRun",
     "StageForecast",
     "Sweep",
     "advise",

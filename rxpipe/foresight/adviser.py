@@ -10,7 +10,7 @@ from typing import Any
 from rxpipe.errors import ConfigError
 from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast
-from rxpipe.foresight.record import Record
+from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.search import WORTH, Bound, Search, Slots, Trial
 from rxpipe.foresight.simulation import Scenario, forecast_of
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
@@ -118,7 +118,7 @@ def advise(
     at_most: Mapping[str | tuple[str, ...], int] | None = None,
     count: int | None = None,
     until: int | None = None,
-    record: Record | None = None,
+    record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
     seed: int = 0,

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, func, select
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.store.commits.call_groups import recorded_calls
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
 from rxpipe.store.queries.failures import item_id
@@ -19,7 +19,7 @@ from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 _MOST = 200_000  # calls, and items, that are read: more make a forecast no better
 
 
-def recorded(database: str | URL | Engine, number: int | None = None) -> Record:
+def recorded(database: str | URL | Engine, number: int | None = None) -> RecordedRun:
     """Read the calls of a run, for ``simulate``.
 
     Args:
@@ -39,7 +39,7 @@ def recorded(database: str | URL | Engine, number: int | None = None) -> Record:
             engine.dispose()
 
 
-def _record(connection: Connection, found: RunInfo) -> Record:
+def _record(connection: Connection, found: RunInfo) -> RecordedRun:
     names = [stage.name for stage in found.stages]
     calls = [
         RecordedCall(one.item, names[one.stage], one.attempt, one.began, one.seconds, one.ended, one.usage)
@@ -48,7 +48,7 @@ def _record(connection: Connection, found: RunInfo) -> Record:
     ]
     if not calls:
         raise ConfigError(f"run {found.id} has no recorded calls: it was made by an earlier rxpipe, or made none")
-    return Record(
+    return RecordedRun(
         calls=calls,
         roots=_roots(connection, found.id),
         children=_children(connection, found.id, names, calls),

@@ -55,7 +55,7 @@ class Draw(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class RecordedRun:
     """The calls of a run, and what else is kept of it.
 
     Attributes:

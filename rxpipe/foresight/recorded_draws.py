@@ -10,7 +10,7 @@ from statistics import NormalDist, median
 
 from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
-from rxpipe.foresight.record import Draw, Record, RecordedCall, items_of
+from rxpipe.foresight.record import Draw, RecordedCall, RecordedRun, items_of
 from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load
 from rxpipe.operators.stages.call import TICK
@@ -23,7 +23,9 @@ _USUAL = 0.9  # the share of calls up to which the shape of a distribution is ta
 _SMALL = 1e-3
 
 
-def recorded_draws(record: Record, timeouts: Mapping[str, float | None], load: Load | None) -> dict[str, StageDraws]:
+def recorded_draws(
+    record: RecordedRun, timeouts: Mapping[str, float | None], load: Load | None
+) -> dict[str, StageDraws]:
     """What the calls of each stage are drawn from; a stage without recorded calls is left out.
 
     Args:
@@ -41,7 +43,7 @@ def recorded_draws(record: Record, timeouts: Mapping[str, float | None], load: L
 
 
 def _of_stage(
-    name: str, calls: Sequence[RecordedCall], record: Record, works: Sequence[float], timeout: float | None
+    name: str, calls: Sequence[RecordedCall], record: RecordedRun, works: Sequence[float], timeout: float | None
 ) -> StageDraws:
     refused = [call.seconds for call in calls if call.ended == "pushed_back"]
     made = [(call, work) for call, work in zip(calls, works, strict=True) if call.ended != "pushed_back"]
@@ -145,7 +147,7 @@ def _is_cut(call: RecordedCall, cut: float) -> bool:
     return call.seconds >= cut - TICK and call.ended in ("retried", "failed")
 
 
-def _targets(name: str, record: Record) -> list[str]:
+def _targets(name: str, record: RecordedRun) -> list[str]:
     """Where items were sent back to: where each was called with next."""
     if not any(call.stage == name and call.ended == "sent_back" for call in record.calls):
         return []
@@ -177,7 +179,7 @@ def _per_item(sizes: Mapping[tuple[float, float], int]) -> float:
     return slope / one if one > _SMALL * mean_seconds else 0.0
 
 
-def assumptions(record: Record, load: FoundLoad, rate: Rate | None) -> list[str]:
+def assumptions(record: RecordedRun, load: FoundLoad, rate: Rate | None) -> list[str]:
     """What a forecast takes for granted."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.retry_policy import uses_attempt
 from rxpipe.pipeline.listener import Listener
@@ -21,7 +21,7 @@ class CallRecorder(Listener):
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """Record nothing yet.
+        """RecordedRun nothing yet.
 
         Args:
             now: The time in seconds.
@@ -36,14 +36,14 @@ class CallRecorder(Listener):
         self._stage: dict[ItemView, str] = {}
         self._children: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def record(self) -> Record:
+    def record(self) -> RecordedRun:
         """What there is so far."""
         with self._lock:
             children = {stage: dict(counts) for stage, counts in self._children.items()}
             for call in self._calls:
                 if call.ended == "ok" and call.stage in children:
                     children[call.stage].setdefault(call.item, 0)
-            return Record(calls=list(self._calls), roots=list(self._roots), children=children)
+            return RecordedRun(calls=list(self._calls), roots=list(self._roots), children=children)
 
     def taken(self, item: ItemView) -> None:
         """An item begins."""

@@ -16,7 +16,7 @@ from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
 from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
 from rxpipe.foresight.load import FoundLoad, find_load
-from rxpipe.foresight.record import Record
+from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
 from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load, Server
@@ -43,7 +43,7 @@ def simulate(
     *,
     count: int | None = None,
     until: int | None = None,
-    record: Record | None = None,
+    record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
     seed: int = 0,
@@ -109,7 +109,7 @@ class Scenario:
     pipeline: Pipeline[Any, Any]
     count: int | None
     until: int | None
-    record: Record | None
+    record: RecordedRun | None
     given: Mapping[str, StageDraws]
     timeouts: Mapping[str, float | None]
     load: FoundLoad
@@ -125,7 +125,7 @@ class Scenario:
         *,
         count: int | None,
         until: int | None,
-        record: Record | None,
+        record: RecordedRun | None,
         latency: Mapping[str, Distribution] | None,
         slots: int | None,
     ) -> Scenario:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.insight.reading import Bar
 from rxpipe.insight.snapshot import LimiterSnapshot, Snapshot, StageSnapshot
 from rxpipe.operators.stages.limiter import AllOf, Limiter, RateLimiter
@@ -38,11 +38,11 @@ class StandIn:
 
     snapshot: Snapshot
     calls: Sequence[RecordedCall]
-    record: Record = field(init=False)
+    record: RecordedRun = field(init=False)
 
     def __post_init__(self) -> None:
         stages = self.snapshot.stages
-        self.record = Record(
+        self.record = RecordedRun(
             calls=self.calls,
             children={one.name: _children(one) for one in stages if one.spawned},
             passed={one.name: passed for one in stages if (passed := self._passed(one))},

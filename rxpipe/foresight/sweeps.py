@@ -13,7 +13,7 @@ from typing import Any
 
 from rxpipe.errors import ConfigError
 from rxpipe.foresight.draws import Distribution
-from rxpipe.foresight.record import Record
+from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.simulation import Ran, Scenario
 from rxpipe.foresight.variants import with_settings
 from rxpipe.pipeline.pipeline import Pipeline
@@ -141,7 +141,7 @@ def sweep(
     *,
     count: int | None = None,
     until: int | None = None,
-    record: Record | None = None,
+    record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
     seed: int = 0,

@@ -9,7 +9,7 @@ import pytest
 from rxpipe import Pipeline, Retry
 from rxpipe.foresight import simulate
 from rxpipe.foresight.load import find_load
-from rxpipe.foresight.record import Record, RecordedCall
+from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load
 
@@ -114,7 +114,7 @@ def test_few_calls_tell_nothing() -> None:
     assert find_load(calls).load is None
     assert find_load([]).most == 0
     assert find_rate(calls) is None
-    assert Record(calls=()).by_stage() == {}
+    assert RecordedRun(calls=()).by_stage() == {}
 
 
 def test_a_batch_is_one_call_to_the_server() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from rxpipe import AdaptiveConcurrency, Batch, ConfigError, DatabaseSink, Pipeline, RateLimiter, Retry, Stage
-from rxpipe.foresight import Forecast, Record, RecordedCall, simulate
+from rxpipe.foresight import Forecast, RecordedCall, RecordedRun, simulate
 from rxpipe.foresight.distributions import parse_distribution
 from rxpipe.operators.core.running_call import Usage
 
@@ -47,7 +47,7 @@ def forecast(*stages: Stage[Any, Any], seconds: Sequence[float], count: int | No
         Pipeline(*stages, **options),
         count=count,
         until=until,
-        record=Record(calls=made, roots=range(4)),
+        record=RecordedRun(calls=made, roots=range(4)),
         replications=2,
     )
 
@@ -95,7 +95,7 @@ def test_retries_and_failures() -> None:
     """Items fail as they did, with the delays of the pipeline's policy."""
     made = [*calls("a", [("0", 1.0, "retried"), ("1", 1.0, "failed"), ("2", 1.0, "ok")])]
     made += calls("a", [("0", 1.0, "ok")], attempt=2)
-    record = Record(calls=made, roots=[0, 1, 2])
+    record = RecordedRun(calls=made, roots=[0, 1, 2])
     retry = Retry(max_attempts=2, initial=5.0, jitter=0.0)
     found = simulate(Pipeline(stage("a", concurrency=3, retry=retry)), record=record, replications=0)
     assert (found.written.middle, found.failed.middle, found.retried.middle, found.calls.middle) == (2, 1, 1, 4)
@@ -106,7 +106,7 @@ def test_a_timeout_ends_what_takes_longer() -> None:
     """A coroutine gives its slot back at once."""
     made = calls("a", [("0", 9.0, "ok"), ("1", 1.0, "ok")])
     found = simulate(
-        Pipeline(stage("a", concurrency=1, timeout=2.0)), record=Record(calls=made, roots=[0, 1]), replications=0
+        Pipeline(stage("a", concurrency=1, timeout=2.0)), record=RecordedRun(calls=made, roots=[0, 1]), replications=0
     )
     assert (found.written.middle, found.failed.middle) == (1, 1)
     assert found.seconds.middle == pytest.approx(3.0)
@@ -121,7 +121,7 @@ def test_a_thread_goes_on_beyond_its_timeout() -> None:
     def seconds(allowance: int) -> float:
         made = calls("a", [("0", 9.0, "ok"), ("1", 1.0, "ok")])
         one = Stage("a", plain, concurrency=1, timeout=2.0, max_abandoned=allowance)
-        return simulate(Pipeline(one), record=Record(calls=made, roots=[0, 1]), replications=0).seconds.middle
+        return simulate(Pipeline(one), record=RecordedRun(calls=made, roots=[0, 1]), replications=0).seconds.middle
 
     assert seconds(1) == pytest.approx(3.0)
     with pytest.raises(ConfigError, match="the run would fail: a: stalled"):
@@ -135,7 +135,7 @@ def test_a_longer_timeout_lets_go_on_what_a_timeout_had_ended() -> None:
 
     def written(timeout: float | None) -> float:
         pipeline = Pipeline(stage("a", concurrency=1, timeout=timeout))
-        return simulate(pipeline, record=Record(calls=made, roots=range(100)), replications=0).written.middle
+        return simulate(pipeline, record=RecordedRun(calls=made, roots=range(100)), replications=0).written.middle
 
     assert written(5.0) == sum(one < 5.0 for one in numbers) == 78
     assert written(1_000.0) == 100
@@ -144,7 +144,7 @@ def test_a_longer_timeout_lets_go_on_what_a_timeout_had_ended() -> None:
 def test_what_hangs_hangs() -> None:
     """More calls were cut off than the distribution of the others has there: these never return."""
     made = alike("a", 50, 1.0) + calls("a", [(str(50 + n), 5.0, "failed") for n in range(5)])
-    record = Record(calls=made, roots=range(55))
+    record = RecordedRun(calls=made, roots=range(55))
     found = simulate(Pipeline(stage("a", concurrency=5, timeout=30.0)), record=record, replications=0)
     assert found.failed.middle == 5
     with pytest.raises(ConfigError, match="stage a: 5 calls are never answered"):
@@ -157,7 +157,7 @@ def test_items_are_dropped_and_sent_back_as_they_were() -> None:
     made += [RecordedCall("0", "b", 1, 5_000.0, 1.0, "sent_back"), RecordedCall("1", "b", 1, 5_000.0, 1.0, "dropped")]
     made += [RecordedCall("0", "a", 1, 6_000.0, 1.0, "ok"), RecordedCall("0", "b", 1, 7_000.0, 1.0, "ok")]
     stages = stage("a", concurrency=2), stage("b", concurrency=2, max_rounds=1)
-    found = simulate(Pipeline(*stages), record=Record(calls=made, roots=[0, 1]), replications=0)
+    found = simulate(Pipeline(*stages), record=RecordedRun(calls=made, roots=[0, 1]), replications=0)
     assert found.dropped.middle == 1
     assert found.stages[0].calls.middle == 3
 
@@ -165,7 +165,7 @@ def test_items_are_dropped_and_sent_back_as_they_were() -> None:
 def test_children() -> None:
     """As many as each parent had; a stage collects them."""
     made = alike("a", 2, 1.0) + calls("b", [("0/0", 1.0, "ok"), ("0/1", 1.0, "ok"), ("1/0", 1.0, "ok")])
-    record = Record(calls=[*made, *alike("c", 2, 1.0)], roots=[0, 1], children={"a": {"0": 2, "1": 1}})
+    record = RecordedRun(calls=[*made, *alike("c", 2, 1.0)], roots=[0, 1], children={"a": {"0": 2, "1": 1}})
     stages = stage("a", concurrency=2, expand=True), stage("b", concurrency=1), stage("c", collect=True)
     found = simulate(Pipeline(*stages), record=record, replications=0)
     assert found.stages[1].calls.middle == 3
@@ -180,7 +180,7 @@ def test_batches() -> None:
     found = simulate(
         Pipeline(stage("a", concurrency=1, batch=batch)),
         count=8,
-        record=Record(calls=made, roots=range(6)),
+        record=RecordedRun(calls=made, roots=range(6)),
         replications=0,
     )
     assert found.seconds.middle == pytest.approx(1.0 + 0.5 * 7)
@@ -189,7 +189,7 @@ def test_batches() -> None:
 def test_until() -> None:
     """Failures are made up for, from items that the record does not have."""
     made = calls("a", [("0", 1.0, "failed"), ("1", 1.0, "ok")])
-    record = Record(calls=made, roots=[0, 1])
+    record = RecordedRun(calls=made, roots=[0, 1])
     found = simulate(Pipeline(stage("a", concurrency=1)), until=5, record=record, replications=0)
     assert found.written.middle == 5
     assert found.failed.middle >= 1
@@ -200,7 +200,7 @@ def test_stages_that_some_items_pass() -> None:
     """As many as in the record, which is all that is known of ``when``."""
     made = alike("a", 500, 0.01) + alike("b", 100, 0.01)
     passed = {"b": {str(item) for item in range(100, 500)}}
-    record = Record(calls=made, roots=range(500), passed=passed)
+    record = RecordedRun(calls=made, roots=range(500), passed=passed)
     stages = stage("a", concurrency=9), stage("b", concurrency=9, when=never_called)
     found = simulate(Pipeline(*stages), record=record, replications=0)
     assert found.stages[1].calls.middle == 100
@@ -216,7 +216,7 @@ def test_a_generator_gives_its_values_one_after_the_other() -> None:
         yield
 
     made = calls("a", [("0", 2.0, "ok")]) + calls("b", [("0/0", 3.0, "ok"), ("0/1", 3.0, "ok")])
-    record = Record(calls=made, roots=[0], children={"a": {"0": 2}})
+    record = RecordedRun(calls=made, roots=[0], children={"a": {"0": 2}})
     stages = Stage("a", two, expand=True, concurrency=1, queue_size=0), stage("b", concurrency=1, queue_size=0)
     found = simulate(Pipeline(*stages), record=record, replications=0)
     assert found.first_seconds.middle == pytest.approx(4.0)
@@ -228,7 +228,7 @@ def test_children_pass_stages_by_their_ids() -> None:
     """Also right behind the stage that makes them."""
     made = alike("a", 2, 1.0) + calls("b", [("0/1", 1.0, "ok"), ("1/0", 1.0, "ok")])
     children, passed = {"a": {"0": 2, "1": 2}}, {"b": {"0/0", "1/1"}}
-    record = Record(calls=made, roots=[0, 1], children=children, passed=passed)
+    record = RecordedRun(calls=made, roots=[0, 1], children=children, passed=passed)
     stages = stage("a", expand=True), stage("b", when=never_called)
     found = simulate(Pipeline(*stages), record=record, replications=0)
     assert (found.written.middle, found.stages[1].calls.middle) == (4, 2)
@@ -239,7 +239,7 @@ def test_adaptive_concurrency_finds_the_rate_of_the_server() -> None:
     adaptive = AdaptiveConcurrency(least=1, start=1, most=4)
     made = alike("a", 40, 1.0)
     found = simulate(
-        Pipeline(stage("a", concurrency=adaptive)), record=Record(calls=made, roots=range(40)), replications=0
+        Pipeline(stage("a", concurrency=adaptive)), record=RecordedRun(calls=made, roots=range(40)), replications=0
     )
     assert 10.0 < found.seconds.middle < 15.0
 
@@ -249,7 +249,9 @@ def test_the_budget_ends_it() -> None:
     usage = Usage(prompt_tokens=10, cost=1.0)
     made = calls("a", [(str(item), 1.0, "ok") for item in range(10)], usage=usage)
     found = simulate(
-        Pipeline(stage("a", concurrency=1), max_cost=4.5), record=Record(calls=made, roots=range(10)), replications=0
+        Pipeline(stage("a", concurrency=1), max_cost=4.5),
+        record=RecordedRun(calls=made, roots=range(10)),
+        replications=0,
     )
     assert found.cost.middle == pytest.approx(4.0)
     assert found.written.middle == 4
@@ -258,7 +260,7 @@ def test_the_budget_ends_it() -> None:
 
 def test_the_server_s_slots() -> None:
     """Calls beyond them wait there, and take a slot of the stage."""
-    record = Record(calls=alike("a", 8, 1.0), roots=range(8))
+    record = RecordedRun(calls=alike("a", 8, 1.0), roots=range(8))
     found = simulate(Pipeline(stage("a", concurrency=8)), record=record, server_slots=2, replications=0)
     assert found.seconds.middle == pytest.approx(4.0)
 
@@ -268,14 +270,14 @@ def test_latencies_by_name() -> None:
     latency = {"a": parse_distribution("constant(2)")}
     found = simulate(Pipeline(stage("a", concurrency=2)), count=4, latency=latency)
     assert found.seconds.middle == found.seconds.low == found.seconds.high == pytest.approx(4.0)
-    record = Record(calls=alike("a", 4, 1.0) + alike("b", 4, 1.0), roots=range(4))
+    record = RecordedRun(calls=alike("a", 4, 1.0) + alike("b", 4, 1.0), roots=range(4))
     stages = stage("a", concurrency=4), stage("b", concurrency=4)
     assert simulate(Pipeline(*stages), record=record, latency=latency).seconds.middle == pytest.approx(3.0)
 
 
 def test_what_holds_it_up_is_said() -> None:
     """By the same words as of a real run."""
-    record = Record(calls=alike("a", 400, 0.1) + alike("b", 400, 1.0), roots=range(400))
+    record = RecordedRun(calls=alike("a", 400, 0.1) + alike("b", 400, 1.0), roots=range(400))
     found = simulate(Pipeline(stage("a", concurrency=4), stage("b", concurrency=4)), record=record, replications=0)
     assert found.advice.sentence.startswith("b holds the others up: 4 slots")
 
@@ -317,7 +319,7 @@ def test_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     children = {"a": {str(item): 2 for item in range(40)}}
     for name in ("b", "c"):
         made += calls(name, [(f"{item}/{child}", 1.0, "ok") for item in range(40) for child in range(2)])
-    record = Record(calls=made, roots=range(40), children=children)
+    record = RecordedRun(calls=made, roots=range(40), children=children)
     simulate(pipeline(), record=record, replications=1)  # imports what is imported late
     one = pipeline()
     for place in (
@@ -333,7 +335,7 @@ def test_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_wait_for_others_to_be_committed_with_them() -> None:
     """As long as the sink says; the first one, too."""
     sink = DatabaseSink("sqlite:///never.db", max_seconds=0.5)
-    record = Record(calls=alike("a", 2, 1.0), roots=range(2))
+    record = RecordedRun(calls=alike("a", 2, 1.0), roots=range(2))
     found = simulate(Pipeline(stage("a", concurrency=1), sink=sink), record=record, replications=0)
     assert (found.first_seconds.middle, found.seconds.middle) == (1.5, 2.5)
 
@@ -395,7 +397,7 @@ def test_what_cannot_be_is_one_sentence(options: dict[str, Any], words: str) -> 
 
 def test_a_stage_without_calls_to_draw_from() -> None:
     """The sentence says what to do."""
-    record = Record(calls=alike("a", 3, 1.0), roots=range(3))
+    record = RecordedRun(calls=alike("a", 3, 1.0), roots=range(3))
     with pytest.raises(ConfigError, match=r"stage b: there are no recorded calls to draw from; .*b=lognormal"):
         simulate(Pipeline(stage("a"), stage("b")), record=record)
 
@@ -407,7 +409,7 @@ def test_a_limiter_of_the_user_s_own() -> None:
         def reserve(self, now: float) -> float:
             return 0.0
 
-    record = Record(calls=alike("a", 3, 1.0), roots=range(3))
+    record = RecordedRun(calls=alike("a", 3, 1.0), roots=range(3))
     with pytest.raises(TypeError, match="a limiter that has no fresh"):
         simulate(Pipeline(stage("a", rate_limit=Own())), record=record)
 

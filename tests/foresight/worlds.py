@@ -10,7 +10,7 @@ from typing import Any
 from rxpipe import Pipeline, Stage
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import StageDraws
-from rxpipe.foresight.record import Draw, Record
+from rxpipe.foresight.record import Draw, RecordedRun
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.refusals import Rate
 from rxpipe.foresight.server import Load, Server
@@ -63,7 +63,7 @@ def run_truly(
     seed: int = 0,
     load: Load | None = None,
     rate: Rate | None = None,
-) -> tuple[Run, Record]:
+) -> tuple[Run, RecordedRun]:
     """Run a pipeline on a server whose nature is known; what it came to, and the record of its calls."""
     time = VirtualTime()
     recorder = CallRecorder(lambda: time.seconds)

@@ -17,7 +17,7 @@ from rxpipe.devtools.compare import Comparison, compare_simulated
 from rxpipe.devtools.compare import compare as compare_all
 from rxpipe.devtools.compare.html import page
 from rxpipe.errors import ConfigError, RxPipeError
-from rxpipe.foresight import Record, recorded
+from rxpipe.foresight import RecordedRun, recorded
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, say
 
@@ -70,7 +70,7 @@ def _simulated(config: Config, waits: dict[str, float], count: int) -> Compariso
         raise ConfigError(f"--simulated: {error}") from None
 
 
-def _record(config: Config) -> Record:
+def _record(config: Config) -> RecordedRun:
     """The calls of the latest run in the config's store."""
     try:
         return recorded(config.database.url)

@@ -20,7 +20,7 @@ from rxpipe.config.settings import setting_of
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.foresight.distributions import Distribution, parse_distribution
 from rxpipe.foresight.from_store import recorded
-from rxpipe.foresight.record import ENOUGH, Record
+from rxpipe.foresight.record import ENOUGH, RecordedRun
 from rxpipe.foresight.simulation import Scenario
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written
@@ -168,7 +168,7 @@ def _server_slots(text: str) -> int:
 
 def _recorded(
     request: Request, config: Config, latency: Mapping[str, Distribution]
-) -> tuple[int | None, Record | None]:
+) -> tuple[int | None, RecordedRun | None]:
     """The run that calls are drawn from, and its calls; None if all stages have a latency, and no run is named."""
     missing = [stage.name for stage in config.stages if stage.name not in latency]
     is_named = request.run is not None or request.database is not None
@@ -203,7 +203,9 @@ def _number(engine: Engine, config: Config, request: Request) -> int:
     return numbers[-1]
 
 
-def _check_samples(record: Record, number: int | None, config: Config, latency: Mapping[str, Distribution]) -> None:
+def _check_samples(
+    record: RecordedRun, number: int | None, config: Config, latency: Mapping[str, Distribution]
+) -> None:
     for name, count in _samples(record, config, latency).items():
         if count < _LEAST:
             raise ConfigError(
@@ -212,7 +214,7 @@ def _check_samples(record: Record, number: int | None, config: Config, latency: 
             )
 
 
-def _samples(record: Record, config: Config, latency: Mapping[str, Distribution]) -> dict[str, int]:
+def _samples(record: RecordedRun, config: Config, latency: Mapping[str, Distribution]) -> dict[str, int]:
     """How many recorded calls each stage is drawn from."""
     calls = record.by_stage()
     return {stage.name: len(calls.get(stage.name, ())) for stage in config.stages if stage.name not in latency}
@@ -223,7 +225,12 @@ def _example(name: str) -> str:
 
 
 def _notes(
-    request: Request, config: Config, latency: Mapping[str, Distribution], record: Record | None, *, is_counted: bool
+    request: Request,
+    config: Config,
+    latency: Mapping[str, Distribution],
+    record: RecordedRun | None,
+    *,
+    is_counted: bool,
 ) -> list[str]:
     notes: list[str] = []
     if record is not None and not is_counted:

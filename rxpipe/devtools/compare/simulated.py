@@ -17,7 +17,7 @@ from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeli
 from rxpipe.errors import ConfigError
 from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.distributions import Constant
-from rxpipe.foresight.record import Record
+from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.server import Server
 from rxpipe.foresight.simulation import Scenario
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -35,7 +35,7 @@ def compare_simulated(
     *,
     latency: Mapping[str, float],
     count: int,
-    record: Callable[[], Record] | None = None,
+    record: Callable[[], RecordedRun] | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Simulate the config's stages over the same IDs with every strategy, and compare.

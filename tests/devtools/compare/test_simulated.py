@@ -10,7 +10,7 @@ import pytest
 from rxpipe.config import Config
 from rxpipe.devtools.compare import Comparison, compare, compare_simulated, page
 from rxpipe.errors import ConfigError
-from rxpipe.foresight import Record, RecordedCall
+from rxpipe.foresight import RecordedCall, RecordedRun
 
 SLOW = {"generation": 30.0, "answering": 60.0, "grading": 30.0}
 
@@ -63,7 +63,7 @@ def test_recorded_calls() -> None:
         for item in range(50)
         for stage, seconds in SLOW.items()
     ]
-    comparison = compare_simulated(config(), latency={}, count=30, record=lambda: Record(calls=calls))
+    comparison = compare_simulated(config(), latency={}, count=30, record=lambda: RecordedRun(calls=calls))
     again = compare_simulated(config(), latency=SLOW, count=30)
     assert shape(comparison) == shape(again)
     assert "as recorded ones" in comparison.notes[0]
