@@ -189,9 +189,9 @@ class LiveDraws:
                 reached += share
                 self._ends.append((reached, ended))
 
-    def is_called(self, value: Any, seed: int) -> bool:
-        """Whether the stage is called with a value: for items that are there already it is."""
-        return value in self.placed or share_of(seed, number_of(value), _CALLED) < self.called
+    def is_called(self, item_id: Any, seed: int) -> bool:
+        """Whether the stage is called with an item: with those that are there already it is."""
+        return item_id in self.placed or share_of(seed, number_of(item_id), _CALLED) < self.called
 
     def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw:
         """What becomes of a call; see ``StageDraws.draw``."""

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from rxpipe.errors import ConfigError
 from rxpipe.foresight.record import RecordedCall, RecordedRun
@@ -78,7 +78,7 @@ class StandIn:
             for one in self.snapshot.limiters
             if one.rate > 0
         }
-        make: Callable[..., Any] = Stage
+        make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
         stages = [
             make(
                 one.name,
@@ -94,7 +94,7 @@ class StandIn:
             for one in self.snapshot.stages
         ]
         at_once = max((one.concurrency or 1 for one in self.snapshot.stages), default=1)
-        build: Callable[..., Pipeline[Any, Any]] = Pipeline
+        build: Callable[..., Pipeline[Any, Any]] = cast("Any", Pipeline)
         try:
             return build(
                 *stages,

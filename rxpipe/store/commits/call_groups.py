@@ -110,7 +110,8 @@ def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
             if usage is not None:
                 usages[len(keys)] = usage
             keys.append(claim.key)
-            plain.append((stage, *time))
+            attempt, began, waited, seconds, in_flight, ended = time
+            plain.append((stage, attempt, began, waited, seconds, in_flight, ended))
             said += rows
     if not keys:
         return MadeCalls()

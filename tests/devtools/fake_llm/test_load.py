@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from typing_extensions import TypeVarTuple, Unpack
 from virtual_loop import VirtualLoop
 
 from rxpipe.devtools.fake_llm import Behaviour, serving
 from rxpipe.devtools.fake_llm.load import SharedServer
 
 from .clients import post_all, request
+
+Ts = TypeVarTuple("Ts")
 
 
 class Call(NamedTuple):
@@ -33,9 +37,15 @@ class Loop(VirtualLoop):
 
     timers = 0
 
-    def call_at(self, when: float, *args: Any, **others: Any) -> asyncio.TimerHandle:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         self.timers += 1
-        return super().call_at(when, *args, **others)
+        return super().call_at(when, callback, *args, context=context)
 
 
 def ends(slots: int, calls: Sequence[Call], stall: tuple[float, float] | None = None) -> list[float | None]:
