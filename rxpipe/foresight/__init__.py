@@ -14,17 +14,27 @@
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
 - ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
+
+``recorded`` is imported when it is first asked for. SQLAlchemy takes a third of a second, and a script that only shows
+its progress has no use for it.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from rxpipe.foresight.adviser import Change, Recommendation, advise
 from rxpipe.foresight.draws import Distribution
 from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
-from rxpipe.foresight.from_store import recorded
 from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
 from rxpipe.foresight.sweeps import Point, Sweep, sweep
 from rxpipe.insight.interval import Interval
+
+if TYPE_CHECKING:
+    from rxpipe.foresight.from_store import recorded
 
 __all__ = [
     "CallRecorder",
@@ -44,3 +54,9 @@ __all__ = [
     "simulate",
     "sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "recorded":
+        return import_module("rxpipe.foresight.from_store").recorded
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,9 +53,10 @@ def test_map(config: Path) -> None:
     """A row for each value of the first setting, and a column for each of the second."""
     ended = rxpipe("simulate", config, *OPTIONS, f"{ONE}=1,2,3", f"{TWO}=2,4,6")
     lines = [line.rstrip() for line in ended.out.splitlines()]
-    assert lines[2].split() == ["one.concurrency", "↓", "two.concurrency", "→", "2", "4", "6"]
-    assert [line.split()[0] for line in lines[4:7]] == ["1", "2", "3"]
-    assert ["◀" in line for line in lines[4:7]] == [False, False, True]
+    assert lines[2] == "rows/s: one.concurrency down, two.concurrency to the right"
+    assert lines[4].split() == ["2", "4", "6"]
+    assert [line.split()[0] for line in lines[6:9]] == ["1", "2", "3"]
+    assert ["◀" in line for line in lines[6:9]] == [False, False, True]
     assert "stages.one.concurrency=3 and stages.two.concurrency=6 are the smallest that reach" in ended.out
 
 

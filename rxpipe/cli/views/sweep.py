@@ -10,7 +10,7 @@ from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, number
 
-_BAR = 16
+_BAR = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -20,6 +20,10 @@ def print_sweep(sweep: Sweep, title: str) -> None:
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
     console.print()
     columns = curve_columns(sweep) if len(sweep.settings) == 1 else map_columns(sweep)
+    if len(sweep.settings) > 1:
+        down, across = sweep.settings
+        console.print(hanging(console, Text("rows/s: "), f"{short(down)} down, {short(across)} to the right"))
+        console.print()
     console.print(fitted(columns, console.width, least=columns[0].width))
     console.print()
     console.print(hanging(console, Text(), sweep.sentence, "cyan"), soft_wrap=True)
@@ -34,8 +38,8 @@ def short(path: str) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """A rate in three figures: ``1.24``, ``1,234``."""
-    return f"{rate:.3g}" if rate < 1000 else number(rate)
+    """A rate in three figures: ``1.20``, ``12.3``, ``1,234``; ``0``."""
+    return f"{rate:#.3g}" if 0 < rate < 99.95 else number(round(rate))
 
 
 def curve_columns(sweep: Sweep) -> list[Column]:
@@ -54,7 +58,7 @@ def curve_columns(sweep: Sweep) -> list[Column]:
     ]
     if any(one.failed for one in points):
         columns.append(Column(title="failed", cells=[number(one.failed) for one in points], rank=2))
-    if any(one.cost for one in points):
+    if len({cost(one.cost) for one in points}) > 1:
         columns.append(Column(title="cost", cells=[cost(one.cost) for one in points], rank=3))
     columns.append(Column(title="held up by", cells=[one.held_up_by or "" for one in points], justify="left", rank=5))
     mark = "◀ knee" if sweep.knee else "◀ best"
@@ -69,7 +73,7 @@ def map_columns(sweep: Sweep) -> list[Column]:
     marked = sweep.knee or sweep.best
     points = {(one.settings[down], one.settings[across]): one for one in sweep.points}
     columns = [
-        Column(title=f"{short(down)} ↓ {short(across)} →", cells=[str(row) for row in rows]),
+        Column(title="", cells=[str(row) for row in rows], styles=["bold"] * len(rows)),
     ]
     for place, title in enumerate(titles):
         here = [points[row, title] for row in rows]

@@ -184,6 +184,6 @@ def _columns(sweep: Sweep) -> list[tuple[str, list[str]]]:
     ]
     if any(one.failed for one in points):
         columns.append(("failed", [number(one.failed) for one in points]))
-    if any(one.cost for one in points):
+    if len({cost(one.cost) for one in points}) > 1:
         columns.append(("cost", [cost(one.cost) for one in points]))
     return [*columns, ("held up by", [one.held_up_by or "" for one in points])]
