@@ -302,12 +302,12 @@ def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None)
 
 
 def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: int) -> Forecast:
-    first = main.simulated
+    first, most = main.simulated, _bounds(scenario)
     stages = tuple(
         StageForecast(
             name=stage.name,
             slots=main.slots[place],
-            **_intervals(first.stages[place], [one.stages[place] for one in others]),
+            **_intervals(first.stages[place], [one.stages[place] for one in others], most),
         )
         for place, stage in enumerate(scenario.pipeline.stages)
     )
@@ -317,7 +317,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
     )
     return Forecast(
         count=scenario.count,
-        **_intervals(first.numbers, [one.numbers for one in others]),
+        **_intervals(first.numbers, [one.numbers for one in others], most),
         stages=stages,
         limits=limits,
         advice=main.advice,
@@ -327,9 +327,19 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
     )
 
 
-def _intervals(main: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _bounds(scenario: Scenario) -> dict[str, float]:
+    """What some numbers cannot exceed, by their names."""
+    expands = any(stage.expand for stage in scenario.pipeline.stages)
+    items = math.inf if scenario.count is None or expands else float(scenario.count)
+    rows = items if scenario.until is None else min(items, float(scenario.until))
+    return {"busy": 1.0, "written": rows, "failed": items, "dropped": items}
+
+
+def _intervals(
+    main: Mapping[str, float], others: Sequence[Mapping[str, float]], most: Mapping[str, float]
+) -> dict[str, Any]:
     return {
-        name: Interval.of([one[name] for one in others], number, most=1.0 if name == "busy" else math.inf)
+        name: Interval.of([one[name] for one in others], number, most=most.get(name, math.inf))
         for name, number in main.items()
     }
 

@@ -421,3 +421,13 @@ def test_on_a_running_event_loop() -> None:
         return forecast(stage("a", concurrency=2), stage("b", rate_limit=RateLimiter(1)), seconds=[1.0, 0.5])
 
     assert asyncio.run(main()).seconds.middle == pytest.approx(4.5)
+
+
+def test_there_are_no_more_rows_than_items() -> None:
+    """Nor are more written than asked for; intervals end there."""
+    made = calls("a", [(str(item), 1.0, "failed" if item % 40 == 0 else "ok") for item in range(80)])
+    record = RecordedRun(calls=made, roots=range(80))
+    found = simulate(Pipeline(stage("a", concurrency=4)), count=300, record=record, replications=8)
+    assert found.written.middle < found.written.high <= 300
+    until = simulate(Pipeline(stage("a", concurrency=4)), until=100, record=record, replications=8)
+    assert (until.written.middle, until.written.high) == (100, 100)
