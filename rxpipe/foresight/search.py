@@ -142,10 +142,11 @@ class Search:
             fast: Settings that reach it.
             enough: The rate.
         """
+        must_be_paid = self._is_paid(fast)
 
         def reaches(slots: Slots) -> bool:
             trial = self.trial(slots)
-            return trial.rate >= enough and self._is_paid(trial)
+            return trial.rate >= enough and (self._is_paid(trial) or not must_be_paid)
 
         low, high, best = 0.0, 2.0, fast.slots  # times the slots that the rate takes if all are always busy
         for _ in range(_HALVINGS):

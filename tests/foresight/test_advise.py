@@ -142,6 +142,7 @@ def test_cost() -> None:
     options: dict[str, Any] = {"count": 80, "record": record, "at_most": {"a": 6}, "replications": 2}
     found = advise(pipeline, max_cost=0.5, **options)
     assert not found.is_paid
+    assert found.settings == advise(pipeline, **options).settings  # what cannot be helped changes nothing
     assert found.notes[0].startswith("the run costs ")
     assert found.notes[0].endswith("more than 0.5, whatever the settings: fewer items cost less")
     assert advise(pipeline, max_cost=5.0, **options).is_paid
