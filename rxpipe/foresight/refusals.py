@@ -1,15 +1,18 @@
 """Which calls a server refuses for now, as by a 429: some at random, or those beyond a rate.
 
-A rate shows in what the server lets in while it refuses calls: about as much in each stretch of time. What it refuses
-at random depends on nothing. A rate is taken for a token bucket (Turner, 1986), as most servers have one, that asks to
-wait until there is room again.
+A rate is taken for a token bucket (Turner, 1986), as most servers have one, that asks to wait until there is room
+again. Which rate and which size is found by maximum likelihood: a bucket goes through the calls in their order, and is
+the likelier, the more seldom it is wrong about which of them are refused. Where it is wrong, its level is set right, so
+that one error is counted once. Refusals at random are the other explanation; a rate is only believed in if it explains
+more than chance does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, pvariance
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 from rxpipe.foresight.record import RecordedCall
@@ -17,9 +20,12 @@ from rxpipe.foresight.record import RecordedCall
 Unit = Literal["calls", "tokens"]
 
 _LEAST = 20  # refusals: of fewer, nothing is inferred
-_STRETCH = 20  # calls that are let in, in a stretch of time
-_STRETCHES = 4  # of these, at least
-_EVEN = 0.2  # variance over mean of what is let in: less, if a rate holds it; at random it is about 1
+_MOST = 4_000  # calls that are looked at
+_RATES = [0.85 * 1.1**step for step in range(15)]  # times what was let in, in the mean: it may not always be full
+_SECONDS = (0.0, 1.0, 60.0)  # of the rate that a bucket may hold
+_FINER = (0.25, 0.02, 0.005)  # steps of a climb, as shares
+_JUST_NOT = 0.99  # of what a call needs: too little
+_EVIDENCE = 12.0  # by so much a rate must be likelier than chance, as a logarithm: the best of many is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,50 +49,106 @@ def find_rate(calls: Sequence[RecordedCall]) -> Rate | None:
     Args:
         calls: Those of all stages that the server serves.
     """
-    refused = sorted(call.began for call in calls if call.ended == "pushed_back")
-    let_in = sorted((call.began, float(call.usage.tokens)) for call in calls if call.ended != "pushed_back")
-    if len(refused) < _LEAST or len(let_in) < _STRETCH * _STRETCHES:
+    calls = _telling(sorted(calls, key=lambda call: (call.began, call.ended == "pushed_back")))[:_MOST]
+    refused = sum(call.ended == "pushed_back" for call in calls)
+    if not _LEAST <= refused < len(calls):
         return None
-    found = [_rate(refused, [(at, 1.0) for at, _ in let_in], "calls")]
-    if any(tokens for _, tokens in let_in):
-        found.append(_rate(refused, let_in, "tokens"))
-    spread, rate = min(found, key=lambda one: one[0])
-    return rate if spread < _EVEN else None
+    found: dict[Rate, float] = {}
+    for unit in ("calls", "tokens"):
+        sample = _Sample(calls, unit)
+        for alike in sample.rates():
+            best = sample.climb(max(alike, key=sample.likelihood))
+            found[best] = sample.likelihood(best)
+    best = max(found, key=lambda rate: found[rate])
+    return best if found[best] - _by_chance(refused, len(calls)) > _EVIDENCE else None
 
 
-def _rate(refused: Sequence[float], let_in: Sequence[tuple[float, float]], unit: Unit) -> tuple[float, Rate | None]:
-    """How unevenly the server lets in, and the rate at which it does."""
-    first, last = refused[0], refused[-1]
-    within = [(at, amount) for at, amount in let_in if first <= at <= last]
-    count = len(within) // _STRETCH
-    if count < _STRETCHES:
-        return float("inf"), None
-    length = (last - first) / count
-    sums, refusals = [0.0] * count, [0] * count
-    for at, amount in within:
-        sums[min(count - 1, int((at - first) / length))] += amount
-    for at in refused:
-        refusals[min(count - 1, int((at - first) / length))] += 1
-    full = [each for each, some in zip(sums, refusals, strict=True) if some]
-    if len(full) < _STRETCHES or not sum(full):
-        return float("inf"), None
-    mean = fmean(full)
-    # In units of a call: the variance of a sum of tokens is as many times larger as a call has tokens.
-    spread = pvariance(full) / mean / (mean / _STRETCH)
-    rate = mean / length
-    return spread, Rate(unit=unit, rate=rate, size=_burst(let_in, rate))
+def _telling(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
+    """Without those that were refused before another one was: the last one tells most of when there was room again."""
+    following = [*(call.ended for call in calls[1:]), ""]
+    return [
+        call
+        for call, after in zip(calls, following, strict=True)
+        if call.ended != "pushed_back" or after != "pushed_back"
+    ]
 
 
-def _burst(let_in: Sequence[tuple[float, float]], rate: float) -> float:
-    """The most that was let in at once beyond the rate."""
-    level = least = most = 0.0
-    begin = let_in[0][0]
-    for at, amount in let_in:
-        before = level - rate * (at - begin)
-        least = min(least, before)
-        level += amount
-        most = max(most, level - rate * (at - begin) - least)
-    return most
+def _by_chance(some: int, count: int) -> float:
+    """The logarithm of the likelihood of so many of the calls, if it is the same for each."""
+    shares = some / count, 1 - some / count
+    return count * sum(share * math.log(share) for share in shares if share)
+
+
+def _place(call: RecordedCall) -> tuple[str, str, int]:
+    return call.item, call.stage, call.attempt
+
+
+class _Sample:
+    """The calls that a server has let in or refused, in the order in which they came.
+
+    Attributes:
+        mean: What a call takes, in the mean.
+    """
+
+    def __init__(self, calls: Sequence[RecordedCall], unit: Unit) -> None:
+        self._unit: Unit = unit
+        let_in = {_place(call): self._amount(call) for call in calls if call.ended != "pushed_back"}
+        self.mean = fmean(let_in.values())
+        # What is refused comes again: then it is known what it takes.
+        needs = [let_in.get(_place(call), self.mean) for call in calls]
+        self._calls = [(call.began, need, call.ended == "pushed_back") for call, need in zip(calls, needs, strict=True)]
+        seconds = self._calls[-1][0] - self._calls[0][0]
+        taken = sum(need for _, need, is_refused in self._calls if not is_refused)
+        self._let_in = taken / seconds if seconds > 0 else 0.0
+        self._found: dict[Rate, float] = {}
+
+    def _amount(self, call: RecordedCall) -> float:
+        return 1.0 if self._unit == "calls" else float(call.usage.tokens)
+
+    def rates(self) -> Iterator[list[Rate]]:
+        """Those that it may have been, by how many seconds a bucket holds."""
+        for seconds in _SECONDS if self._let_in else ():
+            rates = [self._let_in * by for by in _RATES]
+            yield [Rate(unit=self._unit, rate=rate, size=max(self.mean, rate * seconds)) for rate in rates]
+
+    def climb(self, rate: Rate) -> Rate:
+        """The likeliest that is reached from one in small steps, of its rate and of its size."""
+        for step in _FINER:
+            while (best := max(self._near(rate, step), key=self.likelihood)) != rate:
+                rate = best
+        return rate
+
+    def _near(self, rate: Rate, step: float) -> list[Rate]:
+        found = [rate]
+        for by in (1 + step, 1 / (1 + step)):
+            found.append(replace(rate, size=max(self.mean, rate.size * by)))
+            if step < 0.1:
+                found.append(replace(rate, rate=rate.rate * by))
+        return found
+
+    def likelihood(self, rate: Rate) -> float:
+        """The logarithm of the likelihood of what was refused, but for the same errors of a bucket anywhere."""
+        if rate not in self._found:
+            self._found[rate] = self._likelihood(rate)
+        return self._found[rate]
+
+    def _likelihood(self, rate: Rate) -> float:
+        wrong = self._wrong(rate)
+        return _by_chance(wrong, len(self._calls)) if wrong < len(self._calls) / 2 else -math.inf
+
+    def _wrong(self, rate: Rate) -> int:
+        """About how many calls a bucket would be wrong."""
+        wrong, size, level, at = 0, rate.size, rate.size, self._calls[0][0]
+        for began, amount, is_refused in self._calls:
+            level = min(size, level + (began - at) * rate.rate)
+            at = began
+            needs = min(amount, size)
+            if (level < needs) != is_refused:
+                wrong += 1
+                level = needs * _JUST_NOT if is_refused else needs
+            if not is_refused:
+                level -= needs
+        return wrong
 
 
 class Bucket:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
 from statistics import median
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rxpipe import Pipeline, Retry
 from rxpipe.foresight import simulate
 from rxpipe.foresight.load import find_load
 from rxpipe.foresight.record import RecordedCall, RecordedRun
-from rxpipe.foresight.refusals import Rate, find_rate
+from rxpipe.foresight.refusals import Bucket, Rate, find_rate
 from rxpipe.foresight.server import Load
 
 from .worlds import always, lognormal, run_truly, stage
@@ -94,6 +97,36 @@ def test_a_rate_is_found_where_calls_are_refused_for_it(rate: Rate) -> None:
     more = run_truly(pipeline(20, 40, 12), WORLD, 200, rate=rate)[0].seconds
     # Who gets in when all come back at once is chance.
     assert simulate(pipeline(20, 40, 12), record=record, replications=0).seconds.middle == pytest.approx(more, rel=0.25)
+
+
+def test_a_rate_is_found_where_only_bursts_are_refused() -> None:
+    """What comes in the mean is four fifths of it; so what is let in varies as much as by chance."""
+    dice, now = Random(1), 0.0
+    bucket = Bucket(Rate(unit="calls", rate=40, size=10), lambda: now)
+    calls: list[RecordedCall] = []
+    for number in range(3_000):
+        now += dice.expovariate(32)
+        refused = bucket.enter(0) > 0
+        calls.append(RecordedCall(str(number), "a", 1, now, 0.2, "pushed_back" if refused else "ok"))
+    assert 100 < sum(call.ended == "pushed_back" for call in calls) < 1_000
+    found = find_rate(calls)
+    assert found is not None
+    assert (found.rate, found.size) == (pytest.approx(40, rel=0.02), pytest.approx(10, rel=0.1))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.2, 0.5]), st.sampled_from([1, 5, 20]))
+def test_what_is_refused_at_random_is_no_rate(seed: int, share: float, slots: int) -> None:
+    """However many slots there are, and whether they wait after a refusal."""
+    dice = Random(seed)
+    free, calls = [0.0] * slots, list[RecordedCall]()
+    for number in range(600):
+        slot = min(range(slots), key=free.__getitem__)
+        refused = dice.random() < share
+        seconds = 0.01 if refused else dice.lognormvariate(-1, 0.5)
+        calls.append(RecordedCall(str(number), "a", 1, free[slot], seconds, "pushed_back" if refused else "ok"))
+        free[slot] += seconds + (dice.choice([0, 0.5, 1]) if refused else 0)
+    assert find_rate(calls) is None
 
 
 @pytest.mark.slow
