@@ -64,7 +64,7 @@ class Foretelling:
             waited = time.monotonic() - ended
             pause = self._allowance.pause(self._remaining.cost(snapshot), waited)
             if pause > 0:
-                pause = min(pause, self._seconds)  # then fewer may be in flight
+                pause = max(pause / 2, min(pause, self._seconds))  # fewer may be in flight then; but a look costs, too
                 continue
             self._mark = time.thread_time()
             try:
