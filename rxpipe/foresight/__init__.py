@@ -3,9 +3,9 @@
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``sweeps.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
 - ``adviser.py``: ``advise``, which settings to take; ``search.py``: how they are found
-- ``foretelling.py``: the outlook of a live run, beside it; ``remaining.py``: what is left of it, estimated by
-  simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn from what its own took
-  (``live_calls.py``, ``live_seconds.py``)
+- ``foretelling.py``: the outlook of a live run, beside it, as often as ``allowance.py`` says; ``remaining.py``: what is
+  left of it, estimated by simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn
+  from what its own took (``live_calls.py``, ``live_seconds.py``)
 - ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
 - ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
 - ``recorded_draws.py``: what is drawn from, made of recorded calls

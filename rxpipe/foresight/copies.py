@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -60,19 +60,35 @@ def simulated_pipeline(
     Raises:
         TypeError: A limiter of the user's own cannot be simulated.
     """
-    limiters = _Limiters({})
-    stages = [
-        _simulated_stage(stage, draws[stage.name], time, server, limiters, seed * _LARGE + index)
-        for index, stage in enumerate(pipeline.stages)
-    ]
-    make: Callable[..., Pipeline[Any, Any]] = Pipeline
-    return make(
-        *stages,
+    return pipeline_of(
+        simulated_stages(pipeline, draws, time, server, seed),
         strategy=pipeline.strategy,
         concurrency=pipeline.concurrency,
         max_cost=pipeline.max_cost,
-        name="simulation",
     )
+
+
+def simulated_stages(
+    pipeline: Plan, draws: Mapping[str, CallDraws], time: VirtualTime, server: Server, seed: int
+) -> list[Stage]:
+    """The stages of that pipeline; see ``simulated_pipeline``."""
+    limiters = _Limiters({})
+    return [
+        _simulated_stage(stage, draws[stage.name], time, server, limiters, seed * _LARGE + index)
+        for index, stage in enumerate(pipeline.stages)
+    ]
+
+
+def pipeline_of(stages: Iterable[Stage], **options: Any) -> Pipeline[Any, Any]:
+    """A pipeline of stages whose types nobody knows."""
+    make: Callable[..., Pipeline[Any, Any]] = Pipeline
+    return make(*stages, name="simulation", **options)
+
+
+def stage_of(name: str, **options: Any) -> Stage:
+    """A stage whose function is not called."""
+    make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
+    return make(name, _not_called, **options)
 
 
 def _simulated_stage(
@@ -89,10 +105,8 @@ def _simulated_stage(
         generates=inspect.isgeneratorfunction(stage.call) or inspect.isasyncgenfunction(stage.call),
         limiter=_spending(limiter),
     )
-    make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
-    return make(
+    return stage_of(
         stage.name,
-        _not_called,
         concurrency=stage.concurrency,
         queue_size=stage.queue_size,
         timeout=stage.timeout,

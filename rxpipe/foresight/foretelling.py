@@ -8,6 +8,7 @@ from typing import Self
 
 import structlog
 
+from rxpipe.foresight.allowance import Allowance
 from rxpipe.foresight.remaining import Remaining
 from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.run.run import Run
@@ -23,8 +24,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Foretelling:
     """Estimates now and then what is left of a run, on a thread of its own; ``run.outlook`` has the latest.
 
-    It takes at most a hundredth of one processor: where an estimate takes longer, the next one comes later. It works in
-    pieces of a few milliseconds, so that the run's own threads and loop are hardly kept waiting.
+    It takes at most a hundredth of one processor: where an estimate takes longer, it comes later, the first one
+    included. It works in pieces of a few milliseconds, so that the run's own threads and loop are hardly kept waiting.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Foretelling:
         """
         self._run = run
         self._seconds = seconds
-        self._share = share
+        self._allowance = Allowance(share=share, seconds=seconds)
         self._remaining = Remaining(plan, total=total)
         self._over = threading.Event()
         self._mark = 0.0
@@ -56,18 +57,28 @@ class Foretelling:
         self._thread.join()
 
     def _estimate(self) -> None:
-        wait = self._seconds
-        while not self._over.wait(wait) and not self._run.finished.done():
-            began = self._mark = time.thread_time()
+        ended, before = time.monotonic(), time.thread_time()
+        pause = self._seconds
+        while not self._over.wait(pause) and not self._run.finished.done():
+            snapshot = self._run.snapshot()
+            waited = time.monotonic() - ended
+            pause = self._allowance.pause(self._remaining.cost(snapshot), waited)
+            if pause > 0:
+                pause = max(pause / 2, min(pause, self._seconds))  # fewer may be in flight then; but a look costs, too
+                continue
+            self._mark = time.thread_time()
             try:
-                self._run.outlook = self._remaining.estimate(self._run.snapshot(), self._run.standing(), self._give_way)
+                self._run.outlook = self._remaining.estimate(snapshot, self._run.standing(), self._give_way)
             except _Over:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the run does not depend on it
                 _log.debug("what is left of the run cannot be simulated", error=str(error))
                 self._run.outlook = None
                 return
-            wait = max(self._seconds, (time.thread_time() - began) / self._share)
+            now = time.thread_time()
+            self._allowance.took(now - before, waited)
+            ended, before = time.monotonic(), now
+            pause = self._seconds
 
     def _give_way(self) -> None:
         now = time.thread_time()

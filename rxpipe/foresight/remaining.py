@@ -3,7 +3,8 @@
 A handful of simulations go on from where the run is, each with what chance may have in store: in half of them the calls
 of a stage take a standard deviation longer than they have taken so far, in half of them shorter. The middle of what
 they say is the estimate, and their spread its interval. Where many items are to come, some hundreds are simulated to
-the end, and the steady part is as much longer as the rate says.
+the end, and the steady part is as much longer as the rate says. Where many are in flight, there are fewer simulations:
+each has to take all of these to the end.
 
 What the run has done lately is a check. Where it goes slower than the simulations, the reason is nothing that these
 know: a slow source, a slow database, a processor that is too busy. Then it goes on like that.
@@ -27,12 +28,9 @@ from rxpipe.pipeline.plan import Plan
 
 CPU = 0.06  # seconds of a processor that an estimate takes, about
 _REPLICATIONS = 8
-_SIGNS = tuple(
-    tuple(-1 if (row & column).bit_count() % 2 else 1 for column in range(1, _REPLICATIONS))
-    for row in range(_REPLICATIONS)
-)  # columns of a Hadamard matrix: of two stages, all four combinations of slow and fast come equally often
+_FEWER = ((320, 2), (160, 4))  # items in flight: beyond so many there are only so many replications
 _TIMES = 1.645  # standard deviations of an interval: the 95% quantile
-_PER_ITEM = 40e-6  # seconds of a processor that an item takes, before that was measured
+_PER_ITEM = 100e-6  # seconds of a processor that an item takes, before that was measured: rather too many
 _LEARNS = 0.3  # the weight of the latest measurement of that
 _LEAST_NEW, _MOST_NEW = 40, 1_000
 _LEAST_OFF = 0.02  # the standard deviation of what simulations do not know, at least, as a share
@@ -59,8 +57,13 @@ class Remaining:
         self._total = total
         self._seed = seed
         self._history = History()
-        self._per_item = _PER_ITEM
+        self._measured: float | None = None
         self._before: Outlook | None = None
+
+    def cost(self, snapshot: Snapshot) -> float:
+        """Seconds of a processor that an estimate takes, about."""
+        replications = _replications(snapshot.in_flight)
+        return replications * (snapshot.in_flight + self._most_new(snapshot.in_flight)) * self._per_item
 
     def estimate(
         self, snapshot: Snapshot, standing: Sequence[Standing], pause: Callable[[], object] = lambda: None
@@ -91,30 +94,28 @@ class Remaining:
             for one, visits in zip(present.calls, present.visits, strict=True)
         ]
         self._seed += 1
+        signs = _signs(_replications(present.in_flight))
         began = time.thread_time()
         rests = [
             simulated_rest(
                 self._plan,
                 present,
                 bounds,
-                scales=[math.exp(doubt * signs[place % len(signs)]) for place, doubt in enumerate(doubts)],
+                scales=[math.exp(doubt * row[place % len(row)]) for place, doubt in enumerate(doubts)],
                 seed=self._seed * _REPLICATIONS + number,
                 pause=pause,
             )
-            for number, signs in enumerate(_SIGNS)
+            for number, row in enumerate(signs)
         ]
         self._learn(time.thread_time() - began, sum(one.items for one in rests))
         slower, off = _check(window, present, rests)
         seconds = [_seconds(one, more, slower) for one in rests]
-        self._before = _outlook(snapshot, seconds, _costs(present, rests, more, doubts), off, self._before)
+        self._before = _outlook(snapshot, seconds, _costs(present, rests, more, doubts, signs), off, self._before)
         return self._before
 
     def _bounds(self, present: Present) -> tuple[Bounds, float]:
         """What is simulated, and how many more items are to be taken than that."""
-        afford = int(CPU / _REPLICATIONS / self._per_item) - present.in_flight
-        most = max(_LEAST_NEW, min(_MOST_NEW, afford))
-        if self._plan.strategy == "staged":
-            most = max(most, _MOST_NEW)  # nothing can be told of stages that have not begun
+        most = self._most_new(present.in_flight)
         if present.missing is None:
             coming = present.coming or 0
             new = min(coming, most)
@@ -127,8 +128,35 @@ class Remaining:
         bounds = Bounds(new=present.coming, missing=max(1, missing), expected=expected)
         return bounds, needed - expected
 
+    def _most_new(self, in_flight: int) -> int:
+        """New items that are simulated, at most."""
+        if self._plan.strategy == "staged":
+            return _MOST_NEW  # nothing can be told of stages that have not begun
+        afford = int(CPU / _replications(in_flight) / self._per_item) - in_flight
+        return max(_LEAST_NEW, min(_MOST_NEW, afford))
+
+    @property
+    def _per_item(self) -> float:
+        return _PER_ITEM if self._measured is None else self._measured
+
     def _learn(self, cpu: float, items: int) -> None:
-        self._per_item += _LEARNS * (cpu / max(1, items) - self._per_item)
+        now = cpu / max(1, items)
+        self._measured = now if self._measured is None else self._measured + _LEARNS * (now - self._measured)
+
+
+def _replications(in_flight: int) -> int:
+    return next((fewer for many, fewer in _FEWER if in_flight > many), _REPLICATIONS)
+
+
+def _signs(replications: int) -> list[list[int]]:
+    """In which replications each stage is slow, and in which it is fast.
+
+    Columns of a Hadamard matrix: of two stages, all four combinations come equally often, unless there are only two.
+    """
+    return [
+        [-1 if (row & column).bit_count() % 2 else 1 for column in range(1, replications)]
+        for row in range(replications)
+    ]
 
 
 def _lately(window: Window | None, snapshot: Snapshot) -> Snapshot:
@@ -164,14 +192,16 @@ def _seconds(rest: Rest, more: float, slower: float) -> float:
     return rest.seconds - rest.fed + (rest.fed + more / rate) * slower
 
 
-def _costs(present: Present, rests: Sequence[Rest], more: float, doubts: Sequence[float]) -> list[float]:
+def _costs(
+    present: Present, rests: Sequence[Rest], more: float, doubts: Sequence[float], signs: Sequence[Sequence[int]]
+) -> list[float]:
     """What the calls that have not ended will cost, in each simulation."""
     costs: list[float] = []
-    for rest, signs in zip(rests, _SIGNS, strict=True):
+    for rest, row in zip(rests, signs, strict=True):
         cost = 0.0
         for place, one in enumerate(present.calls):
             calls = rest.calls[place] + more * present.visits[place] * one.attempts
-            cost += calls * one.cost * math.exp(doubts[place] * signs[place % len(signs)])
+            cost += calls * one.cost * math.exp(doubts[place] * row[place % len(row)])
         costs.append(cost)
     return costs
 
@@ -204,7 +234,7 @@ def _interval(values: Sequence[float], off: float, before: float | None = None) 
         return Interval(middle=0.0, low=0.0, high=0.0)
     logs = [math.log(max(_TINY, one)) for one in values]
     middle = sum(logs) / len(logs)
-    spread = math.sqrt(sum((one - middle) ** 2 for one in logs) / len(logs) + off**2)
+    spread = math.sqrt(sum((one - middle) ** 2 for one in logs) / max(1, len(logs) - 1) + off**2)
     if before and abs(math.log(before) - middle) < spread:
         middle += _KEPT * (math.log(before) - middle)
     wide = _TIMES * spread

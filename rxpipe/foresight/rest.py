@@ -12,7 +12,7 @@ from reactivex import Observer
 from reactivex.abc import DisposableBase
 from reactivex.disposable import Disposable
 
-from rxpipe.foresight.copies import simulated_pipeline
+from rxpipe.foresight.copies import pipeline_of, simulated_stages
 from rxpipe.foresight.live_calls import LiveDraws
 from rxpipe.foresight.present import Present, claim_of
 from rxpipe.foresight.record import NOTHING, Draw
@@ -22,10 +22,10 @@ from rxpipe.operators.core.worker import Function
 from rxpipe.operators.stages.limiter import Limiter
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.outcome import Outcome
-from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import Plan, until_written
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
+from rxpipe.pipeline.stage import Stage
 from rxpipe.pipeline.start import start
 
 _AT_ONCE = 1e-6  # seconds: what begins within that began before
@@ -99,11 +99,10 @@ def simulated_rest(
     numbers = Random(seed)
     items = _Items(present, bounds, numbers)
     draws = items.draws(scales)
-    pipeline = simulated_pipeline(plan, draws, time, Server(time), seed)
-    went_on = _as_now(pipeline, plan, present, items, time)
+    stages = _as_now(simulated_stages(plan, draws, time, Server(time), seed), plan, present, items, time)
     meter = _Meter(time, bounds, present.visits, pause)
     run = start(
-        until_written(went_on, bounds.missing),
+        until_written(pipeline_of(stages, strategy=plan.strategy, concurrency=plan.concurrency), bounds.missing),
         items,
         Observer[Outcome[Any]](meter.ended),
         scheduler=time,
@@ -196,13 +195,11 @@ class _Items(Collection[Claim | int]):
         return False
 
 
-def _as_now(
-    pipeline: Pipeline[Any, Any], plan: Plan, present: Present, items: _Items, time: VirtualTime
-) -> Pipeline[Any, Any]:
-    """The simulated pipeline as the run is now: with the slots that stages have, and calls that have begun."""
+def _as_now(stages: Sequence[Stage], plan: Plan, present: Present, items: _Items, time: VirtualTime) -> list[Stage]:
+    """The simulated stages as they are now: with the slots that they have, and calls that have begun."""
     limiters: dict[int, _Begun] = {}
-    stages: list[Any] = []
-    for place, stage in enumerate(pipeline.stages):
+    made: list[Stage] = []
+    for place, stage in enumerate(stages):
         limiter = stage.rate_limit
         if limiter is not None:
             begun = limiters.setdefault(id(limiter), _Begun(limiter, time))
@@ -212,11 +209,7 @@ def _as_now(
         changed: dict[str, Any] = {"rate_limit": limiter, "timeout": None, "executor": executor}
         if plan.strategy != "per_item":
             changed["concurrency"] = present.slots[place] or stage.concurrency
-        stages.append(replace(stage, **changed))
-    make: Any = Pipeline
-    made: Pipeline[Any, Any] = make(
-        *stages, strategy=pipeline.strategy, concurrency=pipeline.concurrency, name=pipeline.name
-    )
+        made.append(replace(stage, **changed))
     return made
 
 

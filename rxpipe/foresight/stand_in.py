@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 from rxpipe.errors import ConfigError
+from rxpipe.foresight.copies import pipeline_of, stage_of
 from rxpipe.foresight.record import RecordedCall, RecordedRun
 from rxpipe.insight.reading import Bar
 from rxpipe.insight.snapshot import LimiterSnapshot, Snapshot, StageSnapshot
@@ -16,7 +17,6 @@ from rxpipe.operators.stages.limiter import AllOf, Limiter, RateLimiter
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.retry_policy import Retry
 from rxpipe.pipeline.pipeline import Pipeline
-from rxpipe.pipeline.stage import Stage
 
 QUEUE = 10  # places, as of a stage that does not say
 AT_ONCE = "items at once"  # the setting of strategy per_item
@@ -78,11 +78,9 @@ class StandIn:
             for one in self.snapshot.limiters
             if one.rate > 0
         }
-        make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
         stages = [
-            make(
+            stage_of(
                 one.name,
-                _not_called,
                 concurrency=round(settings.get(one.name, one.concurrency or _MANY)),
                 queue_size=QUEUE,
                 retry=self._retry(one),
@@ -94,13 +92,9 @@ class StandIn:
             for one in self.snapshot.stages
         ]
         at_once = max((one.concurrency or 1 for one in self.snapshot.stages), default=1)
-        build: Callable[..., Pipeline[Any, Any]] = cast("Any", Pipeline)
         try:
-            return build(
-                *stages,
-                strategy=self.snapshot.strategy,
-                concurrency=round(settings.get(AT_ONCE, at_once)),
-                name="stand-in",
+            return pipeline_of(
+                stages, strategy=self.snapshot.strategy, concurrency=round(settings.get(AT_ONCE, at_once))
             )
         except ValueError as error:
             raise ConfigError(f"the run cannot be simulated from its numbers: {error}") from None
@@ -156,10 +150,6 @@ def _limiter(limits: Sequence[RateLimiter]) -> Limiter | None:
     if not limits:
         return None
     return limits[0] if len(limits) == 1 else AllOf(*limits)
-
-
-def _not_called(value: Any) -> Any:
-    raise AssertionError("a simulation calls nothing")
 
 
 def calls_of_bars(bars: Sequence[Bar]) -> list[RecordedCall]:

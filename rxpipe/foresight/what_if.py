@@ -28,7 +28,7 @@ from rxpipe.pipeline.start import start
 MOST_ITEMS = 12_000  # that one curve simulates
 Kind = Literal["slots", "items", "limit"]
 _SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of what is now: the points of a curve
-_SEEDS = 3
+_SEEDS = 5  # of fewer, an interval says little: from three, it goes from a third of a rate to three times as much
 _LEAST, _MOST = 200, 1_000  # items of a simulation
 _ROUNDS = 3  # times as many items as the stages hold
 _TINY = 1e-9  # seconds

@@ -28,6 +28,8 @@ from rxpipe.config import (
 )
 from rxpipe.database.table_owner import OWNERS
 from rxpipe.files.file_owner import FILES
+from rxpipe.foresight.foretelling import SECONDS, SHARE
+from rxpipe.foresight.stand_in import QUEUE
 from rxpipe.store.schema.tables import METADATA
 
 OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
@@ -162,3 +164,6 @@ def test_defaults_that_are_told_are_those_of_the_code() -> None:
     assert (stage.timeout, stage.retry.max_attempts, stage.concurrency) == (60, 3, 3)
     lease, heartbeat = (inspect.signature(RunStore).parameters[name].default for name in ("lease", "heartbeat"))
     assert f"a lease of {lease:g} s, which it renews every {heartbeat:g} s" in flat(DURABILITY)
+    foresight, page = (flat((ROOT / "docs" / name).read_text("utf-8")) for name in ("foresight.md", "page.md"))
+    assert f"It takes at most {SHARE:.0%} of one core. There is an estimate every {SECONDS:g} to" in foresight
+    assert f"queues have {QUEUE} places" in page

@@ -92,12 +92,16 @@ def test_it_takes_a_hundredth_of_a_processor(monkeypatch: pytest.MonkeyPatch) ->
     """What takes long is done less often."""
     calls: list[float] = []
 
+    def nothing(*_: Any) -> float:
+        return 0.0
+
     def costly(*_: Any) -> None:
         calls.append(time.monotonic())
         until = time.thread_time() + 0.02
         while time.thread_time() < until:
             pass
 
+    monkeypatch.setattr(Remaining, "cost", nothing)
     monkeypatch.setattr(Remaining, "estimate", costly)
     pipeline, run = begun(2_000, 0.02)
     with Foretelling(pipeline, run, total=2_000, seconds=0.05, share=0.05):
@@ -106,3 +110,26 @@ def test_it_takes_a_hundredth_of_a_processor(monkeypatch: pytest.MonkeyPatch) ->
     run.abort()
     run.finished.result(timeout=60)
     assert calls[2] - calls[0] >= 2 * 0.02 / 0.05
+
+
+@pytest.mark.slow
+def test_the_first_estimate_waits_for_its_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many items are in flight, it costs more than its share of the first seconds."""
+    asked: list[float] = []
+
+    def cost(*_: Any) -> float:
+        return 0.02
+
+    def estimate(*_: Any) -> None:
+        asked.append(time.monotonic())
+
+    monkeypatch.setattr(Remaining, "cost", cost)
+    monkeypatch.setattr(Remaining, "estimate", estimate)
+    pipeline, run = begun(2_000, 0.02)
+    began = time.monotonic()
+    with Foretelling(pipeline, run, total=2_000, seconds=0.05, share=0.05):
+        while not asked:
+            time.sleep(0.02)
+    run.abort()
+    run.finished.result(timeout=60)
+    assert asked[0] - began >= 0.02 / 0.05

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rxpipe import AdaptiveConcurrency, Batch, Drop, RateLimiter, Retry, SendBack, Usage, record_usage
-from rxpipe.foresight.remaining import Remaining
+from rxpipe.foresight.remaining import CPU, Remaining
+from rxpipe.foresight.rest import Rest, simulated_rest
 
 from .virtual_runs import Watched, always, around
 
@@ -157,6 +158,41 @@ def test_of_what_a_stage_can_do(case: str) -> None:
     watched.start(range(count))
     said, left, _ = told(watched, count, 45.0)
     assert said == pytest.approx(left, rel=0.15)
+
+
+@pytest.mark.parametrize(("slots", "replications"), [(40, 8), (200, 4), (900, 2)])
+def test_of_many_in_flight_there_are_fewer_simulations(
+    slots: int, replications: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An estimate costs no more with 300 in flight than with 30, and what it costs is told before."""
+    rests: list[Rest] = []
+
+    def simulated(*given: Any, **options: Any) -> Rest:
+        rests.append(simulated_rest(*given, **options))
+        return rests[-1]
+
+    monkeypatch.setattr("rxpipe.foresight.remaining.simulated_rest", simulated)
+    watched = Watched([({"concurrency": slots}, around(4.0))])
+    run = watched.start(range(20 * slots))
+    said, left, holds = told(watched, 20 * slots, 20.0)
+    assert len(rests) == replications
+    assert said == pytest.approx(left, rel=0.15)
+    assert holds
+    assert run.report().taken == 20 * slots
+
+
+def test_what_an_estimate_costs() -> None:
+    """About, by the number of items in flight."""
+    costs: dict[int, float] = {}
+    for slots in (10, 100, 300, 900, 3_000):
+        watched = Watched([({"concurrency": slots}, around(4.0))])
+        run = watched.start(range(20 * slots))
+        costs[slots] = Remaining(watched.pipeline).cost(run.snapshot())
+        run.abort()
+    assert costs[10] == pytest.approx(CPU, rel=0.02)
+    assert max(costs[slots] for slots in (100, 300)) < 2.5 * CPU
+    assert costs[900] < 4 * CPU
+    assert costs[3_000] < 12 * CPU
 
 
 def test_of_items_that_are_sent_back() -> None:

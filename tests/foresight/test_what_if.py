@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -127,3 +128,11 @@ def test_what_makes_no_sense() -> None:
     snapshot: Snapshot = Watched([({}, around(1.0))]).start(range(3)).snapshot()
     with pytest.raises(ConfigError, match="no recorded calls"):
         WhatIf(snapshot, [])
+
+
+def test_how_sure_that_is() -> None:
+    """An interval says something: it does not go from a third of the rate to three times as much."""
+    numbers = random.Random(8)
+    calls = [({"concurrency": 4}, lambda: numbers.lognormvariate(-0.3, 0.5)) for _ in range(2)]
+    points = what_if(calls).curve("s0", {"s1": 5})
+    assert max(point.times.high / point.times.low for point in points) < 1.6
