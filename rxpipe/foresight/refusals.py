@@ -7,6 +7,7 @@ wait until there is room again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pvariance
@@ -40,18 +41,28 @@ class Rate:
 def find_rate(calls: Sequence[RecordedCall]) -> Rate | None:
     """The rate beyond which the server refused calls; None if there is no sign of one.
 
+    Of several runs, it is that of the run in which most calls were refused.
+
     Args:
         calls: Those of all stages that the server serves.
     """
+    by_run: defaultdict[int, list[RecordedCall]] = defaultdict(list)
+    for call in calls:
+        by_run[call.run].append(call)
+    return max(map(_rate_in, by_run.values()), key=lambda found: found[0], default=(0, None))[1]
+
+
+def _rate_in(calls: Sequence[RecordedCall]) -> tuple[int, Rate | None]:
+    """How many calls of a run were refused for a rate, and that rate."""
     refused = sorted(call.began for call in calls if call.ended == "pushed_back")
     let_in = sorted((call.began, float(call.usage.tokens)) for call in calls if call.ended != "pushed_back")
     if len(refused) < _LEAST or len(let_in) < _STRETCH * _STRETCHES:
-        return None
+        return 0, None
     found = [_rate(refused, [(at, 1.0) for at, _ in let_in], "calls")]
     if any(tokens for _, tokens in let_in):
         found.append(_rate(refused, let_in, "tokens"))
     spread, rate = min(found, key=lambda one: one[0])
-    return rate if spread < _EVEN else None
+    return (len(refused), rate) if spread < _EVEN else (0, None)
 
 
 def _rate(refused: Sequence[float], let_in: Sequence[tuple[float, float]], unit: Unit) -> tuple[float, Rate | None]:

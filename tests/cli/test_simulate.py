@@ -114,6 +114,12 @@ def test_which_run(folder: Path) -> None:
     rxpipe("run", config, "-q", "--fresh", "--count=40")
     assert document(config, "--replications=2")["run"] == 2
     assert document(config, "--replications=2", "--from=1")["run"] == 1
+    both = document(config, "--replications=2", "--from=1,2")
+    assert (both["run"], both["runs"]) == (2, [1, 2])
+    assert "the record has 300 calls" in " ".join(both["assumptions"])
+    assert "calls are drawn from runs 1 and 2" in simulated(config, "--replications=2", "--from=1, 2")
+    assert refused("simulate", config, "--from=1,3").startswith("--from: there is no run 3")
+    assert refused("simulate", config, "--from=1,1") == "--from: run 1 is named twice"
     elsewhere = write_config(
         folder, "def one(i): return i", names=["one"], name="pipeline", database={"url": "sqlite:///x"}
     )
@@ -195,7 +201,8 @@ def test_until_of_staged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--count=0"], ["--until=x"], ["--from=last"], ["--replications=0"], ["--seed=-1"], ["--bogus"]]
+    "options",
+    [["--count=0"], ["--until=x"], ["--from=last"], ["--from=1,"], ["--replications=0"], ["--seed=-1"], ["--bogus"]],
 )
 def test_bad_usage(folder: Path, options: list[str]) -> None:
     """What no option allows is refused before anything is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from rxpipe import Pipeline, Retry
 from rxpipe.foresight import simulate
 from rxpipe.foresight.load import find_load
-from rxpipe.foresight.record import RecordedCall, RecordedRun
+from rxpipe.foresight.record import RecordedCall, RecordedRun, together
 from rxpipe.foresight.refusals import Rate, find_rate
 from rxpipe.foresight.server import Load
 
@@ -77,6 +78,23 @@ def test_items_that_nobody_has_seen() -> None:
     assert found.seconds.middle == pytest.approx(real, rel=0.15)
 
 
+@pytest.mark.slow
+def test_runs_at_different_loads_tell_together_what_none_of_them_tells() -> None:
+    """In a run with as many calls all the time, all are as slow; only another run says that they need not be."""
+    load, latency = Load(knee=6, slope=1 / 6), {"a": lognormal(1.0, 0.2)}
+    calm, busy = Pipeline(stage("a", concurrency=3)), Pipeline(stage("a", concurrency=18))
+    records = [run_truly(one, latency, 300, seed=place, load=load)[1] for place, one in enumerate((calm, busy))]
+    assert [find_load(record.calls).load for record in records] == [None, None]
+    later = replace(records[1], calls=[call._replace(began=call.began + 1_000) for call in records[1].calls])
+    both = together([records[0], later])
+    found = find_load(both.calls)
+    assert found.load is not None
+    assert found.load.speed(12) == pytest.approx(load.speed(12), rel=0.1)
+    middling = Pipeline(stage("a", concurrency=12))
+    real = run_truly(middling, latency, 1_000, load=load)[0].seconds
+    assert simulate(middling, count=1_000, record=both, replications=0).seconds.middle == pytest.approx(real, rel=0.05)
+
+
 # Refusals
 
 
@@ -94,6 +112,18 @@ def test_a_rate_is_found_where_calls_are_refused_for_it(rate: Rate) -> None:
     more = run_truly(pipeline(20, 40, 12), WORLD, 200, rate=rate)[0].seconds
     # Who gets in when all come back at once is chance.
     assert simulate(pipeline(20, 40, 12), record=record, replications=0).seconds.middle == pytest.approx(more, rel=0.25)
+
+
+@pytest.mark.slow
+def test_a_rate_is_found_in_one_of_several_runs() -> None:
+    """The pause between them is no sign that nothing was let in."""
+    rate = Rate(unit="calls", rate=30, size=30)
+    calm = run_truly(pipeline(1, 2, 1), WORLD, 100)[1]
+    _, pressed = run_truly(pipeline(6, 12, 4), WORLD, 200, rate=rate)
+    both = together([pressed, replace(calm, calls=[call._replace(began=call.began + 1e5) for call in calm.calls])])
+    found = find_rate(both.calls)
+    assert found is not None
+    assert found.rate == pytest.approx(rate.rate, rel=0.1)
 
 
 @pytest.mark.slow
