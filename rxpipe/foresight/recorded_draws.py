@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import NormalDist, median
 
 from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.further_attempts import FurtherAttempts, is_failure
 from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
 from rxpipe.foresight.record import Draw, RecordedCall, RecordedRun, items_of
 from rxpipe.foresight.refusals import Rate
@@ -57,10 +58,12 @@ def _of_stage(
     own: defaultdict[str, list[Draw]] = defaultdict(list)
     children = record.children.get(name, {})
     rounds: Counter[str] = Counter()
+    ends: defaultdict[int, list[bool]] = defaultdict(list)
     for place, (call, work) in enumerate(made):
         seconds, ended = free[call.run].of(call, work, place)
         draw = Draw(seconds / (1 + per_item * (sizes[call.began, call.seconds] - 1)), ended, call.usage)
         pools[1 if call.attempt > 1 else 2 if rounds[call.item] else 0].append(draw)
+        ends[call.attempt].append(is_failure(draw))
         if not rounds[call.item]:
             own[call.item].append(draw)
         if (call.attempt == 1 and call.ended == "sent_back") or call.ended in ("ok", "sent_back", "dropped"):
@@ -70,6 +73,7 @@ def _of_stage(
     return StageDraws(
         first=pools[0] or [draw for pool in pools for draw in pool],
         later=pools[1],
+        further=_further(ends),
         again=pools[2],
         own=dict(own),
         refused=(len(refused) / len(calls), median(refused)) if refused else (0.0, 0.0),
@@ -80,6 +84,18 @@ def _of_stage(
         targets=_targets(name, record),
         per_item=per_item,
     )
+
+
+def _further(ends: Mapping[int, Sequence[bool]]) -> FurtherAttempts | None:
+    """How further attempts end; None if there are none.
+
+    Args:
+        ends: Whether attempts failed, by their number.
+    """
+    counts = [
+        (sum(ends.get(attempt, ())), len(ends.get(attempt, ()))) for attempt in range(1, max(ends, default=1) + 1)
+    ]
+    return FurtherAttempts.of(counts) if len(counts) > 1 else None
 
 
 def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
