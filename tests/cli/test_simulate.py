@@ -180,8 +180,11 @@ def test_stages_that_were_not_recorded(folder: Path) -> None:
         (["--set=stages.two.timout=3"], "--set: stages.two.timout: unknown key; did you mean 'timeout'?"),
         (["--set=stages.two.timeout=never"], "--set: stages.two.timeout: given the text 'never'; allowed: a number"),
         (["--set=timeout"], "--set: 'timeout' is no setting; allowed: KEY=VALUE"),
-        (["--server=50"], "--server: given the text '50'; allowed: slots=N, how many calls it takes at once"),
+        (["--server=50"], "--server: given the text '50'; allowed: slots=N, rate=N/s, rate=N/min, or both, like "),
         (["--server=slots=0"], "--server: given the text 'slots=0'; allowed: slots=N"),
+        (["--server=rate=0/s"], "--server: given the text 'rate=0/s'; allowed: slots=N"),
+        (["--server=rate=45"], "--server: given the text 'rate=45'; allowed: slots=N"),
+        (["--server=slots=5,slots=6"], "--server: given the text 'slots=5,slots=6'; allowed: slots=N"),
         (["--from=3"], "--from: sqlite:"),
         (["--database=nowhere"], "--database: given the text 'nowhere'; allowed: a database URL"),
         ([], "stage one: there are no recorded calls to draw from (sqlite:"),
@@ -192,6 +195,18 @@ def test_refused(folder: Path, options: list[str], told: str) -> None:
     message = refused("simulate", never_run(folder), *options)
     assert message.startswith(told)
     assert "\n" not in message
+
+
+def test_a_server_that_refuses_calls(folder: Path) -> None:
+    """Beyond its rate; that is told."""
+    config = never_run(folder, source={"range": 40})
+    found = document(config, *LATENCIES, "--server=slots=50, rate=120/min", "--replications=1")
+    assert found["seconds"]["middle"] > (120 - 2) / 2
+    assert found["pushed_back"]["middle"] > 0
+    assert found["assumptions"][-2:] == [
+        "the server takes 50 calls at once; others wait there",
+        "the server refuses what is beyond 2 calls a second",
+    ]
 
 
 def test_until_of_staged(folder: Path) -> None:

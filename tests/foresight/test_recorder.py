@@ -68,7 +68,7 @@ def test_waiting_for_room_downstream_takes_no_seconds() -> None:
 
 
 def test_a_store_does_not_count_it_either(tmp_path: Path) -> None:
-    """In real time, so the figures are coarse: the call itself takes hardly any, and waits about as long as it lasts."""
+    """In real time, so the figures are coarse: the call itself takes hardly any, and waits for the rest."""
 
     def slow(value: int) -> int:
         time.sleep(0.02)

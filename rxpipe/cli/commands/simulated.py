@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -13,6 +12,7 @@ from sqlalchemy import Engine
 
 from rxpipe.cli.commands.imports_only import no_bytecode
 from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.server_option import ServerOption, server_option
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.error_texts import given, unknown
@@ -43,7 +43,7 @@ class Request:
         database: Where these runs are.
         latency: ``STAGE=DISTRIBUTION`` each.
         settings: ``KEY=VALUE`` each.
-        server: ``slots=N``.
+        server: ``slots=N``, ``rate=N/s``, or both.
         seed: What all chance follows from.
         replications: How many simulations differ by chance.
     """
@@ -107,7 +107,7 @@ def subject_of(request: Request) -> Subject:
     except ConfigError as error:
         raise ConfigError(f"--set: {error}") from None
     latency = _latencies(request.latency, [stage.name for stage in config.stages])
-    slots = None if request.server is None else _server_slots(request.server)
+    server = ServerOption() if request.server is None else server_option(request.server)
     with _leaving_nothing():
         pipeline = pipeline_of(config)
         before = pipeline_of(as_it_is)  # the record is of a run with these settings
@@ -122,7 +122,9 @@ def subject_of(request: Request) -> Subject:
     count = _known_length(config) if request.count is None else request.count
     if count is None and until is None and (record is None or not record.roots):
         raise ConfigError("how many items? The source is not read to find out: give --count")
-    scenario = Scenario.of(before, count=count, until=until, record=record, latency=latency, slots=slots)
+    scenario = Scenario.of(
+        before, count=count, until=until, record=record, latency=latency, slots=server.slots, rate=server.rate
+    )
     return Subject(
         config=config,
         pipeline=pipeline,
@@ -131,7 +133,7 @@ def subject_of(request: Request) -> Subject:
         drawn_from=f"calls are drawn from {_named(numbers)}"
         if numbers
         else "all calls are drawn from the latencies given",
-        notes=tuple(_notes(request, config, latency, record, is_counted=count is not None or until is not None)),
+        notes=(*_notes(config, latency, record, is_counted=count is not None or until is not None), *server.notes),
     )
 
 
@@ -166,13 +168,6 @@ def _latencies(texts: Sequence[str], names: Sequence[str]) -> dict[str, Distribu
         except ConfigError as error:
             raise ConfigError(f"--latency: {name}: {error}") from None
     return found
-
-
-def _server_slots(text: str) -> int:
-    found = re.fullmatch(r"slots=([1-9][0-9]{0,8})", "".join(text.split()))
-    if found is None:
-        raise ConfigError(f"--server: {given(text, 'slots=N, how many calls it takes at once, like slots=50')}")
-    return int(found[1])
 
 
 def _recorded(
@@ -241,7 +236,6 @@ def _example(name: str) -> str:
 
 
 def _notes(
-    request: Request,
     config: Config,
     latency: Mapping[str, Distribution],
     record: RecordedRun | None,
@@ -255,6 +249,4 @@ def _notes(
     if record is not None:
         few = {name: count for name, count in _samples(record, config, latency).items() if count < ENOUGH}
         notes += [f"{name} has {plural(count, 'recorded call')} only" for name, count in few.items()]
-    if request.server is not None:
-        notes.append(f"the server takes {_server_slots(request.server)} calls at once; others wait there")
     return notes

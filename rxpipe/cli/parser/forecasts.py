@@ -98,7 +98,11 @@ _Set = Annotated[
 ]
 _Server = Annotated[
     str | None,
-    typer.Option(metavar="slots=N", help="The server takes N calls at once; further ones wait there."),
+    typer.Option(
+        metavar="slots=N",
+        help="The server takes N calls at once; further ones wait there. rate=45/s or rate=2700/min: it refuses calls "
+        "beyond that. Both: slots=50,rate=45/s.",
+    ),
 ]
 _Seed = Annotated[int, typer.Option(min=0, metavar="N", help="What all chance follows from.")]
 _Replications = Annotated[
