@@ -15,6 +15,7 @@
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
 - ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
+- ``rare_collections.py``: a simulation's time without much garbage collection
 
 ``recorded`` is imported when it is first asked for. SQLAlchemy takes a third of a second, and a script that only shows
 its progress has no use for it.

@@ -16,6 +16,7 @@ from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
 from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
 from rxpipe.foresight.load import FoundLoad, find_load
+from rxpipe.foresight.rare_collections import rare_collections
 from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
 from rxpipe.foresight.refusals import Rate, find_rate
@@ -260,7 +261,8 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
     if scenario.items > _MANY:
         for stage in run.stages:
             stage.times.thin()
-    time.run()
+    with rare_collections():
+        time.run()
     if not run.finished.done():
         stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
         raise ConfigError(
