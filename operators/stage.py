@@ -14,9 +14,10 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.scheduler import ImmediateScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 
 from .core.clock import clock_for, loop_of, running_loop
-from .core.dispatchers import Dispatcher, LoopDispatcher, RelayDispatcher
+from .core.dispatchers import Dispatcher, LoopDispatcher, OneThread, RelayDispatcher
 from .core.loop_guard import refuse_to_block
 from .core.loops import use_loop
+from .core.virtual_time import VirtualTime
 from .expansion import Many, observable_of
 from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner
@@ -198,10 +199,14 @@ def _dispatcher_of(runner: Runner, name: str, scheduler: SchedulerBase | None) -
     """Where a stage's mailbox is emptied; None: on the running event loop, if there is one, else on any thread.
 
     Not on the subscriber's or the source's thread, which must not be blocked. In virtual time messages are handled at
-    once, on any thread: time must not pass before they are handled.
+    once, on any thread: time must not pass before they are handled. ``VirtualTime`` has one thread only, unless
+    calls run on others.
     """
-    if running_loop() is not None or isinstance(scheduler, VirtualTimeScheduler):
+    if running_loop() is not None:
         return None
+    if isinstance(scheduler, VirtualTimeScheduler):
+        has_threads = isinstance(runner, (ThreadRunner, LoopRunner, ExecutorRunner))
+        return OneThread() if isinstance(scheduler, VirtualTime) and not has_threads else None
     if isinstance(runner, ThreadRunner):
         return runner
     if isinstance(runner, LoopRunner):

@@ -83,6 +83,21 @@ class SchedulerDispatcher:
         """Nothing to free: the scheduler is its owner's."""
 
 
+class OneThread:
+    """The only thread that there is, as in ``VirtualTime``."""
+
+    def is_here(self) -> bool:
+        """Always."""
+        return True
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Run ``action``."""
+        action()
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
 class RelayDispatcher:
     """A daemon thread, where calls run on threads of others.
 

@@ -158,6 +158,10 @@ class StageCall:
         seconds = self.machine.clock.now() - began if call.live else call.seconds
         return CallTime(self.attempt, began, waited, seconds, call.in_flight, ended)
 
+    def waited_downstream(self) -> float:
+        """Seconds in which a call that has ended waited for room for its values; 0 unless it gave many."""
+        return 0.0 if self.first_began is None else self.machine.clock.now() - self.first_began - self.seconds
+
     def begin(self) -> bool:
         """The function starts now, after it was queued or on hold; false if the stage is over."""
         self.began = self.machine.clock.now()

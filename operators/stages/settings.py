@@ -133,6 +133,10 @@ class Call(Protocol):
         """When it was made, and how it has ended just now; None if it was not made."""
         ...
 
+    def waited_downstream(self) -> float:
+        """Seconds in which it waited for room for its values, asked just when it has ended; 0 unless it gave many."""
+        ...
+
     def take_notes(self) -> Sequence[object]:
         """What its function has left with it since this was last asked."""
         ...

@@ -11,9 +11,11 @@
 - ``recorded_draws.py``: what is drawn from, made of recorded calls
 - ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
 - ``draws.py``: what becomes of the calls of a stage; ``chance.py``: random numbers that do not depend on their order
+- ``further_attempts.py``: how likely these fail
 - ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
 - ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
 - ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
+- ``rare_collections.py``: a simulation's time without much garbage collection
 
 ``recorded`` is imported when it is first asked for. SQLAlchemy takes a third of a second, and a script that only shows
 its progress has no use for it.

@@ -121,6 +121,7 @@ def advise(
     record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
+    server_rate: float | None = None,
     seed: int = 0,
     replications: int | None = None,
 ) -> Recommendation:
@@ -145,6 +146,7 @@ def advise(
         record: As there.
         latency: As there.
         server_slots: As there.
+        server_rate: As there.
         seed: As there.
         replications: How many simulations differ by chance, for the intervals; by default 12, or fewer of very
             many items.
@@ -154,7 +156,15 @@ def advise(
             what ``simulate`` raises.
         ValueError: A number is out of range.
     """
-    scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    scenario = Scenario.of(
+        pipeline,
+        count=count,
+        until=until,
+        record=record,
+        latency=latency,
+        slots=server_slots,
+        rate=server_rate,
+    )
     return advise_of(
         scenario, deadline=deadline, max_cost=max_cost, at_most=at_most, seed=seed, replications=replications
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from rxpipe.foresight.chance import number_of, share_of
 from rxpipe.foresight.few_calls import FEW, likely_calls
+from rxpipe.foresight.further_attempts import FurtherAttempts, is_failure
 from rxpipe.foresight.record import ENOUGH, Draw
 
 Draws = Sequence[Draw]
@@ -44,6 +46,7 @@ class StageDraws:
     Attributes:
         first: First attempts. Each is as likely as the others.
         later: Further attempts.
+        further: How likely these fail, by their number; None if that is not known.
         again: First attempts in later rounds, of items that were sent back.
         own: What became of the calls of the same items, in their order, where that is known.
         refused: The share of calls that the server refuses for now, and how long such a call takes.
@@ -57,6 +60,7 @@ class StageDraws:
 
     first: Draws
     later: Draws = ()
+    further: FurtherAttempts | None = None
     again: Draws = ()
     own: Mapping[str, Draws] = field(default_factory=dict[str, Draws])
     refused: tuple[float, float] = (0.0, 0.0)
@@ -79,12 +83,26 @@ class StageDraws:
         """
         if rounds == 0 and (own := self.own.get(item_id)) is not None and attempt <= len(own):
             return own[attempt - 1]
-        pool = self.first
-        if attempt > 1 and len(self.later) >= ENOUGH:
-            pool = self.later
-        elif rounds > 0 and len(self.again) >= ENOUGH:
-            pool = self.again
-        return pool[int(share_of(seed, number, attempt, rounds) * len(pool))]
+        share = share_of(seed, number, attempt, rounds)
+        if attempt > 1 and self.further is not None:
+            return self._further_attempt(self.further.chance(attempt), share)
+        pool = self.again if rounds > 0 and len(self.again) >= ENOUGH else self.first
+        return pool[int(share * len(pool))]
+
+    def _further_attempt(self, chance: float, share: float) -> Draw:
+        """One that fails with that chance, for a share of 0 to 1."""
+        failures, others = self._further_draws
+        if share < chance:
+            return failures[int(share / chance * len(failures))]
+        return others[int((share - chance) / (1 - chance) * len(others))]
+
+    @cached_property
+    def _further_draws(self) -> tuple[Draws, Draws]:
+        """What further attempts that fail are drawn from, and others: from first attempts, if few are known."""
+        pools = [self.later, self.first] if len(self.later) >= ENOUGH else [self.first, self.later]
+        kinds = [[[draw for draw in pool if is_failure(draw) == fails] for pool in pools] for fails in (True, False)]
+        failures, others = (next(filter(None, kind), self.first) for kind in kinds)
+        return failures, others
 
     def is_called(self, item_id: Any, seed: int) -> bool:
         """Whether an item is one of those that the stage is called with."""
@@ -114,6 +132,7 @@ class StageDraws:
         return StageDraws(
             first=likely_calls(self.first, seed) if len(self.first) < FEW else again(self.first, 1),
             later=again(self.later, 2),
+            further=None if self.further is None else self.further.likely(seed),
             again=again(self.again, 3),
             refused=self.refused,
             called=self.called,

@@ -1,15 +1,16 @@
-"""The calls of a run that a store has kept."""
+"""The calls of runs that a store has kept."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import islice
+from collections.abc import Sequence
+from itertools import islice, pairwise
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, func, select
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.record import RecordedCall, RecordedRun
+from rxpipe.foresight.record import RecordedCall, RecordedRun, together
 from rxpipe.store.commits.call_groups import recorded_calls
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
 from rxpipe.store.queries.failures import item_id
@@ -19,31 +20,53 @@ from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 _MOST = 200_000  # calls, and items, that are read: more make a forecast no better
 
 
-def recorded(database: str | URL | Engine, number: int | None = None) -> RecordedRun:
-    """Read the calls of a run, for ``simulate``.
+def recorded(database: str | URL | Engine, number: int | None = None, *further: int) -> RecordedRun:
+    """Read the calls of a run, or of several together, for ``simulate``.
+
+    ::
+
+        record = rxpipe.recorded("sqlite:///bank.db", 3, 4)
+
+    Runs at different loads tell best how the server slows down. An item of several runs has the calls of the latest
+    again; other items draw from all of them.
 
     Args:
         database: The store's, as an SQLAlchemy URL or an engine.
         number: The run's, as ``rxpipe runs`` shows it; by default the latest.
+        further: The numbers of further runs of the same pipeline.
 
     Raises:
-        ConfigError: There is no such run, or it has no recorded calls.
-        SinkError: The database has no store, or cannot be read.
+        ConfigError: A run has no recorded calls, is named twice, or is of another pipeline.
+        SinkError: There is no such run, the database has no store, or it cannot be read.
     """
+    numbers = [number] if number is None else sorted([number, *further])
+    if twice := [one for one, following in pairwise(numbers) if one == following]:
+        raise ConfigError(f"run {twice[0]} is named twice")
     engine = checked_engine(database)
     try:
         with snapshot(engine) as connection:
-            return _record(connection, run(connection, number))
+            found = [run(connection, each) for each in numbers]
+            _check_names(found)
+            return together([_record(connection, each, _MOST // len(found)) for each in found])
     finally:
         if engine is not database:
             engine.dispose()
 
 
-def _record(connection: Connection, found: RunInfo) -> RecordedRun:
+def _check_names(found: Sequence[RunInfo]) -> None:
+    first = found[0]
+    if other := next((each for each in found if each.name != first.name), None):
+        raise ConfigError(
+            f"run {first.id} is one of {first.name!r} and run {other.id} one of {other.name!r}; give runs of one "
+            "pipeline"
+        )
+
+
+def _record(connection: Connection, found: RunInfo, most: int) -> RecordedRun:
     names = [stage.name for stage in found.stages]
     calls = [
         RecordedCall(one.item, names[one.stage], one.attempt, one.began, one.seconds, one.ended, one.usage)
-        for one in islice(recorded_calls(connection, found.id), _MOST)
+        for one in islice(recorded_calls(connection, found.id), most)
         if one.stage < len(names)
     ]
     if not calls:

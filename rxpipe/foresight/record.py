@@ -24,6 +24,7 @@ class RecordedCall(NamedTuple):
         seconds: How long it took.
         ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or ``cancelled``.
         usage: What it used.
+        run: Which run made it, in a record of several: runs may have had different settings.
     """
 
     item: str
@@ -33,6 +34,7 @@ class RecordedCall(NamedTuple):
     seconds: float
     ended: str
     usage: Usage = NOTHING
+    run: int = 0
 
     @property
     def until(self) -> float:
@@ -56,7 +58,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """The calls of a run, and what else is kept of it.
+    """The calls of a run, or of several, and what else is kept of it.
 
     Attributes:
         calls: The calls, in any order.
@@ -87,3 +89,40 @@ def items_of(calls: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
     for call in calls:
         found[call.item].append(call)
     return dict(found)
+
+
+def together(records: Sequence[RecordedRun]) -> RecordedRun:
+    """The record of several runs of one pipeline.
+
+    An item of several runs has the calls of the latest. Those of earlier runs count as calls of another item, so other
+    items draw from them.
+
+    Args:
+        records: Those of the runs, the latest last.
+    """
+    calls: list[RecordedCall] = []
+    children, passed = defaultdict[str, dict[str, int]](dict), defaultdict[str, set[str]](set)
+    timeouts: dict[str, float] = {}
+    known: set[str] = set()
+    for number, record in reversed(list(enumerate(records))):
+        other = _names_of_others(record, known, number)
+        calls += [call._replace(item=other.get(call.item, call.item), run=number) for call in record.calls]
+        for stage, counts in record.children.items():
+            children[stage].update({other.get(item, item): count for item, count in counts.items()})
+        for stage, items in record.passed.items():
+            passed[stage].update(other.get(item, item) for item in items)
+        timeouts = {**record.timeouts, **timeouts}
+        known |= _items_in(record)
+    roots = {str(root): root for record in records for root in record.roots}
+    return RecordedRun(
+        calls=calls, roots=list(roots.values()), children=dict(children), passed=dict(passed), timeouts=timeouts
+    )
+
+
+def _names_of_others(record: RecordedRun, known: Collection[str], number: int) -> dict[str, str]:
+    """Names that no item has, for the items of a run that a later run has, too."""
+    return {item: f"{number}\0{item}" for item in _items_in(record) if item in known}
+
+
+def _items_in(record: RecordedRun) -> set[str]:
+    return {call.item for call in record.calls}.union(*record.passed.values())

@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import NormalDist, median
 
 from rxpipe.foresight.draws import StageDraws
+from rxpipe.foresight.further_attempts import FurtherAttempts, is_failure
 from rxpipe.foresight.load import FoundLoad, Levels, distinct, works_of
 from rxpipe.foresight.record import Draw, RecordedCall, RecordedRun, items_of
 from rxpipe.foresight.refusals import Rate
@@ -47,22 +48,22 @@ def _of_stage(
 ) -> StageDraws:
     refused = [call.seconds for call in calls if call.ended == "pushed_back"]
     made = [(call, work) for call, work in zip(calls, works, strict=True) if call.ended != "pushed_back"]
-    cut = _cut_off([call for call, _ in made], [one for one in (record.timeouts.get(name), timeout) if one])
-    most = max((call.attempt for call, _ in made), default=1)
-    longer = _Longer(made, cut)
+    timeouts = [one for one in (record.timeouts.get(name), timeout) if one]
+    free = {
+        run: _Freed([each for each in made if each[0].run == run], timeouts) for run in {call.run for call in calls}
+    }
     sizes = Counter((call.began, call.seconds) for call, _ in made)
     per_item = _per_item(sizes)
     pools: tuple[list[Draw], list[Draw], list[Draw]] = [], [], []
     own: defaultdict[str, list[Draw]] = defaultdict(list)
     children = record.children.get(name, {})
     rounds: Counter[str] = Counter()
+    ends: defaultdict[int, list[bool]] = defaultdict(list)
     for place, (call, work) in enumerate(made):
-        ended = call.ended
-        if ended == "failed" and call.attempt == most:
-            ended = "retried"  # it would be called again if the policy allowed it
-        seconds, ended = longer.of(call, work, ended, place)
+        seconds, ended = free[call.run].of(call, work, place)
         draw = Draw(seconds / (1 + per_item * (sizes[call.began, call.seconds] - 1)), ended, call.usage)
         pools[1 if call.attempt > 1 else 2 if rounds[call.item] else 0].append(draw)
+        ends[call.attempt].append(is_failure(draw))
         if not rounds[call.item]:
             own[call.item].append(draw)
         if (call.attempt == 1 and call.ended == "sent_back") or call.ended in ("ok", "sent_back", "dropped"):
@@ -72,6 +73,7 @@ def _of_stage(
     return StageDraws(
         first=pools[0] or [draw for pool in pools for draw in pool],
         later=pools[1],
+        further=_further(ends),
         again=pools[2],
         own=dict(own),
         refused=(len(refused) / len(calls), median(refused)) if refused else (0.0, 0.0),
@@ -82,6 +84,18 @@ def _of_stage(
         targets=_targets(name, record),
         per_item=per_item,
     )
+
+
+def _further(ends: Mapping[int, Sequence[bool]]) -> FurtherAttempts | None:
+    """How further attempts end; None if there are none.
+
+    Args:
+        ends: Whether attempts failed, by their number.
+    """
+    counts = [
+        (sum(ends.get(attempt, ())), len(ends.get(attempt, ()))) for attempt in range(1, max(ends, default=1) + 1)
+    ]
+    return FurtherAttempts.of(counts) if len(counts) > 1 else None
 
 
 def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
@@ -103,14 +117,16 @@ def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
     return math.inf
 
 
-class _Longer:
-    """What calls that a timeout ended would have taken: as a lognormal distribution has it that fits the others.
+class _Freed:
+    """How calls would have ended but for the timeout and the number of attempts that their run had.
 
-    Of those that are more than it has, nothing is known but that they take longer: they are never answered.
+    A call that a timeout ended would have taken as long as a lognormal distribution has it that fits the others. Of
+    those that are more than it has, nothing is known but that they take longer: they are never answered.
     """
 
-    def __init__(self, made: Sequence[tuple[RecordedCall, float]], cut: float) -> None:
-        self._cut = cut
+    def __init__(self, made: Sequence[tuple[RecordedCall, float]], timeouts: Iterable[float]) -> None:
+        self._most = max((call.attempt for call, _ in made), default=1)
+        self._cut = cut = _cut_off([call for call, _ in made], timeouts)
         ended = sum(_is_cut(call, cut) for call, _ in made)
         self._hung = 1.0
         self._shape: tuple[float, float] | None = None
@@ -129,10 +145,10 @@ class _Longer:
         self._hung = max(0.0, 1 - beyond / max(1 - share, 1e-9))
         self._shape = middle, spread
 
-    def of(self, call: RecordedCall, work: float, ended: str, place: int) -> tuple[float, str]:
-        """Seconds of a call, and how it ends, if no timeout ends it."""
+    def of(self, call: RecordedCall, work: float, place: int) -> tuple[float, str]:
+        """Seconds of a call, and how it ends; ``retried`` if it would be called again as often as a policy allows."""
         if not _is_cut(call, self._cut):
-            return work, ended
+            return work, "retried" if call.ended == "failed" and call.attempt == self._most else call.ended
         share = (place * 0.6180339887498949) % 1  # evenly spread, whatever their number
         if self._shape is None or share < self._hung:
             return math.inf, "ok"

@@ -17,7 +17,8 @@ from rxpipe.pipeline.views import ItemView
 class CallRecorder(Listener):
     """Keeps all calls of a run in memory. Add it to a pipeline's ``listeners``.
 
-    A call that dropped its item, or sent it back, counts as one that returned.
+    A call that dropped its item, or sent it back, counts as one that returned. The time in which a call that gives many
+    values waits for room downstream is none of its seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -76,5 +77,6 @@ class CallRecorder(Listener):
             place = item, stage, item.rounds
             self._attempts[place] += ended != "pushed_back"
             usage = self._used.pop((item, stage), Usage())
-            attempt, seconds = self._attempts[place], self._now() - began
+            attempt = self._attempts[place]
+            seconds = max(0.0, self._now() - began - item.waited_downstream)
             self._calls.append(RecordedCall(str(item.id), stage, attempt, began, seconds, ended, usage))

@@ -10,6 +10,7 @@ more than chance does.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -21,9 +22,12 @@ Unit = Literal["calls", "tokens"]
 
 _LEAST = 20  # refusals: of fewer, nothing is inferred
 _MOST = 4_000  # calls that are looked at
-_RATES = [0.85 * 1.1**step for step in range(15)]  # times what was let in, in the mean: it may not always be full
-_SECONDS = (0.0, 1.0, 60.0)  # of the rate that a bucket may hold
-_FINER = (0.25, 0.02, 0.005)  # steps of a climb, as shares
+_RATES = [0.85 * 1.05**step for step in range(30)]  # times what was let in, in the mean: it may not always be full
+_LONGEST = 60.0  # seconds of the rate that a bucket may hold
+_LARGER = 1.2  # times the size before, of sizes that are tried
+_CLIMBS = 4  # from the likeliest of these
+_STEPS = (0.05, 0.01, 0.003)  # of a climb, as shares
+_SMALLER = 2.0  # a size is the less likely beforehand, the larger it is: its logarithm counts so often
 _JUST_NOT = 0.99  # of what a call needs: too little
 _EVIDENCE = 12.0  # by so much a rate must be likelier than chance, as a logarithm: the best of many is taken
 
@@ -46,21 +50,33 @@ class Rate:
 def find_rate(calls: Sequence[RecordedCall]) -> Rate | None:
     """The rate beyond which the server refused calls; None if there is no sign of one.
 
+    Of several runs, it is that of the run that tells most.
+
     Args:
         calls: Those of all stages that the server serves.
     """
+    by_run: defaultdict[int, list[RecordedCall]] = defaultdict(list)
+    for call in calls:
+        by_run[call.run].append(call)
+    evidence, rate = max(map(_rate_in, by_run.values()), key=lambda found: found[0], default=(0.0, None))
+    return rate if evidence > _EVIDENCE else None
+
+
+def _rate_in(calls: Sequence[RecordedCall]) -> tuple[float, Rate | None]:
+    """The likeliest rate in a run, and by how much it is likelier than chance, as a logarithm."""
     calls = _telling(sorted(calls, key=lambda call: (call.began, call.ended == "pushed_back")))[:_MOST]
     refused = sum(call.ended == "pushed_back" for call in calls)
     if not _LEAST <= refused < len(calls):
-        return None
+        return 0.0, None
     found: dict[Rate, float] = {}
     for unit in ("calls", "tokens"):
         sample = _Sample(calls, unit)
-        for alike in sample.rates():
-            best = sample.climb(max(alike, key=sample.likelihood))
+        if (best := sample.likeliest()) is not None:
             found[best] = sample.likelihood(best)
+    if not found:
+        return 0.0, None
     best = max(found, key=lambda rate: found[rate])
-    return best if found[best] - _by_chance(refused, len(calls)) > _EVIDENCE else None
+    return found[best] - _by_chance(refused, len(calls)), best
 
 
 def _telling(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
@@ -105,26 +121,32 @@ class _Sample:
     def _amount(self, call: RecordedCall) -> float:
         return 1.0 if self._unit == "calls" else float(call.usage.tokens)
 
-    def rates(self) -> Iterator[list[Rate]]:
-        """Those that it may have been, by how many seconds a bucket holds."""
-        for seconds in _SECONDS if self._let_in else ():
-            rates = [self._let_in * by for by in _RATES]
-            yield [Rate(unit=self._unit, rate=rate, size=max(self.mean, rate * seconds)) for rate in rates]
+    def likeliest(self) -> Rate | None:
+        """The likeliest rate; None if nothing was let in.
 
-    def climb(self, rate: Rate) -> Rate:
-        """The likeliest that is reached from one in small steps, of its rate and of its size."""
-        for step in _FINER:
-            while (best := max(self._near(rate, step), key=self.likelihood)) != rate:
+        The rate hardly depends on the size: so first the rate is found, then some sizes, then both again nearby.
+        """
+        if not self._let_in:
+            return None
+        largest = self._let_in * _LONGEST
+        sizes = [self.mean * _LARGER**step for step in range(math.ceil(math.log(largest / self.mean, _LARGER)) + 1)]
+        rate = self._best([Rate(unit=self._unit, rate=self._let_in * by, size=sizes[-1]) for by in _RATES])
+        coarse = sorted((replace(rate, size=size) for size in sizes), key=self.likelihood)
+        return self._best([self._climb(each) for each in coarse[-_CLIMBS:]])
+
+    def _climb(self, rate: Rate) -> Rate:
+        for step in _STEPS:
+            while (best := self._best([rate, *self._near(rate, step)])) != rate:
                 rate = best
         return rate
 
-    def _near(self, rate: Rate, step: float) -> list[Rate]:
-        found = [rate]
+    def _near(self, rate: Rate, step: float) -> Iterator[Rate]:
         for by in (1 + step, 1 / (1 + step)):
-            found.append(replace(rate, size=max(self.mean, rate.size * by)))
-            if step < 0.1:
-                found.append(replace(rate, rate=rate.rate * by))
-        return found
+            yield replace(rate, rate=rate.rate * by)
+            yield replace(rate, size=max(self.mean, rate.size * by))
+
+    def _best(self, rates: Sequence[Rate]) -> Rate:
+        return max(rates, key=self.likelihood)
 
     def likelihood(self, rate: Rate) -> float:
         """The logarithm of the likelihood of what was refused, but for the same errors of a bucket anywhere."""
@@ -134,7 +156,9 @@ class _Sample:
 
     def _likelihood(self, rate: Rate) -> float:
         wrong = self._wrong(rate)
-        return _by_chance(wrong, len(self._calls)) if wrong < len(self._calls) / 2 else -math.inf
+        if wrong > len(self._calls) / 2:
+            return -math.inf
+        return _by_chance(wrong, len(self._calls)) - _SMALLER * math.log(rate.size / self.mean)
 
     def _wrong(self, rate: Rate) -> int:
         """About how many calls a bucket would be wrong."""

@@ -16,6 +16,7 @@ from rxpipe.foresight.copies import simulated_pipeline
 from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
 from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
 from rxpipe.foresight.load import FoundLoad, find_load
+from rxpipe.foresight.rare_collections import rare_collections
 from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
 from rxpipe.foresight.refusals import Rate, find_rate
@@ -24,7 +25,7 @@ from rxpipe.insight.advice import Advice
 from rxpipe.insight.interval import Interval
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.stages.durations import Durations
-from rxpipe.operators.stages.options import is_count
+from rxpipe.operators.stages.options import is_count, is_number
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.run.run import Run
@@ -46,6 +47,7 @@ def simulate(
     record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
+    server_rate: float | None = None,
     seed: int = 0,
     replications: int | None = None,
 ) -> Forecast:
@@ -66,6 +68,8 @@ def simulate(
         record: Calls of an earlier run of the same stages, whatever their settings were.
         latency: Seconds of calls by the names of stages, in place of the record's.
         server_slots: How many calls the server takes at once; further ones wait there.
+        server_rate: How many calls in a second it lets in, after a rest as many at once as in a second; it refuses
+            others for now. By default as the record tells.
         seed: What all chance follows from.
         replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if each has very
             many items. They end after 5,000 items at most, and are taken to spread in proportion.
@@ -75,7 +79,15 @@ def simulate(
         ValueError: A number is out of range.
         TypeError: A limiter of the user's own cannot be simulated.
     """
-    scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    scenario = Scenario.of(
+        pipeline,
+        count=count,
+        until=until,
+        record=record,
+        latency=latency,
+        slots=server_slots,
+        rate=server_rate,
+    )
     return forecast_of(scenario, seed=seed, replications=replications)
 
 
@@ -128,23 +140,26 @@ class Scenario:
         record: RecordedRun | None,
         latency: Mapping[str, Distribution] | None,
         slots: int | None,
+        rate: float | None = None,
     ) -> Scenario:
         """Check what is given; see ``simulate``."""
         for name, number in (("count", count), ("until", until), ("server_slots", slots)):
             if number is not None and not (is_count(number) and number >= 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {number!r}")
+        if rate is not None and not (is_number(rate) and 0 < rate < math.inf):
+            raise ValueError(f"server_rate must be a number above 0, not {rate!r}")
         names = [stage.name for stage in pipeline.stages]
         given = dict(latency or {})
         if unknown := [name for name in given if name not in names]:
             raise ConfigError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(names)}")
         load = FoundLoad() if record is None else find_load(record.calls)
-        rate = None if record is None else find_rate(record.calls)
+        found_rate = None if record is None or rate is not None else find_rate(record.calls)
         ids = () if record is None else record.roots
         if count is None and until is None:
             if not ids:
                 raise ConfigError("how many items? give count")
             count = len(ids)
-        told = [] if record is None else assumptions(record, load, rate)
+        told = [] if record is None else assumptions(record, load, found_rate)
         told += [f"{stage.name}: all keys differ" for stage in pipeline.stages if stage.key is not None]
         scenario = cls(
             pipeline=pipeline,
@@ -154,7 +169,7 @@ class Scenario:
             given={name: drawn_from(each) for name, each in given.items()},
             timeouts={stage.name: stage.timeout for stage in pipeline.stages if stage.name not in given},
             load=load,
-            rate=rate,
+            rate=found_rate if rate is None else Rate(unit="calls", rate=rate, size=max(1.0, rate)),
             slots=math.inf if slots is None else slots,
             assumptions=tuple(told),
         )
@@ -246,7 +261,8 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
     if scenario.items > _MANY:
         for stage in run.stages:
             stage.times.thin()
-    time.run()
+    with rare_collections():
+        time.run()
     if not run.finished.done():
         stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
         raise ConfigError(

@@ -144,6 +144,7 @@ def sweep(
     record: RecordedRun | None = None,
     latency: Mapping[str, Distribution] | None = None,
     server_slots: int | None = None,
+    server_rate: float | None = None,
     seed: int = 0,
 ) -> Sweep:
     """Simulate a run with each value of a setting, or with each pair of values of two.
@@ -163,12 +164,21 @@ def sweep(
         record: As there.
         latency: As there.
         server_slots: As there.
+        server_rate: As there.
         seed: As there.
 
     Raises:
         ConfigError: There is no such setting, or a value is not allowed there; or what ``simulate`` raises.
     """
-    scenario = Scenario.of(pipeline, count=count, until=until, record=record, latency=latency, slots=server_slots)
+    scenario = Scenario.of(
+        pipeline,
+        count=count,
+        until=until,
+        record=record,
+        latency=latency,
+        slots=server_slots,
+        rate=server_rate,
+    )
     return sweep_of(scenario, settings, lambda chosen: with_settings(pipeline, chosen), seed=seed)
 
 

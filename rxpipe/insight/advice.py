@@ -1,7 +1,8 @@
 """What to change so that more goes through, and how much that gains.
 
 A stage's slots that let the next one hold the others up: ``ceil(D * X)``, its slot seconds an item times the items in a
-second that all others can do. More of them would gain nothing.
+second that all others can do. More of them would gain nothing. Where that is more than 16 times what there is, 16 times
+as much is named: nothing is known of what lies that far off.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rxpipe.insight.throughput import Line
 from rxpipe.insight.window import Window
 
 _FAR = 1.5  # times the slots that were seen at work: beyond, a server may become slower
+_FARTHEST = 16  # times what there is: no more is named
 _WORTH = 0.01  # a gain that is worth a change
 _MOST = 0.8  # of a gain
 
@@ -69,6 +71,8 @@ def _slots(stage: Capacity, line: Line, window: Window) -> Advice:
         others, then = _without(line, stage)
         to = math.ceil((now * HALF_AGAIN if others == math.inf else stage.demand * others) - 1e-9)
         to = max(to, _most_of_the_gain(stage, line, now))
+        if to > _FARTHEST * now:
+            to, then = _FARTHEST * now, None  # what is next is not reached with these
     gain = line.stated_gain(stage, to / (stage.units or 1))
     counts = next((each for each in window.counts.stages if each.name == stage.name), None)
     up_to = to > _FAR * now or _is_refused(stage, window)
@@ -120,6 +124,8 @@ def _is_refused(resource: Capacity, window: Window) -> bool:
 def _limit(limit: Capacity, line: Line) -> Advice:
     others, then = _without(line, limit)
     by = others / limit.rate if limit.rate < others < math.inf else HALF_AGAIN
+    if by > _FARTHEST:
+        by, then = _FARTHEST, None
     gain, now = line.stated_gain(limit, by), limit.units or 0.0
     start = f"{title(limit)} {_holds(limit)}: {_figure(now)} a second, {_percent(limit.utilization, sign=False)} used"
     if gain < _WORTH:
@@ -149,7 +155,7 @@ def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
     counts = window.counts.sink
     rows = 0.0 if counts is None else counts.outcomes / max(1, counts.commits)
     others, then = _without(line, sink)
-    gain = line.stated_gain(sink, others / sink.rate) if others < math.inf else None
+    gain = _stated(line, sink, others)
     start = (
         f"{title(sink)} {_holds(sink)}: commits take {_percent(sink.utilization, sign=False)} of the time, "
         f"{_figure(rows)} outcomes each"
@@ -163,12 +169,12 @@ def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
 
 def _source(source: Capacity, line: Line) -> Advice:
     others, then = _without(line, source)
-    gain = line.stated_gain(source, others / source.rate) if others < math.inf else None
+    gain = _stated(line, source, others)
     share = _percent(source.utilization, sign=False)
     start = f"{title(source)} {_holds(source)}: the stages wait for it {share} of the time"
     tail = "more slots would gain nothing"
-    if gain is not None:
-        tail += f", a faster source would give up to {_percent(gain)}"
+    if others < math.inf:
+        tail += f", a faster source would {'let more through' if gain is None else f'give up to {_percent(gain)}'}"
     after = "" if then is None else f", then {title(then)} does"
     return Advice(
         sentence=f"{start}; {tail}{after}", kind="source", name=source.name, gain=gain, up_to=True, then=_name(then)
@@ -184,6 +190,11 @@ def _too_close(first: Capacity, second: Capacity, line: Line) -> Advice:
     if gain is not None and gain >= _WORTH:
         sentence += f"; half as much again of both would give {_percent(gain)}"
     return Advice(sentence=sentence, kind=first.kind, name=first.name, gain=gain)
+
+
+def _stated(line: Line, resource: Capacity, others: float) -> float | None:
+    """What the run gains if a resource does as much as all others can; None if nobody can say."""
+    return line.stated_gain(resource, others / resource.rate) if others <= _FARTHEST * resource.rate else None
 
 
 def _without(line: Line, resource: Capacity) -> tuple[float, Capacity | None]:

@@ -42,6 +42,11 @@ class ItemView(Protocol):
         ...
 
     @property
+    def waited_downstream(self) -> float:
+        """Seconds in which its call that has just ended waited for room for its values; 0 unless it gave many."""
+        ...
+
+    @property
     def context(self) -> Context | None:
         """That of whoever submitted it; where it came from a source, of whoever started the run."""
         ...

@@ -114,6 +114,12 @@ def test_which_run(folder: Path) -> None:
     rxpipe("run", config, "-q", "--fresh", "--count=40")
     assert document(config, "--replications=2")["run"] == 2
     assert document(config, "--replications=2", "--from=1")["run"] == 1
+    both = document(config, "--replications=2", "--from=1,2")
+    assert (both["run"], both["runs"]) == (2, [1, 2])
+    assert "the record has 300 calls" in " ".join(both["assumptions"])
+    assert "calls are drawn from runs 1 and 2" in simulated(config, "--replications=2", "--from=1, 2")
+    assert refused("simulate", config, "--from=1,3").startswith("--from: there is no run 3")
+    assert refused("simulate", config, "--from=1,1") == "--from: run 1 is named twice"
     elsewhere = write_config(
         folder, "def one(i): return i", names=["one"], name="pipeline", database={"url": "sqlite:///x"}
     )
@@ -174,8 +180,11 @@ def test_stages_that_were_not_recorded(folder: Path) -> None:
         (["--set=stages.two.timout=3"], "--set: stages.two.timout: unknown key; did you mean 'timeout'?"),
         (["--set=stages.two.timeout=never"], "--set: stages.two.timeout: given the text 'never'; allowed: a number"),
         (["--set=timeout"], "--set: 'timeout' is no setting; allowed: KEY=VALUE"),
-        (["--server=50"], "--server: given the text '50'; allowed: slots=N, how many calls it takes at once"),
+        (["--server=50"], "--server: given the text '50'; allowed: slots=N, rate=N/s, rate=N/min, or both, like "),
         (["--server=slots=0"], "--server: given the text 'slots=0'; allowed: slots=N"),
+        (["--server=rate=0/s"], "--server: given the text 'rate=0/s'; allowed: slots=N"),
+        (["--server=rate=45"], "--server: given the text 'rate=45'; allowed: slots=N"),
+        (["--server=slots=5,slots=6"], "--server: given the text 'slots=5,slots=6'; allowed: slots=N"),
         (["--from=3"], "--from: sqlite:"),
         (["--database=nowhere"], "--database: given the text 'nowhere'; allowed: a database URL"),
         ([], "stage one: there are no recorded calls to draw from (sqlite:"),
@@ -188,6 +197,18 @@ def test_refused(folder: Path, options: list[str], told: str) -> None:
     assert "\n" not in message
 
 
+def test_a_server_that_refuses_calls(folder: Path) -> None:
+    """Beyond its rate; that is told."""
+    config = never_run(folder, source={"range": 40})
+    found = document(config, *LATENCIES, "--server=slots=50, rate=120/min", "--replications=1")
+    assert found["seconds"]["middle"] > (120 - 2) / 2
+    assert found["pushed_back"]["middle"] > 0
+    assert found["assumptions"][-2:] == [
+        "the server takes 50 calls at once; others wait there",
+        "the server refuses what is beyond 2 calls a second",
+    ]
+
+
 def test_until_of_staged(folder: Path) -> None:
     """The strategy staged has no until."""
     config = never_run(folder, strategy="staged")
@@ -195,7 +216,8 @@ def test_until_of_staged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--count=0"], ["--until=x"], ["--from=last"], ["--replications=0"], ["--seed=-1"], ["--bogus"]]
+    "options",
+    [["--count=0"], ["--until=x"], ["--from=last"], ["--from=1,"], ["--replications=0"], ["--seed=-1"], ["--bogus"]],
 )
 def test_bad_usage(folder: Path, options: list[str]) -> None:
     """What no option allows is refused before anything is read."""

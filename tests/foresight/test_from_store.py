@@ -23,7 +23,7 @@ def url(tmp_path: Path) -> str:
 
 
 def durable(url: str, *stages: Stage[Any, Any]) -> Pipeline[Any, Any]:
-    return Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(), name="bank")
+    return Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(fresh=True), name="bank")
 
 
 def test_each_call_is_there(url: str) -> None:
@@ -80,6 +80,41 @@ def test_children_by_their_parent(url: str) -> None:
     assert (found.written.middle, found.stages[1].calls.middle) == (3, 3)
 
 
+def test_several_runs_together(url: str) -> None:
+    """An item of both has the calls of the latest, and others draw from all of them."""
+    pipeline = durable(url, Stage("a", str))
+    pipeline.run(range(3))
+    pipeline.run(range(2, 5))
+    alone = [recorded(url, number) for number in (1, 2)]
+    both = recorded(url, 2, 1)
+    assert both.roots == [0, 1, 2, 3, 4]
+    assert len(both.calls) == 6
+    of_both = [call for call in both.calls if call.item == "2"]
+    assert [call._replace(run=0) for call in of_both] == [call for call in alone[1].calls if call.item == "2"]
+    assert sorted(call.seconds for call in both.calls) == sorted(call.seconds for one in alone for call in one.calls)
+    found = simulate(pipeline, record=both, replications=0)
+    assert (found.count, found.written.middle) == (5, 5)
+
+
+def test_children_of_several_runs(url: str) -> None:
+    """And items that passed without a call, by the latest run that has the item."""
+    numbers = {1: 2, 2: 0, 3: 1}
+
+    def parts(value: int) -> list[str]:
+        return [f"{value} {part}" for part in range(numbers[value])]
+
+    pipeline = durable(url, Stage("divide", parts, expand=True), Stage("keep", str, when=lambda text: text[0] != "3"))
+    pipeline.run([1, 2])
+    numbers[2] = 3
+    pipeline.run([2, 3])
+    record = recorded(url, 1, 2)
+    assert sorted(record.children["divide"].values()) == [0, 1, 2, 3]
+    assert {item: record.children["divide"][item] for item in "123"} == {"1": 2, "2": 3, "3": 1}
+    assert len(record.passed["keep"]) == 1
+    found = simulate(pipeline, record=record, replications=0)
+    assert (found.written.middle, found.stages[1].calls.middle) == (6, 5)
+
+
 def test_an_engine_stays_its_owner_s(url: str) -> None:
     """It is read, and not closed."""
     durable(url, Stage("a", str)).run(range(2))
@@ -121,5 +156,13 @@ def test_what_is_not_there_is_said(url: str, tmp_path: Path) -> None:
         recorded(url)
     with pytest.raises(SinkError, match="no run 7"):
         recorded(url, 7)
+    with pytest.raises(SinkError, match="no run 7"):
+        recorded(url, 1, 7)
+    with pytest.raises(ConfigError, match="run 1 is named twice"):
+        recorded(url, 1, 1)
+    other = DatabaseSink(url, table="others")
+    Pipeline(Stage("a", str), sink=other, store=RunStore(), name="other").run(range(2))
+    with pytest.raises(ConfigError, match="run 1 is one of 'bank' and run 2 one of 'other'; give runs of one pipeline"):
+        recorded(url, 2, 1)
     with pytest.raises(SinkError, match="no such file"):
         recorded(f"sqlite:///{tmp_path / 'other.db'}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from rxpipe import Pipeline, Retry, Stage, record_usage
-from rxpipe.foresight import CallRecorder, simulate
+from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage, record_usage
+from rxpipe.foresight import CallRecorder, recorded, simulate
+from rxpipe.foresight.draws import StageDraws
 from rxpipe.foresight.few_calls import likely_calls
 from rxpipe.foresight.record import Draw
 from rxpipe.operators.core.running_call import Usage
+
+from .worlds import always, run_truly, stage
 
 
 def test_it_records_what_a_store_would() -> None:
@@ -46,6 +51,36 @@ def test_it_records_what_a_store_would() -> None:
     assert sum(call.usage.cost for call in record.calls) == 1.25
     assert all(call.seconds >= 0 for call in record.calls)
     assert simulate(Pipeline(*stages, concurrency=1), record=record, replications=0).written.middle == 4
+
+
+def test_waiting_for_room_downstream_takes_no_seconds() -> None:
+    """A call that gives many values waits with them for the next stage; a forecast with more slots there does not."""
+    stages = stage("divide", expand=True, concurrency=1), stage("keep", concurrency=1, queue_size=1)
+    draws = {"divide": StageDraws(first=[Draw(1.0)], children=[5]), "keep": always(Draw(3.0))}
+    run, record = run_truly(Pipeline(*stages), draws, 4)
+    assert run.seconds > 50
+    assert [call.seconds for call in record.calls if call.stage == "divide"] == pytest.approx([1.0] * 4)
+    found = simulate(Pipeline(*stages), record=record, replications=0).seconds.middle
+    assert found == pytest.approx(run.seconds, rel=0.01)
+    faster = stages[0], stage("keep", concurrency=20)
+    real = run_truly(Pipeline(*faster), draws, 4)[0].seconds
+    assert simulate(Pipeline(*faster), record=record, replications=0).seconds.middle == pytest.approx(real, rel=0.01)
+
+
+def test_a_store_does_not_count_it_either(tmp_path: Path) -> None:
+    """In real time, so the figures are coarse: the call itself takes hardly any, and waits for the rest."""
+
+    def slow(value: int) -> int:
+        time.sleep(0.02)
+        return value
+
+    url = f"sqlite:///{tmp_path / 'bank.db'}"
+    recorder = CallRecorder()
+    stages = Stage("divide", range, expand=True), Stage("keep", slow, concurrency=1, queue_size=1)
+    Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(), name="bank", listeners=[recorder]).run([10])
+    for record in (recorded(url), recorder.record()):
+        kept, divided = (sum(one.seconds for one in record.calls if one.stage == name) for name in ("keep", "divide"))
+        assert divided < kept / 2
 
 
 def test_a_few_calls_have_wide_intervals() -> None:

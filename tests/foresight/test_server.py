@@ -9,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.abc import DisposableBase
 
+from rxpipe import Pipeline
+from rxpipe.foresight import RecordedCall, RecordedRun, simulate
 from rxpipe.foresight.refusals import Bucket, Rate
 from rxpipe.foresight.server import Load, Server
 from rxpipe.operators.core.virtual_time import VirtualTime
+
+from .worlds import stage
 
 SHARED = Load(knee=2, slope=0.5)
 
@@ -89,3 +93,14 @@ def test_a_bucket_of_tokens() -> None:
     now = [0.0]
     bucket = Bucket(Rate(unit="tokens", rate=10, size=100), lambda: now[0])
     assert (bucket.enter(500), bucket.enter(20)) == (0, 2)
+
+
+def test_the_rate_of_the_server() -> None:
+    """As many calls as in a second get in at once, then one after the other; others are refused, and come again."""
+    record = RecordedRun(
+        calls=[RecordedCall(str(item), "a", 1, 10.0 * item, 0.1, "ok") for item in range(20)], roots=range(20)
+    )
+    found = simulate(Pipeline(stage("a", concurrency=8)), record=record, server_rate=4.0, replications=0)
+    assert found.written.middle == 20
+    assert found.pushed_back.middle > 0
+    assert found.seconds.middle == pytest.approx((20 - 4) / 4, abs=0.5)

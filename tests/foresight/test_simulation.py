@@ -384,6 +384,8 @@ def test_the_same_seed_gives_the_same_forecast() -> None:
         ({"count": 1.5}, "count must be a whole number"),
         ({"count": 2, "until": 0}, "until must be a whole number"),
         ({"count": 2, "server_slots": 0}, "server_slots must be"),
+        ({"count": 2, "server_rate": 0}, "server_rate must be"),
+        ({"count": 2, "server_rate": float("nan")}, "server_rate must be"),
         ({}, "how many items"),
         ({"count": 2, "latency": {"b": None}}, "there is no stage 'b'; the stages are a"),
     ],

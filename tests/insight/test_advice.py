@@ -143,6 +143,37 @@ def test_far_more_slots_than_were_seen_at_work_give_up_to_so_much() -> None:
     assert "; 74 would give up to +421%, " in found.sentence
 
 
+TINY = replace(GENERATION, seconds=1e-5)
+
+
+def test_no_more_than_16_times_the_slots_are_named() -> None:
+    """If the others take hardly any time, what they could do says nothing of what the server can."""
+    found = advice(TINY, ANSWERING, rate=9.45)
+    assert (found.now, found.to, found.up_to, found.then) == (14, 224, True, None)
+    assert found.sentence.endswith("; 224 would give up to +1500%")
+    assert found.gain == pytest.approx(15, rel=0.1)
+
+
+def test_no_more_than_16_times_a_limit_is_named() -> None:
+    """As of slots."""
+    grading = Made(name="grading", slots=200, seconds=1e-4, limiters=("grading calls",))
+    found = advice(TINY, grading, rate=7.4, limiters=[("grading calls", 7.5)])
+    assert found.to == pytest.approx(16 * 7.5)
+    assert found.then is None
+    assert "a limit of 120 would give up to +1500%" in found.sentence
+
+
+def test_what_a_faster_source_or_sink_would_give_is_left_out_where_it_says_nothing() -> None:
+    """That they hold the run up is said all the same."""
+    found = advice(TINY, rate=5, source_waited=0.97)
+    assert found.sentence.endswith(
+        "; more slots would gain nothing, a faster source would let more through, then generation does"
+    )
+    assert found.gain is None
+    found = advice(replace(TINY, other=(BLOCKED,)), rate=5, sink=(40, 0.98))
+    assert found.sentence.endswith("; larger batches or a faster one would let more through, then generation does")
+
+
 def test_few_commits_are_enough_if_it_is_plain_what_holds_the_run_up() -> None:
     blocked = replace(ANSWERING, other=(BLOCKED,))
     assert advice(GENERATION, blocked, rate=2.0, sink=(20, 0.98), looks=4, every=10).name == "database"

@@ -12,7 +12,7 @@ import pytest
 from operator_helpers import here, run_on_loop
 from reactivex.scheduler import EventLoopScheduler
 
-from rxpipe.operators.core.dispatchers import LoopDispatcher, RelayDispatcher, SchedulerDispatcher
+from rxpipe.operators.core.dispatchers import LoopDispatcher, OneThread, RelayDispatcher, SchedulerDispatcher
 from rxpipe.operators.core.mailbox import LoopMailbox, Mailbox, mailbox
 from rxpipe.operators.core.worker import HERE, Worker, worker_is_free
 
@@ -56,17 +56,26 @@ def on_a_thread(action: Callable[[], object]) -> None:
     assert not thread.is_alive()
 
 
-def test_an_idle_mailbox_handles_at_once() -> None:
+Make = Callable[[Callable[[], None], Callable[[BaseException], None]], Mailbox]
+
+
+@pytest.fixture(params=["any thread", "one thread"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """A mailbox for any thread, and that for one."""
+    return lambda advance, failed: mailbox(advance, failed, OneThread() if request.param == "one thread" else None)
+
+
+def test_an_idle_mailbox_handles_at_once(make: Make) -> None:
     """A message is handled in `post`, and the state is acted on after it."""
     log = Log()
-    Mailbox(log.advance, log.failed).post(log.note, 1)
+    make(log.advance, log.failed).post(log.note, 1)
     assert log.entries == [1, "advance"]
 
 
-def test_messages_from_a_handler_wait_for_it() -> None:
+def test_messages_from_a_handler_wait_for_it(make: Make) -> None:
     """What a handler posts comes after it, before the state is acted on."""
     log = Log()
-    box = Mailbox(log.advance, log.failed)
+    box = make(log.advance, log.failed)
 
     def handler() -> None:
         box.post(log.note, 2)
@@ -77,7 +86,7 @@ def test_messages_from_a_handler_wait_for_it() -> None:
     assert log.entries == [1, 2, 3, "advance"]
 
 
-def test_messages_from_advance_are_handled_after_it() -> None:
+def test_messages_from_advance_are_handled_after_it(make: Make) -> None:
     """What acting on the state posts is handled next, and the state acted on again."""
     log = Log()
     more = iter([1, 2])
@@ -88,16 +97,16 @@ def test_messages_from_advance_are_handled_after_it() -> None:
             box.post(log.note, number)
             break
 
-    box = Mailbox(advance, log.failed)
+    box = make(advance, log.failed)
     box.post(log.note, 0)
     assert log.entries == [0, "advance", 1, "advance", 2, "advance"]
 
 
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()])
-def test_a_handler_that_raises_is_reported(error: BaseException) -> None:
+def test_a_handler_that_raises_is_reported(make: Make, error: BaseException) -> None:
     """`post` does not raise: the error is reported, and later messages are handled."""
     log = Log()
-    box = Mailbox(log.advance, log.failed)
+    box = make(log.advance, log.failed)
 
     def handler() -> None:
         box.post(log.note, "after")

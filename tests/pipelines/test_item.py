@@ -103,6 +103,9 @@ def test_all_children_are_cancelled_before_a_call_is_given_up() -> None:
         def time(self, ended: str) -> None:
             raise AssertionError
 
+        def waited_downstream(self) -> float:
+            return 0.0
+
         def take_notes(self) -> list[object]:
             raise AssertionError
 

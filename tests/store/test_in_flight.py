@@ -49,6 +49,9 @@ class Ignored:
     def time(self, ended: str) -> None:
         raise AssertionError
 
+    def waited_downstream(self) -> float:
+        return 0.0
+
     def take_notes(self) -> list[object]:
         raise AssertionError
 

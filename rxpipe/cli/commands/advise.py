@@ -69,8 +69,7 @@ def _title(subject: Subject, found: Recommendation) -> str:
 
 
 def _json(subject: Subject, found: Recommendation) -> Mapping[str, object]:
-    about = {"pipeline": subject.config.pipeline_name, "run": subject.run}
-    return {**about, **found.as_json(), "yaml": yaml_of(found)}
+    return {**subject.as_json, **found.as_json(), "yaml": yaml_of(found)}
 
 
 def _bounds(texts: Sequence[str], config: Config) -> dict[str | tuple[str, ...], int]:

@@ -22,7 +22,7 @@ def simulate(request: Request, *, as_json: bool) -> None:
     subject = subject_of(request)
     forecast = noted(subject, forecast_of(subject.scenario, seed=request.seed, replications=request.replications))
     if as_json:
-        print(json.dumps({"pipeline": subject.config.pipeline_name, "run": subject.run, **forecast.as_json()}))
+        print(json.dumps({**subject.as_json, **forecast.as_json()}))
     else:
         print_forecast(forecast, f"{subject.config.pipeline_name}: a simulation, {subject.drawn_from}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -13,6 +12,7 @@ from sqlalchemy import Engine
 
 from rxpipe.cli.commands.imports_only import no_bytecode
 from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.server_option import ServerOption, server_option
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.error_texts import given, unknown
@@ -39,11 +39,11 @@ class Request:
         path: The config.
         count: How many items the source gives.
         until: How many are to be written.
-        run: The run whose calls are drawn from: a number, or ``latest``.
-        database: Where that run is.
+        runs: The runs whose calls are drawn from: ``3``, ``3,4`` or ``latest``.
+        database: Where these runs are.
         latency: ``STAGE=DISTRIBUTION`` each.
         settings: ``KEY=VALUE`` each.
-        server: ``slots=N``.
+        server: ``slots=N``, ``rate=N/s``, or both.
         seed: What all chance follows from.
         replications: How many simulations differ by chance.
     """
@@ -51,7 +51,7 @@ class Request:
     path: Path
     count: int | None = None
     until: int | None = None
-    run: str | None = None
+    runs: str | None = None
     database: str | None = None
     latency: Sequence[str] = ()
     settings: Sequence[str] = ()
@@ -68,7 +68,7 @@ class Subject:
         config: The config, with the settings that were asked for.
         pipeline: Its pipeline.
         scenario: The pipeline with what its calls are drawn from.
-        run: The run that calls are drawn from; None for none.
+        runs: The runs that calls are drawn from.
         drawn_from: The same in words.
         notes: What is taken for granted, besides what the scenario knows.
     """
@@ -76,9 +76,18 @@ class Subject:
     config: Config
     pipeline: Pipeline
     scenario: Scenario
-    run: int | None
+    runs: tuple[int, ...]
     drawn_from: str
     notes: tuple[str, ...]
+
+    @property
+    def as_json(self) -> Mapping[str, object]:
+        """What it is, as a JSON document begins; ``run`` is the latest of the runs."""
+        return {
+            "pipeline": self.config.pipeline_name,
+            "run": max(self.runs, default=None),
+            "runs": list(self.runs),
+        }
 
     def variant(self, settings: Mapping[str, object]) -> Pipeline:
         """The pipeline with other settings of the config."""
@@ -98,7 +107,7 @@ def subject_of(request: Request) -> Subject:
     except ConfigError as error:
         raise ConfigError(f"--set: {error}") from None
     latency = _latencies(request.latency, [stage.name for stage in config.stages])
-    slots = None if request.server is None else _server_slots(request.server)
+    server = ServerOption() if request.server is None else server_option(request.server)
     with _leaving_nothing():
         pipeline = pipeline_of(config)
         before = pipeline_of(as_it_is)  # the record is of a run with these settings
@@ -107,22 +116,24 @@ def subject_of(request: Request) -> Subject:
         until_written(pipeline, until)
     except ValueError as error:
         raise ConfigError(f"--until: {error}") from None
-    number, record = _recorded(request, config, latency)
+    numbers, record = _recorded(request, config, latency)
     if record is not None:
-        _check_samples(record, number, config, latency)
+        _check_samples(record, numbers, config, latency)
     count = _known_length(config) if request.count is None else request.count
     if count is None and until is None and (record is None or not record.roots):
         raise ConfigError("how many items? The source is not read to find out: give --count")
-    scenario = Scenario.of(before, count=count, until=until, record=record, latency=latency, slots=slots)
+    scenario = Scenario.of(
+        before, count=count, until=until, record=record, latency=latency, slots=server.slots, rate=server.rate
+    )
     return Subject(
         config=config,
         pipeline=pipeline,
         scenario=scenario.with_pipeline(pipeline),
-        run=number,
-        drawn_from="all calls are drawn from the latencies given"
-        if number is None
-        else f"calls are drawn from run {number}",
-        notes=tuple(_notes(request, config, latency, record, is_counted=count is not None or until is not None)),
+        runs=numbers,
+        drawn_from=f"calls are drawn from {_named(numbers)}"
+        if numbers
+        else "all calls are drawn from the latencies given",
+        notes=(*_notes(config, latency, record, is_counted=count is not None or until is not None), *server.notes),
     )
 
 
@@ -159,31 +170,24 @@ def _latencies(texts: Sequence[str], names: Sequence[str]) -> dict[str, Distribu
     return found
 
 
-def _server_slots(text: str) -> int:
-    found = re.fullmatch(r"slots=([1-9][0-9]{0,8})", "".join(text.split()))
-    if found is None:
-        raise ConfigError(f"--server: {given(text, 'slots=N, how many calls it takes at once, like slots=50')}")
-    return int(found[1])
-
-
 def _recorded(
     request: Request, config: Config, latency: Mapping[str, Distribution]
-) -> tuple[int | None, RecordedRun | None]:
-    """The run that calls are drawn from, and its calls; None if all stages have a latency, and no run is named."""
+) -> tuple[tuple[int, ...], RecordedRun | None]:
+    """The runs that calls are drawn from, and the calls; none if all stages have a latency, and no run is named."""
     missing = [stage.name for stage in config.stages if stage.name not in latency]
-    is_named = request.run is not None or request.database is not None
+    is_named = request.runs is not None or request.database is not None
     if not missing and not is_named:
-        return None, None
+        return (), None
     url = config.database.url
     if request.database is not None:
         url = overridden(config, database=request.database).database.url
     try:
         with opened(url) as engine:
-            number = _number(engine, config, request)
-            return number, recorded(engine, number)
+            numbers = _numbers(engine, config, request)
+            return numbers, recorded(engine, *numbers)
     except (ConfigError, SinkError) as error:
         if is_named:
-            options = {"--from": request.run, "--database": request.database}
+            options = {"--from": request.runs, "--database": request.database}
             said_by = " and ".join(option for option, value in options.items() if value is not None)
             raise ConfigError(f"{said_by}: {error}") from None
         raise ConfigError(
@@ -192,25 +196,32 @@ def _recorded(
         ) from None
 
 
-def _number(engine: Engine, config: Config, request: Request) -> int:
-    """The run's number; by default the latest of the config."""
-    if request.run is not None and request.run != "latest":
-        return int(request.run)
+def _numbers(engine: Engine, config: Config, request: Request) -> tuple[int, ...]:
+    """The runs' numbers; by default that of the latest run of the config."""
+    if request.runs is not None and request.runs != "latest":
+        return tuple(map(int, request.runs.split(",")))
     with snapshot(engine) as connection:
         numbers = [one.id for one in runs(connection) if one.name == config.pipeline_name]
     if not numbers:
         raise StoreError(f"there is no run called {config.pipeline_name}")
-    return numbers[-1]
+    return (numbers[-1],)
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """``run 3``, or ``runs 3, 4 and 5``."""
+    *some, last = map(str, numbers)
+    return f"runs {', '.join(some)} and {last}" if some else f"run {last}"
 
 
 def _check_samples(
-    record: RecordedRun, number: int | None, config: Config, latency: Mapping[str, Distribution]
+    record: RecordedRun, numbers: Sequence[int], config: Config, latency: Mapping[str, Distribution]
 ) -> None:
     for name, count in _samples(record, config, latency).items():
         if count < _LEAST:
+            have = "has" if len(numbers) == 1 else "have"
             raise ConfigError(
-                f"stage {name}: run {number} has {plural(count, 'recorded call')} of it; needed: {_LEAST} at least, "
-                f"or --latency '{_example(name)}'"
+                f"stage {name}: {_named(numbers)} {have} {plural(count, 'recorded call')} of it; needed: {_LEAST} at "
+                f"least, or --latency '{_example(name)}'"
             )
 
 
@@ -225,7 +236,6 @@ def _example(name: str) -> str:
 
 
 def _notes(
-    request: Request,
     config: Config,
     latency: Mapping[str, Distribution],
     record: RecordedRun | None,
@@ -239,6 +249,4 @@ def _notes(
     if record is not None:
         few = {name: count for name, count in _samples(record, config, latency).items() if count < ENOUGH}
         notes += [f"{name} has {plural(count, 'recorded call')} only" for name, count in few.items()]
-    if request.server is not None:
-        notes.append(f"the server takes {_server_slots(request.server)} calls at once; others wait there")
     return notes

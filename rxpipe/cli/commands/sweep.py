@@ -38,7 +38,7 @@ def sweep(request: Request, sweeps: Sequence[str], *, html: Path | None, as_json
     found = _swept(subject, settings, request.seed)
     title = f"{subject.config.pipeline_name}: {' and '.join(found.settings)}, {subject.drawn_from}"
     if as_json:
-        print(json.dumps({"pipeline": subject.config.pipeline_name, "run": subject.run, **found.as_json()}))
+        print(json.dumps({**subject.as_json, **found.as_json()}))
     else:
         print_sweep(found, title)
     if html is not None:

@@ -21,10 +21,11 @@ def _count(given: str | int) -> int:
     return int(given)
 
 
-def _run(given: str) -> str:
-    if given != "latest" and not (given.isascii() and given.isdecimal()):
-        raise typer.BadParameter(f"{given!r}; allowed: the number of a run, or latest")
-    return given
+def _runs(given: str) -> str:
+    numbers = [part.strip() for part in given.split(",")]
+    if given != "latest" and not all(part.isascii() and part.isdecimal() for part in numbers):
+        raise typer.BadParameter(f"{given!r}; allowed: the number of a run, several like 3,4, or latest")
+    return ",".join(numbers)
 
 
 _PARTS = re.compile(r"(?:([0-9.]+)h)?(?:([0-9.]+)m(?:in)?)?(?:([0-9.]+)s?)?")
@@ -70,7 +71,10 @@ _Until = Annotated[
 _From = Annotated[
     str | None,
     typer.Option(
-        "--from", parser=_run, metavar="RUN", help="Draw calls from this run, or the latest; that is the default."
+        "--from",
+        parser=_runs,
+        metavar="RUN",
+        help="Draw calls from this run, from several like 3,4, or from the latest; that is the default.",
     ),
 ]
 _Database = Annotated[
@@ -94,7 +98,11 @@ _Set = Annotated[
 ]
 _Server = Annotated[
     str | None,
-    typer.Option(metavar="slots=N", help="The server takes N calls at once; further ones wait there."),
+    typer.Option(
+        metavar="slots=N",
+        help="The server takes N calls at once; further ones wait there. rate=45/s or rate=2700/min: it refuses calls "
+        "beyond that. Both: slots=50,rate=45/s.",
+    ),
 ]
 _Seed = Annotated[int, typer.Option(min=0, metavar="N", help="What all chance follows from.")]
 _Replications = Annotated[
@@ -122,7 +130,7 @@ def simulate(
     config: _Config,
     count: _Count = None,
     until: _Until = None,
-    run: _From = None,
+    runs: _From = None,
     database: _Database = None,
     latency: _Latency = None,
     settings: _Set = None,
@@ -149,7 +157,7 @@ def simulate(
             path=config,
             count=count,
             until=until,
-            run=run,
+            runs=runs,
             database=database,
             latency=latency or (),
             settings=settings or (),
@@ -188,7 +196,7 @@ def advise(
     ] = None,
     count: _Count = None,
     until: _Until = None,
-    run: _From = None,
+    runs: _From = None,
     database: _Database = None,
     latency: _Latency = None,
     settings: _Set = None,
@@ -212,7 +220,7 @@ def advise(
             path=config,
             count=count,
             until=until,
-            run=run,
+            runs=runs,
             database=database,
             latency=latency or (),
             settings=settings or (),

@@ -102,6 +102,11 @@ class Item:
         except CheckpointError:  # of a class that is gone: the item itself does not need it
             return None
 
+    @property
+    def waited_downstream(self) -> float:
+        """Seconds in which its call that has just ended waited for room for its values; 0 unless it gave many."""
+        return 0.0 if self.call is None else self.call.waited_downstream()
+
     def settle(self, status: Status, error: BaseException | None = None) -> None:
         """Decide how the item ends. It passes the stages that are left without a call."""
         self.status, self.error, self.settled, self.call = status, error, True, None
