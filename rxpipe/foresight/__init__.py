@@ -3,19 +3,10 @@
 - ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
 - ``sweeps.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
 - ``adviser.py``: ``advise``, which settings to take; ``search.py``: how they are found
-- ``foretelling.py``: the outlook of a live run, beside it, as often as ``allowance.py`` says; ``remaining.py``: what is
-  left of it, estimated by simulations of the rest (``rest.py``) from where it stands (``present.py``), with calls drawn
-  from what its own took (``live_calls.py``, ``live_seconds.py``)
-- ``what_if.py``: what a run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
-- ``record.py``: the calls of a run; ``from_store.py`` reads them; ``recorder.py`` listens to them
-- ``recorded_draws.py``: what is drawn from, made of recorded calls
-- ``load.py``: how the server slows down under load; ``refusals.py``: which calls it refuses; found from recorded calls
-- ``draws.py``: what becomes of the calls of a stage; ``chance.py``: random numbers that do not depend on their order
-- ``further_attempts.py``: how likely these fail
-- ``distributions.py``: named distributions of seconds, such as ``lognormal(median=2.1, p95=6)``
-- ``copies.py``: a pipeline with drawn calls; ``simulated_stage.py``: where these run; ``server.py``: what they go to
-- ``paced.py``: the values of a generator; ``few_calls.py``: what a few calls leave open
-- ``rare_collections.py``: a simulation's time without much garbage collection
+- ``what_if.py``: what a live run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
+- ``calls/``: recorded calls, and what is drawn from them
+- ``virtual/``: the pipeline in virtual time
+- ``live/``: what is left of a run that is under way
 
 ``recorded`` is imported when it is first asked for. SQLAlchemy takes a third of a second, and a script that only shows
 its progress has no use for it.
@@ -27,16 +18,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.foresight.adviser import Change, Recommendation, advise
-from rxpipe.foresight.draws import Distribution
+from rxpipe.foresight.calls.distributions import parse_distribution
+from rxpipe.foresight.calls.draws import Distribution
+from rxpipe.foresight.calls.record import RecordedCall, RecordedRun
+from rxpipe.foresight.calls.recorder import CallRecorder
 from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
-from rxpipe.foresight.record import RecordedCall, RecordedRun
-from rxpipe.foresight.recorder import CallRecorder
 from rxpipe.foresight.simulation import simulate
 from rxpipe.foresight.sweeps import Point, Sweep, sweep
 from rxpipe.insight.interval import Interval
 
 if TYPE_CHECKING:
-    from rxpipe.foresight.from_store import recorded
+    from rxpipe.foresight.calls.from_store import recorded
 
 __all__ = [
     "CallRecorder",
@@ -52,6 +44,7 @@ __all__ = [
     "StageForecast",
     "Sweep",
     "advise",
+    "parse_distribution",
     "recorded",
     "simulate",
     "sweep",
@@ -60,5 +53,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "recorded":
-        return import_module("rxpipe.foresight.from_store").recorded
+        return import_module("rxpipe.foresight.calls.from_store").recorded
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

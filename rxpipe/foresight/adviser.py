@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.draws import Distribution
+from rxpipe.foresight.calls.draws import Distribution
+from rxpipe.foresight.calls.record import RecordedRun
 from rxpipe.foresight.forecast import Forecast
-from rxpipe.foresight.record import RecordedRun
 from rxpipe.foresight.search import WORTH, Bound, Search, Slots, Trial
 from rxpipe.foresight.simulation import Scenario, forecast_of
 from rxpipe.operators.stages.adaptive import AdaptiveConcurrency

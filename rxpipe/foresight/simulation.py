@@ -11,16 +11,16 @@ from typing import Any
 from reactivex import Observer
 
 from rxpipe.errors import ConfigError, StopRun
-from rxpipe.foresight.chance import share_of
-from rxpipe.foresight.copies import simulated_pipeline
-from rxpipe.foresight.draws import Distribution, StageDraws, drawn_from
+from rxpipe.foresight.calls.chance import share_of
+from rxpipe.foresight.calls.draws import Distribution, StageDraws, drawn_from
+from rxpipe.foresight.calls.load import FoundLoad, Load, find_load
+from rxpipe.foresight.calls.record import RecordedRun
+from rxpipe.foresight.calls.recorded_draws import assumptions, recorded_draws
+from rxpipe.foresight.calls.refusals import Rate, find_rate
 from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageForecast
-from rxpipe.foresight.load import FoundLoad, find_load
-from rxpipe.foresight.rare_collections import rare_collections
-from rxpipe.foresight.record import RecordedRun
-from rxpipe.foresight.recorded_draws import assumptions, recorded_draws
-from rxpipe.foresight.refusals import Rate, find_rate
-from rxpipe.foresight.server import Load, Server
+from rxpipe.foresight.virtual.copies import simulated_pipeline
+from rxpipe.foresight.virtual.rare_collections import rare_collections
+from rxpipe.foresight.virtual.server import Server
 from rxpipe.insight.advice import Advice
 from rxpipe.insight.interval import Interval
 from rxpipe.operators.core.virtual_time import VirtualTime

@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.copies import pipeline_of, stage_of
-from rxpipe.foresight.record import RecordedCall, RecordedRun
+from rxpipe.foresight.calls.record import RecordedCall, RecordedRun
+from rxpipe.foresight.virtual.copies import pipeline_of, stage_of
 from rxpipe.insight.reading import Bar
 from rxpipe.insight.snapshot import LimiterSnapshot, Snapshot, StageSnapshot
 from rxpipe.operators.stages.limiter import AllOf, Limiter, RateLimiter

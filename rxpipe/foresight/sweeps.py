@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.draws import Distribution
-from rxpipe.foresight.record import RecordedRun
+from rxpipe.foresight.calls.draws import Distribution
+from rxpipe.foresight.calls.record import RecordedRun
 from rxpipe.foresight.simulation import Ran, Scenario
 from rxpipe.foresight.variants import with_settings
 from rxpipe.pipeline.pipeline import Pipeline

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.copies import simulated_pipeline
-from rxpipe.foresight.record import RecordedCall
-from rxpipe.foresight.server import Server
+from rxpipe.foresight.calls.record import RecordedCall
 from rxpipe.foresight.simulation import Scenario
 from rxpipe.foresight.stand_in import AT_ONCE, QUEUE, StandIn
+from rxpipe.foresight.virtual.copies import simulated_pipeline
+from rxpipe.foresight.virtual.server import Server
 from rxpipe.insight.interval import Interval
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.virtual_time import VirtualTime

@@ -27,7 +27,7 @@ def run_shown(plan: Plan, source: Source) -> Report:
     from rxpipe.screen.figures import Meter
 
     # Found by its name, since it stands on the pipelines that it simulates.
-    foretelling = import_module("rxpipe.foresight.foretelling").Foretelling
+    foretelling = import_module("rxpipe.foresight.live.foretelling").Foretelling
     from rxpipe.screen.progress import progress_of
 
     expands = any(stage.expand for stage in plan.stages)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from rxpipe import Pipeline, RateLimiter, Retry, Stage
-from rxpipe.foresight.remaining import Remaining
+from rxpipe.foresight.live.remaining import Remaining
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.screen.figures import Meter
 

@@ -28,7 +28,7 @@ from rxpipe.config import (
 )
 from rxpipe.database.table_owner import OWNERS
 from rxpipe.files.file_owner import FILES
-from rxpipe.foresight.foretelling import SECONDS, SHARE
+from rxpipe.foresight.live.foretelling import SECONDS, SHARE
 from rxpipe.foresight.stand_in import QUEUE
 from rxpipe.store.schema.tables import METADATA
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rxpipe import Pipeline, Stage
-from rxpipe.foresight.distributions import Distribution, parse_distribution
+from rxpipe.foresight.calls.distributions import Distribution, parse_distribution
 
 from .worlds import stage
 

@@ -12,7 +12,7 @@ import pytest
 def test_no_database_is_loaded_to_foretell() -> None:
     """Progress of a script without a store begins at once."""
     code = (
-        "import sys, rxpipe.foresight.foretelling; print('sqlalchemy' in sys.modules); "
+        "import sys, rxpipe.foresight.live.foretelling; print('sqlalchemy' in sys.modules); "
         "from rxpipe.foresight import recorded; print(recorded.__name__)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -18,7 +18,7 @@ import pytest
 
 from rxpipe import AdaptiveConcurrency, Batch, ConfigError, DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 from rxpipe.foresight import Forecast, RecordedCall, RecordedRun, simulate
-from rxpipe.foresight.distributions import parse_distribution
+from rxpipe.foresight.calls.distributions import parse_distribution
 from rxpipe.operators.core.running_call import Usage
 
 from .worlds import never_called, stage
@@ -349,7 +349,7 @@ _SCRIPT = """
 import json
 from rxpipe import Pipeline, Retry, Stage
 from rxpipe.foresight import simulate
-from rxpipe.foresight.distributions import parse_distribution
+from rxpipe.foresight.calls.distributions import parse_distribution
 async def call(value): ...
 latency = {name: parse_distribution("uniform(0.5, 3)") for name in "ab"}
 stages = Stage("a", call, concurrency=3, timeout=2.5, retry=Retry()), Stage("b", call, concurrency=2)

@@ -10,7 +10,7 @@ from typing import Any
 from reactivex.abc import DisposableBase
 
 from rxpipe import Pipeline, Stage
-from rxpipe.foresight.remaining import Remaining
+from rxpipe.foresight.live.remaining import Remaining
 from rxpipe.insight.outlook import Outlook
 from rxpipe.operators.core.running_call import running_call
 from rxpipe.operators.core.virtual_time import VirtualTime

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rxpipe import Pipeline, Stage
-from rxpipe.foresight.copies import simulated_pipeline
-from rxpipe.foresight.draws import StageDraws
-from rxpipe.foresight.record import Draw, RecordedRun
-from rxpipe.foresight.recorder import CallRecorder
-from rxpipe.foresight.refusals import Rate
-from rxpipe.foresight.server import Load, Server
+from rxpipe.foresight.calls.draws import StageDraws
+from rxpipe.foresight.calls.load import Load
+from rxpipe.foresight.calls.record import Draw, RecordedRun
+from rxpipe.foresight.calls.recorder import CallRecorder
+from rxpipe.foresight.calls.refusals import Rate
+from rxpipe.foresight.virtual.copies import simulated_pipeline
+from rxpipe.foresight.virtual.server import Server
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.pipeline.run.run import Run

@@ -3,7 +3,7 @@
 - ``run.py``, ``check.py``, ``compare.py``, ``preview.py``, ``init.py``: on a config, which ``overrides.py`` changes;
   ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item
 - ``simulate.py``, ``sweep.py``: what a run of a config is going to take; ``advise.py``: which settings to take;
-  ``simulated.py``: which run, and what its calls are drawn from
+  ``simulated.py``: which run, and what its calls are drawn from; ``server_option.py``: what the server takes
 - ``imports_only.py``: for commands that import stages, and leave nothing behind; ``html_option.py``: for those that
   write a page
 - ``history.py`` (``runs``, ``show``, ``workers``), ``failures.py``, ``maintenance.py`` (``requeue``, ``export``,

@@ -26,7 +26,7 @@ from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.engine import database_option
 from rxpipe.errors import BudgetSpent, ConfigError, OtherPipeline, SinkError, StagesChanged
-from rxpipe.foresight.foretelling import Foretelling
+from rxpipe.foresight.live.foretelling import Foretelling
 from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline

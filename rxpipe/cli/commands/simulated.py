@@ -18,9 +18,9 @@ from rxpipe.config.build import pipeline_of
 from rxpipe.config.error_texts import given, unknown
 from rxpipe.config.settings import setting_of
 from rxpipe.errors import ConfigError, SinkError, StoreError
-from rxpipe.foresight.distributions import Distribution, parse_distribution
-from rxpipe.foresight.from_store import recorded
-from rxpipe.foresight.record import ENOUGH, RecordedRun
+from rxpipe.foresight.calls.distributions import Distribution, parse_distribution
+from rxpipe.foresight.calls.from_store import recorded
+from rxpipe.foresight.calls.record import ENOUGH, RecordedRun
 from rxpipe.foresight.simulation import Scenario
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written

@@ -27,7 +27,7 @@ def _rate(given: str) -> str:
 
 def _latency(given: str) -> str:
     from rxpipe.errors import ConfigError
-    from rxpipe.foresight.distributions import parse_distribution
+    from rxpipe.foresight.calls.distributions import parse_distribution
 
     try:
         parse_distribution(given)
@@ -137,7 +137,7 @@ def fake_llm(
         from rxpipe.devtools.fake_llm import Behaviour, FakeServer, Rate
         from rxpipe.devtools.fake_llm.running import serve_until_signal
         from rxpipe.errors import ConfigError
-        from rxpipe.foresight.distributions import parse_distribution
+        from rxpipe.foresight.calls.distributions import parse_distribution
 
         try:
             behaviour = Behaviour(

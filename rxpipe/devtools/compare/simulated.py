@@ -15,11 +15,11 @@ from rxpipe.devtools.compare.least_time import StagePlan, items_at_once, least_s
 from rxpipe.devtools.compare.running import SCHEDULERS, STRATEGIES, ids_of, plans_of, with_speed_up
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, Timeline
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.copies import simulated_pipeline
-from rxpipe.foresight.distributions import Constant
-from rxpipe.foresight.record import RecordedRun
-from rxpipe.foresight.server import Server
+from rxpipe.foresight.calls.distributions import Constant
+from rxpipe.foresight.calls.record import RecordedRun
 from rxpipe.foresight.simulation import Scenario
+from rxpipe.foresight.virtual.copies import simulated_pipeline
+from rxpipe.foresight.virtual.server import Server
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline.listener import Listener

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from rxpipe.errors import ConfigError
-from rxpipe.foresight.distributions import Constant, Distribution, Uniform
+from rxpipe.foresight.calls.distributions import Constant, Distribution, Uniform
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _SHARES = ("hang", "fail", "limited", "invalid", "refuse", "length")

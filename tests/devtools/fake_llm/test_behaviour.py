@@ -8,7 +8,7 @@ import pytest
 
 import rxpipe.devtools.fake_llm
 from rxpipe.devtools.fake_llm import Behaviour, Rate
-from rxpipe.foresight.distributions import Constant, Distribution, Lognormal, Uniform
+from rxpipe.foresight.calls.distributions import Constant, Distribution, Lognormal, Uniform
 
 
 def test_the_names() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rxpipe.devtools.fake_llm import Behaviour, key_of
 from rxpipe.devtools.fake_llm.draws import draws
-from rxpipe.foresight.distributions import Lognormal
+from rxpipe.foresight.calls.distributions import Lognormal
 
 FAULTY = Behaviour(hang=0.05, fail=0.1, limited=0.1, invalid=0.2, refuse=0.1, length=0.05)
 
