@@ -16,6 +16,7 @@ What is where:
 - ``identity/``: what a pipeline and its stages are known by
 - ``insight/``: what a run's numbers say; ``foresight/``: what a run is going to take
 - ``errors.py``: the tree of errors; ``extras.py``: what to type where something optional is not installed
+- ``secret_values.py``: secrets from environment variables, or from files that they name
 - ``log_values.py``: values of users as parts of log lines
 
 Imports point one way: ``cli``, ``devtools`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->

@@ -18,6 +18,7 @@ ROOMS = (
         "operators",
         "errors",
         "extras",
+        "secret_values",
         "identity",
         "insight",
         "screen",

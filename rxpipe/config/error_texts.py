@@ -22,6 +22,8 @@ NOT_ALLOWED: LiteralString = "not_allowed"
 """The error type of a value that its own type refused; its message says what is allowed."""
 NOT_SHOWN: LiteralString = "not_shown"
 """The same, of a value that may be a key or a password by mistake."""
+SAID: LiteralString = "said"
+"""The same, where the message says all."""
 CONTRADICTION: LiteralString = "contradiction"
 """The error type of keys that are right by themselves and not together."""
 
@@ -126,6 +128,8 @@ def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return given(value, expected.replace("'", ""), near(value, re.findall(r"'([^']*)'", expected)))
         case "not_shown":
             return f"not shown, as it may be secret; allowed: {detail['msg']}"
+        case "said":
+            return detail["msg"]
         case "not_allowed":
             return given(value, detail["msg"])
         case _:

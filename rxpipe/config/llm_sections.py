@@ -82,7 +82,8 @@ class ProviderConfig(Section):
     api_key_env: Variable | None = Field(
         default=None,
         repr=False,
-        description="The environment variable with the key; by default OPENAI_API_KEY for OpenAI, none for others.",
+        description="The environment variable with the key, by default OPENAI_API_KEY for OpenAI, none for others. "
+        "If it is not set, NAME_FILE names a file with the key.",
     )
     gguf: Text | None = Field(
         default=None, description="A model file instead of an endpoint, found from the config file's folder."

@@ -5,12 +5,15 @@ A type says what it allows in words too, right beside its limits, for the error 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+import re
+from typing import Annotated, Any, LiteralString, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rxpipe.config.error_texts import NOT_ALLOWED, says
+from rxpipe.config.error_texts import NOT_ALLOWED, NOT_SHOWN, SAID, says
+from rxpipe.errors import ConfigError
+from rxpipe.secret_values import filled
 
 Count: TypeAlias = Annotated[int, Field(ge=1), says("a whole number, 1 or more")]
 CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]
@@ -27,10 +30,28 @@ TARGET = r"^[^\s:]+:[^\s:]+$"
 Target: TypeAlias = Annotated[
     str, Field(pattern=TARGET), says("a function as module:function, like my_stages:generate")
 ]
+
+
+def _filled(value: Any) -> Any:
+    """A URL with its secrets; what one of them holds is never shown."""
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        url = filled(value)
+    except ConfigError as error:
+        raise PydanticCustomError(SAID, "{text}", {"text": str(error)}) from None
+    if not re.match(_SCHEME, url):
+        raise PydanticCustomError(NOT_SHOWN, _A_URL)
+    return url
+
+
+_SCHEME = r"^[A-Za-z][\w+.-]*://"
+_A_URL: LiteralString = "a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"
 Url: TypeAlias = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z][\w+.-]*://"),
-    says("a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"),
+    Field(pattern=rf"{_SCHEME}|^\$\{{\w+\}}$"),  # in the file, which the schema is of: also a variable for all of it
+    says(_A_URL),
+    BeforeValidator(_filled),
 ]
 
 

@@ -253,7 +253,8 @@ class DatabaseConfig(Section):
     url: Url = Field(
         default_factory=lambda: "sqlite:///questions.db",  # no default of the schema's: see Config
         repr=False,
-        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. By default "
+        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. ${VARIABLE} "
+        "stands for an environment variable, or for the content of the file that VARIABLE_FILE names. By default "
         "sqlite:///NAME.db, with the pipeline's name.",
     )
     table: Text = Field(default="results", description="The table that holds one row for each ID.")

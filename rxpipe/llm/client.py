@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,6 +14,7 @@ from rxpipe.errors import ConfigError
 from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Refused, Unavailable
 from rxpipe.llm.headers import retry_after
 from rxpipe.operators.core.running_call import time_held
+from rxpipe.secret_values import secret
 
 if TYPE_CHECKING:
     import httpx2
@@ -97,15 +97,19 @@ async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.Asy
 
 
 def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
-    """The key in an environment variable.
+    """The key in an environment variable, or in the file that ``NAME_FILE`` names.
 
     Raises:
-        ConfigError: It is not set, or cannot be sent. What may be a key, by mistake, is not shown.
+        ConfigError: It is not set, its file cannot be read, or it cannot be sent. What may be a key, by mistake, is
+            not shown.
     """
     if variable is None:
         return "none"  # the client wants one, servers of one's own do not
     shown = shown_name(variable) or "that it names"
-    key = os.environ.get(variable, "").strip()
+    try:
+        key = secret(variable) or ""
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     if not key:
         raise ConfigError(f"{where}: the environment variable {shown} is not set")
     if not key.isascii() or not key.isprintable():

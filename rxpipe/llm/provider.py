@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from rxpipe.llm.reply import Prices, Reply, check, reply_of, usage_of
 from rxpipe.llm.structured import parse, schema_of
 from rxpipe.operators.core.running_call import Usage, record_usage
 from rxpipe.pipeline.transcript import Exchange, note
+from rxpipe.secret_values import secret
 
 if TYPE_CHECKING:
     import openai
@@ -78,7 +78,7 @@ class Provider:
             model: The model's name there.
             base_url: The endpoint, with its ``/v1``; OpenAI's by default.
             api_key_env: The environment variable that holds the key: ``OPENAI_API_KEY`` by default for OpenAI, and
-                none for others.
+                none for others. If it is not set, ``NAME_FILE`` names a file with the key.
             limits: Taken by stages that have them as ``rate_limit``; may be shared with other providers.
             prices: For counting what calls cost.
             structured: How JSON is asked for: as a schema, as any JSON, or in words only; ``auto`` finds out what the
@@ -275,7 +275,10 @@ class Provider:
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def _key(self) -> str:
-        return os.environ.get(self._key_env, "").strip() if self._key_env else ""
+        try:
+            return (secret(self._key_env) or "") if self._key_env else ""
+        except ConfigError:  # its file has gone since the key was read
+            return ""
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r})"

@@ -15,6 +15,7 @@ from rxpipe.config import Config, load_config
 from rxpipe.database.engine import whole_url
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.screen.terminal import say
+from rxpipe.secret_values import secret
 from rxpipe.store.queries.existing_store import opened, snapshot
 from rxpipe.store.queries.history import runs
 
@@ -82,7 +83,7 @@ def _url(place: StoreLocation) -> tuple[str, str]:
     if place.config is not None:
         config = load_config(place.config)
         return config.where_results, config.database.url
-    if given := os.environ.get(VARIABLE):
+    if given := secret(VARIABLE):
         try:
             return VARIABLE, overridden(Config(), database=given).database.url
         except ConfigError as error:

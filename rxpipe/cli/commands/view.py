@@ -18,6 +18,7 @@ from rxpipe.errors import ConfigError
 from rxpipe.extras import install
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.screen.terminal import say
+from rxpipe.secret_values import secret
 from rxpipe.store import RunStore
 
 
@@ -131,7 +132,7 @@ def _secrets(config: Config | None, password: str | None) -> list[str]:
     """What must not be shown: the password of the database, and the keys of the config's providers."""
     providers = {} if config is None else dict(config.providers)
     variables = [one.api_key_env for one in providers.values() if one.api_key_env is not None]
-    return [known for known in (password, *(os.environ.get(name) for name in variables)) if known]
+    return [known for known in (password, *(secret(name) for name in variables)) if known]
 
 
 def _open(url: str) -> None:
