@@ -35,7 +35,7 @@ from rxpipe.store.reading.reader import StoreRunsReader
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, reopen, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
-from rxpipe.store.schema.migrations import migrate
+from rxpipe.store.schema.migrations import migrate, newest_version
 from rxpipe.store.schema.tables import db_now
 from rxpipe.store.session import Session
 
@@ -170,6 +170,7 @@ class RunStore:
         database.lock(holder)
         if (codec := database.first(_migrated)) is not None:
             escape_what_has_no_character(database.engine, codec)
+        database.expected = newest_version()
         writer = None if sink is None else sink.writer_on(database.engine, owned=True)
         if writer is not None:
             database.closes(writer.close)

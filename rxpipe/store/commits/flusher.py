@@ -13,7 +13,7 @@ import structlog
 from rxpipe.database.encoding import one_line
 from rxpipe.database.error_kinds import may_pass
 from rxpipe.database.outage import as_sink_error
-from rxpipe.errors import SinkError
+from rxpipe.errors import SinkError, StoreError
 from rxpipe.pipeline.claim import ClaimedOutcome
 from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.store.commits.backlog import Backlog
@@ -117,7 +117,8 @@ class Flusher:
         told = as_sink_error(error)
         if not self._backlog.results:
             return told
-        lost = SinkError(f"{told}; {self._backlog.results:,} results in hand are lost, and their calls made again")
+        kind = StoreError if isinstance(told, StoreError) else SinkError
+        lost = kind(f"{told}; {self._backlog.results:,} results in hand are lost, and their calls made again")
         lost.__cause__ = error
         return lost
 

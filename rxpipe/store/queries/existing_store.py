@@ -8,11 +8,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, exc, select
 
 from rxpipe.database.engine import BUSY_SECONDS, begin, failed_to_open, file_of, open_engine, shown
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.store.schema.migrations import newest_version, schema_version
+from rxpipe.store.schema.tables import VERSION
 
 
 @contextmanager
@@ -76,9 +77,11 @@ def change(engine: Engine) -> Generator[Connection]:
     """A transaction that may write, committed when left, rolled back when left by an error.
 
     Raises:
+        StoreError: A newer rxpipe has changed the store since it was opened.
         SinkError: The database cannot be written to.
     """
     with _errors_told(engine), begin(engine) as connection:
+        _check_version(connection.execute(select(VERSION.c.version)).scalar_one(), shown(engine))
         yield connection
 
 

@@ -29,6 +29,7 @@ from rxpipe.database.transaction_limit import TransactionLimit
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.store.commits.outage_limit import Policy
 from rxpipe.store.schema.file_lock import FileLock, InUse, make
+from rxpipe.store.schema.tables import VERSION
 
 T = TypeVar("T")
 
@@ -40,6 +41,9 @@ _LIMITS = text(
     "SELECT set_config('idle_in_transaction_session_timeout', :stuck, true), set_config('lock_timeout', :wait, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
+_SELECT_VERSION = f"SELECT version FROM {VERSION.name}"
+# The same, and the store's version, with no further question to the server.
+_LIMITS_AND_VERSION = text(f"{_LIMITS.text}, ({_SELECT_VERSION})")
 _JUST_MADE = ("42P07", "42701", "42710", "23505")  # a table, a column, something else, or its entry in a catalog
 _LOCK_NOT_AVAILABLE = "55P03"
 _WITHOUT = "to run without one, set database.durable: false (in code: no store)"
@@ -58,6 +62,7 @@ class Database:
         engine: Its engine.
         is_sqlite: Whether it is SQLite.
         found_by: The options by which commands find it.
+        expected: The schema version that each transaction must find; None while the store may have another one.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Database:
         """
         self.engine = open_engine(database)
         self.found_by = database_option(self.engine)
+        self.expected: int | None = None
         self._is_ours = self.engine is not database
         self._stuck_after = stuck_after
         name = self.engine.dialect.name
@@ -108,7 +114,7 @@ class Database:
             is_first: Whether it is of the start, which may have much to do: then it takes as long as it takes.
 
         Raises:
-            StoreError: It is closed, or about to be.
+            StoreError: It is closed, or about to be; or the store has another version than was expected.
             SinkError: The SQLite file was deleted or moved.
         """
         with self._changed:
@@ -122,14 +128,34 @@ class Database:
                 begin(self.engine, self._file.check) as connection,
                 self._transaction_limit.using(connection),
             ):
-                if not self.is_sqlite:
-                    stuck = self._stuck_after
-                    connection.execute(_LIMITS, {"stuck": _milliseconds(stuck), "wait": _milliseconds(wait or stuck)})
+                self._begun(connection, wait)
                 yield connection
         finally:
             with self._changed:
                 self._active -= 1
                 self._changed.notify_all()
+
+    def _begun(self, connection: Connection, wait: float | None) -> None:
+        """Limit a transaction, and see that it finds the expected version, which then lasts as long as it does."""
+        expected, found = self.expected, None
+        if self.is_sqlite:
+            if expected is not None:
+                found = connection.exec_driver_sql(_SELECT_VERSION).scalar()
+        else:
+            stuck = self._stuck_after
+            limits = {"stuck": _milliseconds(stuck), "wait": _milliseconds(wait or stuck)}
+            if expected is None:
+                connection.execute(_LIMITS, limits)
+            else:
+                if connection.dialect.default_isolation_level != "READ COMMITTED":
+                    # All statements see what the first one saw: that must not be from before a migration's end.
+                    connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS SHARE MODE")
+                found = connection.execute(_LIMITS_AND_VERSION, limits).one()[-1]
+        if found != expected:
+            raise StoreError(
+                f"another rxpipe has changed the run store from schema {expected} to {found} while this one was at "
+                "work, which writes nothing more: start it again with the other one's version"
+            )
 
     def first(self, action: Callable[[Connection], T]) -> T:
         """Connect for the first time, and run ``action`` in a transaction.

@@ -98,6 +98,9 @@ _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
 def migrate(connection: Connection) -> None:
     """Bring the store of a database up to date, in the transaction that the connection is in.
 
+    Workers of older versions may be at work. Each of their transactions reads the version first: those that have read
+    it end before the store is changed, and those that read it later find the new one, and write nothing.
+
     Raises:
         StoreError: It was made by a newer rxpipe.
     """
@@ -113,6 +116,8 @@ def migrate(connection: Connection) -> None:
         METADATA.create_all(connection, checkfirst=False)
         connection.execute(VERSION.insert().values(version=newest))
     elif found < newest:
+        if connection.dialect.name == "postgresql":  # first, as who waits for it has no other lock yet
+            connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS EXCLUSIVE MODE")
         for migration in MIGRATIONS[found - 1 :]:
             migration(connection)
         connection.execute(update(VERSION).values(version=newest))
