@@ -1,6 +1,6 @@
 # What a contributor runs, in the environment of `pip install -e ".[test]"`.  `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help check types test fast coverage docs bench gate ci release
+.PHONY: help check types test all fast coverage docs bench gate ci release
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ types:  ## mypy and pyright, strict
 
 test:  ## all tests
 	python -m pytest
+
+all:  ## all tests, and every case of the long sweeps
+	python -m pytest --all
 
 fast:  ## the tests that need no server and take less than a quarter of a second each
 	python -m pytest --fast

@@ -17,8 +17,9 @@ import typer.testing
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--fast`` leaves out what needs a server, and what takes over a quarter of a second."""
+    """``--fast`` leaves out what needs a server or takes over a quarter of a second; ``--all`` leaves out nothing."""
     parser.addoption("--fast", action="store_true", help="run neither slow tests nor those that need a server")
+    parser.addoption("--all", action="store_true", help="run thorough tests, too: every other case of long sweeps")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,9 +39,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Take slow tests out; those that last longest come first, so that no process is left alone with one."""
     items.sort(key=lambda item: "faults" not in item.path.parts)
     if config.getoption("--fast"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        _leave_out(config, items, "slow")
+    if not config.getoption("--all"):
+        _leave_out(config, items, "thorough")
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+    items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 def pytest_collection_finish() -> None:

@@ -7,12 +7,12 @@ import pytest
 from .children import Servant
 from .cuts import CutAtCommit
 from .places import Place, Places
-from .sweep import CALLS, PARTS, Case, sweep
+from .sweep import CALLS, SHARED, Case, sweep
 from .work import GAVE_UP, Fault
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", SHARED)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_cut_at_every_commit(places: Places, servant: Servant, part: int, *, after: bool) -> None:
     """A commit that fails, or is not answered, is made again and changes nothing then; at the start, a run ends."""

@@ -8,7 +8,7 @@ import pytest
 
 from .places import Place, Places
 from .points import APART, SignalAt
-from .sweep import PARTS, Case, Start, sweep
+from .sweep import SHARED, Case, Start, sweep
 from .work import Fault
 
 
@@ -22,7 +22,7 @@ def is_killed(case: Case) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", SHARED)
 def test_killed_while_it_begins(places: Places, start: Start, part: int) -> None:
     """Wherever a process is killed that makes all tables, the next one finishes the run."""
 
@@ -33,7 +33,7 @@ def test_killed_while_it_begins(places: Places, start: Start, part: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", SHARED)
 def test_killed_once_it_has_begun(prepared: Places, start: Start, part: int) -> None:
     """Wherever it is killed afterwards, no finished call is made again."""
 

@@ -9,12 +9,12 @@ import pytest
 from .children import Servant
 from .places import Place, Places
 from .points import APART, SignalAt
-from .sweep import CALLS, PARTS, Case, sweep
+from .sweep import CALLS, SHARED, Case, sweep
 from .work import INTERRUPTED, Fault
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", SHARED)
 def test_terminated_at_every_failpoint(prepared: Places, servant: Servant, part: int) -> None:
     """Whenever SIGTERM comes to a run, it ends in order, and the next one makes no call again."""
 
