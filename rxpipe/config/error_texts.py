@@ -11,6 +11,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -35,7 +36,18 @@ class Problem(NamedTuple):
     text: str
 
 
-def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> WrapValidator:
+@dataclass(frozen=True, slots=True)
+class Says(WrapValidator):
+    """A validator that answers any wrong value with what is allowed.
+
+    Attributes:
+        allowed: What is, in the words of a user.
+    """
+
+    allowed: str = ""
+
+
+def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> Says:
     """Makes a type answer any wrong value with what it allows, in the words of a user."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -44,7 +56,7 @@ def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> WrapValid
         except ValidationError:
             raise PydanticCustomError(kind, allowed) from None
 
-    return WrapValidator(check)
+    return Says(check, allowed=allowed)
 
 
 def dotted(loc: Loc) -> str:
