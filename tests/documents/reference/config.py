@@ -15,6 +15,8 @@ from rxpipe.config.error_texts import Says
 
 from .markdown import head, paragraph, table
 
+_SIMPLE = {"bool": "`true` or `false`", "str": "text", "int": "a whole number", "float": "a number"}
+
 
 def page() -> str:
     """The text: a table for each section, those that hold others first."""
@@ -99,6 +101,4 @@ def _words(annotation: Any, metadata: Any = ()) -> str:
         return f"a mapping to: {_words(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "see below"
-    return {bool: "`true` or `false`", str: "text", int: "a whole number", float: "a number"}.get(
-        annotation, "anything"
-    )
+    return _SIMPLE.get(str(getattr(annotation, "__name__", "")), "anything")
