@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import reactivex
@@ -48,7 +50,7 @@ def test_what_is_new() -> None:
 def test_when() -> None:
     """From the end of one reading to the beginning of the next."""
     times = [at for at, _ in given([1], [2], [3])]
-    assert [later - sooner for sooner, later in zip(times, times[1:], strict=False)] == [10, 10]
+    assert [later - sooner for sooner, later in pairwise(times)] == [10, 10]
 
 
 def test_a_failure() -> None:
@@ -67,3 +69,18 @@ def test_records() -> None:
     one, other = Record("a", 1), Record("a", 2)
     assert [record for _, record in given([one], [other])] == [one]
     assert [record for _, record in given([one], [other], may_change=True)] == [one, other]
+
+
+def test_async() -> None:
+    """An async source is read again as one."""
+
+    async def ids(last: int) -> AsyncIterator[int]:
+        for one in range(last):
+            yield one
+
+    came: SimpleQueue[int] = SimpleQueue()
+    subscription = rereading(ids(1), lambda: ids(3), every=0.01).subscribe(came.put)
+    try:
+        assert [came.get(timeout=30) for _ in range(3)] == [0, 1, 2]
+    finally:
+        subscription.dispose()
