@@ -80,6 +80,7 @@ def submit(pipeline: Pipeline[Any, Any], ids: Iterable[int | str | Record[Any]])
     database = Database(store.database_beside(pipeline.sink))
     try:
         codec = database.first(_ready_for_submissions)
+        database.expected = newest_version()
         if codec is not None:
             escape_what_has_no_character(database.engine, codec)
         submitter = _Submitter(pipeline, store, Keys(codec))
