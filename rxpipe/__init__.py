@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from rxpipe.pipeline.run.run import Run
     from rxpipe.pipeline.stage import Stage
     from rxpipe.pipeline.views import ItemView, RunView, StageView
-    from rxpipe.store import RunStore
+    from rxpipe.store import RunStore, Submitted, submit
 
 __all__ = [
     "AdaptiveConcurrency",
@@ -110,6 +110,7 @@ __all__ = [
     "StageView",
     "StopRun",
     "Submission",
+    "Submitted",
     "Usage",
     "content_id",
     "deadline",
@@ -123,6 +124,7 @@ __all__ = [
     "recorded",
     "run_config",
     "simulate",
+    "submit",
     "to_async_iterable",
     "will_retry",
 ]
@@ -166,7 +168,7 @@ _NAMES = {
     "pipeline.run.run": ("Run",),
     "pipeline.stage": ("Stage",),
     "pipeline.views": ("ItemView", "RunView", "StageView"),
-    "store": ("RunStore",),
+    "store": ("RunStore", "Submitted", "submit"),
 }
 
 

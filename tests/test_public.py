@@ -50,6 +50,7 @@ NAMES = [
     "StageView",
     "StopRun",
     "Submission",
+    "Submitted",
     "Usage",
     "content_id",
     "deadline",
@@ -63,6 +64,7 @@ NAMES = [
     "recorded",
     "run_config",
     "simulate",
+    "submit",
     "to_async_iterable",
     "will_retry",
 ]

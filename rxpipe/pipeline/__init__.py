@@ -2,7 +2,8 @@
 
 What users build and get:
 
-- ``pipeline.py``: ``Pipeline``, of ``stage.py``; ``source.py``: where IDs come from; ``record.py``: IDs with data
+- ``pipeline.py``: ``Pipeline``, of ``stage.py``; ``source.py``: where IDs come from; ``record.py``: IDs with data;
+  ``rereading.py``: a source that is read again and again
 - ``decisions.py``: what a stage's function may decide; ``children.py``: what a collecting stage gets
 - ``outcome.py``: how items and runs end
 - ``open/``: pipelines that stay open for IDs that are submitted one by one

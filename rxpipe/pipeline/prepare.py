@@ -58,10 +58,10 @@ def _is_opened(stage: Stage) -> bool:
 def _open_ports(plan: Plan, quota: Quota | None) -> RunPorts:
     if plan.store is not None:
         window, slots = bounds_of(plan)
-        return plan.store.open_run(_identity_of(plan), plan.sink, window=window, slots=slots, quota=quota)
+        return plan.store.open_run(identity_of(plan), plan.sink, window=window, slots=slots, quota=quota)
     if plan.sink is None:
         return RunPorts()
-    write = plan.sink.open_for(_identity_of(plan)) if isinstance(plan.sink, OwnedSink) else plan.sink.open()
+    write = plan.sink.open_for(identity_of(plan)) if isinstance(plan.sink, OwnedSink) else plan.sink.open()
     opened = ExitStack()
     opened.callback(_close_unused, write)
     return RunPorts(
@@ -72,7 +72,7 @@ def _open_ports(plan: Plan, quota: Quota | None) -> RunPorts:
     )
 
 
-def _identity_of(plan: Plan) -> Identity:
+def identity_of(plan: Plan) -> Identity:
     """What its run is found by, and its checkpoints depend on; reads the code of its functions."""
     return Identity(plan.name, tuple(map(_signature_of, plan.stages)))
 

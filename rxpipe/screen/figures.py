@@ -84,6 +84,7 @@ class Figures:
         stages: Each stage.
         advice: What holds the run up, and what a change would gain; empty as long as that is unknown.
         stalls: What stands still, a sentence each.
+        waits: Whether nothing is left to do, and the run stays for what comes.
     """
 
     seconds: float
@@ -107,22 +108,31 @@ class Figures:
     stages: tuple[StageFigures, ...]
     advice: str = ""
     stalls: tuple[str, ...] = ()
+    waits: bool = False
 
 
 class Meter:
-    """Reads a run's figures, and remembers some to know how fast they change."""
+    """Reads a run's figures, and remembers some to know how fast they change.
 
-    def __init__(self, snapshot: Callable[[], Snapshot], *, total: int | None, expands: bool = False) -> None:
+    Attributes:
+        stays: Whether the run goes on when nothing is left to do.
+    """
+
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], *, total: int | None, expands: bool = False, stays: bool = False
+    ) -> None:
         """Begin to watch a run.
 
         Args:
             snapshot: Gives its numbers.
             total: How many items its source has, if known.
             expands: Whether a stage makes children of items.
+            stays: Whether it goes on when nothing is left to do.
         """
         self._snapshot = snapshot
         self._total = total
         self._expands = expands
+        self.stays = stays
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # slots that each stage had at once
         self._history = History()
@@ -167,6 +177,7 @@ class Meter:
             ),
             advice=self._advice,
             stalls=self._stalls,
+            waits=self.stays and not run.in_flight and run.state == "running",
         )
 
     def _look(self, run: Snapshot) -> None:

@@ -11,6 +11,7 @@ from rxpipe.screen.figures import Figures, Meter
 from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
+_STEP = 1.0  # between two looks whether a run that stays waits
 
 
 def progress_line(figures: Figures) -> str:
@@ -72,6 +73,10 @@ def spent_text(figures: Figures) -> str:
     return ""
 
 
+WAITS = "waiting for new items"
+"""What is said of a run that stays and has nothing to do."""
+
+
 def interrupt_line(count: int, in_flight: int, grace: float | None) -> str:
     """What the first and the second Ctrl-C do."""
     if not in_flight:
@@ -91,7 +96,7 @@ class Lines:
 
     Args:
         grace: Seconds that items get to finish after the first Ctrl-C; None for as long as they take.
-        quiet: Nothing but what Ctrl-C does.
+        quiet: Nothing but what Ctrl-C does, and that a run that stays has nothing to do.
         seconds: How long from one line to the next.
     """
 
@@ -106,7 +111,7 @@ class Lines:
     def begin(self, meter: Meter) -> None:
         """The run has started."""
         self._meter = meter
-        if not self._quiet:
+        if not self._quiet or meter.stays:
             self._thread.start()
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
@@ -124,10 +129,24 @@ class Lines:
 
     def _write(self) -> None:
         told: set[str] = set()
-        while self._meter is not None and not self._over.wait(self._seconds):
+        has_waited, left = False, self._seconds
+        # That there is nothing to do is told soon, and once: it may be so for days.
+        step = min(_STEP, self._seconds) if self._meter is not None and self._meter.stays else self._seconds
+        while self._meter is not None and not self._over.wait(step):
+            left -= step
             figures = self._meter.read()
-            lines = [progress_line(figures)]
-            if (subject := figures.advice.partition(":")[0]) and subject not in told:
-                told = {subject}  # until something else holds the run up
-                lines.append(f"      {figures.advice}")
-            print(*lines, *(f"      {stall}" for stall in figures.stalls), sep="\n", file=sys.stderr, flush=True)
+            lines: list[str] = []
+            if figures.waits:
+                if not has_waited:
+                    lines.append(WAITS if self._quiet else f"{progress_line(figures)}, {WAITS}")
+                has_waited = True
+            elif left <= 0 and not self._quiet:
+                has_waited = False
+                lines.append(progress_line(figures))
+                if (subject := figures.advice.partition(":")[0]) and subject not in told:
+                    told = {subject}  # until something else holds the run up
+                    lines.append(f"      {figures.advice}")
+                lines += [f"      {stall}" for stall in figures.stalls]
+            left = self._seconds if left <= 0 else left
+            if lines:
+                print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxpipe.screen.figures import Figures, Meter, StageFigures
-from rxpipe.screen.lines import interrupt_line, left_text, rare_texts, spent_text
+from rxpipe.screen.lines import WAITS, interrupt_line, left_text, rare_texts, spent_text
 from rxpipe.screen.output_capture import OutputCapture
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
@@ -24,7 +24,7 @@ from rxpipe.screen.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
 _SECONDS = 0.2  # from one drawing to the next
-_OTHER_LINES = 11  # of the screen, that are no stages
+_OTHER_LINES = 12  # of the screen, that are no stages
 
 
 class Screen:
@@ -50,6 +50,8 @@ class Screen:
         if figures.fraction is not None:
             yield _bar(figures, width)
         yield joined(total_parts(figures, stopping=self.interrupts > 0), width)
+        if figures.waits and not self.interrupts:
+            yield Text(WAITS, style="green")
         if figures.advice:
             yield hanging(console, Text(), figures.advice, "cyan")
         for stall in figures.stalls:

@@ -2,6 +2,8 @@
 
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
 - ``runs.py``: which run goes on; ``others_at_work.py``: whether others are at work on it
+- ``submissions.py``: items that are put into a store for whichever worker takes them; ``wakeups.py``: how a worker that
+  stays learns of them
 - ``result_cache.py``: results that any run may use again
 - ``items/``: the items that come into the stages, and which worker has them
 - ``commits/``: what is kept of them
@@ -13,5 +15,6 @@
 from __future__ import annotations
 
 from rxpipe.store.store import RunStore
+from rxpipe.store.submissions import Submitted, submit
 
-__all__ = ["RunStore"]
+__all__ = ["RunStore", "Submitted", "submit"]

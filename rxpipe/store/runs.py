@@ -126,6 +126,32 @@ def begin_or_continue(
     return latest.id
 
 
+def run_to_submit_to(connection: Connection, name: str, pipeline: Identity) -> int:
+    """The run that takes what is submitted: the latest of its name, whatever its stages, or a new one.
+
+    Args:
+        connection: In a transaction, until the end of which nobody else begins, adopts or prunes the run.
+        name: The name of the run.
+        pipeline: The pipeline.
+
+    Raises:
+        OtherPipeline: The run is another pipeline's.
+        StoreError: A version of rxpipe began runs that knew no names of pipelines: this may be one of them.
+    """
+    latest = find(connection, name, None)
+    if latest is None:
+        nameless = connection.execute(select(RUNS.c.id).where(RUNS.c.origin.is_(None)).limit(1)).scalar()
+        if nameless is not None:
+            raise StoreError(
+                f"run {nameless} is of an older rxpipe, and may be this pipeline's: run it once, then submit"
+            )
+        return _begin(connection, name, pipeline, 1)
+    if pipeline.is_other(pipeline.name, latest.origin, latest.stages):
+        raise OtherPipeline(_told_other(latest, pipeline))
+    reopen(connection, latest.id)
+    return latest.id
+
+
 def reopen(connection: Connection, run_id: int) -> float | None:
     """Take a run for unfinished while somebody works on it. Returns when it was finished before, if it was."""
     finished_at = connection.execute(select(RUNS.c.finished_at).where(RUNS.c.id == run_id)).scalar_one()

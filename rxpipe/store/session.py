@@ -56,6 +56,7 @@ from rxpipe.store.result_cache import ResultCache
 from rxpipe.store.runs import Before
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import RUNS, db_now
+from rxpipe.store.wakeups import Wakeups
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -91,6 +92,7 @@ class Session:
         max_seconds: float,
         retry: Retry,
         keep_prompts: bool = True,
+        wakeups: Wakeups | None = None,
     ) -> None:
         self.run_id = run_id
         self.before = before
@@ -120,6 +122,7 @@ class Session:
             over=self._over,
             ended=lambda connection, ids: ended(connection, run_id, ids, self._stages),
             flush=lambda: self._flush.on_next(None),
+            wakeups=wakeups,
         )
         self._line: RecordQueue | None = None
         lease.broken = self.fail
@@ -293,6 +296,7 @@ class Session:
 
     def _take_no_more(self) -> None:
         self._over.set()
+        self._feed.wake()
 
     def _commit(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
         try:
@@ -364,7 +368,7 @@ class Session:
         self._database.close()
 
     def _stop(self) -> None:
-        self._over.set()
+        self._take_no_more()
         self._lease.stop()
 
     def _release_in_background(self) -> None:
@@ -376,7 +380,7 @@ class Session:
             threading.Thread(target=self.close, name="rxpipe-release", daemon=self._has_given_up).start()
 
     def close(self) -> None:
-        """End it, whatever happens to what is on its way; nothing if it has ended. It takes a few seconds at most."""
+        """End it, whatever is on its way; nothing if it has ended. It takes a few seconds at most."""
         self._stop()
         self._flusher.give_up()
         self._database.end_within(abort_deadline.SECONDS)

@@ -38,6 +38,7 @@ from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_characte
 from rxpipe.store.schema.migrations import migrate, newest_version
 from rxpipe.store.schema.tables import db_now
 from rxpipe.store.session import Session
+from rxpipe.store.wakeups import Wakeups
 
 _AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
 _LEAST_SILENCE = 20.0  # seconds without an answer that a busy server may take
@@ -74,6 +75,7 @@ class RunStore:
         max_crashes: int = 3,
         on_change: OnChange = "keep",
         keep_prompts: bool = True,
+        stay: float | None = None,
     ) -> None:
         """Describe a store.
 
@@ -95,6 +97,9 @@ class RunStore:
             keep_prompts: Keep what language models are asked in each call, and what they reply, for who looks at an
                 item: each text up to 20,000 characters. The values that prompts are made of, and what is made of
                 replies, are in the store anyway. Without them the store takes about half of the room.
+            stay: Go on when nothing is left to do, and take what others submit (see ``rxpipe.submit``): the run ends
+                when it is stopped. Seconds after which a worker with nothing to do looks though nobody has told it of
+                anything. On PostgreSQL a worker is told at once; on SQLite it looks every 2 seconds at least.
 
         Raises:
             ValueError: A number is out of range, ``on_change`` is none of these, or both ``fresh`` and ``resume`` were
@@ -104,6 +109,8 @@ class RunStore:
             raise ValueError(f"heartbeat must be above 0, and at most half of the lease, not {heartbeat} of {lease}")
         if not max_crashes >= 2:
             raise ValueError(f"max_crashes must be at least 2, not {max_crashes}")
+        if stay is not None and not stay > 0:
+            raise ValueError(f"stay must be above 0, not {stay}")
         if on_change not in get_args(OnChange):
             raise ValueError(f"on_change must be one of {', '.join(get_args(OnChange))}, not {on_change!r}")
         if fresh and resume:
@@ -117,6 +124,7 @@ class RunStore:
         self.max_crashes = max_crashes
         self.on_change: OnChange = on_change
         self.keep_prompts = keep_prompts
+        self.stay = stay
         self.found_by: str | None = None
 
     def open(
@@ -212,6 +220,9 @@ class RunStore:
         if writer is not None:
             tell_missing(run_id, writer.place, missing, database.found_by)
         lease.start()
+        wakeups = None if self.stay is None else Wakeups(database.engine, run_id, self.stay)
+        if wakeups is not None:
+            database.closes(wakeups.close)
         return Session(
             database,
             lease,
@@ -247,6 +258,7 @@ class RunStore:
             max_seconds=0.05 if sink is None else sink.max_seconds,
             retry=AWAY if sink is None else sink.retry,
             keep_prompts=self.keep_prompts,
+            wakeups=wakeups,
         )
 
     def _reap(self, database: Database, name: str, former: str | None) -> None:
@@ -310,7 +322,11 @@ class RunStore:
 
     def check_beside(self, sink: Sink | None) -> None:
         """See whether it can be kept beside a sink; see ``_database_with``."""
-        self._database_with(_store_sink(sink))
+        self.database_beside(sink)
+
+    def database_beside(self, sink: Sink | None) -> str | URL | Engine:
+        """The database of the store of a pipeline with this sink; raises as ``Pipeline`` does."""
+        return self._database_with(_store_sink(sink))
 
     def _database_with(self, sink: StoreSink | None) -> str | URL | Engine:
         """The database of a store beside a sink.

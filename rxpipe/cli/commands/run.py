@@ -7,16 +7,16 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterable, Iterable
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import structlog
 
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
+from rxpipe.cli.commands.staying import stay_of, staying_source
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
 from rxpipe.cli.views.summary import print_summary
@@ -32,7 +32,7 @@ from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written
 from rxpipe.pipeline.run.run import Run
-from rxpipe.pipeline.source import length
+from rxpipe.pipeline.source import Source, length
 from rxpipe.screen.figures import Meter
 from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
@@ -40,8 +40,6 @@ from rxpipe.store import RunStore
 
 if TYPE_CHECKING:
     from rxpipe.cli.commands.view import RunPage
-
-_Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,6 +63,8 @@ class Options:
     quiet: bool = False
     as_json: bool = False
     view: bool = False
+    stay: bool = False
+    every: float | None = None
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -88,10 +88,11 @@ def run(path: Path, options: Options) -> ExitCode:
         raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
     if (options.fresh or options.resume) and not config.durable:
         raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
+    stays = stay_of(config, stay=options.stay, every=options.every, until=options.until)
     grace = config.pipeline_config.grace if options.grace is None else options.grace
     file = results_file(config)
     was_there = file is not None and os.path.exists(file)
-    watched = _WatchedRun(config, options.max_failures, grace)
+    watched = _WatchedRun(config, options.max_failures, grace, stays=stays is not None)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
     with redirect_stdout(sys.stderr):
         if config.asks_durable and not config.durable:
@@ -102,6 +103,7 @@ def run(path: Path, options: Options) -> ExitCode:
         found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
         if isinstance(pipeline.store, RunStore):
             pipeline.store.found_by = found_by
+            pipeline.store.stay = stays
         free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
         if options.max_cost is not None and free:
             _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
@@ -111,7 +113,8 @@ def run(path: Path, options: Options) -> ExitCode:
             raise ConfigError(f"{config.where('until') if options.until is None else '--until'}: {error}") from None
         source = read_source(config, count=options.count)
         check_source_fields(config, source)
-        total = length(source)
+        total = length(source) if stays is None else None
+        ids = source if stays is None else staying_source(config, source, every=stays, count=options.count)
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
         with ExitStack() as beside:
             if options.view:
@@ -119,8 +122,9 @@ def run(path: Path, options: Options) -> ExitCode:
 
                 watched.page = beside.enter_context(RunPage(config))
             progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
+            known = options.count if total is None and stays is None else total
             try:
-                watched.run(pipeline, source, options.count if total is None else total, progress, beside)
+                watched.run(pipeline, ids, known, progress, beside)
             except OtherPipeline as error:
                 raise ConfigError(f"{config.where('name')}: {error}") from None
             except StagesChanged as error:
@@ -157,26 +161,28 @@ def run(path: Path, options: Options) -> ExitCode:
 class _WatchedRun:
     """A run, and what became of it."""
 
-    def __init__(self, config: Config, max_failures: str | None, grace: float) -> None:
+    def __init__(self, config: Config, max_failures: str | None, grace: float, *, stays: bool) -> None:
         limit = None if max_failures is None else FailureLimit.parse(max_failures)
         self.failures = Failures(limit, self._stop)
         self._max_failures = max_failures
         self._grace = grace
+        self._stays = stays
         self.error: BaseException | None = None
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
         self.page: RunPage | None = None
 
-    def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress, beside: ExitStack) -> None:
+    def run(self, pipeline: Pipeline, source: Source, total: int | None, progress: Progress, beside: ExitStack) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
 
         def started(run: Run) -> None:
             self._run = run
             if self.page is not None:
                 self.page.begin(run.snapshot)
-            beside.enter_context(Foretelling(pipeline, run, total=total))
+            if not self._stays:  # nobody knows what will be submitted
+                beside.enter_context(Foretelling(pipeline, run, total=total))
             expands = any(stage.expand for stage in pipeline.stages)
-            progress.begin(Meter(run.snapshot, total=total, expands=expands))
+            progress.begin(Meter(run.snapshot, total=total, expands=expands, stays=self._stays))
 
         def interrupted(number: signal.Signals, count: int) -> None:
             self._signal = self._signal or number

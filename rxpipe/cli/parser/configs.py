@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,14 @@ def _cost(given: str | float) -> float:
     if not 0 < cost < float("inf"):
         raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 2.50")
     return cost
+
+
+def _seconds(given: str | float) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", str(given).strip())
+    seconds = float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0) if found else 0.0
+    if not seconds > 0:
+        raise typer.BadParameter(f"{given!r}; allowed: a duration above 0, like 30s, 500ms or 5m")
+    return seconds
 
 
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
@@ -140,6 +149,22 @@ def run(
             help="Seconds that items get to finish after Ctrl-C or SIGTERM, instead of the config's.",
         ),
     ] = None,
+    stay: Annotated[
+        bool,
+        typer.Option(
+            "--stay",
+            metavar="",
+            help="Do not end when nothing is left: read the source again and again, and take what rxpipe submit gives.",
+        ),
+    ] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            parser=_seconds,
+            metavar="DURATION",
+            help="With --stay: how long to wait before the source is read again, like 30s (the default) or 5m.",
+        ),
+    ] = None,
     view: Annotated[
         bool,
         typer.Option(
@@ -154,6 +179,8 @@ def run(
     Run the same command again to go on with a run, whatever ended it. It takes up the items that are not done, each
     behind the last stage that returned, and the source's new IDs. Start it on several machines with the same
     PostgreSQL database, and they share the work.
+
+    With --stay a worker goes on until Ctrl-C or SIGTERM, and takes what rxpipe submit puts into the store.
 
     Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
 
@@ -179,8 +206,36 @@ def run(
             quiet=quiet,
             as_json=as_json,
             view=view,
+            stay=stay,
+            every=every,
         )
         raise typer.Exit(run_config(config, options))
+
+
+@app.command()
+def submit(
+    config: _Config,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The IDs.", show_default=False)] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Take them from a file, or - for standard input: an ID or a record (a JSON object) a line.",
+        ),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use this database instead of the config's.")
+    ] = None,
+) -> None:
+    """Put items into the config's store, to be done by its workers: those that stay, or the next rxpipe run.
+
+    No stage is called. Exactly one worker takes each item. An item that the run has already is left as it is.
+    """
+    with errors_told(config.absolute().parent):
+        from rxpipe.cli.commands.submit import submit_items
+
+        submit_items(config, ids or [], file, database)
 
 
 @app.command()

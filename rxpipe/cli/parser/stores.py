@@ -315,6 +315,28 @@ def prune(
 
 
 @app.command(rich_help_panel=_PANEL)
+def forget(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)],
+    config: _Config = None,
+    database: _Database = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
+) -> None:
+    """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
+
+    With --config of that config's runs and of its table; else of all runs of the database, and of no table of results.
+    What their calls cost stays counted. An item that a worker has at the moment is refused, and nothing is deleted.
+
+    On a terminal it asks first, unless --yes is given.
+    """
+    with errors_told():
+        from rxpipe.cli.commands.forget import forget_items
+        from rxpipe.cli.commands.store_location import StoreLocation
+
+        forget_items(StoreLocation(config=config, database=database), ids, dry_run=dry_run, yes=yes)
+
+
+@app.command(rich_help_panel=_PANEL)
 def cache(
     clear: Annotated[bool, typer.Option("--clear", metavar="", help="Delete results instead of listing them.")] = False,
     function: Annotated[

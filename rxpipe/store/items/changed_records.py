@@ -68,7 +68,7 @@ class ChangedRecords:
             RecordChanged: There is one, and that is to be an error of the run.
         """
         before = kept_values(connection, self._of_run, list(known))
-        changed = [key for key in known if _is_changed(before.get(key, {}).get(SOURCE), outputs[key])]
+        changed = [key for key in known if is_changed(before.get(key, {}).get(SOURCE), outputs[key])]
         if changed and self._on_change == "fail":
             errors = {(key, one): RecordChanged(one) for key, one in ((key, known[key].id) for key in changed)}
             if not self.refuses:
@@ -125,7 +125,8 @@ class ChangedRecords:
         return True
 
 
-def _is_changed(before: KeptValue | None, now: Output | None) -> bool:
+def is_changed(before: KeptValue | None, now: Output | None) -> bool:
+    """Whether a record has another value than is kept of it; not if its value now cannot be kept."""
     if now is None:
         return False
     return before is None or (before.output, before.pickled) != now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -85,6 +86,17 @@ def left_statement() -> Executable:
 @cache
 def add_statement(dialect: str) -> ReturningInsert[Any]:
     """Makes items of the IDs that the run does not know yet, claimed from the start."""
+    owner = bindparam(OWNER, type_=ITEMS.c.owner.type)
+    return _add_statement(dialect, "running", {ITEMS.c.fence: 1, ITEMS.c.owner: owner, ITEMS.c.taken_at: db_now()})
+
+
+@cache
+def add_ready_statement(dialect: str) -> ReturningInsert[Any]:
+    """Makes items of the IDs that the run does not know yet, for any worker to claim."""
+    return _add_statement(dialect, "ready", {ITEMS.c.fence: 0})
+
+
+def _add_statement(dialect: str, state: str, more: Mapping[Any, Any]) -> ReturningInsert[Any]:
     columns = ITEMS.c
     ids = json_lists(dialect, columns.item_key, columns.is_integer, columns.seq)
     values: dict[Any, Any] = {
@@ -92,14 +104,12 @@ def add_statement(dialect: str) -> ReturningInsert[Any]:
         columns.item_key: ids.c.item_key,
         columns.is_integer: ids.c.is_integer,
         columns.seq: ids.c.seq,
-        columns.state: literal_column("'running'"),
+        columns.state: literal_column(f"'{state}'"),
         columns.stage: literal_column("0"),
-        columns.fence: literal_column("1"),
-        columns.owner: bindparam(OWNER, type_=columns.owner.type),
         columns.attempts: literal_column("0"),
         columns.failures: literal_column("0"),
         columns.crashes: literal_column("0"),
-        columns.taken_at: db_now(),
+        **{column: literal_column(str(value)) if isinstance(value, int) else value for column, value in more.items()},
     }
     module: Any = postgresql if dialect == "postgresql" else sqlite
     # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.

@@ -26,6 +26,7 @@ from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.source_ids import MOST, SourceIds
 from rxpipe.store.schema.database import Database
+from rxpipe.store.wakeups import Wakeups
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Feed:
-    """Gives claims one by one, and ends when nothing is left to do in the run.
+    """Gives claims one by one, and ends when nothing is left to do in the run, unless the worker stays.
 
     A claim takes half as many items as the stages hold, or as many as come to an end in a second, if that is more, up
     to 500: enough to keep calls busy, and few enough to leave some to other workers.
@@ -56,6 +57,7 @@ class Feed:
         over: threading.Event,
         ended: Callable[[Connection, Set[KeyedId]], list[tuple[KeyedId, Outcome[Any]]]] = lambda one, ids: [],
         flush: Callable[[], object] = lambda: None,
+        wakeups: Wakeups | None = None,
     ) -> None:
         """Describe it.
 
@@ -68,6 +70,7 @@ class Feed:
             over: Set when the worker claims no more.
             ended: Those of some items that have ended, as ``ended_items.ended`` finds them.
             flush: Has what waits for its commit committed now.
+            wakeups: How a worker that stays learns of new items; None for one that ends when nothing is left to do.
         """
         self._database = database
         self._claims = claims
@@ -86,12 +89,18 @@ class Feed:
         self._told = False
         self._claiming = threading.Lock()
         self._flush = flush
+        self._wakeups = wakeups
+        self._wake: Callable[[], object] = lambda: None  # until it begins
         self.is_waiting = False
 
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
         """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
         self._tell = tell
         self._claims.changed.refuses = True
+
+    def wake(self) -> None:
+        """The store may have something to do: look at once; from any thread."""
+        self._wake()
 
     def watch(self, ids: Iterable[KeyedId]) -> None:
         """Tell how these end, which this worker does not have."""
@@ -106,6 +115,9 @@ class Feed:
             inbox = SourceIds()
             self._clock = clock_for(None, scheduler)
             self._began = self._clock.now()
+            self._wake = inbox.wake
+            if self._wakeups is not None:
+                self._wakeups.start(inbox.wake)
             upstream = inbox.subscribe_to(ids, scheduler)
             claims = as_observable(self._all(inbox)).subscribe(observer)
             return CompositeDisposable(claims, upstream, Disposable(inbox.close))
@@ -132,7 +144,9 @@ class Feed:
                 continue
             if not inbox.ended and not (claimed and (self._tell is None or inbox.empty)):
                 # Whoever submits an ID does not wait for all that an earlier process has left.
-                claimed = self._from_source(inbox) + claimed
+                claimed = self._from_source(inbox, self._seconds(idle)) + claimed
+            elif not claimed and self._wakeups is not None and inbox.error is None:
+                inbox.wait(self._seconds(idle))  # others may submit more
             elif not claimed:
                 left = self._in_transaction(self._claims.left)
                 if left is None or not (left.ready or left.running):
@@ -150,6 +164,10 @@ class Feed:
             yield from self._wanted(claimed)
         if inbox.error is not None:
             raise inbox.error
+
+    def _seconds(self, idle: bool) -> float:
+        """How long to wait for more. What is in hand may make more of it ready, which nobody tells then."""
+        return _POLL if self._wakeups is None or not idle else self._wakeups.seconds
 
     def _wanted(self, claims: Iterable[Claim]) -> Iterator[Claim]:
         """The claims, as long as it is not over: the others are given back when the worker ends."""
@@ -181,12 +199,12 @@ class Feed:
             )
         inbox.pause(_POLL)
 
-    def _from_source(self, inbox: SourceIds) -> list[Claim]:
+    def _from_source(self, inbox: SourceIds, seconds: float) -> list[Claim]:
         most = min(max(self._look, self._size()), self._claims.room)
         if most < 1:
             inbox.pause(_POLL / 10)
             return []
-        ids = inbox.take(int(most), _POLL)
+        ids = inbox.take(int(most), seconds)
         if not ids:
             return []
         first = inbox.taken - len(ids)

@@ -27,6 +27,7 @@ from rxpipe.store.items.process_identity import is_gone, is_running, this_proces
 from rxpipe.store.items.snapshot_log import SnapshotLog
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, RUNS, WORKERS, db_now
+from rxpipe.store.wakeups import wake_workers
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -151,6 +152,7 @@ class Lease:
         count = connection.execute(held.values(**back)).rowcount
         if count:
             wake_all_parents(connection, {RUN: self._run_id})
+            wake_workers(connection, self._run_id)
         return count
 
     def stop(self) -> None:
@@ -254,6 +256,7 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     count = connection.execute(held.values(**changes)).rowcount
     if count:
         wake_all_parents(connection, {RUN: run_id})
+        wake_workers(connection, run_id)
     if names and count:
         _log.warning("a worker was lost, what it had is ready again", processes=", ".join(names), items=count)
     return count

@@ -37,6 +37,7 @@ class SourceIds(ObserverBase[Any]):
         self._ids: deque[int | str | Record] = deque()
         self._done = False
         self._warned = False
+        self._is_woken = False
         self._changed = threading.Condition()
 
     @property
@@ -92,9 +93,10 @@ class SourceIds(ObserverBase[Any]):
             self._changed.notify_all()
 
     def take(self, most: int, seconds: float) -> list[int | str | Record]:
-        """Up to so many IDs: those that are there, or the next one if it comes in time."""
+        """Up to so many IDs: those that are there, or the next one if it comes in time and nobody wakes it before."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ids or self._done or self.closed, seconds)
+            self._changed.wait_for(lambda: self._ids or self._done or self.closed or self._is_woken, seconds)
+            self._is_woken = False
             ids = [self._ids.popleft() for _ in range(min(most, len(self._ids)))]
             self.taken += len(ids)
         for _ in ids:
@@ -105,6 +107,18 @@ class SourceIds(ObserverBase[Any]):
         """Wait, unless it is closed meanwhile."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed, seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless it is woken or closed meanwhile, or was woken since it last waited."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._is_woken, seconds)
+            self._is_woken = False
+
+    def wake(self) -> None:
+        """There may be something to do elsewhere: end the wait, or the next one; from any thread."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Wake whoever waits for IDs: nobody wants any more."""

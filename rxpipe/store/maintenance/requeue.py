@@ -13,6 +13,7 @@ from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.queries.failures import IS_FAILED, stage_of_item
 from rxpipe.store.queries.history import RunInfo
 from rxpipe.store.schema.tables import ITEMS, RUNS
+from rxpipe.store.wakeups import wake_workers
 
 _Wrong: TypeAlias = Callable[[Row[Any, Any, str]], str | None]
 """Says why an item is none of those that are wanted."""
@@ -168,6 +169,7 @@ def _requeue(
     take_from_tally(connection, run.id, {state: count})
     if count:
         connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(finished_at=None))
+        wake_workers(connection, run.id)
     return count
 
 

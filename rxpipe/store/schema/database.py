@@ -162,6 +162,7 @@ class Database:
 
         Raises:
             SinkError: The database cannot be opened.
+            ConfigError: What ``action`` raises.
         """
         if self._lock is not None and self._is_ours:
             make(str(self.engine.url.database))
@@ -173,6 +174,8 @@ class Database:
         except SinkError as error:
             place = shown(self.engine)
             raise error if place in str(error) else type(error)(f"{place}: {error}") from error.__cause__
+        except ConfigError:  # of the action: nothing is wrong with the database
+            raise
         except Exception as error:  # noqa: BLE001 - raised again as what it means
             raise failed_to_open(self.engine, error) from getattr(error, "orig", None) or error
 

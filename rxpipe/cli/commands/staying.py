@@ -1,0 +1,59 @@
+"""``rxpipe run --stay``: a worker that goes on when nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import Any
+
+from rxpipe.config import Config
+from rxpipe.config.sources import read_source
+from rxpipe.errors import ConfigError
+from rxpipe.pipeline.rereading import rereading
+from rxpipe.pipeline.source import Source
+
+EVERY = 30.0
+"""Seconds from one reading of the source to the next, unless ``--every`` says otherwise."""
+
+
+def stay_of(config: Config, *, stay: bool, every: float | None, until: int | None) -> float | None:
+    """Seconds from one look for more to the next; None for a run that ends when nothing is left.
+
+    Args:
+        config: The config.
+        stay: Whether ``--stay`` was given.
+        every: What ``--every`` said.
+        until: What ``--until`` said.
+
+    Raises:
+        ConfigError: The options do not go together, or the config keeps no progress.
+    """
+    if not stay:
+        if every is not None:
+            raise ConfigError("--every says how often a worker that stays looks for more: give --stay, too")
+        return None
+    if not config.durable:
+        raise ConfigError("--stay takes what others submit from a run store, and this run has none")
+    if until is not None or config.until is not None:
+        given = "--until" if until is not None else config.where("until")
+        raise ConfigError(
+            f"{given}: it ends a run when so many rows are written, and --stay never ends it: take one out"
+        )
+    return EVERY if every is None else every
+
+
+def staying_source(
+    config: Config, first: Iterable[Any] | AsyncIterable[Any], *, every: float, count: int | None
+) -> Source:
+    """The config's source, which is read again and again, unless it is written in the config.
+
+    Args:
+        config: The config.
+        first: The source as it was read for the first time.
+        every: Seconds from one reading to the next.
+        count: How many IDs to take of each reading at most; None for all.
+    """
+    source = config.source
+    if source.range is not None or source.rows is not None:  # a worker does not read its config again
+        return first
+    may_change = source.on_change != "keep"
+    return rereading(first, lambda: read_source(config, count=count), every=every, may_change=may_change)
