@@ -6,15 +6,15 @@ import json
 import os
 import shlex
 import signal
-import sys
 from collections.abc import AsyncIterable, Iterable
-from contextlib import ExitStack, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
+from rxpipe.cli.commands.beside import service_of
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
@@ -36,10 +36,12 @@ from rxpipe.pipeline.source import length
 from rxpipe.screen.figures import Meter
 from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
+from rxpipe.service.options import ServiceOptions
 from rxpipe.store import RunStore
 
 if TYPE_CHECKING:
     from rxpipe.cli.commands.view import RunPage
+    from rxpipe.service.service import Service
 
 _Ids: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
@@ -65,6 +67,7 @@ class Options:
     quiet: bool = False
     as_json: bool = False
     view: bool = False
+    service: ServiceOptions = field(default_factory=ServiceOptions)
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -80,7 +83,7 @@ def run(path: Path, options: Options) -> ExitCode:
     Raises:
         ConfigError: Nothing was run: the config, an option, the source or the database cannot be used.
     """
-    configure_logs(quiet=options.quiet)
+    origin = configure_logs(quiet=options.quiet, as_json=options.service.json_logs)
     config = overridden(
         load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
     )
@@ -93,11 +96,16 @@ def run(path: Path, options: Options) -> ExitCode:
     was_there = file is not None and os.path.exists(file)
     watched = _WatchedRun(config, options.max_failures, grace)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
-    with redirect_stdout(sys.stderr):
+    with service_of(config, options.service, origin) as service:
         if config.asks_durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
         pipeline = pipeline_of(
-            config, fresh=options.fresh, resume=options.resume, replace=options.replace, max_cost=options.max_cost
+            config,
+            fresh=options.fresh,
+            resume=options.resume,
+            replace=options.replace,
+            max_cost=options.max_cost,
+            listeners=service.listeners,
         )
         found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
         if isinstance(pipeline.store, RunStore):
@@ -118,7 +126,8 @@ def run(path: Path, options: Options) -> ExitCode:
                 from rxpipe.cli.commands.view import RunPage  # needs the extra web
 
                 watched.page = beside.enter_context(RunPage(config))
-            progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
+            watched.service = service
+            progress = beside.enter_context(service.progress or progress_of(title, grace, quiet=options.quiet))
             try:
                 watched.run(pipeline, source, options.count if total is None else total, progress, beside)
             except OtherPipeline as error:
@@ -138,7 +147,7 @@ def run(path: Path, options: Options) -> ExitCode:
     if options.as_json:
         also = {"ended_early": early, "stopped_by": stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
-    elif options.quiet:
+    elif options.quiet or options.service.json_logs:
         if watched.budget:
             tell_error(f"stopped by {stopped_by}")
         if report.failed_before and not report.taken:
@@ -166,6 +175,7 @@ class _WatchedRun:
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
         self.page: RunPage | None = None
+        self.service: Service | None = None
 
     def run(self, pipeline: Pipeline, source: _Ids, total: int | None, progress: Progress, beside: ExitStack) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
@@ -174,12 +184,16 @@ class _WatchedRun:
             self._run = run
             if self.page is not None:
                 self.page.begin(run.snapshot)
+            if self.service is not None:
+                self.service.begin(run, pipeline)
             beside.enter_context(Foretelling(pipeline, run, total=total))
             expands = any(stage.expand for stage in pipeline.stages)
             progress.begin(Meter(run.snapshot, total=total, expands=expands))
 
         def interrupted(number: signal.Signals, count: int) -> None:
             self._signal = self._signal or number
+            if self.service is not None:
+                self.service.drain()
             progress.interrupted(number, count)
 
         try:

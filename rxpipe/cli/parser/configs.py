@@ -46,6 +46,12 @@ def _cost(given: str | float) -> float:
     return cost
 
 
+def _logs(given: str) -> str:
+    if given not in ("text", "json"):
+        raise typer.BadParameter(f"{given!r}; allowed: text or json")
+    return given
+
+
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -146,6 +152,21 @@ def run(
             "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
         ),
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus there, at /metrics."),
+    ] = None,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve probes there: /livez answers 200 unless the run is stalled, /readyz while it takes items.",
+        ),
+    ] = None,
+    logs: Annotated[
+        str,
+        typer.Option(parser=_logs, metavar="text|json", help="With json, write a line of JSON for all that happens."),
+    ] = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -163,6 +184,7 @@ def run(
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.run import Options
         from rxpipe.cli.commands.run import run as run_config
+        from rxpipe.service.options import ServiceOptions
 
         options = Options(
             count=count,
@@ -179,6 +201,7 @@ def run(
             quiet=quiet,
             as_json=as_json,
             view=view,
+            service=ServiceOptions(metrics=metrics, health=health, json_logs=logs == "json", quiet=quiet),
         )
         raise typer.Exit(run_config(config, options))
 
