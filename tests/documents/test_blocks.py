@@ -57,7 +57,15 @@ def test_python(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) 
         execute(block)
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
+PARTS = [
+    block
+    for folder in ("how-to", "explanation")
+    for block in blocks("yaml", *sorted((ROOT / "docs" / folder).glob("*.md")))
+    if not block.text.startswith("# file: ")  # those are run with the page
+]
+
+
+@pytest.mark.parametrize("block", [*blocks("yaml"), *PARTS], ids=lambda block: block.name)
 def test_yaml(block: Block, folder: Path) -> None:
     """Each config is valid."""
     path = folder / f"{block.name}.yaml"
