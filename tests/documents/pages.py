@@ -54,7 +54,6 @@ OLD = {
     "durability.md",
     "event_driven.md",
     "foresight.md",
-    "guide.md",
     "insight.md",
     "language_models.md",
     "observability.md",

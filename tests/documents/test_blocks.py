@@ -57,7 +57,15 @@ def test_python(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) 
         execute(block)
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
+PARTS = [
+    block
+    for folder in ("how-to", "explanation")
+    for block in blocks("yaml", *sorted((ROOT / "docs" / folder).glob("*.md")))
+    if not block.text.startswith("# file: ")  # those are run with the page
+]
+
+
+@pytest.mark.parametrize("block", [*blocks("yaml"), *PARTS], ids=lambda block: block.name)
 def test_yaml(block: Block, folder: Path) -> None:
     """Each config is valid."""
     path = folder / f"{block.name}.yaml"
@@ -82,7 +90,9 @@ def test_the_plain_example_of_the_readme_prints(folder: Path, capfd: pytest.Capt
 
 def test_alternatives_in_the_reference(folder: Path) -> None:
     """What stands behind a comment sign is valid, too, when it takes the place of what stands there."""
-    (reference,) = blocks("yaml", ROOT / "docs" / "guide.md")
+    (reference,) = [
+        one for one in blocks("yaml", ROOT / "docs" / "config_file.md") if one.text.startswith("name: my_bank")
+    ]
     (folder / "ids.txt").write_text("1\n2\n", encoding="utf-8")
     (folder / "my_module.py").write_text("def ids():\n    return [1, 2]\n", encoding="utf-8")
     sources = re.findall(r"^# (source: .*)$", reference.text, re.MULTILINE)
@@ -126,13 +136,38 @@ def test_the_readme_in_one_folder(order: Any, tmp_path: Path, monkeypatch: pytes
         step(tmp_path)
 
 
-def test_each_shape_has_a_picture_then_code_then_edge_cases() -> None:
-    """In this order, and each one that the first picture lists."""
-    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
-    shapes = guide.split("\n## Shapes\n")[1].split("\n### What goes with what")[0]
-    parts = dict(part.split("\n", 1) for part in shapes.split("\n### ")[1:])
-    for title, text in parts.items():
-        places = [text.index(mark) for mark in ("```\n", "```python\n", "\n- ")]
-        assert places == sorted(places), title
-    listed = guide.split("```\nplain ")[1].split("```")[0].splitlines()
-    assert [line[:12].strip().capitalize() for line in listed if line[:1].isalpha()] == list(parts)
+HOW_TO = ROOT / "docs" / "how-to"
+SHAPES = {
+    "records": "rows-in-and-out",
+    "drop": "filter-and-branch",
+    "when": "filter-and-branch",
+    "expand": "fan-out",
+    "collect": "fan-out",
+    "batch": "batch-calls",
+    "send back": "send-back",
+    "until": "exactly-n-rows",
+    "key": "order-per-key",
+    "cache": "caching",
+}
+
+
+@pytest.mark.parametrize("page", sorted({*SHAPES.values()} - {"rows-in-and-out"}))
+def test_each_shape_has_a_picture_then_code_then_edge_cases(page: str) -> None:
+    """In this order."""
+    text = (HOW_TO / f"{page}.md").read_text("utf-8")
+    places = [text.index(mark) for mark in ("```\n", "```python\n", "\n## Good to know\n", "\n- **")]
+    assert places == sorted(places)
+
+
+def test_each_shape_that_the_picture_lists_has_a_page() -> None:
+    """And no page has a shape that is not listed."""
+    index = (HOW_TO / "index.md").read_text("utf-8")
+    listed = index.split("```\nplain ")[1].split("```")[0].splitlines()
+    assert [line[:12].strip() for line in listed if line[:1].isalpha()] == list(SHAPES)
+
+
+def test_every_how_to_page_is_listed_once_with_a_line() -> None:
+    """In the index of the how-to guides."""
+    index = (HOW_TO / "index.md").read_text("utf-8")
+    listed = re.findall(r"^- \[[^]]+\]\(([\w-]+\.md)\): \S", index, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in HOW_TO.glob("*.md") if path.name != "index.md")

@@ -34,11 +34,20 @@ from rxpipe.store.schema.tables import METADATA
 
 OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
-DOCUMENTS.remove(ROOT / "docs" / "reference" / "commands.md")  # made of the commands
-GUIDE, DURABILITY = ((ROOT / "docs" / name).read_text("utf-8") for name in ("guide.md", "durability.md"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+MADE = ROOT / "docs" / "reference" / "commands.md"  # of the commands
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path not in (*DECISIONS, MADE)]
+DOCUMENTS = [*sorted(ROOT.glob("README*.md")), *PAGES, ROOT / "CONTRIBUTING.md"]
 IDS = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+DURABILITY, OPTIONS, ROWS, RETRIES = (
+    (ROOT / "docs" / name).read_text("utf-8")
+    for name in (
+        "durability.md",
+        "how-to/index.md",
+        "how-to/rows-in-and-out.md",
+        "how-to/timeouts-and-retries.md",
+    )
+)
 
 
 def flat(text: str) -> str:
@@ -48,7 +57,7 @@ def flat(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("text", "thing"),
-    [(GUIDE, Stage), (GUIDE, DatabaseSink), (GUIDE, JsonLinesSink), (DURABILITY, RunStore)],
+    [(OPTIONS, Stage), (ROWS, DatabaseSink), (ROWS, JsonLinesSink), (DURABILITY, RunStore)],
     ids=["Stage", "sink", "file", "store"],
 )
 def test_a_signature_is_that_of_the_code(text: str, thing: type) -> None:
@@ -145,7 +154,7 @@ def test_defaults_that_are_told_are_those_of_the_code() -> None:
     """Seconds, mostly."""
     config = Config()
     assert f"pipeline_config: {{grace: {config.pipeline_config.grace:g}}}" in DURABILITY
-    assert "(In a config file: 60 s and three attempts.)" in flat(GUIDE)
+    assert "(In a config file: 60 s and three attempts.)" in flat(RETRIES)
     stage = config.resolved_stages()[0]
     assert (stage.timeout, stage.retry.max_attempts, stage.concurrency) == (60, 3, 3)
     lease, heartbeat = (inspect.signature(RunStore).parameters[name].default for name in ("lease", "heartbeat"))
