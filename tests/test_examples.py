@@ -17,7 +17,7 @@ from servers import answering_port, small_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROKERS = {"nats_consumer": "nats", "redis_consumer": "redis", "rabbit_consumer": "rabbit"}
-WITH_MODELS = {"flaky_llm", "local_llm", "question_flow"}
+WITH_MODELS = {"flaky_llm", "local_llm", "question_flow", "questions_zh"}
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "fastapi_app")  # see test_fastapi_app.py
 
 
@@ -40,7 +40,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
 )
 def test_config_runs(config: Path, tmp_path: Path) -> None:
     """The command line runs it, and every row is written."""
-    run_quietly(config, tmp_path)
+    run_quietly(config, tmp_path, *(["--fast"] if config.stem == "questions" else []))
 
 
 @pytest.mark.slow

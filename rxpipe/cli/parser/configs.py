@@ -192,6 +192,14 @@ def run(
         str,
         typer.Option(parser=_logs, metavar="text|json", help="With json, write a line of JSON for all that happens."),
     ] = "text",
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            metavar="",
+            help="Leave out the waits and faults of a rehearsal, such as examples/questions.yaml. Same rows.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -231,6 +239,7 @@ def run(
             stay=stay,
             every=every,
             service=ServiceOptions(metrics=metrics, health=health, json_logs=logs == "json", quiet=quiet),
+            fast=fast,
         )
         raise typer.Exit(run_config(config, options))
 
