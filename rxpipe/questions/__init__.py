@@ -1,6 +1,7 @@
 """Question banks that fill themselves: the stages that ship with rxpipe.
 
-- ``arithmetic/``: a bank that needs no network and no key
+- ``arithmetic/``: a bank that needs no network and no key; ``rehearsed.py``: the same with the waits and
+  faults of calls to a model, to see a run before there is one
 - ``llm/``: a bank that a language model fills
 - ``near_duplicates.py``: the stage ``distinct``, which drops a question that resembles an earlier one;
   ``seen_texts.py``: the file in which it remembers them

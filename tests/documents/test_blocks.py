@@ -94,7 +94,7 @@ def test_alternatives_in_the_reference(folder: Path) -> None:
 
 
 def quick_start(folder: Path) -> None:
-    rxpipe("run", ROOT / "examples" / "questions.yaml", "--count", "5")
+    rxpipe("run", ROOT / "examples" / "questions.yaml", "--fast", "--count", "5")
 
 
 def ten_lines(folder: Path) -> None:

@@ -19,6 +19,7 @@ from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
+from rxpipe.cli.views.next_steps import print_next_steps
 from rxpipe.cli.views.summary import print_summary
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
@@ -33,6 +34,7 @@ from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import until_written
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.source import length
+from rxpipe.questions.rehearsed import is_rehearsed, without_waits
 from rxpipe.screen.figures import Meter
 from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
@@ -65,6 +67,7 @@ class Options:
     quiet: bool = False
     as_json: bool = False
     view: bool = False
+    fast: bool = False
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -88,6 +91,11 @@ def run(path: Path, options: Options) -> ExitCode:
         raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
     if (options.fresh or options.resume) and not config.durable:
         raise ConfigError(f"{'--fresh' if options.fresh else '--resume'}: this run keeps nothing to go on with")
+    rehearsal = any(is_rehearsed(stage.call) for stage in config.resolved_stages())
+    if options.fast and not rehearsal:
+        raise ConfigError(
+            "--fast leaves out the waits of rxpipe.questions.rehearsed, and no stage of this config has any"
+        )
     grace = config.pipeline_config.grace if options.grace is None else options.grace
     file = results_file(config)
     was_there = file is not None and os.path.exists(file)
@@ -114,6 +122,8 @@ def run(path: Path, options: Options) -> ExitCode:
         total = length(source)
         title = f"{path} · {config.strategy} on {config.scheduler} · {results_title(config)}"
         with ExitStack() as beside:
+            if options.fast:
+                beside.enter_context(without_waits())
             if options.view:
                 from rxpipe.cli.commands.view import RunPage  # needs the extra web
 
@@ -151,6 +161,8 @@ def run(path: Path, options: Options) -> ExitCode:
         place = f"{results_place(config)}{new}"
         goes_on = "the same command with a higher --max-cost" if watched.budget else "the same command"
         print_summary(report, place, stopped_by, f" {found_by}", goes_on)
+        if rehearsal and report.finished:
+            print_next_steps(shlex.quote(str(path)), found_by if options.database else "")
     return watched.exit_code(report)
 
 

@@ -146,6 +146,14 @@ def run(
             "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
         ),
     ] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            metavar="",
+            help="Leave out the waits and faults of a rehearsal, such as examples/questions.yaml. Same rows.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -179,6 +187,7 @@ def run(
             quiet=quiet,
             as_json=as_json,
             view=view,
+            fast=fast,
         )
         raise typer.Exit(run_config(config, options))
 

@@ -1,6 +1,6 @@
 """What a run came to, or is going to, as it is drawn.
 
-- ``summary.py``, ``failures.py``: what it did, and what failed
+- ``summary.py``, ``failures.py``: what it did, and what failed; ``next_steps.py``: what to try behind a rehearsal
 - ``forecast.py``: what a run is going to take; ``sweep.py``, ``sweep_page.py``: how that changes with its settings;
   ``recommendation.py``: which settings to take
 - ``flow_shape.py``: what the stages of a config do with items
