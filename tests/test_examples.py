@@ -17,7 +17,7 @@ from servers import answering_port, small_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROKERS = {"nats_consumer": "nats", "redis_consumer": "redis", "rabbit_consumer": "rabbit"}
-WITH_MODELS = {"flaky_llm", "local_llm", "question_flow"}
+WITH_MODELS = {"flaky_llm", "local_llm", "question_flow", "questions_zh"}
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "fastapi_app")  # see test_fastapi_app.py
 
 

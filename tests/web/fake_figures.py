@@ -30,8 +30,7 @@ ATTACKS = (
     "line\r\nevent: run\r\ndata: {}\r\n\r\n",
     "\ud800 half a surrogate",
     "../../../etc/passwd",
-    # the fullwidth comma is Chinese
-    "مرحبا بالعالم — שלום — 你好，世界 — नमस्ते — 👩‍👩‍👧‍👦",  # noqa: RUF001
+    "مرحبا بالعالم — שלום — 你好，世界 — नमस्ते — 👩‍👩‍👧‍👦",
     "a" * 3_000,
 )
 STAGES = (("generation", 8, 0.9), ("answering", 14, 1.75), ("grading", 6, 0.42))

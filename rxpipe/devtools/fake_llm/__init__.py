@@ -7,8 +7,8 @@
 - ``chat.py``: what a request asks for, or what is wrong with it; ``responses.py``: the bodies that OpenAI answers with
 - ``load.py``: calls that run at the same time slow each other down
 - ``limits.py``: token buckets, and headers that tell of them; ``counts.py``: what was counted, as ``/stats`` shows it
-- ``reply_texts.py``: the texts that it answers with; ``schema_instances.py``: an instance of any JSON schema;
-  ``json_values.py``: JSON that may be anything
+- ``reply_texts.py``: the texts that it answers with; ``chinese.py``: those in Chinese
+- ``schema_instances.py``: an instance of any JSON schema; ``json_values.py``: JSON that may be anything
 
 Example::
 

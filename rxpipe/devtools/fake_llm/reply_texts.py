@@ -1,5 +1,7 @@
 """The texts that the server answers with: it writes, checks, answers and grades questions of arithmetic, mostly well.
 
+It answers in Chinese where the last message of the user, or the question in it, is in Chinese.
+
 Which of them is asked for is seen from the schema's properties; without a schema, from tags and names in the last
 message of the user: ``<question>``, ``<reference>`` and ``<answer>``, ``"questions"`` and ``"clear"``.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from rxpipe.devtools.fake_llm import chinese
 from rxpipe.devtools.fake_llm.chat import ChatRequest
 from rxpipe.devtools.fake_llm.draws import chance
 from rxpipe.devtools.fake_llm.json_values import as_array, as_object
@@ -83,6 +86,8 @@ def reply(request: ChatRequest, seed: int) -> Reply:
     value = _task_of_tags(request.user)(request, seed)
     if request.form == "json_object":
         return Reply(value)
+    if chinese.is_chinese(request.user):
+        return Reply(value, chinese.BEFORE, chinese.AFTER)
     return Reply(value, "Here is what you asked for:\n\n```json\n", "\n```\n\nLet me know if you need anything else.")
 
 
@@ -100,45 +105,67 @@ def _task_of_tags(user: str) -> Callable[[ChatRequest, int], dict[str, Any]]:
 
 
 def _write(request: ChatRequest, seed: int) -> dict[str, Any]:
-    written = generate(request.key)
+    return _written(request, request.key)
+
+
+def _written(request: ChatRequest, key: str) -> dict[str, Any]:
+    if chinese.is_chinese(request.user):
+        question, reference = chinese.generate(key)
+        return {"question": question, "reference": reference}
+    written = generate(key)
     return {"question": written.question, "reference": written.reference}
 
 
 def _write_several(request: ChatRequest, seed: int) -> dict[str, Any]:
     said = _COUNT.search(request.user)
-    written = [generate(f"{request.key} {index}") for index in range(int(said[1]) if said else _SEVERAL)]
-    return {"questions": [{"question": one.question, "reference": one.reference} for one in written]}
+    count = int(said[1]) if said else chinese.asked_for(request.user, _SEVERAL)
+    return {"questions": [_written(request, f"{request.key} {index}") for index in range(count)]}
 
 
 def _check(request: ChatRequest, seed: int) -> dict[str, Any]:
-    question = Question(id=0, kind="", question=_tagged(request.user, "question") or "", reference="")
-    try:
-        answer(question)
-    except UnreadableQuestion:
-        return {"reason": "The question does not say all that is needed to answer it.", "clear": False}
+    question = _tagged(request.user, "question") or ""
+    in_chinese = chinese.is_chinese(question)
+    if _solved(question) is None:
+        reason = "The question does not say all that is needed to answer it."
+        return {"reason": chinese.NOT_ENOUGH if in_chinese else reason, "clear": False}
     if chance(seed, request.key, "clear") < UNCLEAR:
-        return {"reason": f"It can be read in two ways: {question.question[:40]}", "clear": False}
-    return {"reason": "The question says all that is needed to answer it.", "clear": True}
+        reason = f"It can be read in two ways: {question[:40]}"
+        return {"reason": chinese.ambiguous(question) if in_chinese else reason, "clear": False}
+    reason = "The question says all that is needed to answer it."
+    return {"reason": chinese.CLEAR if in_chinese else reason, "clear": True}
 
 
 def _answer(request: ChatRequest, seed: int) -> dict[str, Any]:
-    question = Question(id=0, kind="", question=_tagged(request.user, "question") or "", reference="")
-    try:
-        found = answer(question).answer
-    except UnreadableQuestion:
-        return {"answer": UNKNOWN}
+    question = _tagged(request.user, "question") or ""
+    found = _solved(question)
+    if found is None:
+        return {"answer": chinese.UNKNOWN if chinese.is_chinese(question) else UNKNOWN}
     if chance(seed, request.key, "answer") < WRONG:
         found = re.sub(r"[0-9]+", lambda number: str(int(number[0]) + 1), found, count=1)
     return {"answer": found}
 
 
+def _solved(question: str) -> str | None:
+    """The answer to a question in one of the two languages; None if it cannot be answered."""
+    if chinese.is_chinese(question):
+        return chinese.answer(question)
+    try:
+        return answer(Question(id=0, kind="", question=question, reference="")).answer
+    except UnreadableQuestion:
+        return None
+
+
 def _grade(request: ChatRequest, seed: int) -> dict[str, Any]:
     reference, given = (_tagged(request.user, tag) for tag in ("reference", "answer"))
+    in_chinese = chinese.is_chinese(request.user)
     if reference is None or given is None:
-        return {"score": 0.0, "verdict": "wrong", "reason": "There is no reference or no answer to compare."}
+        reason = "There is no reference or no answer to compare."
+        return {"score": 0.0, "verdict": "wrong", "reason": chinese.NOTHING_TO_COMPARE if in_chinese else reason}
     graded = grade(Answered(id=0, kind="", question="", reference=reference, answer=given))
     relation = "equals" if graded.score else "differs from"
     reason = f"The answer {given} {relation} the reference {reference}."
+    if in_chinese:
+        reason = chinese.compared(given, reference, right=bool(graded.score))
     return {"score": graded.score, "verdict": graded.verdict, "reason": reason}
 
 

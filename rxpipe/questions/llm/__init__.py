@@ -2,7 +2,9 @@
 
 - ``stages.py``: the stages ``generate``, ``generate_several``, ``check``, ``answer`` and ``grade``, coroutine functions
 - ``values.py``: what travels from stage to stage, ``Question``, ``Answered`` and ``Graded``
-- ``prompts/``: what the model is told; each can be replaced by a file of your own with the same fields
+- ``languages.py``: the languages that there are prompts in
+- ``prompts/``: what the model is told, in English, and in Chinese in ``zh/``; each can be replaced by a file
+  of your own with the same fields
 
 Example::
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Annotated, Any, Literal, TypeAlias, cast, overload
 
 from pydantic import Field
@@ -13,6 +12,15 @@ from rxpipe.llm import InvalidOutput, Prompt, Provider
 from rxpipe.operators.core.running_call import will_retry
 from rxpipe.pipeline.decisions import Drop, SendBack, child_id, feedback, item_id
 from rxpipe.questions.inputs import Options, Same, WrongInput, as_given, fields_of, record, takes
+from rxpipe.questions.llm.languages import (
+    Language,
+    Languages,
+    ShippedPrompt,
+    check_languages,
+    in_language,
+    localized,
+    told,
+)
 from rxpipe.questions.llm.values import (
     Answered,
     Clarity,
@@ -26,19 +34,12 @@ from rxpipe.questions.llm.values import (
 
 OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
 
-_PROMPTS = files("rxpipe.questions.llm") / "prompts"
-
-
-def _prompt(name: str, *fields: str) -> Prompt:
-    return Prompt((_PROMPTS / f"{name}.md").read_text("utf-8"), fields)
-
-
 _ABOUT = ("topic", "kind", "difficulty", "language")
-_GENERATE = _prompt("generate", "id", *_ABOUT, "feedback", "count")
-_SEVERAL = _prompt("generate_several", *_GENERATE.fields)
-_CHECK = _prompt("check", "question", *_ABOUT)
-_ANSWER = _prompt("answer", "question", *_ABOUT)
-_GRADE = _prompt("grade", "question", "reference", "answer", *_ABOUT)
+_GENERATE = ShippedPrompt("generate", "id", *_ABOUT, "feedback", "count")
+_SEVERAL = ShippedPrompt("generate_several", *_GENERATE.fields)
+_CHECK = ShippedPrompt("check", "question", *_ABOUT)
+_ANSWER = ShippedPrompt("answer", "question", *_ABOUT)
+_GRADE = ShippedPrompt("grade", "question", "reference", "answer", *_ABOUT)
 
 
 def _generated(options: Options) -> Any:
@@ -54,7 +55,7 @@ async def generate(
     topic: OneOf = ...,
     kind: OneOf = ...,
     difficulty: OneOf = ...,
-    language: OneOf = ...,
+    language: Languages = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -68,7 +69,7 @@ async def generate(
     topic: OneOf = ...,
     kind: OneOf = ...,
     difficulty: OneOf = ...,
-    language: OneOf = ...,
+    language: Languages = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -82,7 +83,7 @@ async def generate(
     topic: OneOf = "general knowledge",
     kind: OneOf = "a question with a short answer",
     difficulty: OneOf = "medium",
-    language: OneOf = "English",
+    language: Languages = "English",
     prompt: Prompt = _GENERATE,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -105,7 +106,7 @@ async def generate(
         topic: What it is to be about; of several, the ID decides which one, the same in every run.
         kind: What kind of question.
         difficulty: How hard.
-        language: In which language.
+        language: In which language: ``zh`` for Chinese, by prompts in Chinese; others by name, such as ``French``.
         prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty``, ``language``, ``feedback`` (empty unless
             the item was sent back) and ``count`` (``per_call``).
         temperature: How freely the model chooses its words; its own by default.
@@ -116,15 +117,18 @@ async def generate(
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
+        StopRun: There are no prompts for a code of a language.
         WrongInput: A record has no ID: there is no running item, and it has no field ``id``.
     """
+    check_languages(language)
     number, given = _id_and_fields(question_id)
     choices = {"topic": topic, "kind": kind, "difficulty": difficulty, "language": language}
-    about = {name: _choice(number, name, these) for name, these in {**choices, **_own(given)}.items()}
+    about = localized({name: _choice(number, name, these) for name, these in {**choices, **_own(given)}.items()})
     if per_call is not None and prompt is _GENERATE:
         prompt = _SEVERAL
-    told = feedback()
-    messages = prompt.messages(id=number, **about, count=per_call or 1, feedback="" if told is None else told)
+    spoken, why = about["language"], feedback()
+    fields = {**about, "language": told(spoken), "count": per_call or 1, "feedback": "" if why is None else why}
+    messages = in_language(prompt, spoken).messages(id=number, **fields)
     options = {"temperature": temperature, "max_tokens": max_tokens}
     if per_call is None:
         written = await provider.ask(messages, WrittenQuestion, **options)
@@ -145,7 +149,7 @@ async def generate_several(
     topic: OneOf = "general knowledge",
     kind: OneOf = "a question with a short answer",
     difficulty: OneOf = "medium",
-    language: OneOf = "English",
+    language: Languages = "English",
     prompt: Prompt = _SEVERAL,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -181,6 +185,7 @@ async def check(
     provider: Provider,
     unclear: Literal["send_back", "drop"] = "send_back",
     back_to: str = "generation",
+    language: Language | None = None,
     prompt: Prompt = _CHECK,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -194,6 +199,7 @@ async def check(
         provider: The model.
         unclear: What becomes of a question that is not clear.
         back_to: The name of the stage that writes it anew.
+        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
         prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
@@ -204,7 +210,7 @@ async def check(
         LLMError: The call failed; see ``rxpipe.llm.errors``.
         WrongInput: The value is not usable; no call was made.
     """
-    messages = prompt.messages(**_fields(record(question, check), _CHECK))
+    messages = _messages(prompt, _CHECK, record(question, check), language)
     found = await provider.ask(messages, Clarity, temperature=temperature, max_tokens=max_tokens)
     if found.clear:
         return question
@@ -218,6 +224,7 @@ async def answer(
     question: Question,
     *,
     provider: Provider,
+    language: Language | None = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -227,6 +234,7 @@ async def answer(
     question: Mapping[str, Any],
     *,
     provider: Provider,
+    language: Language | None = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -236,6 +244,7 @@ async def answer(
     question: Question | Mapping[str, Any],
     *,
     provider: Provider,
+    language: Language | None = None,
     prompt: Prompt = _ANSWER,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -245,6 +254,7 @@ async def answer(
     Args:
         question: The question, or a record with the field ``question``; of a record the result is a dict.
         provider: The model.
+        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
         prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
@@ -254,7 +264,7 @@ async def answer(
         WrongInput: The value is not usable; no call was made.
     """
     known = record(question, answer)
-    messages = prompt.messages(**_fields(known, _ANSWER))
+    messages = _messages(prompt, _ANSWER, known, language)
     given = await provider.ask(messages, WrittenAnswer, temperature=temperature, max_tokens=max_tokens)
     return as_given(question, Question, Answered, {**known, "answer": given.answer})
 
@@ -264,6 +274,7 @@ async def grade(
     answered: Answered,
     *,
     provider: Provider,
+    language: Language | None = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -273,6 +284,7 @@ async def grade(
     answered: Mapping[str, Any],
     *,
     provider: Provider,
+    language: Language | None = ...,
     prompt: Prompt = ...,
     temperature: float | None = ...,
     max_tokens: int | None = ...,
@@ -282,6 +294,7 @@ async def grade(
     answered: Answered | Mapping[str, Any],
     *,
     provider: Provider,
+    language: Language | None = None,
     prompt: Prompt = _GRADE,
     temperature: float | None = None,
     max_tokens: int | None = None,
@@ -294,6 +307,7 @@ async def grade(
         answered: The question and its answer, or a record with the fields ``question``, ``reference`` and ``answer``;
             of a record the result is a dict.
         provider: The model.
+        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
         prompt: With the fields ``question``, ``reference`` and ``answer``, and those of ``answer``'s prompt.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
@@ -303,7 +317,7 @@ async def grade(
         WrongInput: The value is not usable; no call was made.
     """
     known = record(answered, grade)
-    messages = prompt.messages(**_fields(known, _GRADE))
+    messages = _messages(prompt, _GRADE, known, language)
     try:
         found = await provider.ask(messages, Grade, temperature=temperature, max_tokens=max_tokens)
     except InvalidOutput as error:
@@ -315,9 +329,11 @@ async def grade(
     return as_given(answered, Question, Graded, {**known, **graded})
 
 
-def _fields(known: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
-    """What a prompt may be told of a record: never the reference where that is to be found out."""
-    return {name: known[name] for name in prompt.fields if name in known}
+def _messages(prompt: Prompt, shipped: Prompt, known: Mapping[str, Any], language: str | None) -> list[dict[str, str]]:
+    """A prompt's messages about a record. It is never told the reference where that is to be found out."""
+    check_languages(language or "en")
+    values = {name: known[name] for name in shipped.fields if name in known}
+    return in_language(prompt, language or str(known.get("language", "en"))).messages(**values)
 
 
 def _id_and_fields(given: object) -> tuple[int | str, Mapping[str, Any]]:
