@@ -34,7 +34,7 @@ from rxpipe.store.schema.tables import METADATA
 
 OTHERS = {"--timeout-graceful-shutdown", "--nthreads"}  # of uvicorn and of Dask
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 GUIDE, DURABILITY = ((ROOT / "docs" / name).read_text("utf-8") for name in ("guide.md", "durability.md"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 IDS = [path.name for path in DOCUMENTS]
