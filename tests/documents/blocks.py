@@ -26,7 +26,11 @@ from rxpipe.pipeline.run.run import Run
 
 from .pages import DOCS, OLD, ROOT
 
-FILES = (ROOT / "README.md", *(DOCS / name for name in sorted(OLD)))  # other pages run as printed: pages.py
+FILES = (
+    ROOT / "README.md",
+    ROOT / "README.zh.md",
+    *(DOCS / name for name in sorted(OLD)),
+)  # other pages run as printed: pages.py
 STAGES = """
 def generate(question_id, *, topic="numbers"):
     return {"id": question_id, "question": f"What is {question_id}?"}

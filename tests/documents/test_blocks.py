@@ -85,7 +85,7 @@ def test_the_plain_example_of_the_readme_prints(folder: Path, capfd: pytest.Capt
     """Each graded value, before the script ends."""
     (block,) = [block for block in blocks("python", README) if "do_action" in block.text]
     execute(block)
-    assert capfd.readouterr().out.count("'score': 1.0") > 1
+    assert capfd.readouterr().out.count("score=1.0") > 1
 
 
 def test_alternatives_in_the_reference(folder: Path) -> None:
