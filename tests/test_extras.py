@@ -12,7 +12,20 @@ from packaging.requirements import Requirement
 
 from rxpipe.extras import install
 
-EXTRAS = ["cli", "postgres", "mysql", "parquet", "openai", "local", "distinct", "faststream", "dask", "otel", "web"]
+EXTRAS = [
+    "cli",
+    "postgres",
+    "mysql",
+    "parquet",
+    "openai",
+    "local",
+    "distinct",
+    "faststream",
+    "dask",
+    "otel",
+    "metrics",
+    "web",
+]
 ROOT = Path(__file__).parents[1]
 
 

@@ -30,7 +30,7 @@ ROOMS = (
         "store",
         "foresight",
     ),
-    *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "web", "cli", ""),
+    *("executors", "otel", "faststream", "llm", "questions", "config", "devtools", "web", "service", "cli", ""),
 )
 
 

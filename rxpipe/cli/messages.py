@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from enum import IntEnum
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from rxpipe.screen.texts import screen_text
+
+if TYPE_CHECKING:
+    from rxpipe.service.json_logs import Origin
 
 
 class ExitCode(IntEnum):
@@ -37,6 +40,11 @@ def flowing(app: typer.Typer) -> None:
 
 def tell_error(text: str) -> None:
     """One clear message on standard error."""
+    from rxpipe.service.json_logs import are_json, log_error
+
+    if are_json():
+        log_error(text)
+        return
     from rich.text import Text  # quick, but not needed for --help
 
     from rxpipe.screen.terminal import SafeConsole, hanging
@@ -91,14 +99,24 @@ def _traceback(file: TextIO, raised: Any) -> None:
     file.write(screen_text(text.getvalue()))
 
 
-def configure_logs(*, quiet: bool = False) -> None:
+def configure_logs(*, quiet: bool = False, as_json: bool = False) -> Origin:
     """Let structlog write to standard error, whatever that is at the time: a live view puts its own there.
 
     Args:
         quiet: Only log errors.
+        as_json: Lines of JSON.
+
+    Returns:
+        What lines of JSON say of the run, to be filled in as it becomes known.
     """
     import structlog
 
+    from rxpipe.service.json_logs import Origin, configure_json_logs
+
+    origin = Origin()
+    if as_json:
+        configure_json_logs(origin, quiet=quiet)
+        return origin
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -110,3 +128,4 @@ def configure_logs(*, quiet: bool = False) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    return origin

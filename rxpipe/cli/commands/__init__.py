@@ -1,7 +1,8 @@
 """What the commands do.
 
 - ``run.py``, ``check.py``, ``compare.py``, ``preview.py``, ``init.py``: on a config, which ``overrides.py`` changes;
-  ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item
+  ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item;
+  ``beside.py``: what a run has beside it
 - ``staying.py``: ``run --stay``; ``submit.py``: items for those who stay
 - ``simulate.py``, ``sweep.py``: what a run of a config is going to take; ``advise.py``: which settings to take;
   ``simulated.py``: which run, and what its calls are drawn from; ``server_option.py``: what the server takes

@@ -6,14 +6,14 @@ import json
 import os
 import shlex
 import signal
-import sys
-from contextlib import ExitStack, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from rxpipe.cli.commands.beside import service_of
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.commands.staying import stay_of, staying_source
@@ -36,10 +36,12 @@ from rxpipe.pipeline.source import Source, length
 from rxpipe.screen.figures import Meter
 from rxpipe.screen.progress import Progress, progress_of
 from rxpipe.screen.texts import cost, number, plural
+from rxpipe.service.options import ServiceOptions
 from rxpipe.store import RunStore
 
 if TYPE_CHECKING:
     from rxpipe.cli.commands.view import RunPage
+    from rxpipe.service.service import Service
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,6 +67,7 @@ class Options:
     view: bool = False
     stay: bool = False
     every: float | None = None
+    service: ServiceOptions = field(default_factory=ServiceOptions)
 
 
 def run(path: Path, options: Options) -> ExitCode:
@@ -80,7 +83,7 @@ def run(path: Path, options: Options) -> ExitCode:
     Raises:
         ConfigError: Nothing was run: the config, an option, the source or the database cannot be used.
     """
-    configure_logs(quiet=options.quiet)
+    origin = configure_logs(quiet=options.quiet, as_json=options.service.json_logs)
     config = overridden(
         load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
     )
@@ -94,11 +97,16 @@ def run(path: Path, options: Options) -> ExitCode:
     was_there = file is not None and os.path.exists(file)
     watched = _WatchedRun(config, options.max_failures, grace, stays=stays is not None)
     # Standard output is for the results: what modules and functions print goes to where the progress is.
-    with redirect_stdout(sys.stderr):
+    with service_of(config, options.service, origin) as service:
         if config.asks_durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
         pipeline = pipeline_of(
-            config, fresh=options.fresh, resume=options.resume, replace=options.replace, max_cost=options.max_cost
+            config,
+            fresh=options.fresh,
+            resume=options.resume,
+            replace=options.replace,
+            max_cost=options.max_cost,
+            listeners=service.listeners,
         )
         found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
         if isinstance(pipeline.store, RunStore):
@@ -121,7 +129,8 @@ def run(path: Path, options: Options) -> ExitCode:
                 from rxpipe.cli.commands.view import RunPage  # needs the extra web
 
                 watched.page = beside.enter_context(RunPage(config))
-            progress = beside.enter_context(progress_of(title, grace, quiet=options.quiet))
+            watched.service = service
+            progress = beside.enter_context(service.progress or progress_of(title, grace, quiet=options.quiet))
             known = options.count if total is None and stays is None else total
             try:
                 watched.run(pipeline, ids, known, progress, beside)
@@ -142,7 +151,7 @@ def run(path: Path, options: Options) -> ExitCode:
     if options.as_json:
         also = {"ended_early": early, "stopped_by": stopped_by}
         print(json.dumps({**asdict(report), **also}), flush=True)
-    elif options.quiet:
+    elif options.quiet or options.service.json_logs:
         if watched.budget:
             tell_error(f"stopped by {stopped_by}")
         if report.failed_before and not report.taken:
@@ -171,6 +180,7 @@ class _WatchedRun:
         self._signal: signal.Signals | None = None
         self._run: Run | None = None
         self.page: RunPage | None = None
+        self.service: Service | None = None
 
     def run(self, pipeline: Pipeline, source: Source, total: int | None, progress: Progress, beside: ExitStack) -> None:
         """Run a pipeline to its end, whatever that is; raise only if it could not start."""
@@ -179,6 +189,8 @@ class _WatchedRun:
             self._run = run
             if self.page is not None:
                 self.page.begin(run.snapshot)
+            if self.service is not None:
+                self.service.begin(run, pipeline)
             if not self._stays:  # nobody knows what will be submitted
                 beside.enter_context(Foretelling(pipeline, run, total=total))
             expands = any(stage.expand for stage in pipeline.stages)
@@ -186,6 +198,8 @@ class _WatchedRun:
 
         def interrupted(number: signal.Signals, count: int) -> None:
             self._signal = self._signal or number
+            if self.service is not None:
+                self.service.drain()
             progress.interrupted(number, count)
 
         try:

@@ -55,6 +55,12 @@ def _seconds(given: str | float) -> float:
     return seconds
 
 
+def _logs(given: str) -> str:
+    if given not in ("text", "json"):
+        raise typer.BadParameter(f"{given!r}; allowed: text or json")
+    return given
+
+
 _Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
@@ -171,6 +177,21 @@ def run(
             "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
         ),
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus there, at /metrics."),
+    ] = None,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve probes there: /livez answers 200 unless the run is stalled, /readyz while it takes items.",
+        ),
+    ] = None,
+    logs: Annotated[
+        str,
+        typer.Option(parser=_logs, metavar="text|json", help="With json, write a line of JSON for all that happens."),
+    ] = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -190,6 +211,7 @@ def run(
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.run import Options
         from rxpipe.cli.commands.run import run as run_config
+        from rxpipe.service.options import ServiceOptions
 
         options = Options(
             count=count,
@@ -208,6 +230,7 @@ def run(
             view=view,
             stay=stay,
             every=every,
+            service=ServiceOptions(metrics=metrics, health=health, json_logs=logs == "json", quiet=quiet),
         )
         raise typer.Exit(run_config(config, options))
 

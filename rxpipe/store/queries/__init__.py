@@ -2,4 +2,5 @@
 
 - ``existing_store.py``: opens a store to look at it, and makes none
 - ``history.py``: runs and workers; ``details.py``: one item; ``failures.py``: failed calls; ``usage.py``: costs
+- ``backlog.py``: what waits
 """

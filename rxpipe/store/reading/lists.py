@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from rxpipe.identity.signature import from_text
 from rxpipe.insight.reading import ErrorRow, RunRow, WorkerRow
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.commits.tallies import tallies
+from rxpipe.store.queries.backlog import pending_counts
 from rxpipe.store.queries.history import alive, workers
-from rxpipe.store.reading.item_order import is_in_state
-from rxpipe.store.schema.tables import ENDED, ERRORS, ITEMS, PENDING, RUNS, WORKERS
+from rxpipe.store.schema.tables import ENDED, ERRORS, PENDING, RUNS, WORKERS
 
 _MOST_ERRORS = 50
 _LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
@@ -90,13 +90,8 @@ def error_rows(connection: Connection, run_id: int) -> list[ErrorRow]:
 def _pending(connection: Connection, number: int | None) -> dict[int, dict[str, int]]:
     found: dict[int, dict[str, int]] = {}
     for state in PENDING:
-        which: list[ColumnElement[bool]] = [is_in_state(state)]
-        if number is not None:
-            which.append(ITEMS.c.run_id == number)
-        query = select(ITEMS.c.run_id, func.count().label("items")).where(*which).group_by(ITEMS.c.run_id)
-        query = query.with_hint(ITEMS, f"INDEXED BY rxpipe_items_{state}", "sqlite")
-        for row in connection.execute(query):
-            found.setdefault(row.run_id, {})[state] = row.items
+        for run, items in pending_counts(connection, state, number).items():
+            found.setdefault(run, {})[state] = items
     return found
 
 

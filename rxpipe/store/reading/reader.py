@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, select, text
 from rxpipe.identity.signature import from_text
 from rxpipe.insight.reading import Bar, ErrorRow, ItemDetails, ItemFilter, ItemPage, Order, RunRow, WorkerRow
 from rxpipe.insight.snapshot import Snapshot
+from rxpipe.store.queries.backlog import Backlog, backlog_of
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
 from rxpipe.store.reading.call_times import bars
 from rxpipe.store.reading.item_details import item_details
@@ -73,6 +74,11 @@ class StoreRunsReader:
         """One run; None if there is none of this number."""
         with self._look() as connection:
             return next(iter(run_rows(connection, number)), None)
+
+    def backlog(self, run: int, asked: Sequence[str] = ()) -> Backlog:
+        """What waits in a run, and which of some items that waited before still do."""
+        with self._look() as connection:
+            return backlog_of(connection, run, asked)
 
     def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
         """The run's history: sums over its workers from its beginning, evenly thinned out to so many."""

@@ -1,0 +1,23 @@
+"""What ``rxpipe run`` has beside a run: metrics, probes, JSON logs, and systemd's notifications."""
+
+from __future__ import annotations
+
+from rxpipe.config import Config
+from rxpipe.service.json_logs import Origin
+from rxpipe.service.options import ServiceOptions
+from rxpipe.service.service import Service
+
+
+def service_of(config: Config, options: ServiceOptions, origin: Origin) -> Service:
+    """What is asked for beside a config's run.
+
+    Args:
+        config: The config.
+        options: What is asked for.
+        origin: What lines of JSON say of the run.
+
+    Raises:
+        ConfigError: An address is none, or an extra is not installed.
+    """
+    store = config.database.url if config.durable else None
+    return Service(options, name=config.pipeline_name, store=store, origin=origin)

@@ -1,0 +1,168 @@
+"""Whether a run is alive, draining or stalled; for probes, metrics and watchdogs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.insight.stalls import stalls_of
+from rxpipe.pipeline.open.health import patience
+from rxpipe.pipeline.stage import Stage
+
+Status = Literal["starting", "alive", "draining", "stalled", "ended"]
+
+_FIRST_CALL = 600.0  # seconds that a call may take where there is no timeout, and too few have ended to tell
+_TIMES = 3.0  # the 99.9th percentile of a stage's calls
+_FEW = 10  # calls: fewer say little of how long others may take
+_GAP = 5.0  # seconds between two looks that count; this process did not run for the rest of a longer gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHealth:
+    """How a run is.
+
+    Attributes:
+        status: ``starting``: it has not begun; ``alive``; ``draining``: it takes no more items and finishes those that
+            it has; ``stalled``: it has items, and nothing has happened to any of them for too long; ``ended``.
+        reason: Why it is not alive, or what it waits for; empty if there is nothing to say.
+        silence: Seconds since something happened; 0 if there is nothing to do.
+    """
+
+    status: Status
+    reason: str
+    silence: float = 0.0
+
+
+class WatchedRun(Protocol):
+    """A run that is looked at."""
+
+    def snapshot(self) -> Snapshot:
+        """All of its numbers at this moment."""
+        ...
+
+
+class HealthWatch:
+    """Finds out how a run is, by looking at its numbers now and then; from any thread.
+
+    A run is stalled if it has items and nothing has happened for its patience: 60 s, or 1.5 times the longest timeout,
+    delay or batch of its stages if that is more; 10 minutes if a stage has no timeout; or 3 times what nearly all calls
+    of a stage take. Time in which the database is away or a server has calls pause does not count: waiting is right
+    then, and a restart would lose what is in hand. Nor does time in which this whole process was stopped.
+
+    Attributes:
+        latest: The snapshot of the last look; None before the run has begun.
+    """
+
+    def __init__(self, *, staying: bool = False, now: Callable[[], float] = time.monotonic) -> None:
+        """Watch no run yet.
+
+        Args:
+            staying: Whether the process takes items again after a run has ended.
+            now: A steady clock, in seconds.
+        """
+        self.latest: Snapshot | None = None
+        self._staying = staying
+        self._now = now
+        self._run: WatchedRun | None = None
+        self._patience = 0.0
+        self._draining = False
+        self._before: tuple[Any, ...] = ()
+        self._paused = self._excused = 0.0
+        self._looked_at = now()
+        self._silence = 0.0
+        self._lock = threading.Lock()
+
+    def begin(self, run: WatchedRun, stages: Iterable[Stage[Any, Any]]) -> None:
+        """A run has begun, the first or another one."""
+        stages = list(stages)
+        least = _FIRST_CALL if any(stage.timeout is None for stage in stages) else 0.0
+        with self._lock:
+            self._run, self._before, self._silence = run, (), 0.0
+            self._paused = self._excused = 0.0
+            self._patience = max(least, patience(stages))
+            self._looked_at = self._now()
+
+    def drain(self) -> None:
+        """It takes no more items from now on."""
+        self._draining = True
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes no more."""
+        return self._draining or (self.latest is not None and self.latest.state == "stopping")
+
+    def look(self) -> RunHealth:
+        """How it is now. To be asked every few seconds."""
+        with self._lock:
+            if self._run is None:
+                status: Status = "draining" if self._draining else "starting"
+                return RunHealth(status=status, reason="no run has begun")
+            self.latest = snapshot = self._run.snapshot()
+            self._count_silence(snapshot)
+            return self._judged(snapshot)
+
+    def _count_silence(self, snapshot: Snapshot) -> None:
+        now = self._now()
+        gap, self._looked_at = min(max(0.0, now - self._looked_at), _GAP), now
+        progress = _progress(snapshot)
+        paused = sum(limiter.paused for limiter in snapshot.limiters)
+        self._excused += max(0.0, paused - self._paused)  # a pause is counted as a whole when it begins
+        waited = min(gap, self._excused)
+        self._excused -= waited
+        away = snapshot.sink is not None and snapshot.sink.away is not None
+        if progress != self._before or away or not snapshot.in_flight:
+            self._silence = 0.0
+        else:
+            self._silence += gap - waited
+        self._before, self._paused = progress, paused
+
+    def _judged(self, snapshot: Snapshot) -> RunHealth:
+        silence = self._silence
+        if snapshot.state not in ("running", "stopping"):
+            if self._staying and not self._draining:
+                return RunHealth(status="alive", reason="waiting for items")
+            return RunHealth(status="ended", reason=f"the run has ended: {snapshot.state}")
+        if silence > max(self._patience, _usual(snapshot)):
+            sentences = [stall.sentence for stall in stalls_of([snapshot])]
+            reason = "; ".join([f"nothing has happened for {silence:.0f} s: {_whereabouts(snapshot)}", *sentences])
+            return RunHealth(status="stalled", reason=reason, silence=silence)
+        if self.is_draining:
+            reason = f"the run takes no more items, and finishes {snapshot.in_flight} that it has"
+            return RunHealth(status="draining", reason=reason, silence=silence)
+        return RunHealth(status="alive", reason="", silence=silence)
+
+
+def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
+    """Numbers of which one changes whenever anything happens."""
+    stages = tuple(
+        (one.calls, one.running, one.waiting, one.delayed, one.blocked_now, one.finished, one.spawned, one.cached)
+        for one in snapshot.stages
+    )
+    sink = None if snapshot.sink is None else (snapshot.sink.outcomes, snapshot.sink.commits)
+    return snapshot.state, snapshot.taken, snapshot.ended, snapshot.in_flight, stages, sink
+
+
+def _usual(snapshot: Snapshot) -> float:
+    """How long nothing may happen, going by how long calls take and how slow limits are, in seconds."""
+    calls = [
+        _TIMES * (one.seconds.quantile(0.999) or 0.0)
+        for one in snapshot.stages
+        if one.running and one.seconds.count >= _FEW
+    ]
+    limits = [1.5 / limiter.rate for limiter in snapshot.limiters if limiter.unit == "calls" and limiter.rate > 0]
+    return max([*calls, *limits], default=0.0)
+
+
+def _whereabouts(snapshot: Snapshot) -> str:
+    at = [f"{stage.running} calls of {stage.name} run" for stage in snapshot.stages if stage.running]
+    at += [f"{stage.waiting} wait for {stage.name}" for stage in snapshot.stages if stage.waiting]
+    inside = sum(stage.running + stage.waiting for stage in snapshot.stages)
+    if snapshot.waiting_for_children:
+        at.append(f"{snapshot.waiting_for_children} wait for their children")
+    if (between := snapshot.in_flight - inside - snapshot.waiting_for_children) > 0:
+        at.append(f"{between} are between stages, or wait to be written")
+    return ", ".join(at)

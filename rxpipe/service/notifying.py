@@ -1,0 +1,80 @@
+"""What systemd is told of a run, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rxpipe.insight.snapshot import Snapshot
+from rxpipe.service.health import HealthWatch, RunHealth
+from rxpipe.service.systemd import NotifySocket, extend, status
+
+_SECONDS = 5.0  # between two messages, at most
+_MARGIN = 30.0  # seconds that a starting or stopping process gets from one message on
+
+
+class Notifying:
+    """Tells the service manager that the run has begun, how it is, and that it stops.
+
+    Attributes:
+        seconds: How often it tells, at least.
+    """
+
+    def __init__(self, to: NotifySocket, health: HealthWatch, *, now: Callable[[], float] = time.monotonic) -> None:
+        """Tell nothing yet.
+
+        Args:
+            to: Where to.
+            health: The run's.
+            now: A steady clock, in seconds.
+        """
+        self._to = to
+        self._health = health
+        self._now = now
+        self._is_ready = self._is_stopping = False
+        self._told: str | None = None
+        self._told_at = 0.0
+        # Half of the time is what systemd recommends, and leaves room for a thread that is late.
+        self.seconds = _SECONDS if to.watchdog is None else min(_SECONDS, to.watchdog / 2)
+
+    def begin(self) -> None:
+        """The run has begun."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._to.send("READY=1", status("running"))
+
+    def tick(self, found: RunHealth) -> None:
+        """Tell how the run is, if that is due or has changed. To be called more often than every ``seconds``.
+
+        A run that is stalled gives no sign of life, and gets no more time to stop.
+
+        Args:
+            found: What a look at its health has just found.
+        """
+        now = self._now()
+        if found.status == self._told and now - self._told_at < self.seconds:
+            return
+        self._told, self._told_at = found.status, now
+        messages = [status(_text(found, self._health.latest))]
+        is_well = found.status != "stalled"
+        if self._to.watchdog is not None and self._is_ready and is_well:
+            messages.append("WATCHDOG=1")
+        if self._health.is_draining and not self._is_stopping:
+            self._is_stopping = True
+            messages.append("STOPPING=1")
+        if (self._is_stopping or not self._is_ready) and is_well:
+            messages.append(extend(_MARGIN))
+        self._to.send(*messages)
+
+    def end(self) -> None:
+        """All is over; the process is about to end."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._to.send("STOPPING=1")
+
+
+def _text(found: RunHealth, snapshot: Snapshot | None) -> str:
+    text = ": ".join(filter(None, [found.status, found.reason]))
+    if snapshot is None:
+        return text
+    return f"{text} ({snapshot.written} written, {snapshot.failed} failed, {snapshot.in_flight} in flight)"
