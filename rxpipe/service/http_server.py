@@ -75,7 +75,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - no other server makes these
     timeout = _SILENCE
     server_version, sys_version = "rxpipe", ""
 

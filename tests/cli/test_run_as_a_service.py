@@ -52,22 +52,23 @@ def test_a_run_that_is_watched(config: Path, tmp_path: Path) -> None:
     """From its beginning over a signal to its end, on all ways at once."""
     options = ["--metrics", "127.0.0.1:0", "--health", "127.0.0.1:0", "--logs", "json"]
     with received(tmp_path / "notify") as told:
-        notify = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-        with started("run", config, *options, cwd=tmp_path, **notify) as program:
+        path = str(tmp_path / "notify")
+        watched = started("run", config, *options, cwd=tmp_path, NOTIFY_SOCKET=path, WATCHDOG_USEC="1000000")
+        with watched as program, httpx.Client(timeout=LIMIT) as client:
             program.wait_for('"item failed"')
             livez, readyz, metrics = (address(program, what) for what in ("livez", "readyz", "metrics"))
             assert {httpx.URL(one).port for one in (livez, readyz)} == {httpx.URL(metrics).port}
-            assert httpx.get(livez, timeout=LIMIT).json() == {"ok": True, "status": "alive", "reason": ""}
-            until(lambda: httpx.get(readyz, timeout=LIMIT).status_code == 200)
-            until(lambda: value(metrics, "rxpipe_items_total", rxpipe_item_status="written") == 1)
-            assert value(metrics, "rxpipe_run_in_flight") == 1
-            assert value(metrics, "rxpipe_store_up") == 1
-            until(lambda: value(metrics, "rxpipe_store_backlog", rxpipe_item_state="running") is not None)
+            assert client.get(livez).json() == {"ok": True, "status": "alive", "reason": ""}
+            until(lambda: client.get(readyz).status_code == 200)
+            until(lambda: value(client, metrics, "rxpipe_items_total", rxpipe_item_status="written") == 1)
+            assert value(client, metrics, "rxpipe_run_in_flight") == 1
+            assert value(client, metrics, "rxpipe_store_up") == 1
+            until(lambda: value(client, metrics, "rxpipe_store_backlog", rxpipe_item_state="running") is not None)
             program.send(signal.SIGTERM)
             program.wait_for('"pipeline draining"')
-            draining = httpx.get(readyz, timeout=LIMIT)
+            draining = client.get(readyz)
             assert (draining.status_code, draining.json()["status"]) == (503, "draining")
-            assert httpx.get(livez, timeout=LIMIT).status_code == 200
+            assert client.get(livez).status_code == 200
             (tmp_path / "go_on").touch()
             ended = program.end()
         until(lambda: "STOPPING=1" in told)
@@ -85,9 +86,9 @@ def test_a_run_that_is_watched(config: Path, tmp_path: Path) -> None:
     assert "EXTEND_TIMEOUT_USEC=30000000" in told[told.index("STOPPING=1") :]
 
 
-def value(url: str, name: str, **labels: str) -> float | None:
+def value(client: httpx.Client, url: str, name: str, **labels: str) -> float | None:
     """That of a sample; None if there is none."""
-    for family in text_string_to_metric_families(httpx.get(url, timeout=LIMIT).text):
+    for family in text_string_to_metric_families(client.get(url).text):
         for sample in family.samples:
             if sample.name == name and labels.items() <= sample.labels.items():
                 return sample.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Waiting:
         self.watch.begin(1)
 
     @contextmanager
-    def reader(self) -> Iterator[Waiting]:
+    def reader(self) -> Generator[Waiting]:
         yield self
 
     def backlog(self, run: int, asked: Sequence[str] = ()) -> Backlog:
