@@ -114,7 +114,7 @@ class HealthWatch:
         waited = min(gap, self._excused)
         self._excused -= waited
         away = snapshot.sink is not None and snapshot.sink.away is not None
-        if progress != self._before or away or not snapshot.in_flight:
+        if progress != self._before or away or not snapshot.in_flight or _waits_for_its_time(snapshot):
             self._silence = 0.0
         else:
             self._silence += gap - waited
@@ -144,6 +144,12 @@ def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
     )
     sink = None if snapshot.sink is None else (snapshot.sink.outcomes, snapshot.sink.commits)
     return snapshot.state, snapshot.taken, snapshot.ended, snapshot.in_flight, stages, sink
+
+
+def _waits_for_its_time(snapshot: Snapshot) -> bool:
+    """Whether all items in flight wait for the time of their next attempt, which a server may have set."""
+    delayed = sum(stage.delayed for stage in snapshot.stages)
+    return delayed > 0 and delayed == snapshot.in_flight and not any(stage.running for stage in snapshot.stages)
 
 
 def _usual(snapshot: Snapshot) -> float:

@@ -97,6 +97,14 @@ def test_a_pause_that_the_server_asked_for_is_no_stall() -> None:
     assert given.after(20, step=5) == "stalled"
 
 
+def test_an_attempt_that_is_not_due_is_no_stall() -> None:
+    """A server may have said to come again in an hour; a call beside it may hang all the same."""
+    later = replace(STAGE, running=0, waiting=2, delayed=2, oldest=None)
+    given = Given(replace(BUSY, stages=(later,), taken=2, in_flight=2))
+    assert given.after(3_000, step=5) == "alive"
+    assert given.after(70, stages=(later, STAGE), in_flight=3) == "stalled"
+
+
 def test_a_database_that_is_away_is_no_stall() -> None:
     """A restart would lose what waits for it; the run itself gives up at last."""
     given = Given(replace(BUSY, sink=SinkSnapshot(name="database", away=5.0, waiting=1)))

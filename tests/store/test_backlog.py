@@ -1,89 +1,35 @@
-"""How much may be lost by a kill: when calls wait for commits, and when they go on."""
+"""What waits in a store, as those are told who watch a run."""
 
 from __future__ import annotations
 
-from rxpipe.store.commits.backlog import Backlog
+import threading
+
+from rxpipe import DatabaseSink, Pipeline, RunStore, Stage
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
+def test_what_an_aborted_run_has_left(store_url: str) -> None:
+    """It is ready; the first and the last of it are named, and which of some items still wait."""
+    inside, goes_on = threading.Event(), threading.Event()
 
+    def work(number: int) -> int:
+        if number == 2:
+            inside.set()
+            goes_on.wait(30)
+        return number
 
-def backlog(*, few: float = 2, most: int = 10) -> tuple[Backlog, Time, list[str]]:
-    """A backlog, its clock, and who was woken."""
-    time = Time()
-    return Backlog(few=few, most=most, window=0.05, now=lambda: time.now), time, []
-
-
-def add(held: Backlog, count: int) -> None:
-    for _ in range(count):
-        held.add(is_result=True)
-
-
-def may_begin(held: Backlog, woken: list[str]) -> bool:
-    return held.may_begin(lambda: woken.append("woken"))
-
-
-def test_calls_wait_while_many_results_are_late() -> None:
-    """Until they are committed; then whoever waits is woken, once."""
-    held, time, woken = backlog()
-    add(held, 3)
-    assert may_begin(held, woken)
-    time.now = 0.3
-    assert not may_begin(held, woken)
-    held.committed(3, 3)
-    assert woken == ["woken"]
-    assert may_begin(held, woken)
-    add(held, 1)
-    held.committed(1, 1)
-    assert woken == ["woken"]
-
-
-def test_few_late_results_hold_nothing_up() -> None:
-    """As with slow calls and a distant server: a kill costs more running calls than these."""
-    held, time, woken = backlog()
-    add(held, 2)
-    time.now = 1.9
-    assert may_begin(held, woken)
-
-
-def test_a_silent_database_holds_all_calls_up() -> None:
-    """However few results wait for it."""
-    held, time, woken = backlog(few=1000)
-    add(held, 1)
-    time.now = 2.1
-    assert not may_begin(held, woken)
-    held.committed(1, 1)
-    assert woken == ["woken"]
-
-
-def test_the_number_is_bounded() -> None:
-    """However young they are."""
-    held, _, woken = backlog()
-    add(held, 10)
-    assert not may_begin(held, woken)
-
-
-def test_nobody_is_woken_while_what_is_left_is_late() -> None:
-    """The next commit wakes them."""
-    held, time, woken = backlog()
-    add(held, 2)
-    time.now = 0.1
-    add(held, 3)
-    time.now = 0.4
-    assert not may_begin(held, woken)
-    held.committed(2, 2)
-    assert (woken, held.results) == ([], 3)
-    held.committed(3, 3)
-    assert (woken, held.results) == (["woken"], 0)
-
-
-def test_calls_wait_while_the_database_is_away() -> None:
-    """Also if nothing is in hand: what they return could not be kept."""
-    held, _, woken = backlog()
-    held.away()
-    assert not may_begin(held, woken)
-    held.committed(0, 0)
-    assert woken == ["woken"]
-    assert may_begin(held, woken)
+    pipeline = Pipeline(Stage("work", work, concurrency=1), sink=DatabaseSink(store_url), store=RunStore(), name="bank")
+    run = pipeline.start(range(30))
+    assert inside.wait(30)
+    with RunStore(store_url).reader() as reader:
+        assert run.number is not None
+        assert reader.backlog(run.number).running > 0
+        run.abort()
+        goes_on.set()
+        run.finished.result(30)
+        left = reader.backlog(run.number, ["0", "2", "gone"])
+        assert (left.running, left.waiting) == (0, 0)
+        assert left.ready >= 1
+        assert len(left.ends) == min(2, left.ready)
+        assert left.still_ready <= {"2"}
+        assert reader.backlog(run.number, sorted(left.ends)).still_ready == left.ends
+        assert reader.backlog(99) == reader.backlog(98)
