@@ -50,7 +50,8 @@ def stages(text: str) -> list[Stage]:
     for line in filter(str.strip, lines):
         name, _, rest = line.partition(" ")
         if name == "ARG":
-            arguments.update([rest.split("=", 1)])
+            argument, _, default = rest.partition("=")
+            arguments[argument] = default
         elif name == "FROM":
             base, _, alias = re.sub(r"\$\{(\w+)\}", lambda one: arguments[one[1]], rest).partition(" AS ")
             found.append(Stage(base=base, name=alias))
