@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import site
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from rxpipe.cli.messages import ExitCode
 
@@ -24,6 +27,9 @@ from .containerfile import CONTAINERFILE, ROOT, program_in_root, stages
 STAGES = stages(CONTAINERFILE.read_text("utf-8"))
 IMAGE = STAGES[-1]
 CALLS = 200
+GRACE = 60  # seconds
+PATIENCE = 180.0  # seconds that a program may take, on a busy machine
+EXTRAS = ("cli", "postgres", "openai", "otel", "metrics", "web")
 CODE = """
 import asyncio, os
 def note(text):
@@ -55,6 +61,20 @@ def test_versions_are_pinned() -> None:
         assert stage.base.count(":") == 1
         assert tag.count(".") == 2
         assert tag != "latest"
+
+
+def test_pinned_packages_are_those_that_are_wanted() -> None:
+    """``deploy/requirements.txt`` has each dependency of the image's extras, in a version that it takes."""
+    pins = dict(
+        re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / "deploy/requirements.txt").read_text("utf-8"), re.MULTILINE)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = {one for name in EXTRAS if name in extras for one in extras[name]}
+    for requirement in map(Requirement, [*project["dependencies"], *asked]):
+        if requirement.name != project["name"]:
+            pinned = pins[requirement.name.lower().replace("_", "-")]
+            assert requirement.specifier.contains(pinned, prereleases=True), requirement
 
 
 def test_commands_are_no_shells() -> None:
@@ -145,7 +165,7 @@ class Image:
     def run(self, *arguments: str, entry: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         command = self.command(*arguments, entry=entry)
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def ledger(self) -> Counter[str]:
         """What the stages have noted."""
@@ -169,7 +189,7 @@ def test_sigterm_under_200_calls_loses_nothing(in_image: Image) -> None:
         {"name": "work", "call": "stages:work", "concurrency": CALLS, "queue_size": 10},
         source={"range": 2 * CALLS},
         scheduler="asyncio",
-        pipeline_config={"grace": 20},
+        pipeline_config={"grace": GRACE},
     )
     command = in_image.command("run", "/config/pipeline.yaml", "--json")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -179,11 +199,11 @@ def test_sigterm_under_200_calls_loses_nothing(in_image: Image) -> None:
             os.kill(inside, signal.SIGTERM)
             sent = time.monotonic()
             (in_image.data / "go").touch()
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert process.returncode == ExitCode.TERMINATED, err
-    assert time.monotonic() - sent < 20
+    assert time.monotonic() - sent < GRACE
     first = yaml.safe_load(out)
     assert first["cancelled"] == first["failed"] == 0
     assert first["written"] == first["taken"] >= CALLS
@@ -204,7 +224,7 @@ def test_only_data_and_tmp_are_writable(in_image: Image) -> None:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
