@@ -19,10 +19,10 @@ END = 200
 
 def given(first: Iterable[Any], *later: Any, every: float = 10.0, **options: Any) -> list[tuple[float, Any]]:
     """What comes at which time; each further reading gives the next of these, or raises it."""
-    left = list(later)
+    left: list[Any] = list(later)
 
     def read() -> list[Any]:
-        found = left.pop(0) if left else []
+        found: Any = left.pop(0) if left else ()
         if isinstance(found, Exception):
             raise found
         return list(found)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.cli.messages import configure_logs
@@ -115,7 +115,7 @@ def _items(config: Config, lines: Iterable[str], where: str) -> Iterator[int | s
             flaws.add(place, "begins like JSON, and is none")
             continue
         if isinstance(value, dict):
-            rows.append((place, value))
+            rows.append((place, cast("dict[str, Any]", value)))
         elif isinstance(value, str) and config.source.id is None:
             plain.append(value)
         else:
