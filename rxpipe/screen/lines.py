@@ -23,6 +23,7 @@ def progress_line(figures: Figures) -> str:
     of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
     came: list[str] = []
     if figures.expands:
+        of_total = "" if figures.before else of_total  # of a run that goes on, children are taken up again, too
         came = [f"{number(figures.taken)}{of_total} taken", f"{number(figures.spawned)} spawned"]
         of_total = ""
     parts = [
