@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from rxpipe.cli.parser.configs import app
 
-from .blocks import ROOT, STAGES, TOPICS, Block, blocks, execute, stopped_runs
+from .blocks import STAGES, TOPICS, Block, blocks, execute, stopped_runs
+from .pages import ROOT
 
 README = ROOT / "README.md"
 

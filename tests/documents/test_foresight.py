@@ -13,7 +13,8 @@ from rxpipe.cli.parser.configs import app
 from rxpipe.insight.interval import Interval
 from rxpipe.screen.texts import about
 
-from .blocks import ROOT, blocks
+from .blocks import blocks
+from .pages import ROOT
 
 DOCUMENT = ROOT / "docs" / "foresight.md"
 BANK = """
