@@ -57,15 +57,13 @@ class HealthWatch:
         latest: The snapshot of the last look; None before the run has begun.
     """
 
-    def __init__(self, *, staying: bool = False, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         """Watch no run yet.
 
         Args:
-            staying: Whether the process takes items again after a run has ended.
             now: A steady clock, in seconds.
         """
         self.latest: Snapshot | None = None
-        self._staying = staying
         self._now = now
         self._run: WatchedRun | None = None
         self._patience = 0.0
@@ -123,8 +121,6 @@ class HealthWatch:
     def _judged(self, snapshot: Snapshot) -> RunHealth:
         silence = self._silence
         if snapshot.state not in ("running", "stopping"):
-            if self._staying and not self._draining:
-                return RunHealth(status="alive", reason="waiting for items")
             return RunHealth(status="ended", reason=f"the run has ended: {snapshot.state}")
         if silence > max(self._patience, _usual(snapshot)):
             sentences = [stall.sentence for stall in stalls_of([snapshot])]

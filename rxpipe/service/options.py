@@ -14,11 +14,9 @@ class ServiceOptions:
         health: Serve ``/livez`` and ``/readyz`` at this one. It may be the same.
         json_logs: Log lines of JSON, and show no progress.
         quiet: Log errors only.
-        staying: The process stays when nothing is left to do, and is ready between two runs, too.
     """
 
     metrics: str | None = None
     health: str | None = None
     json_logs: bool = False
     quiet: bool = False
-    staying: bool = False

@@ -63,7 +63,7 @@ class Service:
         origin.pipeline = name
         given = (("--metrics", options.metrics), ("--health", options.health))
         self._addresses = {option: Address.parse(text, option) for option, text in given if text is not None}
-        self._health = HealthWatch(staying=options.staying)
+        self._health = HealthWatch()
         self._store = StoreWatch(RunStore(store).reader) if self._addresses and store is not None else None
         to = NotifySocket.from_environment()
         self._pulse = None

@@ -19,10 +19,10 @@ BUSY = Snapshot(at=0, elapsed=0, stages=(STAGE,), taken=1, in_flight=1, sink=Sin
 class Given:
     """A run that is as the test says, and the time."""
 
-    def __init__(self, snapshot: Snapshot = BUSY, *, staying: bool = False, timeout: float | None = 10.0) -> None:
+    def __init__(self, snapshot: Snapshot = BUSY, *, timeout: float | None = 10.0) -> None:
         self.seconds = 100.0
         self.now = snapshot
-        self.watch = HealthWatch(staying=staying, now=lambda: self.seconds)
+        self.watch = HealthWatch(now=lambda: self.seconds)
         self.watch.begin(self, [Stage("work", lambda value: value, timeout=timeout)])
         self.watch.look()
 
@@ -130,10 +130,9 @@ def test_draining() -> None:
     assert given.after(70) == "stalled"
 
 
-@pytest.mark.parametrize(("staying", "status"), [(False, "ended"), (True, "alive")])
-def test_a_run_that_has_ended(staying: bool, status: str) -> None:
-    """A process that stays takes items again."""
-    assert Given(replace(BUSY, state="finished", in_flight=0), staying=staying).watch.look().status == status
+def test_a_run_that_has_ended() -> None:
+    """It takes no items, and is not stalled."""
+    assert Given(replace(BUSY, state="finished", in_flight=0)).watch.look().status == "ended"
 
 
 def test_another_run_begins_anew() -> None:
