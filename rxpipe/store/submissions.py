@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -134,7 +134,7 @@ class _Submitter:
             if refused is not None:
                 raise _refused(refused)
             if key not in found:
-                output = _encoded(cast("Record[Any]", one)) if isinstance(one, Record) else None
+                output = _encoded(one) if isinstance(one, Record) else None  # pyright: ignore[reportUnknownArgumentType] - any value
                 found[key] = _Item(not isinstance(item_id, str), item_id, output)
         return found
 
