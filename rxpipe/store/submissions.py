@@ -134,7 +134,7 @@ class _Submitter:
             if refused is not None:
                 raise _refused(refused)
             if key not in found:
-                output = _encoded(one) if isinstance(one, Record) else None
+                output = _encoded(one) if isinstance(one, Record) else None  # pyright: ignore[reportUnknownArgumentType] - any value
                 found[key] = _Item(not isinstance(item_id, str), item_id, output)
         return found
 
