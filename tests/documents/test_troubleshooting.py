@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .blocks import ROOT
+from .pages import ROOT
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 LEAST = 3  # characters: shorter parts, such as ": ", are everywhere
