@@ -33,11 +33,10 @@ def transaction(url: str) -> Generator[Connection]:
         yield connection
 
 
-def contents(url: str) -> dict[str, list[str]]:
+def contents(connection: Connection) -> dict[str, list[str]]:
     """All rows of all tables."""
-    with transaction(url) as connection:
-        names = inspect(connection).get_table_names()
-        return {name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}
+    names = inspect(connection).get_table_names()
+    return {name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {name}")))) for name in names}
 
 
 def stop_at_7(stage: str, item_id: Any) -> None:
@@ -95,14 +94,15 @@ def test_a_newer_store_under_a_worker(store_url: str, request: pytest.FixtureReq
             request.getfixturevalue("newer")
             with transaction(store_url) as connection:
                 migrate(connection)
-            found.append(contents(store_url))
+                found.append(contents(connection))
 
     bank = Bank(store_url, upgrade)
     known = newest_version()
     with pytest.raises(StoreError, match=f"from schema {known} to {known + 1} while this one was at work") as refused:
         bank.pipeline().run(range(1000))
     assert "\n" not in str(refused.value)
-    (then,), now = found, contents(store_url)
+    with transaction(store_url) as connection:
+        (then,), now = found, contents(connection)
     assert {name: then[name] for name in then if then[name] != now[name]} == {}
 
 
