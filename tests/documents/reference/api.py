@@ -56,7 +56,11 @@ TOPICS = {
             *_of("rxpipe.operators", "timeout", "Failure", "Limiter", "OverflowPolicy"),
         ),
     ),
-    "store": Topic("The run store", "What makes a run go on after a crash.", ("rxpipe.RunStore",)),
+    "store": Topic(
+        "The run store",
+        "What makes a run go on after a crash.",
+        ("rxpipe.RunStore", *_of("rxpipe.store", "submit", "Submitted")),
+    ),
     "sink": Topic(
         "Sinks",
         "Where the results go.",
