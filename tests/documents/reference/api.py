@@ -92,7 +92,7 @@ TOPICS = {
             *_of("rxpipe", "recorded", "simulate", "Forecast"),
             *_of("rxpipe.foresight", "advise", "sweep", "CallRecorder", "Change", "Distribution", "Interval"),
             *_of("rxpipe.foresight", "LimitForecast", "Point", "Recommendation", "RecordedCall", "RecordedRun"),
-            *_of("rxpipe.foresight", "StageForecast", "Sweep"),
+            *_of("rxpipe.foresight", "StageForecast", "Sweep", "parse_distribution"),
         ),
     ),
     "integrations": Topic(
