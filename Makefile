@@ -27,8 +27,9 @@ fast:  ## the tests that need no server and take less than a quarter of a second
 coverage:  ## the fast tests, and what they reach; fails below what was reached before
 	python -m pytest --fast --cov --cov-report=term:skip-covered
 
-docs:  ## the site, into site/; a warning is an error
-	zensical build --clean --strict
+docs:  ## the site, into site/; a warning or a broken link is an error: pip install -e ".[docs]"
+	python -m tests.documents.reference
+	python -m tests.documents.site
 
 bench:  ## the benchmarks beside other libraries: pip install -e ".[benchmark]"
 	python -m tests.benchmarks

@@ -56,7 +56,11 @@ TOPICS = {
             *_of("rxpipe.operators", "timeout", "Failure", "Limiter", "OverflowPolicy"),
         ),
     ),
-    "store": Topic("The run store", "What makes a run go on after a crash.", ("rxpipe.RunStore",)),
+    "store": Topic(
+        "The run store",
+        "What makes a run go on after a crash.",
+        ("rxpipe.RunStore", *_of("rxpipe.store", "submit", "Submitted")),
+    ),
     "sink": Topic(
         "Sinks",
         "Where the results go.",
@@ -88,7 +92,7 @@ TOPICS = {
             *_of("rxpipe", "recorded", "simulate", "Forecast"),
             *_of("rxpipe.foresight", "advise", "sweep", "CallRecorder", "Change", "Distribution", "Interval"),
             *_of("rxpipe.foresight", "LimitForecast", "Point", "Recommendation", "RecordedCall", "RecordedRun"),
-            *_of("rxpipe.foresight", "StageForecast", "Sweep"),
+            *_of("rxpipe.foresight", "StageForecast", "Sweep", "parse_distribution"),
         ),
     ),
     "integrations": Topic(

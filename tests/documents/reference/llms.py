@@ -20,6 +20,10 @@ def nav() -> list[dict[str, Any]]:
 def files(entries: Any) -> Iterator[tuple[str, str]]:
     """Title and file of each page, in order."""
     for entry in entries:
+        if isinstance(entry, str):  # the index of a section, which is called as it calls itself
+            heading = re.search(r"^# (.+)$", (ROOT / "docs" / entry).read_text("utf-8"), re.MULTILINE)
+            yield heading[1] if heading else entry, entry
+            continue
         for title, inner in entry.items():
             if isinstance(inner, str):
                 yield title, inner
