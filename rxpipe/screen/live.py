@@ -24,7 +24,7 @@ from rxpipe.screen.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
 _SECONDS = 0.2  # from one drawing to the next
-_OTHER_LINES = 12  # of the screen, that are no stages
+_OTHER_LINES = 11  # of the screen, that are no stages
 
 
 class Screen:
@@ -45,7 +45,7 @@ class Screen:
         width = options.max_width
         yield Text()
         yield Text(self._title, style="dim", no_wrap=True, overflow="ellipsis")
-        yield stages_table(figures.stages, width, rows=max(1, console.size.height - _OTHER_LINES))
+        yield stages_table(figures.stages, width, rows=max(1, console.size.height - _OTHER_LINES - figures.waits))
         yield Text()
         if figures.fraction is not None:
             yield _bar(figures, width)
