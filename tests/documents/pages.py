@@ -19,7 +19,8 @@ The conventions, for writers:
 - ``<!-- in a checkout -->``, anywhere in a page: its folder has a copy of ``examples/``.
 - Blocks of other languages do nothing. A ``yaml`` block is a file, or is marked ``<!-- not run: REASON -->``.
 
-All pages under docs/ run this way, but for those in ``OLD``.
+All pages under docs/ run this way, but for those in ``OLD``, and those in docs/zh, whose code is that of
+the English pages: see test_chinese.py.
 """
 
 from __future__ import annotations
@@ -67,9 +68,12 @@ _WIDTH = "120"  # columns of the terminal that commands write to
 
 
 def pages() -> list[Path]:
-    """The pages that run as printed: those that are not old, with code in them."""
+    """The pages that run as printed: those that are not old, nor in Chinese, with code in them."""
     found = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).as_posix() not in OLD]
-    return [path for path in found if "decisions" not in path.parts and "\n```" in path.read_text("utf-8")]
+    others = {"decisions", "zh"}
+    return [
+        path for path in found if others.isdisjoint(path.relative_to(DOCS).parts) and "\n```" in path.read_text("utf-8")
+    ]
 
 
 class Page:
