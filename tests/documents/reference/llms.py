@@ -48,10 +48,15 @@ def text(generated: Mapping[str, str]) -> str:
 
 
 def _first(file: str, generated: Mapping[str, str]) -> str:
-    """The first sentence of a page's first paragraph of prose."""
+    """The first sentence of a page's first paragraph of prose; the link to its other language is none."""
     path = f"docs/{file}"
     page = generated.get(path) or (ROOT / path).read_text("utf-8")
-    page = re.sub(r"<!--.*?-->|^```.*?^```|^---\n.*?^---\n", "", page, flags=re.DOTALL | re.MULTILINE)
+    page = re.sub(
+        r"<!--.*?-->|^```.*?^```|^---\n.*?^---\n|^\[(?:English|中文)\]\([^)]*\)$",
+        "",
+        page,
+        flags=re.DOTALL | re.MULTILINE,
+    )
     prose = [part for part in re.split(r"\n\s*\n", page) if re.match(r"[\w`*\[\"]", part.lstrip("\n"))]
     first = " ".join(prose[0].split()) if prose else ""
     first = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", first).removeprefix("**Context.** ")
