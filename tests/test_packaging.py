@@ -40,7 +40,11 @@ def test_the_extra_for_tests_has_every_other_one() -> None:
     """So what CI installs, from wheels alone, is all that any user installs. Peers to compare with stay out."""
     extras = CONFIG["project"]["optional-dependencies"]
     (named,) = (requirement for requirement in extras["test"] if requirement.startswith("rxpipe["))
-    assert set(named.removeprefix("rxpipe[").removesuffix("]").split(",")) == set(extras) - {"test", "benchmark", "docs"}
+    assert set(named.removeprefix("rxpipe[").removesuffix("]").split(",")) == set(extras) - {
+        "test",
+        "benchmark",
+        "docs",
+    }
 
 
 def test_files_that_are_no_modules_are_listed() -> None:
