@@ -18,7 +18,7 @@ types:  ## mypy and pyright, strict
 test:  ## all tests
 	python -m pytest
 
-all:  ## all tests, and every case of the long sweeps
+all:  ## all tests, and every case of the long ones
 	python -m pytest --all
 
 fast:  ## the tests that need no server and take less than a quarter of a second each

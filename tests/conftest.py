@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import hypothesis
 import pytest
 import servers
 import shared_compiling
@@ -19,12 +20,15 @@ import typer.testing
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--fast`` leaves out what needs a server or takes over a quarter of a second; ``--all`` leaves out nothing."""
     parser.addoption("--fast", action="store_true", help="run neither slow tests nor those that need a server")
-    parser.addoption("--all", action="store_true", help="run thorough tests, too: every other case of long sweeps")
+    parser.addoption("--all", action="store_true", help="run thorough tests, too: all cases of long ones")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take Ctrl-C also in the background, where shells have it ignored by all that is started there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("some", max_examples=30)
+    if not config.getoption("--all"):
+        hypothesis.settings.load_profile("some")
     servers.WANTED = not config.getoption("--fast")
     if "PYTHONDONTWRITEBYTECODE" in os.environ:  # compiled modules are kept, or each process would compile anew
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = os.path.join(tempfile.gettempdir(), "rxpipe-pycache")

@@ -87,7 +87,7 @@ def ended(folder: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["ids", "records"])
+@pytest.mark.parametrize("shape", ["ids", pytest.param("records", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("kind", ["nats", "redis", "rabbit"])
 def test_killed_five_times(kind: str, shape: str, tmp_path: Path) -> None:
     """No message is lost, none is left, each row is there once, and what was committed is not called again.

@@ -78,16 +78,16 @@ def program_in_root(
     seen = [word for path in shown if path.exists() for word in ("--ro-bind", str(path), str(path))]
     places = [Path("/opt/rxpipe"), *(path for path in shown if path.exists())]
     parents = sorted(
-        {parent for place in places for parent in place.parents} - {Path("/")}
+        {parent for place in places for parent in place.parents} - {Path("/"), Path("/tmp")}
     )  # bwrap's own are root's only
     folders = [word for parent in parents for word in ("--perms", "0755", "--dir", str(parent))]
     variables = [word for name, value in environment.items() for word in ("--setenv", name, value)]
     return [
         *("bwrap", "--unshare-pid", "--as-pid-1", "--die-with-parent", "--clearenv", *variables),
         *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),  # for setpriv, which has none of them left
-        *("--proc", "/proc", "--dev", "/dev", *folders, *seen),
+        *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", *folders, *seen),
         *("--ro-bind", str(prefix), "/opt/rxpipe", "--ro-bind", str(config), "/config", "--bind", str(data), "/data"),
-        *("--perms", "1777", "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/data", "--"),
+        *("--remount-ro", "/", "--chdir", "/data", "--"),
         *("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"),
         *("--inh-caps=-all", "--", *command),
     ]

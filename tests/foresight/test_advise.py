@@ -42,10 +42,10 @@ def _staged() -> Pipeline[Any, Any]:
     [
         (lambda: LINE, {"a": 4, "b": 4, "c": 4}, None),
         (lambda: LINE, {"total": 7}, None),
-        (lambda: LINE, {("a", "b"): 5, "c": 4}, None),
-        (lambda: LINE, {"a": 4, "b": 4, "c": 4}, 4),
+        pytest.param(lambda: LINE, {("a", "b"): 5, "c": 4}, None, marks=pytest.mark.thorough),
+        pytest.param(lambda: LINE, {"a": 4, "b": 4, "c": 4}, 4, marks=pytest.mark.thorough),
         (_limited, {"a": 4, "b": 4, "c": 4}, None),
-        (_limited, {"total": 7}, None),
+        pytest.param(_limited, {"total": 7}, None, marks=pytest.mark.thorough),
         (_timed_out, {"a": 4, "b": 4, "c": 4, "total": 9}, None),
         (_staged, {"total": 7}, None),
     ],

@@ -55,7 +55,7 @@ def test_no_load_is_believed_in_where_there_is_none() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [None, Load(knee=10, slope=0.1)])
+@pytest.mark.parametrize("load", [pytest.param(None, marks=pytest.mark.thorough), Load(knee=10, slope=0.1)])
 def test_forecasts_of_other_settings(load: Load | None) -> None:
     """What was recorded with some slots tells what others would take; the interval holds."""
     base, record = run_truly(pipeline(4, 8, 3), WORLD, 800, load=load)
@@ -100,7 +100,13 @@ def test_runs_at_different_loads_tell_together_what_none_of_them_tells() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [Rate(unit="calls", rate=30, size=30), Rate(unit="tokens", rate=4_500, size=4_500)])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        pytest.param(Rate(unit="calls", rate=30, size=30), marks=pytest.mark.thorough),
+        Rate(unit="tokens", rate=4_500, size=4_500),
+    ],
+)
 def test_a_rate_is_found_where_calls_are_refused_for_it(rate: Rate) -> None:
     """And forecasts keep to it, with more slots, too."""
     real, record = run_truly(pipeline(6, 12, 4), WORLD, 200, rate=rate)

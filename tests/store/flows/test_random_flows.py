@@ -63,7 +63,7 @@ def test_children_of_children_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(1, PARTS))])
 def test_cut_off_everywhere(tmp_path: Path, part: int) -> None:
     """At each statement and commit of one run in turn, before and behind it."""
     flow, number = bank(4, seed=4), part
