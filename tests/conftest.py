@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -46,11 +47,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, "slow")
     if not config.getoption("--all"):
         _leave_out(config, items, "thorough")
+        if not any(".py" in argument for argument in config.args):
+            _leave_out_every_other_case(config, items)
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str) -> None:
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
     items[:] = [item for item in items if not item.get_closest_marker(marker)]
+
+
+def _leave_out_every_other_case(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of slow tests with several cases, unless files are named: then all cases of these are wanted."""
+    cases: defaultdict[str, int] = defaultdict(int)
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        name, case, _ = item.nodeid.partition("[")
+        if case and item.get_closest_marker("slow"):
+            cases[name] += 1
+        (left if case and cases[name] and cases[name] % 2 == 0 else kept).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 def pytest_collection_finish() -> None:

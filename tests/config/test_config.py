@@ -341,7 +341,7 @@ def message_of(path: Path) -> str | None:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=FIXTURES, deadline=None, max_examples=100)
+@settings(suppress_health_check=FIXTURES, deadline=None, max_examples=settings().max_examples)
 @given(data=st.dictionaries(KEYS, NESTED, min_size=1, max_size=4) | NESTED)
 @example(data={"stages": [{"name": []}, {"name": {}}]})
 @example(data={"pipeline_config": {"retry": {"initial": 10**400}}})
@@ -355,7 +355,7 @@ def test_any_data_loads_or_is_a_config_error(write: Write, data: Any) -> None:
     assert message is None or all(line.startswith(str(path)) for line in message.split("\n"))
 
 
-@settings(suppress_health_check=FIXTURES, deadline=None, max_examples=100)
+@settings(suppress_health_check=FIXTURES, deadline=None, max_examples=settings().max_examples)
 @given(text=st.text(alphabet=st.sampled_from(list("ab:-[]{}&*!<>|'\"#%@,? \t\n\x00\ufeff3.")), max_size=30))
 @example(text="a: &a {<<: *a}")
 @example(text="&a [*a]")

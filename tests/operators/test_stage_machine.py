@@ -364,5 +364,7 @@ def _never_called(*args: Any) -> Any:
     raise AssertionError
 
 
-StageSteps.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+StageSteps.TestCase.settings = settings(
+    max_examples=settings().max_examples * 150 // 100, stateful_step_count=40, deadline=None
+)
 TestStageMachine = pytest.mark.slow(StageSteps.TestCase)

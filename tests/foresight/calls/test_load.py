@@ -70,6 +70,7 @@ def test_forecasts_of_other_settings(load: Load | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_items_that_nobody_has_seen() -> None:
     """Ten times as many; the interval is as wide as chance makes it."""
     _, record = run_truly(pipeline(4, 8, 3), WORLD, 300)
@@ -100,13 +101,8 @@ def test_runs_at_different_loads_tell_together_what_none_of_them_tells() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rate",
-    [
-        pytest.param(Rate(unit="calls", rate=30, size=30), marks=pytest.mark.thorough),
-        Rate(unit="tokens", rate=4_500, size=4_500),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("rate", [Rate(unit="calls", rate=30, size=30), Rate(unit="tokens", rate=4_500, size=4_500)])
 def test_a_rate_is_found_where_calls_are_refused_for_it(rate: Rate) -> None:
     """And forecasts keep to it, with more slots, too."""
     real, record = run_truly(pipeline(6, 12, 4), WORLD, 200, rate=rate)

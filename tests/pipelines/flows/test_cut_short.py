@@ -22,7 +22,9 @@ from .model import Flow, Machinery
 from .test_random_flows import flows
 
 BOTH = pytest.mark.parametrize("scheduler", SCHEDULERS)
-MANY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(
+    max_examples=settings().max_examples * 80 // 100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 class Cancels(Listener):

@@ -113,7 +113,9 @@ def check(flow: Flow, scheduler: Scheduler) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples * 150 // 100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(flow=flows())
 def test_all_items_end_as_they_should(scheduler: Scheduler, flow: Flow) -> None:
     """With functions that fail, hang, drop, expand and send back."""
@@ -122,7 +124,7 @@ def test_all_items_end_as_they_should(scheduler: Scheduler, flow: Flow) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(flow=flows(one_slot=True))
 @example(
     flow=Flow(steps=[Step(index=at, seed=18301, expand=at < 2, queue_size=0, trouble=0) for at in range(3)], ids=1)

@@ -126,7 +126,7 @@ class Desks(RuleBasedStateMachine):
 
 
 TestDesks = pytest.mark.slow(Desks.TestCase)
-TestDesks.settings = settings(max_examples=100, deadline=None)
+TestDesks.settings = settings(max_examples=settings().max_examples, deadline=None)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def quick(flow: Flow) -> Flow:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples * 60 // 100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(flow=flows().map(quick))
 def test_as_without_a_store(flow: Flow) -> None:
     """Nothing befalls the run."""
@@ -42,7 +42,9 @@ def test_as_without_a_store(flow: Flow) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples * 150 // 100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(flow=flows().map(quick), cuts=st.lists(st.integers(60, 220), min_size=1, max_size=3))
 def test_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> None:
     """Up to three processes lose their database, and a last one finishes the run."""
@@ -51,7 +53,7 @@ def test_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples * 30 // 100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     flow=st.sampled_from(NESTS).flatmap(lambda kinds: flows(kinds=kinds)).map(quick),
     cuts=st.lists(st.integers(60, 220), min_size=1, max_size=3),
@@ -63,7 +65,8 @@ def test_children_of_children_cut_off_anywhere(flow: Flow, cuts: list[Any]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(1, PARTS))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("part", range(PARTS))
 def test_cut_off_everywhere(tmp_path: Path, part: int) -> None:
     """At each statement and commit of one run in turn, before and behind it."""
     flow, number = bank(4, seed=4), part
