@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -101,4 +101,5 @@ def _words(annotation: Any, metadata: Any = ()) -> str:
         return f"a mapping to: {_words(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "see below"
-    return _SIMPLE.get(str(getattr(annotation, "__name__", "")), "anything")
+    name: object = getattr(cast("object", annotation), "__name__", "")
+    return _SIMPLE.get(str(name), "anything")
