@@ -158,11 +158,21 @@ def test_refused(config: Path, options: list[str], told: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2h", 7200), ("1h30m", 5400), ("90s", 90), ("45m", 2700), ("1.5h", 5400), ("30", 30), ("2 h 5 min", 7500)],
+    [
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("90s", 90),
+        ("45m", 2700),
+        ("1.5h", 5400),
+        ("30", 30),
+        ("2 h 5 min", 7500),
+        ("500ms", 0.5),
+        ("1s 500ms", 1.5),
+    ],
 )
 def test_times(text: str, seconds: float) -> None:
-    """How long a run may take, as people write it."""
-    from rxpipe.cli.parser.forecasts import duration_of
+    """Durations, as people write them."""
+    from rxpipe.cli.parser.values import duration_of
 
     assert duration_of(text) == seconds
 

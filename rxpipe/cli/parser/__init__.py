@@ -4,4 +4,5 @@
 - ``forecasts.py``: ``simulate`` and others on what a run is going to take
 - ``stores.py``: on runs that are kept
 - ``models.py``: on language models
+- ``values.py``: what options of several commands take
 """

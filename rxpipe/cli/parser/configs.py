@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from rxpipe.cli.messages import errors_told, flowing
 from rxpipe.cli.parser import forecasts, models, stores
+from rxpipe.cli.parser.values import ConfigPath, cost_of, count_of, duration_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,12 +19,6 @@ app = typer.Typer(
     help="Run pipelines that YAML files describe: concurrent stages with timeouts, retries and backpressure, "
     "into a database.",
 )
-
-
-def _count(given: str | int) -> int:
-    if not (str(given).isdecimal() and int(given) >= 1):
-        raise typer.BadParameter(f"{given!r}; allowed: a whole number, 1 or more")
-    return int(given)
 
 
 def _failures(given: str) -> str:
@@ -37,31 +31,10 @@ def _failures(given: str) -> str:
     return given
 
 
-def _cost(given: str | float) -> float:
-    try:
-        cost = float(given)
-    except ValueError:
-        cost = 0.0
-    if not 0 < cost < float("inf"):
-        raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 2.50")
-    return cost
-
-
-def _seconds(given: str | float) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", str(given).strip())
-    seconds = float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0) if found else 0.0
-    if not seconds > 0:
-        raise typer.BadParameter(f"{given!r}; allowed: a duration above 0, like 30s, 500ms or 5m")
-    return seconds
-
-
 def _logs(given: str) -> str:
     if given not in ("text", "json"):
         raise typer.BadParameter(f"{given!r}; allowed: text or json")
     return given
-
-
-_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 
 
 def _version(wanted: bool) -> None:
@@ -83,11 +56,11 @@ def rxpipe(
 
 @app.command()
 def run(
-    config: _Config,
+    config: ConfigPath,
     count: Annotated[
         int | None,
         typer.Option(
-            parser=_count,
+            parser=count_of,
             metavar="N",
             help="Take only the first N IDs of the source. Of a range, N from its start, also beyond its end.",
         ),
@@ -95,7 +68,7 @@ def run(
     until: Annotated[
         int | None,
         typer.Option(
-            parser=_count,
+            parser=count_of,
             metavar="N",
             help="End when N rows are written, those of earlier processes of the run included; no more are written. "
             "What fails or is dropped is made up for, as long as the source has more.",
@@ -140,7 +113,7 @@ def run(
     max_cost: Annotated[
         float | None,
         typer.Option(
-            parser=_cost,
+            parser=cost_of,
             metavar="N",
             help="Stop before the run costs more than this, in the currency of your prices. What earlier processes of "
             "the run spent counts; what was in flight when one was killed does not. Each of several workers may spend "
@@ -166,7 +139,7 @@ def run(
     every: Annotated[
         float | None,
         typer.Option(
-            parser=_seconds,
+            parser=duration_of,
             metavar="DURATION",
             help="With --stay: how long to wait before the source is read again, like 30s (the default) or 5m.",
         ),
@@ -246,7 +219,7 @@ def run(
 
 @app.command()
 def submit(
-    config: _Config,
+    config: ConfigPath,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The IDs.", show_default=False)] = None,
     file: Annotated[
         str | None,
@@ -271,7 +244,7 @@ def submit(
 
 
 @app.command()
-def check(config: _Config) -> None:
+def check(config: ConfigPath) -> None:
     """Validate a config, import its stages and show what would run; nothing is called or written."""
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.check import check as check_config
@@ -281,14 +254,14 @@ def check(config: _Config) -> None:
 
 @app.command()
 def compare(
-    config: _Config,
+    config: ConfigPath,
     latency: Annotated[
         str,
         typer.Option(
             metavar="STAGE=S,...", help="Seconds to add to each call of a stage, like generation=0.03,grading=0.1."
         ),
     ] = "",
-    count: Annotated[int, typer.Option(parser=_count, metavar="N", help="How many IDs to take.")] = 300,
+    count: Annotated[int, typer.Option(parser=count_of, metavar="N", help="How many IDs to take.")] = 300,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
     simulated: Annotated[
         bool,

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rxpipe.cli.messages import errors_told
+from rxpipe.cli.parser.values import ConfigPath, cost_of, count_of, duration_of
 
 app = typer.Typer()
 
 _PANEL = "Foresight: what a run is going to take"
-
-
-def _count(given: str | int) -> int:
-    if not (str(given).isdecimal() and int(given) >= 1):
-        raise typer.BadParameter(f"{given!r}; allowed: a whole number, 1 or more")
-    return int(given)
 
 
 def _runs(given: str) -> str:
@@ -28,37 +22,10 @@ def _runs(given: str) -> str:
     return ",".join(numbers)
 
 
-_PARTS = re.compile(r"(?:([0-9.]+)h)?(?:([0-9.]+)m(?:in)?)?(?:([0-9.]+)s?)?")
-
-
-def duration_of(given: str | float) -> float:
-    """``2h``, ``1h30m``, ``90s``, or seconds."""
-    found = _PARTS.fullmatch(str(given).replace(" ", ""))
-    try:
-        parts = [float(part or 0) for part in found.groups()] if found else [0.0]
-    except ValueError:
-        parts = [0.0]
-    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
-    if not seconds > 0:
-        raise typer.BadParameter(f"{given!r}; allowed: a time like 2h, 1h30m, 45m or 90s")
-    return seconds
-
-
-def _cost(given: str | float) -> float:
-    try:
-        cost = float(given)
-    except ValueError:
-        cost = 0.0
-    if not 0 < cost < float("inf"):
-        raise typer.BadParameter(f"{given!r}; allowed: a number above 0, like 40")
-    return cost
-
-
-_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)]
 _Count = Annotated[
     int | None,
     typer.Option(
-        parser=_count,
+        parser=count_of,
         metavar="N",
         help="How many items the source gives. By default as many as a range or a list in the config has, else as many "
         "as the recorded run had.",
@@ -66,7 +33,7 @@ _Count = Annotated[
 ]
 _Until = Annotated[
     int | None,
-    typer.Option(parser=_count, metavar="N", help="End when N rows are written, instead of when the source ends."),
+    typer.Option(parser=count_of, metavar="N", help="End when N rows are written, instead of when the source ends."),
 ]
 _From = Annotated[
     str | None,
@@ -108,7 +75,7 @@ _Seed = Annotated[int, typer.Option(min=0, metavar="N", help="What all chance fo
 _Replications = Annotated[
     int | None,
     typer.Option(
-        parser=_count,
+        parser=count_of,
         metavar="N",
         help="How many simulations differ by chance, for the intervals; by default 30, or fewer of many items.",
     ),
@@ -127,7 +94,7 @@ _Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON 
 
 @app.command(rich_help_panel=_PANEL)
 def simulate(
-    config: _Config,
+    config: ConfigPath,
     count: _Count = None,
     until: _Until = None,
     runs: _From = None,
@@ -173,7 +140,7 @@ def simulate(
 
 @app.command(rich_help_panel=_PANEL)
 def advise(
-    config: _Config,
+    config: ConfigPath,
     deadline: Annotated[
         float | None,
         typer.Option(
@@ -184,7 +151,7 @@ def advise(
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(parser=_cost, metavar="N", help="What the run may cost, in the currency of your prices."),
+        typer.Option(parser=cost_of, metavar="N", help="What the run may cost, in the currency of your prices."),
     ] = None,
     at_most: Annotated[
         list[str] | None,
