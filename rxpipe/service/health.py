@@ -75,7 +75,7 @@ class HealthWatch:
         self._lock = threading.Lock()
 
     def begin(self, run: WatchedRun, stages: Iterable[Stage[Any, Any]]) -> None:
-        """A run has begun, the first or another one."""
+        """The run has begun."""
         stages = list(stages)
         least = _FIRST_CALL if any(stage.timeout is None for stage in stages) else 0.0
         with self._lock:

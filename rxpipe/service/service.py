@@ -121,7 +121,7 @@ class Service:
         self._opened.close()
 
     def begin(self, run: Run, pipeline: Pipeline) -> None:
-        """A run has begun, the first or another one."""
+        """The run has begun."""
         self._origin.run = run.number
         self._health.begin(run, pipeline.stages)
         if self._store is not None and run.number is not None:

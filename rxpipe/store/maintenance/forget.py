@@ -218,7 +218,7 @@ class _Forgetting:
     def _delete_calls(self, run: int, keys: set[str]) -> int:
         """Take calls out of their groups."""
         gone = 0
-        of_run = and_(CALLS.c.run_id == run)
+        of_run = CALLS.c.run_id == run
         groups: dict[tuple[str, int], str] = {}
         for key in keys:
             query = select(CALLS.c.worker, CALLS.c.number, CALLS.c.calls).where(of_run)
