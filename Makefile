@@ -24,8 +24,8 @@ all:  ## all tests, and every case of the long ones
 fast:  ## the tests that need no server and take less than a quarter of a second each
 	python -m pytest --fast
 
-coverage:  ## the fast tests, and what they reach; fails below what was reached before
-	python -m pytest --fast --cov --cov-report=term:skip-covered
+coverage:  ## pip install pytest-cov: the fast tests, and what they reach; fails below what was reached before
+	python -m pytest --fast --cov
 
 docs:  ## the site, into site/; a warning or a broken link is an error: pip install -e ".[docs]"
 	python -m tests.documents.reference
