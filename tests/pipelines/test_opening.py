@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import reactivex
 from pipeline_helpers import SCHEDULERS, ListSink, Seen, same, until
 from reactivex import Observable
 from reactivex import operators as rx_ops
@@ -26,6 +27,7 @@ from rxpipe.pipeline.blocking import run_blocking
 from rxpipe.pipeline.plan import Scheduler
 from rxpipe.pipeline.ports import Write
 from rxpipe.pipeline.prepare import prepare
+from rxpipe.pipeline.run.run import Run
 
 LASTING = ("rxpipe-heartbeat", "rxpipe-loop", "rxpipe-run", "rxpipe-source", "rxpipe-closing", "rxpipe-release")
 
@@ -131,7 +133,7 @@ STEPS = {
     "intake": "rxpipe.pipeline.run.run.Intake",
     "exit": "rxpipe.pipeline.run.run.Exit",
     "write": "rxpipe.store.session.Session.write",
-    "subscribed": "rxpipe.pipeline.run.run.CompositeDisposable",
+    "subscribed": "rxpipe.pipeline.run.run.Disposable",
 }  # fmt: skip
 
 
@@ -249,6 +251,64 @@ def test_a_sink_that_was_opened_for_nothing_is_closed(monkeypatch: pytest.Monkey
     assert sink.is_open == 0
     assert pipeline.run([1]).written == 1
     assert sink.is_open == 0
+
+
+class LateSink(ListSink):
+    """Notes whether the run was already over when it is closed, and may raise then."""
+
+    run: Run
+    over: bool | None = None
+    error: BaseException | None = None
+
+    def open(self) -> Write:
+        def close() -> None:
+            self.over = self.run.finished.done()
+            if self.error is not None:
+                raise self.error
+
+        return lambda outcomes: outcomes.pipe(rx_ops.finally_action(close))
+
+
+@pytest.fixture
+def late_sink(monkeypatch: pytest.MonkeyPatch) -> LateSink:
+    """A sink that knows its run."""
+    sink = LateSink()
+    subscribe = Run.start
+
+    def start(run: Run, *arguments: Any, **options: Any) -> None:
+        sink.run = run
+        subscribe(run, *arguments, **options)
+
+    monkeypatch.setattr(Run, "start", start)
+    return sink
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("ids", [[1], []])
+def test_a_sink_is_closed_before_the_run_is_over(scheduler: Scheduler, ids: list[int], late_sink: LateSink) -> None:
+    """Whoever waits for the run finds the sink closed."""
+    assert Pipeline(Stage("a", same), sink=late_sink, scheduler=scheduler).run(ids).written == len(ids)
+    assert late_sink.over is False
+
+
+def test_a_run_that_ends_while_it_is_started_has_a_closed_sink(late_sink: LateSink) -> None:
+    """An empty source ends before there is a subscription to dispose of."""
+    run = Pipeline(Stage("a", same), sink=late_sink).start(reactivex.empty())
+    assert run.finished.result(20).taken == 0
+    assert late_sink.over is False
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("error", [ValueError("closing"), SystemExit("closing")])
+def test_a_sink_that_cannot_be_closed_does_not_hold_up_the_run(
+    scheduler: Scheduler, error: BaseException, late_sink: LateSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is shown."""
+    shown: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: shown.append(arguments.exc_value))
+    late_sink.error = error
+    assert Pipeline(Stage("a", same), sink=late_sink, scheduler=scheduler).run([1]).written == 1
+    assert shown == [error]
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import reactivex
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from rxpipe.errors import StopRun
 from rxpipe.insight.insight import Insight
 from rxpipe.insight.snapshot import Snapshot
-from rxpipe.operators.core.clock import Clock
+from rxpipe.operators.core.clock import Clock, guarded
 from rxpipe.operators.core.machine import as_exception
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.operators.stages.times import Standing
@@ -81,6 +83,7 @@ class Run(Counts):
         self._staged = staged
         self._context = contextvars.copy_context()
         self._ends = 0
+        self._steps_to_end = itertools.count(1)
         self._watch = Watch(self, facts or RunFacts())
         self._when_empty: Callable[[], None] | None = None
         self._exit: Exit | None = None
@@ -129,7 +132,7 @@ class Run(Counts):
                 self._exit.dispose()
             self._disposed()
             raise
-        self.subscription.disposable = CompositeDisposable(subscription, Disposable(self._disposed))
+        self.subscription.disposable = Disposable(partial(self._dispose_of, subscription))
 
     def stop(self) -> None:
         """Take no more IDs, and let those taken finish. Does nothing if the run is over."""
@@ -268,7 +271,7 @@ class Run(Counts):
         if error is not None:  # of the sink: graver than that of a source or a stage, since rows are missing
             error.__context__ = self._error
             self._error = error
-        is_awaited = self.finished.set_running_or_notify_cancel()  # first: the observer may dispose of the run
+        self.finished.set_running_or_notify_cancel()  # first: the observer may dispose of the run
         now = self.clock.now()
         for item in cancelled:
             self._notify(item, item.cancelled(now))
@@ -276,8 +279,27 @@ class Run(Counts):
             if self._observer is not None:
                 self._observer.on_completed() if self._error is None else self._observer.on_error(self._error)
         finally:
-            if is_awaited:
-                self._resolve()
+            self.subscription.dispose()  # now, or as soon as ``start`` has it
+            self._end()
+
+    def _dispose_of(self, outcomes: DisposableBase) -> None:
+        """Let go of the outcomes. The sink closes by this."""
+        guarded(outcomes.dispose)
+        self._disposed()
+
+    def _disposed(self) -> None:
+        items = self._close()
+        if items is None:
+            self._end()
+            return
+        for item in items:
+            self.listeners.ended(item, item.cancelled(self.clock.now()))
+        self.finished.cancel()
+
+    def _end(self) -> None:
+        """Resolve ``finished``, once the observer was told of the end and the outcomes are let go of."""
+        if next(self._steps_to_end) == 2 and not self.finished.cancelled():
+            self._resolve()
 
     def _resolve(self) -> None:
         if self._error is None:
@@ -287,14 +309,6 @@ class Run(Counts):
             except Exception as error:  # noqa: BLE001 - a fault of ours; without this the run would never end
                 self.fail(error)
         self.finished.set_exception(self._error)
-
-    def _disposed(self) -> None:
-        items = self._close()
-        if items is None:
-            return
-        for item in items:
-            self.listeners.ended(item, item.cancelled(self.clock.now()))
-        self.finished.cancel()
 
     def _notify(self, item: Item, outcome: Outcome[Any]) -> None:
         """Tell the observer; if it raises, it is told no more, and what is finished is still written."""
