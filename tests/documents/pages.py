@@ -51,7 +51,6 @@ DOCS = ROOT / "docs"
 OLD = {
     "architecture.md",
     "benchmarks.md",
-    "durability.md",
     "event_driven.md",
     "foresight.md",
     "insight.md",
