@@ -51,7 +51,6 @@ DOCS = ROOT / "docs"
 OLD = {
     "architecture.md",
     "benchmarks.md",
-    "event_driven.md",
     "foresight.md",
     "insight.md",
     "language_models.md",
