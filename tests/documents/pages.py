@@ -53,7 +53,6 @@ OLD = {
     "benchmarks.md",
     "foresight.md",
     "insight.md",
-    "language_models.md",
     "observability.md",
     "page.md",
     "scaling.md",
