@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rxpipe.cli.parser.configs import app
 
-from .blocks import STAGES, TOPICS, Block, blocks, execute, stopped_runs
+from .blocks import STAGES, Block, blocks, execute, stopped_runs
 from .pages import DOCS, OLD, ROOT
 
 README = ROOT / "README.md"
@@ -27,7 +27,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_stages.py").write_text(STAGES, encoding="utf-8")
     (folder / "pipeline.yaml").write_text("name: shared", encoding="utf-8")
     (folder / "topics.csv").write_text("number,topic\n1,sums\n", encoding="utf-8")
-    (folder / "my_topics.py").write_text(TOPICS, encoding="utf-8")
     (folder / "models").mkdir()
     (folder / "models" / "my-model.gguf").touch()
     return folder
