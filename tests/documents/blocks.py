@@ -7,17 +7,13 @@ import asyncio
 import inspect
 import os
 import re
-import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-import reactivex
-from reactivex import operators as rx_ops
 
 import rxpipe
 from rxpipe import Pipeline, Stage
@@ -39,16 +35,6 @@ def answer(value):
 def grade(value):
     return {**value, "score": 1.0}
 lookup = generate
-"""
-TOPICS = """
-def questions(topic):
-    return [{**topic, "question": "Why?", "level": "hard"}]
-def answer(value):
-    return {**value, "answer": {"text": "that"}}
-def embed(values):
-    return values
-def check(value):
-    return {**value, "score": 1.0}
 """
 
 
@@ -89,11 +75,6 @@ def grade(value: Any) -> Any:
     return {**value, "score": 1.0}
 
 
-def pages(document: Any) -> list[str]:
-    text: str = document["text"]
-    return text.split("\f")
-
-
 def parse(value: Any) -> Any:
     return value
 
@@ -113,52 +94,18 @@ def _stages() -> tuple[Stage, ...]:
     return Stage("generation", generate), Stage("answering", answer), Stage("grading", grade)
 
 
-def _queue() -> asyncio.Queue[int | None]:
-    queue: asyncio.Queue[int | None] = asyncio.Queue()
-    for one in (1, 2, None):
-        queue.put_nowait(one)
-    return queue
-
-
-def _broker(kind: str, *arguments: Any, **options: Any) -> Any:
-    module = import_module(f"faststream.{kind.lower()}")
-    return getattr(module, f"{kind}Broker")(*arguments, **options)
-
-
 _IMPORTED = {
     "FastAPI": "fastapi",
     "JSONResponse": "fastapi.responses",
     "OpenTelemetry": "rxpipe.otel",
-    "RabbitQueue": "faststream.rabbit",
-    "Request": "fastapi",
-    "StreamSub": "faststream.redis",
-    "Subject": "reactivex.subject",
     "asynccontextmanager": "contextlib",
 }
 _MADE: dict[str, Callable[[], Any]] = {
     "app": lambda: import_module("fastapi").FastAPI(),
-    "client": SimpleNamespace,
-    "count": lambda: print,
     "dataclasses": lambda: import_module("dataclasses"),
-    "documents": lambda: [{"title": "Sums", "text": "1 + 1\f2 + 2"}],
-    "embed": lambda: parse,
-    "ids": lambda: range(3),
-    "kafka": lambda: _broker("Kafka", "127.0.0.1:9092"),
-    "mqtt": lambda: _broker("MQTT", "127.0.0.1", client_id="worker-1", clean_session=False),
     "ops": lambda: ops,
-    "pages": lambda: pages,
     "pipeline": lambda: Pipeline(*_stages()),
-    "question_id": lambda: 17,
-    "questions": lambda: import_module("rxpipe.faststream").PipelineConsumer(Pipeline(*_stages(), scheduler="asyncio")),
-    "queue": _queue,
-    "rabbit": lambda: _broker("Rabbit", "amqp://guest:guest@127.0.0.1:5672/"),
-    "reactivex": lambda: reactivex,
-    "redis": lambda: _broker("Redis", "redis://127.0.0.1:6379"),
-    "rx_ops": lambda: rx_ops,
     "running": lambda: Pipeline(*_stages()).open(),
-    "shown": lambda: parse,
-    "sink": lambda: None,
-    "socket": lambda: socket,
     "stages": _stages,
     "answer": lambda: answer,
     "generate": lambda: generate,

@@ -51,12 +51,8 @@ DOCS = ROOT / "docs"
 OLD = {
     "architecture.md",
     "benchmarks.md",
-    "config_file.md",
-    "durability.md",
-    "event_driven.md",
     "foresight.md",
     "insight.md",
-    "language_models.md",
     "observability.md",
     "page.md",
     "scaling.md",

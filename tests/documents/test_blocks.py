@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from rxpipe.cli.parser.configs import app
 
-from .blocks import STAGES, TOPICS, Block, blocks, execute, stopped_runs
-from .pages import ROOT
+from .blocks import STAGES, Block, blocks, execute, stopped_runs
+from .pages import DOCS, OLD, ROOT
 
 README = ROOT / "README.md"
 
@@ -27,7 +27,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_stages.py").write_text(STAGES, encoding="utf-8")
     (folder / "pipeline.yaml").write_text("name: shared", encoding="utf-8")
     (folder / "topics.csv").write_text("number,topic\n1,sums\n", encoding="utf-8")
-    (folder / "my_topics.py").write_text(TOPICS, encoding="utf-8")
     (folder / "models").mkdir()
     (folder / "models" / "my-model.gguf").touch()
     return folder
@@ -58,10 +57,12 @@ def test_python(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) 
         execute(block)
 
 
+PAGES = [
+    path for folder in ("", "how-to", "explanation") for path in (DOCS / folder).glob("*.md") if path.name not in OLD
+]
 PARTS = [
     block
-    for folder in ("how-to", "explanation")
-    for block in blocks("yaml", *sorted((ROOT / "docs" / folder).glob("*.md")))
+    for block in blocks("yaml", *sorted(PAGES))
     if not block.text.startswith("# file: ")  # those are run with the page
 ]
 
@@ -89,19 +90,22 @@ def test_the_plain_example_of_the_readme_prints(folder: Path, capfd: pytest.Capt
     assert capfd.readouterr().out.count("score=1.0") > 1
 
 
-def test_alternatives_in_the_reference(folder: Path) -> None:
-    """What stands behind a comment sign is valid, too, when it takes the place of what stands there."""
-    (reference,) = [
-        one for one in blocks("yaml", ROOT / "docs" / "config_file.md") if one.text.startswith("name: my_bank")
-    ]
+def test_each_source_in_the_table_of_sources(folder: Path) -> None:
+    """Is valid: the keys of the first column, which may have several alternatives."""
     (folder / "ids.txt").write_text("1\n2\n", encoding="utf-8")
+    (folder / "topics.jsonl").write_text('{"number": 1}\n', encoding="utf-8")
     (folder / "my_module.py").write_text("def ids():\n    return [1, 2]\n", encoding="utf-8")
-    sources = re.findall(r"^# (source: .*)$", reference.text, re.MULTILINE)
-    assert len(sources) == 5
-    for number, source in enumerate(sources):
-        path = folder / f"alternative_{number}.yaml"
-        path.write_text(re.sub(r"^source: .*$", source, reference.text, flags=re.MULTILINE), encoding="utf-8")
-        assert "is valid" in rxpipe("check", path)
+    stages = 'stages: [{name: generation, call: "my_stages:generate"}]'
+    table = (DOCS / "config_file.md").read_text("utf-8").split("\n## Sources\n")[1].split("\nThe first stage")[0]
+    cells = re.findall(r"^\| (`.*`) \|", table, re.MULTILINE)
+    assert len(cells) == 9
+    for cell in cells:
+        keys = re.findall(r"`([^`]+)`", cell)
+        sources = keys if cell.startswith("`range") else [", ".join(keys)]
+        for source in (one for one in sources if not one.startswith("parquet")):  # whose file is not text
+            path = folder / "source.yaml"
+            path.write_text(f"source: {{{source}}}\n{stages}", encoding="utf-8")
+            assert "is valid" in rxpipe("check", path), source
 
 
 def quick_start(folder: Path) -> None:
