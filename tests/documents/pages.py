@@ -59,7 +59,6 @@ OLD = {
     "language_models.md",
     "observability.md",
     "page.md",
-    "scaling.md",
 }
 _MARK = re.compile(r"<!--\s*(file|output|exit code|not run)(?::\s*((?:(?!-->).)*?))?\s*-->\s*\Z", re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\s*$", re.MULTILINE)
