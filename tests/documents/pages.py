@@ -55,7 +55,6 @@ OLD = {
     "durability.md",
     "event_driven.md",
     "foresight.md",
-    "insight.md",
     "language_models.md",
     "observability.md",
     "page.md",
