@@ -57,7 +57,6 @@ OLD = {
     "foresight.md",
     "language_models.md",
     "observability.md",
-    "page.md",
 }
 _MARK = re.compile(r"<!--\s*(file|output|exit code|not run)(?::\s*((?:(?!-->).)*?))?\s*-->\s*\Z", re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\s*$", re.MULTILINE)
