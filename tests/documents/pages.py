@@ -56,7 +56,6 @@ OLD = {
     "event_driven.md",
     "foresight.md",
     "language_models.md",
-    "observability.md",
 }
 _MARK = re.compile(r"<!--\s*(file|output|exit code|not run)(?::\s*((?:(?!-->).)*?))?\s*-->\s*\Z", re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\s*$", re.MULTILINE)
