@@ -54,7 +54,6 @@ OLD = {
     "config_file.md",
     "durability.md",
     "event_driven.md",
-    "foresight.md",
     "language_models.md",
 }
 _MARK = re.compile(r"<!--\s*(file|output|exit code|not run)(?::\s*((?:(?!-->).)*?))?\s*-->\s*\Z", re.DOTALL)
