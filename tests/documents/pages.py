@@ -50,7 +50,6 @@ DOCS = ROOT / "docs"
 # Pages whose blocks have invisible surroundings (blocks.py) until they are written anew; take yours out.
 OLD = {
     "architecture.md",
-    "benchmarks.md",
     "config_file.md",
     "durability.md",
     "event_driven.md",
