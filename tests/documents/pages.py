@@ -19,8 +19,8 @@ The conventions, for writers:
 - ``<!-- in a checkout -->``, anywhere in a page: its folder has a copy of ``examples/``.
 - Blocks of other languages do nothing. A ``yaml`` block is a file, or is marked ``<!-- not run: REASON -->``.
 
-All pages under docs/ run this way, but for those in ``OLD``, and those in docs/zh, whose code is that of
-the English pages: see test_chinese.py.
+All pages under docs/ run this way, but for those in docs/zh, whose code is that of the English pages: see
+test_chinese.py.
 """
 
 from __future__ import annotations
@@ -47,16 +47,6 @@ from rxpipe.cli.parser.configs import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-# Pages whose blocks have invisible surroundings (blocks.py) until they are written anew; take yours out.
-OLD = {
-    "architecture.md",
-    "benchmarks.md",
-    "foresight.md",
-    "insight.md",
-    "observability.md",
-    "page.md",
-    "scaling.md",
-}
 _MARK = re.compile(r"<!--\s*(file|output|exit code|not run)(?::\s*((?:(?!-->).)*?))?\s*-->\s*\Z", re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\s*$", re.MULTILINE)
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -64,11 +54,12 @@ _WIDTH = "120"  # columns of the terminal that commands write to
 
 
 def pages() -> list[Path]:
-    """The pages that run as printed: those that are not old, nor in Chinese, with code in them."""
-    found = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).as_posix() not in OLD]
+    """The pages that run as printed: those with code in them that are not in Chinese."""
     others = {"decisions", "zh"}
     return [
-        path for path in found if others.isdisjoint(path.relative_to(DOCS).parts) and "\n```" in path.read_text("utf-8")
+        path
+        for path in sorted(DOCS.rglob("*.md"))
+        if others.isdisjoint(path.relative_to(DOCS).parts) and "\n```" in path.read_text("utf-8")
     ]
 
 

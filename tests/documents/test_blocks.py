@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from rxpipe.cli.parser.configs import app
 
-from .blocks import STAGES, Block, blocks, execute, stopped_runs
-from .pages import DOCS, OLD, ROOT
+from .blocks import STAGES, Block, blocks, execute
+from .pages import DOCS, ROOT
 
 README = ROOT / "README.md"
 
@@ -51,15 +51,12 @@ def rxpipe(*arguments: str | Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.name)
-def test_python(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each block runs, given what is said around it."""
-    with stopped_runs():
-        execute(block)
+def test_python(block: Block, folder: Path) -> None:
+    """Each block runs by itself."""
+    execute(block)
 
 
-PAGES = [
-    path for folder in ("", "how-to", "explanation") for path in (DOCS / folder).glob("*.md") if path.name not in OLD
-]
+PAGES = [path for folder in ("", "how-to", "explanation") for path in (DOCS / folder).glob("*.md")]
 PARTS = [
     block
     for block in blocks("yaml", *sorted(PAGES))

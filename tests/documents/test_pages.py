@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import DOCS, OLD, Page, pages
+from .pages import DOCS, Page, pages
 
 
 @pytest.mark.slow
@@ -98,8 +98,3 @@ def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "<!-- not run: it would go on for ever -->\n```sh\nrxpipe run for_ever.yaml\n```\n"
     )
     assert "nothing.yaml" in run(text, tmp_path, monkeypatch).printed
-
-
-def test_old_pages_are_there() -> None:
-    """The list has no page that is gone."""
-    assert [name for name in sorted(OLD) if not (DOCS / name).exists()] == []
