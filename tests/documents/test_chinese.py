@@ -38,6 +38,13 @@ def test_a_chinese_page_has_the_code_of_its_english_page(page: Path) -> None:
     assert link in text.splitlines()[:3], f"no line {link} at the beginning"
 
 
+@pytest.mark.parametrize("folder", ["tutorial", "how-to"])
+def test_an_english_page_leads_to_its_chinese_page(folder: str) -> None:
+    """It has one, and begins with the link."""
+    for page in sorted((DOCS / folder).glob("*.md")):
+        assert page.read_text("utf-8").startswith(f"[中文](../zh/{folder}/{page.name})\n"), page
+
+
 def test_remarks_may_be_translated_and_code_may_not() -> None:
     """What the comparison lets pass, and what it does not."""
     page = "<!-- output -->\n```python\n# file: one.py\ncall(1)  # seconds\n```\n"
