@@ -152,19 +152,26 @@ def _limit(limit: Capacity, line: Line) -> Advice:
 
 
 def _sink(sink: Capacity, line: Line, window: Window) -> Advice:
-    counts = window.counts.sink
-    rows = 0.0 if counts is None else counts.outcomes / max(1, counts.commits)
+    counts, share = window.counts.sink, _percent(sink.utilization, sign=False)
     others, then = _without(line, sink)
     gain = _stated(line, sink, others)
-    start = (
-        f"{title(sink)} {_holds(sink)}: commits take {_percent(sink.utilization, sign=False)} of the time, "
-        f"{_figure(rows)} outcomes each"
-    )
-    more = "larger batches or a faster one"
+    if counts is None:
+        why, more = f"{_blocked(window)} for it", "a faster one"
+    else:
+        rows = _figure(counts.outcomes / max(1, counts.commits))
+        why, more = f"commits take {share} of the time, {rows} outcomes each", "larger batches or a faster one"
     tail = "would let more through" if gain is None else f"would give up to {_percent(gain)}"
     after = "" if then is None else f", then {title(then)} does"
-    sentence = f"{start}; {more} {tail}{after}"
+    sentence = f"{title(sink)} {_holds(sink)}: {why}; {more} {tail}{after}"
     return Advice(sentence=sentence, kind="sink", name=sink.name, gain=gain, up_to=True, then=_name(then))
+
+
+def _blocked(window: Window) -> str:
+    last = window.counts.stages[-1]
+    slots = window.slots(last)
+    if not slots:
+        return f"results of {last.name} wait"
+    return f"{_percent(last.blocked / (slots * window.seconds), sign=False)} of the slots of {last.name} wait"
 
 
 def _source(source: Capacity, line: Line) -> Advice:

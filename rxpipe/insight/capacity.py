@@ -24,6 +24,7 @@ Kind = Literal["stage", "items", "limiter", "sink", "source"]
 
 ITEMS = "items at once"
 
+CONSUMER = "consumer"  # what a sink is called that does not tell what it writes to
 _HELD_UP = 0.02  # of the slots' time: below that, a sink does not hold the stages up
 _LEAST_OPEN = 0.01  # of the time: what is left of a limit that the server has paused throughout
 _TOKENS = 0.5  # coefficient of variation of a call's tokens, which are not kept
@@ -156,7 +157,9 @@ def _sink(window: Window) -> Capacity | None:
     be busy all the time and yet have much to spare.
     """
     sink = window.counts.sink
-    if sink is None or not sink.busy > 0 or not _sink_holds_up(window):
+    if sink is None:
+        return _consumer(window)
+    if not sink.busy > 0 or not _sink_holds_up(window):
         return None
     busy = min(1.0, sink.busy / window.seconds)
     if not busy > 0:  # as good as never
@@ -168,6 +171,29 @@ def _sink(window: Window) -> Capacity | None:
         error=_COMMITS / math.sqrt(max(1, sink.commits)),
         utilization=busy,
         demand=sink.busy / window.items,
+    )
+
+
+def _consumer(window: Window) -> Capacity | None:
+    """A sink that does not count its commits, or whoever takes the outcomes.
+
+    How busy it is shows in the last stage: the share of the time without a call in which its slots are blocked.
+    """
+    if not _sink_holds_up(window):
+        return None
+    last = window.counts.stages[-1]
+    slots = window.slots(last)
+    free = window.seconds if slots is None else slots * window.seconds - last.busy
+    share = min(1.0, last.blocked / free) if free > 0 else 0.0
+    if not share > 0:
+        return None
+    return Capacity(
+        kind="sink",
+        name=CONSUMER,
+        rate=window.rate / share,
+        error=1 / math.sqrt(window.items),
+        utilization=share,
+        demand=share * window.seconds / window.items,
     )
 
 

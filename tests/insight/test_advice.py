@@ -62,6 +62,21 @@ def test_a_slow_database_is_named_if_the_last_stage_waits_for_it() -> None:
     )
 
 
+def test_a_sink_that_counts_nothing_is_named_if_the_last_stage_waits_for_it() -> None:
+    blocked = replace(ANSWERING, other=(BLOCKED,))
+    found = advice(GENERATION, blocked, rate=5)
+    assert found.sentence == (
+        "the consumer holds the stages up: 43% of the slots of answering wait for it; "
+        "a faster one would give up to +79%, then answering does"
+    )
+    assert found.kind == "sink"
+
+
+def test_a_consumer_that_is_waited_for_now_and_then_is_not_named() -> None:
+    now_and_then: Other = ("blocked", lambda items, elapsed: 0.05 * elapsed)
+    assert advice(GENERATION, replace(ANSWERING, other=(now_and_then,)), rate=9.45).name == "answering"
+
+
 def test_a_database_that_is_busy_holds_nothing_up_as_long_as_no_result_waits_for_it() -> None:
     assert insight_of(made(GENERATION, ANSWERING, rate=5, sink=(1, 0.98))).bottleneck.verdict == "nothing"
     assert advice(GENERATION, ANSWERING, rate=9.45, sink=(1, 0.98)).name == "answering"
