@@ -8,12 +8,14 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from faststream.mqtt import MQTTBroker, QoS
 from faststream.rabbit import RabbitBroker, RabbitQueue, TestRabbitBroker
+from nats import errors as nats_errors
 from proxy import Proxy
 from servers import answering_port
 from structlog.testing import capture_logs
@@ -321,3 +323,20 @@ def test_a_silent_broker_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> Non
     with capture_logs() as logs:
         assert asyncio.run(main()) < 5
     assert any("left without a word" in log["event"] for log in logs)
+
+
+@pytest.mark.parametrize("error", [asyncio.TimeoutError, nats_errors.TimeoutError])
+def test_a_fetch_of_nats_without_messages_is_no_error(error: type[Exception]) -> None:
+    """The client raises either of two errors, of which FastStream expects one, and logs the other with a traceback."""
+    got: list[list[Any]] = []
+
+    async def fetch(**_: Any) -> list[Any]:
+        raise error
+
+    async def consume() -> None:
+        got.append(await subscriber.subscription.fetch())
+
+    subscriber = SimpleNamespace(subscription=SimpleNamespace(fetch=fetch), running=True, _consume_pull=consume)
+    liveness.prepare(subscriber, lambda _: None)
+    asyncio.run(subscriber._consume_pull())
+    assert got == [[]]
