@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Callable
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 from reactivex.abc import DisposableBase
@@ -79,13 +80,21 @@ class VirtualTime(VirtualTimeScheduler):
         """Do something at a time."""
         return self.at(self.to_seconds(duetime), lambda: action(self, state))
 
-    def run(self, until: float = math.inf) -> bool:
-        """Let everything happen that is due by a time; returns whether anything is left to happen."""
+    def run(self, until: float = math.inf, *, most: int | None = None) -> bool:
+        """Let everything happen that is due by a time, or ``most`` events of it.
+
+        Returns:
+            Whether anything is left to happen.
+        """
         events, pop = self._events, heapq.heappop
-        while events and events[0][0] <= until:
+        for _ in repeat(None) if most is None else repeat(None, most):
+            if not events or events[0][0] > until:
+                break
             self.seconds, _, event = pop(events)
             if event.action is not None:
                 event.action()
+        else:
+            return bool(events)
         if until < math.inf:
             self.seconds = max(self.seconds, until)
         return bool(events)

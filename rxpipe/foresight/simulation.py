@@ -21,6 +21,7 @@ from rxpipe.foresight.forecast import Forecast, LimitForecast, Simulated, StageF
 from rxpipe.foresight.virtual.copies import simulated_pipeline
 from rxpipe.foresight.virtual.rare_collections import rare_collections
 from rxpipe.foresight.virtual.server import Server
+from rxpipe.foresight.virtual.to_the_end import endless, let_happen
 from rxpipe.insight.advice import Advice
 from rxpipe.insight.interval import Interval
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -262,7 +263,9 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
         for stage in run.stages:
             stage.times.thin()
     with rare_collections():
-        time.run()
+        has_end = let_happen(time, run)
+    if not has_end:
+        raise ConfigError(endless(run))
     if not run.finished.done():
         stuck = next((stage for stage in run.snapshot().stages if stage.running), None)
         raise ConfigError(

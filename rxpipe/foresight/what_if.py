@@ -18,6 +18,7 @@ from rxpipe.foresight.simulation import Scenario
 from rxpipe.foresight.stand_in import AT_ONCE, QUEUE, StandIn
 from rxpipe.foresight.virtual.copies import simulated_pipeline
 from rxpipe.foresight.virtual.server import Server
+from rxpipe.foresight.virtual.to_the_end import endless, let_happen
 from rxpipe.insight.interval import Interval
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.virtual_time import VirtualTime
@@ -140,7 +141,8 @@ class WhatIf:
         pipeline = simulated_pipeline(self._stand_in.pipeline(settings), draws, time, server, seed)
         meter = _Meter(time, count)
         run = meter.run = start(pipeline, range(count), scheduler=time, admitted=meter.admitted)
-        time.run()
+        if not let_happen(time, run):
+            raise ConfigError(endless(run))
         return meter.rate or count / max(run.seconds, _TINY)
 
 

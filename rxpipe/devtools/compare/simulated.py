@@ -20,6 +20,7 @@ from rxpipe.foresight.calls.record import RecordedRun
 from rxpipe.foresight.simulation import Scenario
 from rxpipe.foresight.virtual.copies import simulated_pipeline
 from rxpipe.foresight.virtual.server import Server
+from rxpipe.foresight.virtual.to_the_end import endless, let_happen
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline.listener import Listener
@@ -87,7 +88,8 @@ def _simulated(
     run = start(
         pipeline, ids, Observer[Outcome[Any]](noted.committed, errors.append), scheduler=time, listeners=[noted]
     )
-    time.run()
+    if not let_happen(time, run):
+        raise ConfigError(endless(run))
     report = run.report()
     slots = tuple(total if strategy == "per_item" else plan.slots for plan in plans)
     stopped = describe(errors[0]) if errors else None

@@ -76,7 +76,8 @@ class Remaining:
             pause: Called now and then while this calculates; what it raises ends that.
 
         Returns:
-            None if there is no telling yet, or nobody knows how many items are to come.
+            None if there is no telling yet, as while a server refuses all calls, or nobody knows how many items are to
+            come.
 
         Raises:
             TypeError: A limiter of the user's own cannot be simulated.
@@ -96,7 +97,7 @@ class Remaining:
         self._seed += 1
         signs = _signs(_replications(present.in_flight))
         began = time.thread_time()
-        rests = [
+        found = [
             simulated_rest(
                 self._plan,
                 present,
@@ -107,6 +108,9 @@ class Remaining:
             )
             for number, row in enumerate(signs)
         ]
+        rests = [rest for rest in found if rest is not None]
+        if len(rests) < len(found):
+            return None
         self._learn(time.thread_time() - began, sum(one.items for one in rests))
         slower, off = _check(window, present, rests)
         seconds = [_seconds(one, more, slower) for one in rests]

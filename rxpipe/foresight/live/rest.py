@@ -17,6 +17,7 @@ from rxpipe.foresight.live.live_calls import LiveDraws
 from rxpipe.foresight.live.present import Present, claim_of
 from rxpipe.foresight.virtual.copies import pipeline_of, simulated_stages
 from rxpipe.foresight.virtual.server import Server
+from rxpipe.foresight.virtual.to_the_end import let_happen
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.operators.core.worker import Function
 from rxpipe.operators.stages.limiter import Limiter
@@ -33,7 +34,6 @@ _FILLED = 0.25  # of the new items: from when on the rate is looked at
 _FLOWING = 0.9  # of the new items, where only so many are to be written: then fewer and fewer are on their way
 _FEW = 24  # new items: of fewer, no rate is told
 _ENDLESS = 2**40  # new items
-_PIECE = 64  # items that are simulated between two pauses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def simulated_rest(
     scales: Sequence[float],
     seed: int,
     pause: Callable[[], object] = lambda: None,
-) -> Rest:
+) -> Rest | None:
     """Simulate what is left once.
 
     Args:
@@ -91,27 +91,31 @@ def simulated_rest(
         seed: What chance follows from.
         pause: Called now and then; what it raises ends the simulation.
 
+    Returns:
+        None if it has no end.
+
     Raises:
         TypeError: A limiter of the user's own cannot be simulated.
-        RuntimeError: The simulation does not come to an end.
+        RuntimeError: The simulation stands still.
     """
     time = VirtualTime()
     numbers = Random(seed)
     items = _Items(present, bounds, numbers)
     draws = items.draws(scales)
     stages = _as_now(simulated_stages(plan, draws, time, Server(time), seed), plan, present, items, time)
-    meter = _Meter(time, bounds, present.visits, pause)
+    meter = _Meter(time, bounds, present.visits)
     run = start(
         until_written(pipeline_of(stages, strategy=plan.strategy, concurrency=plan.concurrency), bounds.missing),
         items,
-        Observer[Outcome[Any]](meter.ended),
+        Observer[Outcome[Any]](),
         scheduler=time,
         admitted=meter.taken,
     )
     meter.run = run
     for stage in run.stages:
         stage.times.thin()
-    time.run()
+    if not let_happen(time, run, pause):
+        return None
     if not run.finished.done():
         raise RuntimeError(f"the simulation stands still: {run.report()}")
     return meter.rest(run)
@@ -279,14 +283,12 @@ class _Begun:
 class _Meter:
     """Looks at a simulation."""
 
-    def __init__(self, time: VirtualTime, bounds: Bounds, visits: Sequence[float], pause: Callable[[], object]) -> None:
+    def __init__(self, time: VirtualTime, bounds: Bounds, visits: Sequence[float]) -> None:
         self._time = time
         self._visits = visits
-        self._pause = pause
         self._from = int(bounds.expected * _FILLED)
         self._until = int(bounds.expected * (1 if bounds.missing is None else _FLOWING))
         self._taken = 0
-        self._ended = 0
         self._marks: list[tuple[float, list[int], list[float]]] = []
         self._fed = 0.0
         self.run: Run | None = None
@@ -299,12 +301,6 @@ class _Meter:
         self._fed = self._time.seconds
         if self._taken in (self._from + 1, self._until):
             self._mark()
-
-    def ended(self, outcome: Outcome[Any]) -> None:
-        """An item has ended."""
-        self._ended += 1
-        if self._ended % _PIECE == 0:
-            self._time.at(self._time.seconds, self._pause)  # from where it may raise: not inside of the run
 
     def _mark(self) -> None:
         run = self.run

@@ -166,9 +166,11 @@ def test_of_many_in_flight_there_are_fewer_simulations(
     """An estimate costs no more with 300 in flight than with 30, and what it costs is told before."""
     rests: list[Rest] = []
 
-    def simulated(*given: Any, **options: Any) -> Rest:
-        rests.append(simulated_rest(*given, **options))
-        return rests[-1]
+    def simulated(*given: Any, **options: Any) -> Rest | None:
+        rest = simulated_rest(*given, **options)
+        if rest is not None:
+            rests.append(rest)
+        return rest
 
     monkeypatch.setattr("rxpipe.foresight.live.remaining.simulated_rest", simulated)
     watched = Watched([({"concurrency": slots}, around(4.0))])
@@ -291,3 +293,18 @@ def test_cost() -> None:
     assert outlook.cost is not None
     assert outlook.cost.middle == pytest.approx(run.usage.cost, rel=0.1)
     assert outlook.cost.low < outlook.cost.middle < outlook.cost.high
+
+
+def test_while_a_server_refuses_all_calls_nothing_is_told() -> None:
+    """What would be simulated never ends; and there is an estimate once calls go through."""
+    open_from = 60.0
+    watched = Watched([({"concurrency": 5, "call": lambda value: refuse(value)}, always(1.0))])
+
+    def refuse(value: Any) -> Any:
+        if watched.time.seconds < open_from:
+            raise Busy
+        return value
+
+    watched.start(range(100))
+    assert watched.outlook(100, at=30.0) is None
+    assert watched.outlook(100, at=70.0) is not None
