@@ -51,6 +51,7 @@ class TransactionLimit:
         left = min(most, self._deadline - time.monotonic())
         if left <= 0:
             raise _too_late()
+        around: threading.Event | None = getattr(self._here, "over", None)  # of the transaction that this one is within
         over = self._here.over = threading.Event()
 
         def time_is_up() -> None:
@@ -62,7 +63,7 @@ class TransactionLimit:
             yield
         finally:
             timer.dispose()
-            del self._here.over
+            self._here.over = around
 
     @contextmanager
     def using(self, connection: Connection) -> Generator[None]:

@@ -86,8 +86,8 @@ class RunPorts:
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
         aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
-        stops: Has the store tell when another process asks for the run's end, given what stops it or, if called with
-            True, aborts it.
+        stops: Has the store tell when another process asks for the run's end. It is given what ends the run, which
+            takes whether to abort, and the error that the run then fails with, if any.
         quota: How many items are to be written; None for all.
         counts: What is committed; None if that is not counted.
         watch: Called with what gives the run's snapshot, once the run has started; others may see it then.
@@ -106,7 +106,7 @@ class RunPorts:
     is_finished: Callable[[], bool] = lambda: True
     tell: Callable[[Tell], None] = lambda tell: None
     aborted: Callable[[], object] = lambda: None
-    stops: Callable[[Callable[[bool], object]], None] = lambda stop: None
+    stops: Callable[[Callable[[bool, Exception | None], object]], None] = lambda stop: None
     quota: Quota | None = None
     counts: CommitCounts | None = None
     watch: Callable[[Callable[[], Snapshot]], object] = lambda snapshot: None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
@@ -58,10 +59,16 @@ def start(
     with ports or prepare(plan) as ports:
         run, stages = _run_of(plan, length(source), ports, clock, told, admitted)
         ports.watch(run.snapshot)
-        ports.stops(lambda aborts: run.abort() if aborts else run.stop())
+        ports.stops(partial(_end, run))
         run.start(ids, stages, observer, scheduler)
         ports.hand_over()
     return run
+
+
+def _end(run: Run, aborts: bool, error: Exception | None) -> None:
+    if error is not None:
+        run.fail(error)
+    run.abort() if aborts else run.stop()
 
 
 def _run_of(

@@ -2,6 +2,7 @@
 
 - ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
 - ``runs.py``: which run goes on; ``others_at_work.py``: whether others are at work on it
+- ``older_workers.py``: workers of an older version end before a newer one changes the store
 - ``submissions.py``: items that are put into a store for whichever worker takes them; ``wakeups.py``: how a worker that
   stays learns of them
 - ``result_cache.py``: results that any run may use again

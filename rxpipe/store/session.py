@@ -51,7 +51,7 @@ from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.ended_items import ended
 from rxpipe.store.items.feed import Feed
 from rxpipe.store.items.in_flight import InFlightClaims
-from rxpipe.store.items.lease import Lease
+from rxpipe.store.items.lease import Lease, error_when_asked
 from rxpipe.store.result_cache import ResultCache
 from rxpipe.store.runs import Before
 from rxpipe.store.schema.database import Database
@@ -230,9 +230,9 @@ class Session:
         """Keep snapshots of the run from now on, with the signs of life."""
         self._lease.snapshots.take = take
 
-    def stops(self, stop: Callable[[bool], object]) -> None:
-        """Stop the run when another process asks for that; with True, abort it."""
-        self._lease.asked = lambda how: stop(how == "abort")
+    def stops(self, stop: Callable[[bool, Exception | None], object]) -> None:
+        """Stop the run when another process asks for that; see ``RunPorts.stops``."""
+        self._lease.asked = lambda how: stop(how == "abort", error_when_asked(how))
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
         """Whether a call may begin; not while too many results wait for their commit. Then ``wake`` is called later."""

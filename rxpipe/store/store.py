@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import get_args
 
 import structlog
@@ -29,13 +30,14 @@ from rxpipe.store.items.claims import Claims
 from rxpipe.store.items.in_flight import InFlightClaims
 from rxpipe.store.items.inputs import StageOrder
 from rxpipe.store.items.lease import Lease, certainly_dead, not_ended, reap
+from rxpipe.store.older_workers import bring_up_to_date
 from rxpipe.store.others_at_work import holder, refuse_others, tell_edited, tell_missing
 from rxpipe.store.reading.actor import StoreRunsActor
 from rxpipe.store.reading.reader import StoreRunsReader
 from rxpipe.store.runs import Before, How, begin_or_continue, check_owner_is_idle, find, reopen, stages_of
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.keys import Keys, codec_of, escape_what_has_no_character
-from rxpipe.store.schema.migrations import migrate, newest_version
+from rxpipe.store.schema.migrations import newest_version
 from rxpipe.store.schema.tables import db_now
 from rxpipe.store.session import Session
 from rxpipe.store.wakeups import Wakeups
@@ -176,7 +178,7 @@ class RunStore:
     ) -> Session:
         database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
         database.lock(holder)
-        if (codec := database.first(_migrated)) is not None:
+        if (codec := database.first(partial(_migrated, database))) is not None:
             escape_what_has_no_character(database.engine, codec)
         database.expected = newest_version()
         writer = None if sink is None else sink.writer_on(database.engine, owned=True)
@@ -367,9 +369,9 @@ def _ports_of(session: Session, window: float) -> RunPorts:
     )
 
 
-def _migrated(connection: Connection) -> str | None:
+def _migrated(database: Database, connection: Connection) -> str | None:
     """Bring the store up to date, and say which encoding it has if that lacks characters."""
-    migrate(connection)
+    bring_up_to_date(database, connection)
     return codec_of(connection)
 
 

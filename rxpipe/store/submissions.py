@@ -105,7 +105,8 @@ def _ready_for_submissions(connection: Connection) -> str | None:
     found = schema_version(connection)
     if 0 < found < newest_version():  # its workers may be of that version, too
         raise StoreError("its run store is of an older rxpipe; the next run with it brings it up to date")
-    migrate(connection)
+    if found != newest_version():  # else there is nothing to wait for, while a newer rxpipe waits for workers
+        migrate(connection)
     return codec_of(connection)
 
 

@@ -120,7 +120,7 @@ STEPS = {
     "second executor": f"{__name__}._Engine.missing",
     "store's engine": "rxpipe.store.schema.database.Database.first",
     "lock": "rxpipe.store.schema.database.Database.lock",
-    "migration": "rxpipe.store.store.migrate",
+    "migration": "rxpipe.store.older_workers.migrate",
     "table": "rxpipe.database.writer.Writer.open",
     "registered": "rxpipe.store.items.lease.Lease.register",
     "before": "rxpipe.store.store.Before.of",

@@ -31,6 +31,9 @@ from rxpipe.store.wakeups import wake_workers
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+UPGRADE = "upgrade"
+"""Asks a worker to end as a newer rxpipe waits to change the store; versions that do not know it take it for a stop."""
+
 _STEPS = 4  # looks at the others' leases, for each heartbeat
 
 # A mark in the future is none either: the clock was set back since.
@@ -56,7 +59,7 @@ class Lease:
         owner: What the worker is called in the store; another name after it was taken for dead.
         over: Set once it has ended.
         broken: Called when it cannot be kept any more, however long one waits.
-        asked: Called with ``stop`` or ``abort`` when another process asks for that.
+        asked: Called with ``stop``, ``abort`` or ``upgrade`` when another process asks for that.
         snapshots: Keeps snapshots of the worker's part in the run.
     """
 
@@ -177,7 +180,10 @@ class Lease:
                     self.reap_others(connection)
                 if how is not None and how != self._is_asked:
                     self._is_asked = how
-                    _log.warning("another process asks this one to end the run", how=how)
+                    if how == UPGRADE:
+                        _log.warning("a newer rxpipe is about to change the run store: this one finishes what it has")
+                    else:
+                        _log.warning("another process asks this one to end the run", how=how)
                     self.asked(how)
             except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
                 self._last = None
@@ -197,7 +203,7 @@ class Lease:
             self._lost(owner)
 
     def what_is_asked(self, connection: Connection) -> str | None:
-        """What another process asks this worker for: ``stop``, ``abort`` or None."""
+        """What another process asks this worker for: ``stop``, ``abort``, ``upgrade`` or None."""
         mine = select(WORKERS.c.asked).where(WORKERS.c.id == self.owner)
         asked: str | None = connection.execute(mine).scalar()
         return asked
@@ -231,6 +237,16 @@ class Lease:
         most = self._seconds / 2
         here, there = look.here - last.here, look.there - last.there
         return here <= most and abs(there - here) <= most
+
+
+def error_when_asked(how: str) -> StoreError | None:
+    """What a run fails with that ends as another process asks for that; None if that is no failure."""
+    if how != UPGRADE:
+        return None
+    return StoreError(
+        "a newer rxpipe is about to change the run store, so this one has finished what it had: "
+        "start it again with the newer version"
+    )
 
 
 def _tell_missed(missed: int, lease: float, error: Exception) -> None:

@@ -104,8 +104,7 @@ def migrate(connection: Connection) -> None:
     Raises:
         StoreError: It was made by a newer rxpipe.
     """
-    if connection.dialect.name == "postgresql":  # SQLite's transaction is exclusive anyway
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    take_turns(connection)
     found, newest = schema_version(connection), newest_version()
     if found > newest:
         raise StoreError(
@@ -121,6 +120,12 @@ def migrate(connection: Connection) -> None:
         for migration in MIGRATIONS[found - 1 :]:
             migration(connection)
         connection.execute(update(VERSION).values(version=newest))
+
+
+def take_turns(connection: Connection) -> None:
+    """Keep all others from making or migrating the store, and so from starting, until the transaction has ended."""
+    if connection.dialect.name == "postgresql":  # SQLite's transaction is exclusive anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
 
 
 def newest_version() -> int:

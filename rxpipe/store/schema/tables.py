@@ -69,7 +69,7 @@ WORKERS = Table(
     Column("heartbeat_at", SECONDS, nullable=False),
     Column("ended_at", SECONDS),
     Column("ended_as", String(16)),  # stopped: by itself; lost: its lease ran out
-    Column("asked", String(16)),  # by another process: stop, or abort
+    Column("asked", String(16)),  # by another process: stop, abort, or upgrade
 )
 
 ITEMS = Table(

@@ -1,0 +1,68 @@
+"""Workers of an older rxpipe: they finish what they have, and end, before a newer one changes the store's schema."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from sqlalchemy import Connection, not_, select, update
+
+from rxpipe.errors import StoreError
+from rxpipe.store.items.lease import HAS_EXPIRED, UPGRADE
+from rxpipe.store.items.process_identity import is_gone
+from rxpipe.store.schema.database import Database
+from rxpipe.store.schema.migrations import migrate, newest_version, schema_version, take_turns
+from rxpipe.store.schema.tables import WORKERS
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_ASKED_SINCE = 6  # the first schema whose workers look for what they are asked
+_PATIENCE = 240.0  # seconds: less than a start waits for the lock that this one has meanwhile
+_REST = 0.5  # seconds between two looks
+
+
+def bring_up_to_date(database: Database, connection: Connection) -> None:
+    """Migrate the store, once no worker of an older version is at work in it.
+
+    The workers are asked to end, and waited for. Any worker that starts meanwhile, of whatever version, waits for the
+    end of this transaction, so none takes their place. If this process dies, the store is as it was.
+
+    On SQLite nobody else is at work: the file is locked.
+
+    Args:
+        database: The store's.
+        connection: In a transaction that has done nothing yet.
+
+    Raises:
+        StoreError: It was made by a newer rxpipe, or workers of an older one do not end.
+    """
+    take_turns(connection)
+    if not database.is_sqlite and _ASKED_SINCE <= schema_version(connection) < newest_version():
+        _wait_for_workers(database, connection)
+    migrate(connection)
+
+
+def _wait_for_workers(database: Database, connection: Connection) -> None:
+    told, deadline = "", time.monotonic() + _PATIENCE
+    while workers := ", ".join(_asked(database)):
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"workers of an older rxpipe are still at work after {_PATIENCE:g} s ({workers}), so the run store was "
+                "left as it is: stop them, then start this one again"
+            )
+        if workers != told:
+            _log.warning("waiting for workers of an older rxpipe, which finish what they have", workers=workers)
+            told = workers
+        time.sleep(_REST)
+        connection.exec_driver_sql("SELECT 1")  # else the server takes this transaction for one that is stuck
+
+
+def _asked(database: Database) -> list[str]:
+    """Ask all workers to end, and say which of them are alive."""
+    columns = (WORKERS.c.id, WORKERS.c.pid, WORKERS.c.host, WORKERS.c.process, WORKERS.c.asked)  # of an older store
+    live = select(*columns).where(WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED)).order_by(WORKERS.c.started_at)
+    with database.transaction() as connection:
+        workers = [row for row in connection.execute(live) if not is_gone(row.process)]
+        if new := [row.id for row in workers if row.asked is None]:
+            connection.execute(update(WORKERS).where(WORKERS.c.id.in_(new)).values(asked=UPGRADE))
+    return [f"process {row.pid} on {row.host}" for row in workers]
