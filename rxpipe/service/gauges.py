@@ -93,5 +93,5 @@ def add_gauges(meter: Meter, health: HealthWatch, store: StoreWatch | None, buil
     gauge("rxpipe.stage.concurrency", of.concurrency, "Calls of the stage that may run at once now", "{call}")
     gauge("rxpipe.store.up", of.store_up, "1 if the store answers")
     gauge("rxpipe.store.backlog", of.backlog, "Items of the run that have not ended, of all workers", "{item}")
-    gauge("rxpipe.store.lag", of.lag, "Time for which an item has been waiting for a worker, at least", "s")
+    gauge("rxpipe.store.lag", of.lag, "Time for which the oldest item that waits for a worker has been waiting", "s")
     gauge("rxpipe.build.info", lambda: [(1, build)], "The versions of rxpipe and Python")

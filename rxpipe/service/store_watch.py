@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -15,51 +15,17 @@ from rxpipe.store.queries.backlog import Backlog
 SECONDS = 5.0  # between two looks, at least
 _REST = 50.0  # times as long as a look takes: so looks take 2% of a connection's time at most
 _LATE = 10.0  # seconds beyond its time that an answer may take
-_MARKS = 64  # items whose wait is followed, at most
 
 
 class BacklogReader(Protocol):
     """Asks a store."""
 
-    def backlog(self, run: int, asked: Sequence[str] = ()) -> Backlog:
-        """What waits in a run, and which of some items that waited before still do."""
+    def backlog(self, run: int) -> Backlog:
+        """What waits in a run, and for how long."""
         ...
 
 
 OpenReader = Callable[[], AbstractContextManager[BacklogReader]]
-
-
-class Lag:
-    """For how long an item has been waiting: at least, as far as this process has seen.
-
-    The store does not know since when an item waits. So the first and the last item that wait are marked at each look,
-    with the time, and the oldest mark whose item still waits tells.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._marks: dict[str, float] = {}  # the oldest first
-
-    @property
-    def asked(self) -> list[str]:
-        """The keys of the items that are marked."""
-        return list(self._marks)
-
-    def add(self, backlog: Backlog) -> None:
-        """A look found this, asked for the items that are marked."""
-        now = self._now()
-        marks = {key: at for key, at in self._marks.items() if key in backlog.still_ready}
-        marks |= {key: now for key in sorted(backlog.ends) if key not in marks}
-        while len(marks) > _MARKS:
-            kept = list(marks)[::2]
-            marks = {key: marks[key] for key in kept}
-        self._marks = marks
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that the oldest of them has been waiting; 0 if none waits."""
-        oldest = next(iter(self._marks.values()), None)
-        return 0.0 if oldest is None else self._now() - oldest
 
 
 class StoreWatch:
@@ -68,7 +34,6 @@ class StoreWatch:
     A context manager; it looks while it is entered, from when ``begin`` was called on.
 
     Attributes:
-        backlog: What waited at the last look that was answered; None before the first.
         trouble: What the last look was answered with if it failed; empty if it did not.
     """
 
@@ -79,9 +44,8 @@ class StoreWatch:
             reader: Opens the store; asked again after a failure.
             now: A steady clock, in seconds.
         """
-        self.backlog: Backlog | None = None
+        self._seen: tuple[Backlog, float] | None = None  # and when; in one, as others read it
         self.trouble = ""
-        self._lag = Lag(now)
         self._reader = reader
         self._now = now
         self._run: int | None = None
@@ -97,9 +61,20 @@ class StoreWatch:
         self._begun.set()
 
     @property
+    def backlog(self) -> Backlog | None:
+        """What waited at the last look that was answered; None before the first."""
+        return None if self._seen is None else self._seen[0]
+
+    @property
     def lag(self) -> float | None:
-        """Seconds for which an item has been waiting, at least; None before the first answer."""
-        return None if self.backlog is None else self._lag.seconds
+        """Seconds for which the oldest item that waited at the last look has been waiting; 0 if none did.
+
+        None before the first look that was answered.
+        """
+        if self._seen is None:
+            return None
+        found, at = self._seen
+        return found.lag + self._now() - at if found.ready else 0.0
 
     @property
     def reason(self) -> str:
@@ -117,8 +92,7 @@ class StoreWatch:
             RxPipeError: It did not answer.
         """
         if self._run is not None:
-            self.backlog = found = reader.backlog(self._run, self._lag.asked)
-            self._lag.add(found)
+            self._seen = reader.backlog(self._run), self._now()
             self.trouble = ""
 
     def __enter__(self) -> StoreWatch:

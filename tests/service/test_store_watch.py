@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from rxpipe.store.queries.backlog import Backlog
 
 
 class Waiting:
-    """A store in which some items wait, in the order in which they are taken; and the time."""
+    """A store in which an item waits, and the time."""
 
-    def __init__(self, *keys: str) -> None:
+    def __init__(self) -> None:
         self.seconds = 0.0
-        self.keys = list(keys)
+        self.since: float | None = 0.0
         self.error: StoreError | None = None
         self.watch = StoreWatch(self.reader, now=lambda: self.seconds)
         self.watch.begin(1)
@@ -31,64 +31,52 @@ class Waiting:
     def reader(self) -> Generator[Waiting]:
         yield self
 
-    def backlog(self, run: int, asked: Sequence[str] = ()) -> Backlog:
+    def backlog(self, run: int) -> Backlog:
         if self.error is not None:
             raise self.error
-        ends = frozenset([*self.keys[:1], *self.keys[-1:]])
-        still = frozenset(asked) & frozenset(self.keys)
-        return Backlog(ready=len(self.keys), running=0, waiting=0, ends=ends, still_ready=still)
-
-    def after(self, seconds: float) -> float | None:
-        self.seconds += seconds
-        self.watch.look(self)
-        return self.watch.lag
+        lag = 0.0 if self.since is None else self.seconds - self.since
+        return Backlog(ready=int(self.since is not None), running=0, waiting=0, lag=lag)
 
 
-def test_the_lag_is_that_of_the_oldest_item() -> None:
-    """As far as it was seen: from the look at which it was there first."""
-    store = Waiting("a", "b", "c")
+def test_the_lag_goes_on_between_looks() -> None:
+    """As the item that waited at the last look is taken to wait yet."""
+    store = Waiting()
     assert store.watch.lag is None
-    assert store.after(0) == 0
-    assert store.after(10) == 10
-    store.keys = ["c", "d"]
-    assert store.after(10) == 20
-    store.keys = ["d", "e"]
-    assert store.after(5) == 5
-    store.keys = []
-    assert store.after(5) == 0
-
-
-def test_an_item_that_others_pass_is_not_forgotten() -> None:
-    """However many come and go."""
-    store = Waiting("last")
-    for number in range(500):
-        store.keys = [f"item {number}", "last"]
-        store.after(1)
-    assert store.watch.lag == 499
-    assert store.keys
+    store.seconds = 10
+    store.watch.look(store)
+    assert store.watch.lag == 10
+    store.seconds = 14
+    assert store.watch.lag == 14
+    store.since = 12
+    store.watch.look(store)
+    assert store.watch.lag == 2
+    store.since = None
+    store.watch.look(store)
+    store.seconds = 20
+    assert store.watch.lag == 0
 
 
 def test_a_store_that_fails() -> None:
     """It is asked again, and says so while it does not answer."""
-    store = Waiting("a")
+    store = Waiting()
     store.error = StoreError("the server is restarting")
     with store.watch:
         until(lambda: store.watch.trouble != "")
     assert store.watch.reason == "the store does not answer: StoreError: the server is restarting"
     store.error = None
-    store.after(1)
+    store.watch.look(store)
     assert store.watch.reason == ""
 
 
 def test_a_store_that_does_not_answer() -> None:
     """Nobody waits for it: after a while it is late."""
     answer = threading.Event()
-    store = Waiting("a")
+    store = Waiting()
     backlog = store.backlog
 
-    def hang(run: int, asked: Sequence[str] = ()) -> Backlog:
+    def hang(run: int) -> Backlog:
         answer.wait(30)
-        return backlog(run, asked)
+        return backlog(run)
 
     store.backlog = hang  # type: ignore[method-assign]  # a test's own
     with store.watch:
@@ -122,5 +110,4 @@ def test_a_real_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert (found.running, found.waiting) == (0, 0)
     assert found.ready >= report.cancelled > 0  # some were read ahead
-    assert len(found.ends) == 2
     assert watch.reason == ""

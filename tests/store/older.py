@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+_TO_6 = (
+    "DROP INDEX rxpipe_items_ready",
+    "ALTER TABLE rxpipe_items DROP COLUMN ready_at",
+    "CREATE INDEX rxpipe_items_ready ON rxpipe_items (run_id, seq) WHERE state = 'ready'",
+)
 _TO_5 = (
     *(f"DROP TABLE rxpipe_{name}" for name in ("calls", "tallies", "errors", "snapshots", "exchanges")),
     *(f"DROP INDEX rxpipe_items_{name}" for name in ("ended", "failed", "slow")),
@@ -44,7 +49,7 @@ _TO_1 = ("DROP TABLE rxpipe_usage",)
 
 def make_older(connection: Connection, version: int) -> None:
     """Make of a store of today one of an earlier version, with what is in it."""
-    for step in (_TO_5, _TO_4, _TO_3, _TO_2, _TO_1)[: 6 - version]:
+    for step in (_TO_6, _TO_5, _TO_4, _TO_3, _TO_2, _TO_1)[: 7 - version]:
         for statement in step:
             connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"UPDATE rxpipe_schema SET version = {version}")

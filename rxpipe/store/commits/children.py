@@ -37,7 +37,7 @@ from rxpipe.database.json_rows import (
 from rxpipe.errors import ConfigError
 from rxpipe.store.commits.checkpoints import add_checkpoints
 from rxpipe.store.commits.records import NewChild
-from rxpipe.store.schema.tables import IS_WAITING, ITEMS, PENDING
+from rxpipe.store.schema.tables import IS_WAITING, ITEMS, PENDING, db_now
 
 _MANY = 1_000  # children in one statement
 _MADE_BY = "this_maker"
@@ -198,4 +198,4 @@ def _wake_statement(dialect: str) -> Update:
 @cache
 def _wake_all_statement() -> Update:
     over = and_(ITEMS.c.run_id == this_run(), IS_WAITING, not_(has_pending_children()))
-    return update(ITEMS).where(over).values(state="ready")
+    return update(ITEMS).where(over).values(state="ready", ready_at=db_now())

@@ -60,6 +60,12 @@ def advance_statement(dialect: str) -> Update:
 
 
 @cache
+def give_back_statement(dialect: str) -> Update:
+    """The same, for items that wait for a worker then."""
+    return advance_statement(dialect).values({ITEMS.c.ready_at: db_now()})
+
+
+@cache
 def erase_statement(dialect: str) -> Delete:
     """Deletes checkpoints of a stage and later ones."""
     ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_keys(dialect, CHECKPOINTS.c.item_key))

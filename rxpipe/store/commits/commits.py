@@ -48,6 +48,7 @@ from rxpipe.store.commits.commit_statements import (
     advance_statement,
     erase_statement,
     failures_statement,
+    give_back_statement,
     lock_statement,
 )
 from rxpipe.store.commits.error_sums import ErrorSums
@@ -237,7 +238,8 @@ class Commits:
             for to, some in destinations(held, rows, counts).items():
                 changes = dict(zip(CHANGED, to, strict=True)) | self._max_crashes
                 changes[ENDED_AT] = now if to[0] in ENDED else None
-                self._execute(connection, advance_statement, keys_as_parameter(some), changes)
+                statement = give_back_statement if to[0] == "ready" else advance_statement
+                self._execute(connection, statement, keys_as_parameter(some), changes)
             self._insert(connection, held, now)
             parents = {key for key in self._parents(held) if key in rows and rows[key].state == "waiting"}
             parents |= {move.claim.key for move in held if move.spawned is not None and move.state == "waiting"}

@@ -93,7 +93,7 @@ def add_statement(dialect: str) -> ReturningInsert[Any]:
 @cache
 def add_ready_statement(dialect: str) -> ReturningInsert[Any]:
     """Makes items of the IDs that the run does not know yet, for any worker to claim."""
-    return _add_statement(dialect, "ready", {ITEMS.c.fence: 0})
+    return _add_statement(dialect, "ready", {ITEMS.c.fence: 0, ITEMS.c.ready_at: db_now()})
 
 
 def _add_statement(dialect: str, state: str, more: Mapping[Any, Any]) -> ReturningInsert[Any]:

@@ -33,7 +33,7 @@ from rxpipe.store.items.claim_statements import (
 from rxpipe.store.items.ended_items import KeyedId
 from rxpipe.store.items.inputs import Inputs, StageOrder, loaded, read_inputs
 from rxpipe.store.items.kept_values import KeptValue
-from rxpipe.store.items.lease import STATE_GIVEN_BACK, Lease
+from rxpipe.store.items.lease import GIVEN_BACK, Lease
 from rxpipe.store.schema.keys import Keys, is_stand_in
 from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, WORKERS
 
@@ -163,8 +163,7 @@ class Claims:
         """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
         in_hand = is_in_keys(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
-        back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray)
-        back = back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, taken_at=None)
+        back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray).values(**GIVEN_BACK)
         connection.execute(back, {PARAMETER: keys_as_parameter(keys)})
         wake_all_parents(connection, self._of_run)
 

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -42,7 +42,13 @@ HAS_EXPIRED = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
 
 # What becomes of an item that its worker has no more: one that was expanded waits for its children.
 _WAITS = and_(ITEMS.c.collected_by.is_not(None), ITEMS.c.stage <= ITEMS.c.collected_by)
-STATE_GIVEN_BACK = case((_WAITS, "waiting"), else_="ready")
+GIVEN_BACK: Mapping[str, Any] = {
+    "state": case((_WAITS, "waiting"), else_="ready"),
+    "ready_at": db_now(),
+    "owner": None,
+    "fence": ITEMS.c.fence + 1,
+    "taken_at": None,
+}
 
 
 class Look(NamedTuple):
@@ -151,8 +157,7 @@ class Lease:
         connection.execute(select(WORKERS.c.id).where(mine).with_for_update())  # not while items are being claimed
         connection.execute(update(WORKERS).where(mine).values(ended_at=db_now(), ended_as="stopped"))
         held = update(ITEMS).where(ITEMS.c.run_id == self._run_id, IS_RUNNING, ITEMS.c.owner == self.owner)
-        back = {"state": STATE_GIVEN_BACK, "owner": None, "fence": ITEMS.c.fence + 1, "taken_at": None}
-        count = connection.execute(held.values(**back)).rowcount
+        count = connection.execute(held.values(**GIVEN_BACK)).rowcount
         if count:
             wake_all_parents(connection, {RUN: self._run_id})
             wake_workers(connection, self._run_id)
@@ -267,9 +272,7 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
     ended = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_not(None))
     held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
     # Who waits for children has no call that could have killed anybody, unless it is called with them.
-    changes = {"state": STATE_GIVEN_BACK, "owner": None, "fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1}
-    changes["taken_at"] = None
-    count = connection.execute(held.values(**changes)).rowcount
+    count = connection.execute(held.values(**GIVEN_BACK, crashes=ITEMS.c.crashes + 1)).rowcount
     if count:
         wake_all_parents(connection, {RUN: run_id})
         wake_workers(connection, run_id)

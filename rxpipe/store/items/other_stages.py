@@ -41,7 +41,7 @@ def go_back(
     waits_behind = and_(ours, ITEMS.c.stage >= keep, ITEMS.c.state == "waiting")
     ready = update(ITEMS).where(or_(outdated, waits_behind))
     anew: dict[str, Any] = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "feedback": None}
-    anew |= {"taken_at": None, "ended_at": None, "seconds": None}
+    anew |= {"ready_at": db_now(), "taken_at": None, "ended_at": None, "seconds": None}
     connection.execute(ready.values(failures=0, crashes=0, **anew))
     connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.stage >= keep))
     made_anew = and_(ours, ITEMS.c.made_by >= keep)

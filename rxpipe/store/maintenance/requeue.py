@@ -12,7 +12,7 @@ from rxpipe.errors import StoreError
 from rxpipe.store.commits.tallies import take_from_tally
 from rxpipe.store.queries.failures import IS_FAILED, stage_of_item
 from rxpipe.store.queries.history import RunInfo
-from rxpipe.store.schema.tables import ITEMS, RUNS
+from rxpipe.store.schema.tables import ITEMS, RUNS, db_now
 from rxpipe.store.wakeups import wake_workers
 
 _Wrong: TypeAlias = Callable[[Row[Any, Any, str]], str | None]
@@ -179,7 +179,7 @@ def _make_ready(connection: Connection, run: RunInfo, which: ColumnElement[bool]
     locked = select(ITEMS.c.item_key).where(mine, which).order_by(ITEMS.c.item_key).with_for_update()
     ready = update(ITEMS).where(mine, ITEMS.c.item_key.in_(locked.scalar_subquery()))
     values = {"state": "ready", "owner": None, "fence": ITEMS.c.fence + 1, "crashes": 0, **changes}
-    values |= {"taken_at": None, "ended_at": None, "seconds": None}
+    values |= {"ready_at": db_now(), "taken_at": None, "ended_at": None, "seconds": None}
     return connection.execute(ready.values(values)).rowcount
 
 

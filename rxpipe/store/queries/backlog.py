@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
 from rxpipe.store.reading.item_order import is_in_state
-from rxpipe.store.schema.tables import IS_READY, ITEMS, PENDING
+from rxpipe.store.schema.tables import ITEMS, db_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,32 +18,22 @@ class Backlog:
         ready: Items that wait for a worker.
         running: Items that a worker has.
         waiting: Items that wait for their children.
-        ends: The keys of the first and the last item that are ready, in the order in which workers take them.
-        still_ready: Which of the keys that were asked for are ready.
+        lag: Seconds for which the oldest of those that are ready has been waiting; 0 if there are none.
     """
 
     ready: int
     running: int
     waiting: int
-    ends: frozenset[str] = frozenset()
-    still_ready: frozenset[str] = frozenset()
+    lag: float = 0.0
 
 
-def backlog_of(connection: Connection, run: int, asked: Sequence[str] = ()) -> Backlog:
-    """What waits in a run; along indexes, so that items that have ended cost nothing.
-
-    Args:
-        connection: In a transaction.
-        run: The run's number.
-        asked: Keys of items that were ready before.
-    """
-    counts = {state: pending_counts(connection, state, run).get(run, 0) for state in PENDING}
-    ready = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run, IS_READY)
-    ends = [
-        connection.execute(ready.order_by(order).limit(1)).scalar() for order in (ITEMS.c.seq.asc(), ITEMS.c.seq.desc())
-    ]
-    still = connection.execute(ready.where(ITEMS.c.item_key.in_(asked))).scalars() if asked else ()
-    return Backlog(**counts, ends=frozenset(key for key in ends if key is not None), still_ready=frozenset(still))
+def backlog_of(connection: Connection, run: int) -> Backlog:
+    """What waits in a run; along indexes, so that items that have ended cost nothing."""
+    running, waiting = (pending_counts(connection, state, run).get(run, 0) for state in ("running", "waiting"))
+    since = db_now() - func.min(ITEMS.c.ready_at)
+    query = select(func.count(), since).where(is_in_state("ready"), ITEMS.c.run_id == run)
+    ready, lag = connection.execute(query.with_hint(ITEMS, "INDEXED BY rxpipe_items_ready", "sqlite")).one()
+    return Backlog(ready=ready, running=running, waiting=waiting, lag=max(0.0, lag or 0.0))
 
 
 def pending_counts(connection: Connection, state: str, run: int | None = None) -> dict[int, int]:

@@ -75,10 +75,10 @@ class StoreRunsReader:
         with self._look() as connection:
             return next(iter(run_rows(connection, number)), None)
 
-    def backlog(self, run: int, asked: Sequence[str] = ()) -> Backlog:
-        """What waits in a run, and which of some items that waited before still do."""
+    def backlog(self, run: int) -> Backlog:
+        """What waits in a run, and for how long."""
         with self._look() as connection:
-            return backlog_of(connection, run, asked)
+            return backlog_of(connection, run)
 
     def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
         """The run's history: sums over its workers from its beginning, evenly thinned out to so many."""

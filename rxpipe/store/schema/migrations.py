@@ -8,7 +8,17 @@ from sqlalchemy import Connection, inspect, select, update
 
 from rxpipe.errors import StoreError
 from rxpipe.store.commits.tallies import begin_tallies
-from rxpipe.store.schema.tables import CACHE, ENDED, ITEMS, METADATA, OF_LOOKERS, USAGE, VERSION
+from rxpipe.store.schema.tables import (
+    CACHE,
+    ENDED,
+    IS_READY,
+    ITEMS,
+    METADATA,
+    OF_LOOKERS,
+    USAGE,
+    VERSION,
+    db_now,
+)
 
 
 def _add_usage(connection: Connection) -> None:
@@ -81,6 +91,14 @@ def _add_insight(connection: Connection) -> None:
     begin_tallies(connection)
 
 
+def _add_ready_at(connection: Connection) -> None:
+    """Items get the time since when they wait for a worker. Of those that wait nobody knows it: they begin now."""
+    connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN ready_at {_SECONDS[connection.dialect.name]}")
+    connection.execute(update(ITEMS).where(IS_READY).values(ready_at=db_now()))
+    connection.exec_driver_sql("DROP INDEX rxpipe_items_ready")
+    next(one for one in ITEMS.indexes if one.name == "rxpipe_items_ready").create(connection)
+
+
 _SECONDS = {"postgresql": "DOUBLE PRECISION", "sqlite": "DOUBLE"}
 
 # The first makes a store of version 2 of one of version 1, and so on; none is ever changed once released.
@@ -90,6 +108,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _say_written_and_failed,
     _add_children,
     _add_insight,
+    _add_ready_at,
 )
 
 _ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
