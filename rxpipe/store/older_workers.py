@@ -12,13 +12,14 @@ from rxpipe.store.items.lease import HAS_EXPIRED, UPGRADE
 from rxpipe.store.items.process_identity import is_gone
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.migrations import migrate, newest_version, schema_version, take_turns
-from rxpipe.store.schema.tables import WORKERS
+from rxpipe.store.schema.tables import ITEMS, WORKERS
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _ASKED_SINCE = 6  # the first schema whose workers look for what they are asked
 _PATIENCE = 240.0  # seconds: less than a start waits for the lock that this one has meanwhile
 _REST = 0.5  # seconds between two looks
+_OWNS_THE_TABLES = f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = CAST('{ITEMS.name}' AS regclass)"
 
 
 def bring_up_to_date(database: Database, connection: Connection) -> None:
@@ -37,7 +38,9 @@ def bring_up_to_date(database: Database, connection: Connection) -> None:
         StoreError: It was made by a newer rxpipe, or workers of an older one do not end.
     """
     take_turns(connection)
-    if not database.is_sqlite and _ASKED_SINCE <= schema_version(connection) < newest_version():
+    is_older = _ASKED_SINCE <= schema_version(connection) < newest_version()
+    # Who does not own the tables cannot change them, and must not stop others for nothing.
+    if is_older and not database.is_sqlite and connection.exec_driver_sql(_OWNS_THE_TABLES).scalar():
         _wait_for_workers(database, connection)
     migrate(connection)
 

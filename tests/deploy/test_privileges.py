@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from cli.program import Ended, rxpipe, write_config
 from servers import POSTGRES, answering
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.pool import NullPool
+from store.older import make_older
 
 import rxpipe as library
 from rxpipe import RunStore
+from rxpipe.store.schema.migrations import newest_version
+from rxpipe.store.schema.tables import WORKERS, db_now
 
 from .roles import Bank, bank
 
@@ -130,6 +135,20 @@ def test_who_only_looks_needs_to_read(granted: Bank, tmp_path: Path) -> None:
     assert [(step.code, step.err) for step in looks(tmp_path / "pipeline.yaml")] == [(0, "")] * len(LOOKS)
     with RunStore(granted.worker).reader() as reader:
         assert len(reader.runs()) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_may_not_migrate_stops_nobody(granted: Bank, tmp_path: Path) -> None:
+    """Older workers go on until the owner migrates the tables."""
+    with create_engine(granted.owner, poolclass=NullPool).begin() as connection:
+        make_older(connection, newest_version() - 1)
+        row = {"id": "x", "run_id": 1, "host": "far", "pid": 17, "lease": 60.0, "started_at": 0.0}
+        connection.execute(insert(WORKERS).values(**row, heartbeat_at=db_now()))
+    ended = rxpipe("run", tmp_path / "pipeline.yaml")
+    assert ended.code == 2
+    assert "must be owner of table rxpipe_items" in ended.err or "permission denied" in ended.err
+    with create_engine(granted.owner, poolclass=NullPool).begin() as connection:
+        assert connection.execute(select(WORKERS.c.asked).where(WORKERS.c.id == "x")).scalar() is None
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 Workers of both work on one run in PostgreSQL (``RXPIPE_TEST_POSTGRES``) with slow calls. One after the other is ended,
 in order or by SIGKILL, and replaced by one of the other wheel: first old by new, then new by old, as when an upgrade is
-taken back. Then it is checked that each item has one row, that each row is made of calls that were made, and that no
-call was made again, but for those that a killed worker had under way or had not yet committed.
+taken back. If the new wheel's stores have a newer schema, there is no way back: one old worker is killed, and the new
+one in its place has the other one finish what it has. Then it is checked that each item has one row, that each row is
+made of calls that were made, and that no call was made again, but for those that a killed worker had under way or had
+not yet committed.
 """
 
 from __future__ import annotations
@@ -123,6 +125,16 @@ class Upgrade:
             time.sleep(pause)
             self.replace(first, then, kill=number == 0)
 
+    def migrate(self, *, pause: float) -> None:
+        """Kill an old worker; the new one that takes its place has the others finish, which are then replaced."""
+        time.sleep(pause)
+        self.replace("old", "new", kill=True)
+        for worker in [one for one in self.workers if one.version == "old"]:
+            self.workers.remove(worker)
+            assert worker.process.wait(PATIENCE) in (0, 1), worker.said.read_text()
+            assert "has changed the run store" not in worker.said.read_text(), worker.said.read_text()
+            self.start("new")
+
     def close(self) -> None:
         """Leave nothing behind."""
         for worker in self.workers:
@@ -176,16 +188,33 @@ def unpacked(wheel: str, folder: Path) -> Path:
     return folder
 
 
-def roll(old: str, new: str, url: URL, folder: Path, *, items: int, seconds: float) -> str:
-    """Go from the old wheel to the new one and back, under load; tells what was seen."""
+def schema_of(wheel: Path) -> int:
+    """The newest schema that an unpacked wheel knows."""
+    program = "from rxpipe.store.schema.migrations import newest_version; print(newest_version())"
+    environment = {**os.environ, "PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
+    return int(subprocess.check_output([sys.executable, "-c", program], env=environment, text=True))
+
+
+def roll(old: str, new: str, url: URL, folder: Path, *, items: int, seconds: float) -> str | None:
+    """Go from the old wheel to the new one, and back if there is a way, under load.
+
+    Returns:
+        What was seen; None if the new wheel's schema is the older one.
+    """
     wheels = {"old": unpacked(old, folder / "old"), "new": unpacked(new, folder / "new")}
+    schemas = {version: schema_of(wheel) for version, wheel in wheels.items()}
+    if schemas["new"] < schemas["old"]:
+        return None
     place = url.render_as_string(hide_password=False)
     upgrade = Upgrade(folder, wheels, place, items, seconds)
     try:
         for _ in range(WORKERS):
             upgrade.start("old")
-        upgrade.roll("old", "new", pause=1.0)
-        upgrade.roll("new", "old", pause=1.0)
+        if schemas["new"] > schemas["old"]:
+            upgrade.migrate(pause=1.0)
+        else:
+            upgrade.roll("old", "new", pause=1.0)
+            upgrade.roll("new", "old", pause=1.0)
         assert all(one.process.poll() is None for one in upgrade.workers), "the run ended too soon: give more --items"
         return upgrade.check()
     finally:
@@ -203,7 +232,8 @@ def main() -> None:
     for first, then in ((given.old, given.new), (given.new, given.old)):
         with tempfile.TemporaryDirectory() as folder, own_database(POSTGRES) as url:
             told = roll(first, then, url, Path(folder), items=given.items, seconds=given.seconds)
-            print(f"{'old, new, old' if first == given.old else 'new, old, new'}: {told}", flush=True)
+            if told is not None:
+                print(f"{'old, then new' if first == given.old else 'new, then old'}: {told}", flush=True)
 
 
 if __name__ == "__main__":
