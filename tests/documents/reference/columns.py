@@ -55,7 +55,7 @@ COLUMNS = {
     "workers.heartbeat_at": "When it last renewed its lease.",
     "workers.ended_at": "When it left; null before.",
     "workers.ended_as": "`stopped`: by itself. `lost`: its lease ran out.",
-    "workers.asked": "`stop` or `abort`, if another process asked for it.",
+    "workers.asked": "`stop` or `abort`, if another process asked for it; `upgrade`, if a newer rxpipe waits to change the tables.",
     "items.is_integer": "Whether the ID is a whole number.",
     "items.seq": "The order in which items are taken.",
     "items.state": "`ready`, `running` or `waiting` (for its children); or ended: `written`, `failed`, `dropped`, "
@@ -78,6 +78,7 @@ COLUMNS = {
     "items.taken_at": "When a worker took it; null before.",
     "items.ended_at": "When it ended; null before.",
     "items.seconds": "Seconds from when it was taken to its end.",
+    "items.ready_at": "Since when it waits for a worker, or last did; null if it never has.",
     "checkpoints.stage": "The stage's number, from 0; -1 for the record itself.",
     "failures.final": "Whether the failure ended the item.",
     "failures.traceback": "Where it was raised.",
