@@ -82,41 +82,28 @@ _USED = (
 )
 
 _TAKEN = "            fence=ITEMS.c.fence + 1,\n"
-_BACK = "back.values(state=STATE_GIVEN_BACK, owner=None, fence=ITEMS.c.fence + 1, "
 _CLAIM_STATEMENTS = (
     Change("a higher fence for a claim", _TAKEN, "", TAKEOVERS, "fence"),
     Change("items locked while they are claimed", ".with_for_update(skip_locked=True)", "", TAKEOVERS, "at_once"),
     Change("known IDs left alone", "insert.on_conflict_do_nothing()", "insert", STORE, "new_ids"),
 )
 _CLAIMS = (
-    Change(
-        "a higher fence for what is recovered",
-        _BACK,
-        "back.values(state=STATE_GIVEN_BACK, owner=None, ",
-        LEASE,
-        "lost",
-    ),
     Change("suspects alone at last", "1 if crashes >= self._alone else ", "", LEASE, "suspects"),
     Change("waiting before a suspect", "if not idle:", "if not window:", FEEDING, "suspect"),
     Change("an end of trying", "if row.crashes > self._most_crashes:", "if row.crashes < 0:", LEASE, "alone"),
 )
 
-_REAPED = '"fence": ITEMS.c.fence + 1, "crashes": ITEMS.c.crashes + 1'
-_RELEASED = '"owner": None, "fence": ITEMS.c.fence + 1, "taken_at": None'
+_HIGHER = '    "fence": ITEMS.c.fence + 1,\n'
 _YOUNG = "if look.here - self._unbroken_since < self._seconds:"
 _EXPIRED = "func.abs(look.there - WORKERS.c.heartbeat_at)"
 _FOUND_OUT = "self._lost(self.owner)\n        self.register(connection)"
 _MARKED = "mine.values(heartbeat_at=db_now())).rowcount:"
 _LEASE = (
-    Change("a higher fence for what is taken away", _REAPED, '"crashes": ITEMS.c.crashes + 1', LEASE, "silent"),
-    Change("a mark for the crash", _REAPED, '"fence": ITEMS.c.fence + 1', LEASE, "silent"),
-    Change(
-        "a higher fence for what is released",
-        _RELEASED,
-        '"owner": None, "taken_at": None',
-        LEASE,
-        "leaves",
-    ),
+    Change("a higher fence for what is taken away", _HIGHER, "", LEASE, "silent"),
+    Change("a higher fence for what is released", _HIGHER, "", LEASE, "leaves"),
+    Change("a higher fence for what is recovered", _HIGHER, "", LEASE, "lost"),
+    Change("a mark for the crash", "**GIVEN_BACK, crashes=ITEMS.c.crashes + 1", "**GIVEN_BACK", LEASE, "silent"),
+    Change("the time since when items wait", '    "ready_at": db_now(),\n', "", BACKLOG, "come_to_wait"),
     Change("a lease's time before one judges", _YOUNG, "if look.here < self._unbroken_since:", LEASE, "newcomer"),
     Change(
         "judging by the clock that was seen",
