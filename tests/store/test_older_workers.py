@@ -64,6 +64,7 @@ def asked(url: str) -> str | None:
         return found
 
 
+@pytest.mark.slow
 def test_older_workers_finish_what_they_have(postgres_url: str, request: pytest.FixtureRequest) -> None:
     """No call is made again; and of two newer ones that arrive at once, one changes the store, and both work."""
     block, calls = Block([1, 2]), list[int]()
@@ -78,10 +79,10 @@ def test_older_workers_finish_what_they_have(postgres_url: str, request: pytest.
         return Pipeline(*stages, sink=DatabaseSink(postgres_url, table="bank"), store=store, name="x")
 
     with ThreadPoolExecutor(2) as pool, capture_logs() as logs:
-        old = pipeline().start(range(1, 200))
+        old = pipeline().start(range(1, 80))
         block.wait_for(2)
         request.getfixturevalue("newer")
-        new: list[Future[Report]] = [pool.submit(pipeline().run, range(1, 200)) for _ in range(2)]
+        new: list[Future[Report]] = [pool.submit(pipeline().run, range(1, 80)) for _ in range(2)]
         until(lambda: old.state == "stopping")
         assert not any(one.done() for one in new)
         assert version(postgres_url) == OLD
@@ -89,10 +90,11 @@ def test_older_workers_finish_what_they_have(postgres_url: str, request: pytest.
         with pytest.raises(StoreError, match="has finished what it had"):
             finish(old)
         reports = [one.result(20) for one in new]
+    assert sum(report.written for report in reports) > 0
     assert any(report.finished for report in reports)
     assert version(postgres_url) == OLD + 1
     assert set(states(postgres_url).values()) == {"written"}
-    assert sorted(calls) == list(range(1, 200))
+    assert sorted(calls) == list(range(1, 80))
     assert sum(log["event"].startswith("waiting for workers of an older rxpipe") for log in logs) == 1
 
 

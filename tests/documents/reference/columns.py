@@ -55,7 +55,7 @@ COLUMNS = {
     "workers.heartbeat_at": "When it last renewed its lease.",
     "workers.ended_at": "When it left; null before.",
     "workers.ended_as": "`stopped`: by itself. `lost`: its lease ran out.",
-    "workers.asked": "`stop` or `abort`, if another process asked for it; `upgrade`, if a newer rxpipe waits to change the tables.",
+    "workers.asked": "`stop`, `abort`, or `upgrade` (so that a newer rxpipe can migrate), if another process asked.",
     "items.is_integer": "Whether the ID is a whole number.",
     "items.seq": "The order in which items are taken.",
     "items.state": "`ready`, `running` or `waiting` (for its children); or ended: `written`, `failed`, `dropped`, "
