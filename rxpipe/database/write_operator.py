@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -143,11 +144,12 @@ class _Commits:
                 return []
             self._is_at_work = True
         self.abort_deadline.asked()
+        began = time.monotonic()
         try:
             with self._counts.committing(len(outcomes)):
                 refused = self._writer.write(outcomes)
         except Exception:
-            self._counts.failed()
+            self._counts.failed(time.monotonic() - began)
             raise
         finally:
             with self._lock:

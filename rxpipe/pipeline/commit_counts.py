@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from rxpipe.operators.stages.times import Level
 
+_SLOW = 10.0  # seconds after which a commit that has not ended counts as no answer
+
 
 class CommitCounts:
     """Counts commits, of which one runs at a time. Written by one thread at a time, read by any.
@@ -25,24 +27,31 @@ class CommitCounts:
         self.commits = 0
         self._now = now
         self._busy = Level()
+        self._began: float | None = None  # the commit that runs
         self._away_since: float | None = None
 
     @contextmanager
     def committing(self, outcomes: int) -> Generator[None]:
         """A commit of so many outcomes runs inside; if that raises, nothing was committed."""
-        self._busy.set(1, self._now())
+        self._began = self._now()
+        self._busy.set(1, self._began)
         try:
             yield
             self.commits += 1
             self.outcomes += outcomes
             self._away_since = None
         finally:
+            self._began = None
             self._busy.set(0, self._now())
 
-    def failed(self) -> None:
-        """What is written to does not answer; it does with the next commit."""
+    def failed(self, lasted: float = 0.0) -> None:
+        """What is written to does not answer; it does with the next commit.
+
+        Args:
+            lasted: Seconds for which it has not answered already.
+        """
         if self._away_since is None:
-            self._away_since = self._now()
+            self._away_since = self._now() - lasted
 
     @property
     def busy(self) -> float:
@@ -51,9 +60,14 @@ class CommitCounts:
 
     @property
     def away(self) -> float | None:
-        """For how long it has not answered, in seconds; None while it does."""
-        since = self._away_since
-        return None if since is None else self._now() - since
+        """For how long it has not answered, in seconds; None while it does.
+
+        As where another session has locked the table: that a commit will fail is not known before its time is over.
+        """
+        now, since, began = self._now(), self._away_since, self._began
+        if since is None and began is not None and now - began > _SLOW:
+            since = began
+        return None if since is None else now - since
 
 
 @runtime_checkable

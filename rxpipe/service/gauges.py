@@ -53,8 +53,15 @@ class _Gauges:
                     yield stage.concurrency, {names.STAGE: stage.name}
 
     def store_up(self) -> _Values:
-        if self._store is not None:
-            yield float(not self._store.reason), {}
+        answers = self._store is None or not self._store.reason
+        yield float(answers and self._health.away is None), {}
+
+    def store_waiting(self) -> _Values:
+        yield self._health.away or 0.0, {}
+
+    def dead_letters(self) -> _Values:
+        if self._store is not None and (found := self._store.backlog) is not None:
+            yield found.dead_letters, {}
 
     def backlog(self) -> _Values:
         if self._store is not None and (found := self._store.backlog) is not None:
@@ -91,7 +98,9 @@ def add_gauges(meter: Meter, health: HealthWatch, store: StoreWatch | None, buil
     gauge("rxpipe.run.cost", of.cost, "What the run has cost, with what earlier processes of it spent", "{currency}")
     gauge("rxpipe.run.info", of.about, "The run that this process works on")
     gauge("rxpipe.stage.concurrency", of.concurrency, "Calls of the stage that may run at once now", "{call}")
-    gauge("rxpipe.store.up", of.store_up, "1 if the store answers")
+    gauge("rxpipe.store.up", of.store_up, "1 if the store answers, and takes what is committed")
+    gauge("rxpipe.store.waiting", of.store_waiting, "Time for which nothing could be committed", "s")
+    gauge("rxpipe.store.dead_letters", of.dead_letters, "Items of the run that failed for good", "{item}")
     gauge("rxpipe.store.backlog", of.backlog, "Items of the run that have not ended, of all workers", "{item}")
     gauge("rxpipe.store.lag", of.lag, "Time for which the oldest item that waits for a worker has been waiting", "s")
     gauge("rxpipe.build.info", lambda: [(1, build)], "The versions of rxpipe and Python")

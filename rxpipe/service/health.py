@@ -118,6 +118,19 @@ class HealthWatch:
             self._silence += gap - waited
         self._before, self._paused = progress, paused
 
+    @property
+    def away(self) -> float | None:
+        """Seconds for which nothing could be committed; None while commits get through, as at the last look."""
+        sink = None if self.latest is None else self.latest.sink
+        return None if sink is None else sink.away
+
+    @property
+    def commit_trouble(self) -> str:
+        """That the run waits for its database or file; empty if it does not."""
+        if self.latest is None or (sink := self.latest.sink) is None or sink.away is None:
+            return ""
+        return f"waiting for the {sink.name} for {sink.away:.0f} s: nothing is committed"
+
     def _judged(self, snapshot: Snapshot) -> RunHealth:
         silence = self._silence
         if snapshot.state not in ("running", "stopping"):

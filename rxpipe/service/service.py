@@ -88,7 +88,8 @@ class Service:
         return metrics.answer
 
     def _store_trouble(self) -> str:
-        return "" if self._store is None else self._store.reason
+        asked = "" if self._store is None else self._store.reason
+        return "; ".join(filter(None, [self._health.commit_trouble, asked]))
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:

@@ -111,6 +111,18 @@ def test_a_database_that_is_away_is_no_stall() -> None:
     assert given.after(300, step=5) == "alive"
 
 
+@pytest.mark.parametrize("what", ["database", "file"])
+def test_a_run_whose_database_takes_nothing_is_not_ready(what: str) -> None:
+    """It is alive, and says why; the metric tells for how long."""
+    given = Given()
+    assert (given.watch.commit_trouble, given.watch.away) == ("", None)
+    given.after(1, sink=SinkSnapshot(name=what, away=42.0, waiting=1))
+    assert given.watch.commit_trouble == f"waiting for the {what} for 42 s: nothing is committed"
+    assert given.watch.away == 42
+    given.after(1, sink=SinkSnapshot(name=what))
+    assert (given.watch.commit_trouble, given.watch.away) == ("", None)
+
+
 def test_a_process_that_was_stopped_is_not_stalled() -> None:
     """As a machine that slept: what went by meanwhile does not count."""
     given = Given()

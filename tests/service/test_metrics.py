@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rxpipe import DatabaseSink, Drop, Pipeline, Retry, RunStore, SendBack, Stage, Usage
 from rxpipe import operators as ops
+from rxpipe.insight.snapshot import SinkSnapshot, Snapshot, StageSnapshot
 from rxpipe.service.health import HealthWatch
 from rxpipe.service.prometheus import PrometheusMetrics
 from rxpipe.service.store_watch import StoreWatch
@@ -95,6 +96,8 @@ def test_the_gauges(told: str) -> None:
     of = samples(told)
     assert of["rxpipe_run_stalled"] == of["rxpipe_run_draining"] == {(): 0}
     assert of["rxpipe_store_up"] == {(): 1}
+    assert of["rxpipe_store_waiting_seconds"] == {(): 0}
+    assert of["rxpipe_store_dead_letters"] == {(): 1}  # of this run; the one before has another
     backlog = {dict(labels)["rxpipe_item_state"]: items for labels, items in of["rxpipe_store_backlog"].items()}
     assert backlog == {"ready": 0, "running": 1, "waiting": 0}
     assert of["rxpipe_run_in_flight"] == {(): 1}
@@ -104,6 +107,19 @@ def test_the_gauges(told: str) -> None:
     ((build, one),) = of["rxpipe_build_info"].items()
     assert (dict(build)["version"], one) == ("1.2.3", 1)
     assert dict(next(iter(of["target_info"])))["service_name"] == "bank"
+
+
+def test_a_database_that_takes_nothing() -> None:
+    """Though it answers whoever only reads: another session has locked a table."""
+    stage = StageSnapshot(name="work", concurrency=1, most=1, calls=1, running=0)
+    sink = SinkSnapshot(name="database", away=42.0, waiting=1)
+    health = HealthWatch()
+    health.latest = Snapshot(at=0, elapsed=0, stages=(stage,), taken=1, in_flight=1, sink=sink)
+    metrics = PrometheusMetrics("bank", "1.2.3", health, None)
+    of = samples(metrics.answer("").body.decode())
+    metrics.close()
+    assert of["rxpipe_store_up"] == {(): 0}
+    assert of["rxpipe_store_waiting_seconds"] == {(): 42}
 
 
 def test_the_cost(told: str) -> None:

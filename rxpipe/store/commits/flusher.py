@@ -93,7 +93,7 @@ class Flusher:
                 if self._over.is_set() or not may_pass(error) or not self._retry.applies(error, attempt):
                     raise
                 self._backlog.away()
-                self._counts.failed()
+                self._counts.failed(self._now() - began)
                 if self._now() - told > _REMIND:
                     told = self._now()
                     _log.warning(

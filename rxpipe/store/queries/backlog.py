@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from rxpipe.store.reading.item_order import is_in_state
-from rxpipe.store.schema.tables import ITEMS, db_now
+from rxpipe.store.schema.tables import ITEMS, TALLIES, db_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Items of a run that have not ended, of all workers.
+    """Items of a run that somebody has yet to see to, of all workers.
 
     Attributes:
         ready: Items that wait for a worker.
         running: Items that a worker has.
         waiting: Items that wait for their children.
+        dead_letters: Items that failed for good.
         lag: Seconds for which the oldest of those that are ready has been waiting; 0 if there are none.
     """
 
     ready: int
     running: int
     waiting: int
+    dead_letters: int = 0
     lag: float = 0.0
 
 
@@ -33,7 +35,10 @@ def backlog_of(connection: Connection, run: int) -> Backlog:
     since = db_now() - func.min(ITEMS.c.ready_at)
     query = select(func.count(), since).where(is_in_state("ready"), ITEMS.c.run_id == run)
     ready, lag = connection.execute(query.with_hint(ITEMS, "INDEXED BY rxpipe_items_ready", "sqlite")).one()
-    return Backlog(ready=ready, running=running, waiting=waiting, lag=max(0.0, lag or 0.0))
+    failed = connection.execute(select(func.sum(TALLIES.c.failed)).where(TALLIES.c.run_id == run)).scalar()
+    return Backlog(
+        ready=ready, running=running, waiting=waiting, dead_letters=int(failed or 0), lag=max(0.0, lag or 0.0)
+    )
 
 
 def pending_counts(connection: Connection, state: str, run: int | None = None) -> dict[int, int]:
