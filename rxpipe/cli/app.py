@@ -36,10 +36,23 @@ def main() -> int:
         app(prog_name="rxpipe")
     except SystemExit as ended:
         code = ended.code
+        if not _is_read() and code == ExitCode.OK:
+            ended.code = ExitCode.FAILED
         if isinstance(code, int) and code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             _leave_within(_LEAVING, code)
         raise
     return 0
+
+
+def _is_read() -> bool:
+    """Whether somebody reads what was printed: ``head`` ends early, and Python would tell of that at its own end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _leave_within(seconds: float, code: int) -> None:

@@ -32,8 +32,14 @@ class ExitCode(IntEnum):
 
 
 def flowing(app: typer.Typer) -> None:
-    """Let the paragraphs of commands' help fill the width that there is; typer keeps the line ends of docstrings."""
+    """Let the paragraphs of commands' help fill the width that there is; typer keeps the line ends of docstrings.
+
+    And flags take no value there.
+    """
+    from rxpipe.cli.parser.help import Command
+
     for command in app.registered_commands:
+        command.cls = Command
         paragraphs = inspect.cleandoc(getattr(command.callback, "__doc__", None) or "").split("\n\n")
         command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 

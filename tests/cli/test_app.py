@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rxpipe.store.schema.migrations import newest_version
+
 from .program import rxpipe
 
 HEAVY = ("sqlalchemy", "reactivex", "pydantic", "structlog", "yaml")
@@ -33,11 +35,12 @@ def test_help_flows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(line) > 60 for line in paragraph[:-1])
 
 
-@pytest.mark.parametrize("command", ["run", "failures", "requeue", "export", "prune", "workers", "compare"])
+@pytest.mark.parametrize("command", ["", "run", "failures", "requeue", "export", "prune", "workers", "compare"])
 def test_flags_take_no_value(command: str) -> None:
-    """Nothing stands behind a flag that looks like a value, but for --help's own."""
-    lines = rxpipe(command, "--help").out.splitlines()
-    assert [line for line in lines if "<bool>" in line and "--help" not in line] == []
+    """Nothing stands behind a flag that looks like a value."""
+    ended = rxpipe(*command.split(), "--help")
+    assert "--help" in ended.out
+    assert "<bool>" not in ended.out
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -51,8 +54,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_version() -> None:
-    """The version is that of the package."""
-    assert rxpipe("--version") == (0, f"rxpipe {version('rxpipe')}\n", "")
+    """The version is that of the package; and that of the tables, which others may have in a database."""
+    assert rxpipe("--version") == (0, f"rxpipe {version('rxpipe')}, store schema {newest_version()}\n", "")
 
 
 @pytest.mark.parametrize(

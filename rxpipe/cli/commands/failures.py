@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 from rich.cells import cell_len
@@ -56,7 +57,8 @@ def list_failures(
         read, count = (failed_calls, count_failed_calls) if every else (dead_letters, count_failed)
         failures = read(connection, found, stage=stage, limit=most, verbose=verbose)
         if as_json:
-            _print_json(failures, verbose=verbose)
+            with closing(failures):  # also where whoever reads them has gone
+                _print_json(failures, verbose=verbose)
             return
         total = count(connection, found, stage)
         shown = list(failures)  # not while they are printed: whoever reads them a page at a time takes their time

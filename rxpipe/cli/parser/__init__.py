@@ -4,5 +4,6 @@
 - ``forecasts.py``: ``simulate`` and others on what a run is going to take
 - ``stores.py``: on runs that are kept
 - ``models.py``: on language models
+- ``help.py``: how ``--help`` shows them
 - ``values.py``: what options of several commands take
 """

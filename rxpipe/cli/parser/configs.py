@@ -10,9 +10,11 @@ import typer
 
 from rxpipe.cli.messages import errors_told, flowing
 from rxpipe.cli.parser import forecasts, models, stores
+from rxpipe.cli.parser.help import Group
 from rxpipe.cli.parser.values import ConfigPath, cost_of, count_of, duration_of
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,14 +43,23 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"rxpipe {version('rxpipe')}")
+        from rxpipe.store.schema.migrations import newest_version
+
+        typer.echo(f"rxpipe {version('rxpipe')}, store schema {newest_version()}")
         raise typer.Exit
 
 
 @app.callback()
 def rxpipe(
     version: Annotated[
-        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_version,
+            is_eager=True,
+            help="Show the version, and that of the store's tables, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Takes what stands before the command."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,11 +70,11 @@ class Cause:
 
 def dead_letters(
     connection: Connection, run: RunInfo, *, stage: str | None = None, limit: int | None = None, verbose: bool = False
-) -> Iterator[FailureInfo]:
+) -> Generator[FailureInfo]:
     """The items that have failed now, each with its final failure, the latest first.
 
     Args:
-        connection: In a transaction, until the last one was taken.
+        connection: In a transaction, until the last one was taken, or the generator is closed.
         run: The run.
         stage: Only those that failed there.
         limit: So many at most.
@@ -92,7 +92,7 @@ def dead_letters(
 
 def failed_calls(
     connection: Connection, run: RunInfo, *, stage: str | None = None, limit: int | None = None, verbose: bool = False
-) -> Iterator[FailureInfo]:
+) -> Generator[FailureInfo]:
     """All failed calls, also those that another one followed, the latest first; arguments as above."""
     place = func.nullif(FAILURES.c.stage, "").label("stage")
     query = select(*_columns(verbose=verbose), place).join(ITEMS, _is_of_item).where(FAILURES.c.run_id == run.id)
@@ -183,7 +183,7 @@ def _columns(*, verbose: bool) -> list[ColumnElement[Any]]:
     return [*columns, failures.traceback, failures.input] if verbose else columns
 
 
-def _read(connection: Connection, query: Select[Any], limit: int | None) -> Iterator[FailureInfo]:
+def _read(connection: Connection, query: Select[Any], limit: int | None) -> Generator[FailureInfo]:
     query = query.order_by(FAILURES.c.at.desc(), ITEMS.c.seq, FAILURES.c.attempt.desc(), FAILURES.c.id).limit(limit)
     with connection.execute(query.execution_options(yield_per=500)) as rows:
         for row in rows:
