@@ -70,7 +70,7 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
     try:
         return Pipeline(
             *stages,
-            sink=_sink_of(config, replace=options.get("replace", False)),
+            sink=sink_of(config, replace=options.get("replace", False)),
             strategy=config.strategy,
             scheduler=config.scheduler,
             concurrency=config.pipeline_config.parallel_pipelines,
@@ -83,7 +83,8 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
         raise ConfigError(f"{config.where('stages')}: {error}") from None
 
 
-def _sink_of(config: Config, *, replace: bool) -> DatabaseSink | JsonLinesSink:
+def sink_of(config: Config, *, replace: bool = False) -> DatabaseSink | JsonLinesSink:
+    """Where the rows of a config go; nothing is opened."""
     if config.output is not None:
         return _file_sink_of(config.output, replace=replace)
     database = config.database

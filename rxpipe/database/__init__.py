@@ -4,7 +4,8 @@
 - ``table.py``: the default table; ``rows.py``, ``mapping.py``, ``column_paths.py``: outcomes as rows of it, or of the
   user's own; ``field_names.py``: names of fields that no value has
 - ``plain_data.py``, ``encoding.py``, ``text.py``: values as JSON and text that every database takes
-- ``prepare_table.py``: seeing that the table is there; ``table_owner.py``: which pipeline writes into it
+- ``prepare_table.py``: seeing that the table is there; ``table_owner.py``: which pipeline writes into it;
+  ``table_rights.py``: who may make it
 - ``commit_batch.py``, ``upsert.py``: a batch in one transaction, without the rows that are refused
 - ``json_rows.py``: many rows as one parameter of a statement
 - ``repeated_ids.py``: tells of rows that were replaced, as their IDs came twice

@@ -12,6 +12,7 @@ from rxpipe.database.encoding import one_line
 from rxpipe.database.engine import commits_by_itself, shown
 from rxpipe.database.table import mismatches
 from rxpipe.database.table_owner import Owner, has_owners, owner_of
+from rxpipe.database.table_rights import tables_of_owner
 from rxpipe.errors import SinkError
 
 
@@ -65,8 +66,9 @@ def _exists(connection: Connection, table: Table) -> bool:
 def _create(engine: Engine, table: Table) -> bool:
     """Create it; False if another process was quicker."""
     try:
-        table.create(engine, checkfirst=False)
-    except DBAPIError:
+        with tables_of_owner():
+            table.create(engine, checkfirst=False)
+    except (DBAPIError, SinkError):
         with engine.connect() as connection:
             if not _exists(connection, table):
                 raise

@@ -104,7 +104,9 @@ def _ready_for_submissions(connection: Connection) -> str | None:
     """Make a store where there is none; Python's name of its encoding, if that lacks characters."""
     found = schema_version(connection)
     if 0 < found < newest_version():  # its workers may be of that version, too
-        raise StoreError("its run store is of an older rxpipe; the next run with it brings it up to date")
+        raise StoreError(
+            "its run store is of an older rxpipe; the next run with it, or rxpipe migrate, brings it up to date"
+        )
     if found != newest_version():  # else there is nothing to wait for, while a newer rxpipe waits for workers
         migrate(connection)
     return codec_of(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import Program
@@ -37,7 +38,7 @@ def test_no_command_complains(config: Path, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # else nothing is left to be written at the end
-    streams = {"stdout": writer, "stderr": subprocess.PIPE}
+    streams: dict[str, Any] = {"stdout": writer, "stderr": subprocess.PIPE}
     try:
         with Program("-m", "rxpipe.cli", *words, cwd=config.parent, env=environment, **streams) as program:
             _, err = program.communicate(timeout=60)

@@ -84,6 +84,24 @@ def test_forget(folder: Path) -> None:
     assert "there is no item 2" in refused("forget", "2", "-c", config)
 
 
+def test_forget_many(folder: Path) -> None:
+    """IDs from a file, or standard input, one a line; as a query prints them."""
+    config = write_config(folder, CODE, source={"range": 5})
+    rxpipe("run", config)
+    (folder / "ids.txt").write_text("2\n\n 4 \n")
+    assert rxpipe("forget", "--from", folder / "ids.txt", "-c", config).out.startswith("deleted: 2 items, 2 rows, ")
+    given = CliRunner().invoke(app, ["forget", "--from", "-", "1", "-c", str(config)], input="3\n")
+    assert given.stdout.startswith("deleted: 2 items, 2 rows, ")
+    assert [row[0] for row in rows(folder / "bank.db")] == ["5"]
+    (folder / "ids.txt").write_text("5\n6\n")
+    assert "there is no item 6" in refused("forget", "--from", folder / "ids.txt", "-c", config)
+    assert [row[0] for row in rows(folder / "bank.db")] == ["5"]
+    (folder / "ids.txt").write_text("\n")
+    assert refused("forget", "--from", folder / "ids.txt", "-c", config).endswith("there are no IDs")
+    assert refused("forget", "--from", "none.txt", "-c", config) == "--from none.txt: no such file"
+    assert refused("forget", "-c", config) == "forget: give IDs, or --from FILE"
+
+
 def test_what_is_refused(folder: Path) -> None:
     """One sentence each."""
     config = write_config(folder, CODE)

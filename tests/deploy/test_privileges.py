@@ -13,7 +13,6 @@ from sqlalchemy import create_engine, insert, select
 from sqlalchemy.pool import NullPool
 from store.older import make_older
 
-import rxpipe as library
 from rxpipe import RunStore
 from rxpipe.store.schema.migrations import newest_version
 from rxpipe.store.schema.tables import WORKERS, db_now
@@ -63,7 +62,7 @@ def granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bank]:
             pipeline_config={"retry": {"max_attempts": 1}},
             stages=[{"name": "work", "call": "MODULE:work", "cache": True}],
         )
-        library.load_pipeline(config).run([])
+        assert rxpipe("migrate", config).code == 0
         made.execute(*AFTER)
         use(made, monkeypatch)
         yield made
@@ -75,7 +74,7 @@ def use(made: Bank, monkeypatch: pytest.MonkeyPatch, *, owner: bool = False) -> 
 
 
 def whole_life(folder: Path) -> Iterator[Ended]:
-    """What becomes of a run, each step told with its command: run, resume, look, requeue, begin anew, prune."""
+    """What becomes of a run, each step told with its command: run, resume, look, requeue, begin anew, forget, prune."""
     config = folder / "pipeline.yaml"
     mended = folder / "mended"
     mended.unlink(missing_ok=True)
@@ -86,7 +85,7 @@ def whole_life(folder: Path) -> Iterator[Ended]:
     for command in (["requeue"], ["requeue", "--rows"]):
         yield rxpipe(command[0], "latest", *command[1:], "-c", config)
         yield rxpipe("run", config)
-    for command in (["prune", "--keep", "0"], ["cache", "--clear"]):
+    for command in (["forget", "1", "--yes"], ["prune", "--keep", "0"], ["cache", "--clear"]):
         yield rxpipe(*command, "-c", config)
 
 
@@ -158,3 +157,4 @@ def test_a_worker_makes_no_tables(granted: Bank, tmp_path: Path) -> None:
     ended = rxpipe("run", tmp_path / "pipeline.yaml")
     assert ended.code == 2
     assert "permission denied for schema public" in ended.err
+    assert "run `rxpipe migrate CONFIG` as their owner" in ended.err

@@ -316,7 +316,13 @@ def prune(
 
 @app.command(rich_help_panel=_PANEL)
 def forget(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)],
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Take IDs from a file, one a line, or - for standard input."),
+    ] = None,
     config: _Config = None,
     database: _Database = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
@@ -333,7 +339,7 @@ def forget(
         from rxpipe.cli.commands.forget import forget_items
         from rxpipe.cli.commands.store_location import StoreLocation
 
-        forget_items(StoreLocation(config=config, database=database), ids, dry_run=dry_run, yes=yes)
+        forget_items(StoreLocation(config=config, database=database), ids or [], file, dry_run=dry_run, yes=yes)
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -127,4 +127,7 @@ def _check_version(found: int, place: str) -> None:
             "it was made by a newer rxpipe; upgrade this one"
         )
     if found < known:
-        raise StoreError(f"{place}: its run store is of an older rxpipe; the next run with it brings it up to date")
+        raise StoreError(
+            f"{place}: its run store is of an older rxpipe; the next run with it, or rxpipe migrate, "
+            "brings it up to date"
+        )

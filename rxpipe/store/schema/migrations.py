@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, inspect, select, update
 
+from rxpipe.database.table_rights import tables_of_owner
 from rxpipe.errors import StoreError
 from rxpipe.store.commits.tallies import begin_tallies
 from rxpipe.store.schema.tables import (
@@ -122,6 +123,7 @@ def migrate(connection: Connection) -> None:
 
     Raises:
         StoreError: It was made by a newer rxpipe.
+        SinkError: The role may not make or change tables.
     """
     take_turns(connection)
     found, newest = schema_version(connection), newest_version()
@@ -131,13 +133,15 @@ def migrate(connection: Connection) -> None:
             "it was made by a newer rxpipe; upgrade this one"
         )
     if found == 0:
-        METADATA.create_all(connection, checkfirst=False)
+        with tables_of_owner():
+            METADATA.create_all(connection, checkfirst=False)
         connection.execute(VERSION.insert().values(version=newest))
     elif found < newest:
-        if connection.dialect.name == "postgresql":  # first, as who waits for it has no other lock yet
-            connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS EXCLUSIVE MODE")
-        for migration in MIGRATIONS[found - 1 :]:
-            migration(connection)
+        with tables_of_owner():
+            if connection.dialect.name == "postgresql":  # first, as who waits for it has no other lock yet
+                connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS EXCLUSIVE MODE")
+            for migration in MIGRATIONS[found - 1 :]:
+                migration(connection)
         connection.execute(update(VERSION).values(version=newest))
 
 
