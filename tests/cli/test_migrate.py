@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 from store.older import make_older
 
-from rxpipe.cli.commands.migrate import migrate_store
+from rxpipe.store.maintenance.migrate import migrate_store
 from rxpipe.store.schema.migrations import newest_version
 from rxpipe.store.schema.tables import METADATA
 

@@ -91,6 +91,8 @@ def test_commands_and_their_options_are_there(path: Path) -> None:
     fenced = "\n".join(re.findall(r"^```\w*$(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     for line in [*re.findall(r"`rxpipe ([^`]+)`", flat(text)), *re.findall(r"^rxpipe (.+)$", fenced, re.MULTILINE)]:
         command, *rest = line.partition("#")[0].split()
+        if [command, *rest] == ["--version"]:
+            continue
         assert command in known, line
         for option in re.findall(r"(?<![\w-])--?[a-z][\w-]*", " ".join(rest)):
             assert option in known[command] | {"--help", "-h"}, line
