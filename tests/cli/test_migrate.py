@@ -19,13 +19,16 @@ from .store_program import document, lines
 pytest_plugins = ("store.store_fixtures",)
 SCHEMA, TABLES = newest_version(), len(METADATA.tables)
 STORE = f"store: schema {SCHEMA}, {TABLES} tables,"
+PAGE = Path(__file__).parents[2] / "docs" / "production" / "privileges.md"
 NEVER = "raise RuntimeError('stages are not imported')"
 
 
 def test_a_config(folder: Path) -> None:
     """Both are made, once; no run begins, and no stage is imported: the owner may lack what these need."""
     config = write_config(folder, NEVER)
-    assert lines("migrate", config) == [f"{STORE} made", "table results: made"]
+    told = lines("migrate", config)
+    assert told == [f"{STORE} made", "table results: made"]
+    assert "\n".join(told) in PAGE.read_text("utf-8")
     assert lines("migrate", config) == [f"{STORE} as it was", "table results: as it was"]
     assert rows(folder / "bank.db", "select count(*) from rxpipe_runs") == [(0,)]
     assert rows(folder / "bank.db", "select count(*) from rxpipe_tables") == [(0,)]
