@@ -23,7 +23,8 @@ def probes(health: HealthWatch, store_trouble: Callable[[], str]) -> dict[str, A
         return _answer(found.status != "stalled", found.status, found.reason)
 
     def ready(_: str) -> Answer:
-        found, trouble = health.look(), store_trouble()
+        found = health.look()
+        trouble = "; ".join(filter(None, [health.commit_trouble, store_trouble()]))
         is_ready = found.status == "alive" and not trouble
         return _answer(is_ready, found.status, "; ".join(filter(None, [found.reason, trouble])))
 

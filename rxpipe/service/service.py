@@ -88,8 +88,7 @@ class Service:
         return metrics.answer
 
     def _store_trouble(self) -> str:
-        asked = "" if self._store is None else self._store.reason
-        return "; ".join(filter(None, [self._health.commit_trouble, asked]))
+        return "" if self._store is None else self._store.reason
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from pipeline_helpers import lasting, virtual
 from rxpipe import Pipeline, Stage
 from rxpipe.insight.snapshot import LimiterSnapshot, SinkSnapshot, Snapshot, StageSnapshot
 from rxpipe.service.health import HealthWatch
+from rxpipe.service.probes import probes
 
 STAGE = StageSnapshot(name="work", concurrency=1, most=1, calls=1, running=1, oldest=0.0)
 BUSY = Snapshot(at=0, elapsed=0, stages=(STAGE,), taken=1, in_flight=1, sink=SinkSnapshot(name="database"))
@@ -119,6 +121,10 @@ def test_a_run_whose_database_takes_nothing_is_not_ready(what: str) -> None:
     given.after(1, sink=SinkSnapshot(name=what, away=42.0, waiting=1))
     assert given.watch.commit_trouble == f"waiting for the {what} for 42 s: nothing is committed"
     assert given.watch.away == 42
+    paths = probes(given.watch, lambda: "")
+    assert paths["/livez"]("").status == 200
+    ready = paths["/readyz"]("")
+    assert (ready.status, json.loads(ready.body)["reason"]) == (503, given.watch.commit_trouble)
     given.after(1, sink=SinkSnapshot(name=what))
     assert given.watch.commit_trouble == ""
 
