@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import cluster
 import hypothesis
 import pytest
 import servers
@@ -35,9 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = os.path.join(tempfile.gettempdir(), "rxpipe-pycache")
         del os.environ["PYTHONDONTWRITEBYTECODE"]
         sys.dont_write_bytecode = False
+    _start_postgres(config)
     shared_compiling.share()
     testing: Any = typer.testing
     testing._get_command = cache(typer.main.get_command)  # the command line is made once, not for each call of it
+
+
+def _start_postgres(config: pytest.Config) -> None:
+    """Start a server for all the processes that run tests, if there are several and no server is named."""
+    several = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if several and servers.WANTED and "RXPIPE_TEST_POSTGRES" not in os.environ and cluster.why_none() is None:
+        server = cluster.own_cluster(tcp=True)
+        os.environ["RXPIPE_TEST_POSTGRES"] = server.__enter__().url
+        config.add_cleanup(lambda: server.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

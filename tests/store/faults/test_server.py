@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cluster import Cluster, own_cluster, why_none
 
-from .cluster import Cluster, own_cluster, why_none
 from .places import Place
 from .sweep import Start
 from .waiting import until
