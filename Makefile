@@ -35,7 +35,7 @@ bench:  ## the benchmarks beside other libraries: pip install -e ".[benchmark]"
 	python -m tests.benchmarks
 
 gate:  ## a short benchmark: fails if rxpipe is slower beside plain asyncio and threads than it was
-	python -m tests.benchmarks.gate
+	python -m tests.benchmarks.gate --short
 
 ci:  ## all that CI runs, in an environment of its own
 	.ci/run

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
@@ -46,9 +47,9 @@ def _start_postgres(config: pytest.Config) -> None:
     """Start a server for all the processes that run tests, if there are several and no server is named."""
     several = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
     if several and servers.WANTED and "RXPIPE_TEST_POSTGRES" not in os.environ and cluster.why_none() is None:
-        server = cluster.own_cluster(tcp=True)
-        os.environ["RXPIPE_TEST_POSTGRES"] = server.__enter__().url
-        config.add_cleanup(lambda: server.__exit__(None, None, None))
+        until_the_end = ExitStack()
+        config.add_cleanup(until_the_end.close)
+        os.environ["RXPIPE_TEST_POSTGRES"] = until_the_end.enter_context(cluster.own_cluster(tcp=True)).url
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
