@@ -34,7 +34,7 @@ docs:  ## the site, into site/; a warning or a broken link is an error: pip inst
 bench:  ## the benchmarks beside other libraries: pip install -e ".[benchmark]"
 	python -m tests.benchmarks
 
-gate:  ## a short benchmark: fails if rxpipe is slower beside plain asyncio and threads than it was
+gate:  ## a short benchmark: fails if rxpipe is slower beside hand-written asyncio than it was
 	python -m tests.benchmarks.gate --short
 
 ci:  ## all that CI runs, in an environment of its own
