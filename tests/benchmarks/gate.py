@@ -64,13 +64,13 @@ FIGURES = (
 )
 
 SHORT_MARGIN = 1.15
-"""The same for ``--short``: load moves its figures by 6% at most."""
+"""The same for ``--short``: load moves its figures by 7% at most."""
 
 SHORT = (
     Figure(ours="rxpipe-asyncio", other="asyncio", reached=0.60, margin=SHORT_MARGIN),
     Figure(ours="rxpipe-threads", other="asyncio", reached=0.58, margin=SHORT_MARGIN),
     Figure(ours="pipeline-per-stage-asyncio", other="asyncio", reached=1.13, margin=SHORT_MARGIN),
-    Figure(ours="pipeline-per-stage-threads", other="asyncio", reached=1.14, margin=SHORT_MARGIN),
+    Figure(ours="pipeline-per-stage-threads", other="asyncio", reached=1.17, margin=SHORT_MARGIN),
 )
 
 
