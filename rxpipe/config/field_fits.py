@@ -10,7 +10,7 @@ from rxpipe.config.error_texts import unknown
 from rxpipe.config.model import Config, StageSettings
 from rxpipe.config.section_base import TARGET
 from rxpipe.database.column_paths import root_of
-from rxpipe.database.field_names import OPTIONAL, names_in
+from rxpipe.database.field_names import OPTIONAL, names_in, time_hint
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline.record import Record
 from rxpipe.questions.hints import fields_of_hint
@@ -79,4 +79,5 @@ def _of_columns(config: Config, root: str) -> Iterator[tuple[str, str]]:
 def _refuse(config: Config, named: Iterable[tuple[str, str]], names: Sequence[str] | None, of: str) -> None:
     for key, name in named:
         if names and name not in names and not name.endswith(OPTIONAL):
-            raise ConfigError(f"{config.where(key)}: {unknown(f'{of} has no field {name!r}', name, names)}")
+            text = unknown(f"{of} has no field {name!r}", name, names)
+            raise ConfigError(f"{config.where(key)}: {text}{time_hint(name) if '.columns.' in key else ''}")

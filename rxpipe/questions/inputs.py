@@ -29,6 +29,19 @@ class Same:
     """Stands for what a function got, in ``Declared.gives``: type variables get lost in a ``functools.partial``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Becomes:
+    """Stands for what ``as_given`` returns, in ``Declared.gives``: that depends on what the function got.
+
+    Attributes:
+        base: The class of the bank's own values.
+        result: What they become; other records become a dict.
+    """
+
+    base: type
+    result: type
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
     """What a stage's function says of itself that its annotations do not.

@@ -11,7 +11,7 @@ from pydantic import Field
 from rxpipe.llm import InvalidOutput, Prompt, Provider
 from rxpipe.operators.core.running_call import will_retry
 from rxpipe.pipeline.decisions import Drop, SendBack, child_id, feedback, item_id
-from rxpipe.questions.inputs import Options, Same, WrongInput, as_given, fields_of, record, takes
+from rxpipe.questions.inputs import Becomes, Options, Same, WrongInput, as_given, fields_of, record, takes
 from rxpipe.questions.llm.languages import (
     Language,
     Languages,
@@ -239,7 +239,7 @@ async def answer(
     temperature: float | None = ...,
     max_tokens: int | None = ...,
 ) -> dict[str, Any]: ...
-@takes("question")
+@takes("question", gives=lambda _: Becomes(Question, Answered))
 async def answer(
     question: Question | Mapping[str, Any],
     *,
@@ -289,7 +289,7 @@ async def grade(
     temperature: float | None = ...,
     max_tokens: int | None = ...,
 ) -> dict[str, Any]: ...
-@takes("question", "reference", "answer")
+@takes("question", "reference", "answer", gives=lambda _: Becomes(Question, Graded))
 async def grade(
     answered: Answered | Mapping[str, Any],
     *,
