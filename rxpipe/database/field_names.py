@@ -59,7 +59,7 @@ def time_hint(name: str) -> str:
     """What to write for the time of writing, if a field's name asks for that."""
     if name not in _TIMES:
         return ""
-    return "; for the time of writing, leave the column out, and give it this default in your table: DEFAULT CURRENT_TIMESTAMP"
+    return "; for the time of writing, leave it out, and give your table's column DEFAULT CURRENT_TIMESTAMP"
 
 
 def lacking(name: str, value: Any) -> str:

@@ -50,6 +50,7 @@ class Declared:
         fields: The fields that it needs of a record.
         named_by: For fields that users may name otherwise: the option that does.
         children: Whether it takes the ``Children`` of an item, the values of which are those records.
+        from_record: Its options that may name a field of the record.
         gives: What it returns with given options, as an annotation.
         back_to: The stage that it may send items back to with given options, or None.
         module: What it imports when it is called, if that is optional.
@@ -59,6 +60,7 @@ class Declared:
     fields: tuple[str, ...] = ()
     named_by: Mapping[str, str] = field(default_factory=dict[str, str])
     children: bool = False
+    from_record: tuple[str, ...] = ()
     gives: Callable[[Options], Any] | None = None
     back_to: Callable[[Options], str | None] | None = None
     module: str | None = None
@@ -73,6 +75,7 @@ def takes(
     *fields: str,
     named_by: Mapping[str, str] | None = None,
     children: bool = False,
+    from_record: tuple[str, ...] = (),
     gives: Callable[[Options], Any] | None = None,
     back_to: Callable[[Options], str | None] | None = None,
     module: str | None = None,
@@ -83,6 +86,7 @@ def takes(
         fields=fields,
         named_by=named_by or {},
         children=children,
+        from_record=from_record,
         gives=gives,
         back_to=back_to,
         module=module,

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from rxpipe import ConfigError, load_pipeline
+from rxpipe.config import load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
+from rxpipe.config.sources import read_source
 
 Load = Callable[..., None]
 
@@ -139,3 +143,46 @@ def test_columns_of_records(load: Load) -> None:
     """A shipped stage that gets a dict returns one, with fields that no annotation tells."""
     call = "{name: own, call: 'builtins:dict'}"
     load(f"{call}, {ANSWER % ''}", COLUMNS % "level: level")
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Load:
+    """Checks a config with these options of ``generate`` and this source, and calls nothing."""
+    (tmp_path / "topics.csv").write_text("number,topic,level\n1,sums,hard\n", encoding="utf-8")
+    (tmp_path / "ask.md").write_text("{topic} {record.level} {record.note?}", encoding="utf-8")
+    (tmp_path / "wrong.md").write_text("{topic} {record.lvl}", encoding="utf-8")
+
+    def checking(options: str, source: str = "{csv: topics.csv, id: number}") -> None:
+        path = tmp_path / "p.yaml"
+        providers = "providers: {m: {model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"
+        stages = f"stages: [{GENERATE % (', ' + options, '')}]\n"
+        path.write_text(f"{providers}source: {source}\n{stages}", encoding="utf-8")
+        config = load_config(path)
+        pipeline_of(config)
+        check_source_fields(config, read_source(config))
+
+    return checking
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong", "text"),
+    [
+        (
+            "difficulty: record.level",
+            "difficulty: record.lvl",
+            r"with\.difficulty: .* no field 'lvl'; did you mean 'level'",
+        ),
+        (
+            "prompt: ask.md",
+            "prompt: wrong.md",
+            r"with\.prompt: the first record has no field 'lvl'; did you mean 'level'",
+        ),
+    ],
+)
+def test_options_and_prompts_that_name_fields_of_the_record(started: Load, options: str, wrong: str, text: str) -> None:
+    """One that it lacks is told before anything is called, and so is a source of IDs."""
+    started(options)
+    with pytest.raises(ConfigError, match=r"stages\[0\]\." + text):
+        started(wrong)
+    with pytest.raises(ConfigError, match=r"record\.\w+ is a field of records, and the source gives IDs"):
+        started(options, "{range: 3}")

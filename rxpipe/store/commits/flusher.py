@@ -146,12 +146,12 @@ class Flusher:
                 raise
             outcomes = self._commit_without_rows(records, error)  # if that fails, too, rows are not the trouble
             self._write_no_rows(error)
-        _log.debug("no rows are written any more: what runs is finished and kept", error=one_line(self.failure))
         return outcomes
 
     def _write_no_rows(self, failure: SinkError) -> None:
         self.failure = failure
         self._failed()
+        _log.debug("no rows are written any more: what runs is finished and kept", error=one_line(failure))
 
     def _commit_without_rows(self, records: Sequence[Record], error: SinkError) -> list[ClaimedOutcome]:
         self._commits.commit([record for record in records if not isinstance(record, Ended)])
