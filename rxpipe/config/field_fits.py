@@ -85,6 +85,7 @@ def _of_options(config: Config, stage: StageSettings) -> Iterator[tuple[str, str
     hints = hints_of(call)
     for option, value in stage.options.items():
         kinds = [hints.get(option), *get_args(hints.get(option))]
+        paths: Sequence[str]
         if Prompt in kinds and isinstance(value, str):
             paths = Prompt.read((config.folder or Path()) / value).record_paths
         else:
