@@ -53,8 +53,9 @@ def as_text(value: Any) -> str:
     """A field of a record as a prompt has it: text as it is, nothing for None, and of anything else its JSON."""
     if value is None or isinstance(value, str):
         return value or ""
-    plain: object = value if isinstance(value, list | tuple) else _fields(value) or value
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    if not isinstance(value, list | tuple):
+        value = _fields(value) or value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
