@@ -19,6 +19,7 @@ from .core.loop_guard import refuse_to_block
 from .core.loops import use_loop
 from .core.virtual_time import VirtualTime
 from .expansion import Many, observable_of
+from .runners.counted_runner import CountedRunner
 from .runners.loop_runner import LoopRunner
 from .runners.pools import ExecutorRunner, SchedulerRunner
 from .runners.runner import Engine, Runner
@@ -161,8 +162,8 @@ def stage_with(
                 settings,
                 observer,
                 clock=clock_for(timer, subscribed_on),
-                runner=runner,
-                loop_runner=lambda: _loop_runner(settings.name),
+                runner=_counted(runner, timer or subscribed_on),
+                loop_runner=lambda: _counted(_loop_runner(settings.name), timer or subscribed_on),
                 dispatcher=_dispatcher_of(runner, settings.name, timer or subscribed_on),
                 scheduler=subscribed_on,
             )
@@ -212,6 +213,13 @@ def _dispatcher_of(runner: Runner, name: str, scheduler: SchedulerBase | None) -
     if isinstance(runner, LoopRunner):
         return LoopDispatcher(runner.loop)
     return None if isinstance(runner, SchedulerRunner) and runner.inline else RelayDispatcher(name)
+
+
+def _counted(runner: Runner, scheduler: SchedulerBase | None) -> Runner:
+    """The runner; in a test's virtual time one that lets no time pass while its calls run."""
+    if isinstance(runner, SchedulerRunner) or isinstance(scheduler, VirtualTime):
+        return runner
+    return CountedRunner(runner, scheduler) if isinstance(scheduler, VirtualTimeScheduler) else runner
 
 
 def _loop_runner(name: str) -> Runner:

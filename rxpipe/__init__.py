@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from rxpipe.pipeline.open import Event, Health, OpenPipeline, Submission
     from rxpipe.pipeline.outcome import CommonError, Outcome, Report, StageReport
     from rxpipe.pipeline.pipeline import Pipeline
+    from rxpipe.pipeline.ports import Sink
     from rxpipe.pipeline.record import Record, content_id, from_records
     from rxpipe.pipeline.run.run import Run
     from rxpipe.pipeline.stage import Stage
@@ -101,6 +102,7 @@ __all__ = [
     "RunView",
     "RxPipeError",
     "SendBack",
+    "Sink",
     "SinkError",
     "Snapshot",
     "Stage",
@@ -164,6 +166,7 @@ _NAMES = {
     "pipeline.open": ("Event", "Health", "OpenPipeline", "Submission"),
     "pipeline.outcome": ("CommonError", "Outcome", "Report", "StageReport"),
     "pipeline.pipeline": ("Pipeline",),
+    "pipeline.ports": ("Sink",),
     "pipeline.record": ("Record", "content_id", "from_records"),
     "pipeline.run.run": ("Run",),
     "pipeline.stage": ("Stage",),

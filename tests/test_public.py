@@ -41,6 +41,7 @@ NAMES = [
     "RunView",
     "RxPipeError",
     "SendBack",
+    "Sink",
     "SinkError",
     "Snapshot",
     "Stage",

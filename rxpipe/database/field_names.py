@@ -13,6 +13,7 @@ OPTIONAL = "?"
 """Behind a field's name: some values do not have it."""
 
 _ABSENT: Any = object()
+_TIMES = frozenset({"created_at", "inserted_at", "written_at", "timestamp", "now"})
 _MOST = 20  # names in a message
 
 
@@ -49,9 +50,16 @@ class FieldReader:
             self._is_known = True
             return found
         if not self._is_known:
-            hint = f"if only some values have it, write {self._path + OPTIONAL!r}"
+            hint = f"if only some values have it, write {self._path + OPTIONAL!r}{time_hint(self.name)}"
             raise NoSuchField(f"{self._key}: {lacking(self.name, value)}; {hint}")
         return default
+
+
+def time_hint(name: str) -> str:
+    """What to write for the time of writing, if a field's name asks for that."""
+    if name not in _TIMES:
+        return ""
+    return "; for the time of writing, leave it out, and give your table's column DEFAULT CURRENT_TIMESTAMP"
 
 
 def lacking(name: str, value: Any) -> str:

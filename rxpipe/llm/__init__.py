@@ -2,7 +2,8 @@
 
 - ``provider.py``: ``Provider``, an endpoint and a model there; ``client.py``: its connections and their errors
 - ``local.py``: ``local_provider``, a model in this process; ``small_model.py``: downloads it
-- ``prompt.py``: files with named fields; ``structured.py``: pydantic models from replies; ``reply.py``: what came
+- ``prompt.py``: files with named fields; ``record_path.py``: fields of records in them
+- ``structured.py``: pydantic models from replies; ``reply.py``: what came
 - ``limits.py``, ``headers.py``: how often a server may be called, and how long it asks to wait
 - ``health.py``: stops a run when no call can succeed any more, as with a wrong key
 - ``errors.py``: what goes wrong, by kind

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rxpipe.errors import ConfigError, StopRun
+from rxpipe.llm.record_path import PATH, as_text, is_record_path, read_record
 
-_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_FIELD = re.compile(rf"\{{([a-z_][a-z0-9_]*|{PATH})\}}")
+_RECORD = "record"
 _DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
 
 
@@ -24,10 +26,12 @@ class Prompt:
         Write a question about {topic}.
 
     What stands before a line of three dashes is the system message; without such a line, all of it is the user's.
-    Braces around anything else than a word in lower case are left as they are.
+    ``{record.level}`` is a field of the record that the source gave. Braces around anything else than that or a word in
+    lower case are left as they are.
 
     Attributes:
-        fields: The fields that may be used.
+        fields: The fields that may be used; ``record`` for all fields of the record.
+        record_paths: What the text uses of the record: ``record.level``, or ``record`` for all of it.
         version: A hash of the text: another one says that what a stage made with it does not apply any more.
     """
 
@@ -43,9 +47,10 @@ class Prompt:
             ConfigError: It uses another field, or says nothing.
         """
         used = dict.fromkeys(_FIELD.findall(text))
-        self._where, self._used = where, tuple(used)
-        self.fields = frozenset(used if fields is None else fields)
-        if unknown := [field for field in used if field not in self.fields]:
+        self._where, self._used = where, tuple(dict.fromkeys(map(_base, used)))
+        self.record_paths = tuple(field for field in used if _base(field) == _RECORD)
+        self.fields = frozenset(self._used if fields is None else fields)
+        if unknown := [field for field in self._used if field not in self.fields]:
             raise ConfigError(f"{where}: {_no_value(unknown[0], self.fields)}")
         divider = _DIVIDER.search(text)
         self._system = text[: divider.start()].strip() if divider else ""
@@ -75,18 +80,29 @@ class Prompt:
         such as ``</answer>``, cannot be closed from within, however it is written.
 
         Raises:
-            StopRun: A field that the text uses has no value, and would have none in other calls either.
+            StopRun: A field that the text uses has no value, and would have none in other calls either; or the record
+                lacks one.
         """
         if missing := [field for field in self._used if field not in values]:
             raise StopRun(f"{self._where}: {_no_value(missing[0], values)}")
 
         def value(match: re.Match[str]) -> str:
             name = match[1]
-            return re.sub(rf"<(?=\s*/\s*{name}\b)", "<\u200b", str(values[name]), flags=re.IGNORECASE)
+            if name in values:
+                text = str(values[name]) if name != _RECORD else as_text(values[name])
+            else:
+                text = as_text(read_record(name, values[_RECORD], self._where))
+            tags = "|".join(re.escape(one) for one in {name, name.removesuffix("?").rpartition(".")[2]})
+            return re.sub(rf"<(?=\s*/\s*(?:{tags})\b)", "<\u200b", text, flags=re.IGNORECASE)
 
         messages = [("system", self._system), ("user", self._user)]
         return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]
 
 
+def _base(field: str) -> str:
+    return _RECORD if is_record_path(field) else field
+
+
 def _no_value(field: str, known: Iterable[str]) -> str:
-    return f"it has no value for the field {{{field}}}; allowed: {', '.join(sorted(known)) or 'none'}"
+    hint = f"; a column {field} of the source's records is {{record.{field}}}" if _RECORD in known else ""
+    return f"it has no value for the field {{{field}}}; allowed: {', '.join(sorted(known)) or 'none'}{hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rxpipe.errors import StopRun
 from rxpipe.operators.core.running_call import running_call
 from rxpipe.operators.stages.settings import Decision
 
@@ -97,6 +98,18 @@ def child_id(number: int) -> str | None:
     """The ID that the item's child with this number will have, from 0; None where ``item_id`` is None."""
     item = _item()
     return None if getattr(item, "id", None) is None else item.child_id(item.born + number)
+
+
+def source_record() -> Any:
+    """The record that the source gave for the running item; None where there is none, and where ``item_id`` is None.
+
+    Raises:
+        StopRun: The stage has ``cache``, and is not the first: its results go by its value, in which no record is.
+    """
+    item = _item()
+    if getattr(item, "lookup", None) is not None and item.finished:
+        raise StopRun("a stage with cache can read the record only if it is the first: its results go by its value")
+    return getattr(item, "record", None)
 
 
 def _item() -> Any:

@@ -28,13 +28,25 @@ Tell: TypeAlias = Callable[[Outcome[Any]], None]
 
 
 class Sink(Protocol):
-    """Where outcomes go: see ``DatabaseSink``, ``JsonLinesSink``."""
+    """Where outcomes go: ``DatabaseSink``, ``JsonLinesSink``, or any object with this method.
+
+    ::
+
+        class ListSink:
+            def open(self):
+                rows = []
+                return reactivex.operators.do_action(lambda outcome: rows.append(outcome.value))
+
+    Outcomes come one at a time, on any thread, and on the loop of an ``asyncio`` run: do not block there. An item
+    counts when its outcome comes out; as failed, if that is a copy that says so. An error ends the run.
+    """
 
     def open(self) -> Write:
-        """Make ready; may block.
+        """Make ready for one run; may block.
 
         Returns:
-            What keeps outcomes. It closes what was opened when its sequence ends.
+            An operator: it takes the outcomes, and gives each back once it is safe. It closes what was opened when its
+            sequence ends, or is disposed; only then is the run over.
 
         Raises:
             SinkError: It cannot keep anything.

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from reactivex import Observable
 
 from rxpipe.pipeline.record import Record
-from rxpipe.questions.inputs import Options, Same, declared, listed, taken
+from rxpipe.questions.inputs import Becomes, Options, Same, declared, listed, taken
 
 _TEXTS = (str, bytes, bytearray)
 _PROPERTIES = (property, functools.cached_property)
@@ -60,7 +60,8 @@ def passed_on(returned: Any, before: Any, *, many: bool = False, optional: bool 
     """The annotation of what goes on to the next stage.
 
     Args:
-        returned: What the function returns. ``Same`` and type variables stand for what it got.
+        returned: What the function returns. ``Same`` and type variables stand for what it got, and ``Becomes`` for
+            what that becomes.
         before: What the function got.
         many: Whether each of the values that it returns goes on: with ``expand`` and with ``batch``.
         optional: Whether some items pass the stage: with ``when``.
@@ -74,10 +75,23 @@ def passed_on(returned: Any, before: Any, *, many: bool = False, optional: bool 
         if not several:
             return None
         found = [value for elements in several for one in elements for value in _members(one)]
-    found = [before if one is Same or isinstance(one, TypeVar) else one for one in found]
+    found = [kind for one in found for kind in _resolved(one, before)]
     if optional:
         found.append(before)
     return typing.Union[tuple(found)] if found else Any  # noqa: UP007 - as many as there are
+
+
+def _resolved(returned: Any, before: Any) -> list[Any]:
+    """What stands for something else, as that."""
+    if isinstance(returned, Becomes):
+        return [kind for one in _members(before) for kind in _becoming(returned, typing.get_origin(one) or one)]
+    return [before if returned is Same or isinstance(returned, TypeVar) else returned]
+
+
+def _becoming(rule: Becomes, kind: Any) -> list[Any]:
+    if not isinstance(kind, type) or kind is Any or kind in rule.base.__mro__[1:]:
+        return [rule.result, dict[str, Any]]
+    return [rule.result if rule.base in kind.__mro__ else dict[str, Any]]
 
 
 def fields_of_hint(hint: Any) -> list[str] | None:

@@ -29,6 +29,19 @@ class Same:
     """Stands for what a function got, in ``Declared.gives``: type variables get lost in a ``functools.partial``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Becomes:
+    """Stands for what ``as_given`` returns, in ``Declared.gives``: that depends on what the function got.
+
+    Attributes:
+        base: The class of the bank's own values.
+        result: What they become; other records become a dict.
+    """
+
+    base: type
+    result: type
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
     """What a stage's function says of itself that its annotations do not.
@@ -37,6 +50,7 @@ class Declared:
         fields: The fields that it needs of a record.
         named_by: For fields that users may name otherwise: the option that does.
         children: Whether it takes the ``Children`` of an item, the values of which are those records.
+        from_record: Its options that may name a field of the record.
         gives: What it returns with given options, as an annotation.
         back_to: The stage that it may send items back to with given options, or None.
         module: What it imports when it is called, if that is optional.
@@ -46,6 +60,7 @@ class Declared:
     fields: tuple[str, ...] = ()
     named_by: Mapping[str, str] = field(default_factory=dict[str, str])
     children: bool = False
+    from_record: tuple[str, ...] = ()
     gives: Callable[[Options], Any] | None = None
     back_to: Callable[[Options], str | None] | None = None
     module: str | None = None
@@ -60,6 +75,7 @@ def takes(
     *fields: str,
     named_by: Mapping[str, str] | None = None,
     children: bool = False,
+    from_record: tuple[str, ...] = (),
     gives: Callable[[Options], Any] | None = None,
     back_to: Callable[[Options], str | None] | None = None,
     module: str | None = None,
@@ -70,6 +86,7 @@ def takes(
         fields=fields,
         named_by=named_by or {},
         children=children,
+        from_record=from_record,
         gives=gives,
         back_to=back_to,
         module=module,

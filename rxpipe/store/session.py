@@ -300,7 +300,7 @@ class Session:
 
     def _commit(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
         try:
-            self._commits.make_rows(records)
+            self._flusher.make_rows(records)
             with self._at_work:
                 if self._is_closed:
                     return []

@@ -346,7 +346,10 @@ class RunStore:
 def _store_sink(sink: Sink | None) -> StoreSink | None:
     if sink is None or isinstance(sink, StoreSink):
         return sink
-    raise TypeError(f"a pipeline with a store has a DatabaseSink, a JsonLinesSink or none, not {sink!r}")
+    raise TypeError(
+        f"a pipeline with a store has a DatabaseSink, a JsonLinesSink or none, not {sink!r}: the store "
+        "commits their rows with the items; to write elsewhere, do it in a last stage"
+    )
 
 
 def _ports_of(session: Session, window: float) -> RunPorts:

@@ -68,6 +68,15 @@ def slow(value):
 def long(value):
     return "x" * 30_000 + "END"
 
+class Word:
+    text = "word"
+
+def wording(value):
+    return Word()
+
+def wrong(value):
+    return value["text"]
+
 def parts(value):
     from rxpipe.pipeline.transcript import Exchange, note
     note(Exchange(messages=[{"role": "user", "content": [{"text": "Hi"}]}, {"role": "assistant"}], reply="Hello!"))
@@ -102,7 +111,7 @@ def test_all_that_is_said_is_shown(tmp_path: Path, scheduler: str) -> None:
         assert stages == sorted(stages)
         for what in ("topic: fractions", '{"question":', "<question>", "<reference>", '"verdict": ', '"score": '):
             assert what in part
-    assert '"reference"' not in shown[0].split("\nanswering, ")[1].split("user:")[1].split("output:")[0]
+    assert '"reference"' not in shown[0].split("\nanswering, ")[1].split("user:")[1].split("output (Answered):")[0]
 
 
 @pytest.mark.slow
@@ -153,8 +162,25 @@ def test_each_attempt_is_shown(tmp_path: Path) -> None:
         ended = rxpipe("preview", written(tmp_path, BANK, url=server.url, scheduler="asyncio"), "--count", "1")
     assert ended.code == 1
     assert ended.out.count("\ngeneration, ") == 3
-    assert ended.out.count("InvalidOutput: fake: ") == 3
+    assert ended.out.count("InvalidOutput: fake: ") == 3 + 1  # and once more at the end
     assert "1 item, 1 failed" in ended.out
+
+
+def test_errors_come_last_and_nothing_is_forecast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the class of what a stage gave, and which stages were not called."""
+    (tmp_path / "own_stages.py").write_text(FUNCTIONS)
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    stages = ", ".join(f'{{name: {name}, call: "own_stages:{name}"}}' for name in ("wording", "wrong", "plain"))
+    config = f"stages: [{stages}]\nsource: {{range: 9000}}\npipeline_config: {{retry: {{initial: 0}}}}\n"
+    (tmp_path / "preview.yaml").write_text(config)
+    monkeypatch.chdir(tmp_path)
+    ended = rxpipe("preview", tmp_path / "preview.yaml", "--count", "2")
+    assert "  output (Word):" in ended.out
+    assert ended.out.splitlines()[-3:] == [
+        "2 items, 2 failed; nothing was written",
+        "plain was called with 0 of 2",
+        "2 items failed in wrong: TypeError: 'Word' object is not subscriptable",
+    ]
 
 
 def test_functions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

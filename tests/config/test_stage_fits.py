@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from rxpipe import ConfigError, load_pipeline
+from rxpipe.config import load_config
+from rxpipe.config.build import pipeline_of
+from rxpipe.config.field_fits import check_source_fields
+from rxpipe.config.sources import read_source
 
-Load = Callable[[str], None]
+Load = Callable[..., None]
 
 CHECK = "rxpipe.questions.llm:check"
 GENERATE = "{name: generation, call: 'rxpipe.questions.llm:generate', with: {provider: m%s}%s}"
@@ -25,10 +29,10 @@ MAJORITY = "{name: voting, call: 'rxpipe.questions:majority', collect: true}"
 def load(tmp_path: Path) -> Load:
     """Loads a config with these stages."""
 
-    def loading(stages: str) -> None:
+    def loading(stages: str, rest: str = "") -> None:
         path = tmp_path / "p.yaml"
         providers = "providers: {m: {model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"
-        path.write_text(f"{providers}stages: [{stages}]\n", encoding="utf-8")
+        path.write_text(f"{providers}stages: [{stages}]\n{rest}", encoding="utf-8")
         load_pipeline(path)
 
     return loading
@@ -108,3 +112,77 @@ def test_an_extra_that_is_missing(load: Load, monkeypatch: pytest.MonkeyPatch) -
         ConfigError, match=r'stages\[1\].call: .*:distinct needs the extra distinct: pip install "rensa'
     ):
         load(stages)
+
+
+COLUMNS = "database: {columns: {id: id, question: question, %s}}"
+
+
+@pytest.mark.parametrize(
+    ("stages", "named"),
+    [
+        ((ONE, ANSWER % "", GRADE), "created_at: created_at"),
+        ((ONE, ANSWER % "", GRADE), "score: scor"),
+        ((ONE, ANSWER % ""), "score: score"),
+        ((ONE, ANSWER % "", GRADE.replace("}}", "}, when: {topic: sums}}")), "note: note"),
+        (
+            tuple(f"{{name: s{n}, call: 'rxpipe.questions.arithmetic:{n}'}}" for n in ("generate", "answer", "grade")),
+            "a: b",
+        ),
+    ],
+)
+def test_columns_that_shipped_stages_do_not_return(load: Load, stages: tuple[str, ...], named: str) -> None:
+    """Before anything is paid for; those that they return, and those that only some values have, are fine."""
+    load(", ".join(stages), COLUMNS % "verdict: 'verdict?', answer: answer")
+    field = named.split()[-1]
+    with pytest.raises(ConfigError, match=rf"database\.columns\..*: the value has no field '{field}'") as refused:
+        load(", ".join(stages), COLUMNS % named)
+    assert ("DEFAULT CURRENT_TIMESTAMP" in str(refused.value)) is (field == "created_at")
+
+
+def test_columns_of_records(load: Load) -> None:
+    """A shipped stage that gets a dict returns one, with fields that no annotation tells."""
+    call = "{name: own, call: 'builtins:dict'}"
+    load(f"{call}, {ANSWER % ''}", COLUMNS % "level: level")
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Load:
+    """Checks a config with these options of ``generate`` and this source, and calls nothing."""
+    (tmp_path / "topics.csv").write_text("number,topic,level\n1,sums,hard\n", encoding="utf-8")
+    (tmp_path / "ask.md").write_text("{topic} {record.level} {record.note?}", encoding="utf-8")
+    (tmp_path / "wrong.md").write_text("{topic} {record.lvl}", encoding="utf-8")
+
+    def checking(options: str, source: str = "{csv: topics.csv, id: number}") -> None:
+        path = tmp_path / "p.yaml"
+        providers = "providers: {m: {model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"
+        stages = f"stages: [{GENERATE % (', ' + options, '')}]\n"
+        path.write_text(f"{providers}source: {source}\n{stages}", encoding="utf-8")
+        config = load_config(path)
+        pipeline_of(config)
+        check_source_fields(config, read_source(config))
+
+    return checking
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong", "text"),
+    [
+        (
+            "difficulty: record.level",
+            "difficulty: record.lvl",
+            r"with\.difficulty: .* no field 'lvl'; did you mean 'level'",
+        ),
+        (
+            "prompt: ask.md",
+            "prompt: wrong.md",
+            r"with\.prompt: the first record has no field 'lvl'; did you mean 'level'",
+        ),
+    ],
+)
+def test_options_and_prompts_that_name_fields_of_the_record(started: Load, options: str, wrong: str, text: str) -> None:
+    """One that it lacks is told before anything is called, and so is a source of IDs."""
+    started(options)
+    with pytest.raises(ConfigError, match=r"stages\[0\]\." + text):
+        started(wrong)
+    with pytest.raises(ConfigError, match=r"record\.\w+ is a field of records, and the source gives IDs"):
+        started(options, "{range: 3}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,52 @@ def test_its_fields_are_those_of_the_text() -> None:
     """Unless it is said which there will be."""
     assert Prompt("{a} {b} {a}").fields == {"a", "b"}
     assert Prompt("{a}", ["a", "b"]).fields == {"a", "b"}
+
+
+RECORD = {"level": "hard", "年级": "三", "tags": ["a", 1], "none": None, "of": {"it": "x</level >y"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{record.level}", "hard"),
+        ("{record.年级}", "三"),
+        ("{record.tags} {record.tags.1}", '["a", 1] 1'),
+        ("{record.none}{record.missing?}{record.of.no?}.", "."),
+        ("{record.}{record.a b.}", "{record.}{record.a b.}"),
+        ("{record}", json.dumps(RECORD, ensure_ascii=False)),
+        ("{record.of.it} {topic}", "x</level >y bees"),
+        ("<it>{record.of.it}</it>", "<it>x</level >y</it>"),
+    ],
+)
+def test_fields_of_the_record(text: str, told: str) -> None:
+    """By the paths that columns have."""
+    assert Prompt(text, ["record", "topic"]).messages(record=RECORD, topic="bees")[0]["content"] == told
+
+
+def test_a_field_of_the_record_cannot_close_its_tag() -> None:
+    """Neither one that is called as the field, nor as the path."""
+    prompt = Prompt("{record.level}")
+    assert prompt.fields == {"record"}
+    assert prompt.record_paths == ("record.level",)
+    for tag in ("level", "record.level"):
+        assert f"</{tag}>" not in prompt.messages(record={"level": f"</{tag}>"})[0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"lvl": 1, "topic": 2}, r"the record has no field 'level': it has lvl, topic; if .* write record\.level\?$"),
+        (None, "the source gives no records"),
+        (7, "it has no fields"),
+    ],
+)
+def test_a_field_that_the_record_lacks(record: Any, why: str) -> None:
+    """Stops the run: no call is made."""
+    with pytest.raises(StopRun, match=rf"the prompt: record\.level: .*{why}"):
+        Prompt("{record.level}").messages(record=record)
+    with pytest.raises(ConfigError, match=r"no value for the field \{level\}; .* is \{record\.level\}"):
+        Prompt("{level}", ["record"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from rxpipe import DatabaseSink, Pipeline, Retry, RunStore, Stage
+from rxpipe import DatabaseSink, JsonLinesSink, Pipeline, Retry, RunStore, Stage
 from rxpipe.database import abort_deadline
+from rxpipe.database.column_paths import columns_object, columns_row, columns_table
 from rxpipe.database.outage import AWAY
 from rxpipe.database.writer import Writer
 from rxpipe.errors import SinkError
@@ -66,6 +68,26 @@ def test_the_table_of_rows_is_dropped(store_url: str, scheduler: Any) -> None:
     assert report.finished
     assert set(bank.calls.values()) == {1}
     assert len(bank.calls) == 60 * len(STAGES)
+
+
+@pytest.mark.parametrize("place", ["table", "file"])
+def test_a_column_of_a_field_that_no_value_has(sqlite_url: str, tmp_path: Path, place: str) -> None:
+    """What the stages returned is kept, and the mended columns have their rows without another call."""
+
+    def sink(columns: dict[str, str]) -> Any:
+        if place == "file":
+            return JsonLinesSink(tmp_path / "bank.jsonl", row=columns_object(columns))
+        return DatabaseSink(sqlite_url, table=columns_table("bank", columns), row=columns_row(columns))
+
+    columns = {"id": "id", "score": "score", "created_at": "created_at"}
+    bank = Bank(sqlite_url)
+    store = None if place == "table" else RunStore(database=sqlite_url)
+    with pytest.raises(SinkError, match=r"columns: a dict has no field 'created_at'.* no call is made twice"):
+        bank.pipeline(store, sink=sink(columns)).run(range(20))
+    assert set(states(sqlite_url).values()) == {"ready"}
+    assert len(rows(sqlite_url, CHECKPOINTS)) == sum(bank.calls.values()) >= 3
+    assert bank.pipeline(store, sink=sink({"id": "id", "score": "score"})).run(range(20)).written == 20
+    assert set(bank.calls.values()) == {1}
 
 
 @pytest.mark.slow

@@ -143,6 +143,7 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._is_between = True
         self._is_cut = False
         self._heading: list[int | str] = []
+        self._called: dict[str, set[int | str]] = {}
 
     @contextmanager
     def watching(self, call: _Call) -> Generator[_Call]:
@@ -152,6 +153,7 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._items += 1
             self._heading = call.ids
             self._console.rule(Text(f"item {self._items}: ID {_ids(call.ids)}", style="bold"))
+        self._called.setdefault(call.stage, set()).update(call.ids)
         began = time.perf_counter()
         token = listener.set(call.exchanges.append)
         error: BaseException | None = None
@@ -183,7 +185,7 @@ class _Script(ObserverBase[Outcome[Any]]):
         elif error is None:
             told = f", {call.result.told}" if isinstance(call.result, FirstOnes) else ""
             self._is_cut = self._is_cut or (isinstance(call.result, FirstOnes) and call.result.is_cut)
-            self._part(f"output{told}", _pretty(call.result), "green")
+            self._part(f"output{_class_of(call.result)}{told}", _pretty(call.result), "green")
         else:
             is_cancelled = isinstance(error, asyncio.CancelledError)
             why = (
@@ -199,12 +201,27 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
 
     def end(self, report: Report, total: int | None, forecast: Forecast | None) -> None:
-        """Sum it up, and say what all of it would use and take."""
+        """Sum it up: the errors, or else what all of it would use and take."""
         self._console.rule()
         ends = {"spawned": report.spawned, "failed": report.failed, "dropped": report.dropped}
         failed = "".join(f", {number(count)} {name}" for name, count in ends.items() if count)
         usage = f", {used(report.usage)}" if report.usage.tokens else ""
         self._console.print(f"{plural(report.taken, 'item')}{failed}{usage}; nothing was written")
+        for stage in report.stages:
+            called = len(self._called.get(stage.name, ()))
+            if called < report.taken and not (called and report.spawned):
+                self._console.print(
+                    f"{screen_text(stage.name)} was called with {number(called)} of {number(report.taken)}"
+                )
+        if report.failed:  # last, so that they are seen; what the others took tells little of all
+            for error in report.errors:
+                text = f"{plural(error.count, 'item')} failed in {error.stage}: {error.text}"
+                self._console.print(Text(screen_text(text), style="bold red"), soft_wrap=True)
+            return
+        self._tell_of_all(report, total, forecast)
+
+    def _tell_of_all(self, report: Report, total: int | None, forecast: Forecast | None) -> None:
+        """Say what all items would use and take."""
         if total and report.taken and report.usage.tokens:
             share = total / report.taken
             money = f", cost {cost(report.usage.cost * share)}" if report.usage.cost else ""
@@ -233,6 +250,13 @@ class _Script(ObserverBase[Outcome[Any]]):
 def _ids(ids: Sequence[int | str]) -> str:
     more = f" and {number(len(ids) - MOST)} more" if len(ids) > MOST else ""
     return ", ".join(screen_text(str(one)) for one in ids[:MOST]) + more
+
+
+def _class_of(result: Any) -> str:
+    """The class of what a stage gave, in brackets; nothing for plain data, which shows what it is."""
+    value: object = next(iter(result), None) if isinstance(result, FirstOnes) else result
+    kind = type(value)
+    return "" if kind.__module__ == "builtins" else f" ({screen_text(kind.__name__)})"
 
 
 def _plain(value: Any) -> Any:

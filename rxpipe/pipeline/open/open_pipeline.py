@@ -17,6 +17,7 @@ from rxpipe.errors import PipelineClosed
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import running_loop
 from rxpipe.operators.core.loops import BACKGROUND_LOOP
+from rxpipe.operators.core.real_calls import real_calls_of
 from rxpipe.pipeline.blocking import start_async
 from rxpipe.pipeline.open.admission_queue import AdmissionQueue
 from rxpipe.pipeline.open.events import Event, Events
@@ -81,6 +82,7 @@ class OpenPipeline(Generic[A, B]):
         self._entered = False
         self._checks: list[Check] = []
         self._stalled = False  # when its health was last asked for
+        self._loop: asyncio.AbstractEventLoop | None = None  # that it was opened on by ``with``
         self._release: Callable[[], None] | None = None
         self._origin = Origin()
 
@@ -247,7 +249,7 @@ class OpenPipeline(Generic[A, B]):
         over = asyncio.wrap_future(self._over)
         try:
             while not over.done() and self._pass_virtual_time():  # noqa: ASYNC110 - this is what lets it come
-                await asyncio.sleep(0)
+                await asyncio.sleep(_VIRTUAL_LOOK if self._waits_for_calls() else 0)
             failure = await asyncio.shield(over)
         except asyncio.CancelledError:
             run.abort()
@@ -282,8 +284,8 @@ class OpenPipeline(Generic[A, B]):
                     admitted=self._queue.admitted,
                 )
             return self._opened(run)
-        loop, self._release = BACKGROUND_LOOP.acquire()
-        opening = asyncio.run_coroutine_threadsafe(self.__aenter__(), loop)
+        self._loop, self._release = BACKGROUND_LOOP.acquire()
+        opening = asyncio.run_coroutine_threadsafe(self.__aenter__(), self._loop)
         try:
             return opening.result()
         except BaseException:  # of the opening; or Ctrl-C, while that goes on
@@ -325,14 +327,25 @@ class OpenPipeline(Generic[A, B]):
             raise failure
 
     def _wait(self) -> Exception | None:
-        patience = _VIRTUAL_LOOK if self._pass_virtual_time() else _LOOK
+        patience = _VIRTUAL_LOOK if isinstance(self._scheduler, VirtualTimeScheduler) else _LOOK
         while not wait([self._over], timeout=patience).done:
-            self._pass_virtual_time()
+            if self._loop is None:
+                self._pass_virtual_time()
+            elif patience == _VIRTUAL_LOOK:  # there, so that no time passes before the loop has done what is due
+                asyncio.run_coroutine_threadsafe(self._pass_virtual_time_there(), self._loop).result()
         return self._over.result()
 
+    async def _pass_virtual_time_there(self) -> None:
+        self._pass_virtual_time()
+
     def _pass_virtual_time(self) -> bool:
-        """Let all happen that is due at any time, if time is virtual; whether it is."""
-        if isinstance(self._scheduler, VirtualTimeScheduler):
-            VirtualTimeScheduler.start(self._scheduler)  # a test's own start() would run a test
-            return True
-        return False
+        """Let all happen that is due at any time, if time is virtual; whether it is. None passes while calls run."""
+        if not isinstance(self._scheduler, VirtualTimeScheduler):
+            return False
+        if not self._waits_for_calls():
+            with real_calls_of(self._scheduler).passing():
+                VirtualTimeScheduler.start(self._scheduler)  # a test's own start() would run a test
+        return True
+
+    def _waits_for_calls(self) -> bool:
+        return isinstance(self._scheduler, VirtualTimeScheduler) and real_calls_of(self._scheduler).are_running

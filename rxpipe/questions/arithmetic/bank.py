@@ -9,7 +9,7 @@ from rxpipe.questions.arithmetic.kinds import KINDS
 from rxpipe.questions.arithmetic.values import Answered, Question, UnreadableQuestion
 from rxpipe.questions.arithmetic.wording import Facts
 from rxpipe.questions.arithmetic.words import Dice
-from rxpipe.questions.inputs import as_given, record, takes
+from rxpipe.questions.inputs import Becomes, as_given, record, takes
 
 
 def generate(question_id: int | str) -> Question:
@@ -28,7 +28,7 @@ def generate(question_id: int | str) -> Question:
 def answer(question: Question) -> Answered: ...
 @overload
 def answer(question: Mapping[str, Any]) -> dict[str, Any]: ...
-@takes("question")
+@takes("question", gives=lambda _: Becomes(Question, Answered))
 def answer(question: Question | Mapping[str, Any]) -> Answered | dict[str, Any]:
     """Solves a question from its text alone, in exact arithmetic.
 

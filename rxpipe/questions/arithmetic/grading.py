@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from rxpipe.questions.arithmetic.numbers import NUMBER, read
 from rxpipe.questions.arithmetic.values import Answered, Graded, Question
-from rxpipe.questions.inputs import as_given, record, takes
+from rxpipe.questions.inputs import Becomes, as_given, record, takes
 
 _N = rf"(?:{NUMBER}|\.[0-9]+)"
 _FORM = re.compile(
@@ -22,7 +22,7 @@ _FORM = re.compile(
 def grade(answered: Answered) -> Graded: ...
 @overload
 def grade(answered: Mapping[str, Any]) -> dict[str, Any]: ...
-@takes("reference", "answer")
+@takes("reference", "answer", gives=lambda _: Becomes(Question, Graded))
 def grade(answered: Answered | Mapping[str, Any]) -> Graded | dict[str, Any]:
     """Compares an answer with the reference by value: 1.0 and ``"correct"`` if they are equal, else 0.0.
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, overload
 from pydantic import Field
 
 from rxpipe.llm import InvalidOutput, Prompt, Provider
+from rxpipe.llm.record_path import is_record_path, read_record
 from rxpipe.operators.core.running_call import will_retry
-from rxpipe.pipeline.decisions import Drop, SendBack, child_id, feedback, item_id
-from rxpipe.questions.inputs import Options, Same, WrongInput, as_given, fields_of, record, takes
+from rxpipe.pipeline.decisions import Drop, SendBack, child_id, feedback, item_id, source_record
+from rxpipe.questions.inputs import Becomes, Options, Same, WrongInput, as_given, fields_of, record, takes
 from rxpipe.questions.llm.languages import (
     Language,
     Languages,
@@ -35,11 +36,11 @@ from rxpipe.questions.llm.values import (
 OneOf: TypeAlias = str | Annotated[Sequence[str], Field(min_length=1)]
 
 _ABOUT = ("topic", "kind", "difficulty", "language")
-_GENERATE = ShippedPrompt("generate", "id", *_ABOUT, "feedback", "count")
+_GENERATE = ShippedPrompt("generate", "id", *_ABOUT, "feedback", "count", "record")
 _SEVERAL = ShippedPrompt("generate_several", *_GENERATE.fields)
-_CHECK = ShippedPrompt("check", "question", *_ABOUT)
-_ANSWER = ShippedPrompt("answer", "question", *_ABOUT)
-_GRADE = ShippedPrompt("grade", "question", "reference", "answer", *_ABOUT)
+_CHECK = ShippedPrompt("check", "question", *_ABOUT, "record")
+_ANSWER = ShippedPrompt("answer", "question", *_ABOUT, "record")
+_GRADE = ShippedPrompt("grade", "question", "reference", "answer", *_ABOUT, "record")
 
 
 def _generated(options: Options) -> Any:
@@ -74,7 +75,7 @@ async def generate(
     temperature: float | None = ...,
     max_tokens: int | None = ...,
 ) -> list[Question]: ...
-@takes(gives=_generated)
+@takes(from_record=_ABOUT, gives=_generated)
 async def generate(
     question_id: int | str | Mapping[str, Any],
     *,
@@ -98,7 +99,7 @@ async def generate(
 
     Args:
         question_id: The ID; or a record, of which ``topic``, ``kind``, ``difficulty`` and ``language`` count instead
-            of the options, as far as it has them.
+            of the options, as far as it has them. An option such as ``record.level`` names another of its fields.
         provider: The model.
         per_call: How many questions to ask for in one call. Then the result is a list, for a stage with
             ``expand=True``: of those that can be read, at least one and at most so many, each with the ID of its item.
@@ -108,7 +109,7 @@ async def generate(
         difficulty: How hard.
         language: In which language: ``zh`` for Chinese, by prompts in Chinese; others by name, such as ``French``.
         prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty``, ``language``, ``feedback`` (empty unless
-            the item was sent back) and ``count`` (``per_call``).
+            the item was sent back) and ``count`` (``per_call``), and ``record.NAME`` for fields of the record.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
 
@@ -122,13 +123,17 @@ async def generate(
     """
     check_languages(language)
     number, given = _id_and_fields(question_id)
+    known = given if item_id() is None else source_record()
     choices = {"topic": topic, "kind": kind, "difficulty": difficulty, "language": language}
-    about = localized({name: _choice(number, name, these) for name, these in {**choices, **_own(given)}.items()})
+    told_by = {name: _of_record(name, these, known) for name, these in choices.items() if is_record_path(these)}
+    about = localized(
+        {name: _choice(number, name, these) for name, these in {**choices, **_own(given), **told_by}.items()}
+    )
     if per_call is not None and prompt is _GENERATE:
         prompt = _SEVERAL
     spoken, why = about["language"], feedback()
     fields = {**about, "language": told(spoken), "count": per_call or 1, "feedback": "" if why is None else why}
-    messages = in_language(prompt, spoken).messages(id=number, **fields)
+    messages = in_language(prompt, spoken).messages(id=number, record=known, **fields)
     options = {"temperature": temperature, "max_tokens": max_tokens}
     if per_call is None:
         written = await provider.ask(messages, WrittenQuestion, **options)
@@ -140,7 +145,7 @@ async def generate(
     ]
 
 
-@takes(gives=lambda _: list[Question])
+@takes(from_record=_ABOUT, gives=lambda _: list[Question])
 async def generate_several(
     question_id: int | str | Mapping[str, Any],
     *,
@@ -200,7 +205,8 @@ async def check(
         unclear: What becomes of a question that is not clear.
         back_to: The name of the stage that writes it anew.
         language: Of the prompt, ``en`` or ``zh``; by default the question's own.
-        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
+        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty``, ``language``
+            and ``record.NAME``.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
 
@@ -239,7 +245,7 @@ async def answer(
     temperature: float | None = ...,
     max_tokens: int | None = ...,
 ) -> dict[str, Any]: ...
-@takes("question")
+@takes("question", gives=lambda _: Becomes(Question, Answered))
 async def answer(
     question: Question | Mapping[str, Any],
     *,
@@ -255,7 +261,8 @@ async def answer(
         question: The question, or a record with the field ``question``; of a record the result is a dict.
         provider: The model.
         language: Of the prompt, ``en`` or ``zh``; by default the question's own.
-        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty`` and ``language``.
+        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty``, ``language``
+            and ``record.NAME``.
         temperature: How freely the model chooses its words; its own by default.
         max_tokens: Tokens of the reply, at most.
 
@@ -289,7 +296,7 @@ async def grade(
     temperature: float | None = ...,
     max_tokens: int | None = ...,
 ) -> dict[str, Any]: ...
-@takes("question", "reference", "answer")
+@takes("question", "reference", "answer", gives=lambda _: Becomes(Question, Graded))
 async def grade(
     answered: Answered | Mapping[str, Any],
     *,
@@ -333,6 +340,8 @@ def _messages(prompt: Prompt, shipped: Prompt, known: Mapping[str, Any], languag
     """A prompt's messages about a record. It is never told the reference where that is to be found out."""
     check_languages(language or "en")
     values = {name: known[name] for name in shipped.fields if name in known}
+    if prompt.record_paths:
+        values["record"] = source_record()
     return in_language(prompt, language or str(known.get("language", "en"))).messages(**values)
 
 
@@ -352,6 +361,12 @@ def _own(given: Mapping[str, Any]) -> dict[str, OneOf]:
     """What a record says of the question to write: texts, or lists of them."""
     said = {name: given[name] for name in _ABOUT if given.get(name)}
     return {name: _texts(one) for name, one in said.items()}
+
+
+def _of_record(name: str, path: object, record: Any) -> OneOf:
+    """What an option is that names a field of the record; its default where the field is empty."""
+    found = read_record(str(path), record, name)
+    return cast("str", (generate.__kwdefaults__ or {})[name]) if found in (None, "", [], ()) else _texts(found)
 
 
 def _texts(said: object) -> OneOf:

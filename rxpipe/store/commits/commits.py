@@ -121,14 +121,14 @@ class Commits:
         """
         if self._rows is None:
             return
-        unmade = [record for record in batch if isinstance(record, Ended) and record.made is None]
-        unmade = [record for record in unmade if not record.claim.outside]
-        for record, made in zip(unmade, self._rows.make([record.outcome for record in unmade]), strict=True):
-            record.made = made
         spawned = [(one, one.outcome) for one in batch if isinstance(one, Spawned) and one.outcome is not None]
         spawned = [(one, outcome) for one, outcome in spawned if one.made_row is None and not one.claim.outside]
         for one, made in zip(spawned, self._rows.make([outcome for _, outcome in spawned]), strict=True):
             one[0].made_row = made
+        unmade = [record for record in batch if isinstance(record, Ended) and record.made is None]
+        unmade = [record for record in unmade if not record.claim.outside]
+        for record, made in zip(unmade, self._rows.make([record.outcome for record in unmade]), strict=True):
+            record.made = made
 
     def commit(self, batch: Sequence[Record]) -> list[ClaimedOutcome]:
         """Commit a batch whose rows are made.

@@ -12,6 +12,7 @@ import structlog
 
 from rxpipe.database.encoding import one_line
 from rxpipe.database.error_kinds import may_pass
+from rxpipe.database.field_names import NoSuchField
 from rxpipe.database.outage import as_sink_error
 from rxpipe.errors import SinkError, StoreError
 from rxpipe.pipeline.claim import ClaimedOutcome
@@ -31,8 +32,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Flusher:
     """Commits batches, one at a time; while the database is away or full, it keeps them and tries again.
 
-    When the database takes no rows (their table is gone, a permission was revoked), it still commits what the stages
-    returned. The items then wait in the store with all that was paid for, and their rows come with the next run.
+    When the database takes no rows (their table is gone, a permission was revoked), or rows lack a column's field, it
+    still commits what the stages returned. The items then wait in the store with all that was paid for, and their rows
+    come with the next run.
 
     Attributes:
         failure: Why no rows are written any more; None while they are.
@@ -66,6 +68,17 @@ class Flusher:
         self._failed = failed
         self._now = now
         self._over = threading.Event()
+
+    def make_rows(self, records: Sequence[Record]) -> None:
+        """Make the rows of a batch; if a column's field is missing, no rows are written from now on."""
+        try:
+            self._commits.make_rows(records)
+        except NoSuchField as error:
+            if self.failure is None:
+                kept = "what the stages returned is kept: mend the columns and run it again, and no call is made twice"
+                failure = SinkError(f"{error}; {kept}")
+                failure.__cause__ = error
+                self._write_no_rows(failure)
 
     def flush(self, records: Sequence[Record]) -> list[ClaimedOutcome]:
         """Commit a batch whose rows are made.
@@ -132,10 +145,13 @@ class Flusher:
             if may_pass(error):
                 raise
             outcomes = self._commit_without_rows(records, error)  # if that fails, too, rows are not the trouble
-            self.failure = error
-            self._failed()
-        _log.debug("no rows are written any more: what runs is finished and kept", error=one_line(self.failure))
+            self._write_no_rows(error)
         return outcomes
+
+    def _write_no_rows(self, failure: SinkError) -> None:
+        self.failure = failure
+        self._failed()
+        _log.debug("no rows are written any more: what runs is finished and kept", error=one_line(failure))
 
     def _commit_without_rows(self, records: Sequence[Record], error: SinkError) -> list[ClaimedOutcome]:
         self._commits.commit([record for record in records if not isinstance(record, Ended)])

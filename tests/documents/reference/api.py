@@ -64,7 +64,10 @@ TOPICS = {
     "sink": Topic(
         "Sinks",
         "Where the results go.",
-        (*_of("rxpipe", "DatabaseSink", "JsonLinesSink"), *_of("rxpipe.database", "default_table", "RowRefused")),
+        (
+            *_of("rxpipe", "DatabaseSink", "JsonLinesSink", "Sink"),
+            *_of("rxpipe.database", "default_table", "RowRefused"),
+        ),
     ),
     "config": Topic(
         "Configs in Python",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ import pytest
 from pipeline_helpers import LIMIT, SCHEDULERS, counts, lasting, until
 from reactivex.testing import TestScheduler
 
-from rxpipe import DatabaseSink, Overloaded, Pipeline, Retry, RunStore, Stage
+from rxpipe import DatabaseSink, Overloaded, Pipeline, Retry, RunStore, Stage, StageTimeout
+from rxpipe.operators.core import real_calls
 from rxpipe.pipeline.blocking import Interrupts
 from rxpipe.pipeline.plan import Scheduler
 
@@ -75,6 +79,86 @@ def test_how_long_to_wait_is_told_in_virtual_time() -> None:
         with pytest.raises(Overloaded) as full:
             running.submit_nowait(3)
     assert full.value.retry_after == pytest.approx(20.0)
+
+
+class Flaky:
+    """A coroutine function that takes some turns of its loop, and fails at first."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls: Counter[Any] = Counter()
+
+    async def __call__(self, value: Any) -> Any:
+        self.calls[value] += 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        if self.calls[value] <= self.failures:
+            raise ConnectionError("busy")
+        return value
+
+
+DOUBLING = Retry(max_attempts=4, initial=10.0, backoff_factor=2.0, max_delay=100.0, jitter=0.0)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_no_time_passes_while_coroutines_run(scheduler: Scheduler) -> None:
+    """So none times out, and each delay is exact."""
+    flaky = Flaky(failures=3)
+    pipeline = Pipeline(Stage("a", flaky, timeout=5.0, retry=DOUBLING, concurrency=2), scheduler=scheduler)
+    with pipeline.open(scheduler=TestScheduler()) as running:
+        submissions = [running.submit(number) for number in range(4)]
+    outcomes = [submission.result(0) for submission in submissions]
+    assert [(outcome.status, outcome.attempts, outcome.seconds) for outcome in outcomes] == [("written", 4, 70.0)] * 4
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_no_time_passes_while_coroutines_run_on_this_loop(scheduler: Scheduler) -> None:
+    """Nor is the loop blocked."""
+
+    async def main() -> list[Any]:
+        pipeline = Pipeline(Stage("a", Flaky(failures=3), timeout=5.0, retry=DOUBLING), scheduler=scheduler)
+        async with pipeline.open(scheduler=TestScheduler()) as running:
+            submissions = [running.submit(number) for number in range(4)]
+        return [await submission for submission in submissions]
+
+    outcomes = asyncio.run(asyncio.wait_for(main(), LIMIT))
+    assert [(outcome.status, outcome.seconds) for outcome in outcomes] == [("written", 70.0)] * 4
+
+
+@pytest.mark.parametrize("is_on_a_loop", [False, True])
+def test_a_coroutine_that_hangs_times_out(is_on_a_loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a moment of real time, virtual time passes for it."""
+    monkeypatch.setattr(real_calls, "_PATIENCE", 0.05)
+
+    async def hang(value: Any) -> None:
+        await asyncio.Event().wait()
+
+    pipeline = Pipeline(Stage("a", hang, timeout=30.0))
+
+    async def main() -> Any:
+        async with pipeline.open(scheduler=TestScheduler()) as running:
+            submission = running.submit(1)
+        return await submission
+
+    if is_on_a_loop:
+        outcome = asyncio.run(asyncio.wait_for(main(), LIMIT))
+    else:
+        with pipeline.open(scheduler=TestScheduler()) as running:
+            submission = running.submit(1)
+        outcome = submission.result(0)
+    assert isinstance(outcome.error, StageTimeout)
+    assert outcome.seconds == 30.0
+
+
+def test_other_threads_are_waited_for() -> None:
+    """As coroutines are: virtual time stands still until a call in an executor has ended."""
+    may_return = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        stage: Stage = Stage("a", lambda value: may_return.wait(LIMIT), timeout=30.0, executor=executor)
+        with Pipeline(stage).open(scheduler=TestScheduler()) as running:
+            submission = running.submit(1)
+            threading.Timer(0.02, may_return.set).start()
+    assert (submission.result(0).status, submission.result(0).seconds) == ("written", 0.0)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
