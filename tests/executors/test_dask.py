@@ -162,7 +162,8 @@ def tasks_of(cluster: str) -> int:
     from distributed import Client
 
     with Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        return int(client.run_on_scheduler(count))
+        tasks: Any = client.run_on_scheduler(count)
+        return int(tasks)
 
 
 def block_all(value: int, folder: Path) -> int:

@@ -305,7 +305,11 @@ def test_a_sink_that_cannot_be_closed_does_not_hold_up_the_run(
 ) -> None:
     """Its error is shown."""
     shown: list[BaseException | None] = []
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: shown.append(arguments.exc_value))
+
+    def show(arguments: threading.ExceptHookArgs) -> None:
+        shown.append(arguments.exc_value)
+
+    monkeypatch.setattr(threading, "excepthook", show)
     late_sink.error = error
     assert Pipeline(Stage("a", same), sink=late_sink, scheduler=scheduler).run([1]).written == 1
     assert shown == [error]

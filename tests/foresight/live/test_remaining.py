@@ -298,13 +298,13 @@ def test_cost() -> None:
 def test_while_a_server_refuses_all_calls_nothing_is_told() -> None:
     """What would be simulated never ends; and there is an estimate once calls go through."""
     open_from = 60.0
-    watched = Watched([({"concurrency": 5, "call": lambda value: refuse(value)}, always(1.0))])
 
     def refuse(value: Any) -> Any:
         if watched.time.seconds < open_from:
             raise Busy
         return value
 
+    watched = Watched([({"concurrency": 5, "call": refuse}, always(1.0))])
     watched.start(range(100))
     assert watched.outlook(100, at=30.0) is None
     assert watched.outlook(100, at=70.0) is not None

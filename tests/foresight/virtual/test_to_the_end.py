@@ -47,7 +47,7 @@ def test_a_run_that_is_refused_for_ever_has_no_end() -> None:
 def test_it_is_ended_from_outside() -> None:
     """By what ``pause`` raises, soon."""
     time, run = begun(refusals=float("inf"))
-    looks = []
+    looks: list[float] = []
 
     def pause() -> None:
         looks.append(time.seconds)
