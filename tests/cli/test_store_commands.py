@@ -6,13 +6,18 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
+from rxpipe import Usage
+from rxpipe.cli.commands import history
 from rxpipe.cli.commands.history import local_time, utc_time
+from rxpipe.store.queries.details import RunDetails, details
+from rxpipe.store.queries.history import RunInfo
 
 from .program import refused, rxpipe
 from .store_program import answer, document, lines, sql
@@ -171,18 +176,22 @@ def test_empty_store(no_runs_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("width", "columns"),
     [
+        (None, ["workers", "written", "failed", "ready", "running", "created", "finished"]),
         (120, ["workers", "written", "failed", "ready", "running", "created", "finished"]),
         (80, ["written", "failed", "ready", "running", "created"]),
         (60, ["written", "failed", "ready", "running"]),
     ],
 )
-def test_runs(three_in: str, width: int, columns: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each run is a row, and what matters least is left out where there is no room."""
-    monkeypatch.setenv("COLUMNS", str(width))
+def test_runs(three_in: str, width: int | None, columns: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run is a row, and what matters least is left out where there is no room; a pipe has room for all."""
+    if width is not None:
+        monkeypatch.setenv("COLUMNS", str(width))
     shown = lines("runs")
-    assert max(map(len, shown)) <= width
+    assert width is None or max(map(len, shown[:5])) <= width
     assert shown[0].split() == ["run", "name", "state", *columns]
-    assert any(line.startswith("no room for: ") and "finished" in line for line in shown[5:]) == (width < 120)
+    hidden = {80: "finished", 60: "created, finished"}.get(width or 0)
+    told = f"not shown, the window is too narrow: {hidden} (--json has them)"
+    assert shown[5:] == ([told] if hidden else [])
     assert [line.split()[:3] for line in shown[2:5]] == [
         ["1", "bank", "finished"],
         ["2", "bank", "finished"],
@@ -237,6 +246,29 @@ def test_show_fits(bank_in: str, width: int, monkeypatch: pytest.MonkeyPatch) ->
     """The table of stages is no wider than the screen."""
     monkeypatch.setenv("COLUMNS", str(width))
     assert max(len(line) for line in lines("show", "1")[5:11]) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "more"), [(80, ["prompt", "completion", "cost"]), (70, ["prompt", "cost"]), (57, ["cost"])]
+)
+def test_show_keeps_the_cost(bank_in: str, width: int, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions and functions go first, then tokens."""
+
+    def paid(connection: Connection, run: RunInfo) -> RunDetails:
+        found = details(connection, run)
+        used = Usage(prompt_tokens=123_456, completion_tokens=7_890, cost=0.12)
+        stages = [replace(one, usage=used, version="prompt 1cc6f771001e2f") for one in found.stages]
+        return replace(found, stages=stages)
+
+    monkeypatch.setattr(history, "details", paid)
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = lines("show", "1")
+    header = next(line for line in shown if line.startswith("stage"))
+    assert header.split() == ["stage", "checkpoints", "failed", "calls", "failed", *more]
+    hidden = [one for one in ("prompt", "completion", "version", "call") if one not in more]
+    assert (
+        shown[shown.index(header) + 6] == f"not shown, the window is too narrow: {', '.join(hidden)} (--json has them)"
+    )
 
 
 def test_show_as_json(bank_in: str) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
-from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.tables import Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 
@@ -44,7 +44,7 @@ def print_summary(
     print_saved(console, sum(stage.cached for stage in report.stages), report.saved)
     console.print()
     if report.taken or report.run is None:
-        console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
+        print_table(console, stage_columns(report.stages, report.bottleneck))
         console.print()
         if report.advice is not None and report.advice.name is not None:
             console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
