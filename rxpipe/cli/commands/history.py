@@ -13,6 +13,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from rxpipe.cli.views.summary import print_drops, print_reasons, print_saved, rare_column
+from rxpipe.identity.signature import given_version
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
 from rxpipe.screen.tables import GAP, Column, print_table, usage_columns
@@ -171,8 +172,9 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
         *rare_column("cached", [one.cached for one in stages], rank=2),
         *usage_columns([one.usage for one in stages], rank=1, tokens_rank=3),
     ]
-    if any(one.version for one in stages):
-        cells = [cell_text(one.version or "-", 20) for one in stages]
+    versions = [given_version(one.version) for one in stages]  # without hashes, which say nothing to people
+    if any(versions):
+        cells = [cell_text(one or "-", 20) for one in versions]
         columns.append(Column(title="version", cells=cells, rank=5, justify="left"))
     room = width - sum(column.width + GAP for column in columns)
     if room < _LEAST:  # there is room without the version, or none
