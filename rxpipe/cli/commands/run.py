@@ -164,10 +164,8 @@ def run(path: Path, options: Options) -> ExitCode:
     elif options.quiet or options.service.json_logs:
         if watched.budget:
             tell_error(f"stopped by {stopped_by}")
-        if report.failed_before and not report.taken:
-            tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
-        for failed in report.errors:
-            tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
+        if not options.service.json_logs:  # there, the line of the run's end tells them: it is no error of the command
+            _tell_failures(report)
     else:
         what = "database" if config.output is None else "file"
         new = f" (new {what}: {file})" if file and not was_there and os.path.exists(file) else ""
@@ -177,6 +175,13 @@ def run(path: Path, options: Options) -> ExitCode:
         if rehearsal and report.finished:
             print_next_steps(shlex.quote(str(path)), found_by if options.database else "")
     return watched.exit_code(report)
+
+
+def _tell_failures(report: Report) -> None:
+    if report.failed_before and not report.taken:
+        tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
+    for failed in report.errors:
+        tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
 
 
 class _WatchedRun:

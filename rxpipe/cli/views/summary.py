@@ -185,4 +185,4 @@ def failure_line(console: Console, failed: CommonError) -> Text:
     head = Text(f"{number(failed.count):>9}  ")
     if failed.stage:
         head.append(f"{cell_text(failed.stage)}  ", "bold")
-    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (and such)")
+    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (numbers vary)")
