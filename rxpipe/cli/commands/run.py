@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rxpipe.cli.commands.beside import service_of
-from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.overrides import overridden, with_settings
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.commands.staying import stay_of, staying_source
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
@@ -55,6 +56,7 @@ class Options:
 
     count: int | None = None
     until: int | None = None
+    settings: Sequence[str] = ()
     strategy: str | None = None
     scheduler: str | None = None
     database: str | None = None
@@ -88,7 +90,10 @@ def run(path: Path, options: Options) -> ExitCode:
     """
     origin = configure_logs(quiet=options.quiet, as_json=options.service.json_logs)
     config = overridden(
-        load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
+        with_settings(load_config(path), options.settings),
+        strategy=options.strategy,
+        scheduler=options.scheduler,
+        database=options.database,
     )
     if options.fresh and options.resume:
         raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
