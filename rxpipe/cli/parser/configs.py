@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli.messages import errors_told, flowing
-from rxpipe.cli.parser import forecasts, models, stores, tables
+from rxpipe.cli.parser import deletions, forecasts, models, stores, tables
 from rxpipe.cli.parser.help import Group
 from rxpipe.cli.parser.values import ConfigPath, Settings, cost_of, count_of, duration_of
 
@@ -324,7 +324,7 @@ def schema() -> None:
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
 
 
-for part in (forecasts.app, stores.app, tables.app, models.app):
+for part in (forecasts.app, stores.app, deletions.app, tables.app, models.app):
     app.add_typer(part)
-for part in (app, forecasts.app, stores.app, tables.app, models.app):
+for part in (app, forecasts.app, stores.app, deletions.app, tables.app, models.app):
     flowing(part)
