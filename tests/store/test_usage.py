@@ -56,7 +56,6 @@ def spend(url: str, count: int = 4) -> Bank:
     return bank
 
 
-@pytest.mark.parametrize("store_kind", ["sqlite"])
 def test_sums_of_costs_have_no_noise(store_url: str) -> None:
     """As 0.1 + 0.2 has it, which is 0.30000000000000004."""
 
