@@ -124,6 +124,14 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_run_of_less_than_a_second_gives_no_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its start held it up most, and a longer run is held up by other things."""
+    advice = Advice(sentence="the source holds the stages up", kind="source", name="answering")
+    assert "the source holds the stages up" in told(capsys, replace(REPORT, advice=advice, seconds=1.0))
+    short = told(capsys, replace(REPORT, advice=advice, seconds=0.99))
+    assert not any("holds" in line or "bottleneck" in line for line in short)
+
+
 def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
     """There is no advice, and no stage is marked."""
     idle = stage("generation", 0.99, done=0), stage("answering", 0, done=0)
