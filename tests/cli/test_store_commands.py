@@ -257,7 +257,7 @@ def test_show_keeps_the_cost(bank_in: str, width: int, more: list[str], monkeypa
     def paid(connection: Connection, run: RunInfo) -> RunDetails:
         found = details(connection, run)
         used = Usage(prompt_tokens=123_456, completion_tokens=7_890, cost=0.12)
-        stages = [replace(one, usage=used, version="with the new prompt of May") for one in found.stages]
+        stages = tuple(replace(one, usage=used, version="with the new prompt of May") for one in found.stages)
         return replace(found, stages=stages)
 
     monkeypatch.setattr(history, "details", paid)
