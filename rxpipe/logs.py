@@ -90,9 +90,12 @@ def _log_end(run: RunView) -> None:
     counts = {"taken": run.taken, "written": run.written, "failed": run.failed, "cancelled": run.cancelled}
     rare = {name: getattr(run, name) for name in ("spawned", "dropped", "expanded", "collected")}
     counts |= {name: count for name, count in rare.items() if count}
-    more = {**counts, "seconds": round(run.seconds, 3), **_number(run)}
+    more: dict[str, Any] = {**counts, "seconds": round(run.seconds, 3), **_number(run)}
     error = None if run.finished.cancelled() else run.finished.exception()
     if error is None:
+        if not run.finished.cancelled() and (commonest := run.finished.result().errors[:1]):
+            more["commonest_error"] = shown(f"{commonest[0].stage}: {commonest[0].text}")
+            more["commonest_error_items"] = commonest[0].count
         _log.info("pipeline ended", **more)
     else:
         _log.error("pipeline failed", **more, error=one_line(error))

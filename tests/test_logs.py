@@ -73,6 +73,8 @@ def test_a_run(lines: list[EventDict]) -> None:
         "written": 0,
         "failed": 1,
         "cancelled": 0,
+        "commonest_error": f"b: {text}",
+        "commonest_error_items": 1,
     }
 
 

@@ -226,7 +226,7 @@ def _is_async(url: URL) -> SinkError:
 def _missing(url: URL, error: ImportError) -> str:
     module = url.get_driver_name()
     extra = _EXTRAS.get(module)
-    hint = install(extra) if extra else f"install {error.name or module}"
+    hint = f"it needs the extra {extra}: {install(extra)}" if extra else f"install {error.name or module}"
     return f"its driver cannot be imported ({one_line(error)}): {hint}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from rxpipe.identity.arguments import signature_of
 from rxpipe.identity.code import code_hash, have_changed
 
 _DIGITS = 12  # of a hash
+_HASH = re.compile(rf"(\w+) ([0-9a-f]{{{_DIGITS}}})")  # of an argument, with its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,7 @@ def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> 
     for name in [name for name in old if name in new]:
         if old[name].call != new[name].call:
             found.append(f"stage {name} calls {new[name].call} instead of {old[name].call}")
-        if old[name].version != new[name].version:
-            versions = [f"version {one.version}" if one.version else "no version" for one in (new[name], old[name])]
-            found.append(f"stage {name} has {versions[0]} instead of {versions[1]}")
+        found += _changes_of_version(name, old[name].version, new[name].version)
         if old[name].shape != new[name].shape:
             shapes = [f"the shape {one.shape}" if one.shape else "no shape" for one in (new[name], old[name])]
             found.append(f"stage {name} has {shapes[0]} instead of {shapes[1]}")
@@ -145,6 +145,43 @@ def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> 
     if common != [name for name in new if name in old]:
         found.append(f"the stages are in another order, {', '.join(new)} instead of {', '.join(old)}")
     return found
+
+
+def given_version(version: str | None) -> str | None:
+    """What the user says a stage's version is: the version without the hashes of its arguments."""
+    return _parts(version)[0] or None
+
+
+def _changes_of_version(name: str, before: str | None, now: str | None) -> list[str]:
+    """In words; hashes say nothing to people."""
+    (old_version, old_hashes), (new_version, new_hashes) = _parts(before), _parts(now)
+    found: list[str] = []
+    if old_version != new_version:
+        told = [f"version {one}" if one else "no version" for one in (new_version, old_version)]
+        found.append(f"stage {name} has {told[0]} instead of {told[1]}")
+    argument_names = dict.fromkeys([*old_hashes, *new_hashes])
+    if changed := [f"the {one}" for one in argument_names if old_hashes.get(one) != new_hashes.get(one)]:
+        were = "was" if len(changed) == 1 and changed != ["the options"] else "were"
+        found.append(f"{_listed(changed)} of stage {name} {were} changed")
+    return found
+
+
+def _parts(version: str | None) -> tuple[str, dict[str, str]]:
+    """The user's version, and the hashes of arguments by their names."""
+    given: list[str] = []
+    hashes: dict[str, str] = {}
+    for part in version.split(", ") if version else ():
+        if match := _HASH.fullmatch(part):
+            hashes[match[1]] = match[2]
+        else:
+            given.append(part)
+    return ", ".join(given), hashes
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def edited(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[str]:

@@ -236,7 +236,7 @@ def _used_text(used: Usage) -> str:
 def _error_line(error: CommonError, how: str) -> str:
     stage = f" in {error.stage}" if error.stage else ""
     text = f": {error.text}" if error.text else ""
-    return f"{error.count:,} {how}{stage}{text}{'' if error.same else ' (and such)'}"
+    return f"{error.count:,} {how}{stage}{text}{'' if error.same else ' (numbers vary)'}"
 
 
 def _stage_line(stage: StageReport) -> str:

@@ -62,7 +62,7 @@ class Figures:
 
     Attributes:
         seconds: How long it has lasted.
-        total: How many items the source has, or None.
+        total: How many items the source has, or None. None, too, as soon as more have come, as submitted ones do.
         expands: Whether items have children. Then nobody knows how many items there will be, and the progress is that
             of the source: how much of it is taken.
         taken: Items taken from the source.
@@ -151,11 +151,13 @@ class Meter:
                 self._most[stage.name] = max(self._most.get(stage.name, 0), stage.concurrency or stage.running)
         before = run.written_before + run.failed_before
         ended = before + _ended(run)
-        fraction = self._fraction(run, run.taken if self._expands else ended)
+        total = self._total_of(run)
+        fraction = self._fraction(run, run.taken if self._expands else ended, total)
         usage = run.usage_before + run.usage
+        is_exceeded = total is None and self._total is not None
         return Figures(
             seconds=run.elapsed,
-            total=self._total,
+            total=total,
             expands=self._expands,
             taken=run.taken,
             spawned=run.spawned,
@@ -168,10 +170,10 @@ class Meter:
             in_flight=run.in_flight,
             rate=rates[0],
             fraction=fraction,
-            left=self._left(run, ended, rates[0], fraction),
-            outlook=None if run.outlook is None else run.outlook.later(run.elapsed),
+            left=self._left(run, ended, rates[0], fraction, total),
+            outlook=None if run.outlook is None or is_exceeded else run.outlook.later(run.elapsed),
             usage=usage,
-            projected=self._projected(usage, ended),
+            projected=self._projected(usage, ended, total),
             stages=tuple(
                 _stage(stage, rate, self._most[stage.name]) for stage, rate in zip(run.stages, rates[1:], strict=True)
             ),
@@ -204,29 +206,36 @@ class Meter:
             return [None] * len(before)
         return [(now - then) / elapsed for then, now in zip(before, _counts(run), strict=True)]
 
-    def _fraction(self, run: Snapshot, ended: int) -> float | None:
+    def _total_of(self, run: Snapshot) -> int | None:
+        """How many items there are; None if there are more than the source has, as items that were submitted come."""
+        known = run.taken + (0 if self._expands else run.written_before + run.failed_before)
+        return None if self._total is None or known > self._total else self._total
+
+    def _fraction(self, run: Snapshot, ended: int, total: int | None) -> float | None:
         has_before = run.written_before or run.failed_before
-        if not self._total or (self._expands and has_before):  # those before may have been children
+        if not total or (self._expands and has_before):  # those before may have been children
             return None
         if run.strategy != "staged":
-            return min(1.0, ended / self._total)
+            return min(1.0, ended / total)
         # Nothing is written for most of the time: the progress is that of the calls. An item that failed or was
         # dropped skips the stages that are left: its calls there count as made.
         stages = run.stages
         lost = sum((stage.failed + stage.dropped) * (len(stages) - index) for index, stage in enumerate(stages))
-        return min(1.0, (sum(stage.done for stage in stages) + lost) / (self._total * len(stages)))
+        return min(1.0, (sum(stage.done for stage in stages) + lost) / (total * len(stages)))
 
-    def _left(self, run: Snapshot, ended: int, rate: float | None, fraction: float | None) -> float | None:
-        if not fraction or self._total is None or self._expands:
+    def _left(
+        self, run: Snapshot, ended: int, rate: float | None, fraction: float | None, total: int | None
+    ) -> float | None:
+        if not fraction or total is None or self._expands:
             return None
         if run.strategy == "staged":
             return run.elapsed * (1 - fraction) / fraction
-        return max(0, self._total - ended) / rate if rate else None
+        return max(0, total - ended) / rate if rate else None
 
-    def _projected(self, usage: Usage, ended: int) -> Usage | None:
-        if ended < _ENOUGH or not self._total or ended >= self._total or self._expands:
+    def _projected(self, usage: Usage, ended: int, total: int | None) -> Usage | None:
+        if ended < _ENOUGH or not total or ended >= total or self._expands:
             return None
-        times = self._total / ended
+        times = total / ended
         return Usage(
             prompt_tokens=round(usage.prompt_tokens * times),
             completion_tokens=round(usage.completion_tokens * times),

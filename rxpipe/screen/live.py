@@ -90,7 +90,7 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
         Column(title="items/s", cells=[per_second(stage.rate) for stage in shown], rank=2),
         Column(title="mean", cells=[duration(stage.latency) for stage in shown], rank=5),
     ]
-    table = fitted(columns, width, told=False)
+    table = fitted(columns, width)
     if len(shown) < len(stages):
         table.add_row(Text(f"+ {len(stages) - len(shown)} more", style="dim"))
     return table

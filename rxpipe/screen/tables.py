@@ -8,10 +8,12 @@ from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.screen.terminal import hanging
 from rxpipe.screen.texts import cell_text, cost, tokens
 
 GAP = 2
@@ -49,23 +51,28 @@ class Column:
         return max(cell_len(text) for text in (self.title, *self.cells))
 
 
-def fitted(columns: Sequence[Column], width: int, *, least: int = 12, told: bool = True) -> Table:
-    """A table no wider than this, if that can be.
+def print_table(
+    console: Console, columns: Sequence[Column], *, least: int = 12, elsewhere: str = "--json has them"
+) -> None:
+    """Write a table, and below it which columns had no room.
 
     Args:
+        console: Where to. Its terminal's width counts; a file or a pipe gets all columns, unless ``COLUMNS`` is set.
         columns: The first names what a row is about; it is shortened where there is no room.
-        width: What there is, in cells.
         least: What the first column keeps as long as other columns may go.
-        told: Whether a line below the table names the columns that had no room, and have something in them.
+        elsewhere: Where the columns without room are to be found.
     """
-    kept = list(columns)
-    while _width(kept, least) > width and (rank := max(column.rank for column in kept)):
-        kept = [column for column in kept if column.rank != rank]
-    hidden = [column.title for column in columns if column not in kept and column.title and not column.is_blank]
+    console.print(fitted(columns, console.width, least=least))
+    kept = _kept(columns, console.width, least)
+    if hidden := [column.title for column in _others(columns, kept) if column.title and not column.is_blank]:
+        told = f"not shown, the window is too narrow: {', '.join(hidden)} ({elsewhere})"
+        console.print(hanging(console, Text(), told, "dim"), soft_wrap=True)
+
+
+def fitted(columns: Sequence[Column], width: int, *, least: int = 12) -> Table:
+    """A table no wider than this, if that can be; arguments as above."""
+    kept = _kept(columns, width, least)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
-    if hidden and told:
-        table.caption = Text(f"no room for: {', '.join(hidden)}", style="dim")
-        table.caption_justify = "left"
     first = kept[0]
     for column in kept:
         table.add_column(
@@ -80,17 +87,40 @@ def fitted(columns: Sequence[Column], width: int, *, least: int = 12, told: bool
     return table
 
 
-def usage_columns(usages: Sequence[Usage], *, rank: int) -> list[Column]:
-    """What the rows used, where any used anything; the tokens go before the cost does where there is no room."""
+def usage_columns(usages: Sequence[Usage], *, rank: int, tokens_rank: int | None = None) -> list[Column]:
+    """What the rows used, where any used anything.
+
+    Args:
+        usages: One for each row.
+        rank: That of the cost.
+        tokens_rank: That of the tokens; by default they go just before the cost does.
+    """
+    tokens_rank = rank + 1 if tokens_rank is None else tokens_rank
     columns: list[Column] = []
     if any(usage.tokens for usage in usages):
         prompts = [tokens(usage.prompt_tokens) for usage in usages]
         completions = [tokens(usage.completion_tokens) for usage in usages]
-        columns.append(Column(title="prompt", cells=prompts, rank=rank + 1))
-        columns.append(Column(title="completion", cells=completions, rank=rank + 1))
+        columns.append(Column(title="prompt", cells=prompts, rank=tokens_rank))
+        columns.append(Column(title="completion", cells=completions, rank=tokens_rank))
     if any(usage.cost for usage in usages):
         columns.append(Column(title="cost", cells=[cost(usage.cost) for usage in usages], rank=rank))
     return columns
+
+
+def _kept(columns: Sequence[Column], width: int, least: int) -> Sequence[Column]:
+    """The columns that have room: those of the highest rank go first, and come back if they are narrow enough."""
+    kept = columns
+    while _width(kept, least) > width and (rank := max(column.rank for column in kept)):
+        kept = [column for column in kept if column.rank != rank]
+    for lost in sorted(_others(columns, kept), key=lambda column: (column.is_blank, column.rank)):
+        more = [column for column in columns if column is lost or any(column is one for one in kept)]
+        if _width(more, least) <= width:
+            kept = more
+    return kept
+
+
+def _others(columns: Sequence[Column], kept: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if not any(column is one for one in kept)]
 
 
 def _width(columns: Sequence[Column], first_at_most: int | None = None) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.rule import Rule
 from rich.segment import Segment
-from rich.text import Text
+from rich.text import Text, TextType
 
 from rxpipe.screen.texts import screen_text
 
 _LEAST = 40  # cells that must be left beside a head to break a text there
+_ANY_WIDTH = 10_000
+_USUAL_WIDTH = 80
 _INDENT = 4  # else, of the lines that follow
 
 
@@ -20,10 +24,19 @@ class SafeConsole(Console):
     """Shows text as it is: there is no markup in it, and its control characters are shown, not sent.
 
     Names, IDs and errors come from anywhere: an escape sequence in them could rename the window, or hide what follows.
+
+    A file or a pipe has no width: lines are as long as they are, unless ``COLUMNS`` is set.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+        if not (self.is_terminal or options.get("width") or os.environ.get("COLUMNS")):
+            self.width = _ANY_WIDTH
+
+    def rule(self, title: TextType = "", **options: Any) -> None:
+        """A line across the screen; where there is no screen, one of the usual width."""
+        width = self.width if self.is_terminal else min(self.width, _USUAL_WIDTH)
+        self.print(Rule(title, **options), width=width)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """What is drawn; styles and the movements of a live view are no text, and stay."""

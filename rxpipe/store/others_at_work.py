@@ -20,11 +20,11 @@ def tell_edited(names: Sequence[str]) -> None:
     """Warn of stages whose code has changed, though what they returned stays."""
     if names:
         one = len(names) == 1
-        stages, it, them = (names[0], "it", "the stage") if one else (" and ".join(names), "they", "the stages")
+        stages, them = ("stage", "the stage") if one else ("stages", "the stages")
         _log.warning(
-            f"the code of {'stage' if one else 'stages'} {stages} has changed; what {it} returned before is kept. "
-            f"To call {it if one else 'them'} again, give {them} another version and use --resume "
-            "(in a script RunStore(resume=True), for one run)"
+            f"the code of {stages} {' and '.join(names)} has changed. After a mend that is fine: what is left is done "
+            f"by the new code, and results of the old code are kept. To have those made again, give {them} another "
+            "version and use --resume (in a script RunStore(resume=True), for one run)"
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from rxpipe import Usage
 from rxpipe.screen.figures import WINDOW, Figures, Meter
+from rxpipe.screen.lines import progress_line
 
 from .runs import MadeRun
 
@@ -23,6 +24,18 @@ def test_unknown_total() -> None:
     """Without a total nothing is said of how much is done and left."""
     figures = MadeRun("a").figures(None, written=30)
     assert (figures.rate, figures.fraction, figures.left) == (3.0, None, None)
+
+
+def test_more_items_than_the_source_has() -> None:
+    """Items that were submitted: nobody knows how many more there are, so no total and no time left are told."""
+    made = MadeRun("a")
+    made.run.before = (200, 0)
+    figures = made.figures(200, taken=164, written=132)
+    assert (figures.total, figures.fraction, figures.left) == (None, None, None)
+    assert progress_line(figures).startswith("0:10  132 written, 0 failed, 32 in flight, ")
+    assert "left" not in progress_line(figures)
+    made.run.before = (36, 0)
+    assert made.figures(200, taken=164, written=132).total == 200
 
 
 @pytest.mark.parametrize("taken", [0, 9])

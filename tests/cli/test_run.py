@@ -41,6 +41,17 @@ def test_options_override_the_config(folder: Path) -> None:
     assert not (folder / "a.db").exists()
 
 
+def test_settings_override_the_config(folder: Path) -> None:
+    """As in ``rxpipe simulate``; what is none is refused in the words of the option."""
+    config = write_config(folder, "def work(i): return {'score': 1}")
+    ended = rxpipe("run", config, "--set", "stages.work.concurrency=7", "--set", "source.range=2", "--json")
+    report = json.loads(ended.out)
+    assert (ended.code, report["written"], report["stages"][0]["concurrency"]) == (0, 2, 7)
+    message = refused("run", config, "--set", "stages.work.concurency=7")
+    assert message.startswith("--set: stages.work.concurency: unknown key; did you mean 'concurrency'?")
+    assert refused("run", config, "--set", "stages.work").startswith("--set: 'stages.work' is no setting")
+
+
 def test_another_database_is_not_asked_for_ids(folder: Path) -> None:
     """A query that names no database goes to the config's, wherever rows are written."""
     with closing(sqlite3.connect(folder / "a.db")) as database:

@@ -78,6 +78,9 @@ def test_a_run_that_is_watched(config: Path, tmp_path: Path) -> None:
         one["event"] for one in lines
     }
     assert {one["pipeline"] for one in lines} == {"bank"}
+    assert "error" not in {one["level"] for one in lines}, "that an item failed is no error of the command"
+    (end,) = (one for one in lines if one["event"] == "pipeline ended")
+    assert (end["commonest_error"], end["commonest_error_items"]) == ("work: ValueError: no number", 1)
     (failed,) = (one for one in lines if one["event"] == "item failed")
     assert (failed["run"], failed["item"], failed["stage"], failed["level"]) == (1, 1, "work", "warning")
     assert {one["run"] for one in lines[lines.index(failed) :]} == {1}

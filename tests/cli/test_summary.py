@@ -124,6 +124,14 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_run_of_less_than_a_second_gives_no_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its start held it up most, and a longer run is held up by other things."""
+    advice = Advice(sentence="the source holds the stages up", kind="source", name="answering")
+    assert "the source holds the stages up" in told(capsys, replace(REPORT, advice=advice, seconds=1.0))
+    short = told(capsys, replace(REPORT, advice=advice, seconds=0.99))
+    assert not any("holds" in line or "bottleneck" in line for line in short)
+
+
 def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
     """There is no advice, and no stage is marked."""
     idle = stage("generation", 0.99, done=0), stage("answering", 0, done=0)
@@ -166,7 +174,7 @@ def test_summary_of_a_dataflow(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert [line.split()[4:6] for line in lines[5:7]] == [["0", "0"], ["7", "3"]]
     assert lines[-3:] == [
         "dropped items, the commonest reason first:",
-        "        5  check  no text  (and such)",
+        "        5  check  no text  (numbers vary)",
         "        2  check  (no reason given)",
     ]
 
@@ -175,7 +183,7 @@ def test_summary_of_a_dataflow(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_summary_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """The table is no wider than the screen."""
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = shown(capsys, ErrorCounts())
+    lines = [line for line in shown(capsys, ErrorCounts()) if not line.startswith("not shown")]
     assert max(map(cell_len, lines)) <= width
     assert any("answering" in line and "99% of 3" in line for line in lines)
 

@@ -22,8 +22,9 @@ def config(folder: Path) -> Path:
     return write_config(folder, FAILING, names=STAGES)
 
 
-def test_curve(config: Path) -> None:
+def test_curve(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row for each value, the knee marked, and all of it fits a terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
     ended = rxpipe("simulate", config, *OPTIONS, f"{TWO}=2,3,6,9,12")
     assert (ended.code, ended.err) == (0, "")
     lines = [line.rstrip() for line in ended.out.splitlines()]

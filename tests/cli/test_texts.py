@@ -7,7 +7,8 @@ from rich.console import Console
 
 from rxpipe import Usage
 from rxpipe.pipeline.source import length
-from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.tables import Column, fitted, print_table, usage_columns
+from rxpipe.screen.terminal import SafeConsole
 from rxpipe.screen.texts import clock, cost, duration, number, per_second, plural, screen_text, tokens, used
 
 
@@ -111,7 +112,8 @@ COLUMNS = [
         (80, "name        count  extra  more"),
         (30, "name        count  extra  more"),
         (29, "name        count  extra"),
-        (23, "name        count"),
+        (23, "name        count  more"),
+        (22, "name        count"),
         (12, "name   count"),
     ],
 )
@@ -123,3 +125,16 @@ def test_table_fits(width: int, header: str) -> None:
     lines = captured.get().splitlines()
     assert lines[0].rstrip() == header
     assert all(len(line) <= width for line in lines)
+
+
+def test_narrow_columns_come_back_into_a_table() -> None:
+    """Where a wide one went that matters more; and the line below names what is missing."""
+    wide = Column(title="wide", cells=["x" * 30, ""], rank=1)
+    blank = Column(title="none", cells=["0", "0"], rank=1)
+    console = SafeConsole(width=26, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        print_table(console, [*COLUMNS[:2], wide, blank, COLUMNS[3]], elsewhere="--json has them")
+    lines = captured.get().splitlines()
+    assert lines[0].split() == ["name", "count", "more"]
+    below = " ".join(" ".join(lines[4:]).split())
+    assert below == "not shown, the window is too narrow: wide (--json has them)"

@@ -6,7 +6,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from rxpipe.identity.signature import StageSignature, changes, from_text, to_text
+from rxpipe.identity.signature import StageSignature, changes, from_text, given_version, to_text
 from rxpipe.llm import Prompt, Provider
 
 PROMPT = Prompt("Say {word}")
@@ -80,8 +80,14 @@ def test_results_go_by_the_function_and_not_by_the_name_of_the_stage() -> None:
 
 
 def test_what_has_changed_is_told() -> None:
-    """With both versions, the user's own in front."""
+    """In words: versions of the user's own, and the names of arguments."""
     before, now = signature(say, 1), signature(functools.partial(say, word="hi"), 1)
-    (told,) = changes([before], [now])
-    assert told == f"stage saying has version {now.version} instead of version 1, prompt {PROMPT.version}"
     assert str(now.version).startswith(f"1, prompt {PROMPT.version}, options ")
+    assert changes([before], [now]) == ["the options of stage saying were changed"]
+    assert (given_version(now.version), given_version(signature(say).version)) == ("1", None)
+    other = signature(functools.partial(say, word="hi", prompt=Prompt("Whisper {word}")))
+    assert changes([now], [other]) == [
+        "stage saying has no version instead of version 1",
+        "the prompt of stage saying was changed",
+    ]
+    assert changes([signature(say)], [other]) == ["the prompt and the options of stage saying were changed"]

@@ -16,7 +16,7 @@ from rxpipe.store.schema.tables import RUNS
 from .bank import rows
 
 EVENT = re.compile(
-    r"the code of stages? (.*) has changed; what (it|they) returned before is kept\. To call (it|them) again, "
+    r"the code of stages? (.*) has changed\. After a mend that is fine: .* To have those made again, give "
 )
 
 

@@ -193,6 +193,7 @@ def test_fields_of_values(bank_url: str, tmp_path: Path) -> None:
     [
         ('{"a": {"b": 1, "c": {"d": null, "e": {}}}, "f": [1]}', {"a.b": "1", "a.c.d": "", "a.c.e": "{}", "f": "[1]"}),
         ('{"id": 7, "status": "x"}', {"id_output": "7", "status_output": "x"}),
+        ('{"id": 0, "question": "x"}', {"question": "x"}),
         ("{}", {"value": "{}"}),
         ("[1, 2]", {"value": "[1, 2]"}),
         ('"text"', {"value": "text"}),

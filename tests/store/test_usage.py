@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ def spend(url: str, count: int = 4) -> Bank:
     bank = Bank(url, use)
     bank.pipeline().run(range(count))
     return bank
+
+
+def test_sums_of_costs_have_no_noise(store_url: str) -> None:
+    """As 0.1 + 0.2 has it, which is 0.30000000000000004."""
+
+    def pay(item: int, cost: float = 0.1) -> int:
+        record_usage(Usage(cost=cost))
+        return item
+
+    stages = Stage("one", pay), Stage("other", functools.partial(pay, cost=0.2))
+    Pipeline(*stages, sink=DatabaseSink(store_url), store=RunStore(), name="bank").run([1])
+    with looking(store_url) as connection:
+        assert by_item(connection, 1, ["1"])["1"].cost == 0.3
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "asyncio"])

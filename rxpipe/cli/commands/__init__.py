@@ -8,7 +8,7 @@
   ``simulated.py``: which run, and what its calls are drawn from; ``server_option.py``: what the server takes
 - ``imports_only.py``: for commands that import stages, and leave nothing behind; ``html_option.py``: for those that
   write a page; ``server_option.py``: for those that draw on a server's record
-- ``history.py`` (``runs``, ``show``, ``workers``), ``failures.py``, ``maintenance.py`` (``requeue``, ``export``,
-  ``prune``), ``migrate.py``, ``forget.py``, ``cache.py``, ``view.py`` (the page): on runs and results that are kept,
-  in the database that ``store_location.py`` finds
+- ``history.py`` (``runs``, ``show``, ``workers``), ``show_item.py`` (``show --id``), ``failures.py``,
+  ``maintenance.py`` (``requeue``, ``export``, ``prune``), ``migrate.py``, ``forget.py``, ``cache.py``, ``view.py`` (the
+  page): on runs and results that are kept, in the database that ``store_location.py`` finds
 """

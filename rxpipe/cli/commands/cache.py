@@ -12,7 +12,7 @@ from rxpipe.cli.commands.history import local_time, utc_time
 from rxpipe.config.error_texts import unknown
 from rxpipe.errors import ConfigError
 from rxpipe.operators.core.running_call import Usage
-from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.tables import Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, say
 from rxpipe.screen.texts import cell_text, cost_unit, number, plural, used
 from rxpipe.store.maintenance.cache import CachedFunction, cached_functions, clear
@@ -40,7 +40,7 @@ def list_cache(engine: Engine, *, function: str | None, older_than: float | None
         say("no results in the cache")
     else:
         console = SafeConsole()
-        console.print(fitted(_columns(found), console.width, least=_LEAST))
+        print_table(console, _columns(found), least=_LEAST)
 
 
 def clear_cache(engine: Engine, *, function: str | None, older_than: float | None, dry_run: bool) -> None:
@@ -72,8 +72,8 @@ def _found(engine: Engine, function: str | None, older_than: float | None) -> li
 def _columns(found: Sequence[CachedFunction]) -> list[Column]:
     return [
         Column(title="function", cells=[cell_text(one.call) for one in found], justify="left"),
-        Column(title="versions", cells=[number(one.versions) for one in found], rank=1),
+        Column(title="versions", cells=[number(one.versions) for one in found], rank=4),
         Column(title="results", cells=[number(one.results) for one in found]),
-        *usage_columns([one.usage for one in found], rank=2),
+        *usage_columns([one.usage for one in found], rank=1),
         Column(title="newest", cells=[local_time(one.newest) for one in found]),
     ]

@@ -21,7 +21,7 @@ from rxpipe.config.sources import read_source
 from rxpipe.database.engine import open_engine, shown
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.pipeline.source import length
-from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.tables import Column, print_table
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import number, plural
 from rxpipe.store.schema.database import Database
@@ -42,7 +42,7 @@ def check(path: Path) -> None:
     console = SafeConsole()
     console.print(Text(f"{path} is valid", style="green"), soft_wrap=True)
     console.print()
-    console.print(fitted(stage_columns(config), console.width))
+    print_table(console, stage_columns(config), elsewhere="a wider one shows them")
     console.print()
     for name, value in _lines(config, source):
         label = Text(f"{name:<11}", style="bold")

@@ -18,7 +18,7 @@ from rxpipe.devtools.compare import compare as compare_all
 from rxpipe.devtools.compare.html import page
 from rxpipe.errors import ConfigError, RxPipeError
 from rxpipe.foresight import RecordedRun, recorded
-from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.tables import Column, print_table
 from rxpipe.screen.terminal import SafeConsole, say
 
 _RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
@@ -84,7 +84,7 @@ def print_comparison(comparison: Comparison) -> None:
     columns = comparison_columns(comparison)
     if comparison.simulated:
         console.print(Text("simulated: nothing was called", style="bold"))
-    console.print(fitted(columns, console.width, least=columns[0].width))
+    print_table(console, columns, least=columns[0].width)
     for note in comparison.notes:
         console.print()
         console.print(Text(note, style="dim"))

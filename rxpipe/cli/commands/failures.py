@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from rxpipe.cli.commands.history import local_time, utc_time
+from rxpipe.cli.commands.store_location import StoreLocation, attempts_at, option_of
 from rxpipe.config.error_texts import unknown
 from rxpipe.errors import ConfigError
 from rxpipe.screen.terminal import SafeConsole, hanging
@@ -29,6 +31,7 @@ _LONGEST_TEXT = 300
 def list_failures(
     engine: Engine,
     wanted: int | None,
+    place: StoreLocation,
     *,
     stage: str | None,
     limit: int | None,
@@ -41,6 +44,7 @@ def list_failures(
     Args:
         engine: The store's.
         wanted: The run's number; None for the latest.
+        place: How the store was found.
         stage: Only what failed there.
         limit: So many at most; None for 20 on a screen, and all as JSON.
         every: All failed calls instead of what made items dead letters.
@@ -62,13 +66,18 @@ def list_failures(
             return
         total = count(connection, found, stage)
         shown = list(failures)  # not while they are printed: whoever reads them a page at a time takes their time
+    attempts = attempts_at(place)
     console = SafeConsole()
     console.print(_title(found, total, stage, every=every), soft_wrap=True)
     if verbose:
         for failure in shown:
-            _print_block(console, failure, every=every)
+            _print_block(console, failure, attempts, every=every)
     elif total:
-        _print_lines(console, shown, every=every)
+        _print_lines(console, shown, attempts, every=every)
+    if shown and not verbose:
+        item = f"--id {shlex.quote(str(shown[0].id))}{option_of(place)}"
+        hint = f"rxpipe show {found.id} {item} shows all calls of an item"
+        console.print(Text(f"\n{screen_text(hint)}", style="dim"), soft_wrap=True)
     if found.dropped and not every:
         console.print(
             Text(f"\n{plural(found.dropped, 'item')} dropped, which is no failure: see rxpipe show", style="dim")
@@ -109,18 +118,26 @@ def _failure_json(failure: FailureInfo, *, verbose: bool) -> dict[str, Any]:
     return {**{name: getattr(failure, name) for name in names}, "at": utc_time(failure.at), **more}
 
 
-def _cells(failure: FailureInfo, *, every: bool) -> list[str]:
-    stage = cell_text(failure.stage or "-")
-    if every:
-        then = "failed" if failure.final else "retried"
-        return [cell_text(failure.id, _LONGEST_ID), stage, str(failure.attempt), then, local_time(failure.at)]
-    return [cell_text(failure.id, _LONGEST_ID), stage, number(failure.calls), local_time(failure.at)]
+def _attempts(failure: FailureInfo, attempts: Mapping[str, int]) -> str:
+    """``3 of 3``, or ``3``; ``-`` where no call of a function failed."""
+    if failure.stage == DATABASE or not failure.attempt:
+        return "-"
+    most = attempts.get(failure.stage or "")
+    return str(failure.attempt) if most is None else f"{failure.attempt} of {most}"
 
 
-def _print_lines(console: Console, failures: Sequence[FailureInfo], *, every: bool) -> None:
+def _cells(failure: FailureInfo, attempts: Mapping[str, int], *, every: bool) -> list[str]:
+    tried = _attempts(failure, attempts)
+    cells = [cell_text(failure.id, _LONGEST_ID), cell_text(failure.stage or "-"), tried, local_time(failure.at)]
+    return [*cells[:3], "failed" if failure.final else "retried", *cells[3:]] if every else cells
+
+
+def _print_lines(
+    console: Console, failures: Sequence[FailureInfo], attempts: Mapping[str, int], *, every: bool
+) -> None:
     """A line each, not cut to the screen, since the end of an error may say most."""
-    titles = ["ID", "stage", "attempt", "then", "at"] if every else ["ID", "stage", "calls", "at"]
-    rows = [_cells(failure, every=every) for failure in failures]
+    titles = ["ID", "stage", "attempt", "then", "at"] if every else ["ID", "stage", "attempts", "at"]
+    rows = [_cells(failure, attempts, every=every) for failure in failures]
     widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
     console.print()
     console.print(Text(f"{_aligned(titles, widths)}error", style="bold"), soft_wrap=True)
@@ -134,11 +151,12 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(padded)
 
 
-def _print_block(console: Console, failure: FailureInfo, *, every: bool) -> None:
+def _print_block(console: Console, failure: FailureInfo, attempts: Mapping[str, int], *, every: bool) -> None:
     stage = f" in {cell_text(failure.stage)}" if failure.stage else ""
-    tail = f"attempt {failure.attempt}, {'failed' if failure.final else 'retried'}" if every else None
-    told = tail or f"after {plural(failure.calls, 'call')}"
-    head = Text.assemble((cell_text(failure.id), "bold"), f"{stage}, {told}, {local_time(failure.at)}")
+    tried = _attempts(failure, attempts)
+    told = "" if tried == "-" else f", attempt {tried}"
+    told += f", {'failed' if failure.final else 'retried'}" if every else ""
+    head = Text.assemble((cell_text(failure.id), "bold"), f"{stage}{told}, {local_time(failure.at)}")
     console.print()
     console.print(head, soft_wrap=True)
     console.print(hanging(console, Text(), cell_text(failure.text), "red"), soft_wrap=True)

@@ -13,9 +13,10 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from rxpipe.cli.views.summary import print_drops, print_reasons, print_saved, rare_column
+from rxpipe.identity.signature import given_version
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError
-from rxpipe.screen.tables import GAP, Column, fitted, usage_columns
+from rxpipe.screen.tables import GAP, Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, say
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, plural, used
 from rxpipe.store.queries.details import Percentiles, RunDetails, StageInfo, details
@@ -38,7 +39,7 @@ def list_runs(engine: Engine, *, as_json: bool) -> None:
         say("no runs")
     else:
         console = SafeConsole()
-        console.print(fitted(_run_columns(found), console.width))
+        print_table(console, _run_columns(found))
 
 
 def show_run(engine: Engine, wanted: int | None, *, as_json: bool) -> None:
@@ -70,7 +71,7 @@ def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended
         say(f"no workers{'' if ended else ' now'}{'' if run_id is None else f' on run {run_id}'}")
     else:
         console = SafeConsole()
-        console.print(fitted(_worker_columns(found), console.width))
+        print_table(console, _worker_columns(found))
 
 
 def local_time(seconds: float | None) -> str:
@@ -125,18 +126,18 @@ def _run_columns(found: Sequence[RunInfo]) -> list[Column]:
             styles=[_STYLES.get(one.state, "") for one in found],
             justify="left",
         ),
-        counts("workers", rank=3),
+        counts("workers", rank=6),
         counts("written"),
         counts("failed", style="bold red"),
-        *rare("dropped", rank=1),
-        *rare("expanded", rank=3),
-        *rare("collected", rank=3),
+        *rare("dropped", rank=2),
+        *rare("expanded", rank=5),
+        *rare("collected", rank=5),
         counts("ready"),
-        counts("running", rank=1),
-        *rare("waiting", rank=1),
-        *usage_columns([one.usage for one in found], rank=2),
-        Column(title="created", cells=[local_time(one.created_at) for one in found], rank=2),
-        Column(title="finished", cells=[local_time(one.finished_at) for one in found], rank=4),
+        counts("running", rank=2),
+        *rare("waiting", rank=2),
+        *usage_columns([one.usage for one in found], rank=1, tokens_rank=4),
+        Column(title="created", cells=[local_time(one.created_at) for one in found], rank=3),
+        Column(title="finished", cells=[local_time(one.finished_at) for one in found], rank=7),
     ]
 
 
@@ -167,16 +168,19 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
             cells=[number(one.failed) for one in stages],
             styles=["bold red" if one.failed else "" for one in stages],
         ),
-        *rare_column("dropped", [one.dropped for one in stages]),
-        *rare_column("cached", [one.cached for one in stages]),
+        *rare_column("dropped", [one.dropped for one in stages], rank=2),
+        *rare_column("cached", [one.cached for one in stages], rank=2),
+        *usage_columns([one.usage for one in stages], rank=1, tokens_rank=3),
     ]
-    columns += usage_columns([one.usage for one in stages], rank=3)
-    if any(one.version for one in stages):
-        cells = [cell_text(one.version or "-", 20) for one in stages]
-        columns.append(Column(title="version", cells=cells, rank=1, justify="left"))
-    room = max(_LEAST, width - sum(column.width + GAP for column in columns))
+    versions = [given_version(one.version) for one in stages]  # without hashes, which say nothing to people
+    if any(versions):
+        cells = [cell_text(one or "-", 20) for one in versions]
+        columns.append(Column(title="version", cells=cells, rank=5, justify="left"))
+    room = width - sum(column.width + GAP for column in columns)
+    if room < _LEAST:  # there is room without the version, or none
+        room = max(_LEAST, width - sum(column.width + GAP for column in columns if column.title != "version"))
     calls = [_end_of(cell_text(one.call or "-"), room) for one in stages]
-    return [*columns, Column(title="call", cells=calls, rank=2, justify="left")]
+    return [*columns, Column(title="call", cells=calls, rank=4, justify="left")]
 
 
 def _print_times(console: Console, stages: Sequence[StageInfo]) -> None:
@@ -187,7 +191,7 @@ def _print_times(console: Console, stages: Sequence[StageInfo]) -> None:
     columns += _percentile_columns("call", [one.seconds for one in timed])
     columns += _percentile_columns("wait", [one.waits for one in timed], rank=1)
     console.print(Text("\nhow long calls took, and items waited for them:", style="bold"))
-    console.print(fitted(columns, console.width))
+    print_table(console, columns)
 
 
 def _percentile_columns(what: str, found: Sequence[Percentiles | None], *, rank: int = 0) -> list[Column]:
@@ -223,7 +227,7 @@ def _print_details(console: Console, found: RunDetails) -> None:
     saved = sum((stage.saved for stage in found.stages), Usage())
     print_saved(console, sum(stage.cached for stage in found.stages), saved)
     console.print()
-    console.print(fitted(_stage_columns(found.stages, console.width), console.width))
+    print_table(console, _stage_columns(found.stages, console.width))
     _print_times(console, found.stages)
     causes = [CommonError(stage=one.stage or "", text=one.text, count=one.count, same=one.same) for one in found.causes]
     print_reasons(console, "failed calls, the commonest first:", causes, failed)
@@ -231,7 +235,7 @@ def _print_details(console: Console, found: RunDetails) -> None:
     _print_parents(console, found)
     if found.workers:
         console.print()
-        console.print(fitted(_worker_columns(found.workers), console.width))
+        print_table(console, _worker_columns(found.workers))
 
 
 def _print_parents(console: Console, found: RunDetails) -> None:

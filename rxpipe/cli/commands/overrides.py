@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rxpipe.config import Config
 from rxpipe.config.error_texts import Loc, explain, given, unknown
+from rxpipe.config.settings import setting_of
 from rxpipe.errors import ConfigError
 
 _OPTIONS: dict[Loc, str] = {
@@ -42,6 +43,18 @@ def overridden(
         if config.source.sql and not config.source.url:  # the IDs still come from there
             update["source"] = config.source.model_copy(update={"url": config.database.url})
     return config.model_copy(update=update)
+
+
+def with_settings(config: Config, settings: Sequence[str]) -> Config:
+    """The config with what ``--set`` says instead: ``stages.answering.concurrency=14`` each.
+
+    Raises:
+        ConfigError: There is no such key, or the value is not allowed there.
+    """
+    try:
+        return config.with_settings(dict(map(setting_of, settings))) if settings else config
+    except ConfigError as error:
+        raise ConfigError(f"--set: {error}") from None
 
 
 def latencies(text: str, names: Sequence[str]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rxpipe.cli.commands.beside import service_of
-from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.overrides import overridden, with_settings
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
 from rxpipe.cli.commands.staying import stay_of, staying_source
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
@@ -55,6 +56,7 @@ class Options:
 
     count: int | None = None
     until: int | None = None
+    settings: Sequence[str] = ()
     strategy: str | None = None
     scheduler: str | None = None
     database: str | None = None
@@ -88,7 +90,10 @@ def run(path: Path, options: Options) -> ExitCode:
     """
     origin = configure_logs(quiet=options.quiet, as_json=options.service.json_logs)
     config = overridden(
-        load_config(path), strategy=options.strategy, scheduler=options.scheduler, database=options.database
+        with_settings(load_config(path), options.settings),
+        strategy=options.strategy,
+        scheduler=options.scheduler,
+        database=options.database,
     )
     if options.fresh and options.resume:
         raise ConfigError("--fresh begins a new run, --resume goes on with one: give one of them")
@@ -164,10 +169,8 @@ def run(path: Path, options: Options) -> ExitCode:
     elif options.quiet or options.service.json_logs:
         if watched.budget:
             tell_error(f"stopped by {stopped_by}")
-        if report.failed_before and not report.taken:
-            tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
-        for failed in report.errors:
-            tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
+        if not options.service.json_logs:  # there, the line of the run's end tells them: it is no error of the command
+            _tell_failures(report)
     else:
         what = "database" if config.output is None else "file"
         new = f" (new {what}: {file})" if file and not was_there and os.path.exists(file) else ""
@@ -177,6 +180,13 @@ def run(path: Path, options: Options) -> ExitCode:
         if rehearsal and report.finished:
             print_next_steps(shlex.quote(str(path)), found_by if options.database else "")
     return watched.exit_code(report)
+
+
+def _tell_failures(report: Report) -> None:
+    if report.failed_before and not report.taken:
+        tell_error(f"run {report.run}: {plural(report.failed_before, 'item')} failed before")
+    for failed in report.errors:
+        tell_error(f"{failed.stage}: {failed.text} ({plural(failed.count, 'item')})")
 
 
 class _WatchedRun:

@@ -11,12 +11,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from rxpipe.cli.commands.imports_only import no_bytecode
-from rxpipe.cli.commands.overrides import overridden
+from rxpipe.cli.commands.overrides import overridden, with_settings
 from rxpipe.cli.commands.server_option import ServerOption, server_option
 from rxpipe.config import Config, load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.error_texts import given, unknown
-from rxpipe.config.settings import setting_of
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.foresight.calls.distributions import Distribution, parse_distribution
 from rxpipe.foresight.calls.from_store import recorded
@@ -101,11 +100,8 @@ def subject_of(request: Request) -> Subject:
     Raises:
         ConfigError: It cannot be simulated, or an option cannot be used.
     """
-    as_it_is = config = load_config(request.path)
-    try:
-        config = config.with_settings(dict(map(setting_of, request.settings)))
-    except ConfigError as error:
-        raise ConfigError(f"--set: {error}") from None
+    as_it_is = load_config(request.path)
+    config = with_settings(as_it_is, request.settings)
     latency = _latencies(request.latency, [stage.name for stage in config.stages])
     server = ServerOption() if request.server is None else server_option(request.server)
     with _leaving_nothing():

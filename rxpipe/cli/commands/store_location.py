@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shlex
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, make_url
 
 from rxpipe.cli.commands.overrides import overridden
 from rxpipe.config import Config, load_config
-from rxpipe.database.engine import whole_url
+from rxpipe.database.engine import database_option, whole_url
 from rxpipe.errors import ConfigError, SinkError, StoreError
 from rxpipe.screen.terminal import say
 from rxpipe.secret_values import secret
@@ -56,6 +57,19 @@ def store_at(place: StoreLocation, *, as_json: bool = False) -> Generator[Engine
 def name_at(place: StoreLocation) -> str | None:
     """The name of a config's runs; None if no config was given: then it may be any."""
     return None if place.config is None else load_config(place.config).pipeline_name
+
+
+def attempts_at(place: StoreLocation) -> Mapping[str, int]:
+    """How many calls each stage makes for an item at most, by the config; empty if no config was given."""
+    if place.config is None:
+        return {}
+    return {stage.name: stage.retry.max_attempts for stage in load_config(place.config).resolved_stages()}
+
+
+def option_of(place: StoreLocation) -> str:
+    """The options that name the store, as a shell takes them, with a blank before; empty if none were given."""
+    config = "" if place.config is None else f" -c {shlex.quote(str(place.config))}"
+    return config + ("" if place.database is None else f" {database_option(place.database)}")
 
 
 def number_at(engine: Engine, place: StoreLocation, given: str | None) -> int | None:

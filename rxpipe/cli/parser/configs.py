@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli.messages import errors_told, flowing
-from rxpipe.cli.parser import forecasts, models, stores, tables
+from rxpipe.cli.parser import deletions, forecasts, models, stores, tables
 from rxpipe.cli.parser.help import Group
-from rxpipe.cli.parser.values import ConfigPath, cost_of, count_of, duration_of
+from rxpipe.cli.parser.values import ConfigPath, Settings, cost_of, count_of, duration_of
 
 app = typer.Typer(
     cls=Group,
@@ -85,6 +85,7 @@ def run(
             "What fails or is dropped is made up for, as long as the source has more.",
         ),
     ] = None,
+    settings: Settings = None,
     strategy: Annotated[
         str | None,
         typer.Option(metavar="S", help="How items move, instead of the config's way: per_stage, per_item or staged."),
@@ -126,9 +127,9 @@ def run(
         typer.Option(
             parser=cost_of,
             metavar="N",
-            help="Stop before the run costs more than this, in the currency of your prices. What earlier processes of "
-            "the run spent counts; what was in flight when one was killed does not. Each of several workers may spend "
-            "what was left when it started.",
+            help="Stop before the run costs more than this, in the currency of your prices. The calls in flight may "
+            "exceed it by what they cost, at most. What earlier processes of the run spent counts; what was in flight "
+            "when one was killed does not. Each of several workers may spend what was left when it started.",
         ),
     ] = None,
     grace: Annotated[
@@ -208,6 +209,7 @@ def run(
         options = Options(
             count=count,
             until=until,
+            settings=settings or (),
             strategy=strategy,
             scheduler=scheduler,
             database=database,
@@ -284,10 +286,13 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
 ) -> None:
-    """Run the same work on every strategy and scheduler, into temporary databases, and compare.
+    """Compare the strategies: run the same work on every strategy and scheduler, into temporary databases.
 
     Each of the six runs calls your functions. If calls cost money, you pay six times.
     With --simulated nothing is called.
+
+    It compares no settings and no runs. rxpipe simulate --sweep compares settings, and the page of rxpipe view
+    compares two runs, such as those of rxpipe run --fresh --set KEY=VALUE.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.compare import compare as compare_config
@@ -319,7 +324,7 @@ def schema() -> None:
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
 
 
-for part in (forecasts.app, stores.app, tables.app, models.app):
+for part in (forecasts.app, stores.app, deletions.app, tables.app, models.app):
     app.add_typer(part)
-for part in (app, forecasts.app, stores.app, tables.app, models.app):
+for part in (app, forecasts.app, stores.app, deletions.app, tables.app, models.app):
     flowing(part)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli.messages import errors_told
-from rxpipe.cli.parser.values import ConfigPath, cost_of, count_of, duration_of
+from rxpipe.cli.parser.values import ConfigPath, Settings, cost_of, count_of, duration_of
 
 app = typer.Typer()
 
@@ -55,14 +55,6 @@ _Latency = Annotated[
         "lognormal(median=2.1, p95=6) or empirical(FILE). Give it again for other stages.",
     ),
 ]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="A setting instead of the config's, like stages.answering.concurrency=14. May be given again.",
-    ),
-]
 _Server = Annotated[
     str | None,
     typer.Option(
@@ -100,7 +92,7 @@ def simulate(
     runs: _From = None,
     database: _Database = None,
     latency: _Latency = None,
-    settings: _Set = None,
+    settings: Settings = None,
     server: _Server = None,
     seed: _Seed = 0,
     replications: _Replications = None,
@@ -166,7 +158,7 @@ def advise(
     runs: _From = None,
     database: _Database = None,
     latency: _Latency = None,
-    settings: _Set = None,
+    settings: Settings = None,
     server: _Server = None,
     seed: _Seed = 0,
     replications: _Replications = None,

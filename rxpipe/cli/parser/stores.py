@@ -8,39 +8,10 @@ from typing import Annotated
 import typer
 
 from rxpipe.cli.messages import errors_told
+from rxpipe.cli.parser.store_options import PANEL, Config, Database, Json, Run, run_of
 
 app = typer.Typer()
 
-_PANEL = "Runs that are kept in a database"
-
-
-def _run(given: str) -> str:
-    if given != "latest" and not (given.isascii() and given.isdecimal()):
-        raise typer.BadParameter(f"{given!r}; allowed: the number of a run, or latest")
-    return given
-
-
-_Run = Annotated[
-    str,
-    typer.Argument(
-        parser=_run,
-        metavar="RUN",
-        help="The run's number, or latest (with --config, that config's latest).",
-        show_default=False,
-    ),
-]
-_Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="CONFIG", help="Use the database of this config.")
-]
-_Database = Annotated[
-    str | None,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        help="Use this database. Without --config and --database: RXPIPE_DATABASE, else sqlite:///questions.db.",
-    ),
-]
-_Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
 _Stage = Annotated[
     str | None,
     typer.Option(
@@ -49,8 +20,8 @@ _Stage = Annotated[
 ]
 
 
-@app.command(rich_help_panel=_PANEL)
-def runs(config: _Config = None, database: _Database = None, as_json: _Json = False) -> None:
+@app.command(rich_help_panel=PANEL)
+def runs(config: Config = None, database: Database = None, as_json: Json = False) -> None:
     """List the runs, and how far each is."""
     with errors_told():
         from rxpipe.cli.commands.history import list_runs
@@ -61,25 +32,50 @@ def runs(config: _Config = None, database: _Database = None, as_json: _Json = Fa
             list_runs(engine, as_json=as_json)
 
 
-@app.command(rich_help_panel=_PANEL)
-def show(run: _Run, config: _Config = None, database: _Database = None, as_json: _Json = False) -> None:
-    """Show one run: its stages, its items, why calls failed, who works on it."""
+@app.command(rich_help_panel=PANEL)
+def show(
+    run: Run,
+    item: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Show this item instead: its input, and its calls one by one."),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", metavar="", help="With --id: whole values, tracebacks, prompts and replies, too."
+        ),
+    ] = False,
+    config: Config = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Show one run: its stages, its items, why calls failed, who works on it. Or one item, with --id.
+
+    Of an item it shows each call: its stage, attempt, wait, seconds and cost, and its result or error.
+    """
+    if verbose and item is None:
+        raise typer.BadParameter("it goes with --id", param_hint="--verbose")
     with errors_told():
         from rxpipe.cli.commands.history import show_run
+        from rxpipe.cli.commands.show_item import show_item
         from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
 
         place = StoreLocation(config=config, database=database)
         with store_at(place, as_json=as_json) as engine:
-            show_run(engine, number_at(engine, place, run), as_json=as_json)
+            number = number_at(engine, place, run)
+            if item is None:
+                show_run(engine, number, as_json=as_json)
+            else:
+                show_item(engine, place, number, item, verbose=verbose, as_json=as_json)
 
 
-@app.command(rich_help_panel=_PANEL)
+@app.command(rich_help_panel=PANEL)
 def view(
     config: Annotated[
         Path | None,
         typer.Argument(metavar="[CONFIG]", help="Use the database of this config.", show_default=False),
     ] = None,
-    database: _Database = None,
+    database: Database = None,
     host: Annotated[
         str,
         typer.Option(
@@ -115,9 +111,9 @@ def view(
         view_runs(StoreLocation(config=config, database=database), options)
 
 
-@app.command(rich_help_panel=_PANEL)
+@app.command(rich_help_panel=PANEL)
 def failures(
-    run: _Run,
+    run: Run,
     stage: _Stage = None,
     limit: Annotated[
         int | None,
@@ -130,11 +126,17 @@ def failures(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", metavar="", help="Show tracebacks and inputs, too.")
     ] = False,
-    config: _Config = None,
-    database: _Database = None,
-    as_json: _Json = False,
+    item: Annotated[str | None, typer.Option("--id", hidden=True)] = None,
+    config: Config = None,
+    database: Database = None,
+    as_json: Json = False,
 ) -> None:
-    """List the dead letters: the items that have failed, and their last error."""
+    """List the dead letters: the items that have failed, and their last error.
+
+    rxpipe show RUN --id ID shows all calls of one item.
+    """
+    if item is not None:
+        raise typer.BadParameter(f"one item is shown by rxpipe show {run} --id {item}", param_hint="--id")
     with errors_told():
         from rxpipe.cli.commands.failures import list_failures
         from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
@@ -144,6 +146,7 @@ def failures(
             list_failures(
                 engine,
                 number_at(engine, place, run),
+                place,
                 stage=stage,
                 limit=limit,
                 every=every,
@@ -152,9 +155,9 @@ def failures(
             )
 
 
-@app.command(rich_help_panel=_PANEL)
+@app.command(rich_help_panel=PANEL)
 def requeue(
-    run: _Run,
+    run: Run,
     stage: _Stage = None,
     ids: Annotated[
         list[str] | None, typer.Option("--id", metavar="ID", help="Only this item. Give it again for more items.")
@@ -165,8 +168,8 @@ def requeue(
             "--rows", metavar="", help="Instead, write the rows of written items again; no function is called."
         ),
     ] = False,
-    config: _Config = None,
-    database: _Database = None,
+    config: Config = None,
+    database: Database = None,
 ) -> None:
     """Have failed items tried again: the next run takes them up at the stage where they failed."""
     with errors_told():
@@ -185,9 +188,9 @@ def requeue(
                 requeue_failed(engine, number, stage=stage, ids=ids or [], place=place)
 
 
-@app.command(rich_help_panel=_PANEL)
+@app.command(rich_help_panel=PANEL)
 def export(
-    run: _Run,
+    run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet.", show_default=False)],
     columns: Annotated[
         str | None,
@@ -221,8 +224,8 @@ def export(
     bom: Annotated[
         bool, typer.Option("--bom", metavar="", help="In CSV: begin with a byte order mark, so that Excel sees UTF-8.")
     ] = False,
-    config: _Config = None,
-    database: _Database = None,
+    config: Config = None,
+    database: Database = None,
 ) -> None:
     """Write a run into a file: one record for each item; children follow their parents.
 
@@ -247,18 +250,18 @@ def export(
             export_run(engine, number, file, options)
 
 
-@app.command(rich_help_panel=_PANEL)
+@app.command(rich_help_panel=PANEL)
 def workers(
     run: Annotated[
         str | None,
-        typer.Argument(parser=_run, metavar="RUN", help="The run's number, or latest; all runs by default."),
+        typer.Argument(parser=run_of, metavar="RUN", help="The run's number, or latest; all runs by default."),
     ] = None,
     ended: Annotated[
         bool, typer.Option("--all", metavar="", help="Show also workers that have stopped or were lost.")
     ] = False,
-    config: _Config = None,
-    database: _Database = None,
-    as_json: _Json = False,
+    config: Config = None,
+    database: Database = None,
+    as_json: Json = False,
 ) -> None:
     """List the processes that work on runs, and what they hold.
 
@@ -278,102 +281,3 @@ def workers(
                 ended=ended,
                 as_json=as_json,
             )
-
-
-@app.command(rich_help_panel=_PANEL)
-def prune(
-    run: Annotated[
-        list[str] | None, typer.Argument(parser=_run, metavar="RUN", help="The numbers of runs, or latest.")
-    ] = None,
-    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Only finished runs.")] = False,
-    older_than: Annotated[
-        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for DAYS days.")
-    ] = None,
-    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each name.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
-    config: _Config = None,
-    database: _Database = None,
-) -> None:
-    """Delete runs from the store: those that meet all conditions given, and with --config only its own.
-
-    Rows in your table of results are never deleted. A run that a worker is busy with stays. So does the cache: see
-    rxpipe cache --clear.
-    """
-    if not run and not finished and older_than is None and keep is None:
-        raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
-    with errors_told():
-        from rxpipe.cli.commands.maintenance import Selection, prune_runs
-        from rxpipe.cli.commands.store_location import StoreLocation, name_at, number_at, store_at
-
-        place = StoreLocation(config=config, database=database)
-        with store_at(place) as engine:
-            numbers = [number_at(engine, place, one) for one in run or ()]
-            selection = Selection(
-                name=name_at(place), numbers=numbers, finished=finished, older_than=older_than, keep=keep
-            )
-            prune_runs(engine, selection, dry_run=dry_run)
-
-
-@app.command(rich_help_panel=_PANEL)
-def forget(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option("--from", metavar="FILE", help="Take IDs from a file, one a line, or - for standard input."),
-    ] = None,
-    config: _Config = None,
-    database: _Database = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
-) -> None:
-    """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
-
-    With --config of that config's runs and of its table; else of all runs of the database, and of no table of results.
-    What their calls cost stays counted. An item that a worker has at the moment is refused, and nothing is deleted.
-
-    On a terminal it asks first, unless --yes is given.
-    """
-    with errors_told():
-        from rxpipe.cli.commands.forget import forget_items
-        from rxpipe.cli.commands.store_location import StoreLocation
-
-        forget_items(StoreLocation(config=config, database=database), ids or [], file, dry_run=dry_run, yes=yes)
-
-
-@app.command(rich_help_panel=_PANEL)
-def cache(
-    clear: Annotated[bool, typer.Option("--clear", metavar="", help="Delete results instead of listing them.")] = False,
-    function: Annotated[
-        str | None,
-        typer.Option("--stage", metavar="FUNCTION", help="Only results of this function, as module:function."),
-    ] = None,
-    older_than: Annotated[
-        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only results that are older than DAYS days.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="With --clear: only show what would be deleted.")
-    ] = False,
-    config: _Config = None,
-    database: _Database = None,
-    as_json: _Json = False,
-) -> None:
-    """List the results that stages with cache: true use again in any run, and what they cost; or delete them.
-
-    A deleted result is made again by a call when it is needed. Runs and rows are not touched.
-    """
-    if dry_run and not clear:
-        raise typer.BadParameter("it goes with --clear", param_hint="--dry-run")
-    if clear and as_json:
-        raise typer.BadParameter("it goes without --clear", param_hint="--json")
-    with errors_told():
-        from rxpipe.cli.commands.cache import clear_cache, list_cache
-        from rxpipe.cli.commands.store_location import StoreLocation, store_at
-
-        place = StoreLocation(config=config, database=database)
-        with store_at(place, as_json=as_json) as engine:
-            if clear:
-                clear_cache(engine, function=function, older_than=older_than, dry_run=dry_run)
-            else:
-                list_cache(engine, function=function, older_than=older_than, as_json=as_json)

@@ -11,6 +11,14 @@ import typer
 ConfigPath: TypeAlias = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)
 ]
+Settings: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting instead of the config's, like stages.answering.concurrency=14. May be given again.",
+    ),
+]
 
 _NUMBER = r"([0-9.]+)"
 # What looks ahead keeps 500ms from being 500 minutes, or 50 s and 0 ms.

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rxpipe.foresight.forecast import Forecast, LimitForecast, StageForecast
 from rxpipe.insight.interval import Interval
-from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.tables import Column, print_table
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import clock, cost, duration, number, per_second, plural, tokens
 
@@ -25,12 +25,12 @@ def print_forecast(forecast: Forecast, title: str) -> None:
     console = SafeConsole()
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
     console.print()
-    console.print(fitted(_numbers(forecast), console.width))
+    print_table(console, _numbers(forecast))
     console.print()
-    console.print(fitted(_stages(forecast.stages, forecast.advice.name), console.width))
+    print_table(console, _stages(forecast.stages, forecast.advice.name))
     if forecast.limits:
         console.print()
-        console.print(fitted(_limits(forecast.limits), console.width))
+        print_table(console, _limits(forecast.limits))
     console.print()
     console.print(hanging(console, Text(), forecast.advice.sentence, "cyan"), soft_wrap=True)
     print_assumptions(console, forecast)

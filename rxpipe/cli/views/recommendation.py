@@ -10,7 +10,7 @@ from rxpipe.cli.views.forecast import figure, print_assumptions
 from rxpipe.cli.views.sweep import rate_text, short
 from rxpipe.foresight.adviser import Recommendation
 from rxpipe.foresight.forecast import Forecast
-from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.tables import Column, print_table
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import clock, number, plural
 
@@ -28,11 +28,11 @@ def print_recommendation(found: Recommendation, path: str, title: str, yaml: str
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
     console.print()
     if found.changes:
-        console.print(fitted(_changes(found), console.width))
+        print_table(console, _changes(found))
     else:
         console.print("no change gains 1%, and no fewer slots would do")
     console.print()
-    console.print(fitted(_runs(found), console.width))
+    print_table(console, _runs(found))
     console.print()
     if found.deadline is not None and found.meets_deadline:
         console.print(Text(f"meets the deadline of {clock(found.deadline)} in 19 of 20 cases", style="green"))

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
-from rxpipe.screen.tables import Column, fitted, usage_columns
+from rxpipe.screen.tables import Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
+
+_TELLING = 1.0  # seconds
 
 
 def print_summary(
@@ -44,10 +46,12 @@ def print_summary(
     print_saved(console, sum(stage.cached for stage in report.stages), report.saved)
     console.print()
     if report.taken or report.run is None:
-        console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
+        # Of a shorter run the start is most: what held it up says nothing of a longer one.
+        advice = report.advice if report.seconds >= _TELLING else None
+        print_table(console, stage_columns(report.stages, None if advice is None else advice.name))
         console.print()
-        if report.advice is not None and report.advice.name is not None:
-            console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
+        if advice is not None and advice.name is not None:
+            console.print(hanging(console, Text(), advice.sentence, "cyan"), soft_wrap=True)
             console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
@@ -185,4 +189,4 @@ def failure_line(console: Console, failed: CommonError) -> Text:
     head = Text(f"{number(failed.count):>9}  ")
     if failed.stage:
         head.append(f"{cell_text(failed.stage)}  ", "bold")
-    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (and such)")
+    return hanging(console, head, failed.text if failed.same else f"{failed.text}  (numbers vary)")

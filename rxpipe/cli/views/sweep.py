@@ -6,7 +6,7 @@ from rich.text import Text
 
 from rxpipe.cli.views.forecast import time_text
 from rxpipe.foresight.sweeps import Point, Sweep
-from rxpipe.screen.tables import Column, fitted
+from rxpipe.screen.tables import Column, print_table
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, number
 
@@ -24,7 +24,7 @@ def print_sweep(sweep: Sweep, title: str) -> None:
         down, across = sweep.settings
         console.print(hanging(console, Text("rows/s: "), f"{short(down)} down, {short(across)} to the right"))
         console.print()
-    console.print(fitted(columns, console.width, least=columns[0].width))
+    print_table(console, columns, least=columns[0].width)
     console.print()
     console.print(hanging(console, Text(), sweep.sentence, "cyan"), soft_wrap=True)
     console.print(Text("\ntaken for granted:", style="bold"))

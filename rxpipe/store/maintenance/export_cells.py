@@ -17,6 +17,9 @@ from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 VALUE = "value"
 """The field of a value that has no fields of its own."""
 
+ID = "id"
+"""The field of a value that often is the item's own ID."""
+
 Kind = Literal["integer", "number", "truth", "text"]
 """What is in a column that has one type."""
 
@@ -75,16 +78,23 @@ class Fields:
 def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None) -> Fields:
     """The fields of the newest outputs of a run's items, in the order in which they are met.
 
+    A field ``id`` that is the item's own ID in all of them is left out, as that has a column.
+
     Args:
         connection: In a transaction that sees one moment.
         run: The run.
         which: Only of these items.
     """
     found: dict[str, None] = {}
-    for output in _newest_outputs(connection, run, which):
-        found.update(dict.fromkeys(name for name, _ in _flat(data(output))))
+    is_own_id = True
+    for key, output in _newest_outputs(connection, run, which):
+        fields = dict(_flat(data(output)))
+        is_own_id = is_own_id and str(fields.get(ID, key)) == key
+        found.update(dict.fromkeys(fields))
         if len(found) > _MOST_FIELDS:
             return Fields(names=(VALUE,))
+    if is_own_id and len(found) > 1:
+        found.pop(ID, None)
     return Fields(names=tuple(found) or (VALUE,))
 
 
@@ -93,7 +103,7 @@ def nowhere(
 ) -> list[str]:
     """The chosen paths that lead nowhere in all values; none if there are no values. Arguments as above."""
     missing, is_any = list(fields.names), False
-    for output in _newest_outputs(connection, run, which):
+    for _, output in _newest_outputs(connection, run, which):
         value, is_any = data(output), True
         missing = [name for name in missing if _at(value, name, _ABSENT) is _ABSENT]
         if not missing:
@@ -106,18 +116,24 @@ def with_kinds(
 ) -> Fields:
     """The same fields with what is in them; arguments as above."""
     kinds: dict[str, Kind] = {}
-    for output in _newest_outputs(connection, run, which):
+    for _, output in _newest_outputs(connection, run, which):
         for name, value in zip(fields.names, fields.of(output), strict=True):
             if value is not None:
                 kinds[name] = _either(kinds.get(name), _kind(value))
     return replace(fields, kinds=kinds)
 
 
-def _newest_outputs(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None) -> Iterator[str]:
-    query = select(CHECKPOINTS.c.output).join(ITEMS, IS_NEWEST_CHECKPOINT).where(ITEMS.c.run_id == run.id)
+def _newest_outputs(
+    connection: Connection, run: RunInfo, which: ColumnElement[bool] | None
+) -> Iterator[tuple[str, str]]:
+    """The items' keys, and their outputs."""
+    query = (
+        select(ITEMS.c.item_key, CHECKPOINTS.c.output).join(ITEMS, IS_NEWEST_CHECKPOINT).where(ITEMS.c.run_id == run.id)
+    )
     query = query if which is None else query.where(which)
     with connection.execute(query.order_by(ITEMS.c.seq, ITEMS.c.item_key).execution_options(yield_per=200)) as rows:
-        yield from rows.scalars()
+        for row in rows:
+            yield row.item_key, row.output
 
 
 def _kind(value: Any) -> Kind:

@@ -70,4 +70,6 @@ def _grouped(connection: Connection, key: Column[Any], *which: ColumnElement[boo
 
 def _usage(prompt_tokens: Any, completion_tokens: Any, cost: Any) -> Usage:
     # PostgreSQL's sum of BIGINT is a NUMERIC.
-    return Usage(prompt_tokens=int(prompt_tokens), completion_tokens=int(completion_tokens), cost=float(cost))
+    return Usage(
+        prompt_tokens=int(prompt_tokens), completion_tokens=int(completion_tokens), cost=round(float(cost), 12)
+    )

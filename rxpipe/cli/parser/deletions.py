@@ -1,0 +1,111 @@
+"""The commands that delete what a run store keeps; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rxpipe.cli.messages import errors_told
+from rxpipe.cli.parser.store_options import PANEL, Config, Database, Json, run_of
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def prune(
+    run: Annotated[
+        list[str] | None, typer.Argument(parser=run_of, metavar="RUN", help="The numbers of runs, or latest.")
+    ] = None,
+    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Only finished runs.")] = False,
+    older_than: Annotated[
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for DAYS days.")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
+    config: Config = None,
+    database: Database = None,
+) -> None:
+    """Delete runs from the store: those that meet all conditions given, and with --config only its own.
+
+    Rows in your table of results are never deleted. A run that a worker is busy with stays. So does the cache: see
+    rxpipe cache --clear.
+    """
+    if not run and not finished and older_than is None and keep is None:
+        raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
+    with errors_told():
+        from rxpipe.cli.commands.maintenance import Selection, prune_runs
+        from rxpipe.cli.commands.store_location import StoreLocation, name_at, number_at, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place) as engine:
+            numbers = [number_at(engine, place, one) for one in run or ()]
+            selection = Selection(
+                name=name_at(place), numbers=numbers, finished=finished, older_than=older_than, keep=keep
+            )
+            prune_runs(engine, selection, dry_run=dry_run)
+
+
+@app.command(rich_help_panel=PANEL)
+def forget(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Take IDs from a file, one a line, or - for standard input."),
+    ] = None,
+    config: Config = None,
+    database: Database = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
+) -> None:
+    """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
+
+    With --config of that config's runs and of its table; else of all runs of the database, and of no table of results.
+    What their calls cost stays counted. An item that a worker has at the moment is refused, and nothing is deleted.
+
+    On a terminal it asks first, unless --yes is given.
+    """
+    with errors_told():
+        from rxpipe.cli.commands.forget import forget_items
+        from rxpipe.cli.commands.store_location import StoreLocation
+
+        forget_items(StoreLocation(config=config, database=database), ids or [], file, dry_run=dry_run, yes=yes)
+
+
+@app.command(rich_help_panel=PANEL)
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", metavar="", help="Delete results instead of listing them.")] = False,
+    function: Annotated[
+        str | None,
+        typer.Option("--stage", metavar="FUNCTION", help="Only results of this function, as module:function."),
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only results that are older than DAYS days.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="With --clear: only show what would be deleted.")
+    ] = False,
+    config: Config = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List the results that stages with cache: true use again in any run, and what they cost; or delete them.
+
+    A deleted result is made again by a call when it is needed. Runs and rows are not touched.
+    """
+    if dry_run and not clear:
+        raise typer.BadParameter("it goes with --clear", param_hint="--dry-run")
+    if clear and as_json:
+        raise typer.BadParameter("it goes without --clear", param_hint="--json")
+    with errors_told():
+        from rxpipe.cli.commands.cache import clear_cache, list_cache
+        from rxpipe.cli.commands.store_location import StoreLocation, store_at
+
+        place = StoreLocation(config=config, database=database)
+        with store_at(place, as_json=as_json) as engine:
+            if clear:
+                clear_cache(engine, function=function, older_than=older_than, dry_run=dry_run)
+            else:
+                list_cache(engine, function=function, older_than=older_than, as_json=as_json)

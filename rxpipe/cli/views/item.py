@@ -1,0 +1,126 @@
+"""One item, as it is shown: its input, and its calls in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rxpipe.insight.reading import CallRow, ItemDetails
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.screen.terminal import hanging
+from rxpipe.screen.texts import cell_text, cost_unit, duration, plural, screen_text, used
+
+_LONGEST = 300  # characters of a value, if not all of it is wanted
+_STYLES = {"ok": "green", "failed": "bold red", "retried": "yellow", "pushed_back": "yellow"}
+_ENDS = {
+    "retried": "failed, and was made again",
+    "pushed_back": "was refused for now, and was made again",
+    "dropped": "dropped the item",
+    "sent_back": "sent the item back",
+    "cancelled": "was cancelled",
+}
+
+
+def print_item(console: Console, run: int, found: ItemDetails, most: Mapping[str, int], *, verbose: bool) -> None:
+    """Write an item to standard output.
+
+    Args:
+        console: Where to.
+        run: The run's number.
+        found: The item.
+        most: How many attempts each stage makes, as far as that is known.
+        verbose: With whole values, tracebacks, prompts and replies.
+    """
+    row = found.row
+    place = "" if row.stage is None else f" in {cell_text(row.stage)}"
+    state = (f"{row.status}{place}", "bold red" if row.status == "failed" else "")
+    console.print(Text.assemble((f"item {cell_text(row.id)}", "bold"), f" of run {run}: ", state), soft_wrap=True)
+    for line in _facts(found):
+        console.print(Text(line), soft_wrap=True)
+    script = _Script(console, verbose=verbose)
+    script.part("input", row.id if found.value is None else found.value)
+    outputs = dict(found.outputs)
+    last_ok = {call.stage: call for call in found.calls if call.ended in ("ok", "sent_back")}
+    for call in found.calls:
+        script.call(call, most.get(call.stage))
+        if call.ended == "ok" and last_ok.get(call.stage) is call and call.stage in outputs:
+            script.part("result", outputs.pop(call.stage))
+    for stage, output in outputs.items():  # their calls were not kept
+        script.part(f"result of {cell_text(stage)}", output)
+    if row.error is not None and all(call.error != row.error for call in found.calls):
+        script.part("reason" if row.status == "dropped" else "error", row.error)
+    if script.is_cut:
+        console.print(Text("\n-v shows all of it: whole values, tracebacks, prompts and replies", style="dim"))
+
+
+def _facts(found: ItemDetails) -> Iterator[str]:
+    """What there is to say beside its calls, a line each."""
+    row = found.row
+    took = "" if row.began_at is None or row.ended_at is None else f", {duration(row.ended_at - row.began_at)} in all"
+    usage = sum((call.usage for call in found.calls if not call.cached), Usage())
+    costs = f", {used(usage)}{cost_unit(usage)}" if usage != Usage() else ""
+    yield f"{plural(row.attempts, 'call')}{took}{costs}"
+    if row.rounds:
+        yield f"sent back {plural(row.rounds, 'time')}; of each stage, the result of the last round is kept"
+    if found.parents:
+        yield f"a child of {', of '.join(cell_text(one) for one in found.parents)}"
+    if row.children:
+        states = " + ".join(f"{count} {state}" for state, count in found.children.items())
+        yield f"{plural(row.children, 'child', 'children')}: {states}"
+
+
+class _Script:
+    """Writes the parts of an item, one below the other.
+
+    Attributes:
+        is_cut: Whether something was left out.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._verbose = verbose
+        self.is_cut = False
+
+    def call(self, call: CallRow, most: int | None) -> None:
+        """A call, and what it failed with."""
+        self._console.print(Text.assemble("\n", (cell_text(call.stage), "bold"), *_told(call, most)), soft_wrap=True)
+        if call.error is not None:
+            self.part("error", call.error, "red")
+        self.is_cut = self.is_cut or (not self._verbose and bool(call.traceback or call.exchanges))
+        if not self._verbose:
+            return
+        for line in screen_text(call.traceback or "").splitlines():
+            self._console.print(Text(f"    {line}", style="dim"), soft_wrap=True)
+        for exchange in call.exchanges:
+            for message in exchange.messages:
+                self.part(message.get("role", ""), message.get("content", ""), "dim")
+            if exchange.reply is not None:
+                self.part("reply", exchange.reply, "dim")
+
+    def part(self, title: str, value: Any, style: str = "") -> None:
+        """A value on a line, or all of it."""
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        if not self._verbose:
+            self.is_cut = self.is_cut or len(text) > _LONGEST
+            text = cell_text(text, _LONGEST)
+        head = Text(f"  {cell_text(title)}: ")
+        self._console.print(hanging(self._console, head, text, style), soft_wrap=True)
+
+
+def _told(call: CallRow, most: int | None) -> Iterator[tuple[str, str]]:
+    """``, attempt 2 of 3: failed, 0.12 s, waited 3 ms``, in pieces with their styles."""
+    if call.cached:
+        yield ": the result of an earlier call was used, from the cache", ""
+        return
+    yield f", attempt {call.attempt}{'' if most is None else f' of {most}'}: ", ""
+    yield _ENDS.get(call.ended, call.ended), _STYLES.get(call.ended, "")
+    if call.seconds is not None:
+        yield f", {duration(call.seconds)}", ""
+    if call.waited is not None:
+        yield f", waited {duration(call.waited)} before", ""
+    if call.usage != Usage():
+        yield f", {used(call.usage)}", ""
