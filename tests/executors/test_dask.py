@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -159,11 +160,9 @@ def tasks_of(cluster: str) -> int:
     def count(dask_scheduler: Any) -> int:
         return len(dask_scheduler.tasks)
 
-    from distributed import Client
-
-    with Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        tasks: Any = client.run_on_scheduler(count)
-        return int(tasks)
+    client: Any = import_module("distributed").Client(cluster, set_as_default=False)
+    with client:
+        return int(client.run_on_scheduler(count))
 
 
 def block_all(value: int, folder: Path) -> int:
