@@ -194,8 +194,11 @@ class Provider:
             vars(raised).update(vars(error))
             if self._health.is_first_miss(error):
                 _log.warning("the server is not there yet", provider=self.name, error=self._shown(str(error)))
-            if advice := self._health.why_unusable(error, asyncio.get_running_loop().time()):
-                raised = ProviderUnusable(f"{str(raised).rstrip('.')}; {advice}")
+            now = asyncio.get_running_loop().time()
+            if self._health.is_only_refusing(error, now):
+                _log.warning("nothing but 429s for half a minute", provider=self.name, error=self._shown(str(error)))
+            if advice := self._health.why_unusable(error, now):
+                raised = ProviderUnusable(f"{str(raised).rstrip('.。')}; {advice}")
         raise raised  # outside, so that nothing of the client's is chained to it
 
     async def _request_as(self, client: openai.AsyncOpenAI, body: dict[str, Any], output: type[BaseModel]) -> Reply:

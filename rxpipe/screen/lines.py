@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
-from typing import Self
+from collections.abc import Iterable
+from typing import Protocol, Self
 
 from rxpipe.screen.figures import Figures, Meter
 from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
+_DIGITS = re.compile(r"\d+")  # in which texts of one kind differ
 _STEP = 1.0  # between two looks whether a run that stays waits
 
 
@@ -74,6 +77,26 @@ def spent_text(figures: Figures) -> str:
     return ""
 
 
+class Refused(Protocol):
+    """A stage that counts what its server refused."""
+
+    @property
+    def pushed_back(self) -> int:
+        """How many calls."""
+        ...
+
+    @property
+    def refusal(self) -> str:
+        """What the server said with the last of them."""
+        ...
+
+
+def refusal_text(stages: Iterable[Refused]) -> str:
+    """What the server said with its last 429: ``the last 429: main: 429: slow down``; empty if there was none."""
+    refused = [stage for stage in stages if stage.refusal]
+    return f"the last 429: {max(refused, key=lambda stage: stage.pushed_back).refusal}" if refused else ""
+
+
 WAITS = "waiting for new items"
 """What is said of a run that stays and has nothing to do."""
 
@@ -130,6 +153,7 @@ class Lines:
 
     def _write(self) -> None:
         told: set[str] = set()
+        refusals: set[str] = set()
         has_waited, left = False, self._seconds
         # That there is nothing to do is told soon, and once: it may be so for days.
         step = min(_STEP, self._seconds) if self._meter is not None and self._meter.stays else self._seconds
@@ -148,6 +172,9 @@ class Lines:
                     told = {subject}  # until something else holds the run up
                     lines.append(f"      {figures.advice}")
                 lines += [f"      {stall}" for stall in figures.stalls]
+                if (refusal := refusal_text(figures.stages)) and (kind := _DIGITS.sub("#", refusal)) not in refusals:
+                    refusals.add(kind)
+                    lines.append(f"      {refusal}")
             left = self._seconds if left <= 0 else left
             if lines:
                 print(*lines, sep="\n", file=sys.stderr, flush=True)

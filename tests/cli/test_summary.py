@@ -77,6 +77,9 @@ def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert first.split("50% of 3")[1].split()[:3] == ["1,234", "56", "0.42"]
     assert second.split()[4] == "7"
     assert second.split("25% of 3")[1].split() == ["0", "0", "0"]
+    assert not any("the last 429" in line for line in lines)
+    said = replace(report, stages=(stages[0], replace(stages[1], refusal="main: 429: slow down")))
+    assert "the last 429: main: 429: slow down" in told(capsys, said)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
+from rxpipe.screen.lines import refusal_text
 from rxpipe.screen.tables import Column, fitted, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
@@ -46,6 +47,9 @@ def print_summary(
     if report.taken or report.run is None:
         console.print(fitted(stage_columns(report.stages, report.bottleneck), console.width))
         console.print()
+        if refusal := refusal_text(report.stages):
+            console.print(hanging(console, Text(), refusal, "yellow"), soft_wrap=True)
+            console.print()
         if report.advice is not None and report.advice.name is not None:
             console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
             console.print()
