@@ -15,7 +15,7 @@ from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimit
 from rxpipe.llm.exhausted import why_exhausted
 from rxpipe.llm.headers import retry_after
 from rxpipe.operators.core.running_call import time_held
-from rxpipe.secret_values import secret
+from rxpipe.secret_values import FILE, secret
 
 if TYPE_CHECKING:
     import httpx2
@@ -112,10 +112,14 @@ def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     if not key:
-        raise ConfigError(f"{where}: the environment variable {shown} is not set")
+        raise ConfigError(f"{where}: the environment variable {shown} is not set{_nor_file(variable)}")
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"{where}: the environment variable {shown} holds no key: not printable ASCII")
     return key
+
+
+def _nor_file(variable: str) -> str:
+    return f", nor {variable}{FILE}" if shown_name(variable) else ""
 
 
 def shown_name(variable: str) -> str | None:
