@@ -11,6 +11,8 @@ from typing import Any
 from rxpipe.errors import ConfigError, StopRun
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+# A paragraph that is there for what an item was sent back with.
+_FEEDBACK = re.compile(r"(?<![^\n])(?:[^\n]+\n)*?<feedback>\s*\{feedback\}\s*</feedback>(?:\n[^\n]+)*(?:\n\s*|$)")
 _DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
 
 
@@ -24,7 +26,8 @@ class Prompt:
         Write a question about {topic}.
 
     What stands before a line of three dashes is the system message; without such a line, all of it is the user's.
-    Braces around anything else than a word in lower case are left as they are.
+    Braces around anything else than a word in lower case are left as they are. A paragraph with
+    ``<feedback>{feedback}</feedback>`` is left out where there is no feedback.
 
     Attributes:
         fields: The fields that may be used.
@@ -85,6 +88,8 @@ class Prompt:
             return re.sub(rf"<(?=\s*/\s*{name}\b)", "<\u200b", str(values[name]), flags=re.IGNORECASE)
 
         messages = [("system", self._system), ("user", self._user)]
+        if "feedback" in self._used and not values["feedback"]:
+            messages = [(role, _FEEDBACK.sub("", text).strip()) for role, text in messages]
         return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]
 
 
