@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from rxpipe.screen.figures import Figures, Meter
@@ -14,6 +14,7 @@ from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, 
 
 SECONDS = 5.0  # between two lines
 _DIGITS = re.compile(r"\d+")  # in which texts of one kind differ
+_MANY = 0.05  # of all calls: fewer 429s are no trouble
 _STEP = 1.0  # between two looks whether a run that stays waits
 
 
@@ -81,20 +82,24 @@ class Refused(Protocol):
     """A stage that counts what its server refused."""
 
     @property
-    def pushed_back(self) -> int:
-        """How many calls."""
-        ...
-
+    def done(self) -> int: ...  # noqa: D102
     @property
-    def refusal(self) -> str:
-        """What the server said with the last of them."""
-        ...
+    def failed(self) -> int: ...  # noqa: D102
+    @property
+    def retried(self) -> int: ...  # noqa: D102
+    @property
+    def pushed_back(self) -> int: ...  # noqa: D102
+    @property
+    def refusal(self) -> str: ...  # noqa: D102
 
 
-def refusal_text(stages: Iterable[Refused]) -> str:
-    """What the server said with its last 429: ``the last 429: main: 429: slow down``; empty if there was none."""
-    refused = [stage for stage in stages if stage.refusal]
-    return f"the last 429: {max(refused, key=lambda stage: stage.pushed_back).refusal}" if refused else ""
+def refusal_text(stages: Sequence[Refused]) -> str:
+    """What the server said with its last 429: ``the last 429: main: 429: slow down``; empty if there were few."""
+    refused = sum(stage.pushed_back for stage in stages)
+    others = sum(stage.done + stage.failed + stage.retried for stage in stages)
+    if not refused or refused < _MANY * (refused + others):
+        return ""
+    return f"the last 429: {max(stages, key=lambda stage: stage.pushed_back).refusal}"
 
 
 WAITS = "waiting for new items"

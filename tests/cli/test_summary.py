@@ -78,7 +78,7 @@ def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert second.split()[4] == "7"
     assert second.split("25% of 3")[1].split() == ["0", "0", "0"]
     assert not any("the last 429" in line for line in lines)
-    said = replace(report, stages=(stages[0], replace(stages[1], refusal="main: 429: slow down")))
+    said = replace(report, stages=(stages[0], replace(stages[1], pushed_back=700, refusal="main: 429: slow down")))
     assert "the last 429: main: 429: slow down" in told(capsys, said)
 
 

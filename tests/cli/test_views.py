@@ -170,6 +170,8 @@ def test_a_screen_says_what_429s_say() -> None:
     assert not any("the last 429" in line for line in drawn(made, 80))
     made.stages[0].pushed_back, made.stages[0].refusal = 1, "main: 429: slow down"
     made.stages[1].pushed_back, made.stages[1].refusal = 72, "main: 429: 您的账户已欠费，请充值后重试。"
+    assert not any("the last 429" in line for line in drawn(made, 80))  # of 1,600 calls
+    made.stages[1].pushed_back = 720
     assert "the last 429: main: 429: 您的账户已欠费，请充值后重试。" in drawn(made, 80)
 
 
