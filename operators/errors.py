@@ -105,3 +105,12 @@ def describe(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - whatever a foreign __str__ raises must not hide the error itself
         text = "(its text could not be read)"
     return f"{name}: {text}" if text else name
+
+
+_LONGEST = 300  # characters of a text that is kept
+
+
+def said(error: BaseException) -> str:
+    """The text of an error, short and in one line; its type where it has none."""
+    name, _, text = describe(error).partition(": ")
+    return (text or name) if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -11,12 +11,15 @@ _OWN = re.compile(r"rxpipe\[(?P<extras>[\w,]+)\]")
 
 
 def install(extra: str) -> str:
-    """A command that installs what an extra consists of.
+    """A command that installs what an extra consists of, and the one for rxpipe's own folder.
 
-    It names the packages, not rxpipe: so it works in any folder, and wherever rxpipe was installed from. The rxpipe on
-    PyPI is another project's.
+    The first names the packages, not rxpipe: so it works in any folder, and wherever rxpipe was installed from. The
+    rxpipe on PyPI is another project's.
     """
-    return "pip install " + " ".join(f'"{package}"' for package in dict.fromkeys(_packages(extra)))
+    packages, own = list(dict.fromkeys(_packages(extra))), f'pip install ".[{extra}]"'
+    if not packages:
+        return own
+    return "pip install " + " ".join(f'"{package}"' for package in packages) + f" (in rxpipe's folder: {own})"
 
 
 def _packages(extra: str) -> Iterator[str]:
@@ -32,5 +35,3 @@ def _packages(extra: str) -> Iterator[str]:
                 yield from _packages(other)
         else:
             yield match["package"]
-    if not found:
-        yield f".[{extra}]"

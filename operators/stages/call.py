@@ -15,6 +15,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from ..core.clock import Clock
 from ..core.gate import Gate, announcing
 from ..core.running_call import Usage, running_call
+from ..errors import said
 from .limiter import Permit
 from .retry_policy import Retry, uses_attempt
 from .settings import Failure, Settings
@@ -145,6 +146,7 @@ class StageCall:
             again.attempt += 1
             return again, policy.delay(self.attempt, error)
         stats.pushed_back += 1
+        stats.refusal = said(error)
         again.pushed_back += 1
         return again, policy.delay(again.pushed_back, error)
 

@@ -50,6 +50,7 @@ class StageStats:
         failed: Items whose last attempt failed.
         retried: Failed calls that another one follows.
         pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
+        refusal: What the server said with the last of those; empty if there was none.
         cancelled: Calls that ran when the stage was disposed.
         ending: Of those, calls that end soon as they were cancelled, and have not ended yet.
         discarded: Items that waited then.
@@ -72,6 +73,7 @@ class StageStats:
     failed: int = 0
     retried: int = 0
     pushed_back: int = 0
+    refusal: str = ""
     cancelled: int = 0
     ending: int = 0
     discarded: int = 0

@@ -78,7 +78,9 @@ class ProviderConfig(Section):
     """A language model: behind an OpenAI-compatible endpoint, or a file that runs in this process."""
 
     model: Text | None = Field(default=None, description="The model's name at the endpoint.")
-    base_url: Endpoint | None = Field(default=None, description="The endpoint, with its /v1; by default OpenAI's.")
+    base_url: Endpoint | None = Field(
+        default=None, description="The endpoint, up to what stands before /chat/completions; by default OpenAI's."
+    )
     api_key_env: Variable | None = Field(
         default=None,
         repr=False,
@@ -100,7 +102,10 @@ class ProviderConfig(Section):
     @field_validator("options")
     @classmethod
     def _not_ours(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        if _OURS & options.keys():
+        extra = options.get("extra_body", {})
+        if not isinstance(extra, Mapping):
+            raise PydanticCustomError(NOT_ALLOWED, "extra_body as a mapping of parameters, or these without extra_body")
+        if _OURS & {*options, *extra}:
             raise PydanticCustomError(
                 NOT_ALLOWED,
                 "parameters such as temperature and max_tokens, but not model, messages, response_format or stream",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rxpipe.insight.bottleneck import HALF_AGAIN, Analysis
 from rxpipe.insight.capacity import ITEMS, Capacity, Kind
+from rxpipe.insight.refusals import refusals_of
 from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.insight.throughput import Line
 from rxpipe.insight.window import Window
@@ -49,6 +50,9 @@ class Advice:
 
 def advice_of(analysis: Analysis) -> Advice:
     """What follows from what was found."""
+    if analysis.window is not None and (refusals := refusals_of(analysis.window)) is not None:
+        stage = refusals.stage
+        return Advice(sentence=refusals.sentence, kind="stage", name=stage.name, now=stage.concurrency, up_to=True)
     verdict, first, second = analysis.bottleneck.verdict, analysis.first, analysis.second
     if verdict == "unknown":
         return Advice(sentence="not enough has gone through yet to say what holds the run up")

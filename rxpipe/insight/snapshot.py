@@ -35,6 +35,7 @@ class StageSnapshot:
         cached: Items that got an earlier result instead of a call.
         retried: Failed calls that another one follows.
         pushed_back: Calls that the server refused for now, as a 429 does.
+        refusal: What the server said with the last of those; empty if there was none.
         abandoned: Calls that could not be stopped.
         running: Calls that run now.
         waiting: Items that wait for a slot, a limit, or their next attempt.
@@ -66,6 +67,7 @@ class StageSnapshot:
     cached: int = 0
     retried: int = 0
     pushed_back: int = 0
+    refusal: str = ""
     abandoned: int = 0
     running: int = 0
     waiting: int = 0
@@ -262,6 +264,7 @@ _OWN = {
     "state",
     "usage_before",
     "last_end",
+    "refusal",
     "rate",
     "outlook",
 }
@@ -290,7 +293,8 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
 def _add_stages(one: StageSnapshot, other: StageSnapshot) -> StageSnapshot:
     ends = [each.last_end for each in (one, other) if each.last_end is not None]
     most = None if one.most is None or other.most is None else one.most + other.most
-    return replace(one, **_sums(one, other), most=most, last_end=min(ends, default=None))
+    refusal = one.refusal or other.refusal
+    return replace(one, **_sums(one, other), most=most, last_end=min(ends, default=None), refusal=refusal)
 
 
 def _add_limiters(limiters: Sequence[LimiterSnapshot]) -> tuple[LimiterSnapshot, ...]:

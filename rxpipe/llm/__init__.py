@@ -4,8 +4,10 @@
 - ``local.py``: ``local_provider``, a model in this process; ``small_model.py``: downloads it
 - ``prompt.py``: files with named fields; ``record_path.py``: fields of records in them
 - ``structured.py``: pydantic models from replies; ``reply.py``: what came
+- ``tokens.py``: about how many tokens a text has
 - ``limits.py``, ``headers.py``: how often a server may be called, and how long it asks to wait
-- ``health.py``: stops a run when no call can succeed any more, as with a wrong key
+- ``health.py``: stops a run when no call can succeed any more, as with a wrong key; ``exhausted.py``: which replies say
+  that an account has nothing left
 - ``errors.py``: what goes wrong, by kind
 """
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rxpipe.errors import ConfigError
 from rxpipe.llm.errors import InvalidOutput, LLMError, PermanentError, RateLimited, Refused, Unavailable
+from rxpipe.llm.exhausted import why_exhausted
 from rxpipe.llm.headers import retry_after
 from rxpipe.operators.core.running_call import time_held
-from rxpipe.secret_values import secret
+from rxpipe.secret_values import FILE, secret
 
 if TYPE_CHECKING:
     import httpx2
@@ -24,7 +25,7 @@ _CONNECTIONS = 1_000_000
 LARGEST = 2_000_000  # bytes of a reply
 _BUSY = 429
 _TRANSIENT = frozenset({408, 409, 425})
-_OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_PAYMENT_REQUIRED = 402  # with a time to wait, OpenRouter means calls that are in flight
 _FILTERED = "content_filter"  # of a prompt, as a 400
 _TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what no key looks like
@@ -111,10 +112,14 @@ def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     if not key:
-        raise ConfigError(f"{where}: the environment variable {shown} is not set")
+        raise ConfigError(f"{where}: the environment variable {shown} is not set{_nor_file(variable)}")
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"{where}: the environment variable {shown} holds no key: not printable ASCII")
     return key
+
+
+def _nor_file(variable: str) -> str:
+    return f", nor {variable}{FILE}" if shown_name(variable) else ""
 
 
 def shown_name(variable: str) -> str | None:
@@ -184,10 +189,16 @@ def _why_no_connection(error: openai.APIConnectionError) -> str:
 
 
 def _status_error(error: openai.APIStatusError) -> LLMError:
-    status = error.status_code
-    text = f"{status}: {_message(error)}"
+    status, message = error.status_code, _message(error)
+    wait, text = retry_after(error.response.headers), f"{status}: {message}"
+    exhausted = why_exhausted(
+        status, (error.code, error.type), message, error.request.url.host, may_wait=wait is not None
+    )
     found: LLMError
-    if status == _BUSY and not {str(error.code), str(error.type)} & _OUT_OF_QUOTA:
+    if exhausted is not None:
+        found = PermanentError(text)
+        found.exhausted = exhausted
+    elif status in (_BUSY, _PAYMENT_REQUIRED):
         found = RateLimited(text)
     elif status == 400 and error.code == _FILTERED:
         found = Refused(text)
@@ -196,7 +207,7 @@ def _status_error(error: openai.APIStatusError) -> LLMError:
     else:
         found = PermanentError(text)
     found.status = status
-    found.retry_after = retry_after(error.response.headers)
+    found.retry_after = wait
     return found
 
 

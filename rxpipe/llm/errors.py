@@ -67,7 +67,13 @@ class Refused(LLMError):
 
 
 class PermanentError(LLMError):
-    """The server will not take this request, however often it is made."""
+    """The server will not take this request, however often it is made.
+
+    Attributes:
+        exhausted: Why it will not take any other either, if it says so: the account has nothing left, say.
+    """
+
+    exhausted: str | None = None
 
     kind = "permanent"
     is_permanent = True

@@ -13,6 +13,8 @@ from rxpipe.llm.record_path import PATH, as_text, is_record_path, read_record
 
 _FIELD = re.compile(rf"\{{([a-z_][a-z0-9_]*|{PATH})\}}")
 _RECORD = "record"
+# A paragraph that is there for what an item was sent back with.
+_FEEDBACK = re.compile(r"(?<![^\n])(?:[^\n]+\n)*?<feedback>\s*\{feedback\}\s*</feedback>(?:\n[^\n]+)*(?:\n\s*|$)")
 _DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
 
 
@@ -27,7 +29,8 @@ class Prompt:
 
     What stands before a line of three dashes is the system message; without such a line, all of it is the user's.
     ``{record.level}`` is a field of the record that the source gave. Braces around anything else than that or a word in
-    lower case are left as they are.
+    lower case are left as they are. A paragraph with ``<feedback>{feedback}</feedback>`` is left out where there is no
+    feedback.
 
     Attributes:
         fields: The fields that may be used; ``record`` for all fields of the record.
@@ -96,6 +99,8 @@ class Prompt:
             return re.sub(rf"<(?=\s*/\s*(?:{tags})\b)", "<\u200b", text, flags=re.IGNORECASE)
 
         messages = [("system", self._system), ("user", self._user)]
+        if "feedback" in self._used and not values["feedback"]:
+            messages = [(role, _FEEDBACK.sub("", text).strip()) for role, text in messages]
         return [{"role": role, "content": _FIELD.sub(value, text)} for role, text in messages if text]
 
 

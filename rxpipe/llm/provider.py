@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import structlog
 from pydantic import BaseModel
@@ -76,7 +76,7 @@ class Provider:
 
         Args:
             model: The model's name there.
-            base_url: The endpoint, with its ``/v1``; OpenAI's by default.
+            base_url: The endpoint, up to what stands before ``/chat/completions``; OpenAI's by default.
             api_key_env: The environment variable that holds the key: ``OPENAI_API_KEY`` by default for OpenAI, and
                 none for others. If it is not set, ``NAME_FILE`` names a file with the key.
             limits: Taken by stages that have them as ``rate_limit``; may be shared with other providers.
@@ -84,12 +84,13 @@ class Provider:
             structured: How JSON is asked for: as a schema, as any JSON, or in words only; ``auto`` finds out what the
                 server takes, in this order.
             longest_text: Characters that a schema allows for each text, where the server holds the model to it.
-            options: Parameters of every request, such as ``temperature``.
+            options: Parameters of every request, such as ``temperature``. Those in ``extra_body``, as the ``openai``
+                client calls it, are sent beside the others.
             server: Runs the server: entered before the first call, it gives the ``base_url``; left with the loop.
             name: What errors call it; the model's name by default.
 
         Raises:
-            ValueError: ``structured`` is not one of those.
+            ValueError: ``structured`` is not one of those, or ``extra_body`` no mapping.
         """
         if structured not in get_args(Structured):
             raise ValueError(f"structured must be one of {', '.join(get_args(Structured))}, not {structured!r}")
@@ -102,7 +103,7 @@ class Provider:
         self._server = server
         is_openai = base_url is None and server is None
         self._key_env = "OPENAI_API_KEY" if is_openai and api_key_env is None else api_key_env
-        self._options = dict(options or {})
+        self._options = parameters(options or {})
         self._longest_text = longest_text
         self._forms = list(get_args(Structured)[1:]) if structured == "auto" else [structured]
         self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making one takes longer than sending it
@@ -182,7 +183,7 @@ class Provider:
         self, messages: Sequence[Message], output: type[BaseModel] | None, options: Mapping[str, Any]
     ) -> Reply:
         given = {name: value for name, value in options.items() if value is not None}
-        body = {"model": self.model, "messages": list(messages), **self._options, **given}
+        body = {"model": self.model, "messages": list(messages), **self._options, **parameters(given)}
         try:
             client = await self._clients.get()
         except ConfigError as error:
@@ -194,8 +195,11 @@ class Provider:
             vars(raised).update(vars(error))
             if self._health.is_first_miss(error):
                 _log.warning("the server is not there yet", provider=self.name, error=self._shown(str(error)))
-            if advice := self._health.why_unusable(error, asyncio.get_running_loop().time()):
-                raised = ProviderUnusable(f"{str(raised).rstrip('.')}; {advice}")
+            now = asyncio.get_running_loop().time()
+            if self._health.is_only_refusing(error, now):
+                _log.warning("nothing but 429s for half a minute", provider=self.name, error=self._shown(str(error)))
+            if advice := self._health.why_unusable(error, now):
+                raised = ProviderUnusable(f"{str(raised).rstrip('.。')}; {advice}")
         raise raised  # outside, so that nothing of the client's is chained to it
 
     async def _request_as(self, client: openai.AsyncOpenAI, body: dict[str, Any], output: type[BaseModel]) -> Reply:
@@ -282,6 +286,19 @@ class Provider:
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r})"
+
+
+def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a request, those of ``extra_body`` among them.
+
+    Raises:
+        ValueError: ``extra_body`` is no mapping.
+    """
+    sent = dict(options)
+    extra: Any = sent.pop("extra_body", None) or {}
+    if not isinstance(extra, Mapping):
+        raise ValueError(f"extra_body must be a mapping of parameters, not {extra!r}")
+    return {**sent, **cast("Mapping[str, Any]", extra)}
 
 
 def need(*modules: str, extra: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from rxpipe.llm.errors import Refused, Unavailable
+from rxpipe.llm.tokens import about_tokens
 from rxpipe.operators.core.running_call import Usage
 
-_CHARACTERS = 4  # of a token, about, where a server does not count
 _MOST = 1_000_000_000  # tokens of a call: what is more is no count
 
 
@@ -46,12 +47,10 @@ class Reply:
 
 
 def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices | None) -> Usage:
-    """What a call used, as the server counts; where it does not, a token is taken for four characters."""
+    """What a call used, as the server counts; where it does not, about as many tokens as the texts have."""
     counts = _get(answer, "usage")
-    sent = sum(len(str(message.get("content", ""))) for message in messages)
-    received = len(_text(answer))
-    prompt = _count(_get(counts, "prompt_tokens"), sent)
-    completion = _count(_get(counts, "completion_tokens"), received)
+    prompt = _count(_get(counts, "prompt_tokens"), *(str(message.get("content", "")) for message in messages))
+    completion = _count(_get(counts, "completion_tokens"), _text(answer))
     cost = 0.0 if prices is None else prices.cost(prompt, completion)
     return Usage(prompt_tokens=prompt, completion_tokens=completion, cost=cost)
 
@@ -97,6 +96,6 @@ def _get(value: Any, name: str) -> Any:
     return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
-def _count(told: Any, characters: int) -> int:
+def _count(told: Any, *texts: str) -> int:
     is_count = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST
-    return told if is_count else -(-characters // _CHARACTERS)
+    return told if is_count else math.ceil(about_tokens("".join(texts)))

@@ -91,6 +91,7 @@ class StageReport:
         busy_seconds: How long its calls ran, added up.
         utilization: The share of its slots' time in which calls ran, 0 to 1.
         pushed_back: Calls that the server refused for now, as a 429 does, and that were made again.
+        refusal: What the server said with the last of those; empty if there was none.
         usage: What its calls said that they used, added up.
         cached: Items that got the result of an earlier call instead of one of their own; see ``Stage(cache=True)``.
         saved: What those earlier calls had used, added up.
@@ -110,6 +111,7 @@ class StageReport:
     sent_back: int = 0
     cached: int = 0
     saved: Usage = field(default_factory=Usage)
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

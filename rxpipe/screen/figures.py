@@ -35,6 +35,7 @@ class StageFigures:
         sent_back: Items that it sent back.
         cached: Items that got the result of an earlier call.
         pushed_back: Calls that the server refused for now, and that are made again.
+        refusal: What the server said with the last of those; empty if there was none.
         usage: What its calls used.
         rate: Items a second, lately; None if there was no time to tell.
         latency: Seconds that a call took on average; None before the first has ended.
@@ -51,6 +52,7 @@ class StageFigures:
     sent_back: int
     cached: int
     pushed_back: int
+    refusal: str
     usage: Usage
     rate: float | None
     latency: float | None
@@ -266,6 +268,7 @@ def _stage(stage: StageSnapshot, rate: float | None, most: int) -> StageFigures:
         sent_back=stage.sent_back,
         cached=stage.cached,
         pushed_back=stage.pushed_back,
+        refusal=stage.refusal,
         usage=stage.usage,
         rate=rate,
         latency=stage.seconds.mean,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
-from typing import Self
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 from rxpipe.screen.figures import Figures, Meter
 from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
+_DIGITS = re.compile(r"\d+")  # in which texts of one kind differ
+_MANY = 0.05  # of all calls: fewer 429s are no trouble
 _STEP = 1.0  # between two looks whether a run that stays waits
 
 
@@ -74,6 +78,30 @@ def spent_text(figures: Figures) -> str:
     return ""
 
 
+class Refused(Protocol):
+    """A stage that counts what its server refused."""
+
+    @property
+    def done(self) -> int: ...  # noqa: D102
+    @property
+    def failed(self) -> int: ...  # noqa: D102
+    @property
+    def retried(self) -> int: ...  # noqa: D102
+    @property
+    def pushed_back(self) -> int: ...  # noqa: D102
+    @property
+    def refusal(self) -> str: ...  # noqa: D102
+
+
+def refusal_text(stages: Sequence[Refused]) -> str:
+    """What the server said with its last 429: ``the last 429: main: 429: slow down``; empty if there were few."""
+    refused = sum(stage.pushed_back for stage in stages)
+    others = sum(stage.done + stage.failed + stage.retried for stage in stages)
+    if not refused or refused < _MANY * (refused + others):
+        return ""
+    return f"the last 429: {max(stages, key=lambda stage: stage.pushed_back).refusal}"
+
+
 WAITS = "waiting for new items"
 """What is said of a run that stays and has nothing to do."""
 
@@ -130,6 +158,7 @@ class Lines:
 
     def _write(self) -> None:
         told: set[str] = set()
+        refusals: set[str] = set()
         has_waited, left = False, self._seconds
         # That there is nothing to do is told soon, and once: it may be so for days.
         step = min(_STEP, self._seconds) if self._meter is not None and self._meter.stays else self._seconds
@@ -148,6 +177,9 @@ class Lines:
                     told = {subject}  # until something else holds the run up
                     lines.append(f"      {figures.advice}")
                 lines += [f"      {stall}" for stall in figures.stalls]
+                if (refusal := refusal_text(figures.stages)) and (kind := _DIGITS.sub("#", refusal)) not in refusals:
+                    refusals.add(kind)
+                    lines.append(f"      {refusal}")
             left = self._seconds if left <= 0 else left
             if lines:
                 print(*lines, sep="\n", file=sys.stderr, flush=True)

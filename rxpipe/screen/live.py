@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxpipe.screen.figures import Figures, Meter, StageFigures
-from rxpipe.screen.lines import WAITS, interrupt_line, left_text, rare_texts, spent_text
+from rxpipe.screen.lines import WAITS, interrupt_line, left_text, rare_texts, refusal_text, spent_text
 from rxpipe.screen.output_capture import OutputCapture
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
@@ -54,6 +54,8 @@ class Screen:
             yield Text(WAITS, style="green")
         if figures.advice:
             yield hanging(console, Text(), figures.advice, "cyan")
+        if refusal := refusal_text(figures.stages):
+            yield hanging(console, Text(), refusal, "yellow")
         for stall in figures.stalls:
             yield hanging(console, Text(), stall, "bold red")
         if self.interrupts:

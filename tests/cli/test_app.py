@@ -89,5 +89,7 @@ def test_missing_extra(missing: str, tmp_path: Path) -> None:
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(
-        r'error: the command line needs the extra cli: pip install "typer>=\S+" "rich>=\S+"\n', ended.stderr
+        r'error: the command line needs the extra cli: pip install "typer>=\S+" "rich>=\S+" '
+        r"""\(in rxpipe's folder: pip install "\.\[cli\]"\)\n""",
+        ended.stderr,
     )

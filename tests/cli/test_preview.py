@@ -305,6 +305,45 @@ def test_a_few_children_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "2 items, 6 spawned, 2 dropped; nothing was written" in ended.out
 
 
+PAID = """
+source: {{range: 10}}
+stages:
+  - {{name: splitting, call: "own_stages:{function}", expand: true}}
+  - {{name: asking, call: "own_stages:paid"}}
+  - {{name: adding, call: "own_stages:paid_total", collect: true}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "estimate"),
+    [
+        # Of each item: 1,000 children of which each uses 10 tokens, and 7 for all; or as many children as were seen.
+        ("many", "10 items would use about 100,070 tokens"),
+        ("endless", "10 items with 3 children each would use about 370 tokens"),
+    ],
+)
+def test_the_estimate_counts_all_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, estimate: str
+) -> None:
+    """Not the first few alone, where it is known how many there are."""
+    paid = """
+from rxpipe import Usage, record_usage
+
+def paid(value):
+    record_usage(Usage(prompt_tokens=10))
+    return value
+
+def paid_total(children):
+    record_usage(Usage(prompt_tokens=7))
+    return len(children)
+"""
+    (tmp_path / "own_stages.py").write_text(FLOW_FUNCTIONS + paid, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "own_stages", raising=False)
+    ended = rxpipe("preview", written(tmp_path, PAID, function=function), "--count", "2")
+    assert ended.code == 0
+    assert estimate in ended.out
+
+
 def test_calls_and_ends_of_children_are_told_by_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of those that share a call."""
     lines = [line.strip() for line in preview_flow(tmp_path, monkeypatch, "many").out.splitlines()]

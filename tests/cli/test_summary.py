@@ -77,6 +77,9 @@ def test_summary_of_paid_calls(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert first.split("50% of 3")[1].split()[:3] == ["1,234", "56", "0.42"]
     assert second.split()[4] == "7"
     assert second.split("25% of 3")[1].split() == ["0", "0", "0"]
+    assert not any("the last 429" in line for line in lines)
+    said = replace(report, stages=(stages[0], replace(stages[1], pushed_back=700, refusal="main: 429: slow down")))
+    assert "the last 429: main: 429: slow down" in told(capsys, said)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
@@ -196,6 +199,35 @@ def test_texts_that_differ_in_numbers_are_one_error() -> None:
     (found,) = failures.commonest()
     assert (found.count, found.same) == (3, False)
     assert found.text == "ConnectionError: 503, request 0 at 0x7f0a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "main: the reply does not fit: question: Input should be a string; in {}",
+        "main: no JSON in the reply: {}",
+        "the server said {}",
+    ],
+)
+def test_texts_that_quote_replies_are_one_error(text: str) -> None:
+    """What a model said is another text each time; it is cut wherever the error's text is."""
+    failures = ErrorCounts()
+    for reply in [
+        '{"question": ["小军把一根绳子剪成相等的几段，每段长多少米？"]}',
+        "I'd say that it's " + "a" * 1000,
+        'A "quoted" word: ' + "b" * 40,
+    ]:
+        failures.add(failed(ValueError(text.format(repr(reply)))))
+    (found,) = failures.commonest()
+    assert found.count == 3
+
+
+def test_short_quotes_tell_errors_apart() -> None:
+    """They are names."""
+    failures = ErrorCounts()
+    for name in ("topic", "level", "isn't"):
+        failures.add(failed(ValueError(f"there is no field {name!r}, and it wasn't asked for, or so it seems")))
+    assert len(failures.commonest()) == 3
 
 
 def test_only_failures_count() -> None:

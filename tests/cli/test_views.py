@@ -164,6 +164,17 @@ def test_line_of_paid_calls() -> None:
     assert ", 512 tokens, " in progress_line(made.figures(None, taken=100, written=100))
 
 
+def test_a_screen_says_what_429s_say() -> None:
+    """The server's own sentence, of the stage that was refused most."""
+    made = bank()
+    assert not any("the last 429" in line for line in drawn(made, 80))
+    made.stages[0].pushed_back, made.stages[0].refusal = 1, "main: 429: slow down"
+    made.stages[1].pushed_back, made.stages[1].refusal = 72, "main: 429: 您的账户已欠费，请充值后重试。"
+    assert not any("the last 429" in line for line in drawn(made, 80))  # of 1,600 calls
+    made.stages[1].pushed_back = 720
+    assert "the last 429: main: 429: 您的账户已欠费，请充值后重试。" in drawn(made, 80)
+
+
 def dataflow() -> MadeRun:
     """Two stages: items are expanded, dropped and sent back."""
     made = MadeRun("generation", "check")
@@ -250,6 +261,19 @@ def test_lines_come_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(3):
             assert heard.lines.acquire(timeout=10)
     assert heard.getvalue().startswith("0:00  0 written, 0 failed, 0 in flight, -/s\n")
+
+
+def test_what_429s_say_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, although the server has another number in it each time."""
+    monkeypatch.setattr(sys, "stderr", heard := Heard())
+    made = MadeRun("a")
+    made.stages[0].pushed_back = 1
+    with Lines(25.0, seconds=0.001) as lines:
+        lines.begin(Meter(made.run.snapshot, total=None))
+        for number in range(4):
+            made.stages[0].refusal = f"main: 429: wait {number} s"
+            assert heard.lines.acquire(timeout=10)
+    assert heard.getvalue().count("      the last 429: main: 429: wait") == 1
 
 
 def test_quiet_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,10 +108,10 @@ def test_a_provider_that_no_stage_names_needs_no_key(build: Build, monkeypatch: 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("", "the environment variable OPENAI_API_KEY is not set"),
-        (", api_key_env: OTHER_API_KEY", "the environment variable OTHER_API_KEY is not set"),
+        ("", "the environment variable OPENAI_API_KEY is not set, nor OPENAI_API_KEY_FILE"),
+        (", api_key_env: OTHER_API_KEY", "the environment variable OTHER_API_KEY is not set, nor OTHER_API_KEY_FILE"),
         (", api_key_env: hunter2", "the environment variable that it names is not set"),
-        (", api_key_env: BLANK_API_KEY", "the environment variable BLANK_API_KEY is not set"),
+        (", api_key_env: BLANK_API_KEY", "the environment variable BLANK_API_KEY is not set, nor BLANK_API_KEY_FILE"),
         (
             ", api_key_env: ODD_API_KEY",
             "the environment variable ODD_API_KEY holds no key: not printable ASCII",

@@ -54,6 +54,17 @@ def refused(tmp_path: Path) -> Refused:
             f"given a mapping {{'shared': 'b', 'tokens_per_minute': 3}}; {SOME_LIMIT}",
         ),
         ("{model: a, options: {stream: true}}", ".options", f"given a mapping {{'stream': True}}; {OPTIONS}"),
+        (
+            "{model: a, options: {extra_body: {messages: []}}}",
+            ".options",
+            f"given a mapping {{'extra_body': {{'messages': []}}}}; {OPTIONS}",
+        ),
+        (
+            "{model: a, options: {extra_body: true}}",
+            ".options",
+            "given a mapping {'extra_body': True}; "
+            "allowed: extra_body as a mapping of parameters, or these without extra_body",
+        ),
         ("{model: a, limits: ''}", ".limits.shared", f"given the text ''; {NAME}"),
     ],
 )

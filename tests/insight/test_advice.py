@@ -192,3 +192,26 @@ def test_what_a_faster_source_or_sink_would_give_is_left_out_where_it_says_nothi
 def test_few_commits_are_enough_if_it_is_plain_what_holds_the_run_up() -> None:
     blocked = replace(ANSWERING, other=(BLOCKED,))
     assert advice(GENERATION, blocked, rate=2.0, sink=(20, 0.98), looks=4, every=10).name == "database"
+
+
+def test_a_storm_of_429s_is_what_holds_a_run_up_and_the_limit_to_set_is_named() -> None:
+    refused: Other = ("pushed_back", lambda items, elapsed: round(5 * items))
+    stages = (replace(GENERATION, other=(refused,)), replace(ANSWERING, other=(refused,)))
+    found = advice(*stages, rate=4.5)
+    assert found.sentence == (
+        "429s hold the run up: the server refused 83% of the calls, and about 9 a second got through; "
+        "set limits: {requests_per_minute: 540}, or concurrency: auto if it limits calls at once"
+    )
+    assert (found.kind, found.name, found.to, found.gain) == ("stage", "generation", None, None)
+
+
+def test_where_nothing_gets_through_there_is_no_limit_to_set() -> None:
+    refused: Other = ("pushed_back", lambda items, elapsed: round(50 * elapsed))
+    stuck = Made(name="generation", slots=10, seconds=0.1, other=(refused,))
+    found = advice(stuck, rate=0.02, in_flight=10)
+    assert found.sentence == "429s hold the run up: the server refused 100% of the calls"
+
+
+def test_a_few_429s_are_no_storm() -> None:
+    refused: Other = ("pushed_back", lambda items, elapsed: round(items / 8))
+    assert "429s" not in advice(GENERATION, replace(ANSWERING, other=(refused,)), rate=9.45).sentence

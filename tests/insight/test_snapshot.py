@@ -95,3 +95,12 @@ def test_json() -> None:
     snapshots = TypeAdapter(Snapshot)
     one = worker(taken=3)
     assert snapshots.validate_json(snapshots.dump_json(one)) == one
+
+
+def test_of_what_servers_said_to_several_workers_one_sentence_is_kept() -> None:
+    """It is one server."""
+    one, other = (
+        Snapshot(at=1.0, elapsed=1.0, stages=(StageSnapshot(name="a", concurrency=1, most=1, refusal=text),))
+        for text in ("", "429: slow down")
+    )
+    assert [merged(pair).stages[0].refusal for pair in ((one, other), (other, other))] == ["429: slow down"] * 2

@@ -301,7 +301,9 @@ def test_an_error_without_message_has_the_reason() -> None:
 def test_a_key_that_goes_away_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked up when a connection is opened."""
     monkeypatch.delenv("TEST_KEY", raising=False)
-    with pytest.raises(ProviderUnusable, match=r"^main: api_key_env: the environment variable TEST_KEY is not set$"):
+    with pytest.raises(
+        ProviderUnusable, match=r"^main: api_key_env: the environment variable TEST_KEY is not set, nor TEST_KEY_FILE$"
+    ):
         chat(provider_at("http://127.0.0.1:9/v1", api_key_env="TEST_KEY"))
 
 
@@ -311,6 +313,17 @@ def test_options_that_are_left_out_are_the_providers() -> None:
         provider = provider_at(server.url, options={"temperature": 0.3, "max_tokens": 9})
         chat(provider, temperature=None, max_tokens=5)
     assert server.bodies == [{"model": "m", "messages": MESSAGES, "temperature": 0.3, "max_tokens": 5}]
+
+
+def test_an_extra_body_is_sent_beside_the_other_options() -> None:
+    """As the openai client sends what it calls so."""
+    with odd_server(FULL) as server:
+        provider = provider_at(server.url, options={"temperature": 0.3, "extra_body": {"enable_thinking": False}})
+        chat(provider, extra_body={"thinking": {"type": "disabled"}})
+    thinking = {"enable_thinking": False, "thinking": {"type": "disabled"}}
+    assert server.bodies == [{"model": "m", "messages": MESSAGES, "temperature": 0.3, **thinking}]
+    with pytest.raises(ValueError, match="extra_body must be a mapping of parameters, not 3"):
+        provider_at(server.url, options={"extra_body": 3})
 
 
 def test_usage_is_as_the_server_counts() -> None:

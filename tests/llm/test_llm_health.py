@@ -159,3 +159,34 @@ def test_a_long_wait_is_told_once() -> None:
             with pytest.raises(RateLimited):
                 chat(provider)
     assert [(one["event"], one["seconds"]) for one in logs] == [("the server asks to wait", 90.0)]
+
+
+def test_nothing_but_429s_is_told_after_half_a_minute() -> None:
+    """Once, with what the server says: it may be more than a limit."""
+    health, refused = Health(key_env=None), RateLimited("429: no")
+    assert [health.is_only_refusing(refused, now) for now in (0.0, 29.9, 30.0, 100.0)] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("between", ["answered", "failed"])
+def test_429s_with_other_replies_between_are_not_told(between: str) -> None:
+    """Then the server takes some calls."""
+    health, refused = Health(key_env=None), RateLimited("429: no")
+    assert not health.is_only_refusing(refused, 0.0)
+    if between == "answered":
+        health.answered()
+    else:
+        assert not health.is_only_refusing(Unavailable("late"), 20.0)
+    assert not health.is_only_refusing(refused, 40.0)
+
+
+def test_what_the_429s_say_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who watch, and for the log."""
+    monkeypatch.setattr("rxpipe.llm.health._ONLY_REFUSED", 0.0)
+    with odd_server(failing(429, "quota of the day")) as server, capture_logs() as logs:
+        provider = provider_at(server.url)
+        for _ in range(2):
+            with pytest.raises(RateLimited):
+                chat(provider)
+    assert [(one["event"], one["provider"], one["error"]) for one in logs] == [
+        ("nothing but 429s for half a minute", "main", "429: quota of the day")
+    ]

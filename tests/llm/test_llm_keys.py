@@ -172,4 +172,6 @@ def test_check_says_where_a_key_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_
     ended = rxpipe("check", config)
     assert (ended.code, "hunter2" in ended.out + ended.err) == (0, False)
     monkeypatch.delenv("TEST_KEY")
-    assert "providers.main.api_key_env: the environment variable TEST_KEY is not set" in refused("check", config)
+    assert "providers.main.api_key_env: the environment variable TEST_KEY is not set, nor TEST_KEY_FILE" in refused(
+        "check", config
+    )

@@ -154,3 +154,22 @@ def test_the_structure_is_the_same_whatever_the_values_are(answer: str, referenc
     assert user["content"].startswith("<answer>\n")
     assert user["content"].split("<answer>\n", 1)[1].count("</answer>") == 1 + reference.count("</answer>")
     assert user["content"].endswith("</reference>")
+
+
+@pytest.mark.parametrize("none", ["", None])
+def test_a_paragraph_for_feedback_is_left_out_where_there_is_none(none: str | None) -> None:
+    """Its words would cost, and say nothing; the other paragraphs stay as they are."""
+    tagged = "Sent back:\n<feedback>\n{feedback}\n</feedback>\nWrite a better one."
+    text = f"{tagged}\n\nBe kind.\n---\nWrite of {{topic}}.\n\n{tagged}\n\nIn French."
+    assert [message["content"] for message in Prompt(text).messages(topic="bees", feedback=none)] == [
+        "Be kind.",
+        "Write of bees.\n\nIn French.",
+    ]
+    assert Prompt(text).messages(topic="bees", feedback="dull")[1]["content"] == (
+        "Write of bees.\n\nSent back:\n<feedback>\ndull\n</feedback>\nWrite a better one.\n\nIn French."
+    )
+
+
+def test_feedback_without_tags_stays_where_it_stands() -> None:
+    """A sentence may need it."""
+    assert Prompt("Write. {feedback}").messages(feedback="")[0]["content"] == "Write. "

@@ -79,6 +79,16 @@ def test_refusals_use_up_no_attempts(scheduler: TestScheduler) -> None:
     assert (stats.started, stats.retried, stats.pushed_back, stats.failed, stats.done) == (7, 2, 4, 1, 0)
 
 
+def test_what_the_server_said_with_the_last_refusal_is_kept(scheduler: TestScheduler) -> None:
+    """In one line, and short: it says more than a count."""
+    first, last = Busy(1), Busy(1)
+    last.args = ("no\nquota " + "x" * 1000,)
+    options = settings(Refusing(scheduler, first, ValueError("no"), last), 1, retry=EXACT)
+    run(scheduler, from_iterable("a").pipe(stage_with(options)))
+    assert options.stats.refusal.startswith("no quota xxx")
+    assert len(options.stats.refusal) == 300
+
+
 def test_a_refusal_after_the_last_attempt_is_tried_again(scheduler: TestScheduler) -> None:
     """Also when the attempts are used up, as it was none."""
     call = Refusing(scheduler, ValueError(), Busy(7))

@@ -272,8 +272,11 @@ def test_the_reason_is_in_the_next_prompt() -> None:
         (outcome,) = outcomes(Pipeline(*stages), [7]).values()
         first, _, second, _ = (body["messages"][-1]["content"] for body in server.bodies)
     assert outcome.value.question == "Which insect hums?"
-    assert first.endswith("<feedback>\n\n</feedback>")
-    assert second.endswith(f"<feedback>\n{UNCLEAR['reason']}\n</feedback>")
+    assert "feedback" not in first
+    assert "sent back" not in first
+    assert second == f"{first}\n\nYour last question was sent back, for this reason. Write a better one.\n" + (
+        f"<feedback>\n{UNCLEAR['reason']}\n</feedback>"
+    )
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from reactivex.abc import ObserverBase
 from rich.console import Console
 from rich.text import Text
 
-from rxpipe.cli.commands.preview_children import MOST, FirstOnes, first_ones
+from rxpipe.cli.commands.preview_children import MOST, ChildCounts, FirstOnes, first_ones, scaled
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
@@ -26,7 +26,8 @@ from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
 from rxpipe.database.encoding import json_text
 from rxpipe.errors import ConfigError
-from rxpipe.foresight import CallRecorder, Forecast, simulate
+from rxpipe.foresight import CallRecorder, Forecast, RecordedRun, simulate
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.errors import describe
 from rxpipe.operators.stage import is_coroutine_function
 from rxpipe.pipeline.blocking import run_blocking
@@ -81,16 +82,19 @@ def preview(path: Path, count: int) -> ExitCode:
         except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
-    script.end(report, total, _forecast(pipeline, total, recorder))
+    record = recorder.record()
+    whole = replace(record, children={**record.children, **script.children.by_stage})
+    usage = script.children.usage(pipeline.stages, [stage.usage for stage in report.stages])
+    script.end(report, total, usage, _forecast(pipeline, total, whole))
     return ExitCode.FAILED if report.failed else ExitCode.OK
 
 
-def _forecast(pipeline: Pipeline, total: int | None, recorder: CallRecorder) -> Forecast | None:
+def _forecast(pipeline: Pipeline, total: int | None, record: RecordedRun) -> Forecast | None:
     """What all items are going to take, by the calls of a few; None where these tell nothing."""
     if not total:
         return None
     try:
-        return simulate(pipeline, count=total, record=recorder.record())
+        return simulate(pipeline, count=total, record=record)
     except (ConfigError, TypeError):  # a stage that none of the items came to, or a limiter that has its own time
         return None
 
@@ -141,7 +145,7 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._console.file = console.file  # it would follow standard output wherever that is sent
         self._items = 0
         self._is_between = True
-        self._is_cut = False
+        self.children = ChildCounts()
         self._heading: list[int | str] = []
         self._called: dict[str, set[int | str]] = {}
 
@@ -184,7 +188,8 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._part(f"sent back to {screen_text(decision.stage)}", _pretty(decision.feedback), "yellow")
         elif error is None:
             told = f", {call.result.told}" if isinstance(call.result, FirstOnes) else ""
-            self._is_cut = self._is_cut or (isinstance(call.result, FirstOnes) and call.result.is_cut)
+            if isinstance(call.result, FirstOnes):
+                self.children.add(call.stage, call.ids[0], call.result)
             self._part(f"output{_class_of(call.result)}{told}", _pretty(call.result), "green")
         else:
             is_cancelled = isinstance(error, asyncio.CancelledError)
@@ -200,8 +205,15 @@ class _Script(ObserverBase[Outcome[Any]]):
         for line in screen_text(shown).split("\n"):
             self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
 
-    def end(self, report: Report, total: int | None, forecast: Forecast | None) -> None:
-        """Sum it up: the errors, or else what all of it would use and take."""
+    def end(self, report: Report, total: int | None, whole: Usage, forecast: Forecast | None) -> None:
+        """Sum it up: the errors, or else what all of it would use and take.
+
+        Args:
+            report: What was done.
+            total: How many items there are.
+            whole: What these items would have used with all of their children, as far as these are known.
+            forecast: What all of it would take.
+        """
         self._console.rule()
         ends = {"spawned": report.spawned, "failed": report.failed, "dropped": report.dropped}
         failed = "".join(f", {number(count)} {name}" for name, count in ends.items() if count)
@@ -218,15 +230,15 @@ class _Script(ObserverBase[Outcome[Any]]):
                 text = f"{plural(error.count, 'item')} failed in {error.stage}: {error.text}"
                 self._console.print(Text(screen_text(text), style="bold red"), soft_wrap=True)
             return
-        self._tell_of_all(report, total, forecast)
+        self._tell_of_all(report, total, whole, forecast)
 
-    def _tell_of_all(self, report: Report, total: int | None, forecast: Forecast | None) -> None:
+    def _tell_of_all(self, report: Report, total: int | None, whole: Usage, forecast: Forecast | None) -> None:
         """Say what all items would use and take."""
-        if total and report.taken and report.usage.tokens:
-            share = total / report.taken
-            money = f", cost {cost(report.usage.cost * share)}" if report.usage.cost else ""
-            about = f"{tokens(report.usage.tokens * share)} tokens{money}"
-            such = f" with {MOST} children each" if self._is_cut else ""
+        if total and report.taken and whole.tokens:
+            use = scaled(whole, total / report.taken)
+            money = f", cost {cost(use.cost)}" if use.cost else ""
+            about = f"{tokens(use.tokens)} tokens{money}"
+            such = "" if self.children.are_known else f" with {MOST} children each"
             self._console.print(f"{plural(total, 'item')}{such} would use about {about}{cost_unit(report.usage)}")
         if total and forecast is not None and forecast.seconds.high >= _WORTH_TELLING:
             low, middle, high = (duration(getattr(forecast.seconds, name)) for name in ("low", "middle", "high"))

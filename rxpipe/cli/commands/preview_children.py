@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from reactivex import Observable
 from reactivex import operators as rx_ops
 
+from rxpipe.operators.core.running_call import Usage
+from rxpipe.pipeline.stage import Stage
 from rxpipe.screen.texts import plural
 
 MOST = 3
@@ -19,13 +22,59 @@ class FirstOnes(list[Any]):
 
     Attributes:
         told: How many these are of how many.
-        is_cut: Whether there were more.
+        whole: How many there were; None if nobody knows: more than these.
     """
 
-    def __init__(self, values: Iterable[Any], told: str, *, is_cut: bool) -> None:
+    def __init__(self, values: Iterable[Any], told: str, *, whole: int | None) -> None:
         super().__init__(values)
         self.told = told
-        self.is_cut = is_cut
+        self.whole = whole
+
+
+class ChildCounts:
+    """How many children there were, of which a preview takes the first few only.
+
+    Attributes:
+        are_known: Whether that is known of all.
+        by_stage: How many calls of a stage have given, by the ID of the item.
+    """
+
+    def __init__(self) -> None:
+        self.are_known = True
+        self.by_stage: dict[str, dict[str, int]] = {}
+        self._shown: Counter[str] = Counter()
+
+    def add(self, stage: str, item: int | str, found: FirstOnes) -> None:
+        """A call has given these."""
+        self.are_known = self.are_known and found.whole is not None
+        self.by_stage.setdefault(stage, {})[str(item)] = len(found) if found.whole is None else found.whole
+        self._shown[stage] += len(found)
+
+    def usage(self, stages: Sequence[Stage], used: Sequence[Usage]) -> Usage:
+        """What all children would have used.
+
+        Args:
+            stages: The pipeline's stages.
+            used: What each has used for the first few.
+        """
+        shares, whole = [1.0], Usage()
+        for stage, usage in zip(stages, used, strict=True):
+            if stage.collect and len(shares) > 1:
+                shares.pop()
+            whole += scaled(usage, shares[-1])
+            if stage.expand:
+                shown = self._shown[stage.name]
+                shares.append(shares[-1] * sum(self.by_stage[stage.name].values()) / shown if shown else shares[-1])
+        return whole
+
+
+def scaled(usage: Usage, times: float) -> Usage:
+    """So many times what was used."""
+    return Usage(
+        prompt_tokens=round(usage.prompt_tokens * times),
+        completion_tokens=round(usage.completion_tokens * times),
+        cost=usage.cost * times,
+    )
 
 
 def first_ones(values: Any) -> Any:
@@ -41,8 +90,8 @@ def first_ones(values: Any) -> Any:
     if isinstance(given, (str, bytes, bytearray, Mapping)) or not isinstance(given, Iterable):
         return values
     if isinstance(given, Collection):
-        is_cut, told = len(values) > MOST, plural(len(values), "child", "children")
-        return FirstOnes(islice(values, MOST), f"first {MOST} of {told}" if is_cut else told, is_cut=is_cut)
+        whole, told = len(values), plural(len(values), "child", "children")
+        return FirstOnes(islice(values, MOST), f"first {MOST} of {told}" if whole > MOST else told, whole=whole)
     found = _cut(list(islice(values, MOST + 1)))
     if (close := getattr(values, "close", None)) is not None:
         close()
@@ -63,4 +112,4 @@ async def _first_of_async(values: AsyncIterable[Any]) -> FirstOnes:
 def _cut(found: list[Any]) -> FirstOnes:
     is_cut = len(found) > MOST
     told = f"first {MOST} children, there are more" if is_cut else plural(len(found), "child", "children")
-    return FirstOnes(found[:MOST], told, is_cut=is_cut)
+    return FirstOnes(found[:MOST], told, whole=None if is_cut else len(found))

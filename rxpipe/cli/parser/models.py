@@ -82,12 +82,18 @@ def fake_llm(
     ] = None,
     rate_limit: Annotated[
         str | None,
-        typer.Option(parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate get a 429, like 60/s."),
+        typer.Option(
+            parser=_rate,
+            metavar="N/s|m|h",
+            help="Requests beyond this rate get a 429, like 60/s. A burst of as many is let in: 600 of 600/m.",
+        ),
     ] = None,
     token_limit: Annotated[
         str | None,
         typer.Option(
-            parser=_rate, metavar="N/s|m|h", help="Requests beyond this rate of tokens get a 429, like 100000/m."
+            parser=_rate,
+            metavar="N/s|m|h",
+            help="Requests beyond this rate of tokens get a 429, like 100000/m. A burst of as many is let in.",
         ),
     ] = None,
     slots: Annotated[

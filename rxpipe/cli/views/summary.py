@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.outcome import CommonError, Report, StageReport
+from rxpipe.screen.lines import refusal_text
 from rxpipe.screen.tables import Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
@@ -50,6 +51,9 @@ def print_summary(
         advice = report.advice if report.seconds >= _TELLING else None
         print_table(console, stage_columns(report.stages, None if advice is None else advice.name))
         console.print()
+        if refusal := refusal_text(report.stages):
+            console.print(hanging(console, Text(), refusal, "yellow"), soft_wrap=True)
+            console.print()
         if advice is not None and advice.name is not None:
             console.print(hanging(console, Text(), advice.sentence, "cyan"), soft_wrap=True)
             console.print()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rxpipe.devtools.fake_llm.draws import key_of
 from rxpipe.devtools.fake_llm.json_values import as_array, as_object
 from rxpipe.devtools.fake_llm.responses import Refusal, error, no_such_model
+from rxpipe.llm.tokens import about_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class ChatRequest:
         form: Which form the reply shall have.
         schema: The JSON schema that was asked for; None if there is none.
         user: The text of the last message of a user.
-        prompt_tokens: A quarter of the characters of all messages.
+        prompt_tokens: About as many as all messages have.
     """
 
     model: str
@@ -30,11 +31,6 @@ class ChatRequest:
     schema: dict[str, Any] | None
     user: str
     prompt_tokens: int
-
-
-def tokens(characters: int) -> int:
-    """How many tokens a text of so many characters has."""
-    return max(1, characters // 4)
 
 
 def parse(body: bytes, *, no_schema: bool) -> ChatRequest:
@@ -69,7 +65,7 @@ def parse(body: bytes, *, no_schema: bool) -> ChatRequest:
         form=form,
         schema=schema,
         user=next((text for role, text in reversed(texts) if role == "user"), ""),
-        prompt_tokens=tokens(sum(len(text) for _, text in texts)),
+        prompt_tokens=max(1, int(about_tokens("".join(text for _, text in texts)))),
     )
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from rxpipe.devtools.fake_llm.behaviour import Behaviour
-from rxpipe.devtools.fake_llm.chat import ChatRequest, parse, tokens
+from rxpipe.devtools.fake_llm.chat import ChatRequest, parse
 from rxpipe.devtools.fake_llm.counts import Counts
 from rxpipe.devtools.fake_llm.draws import Draw, draws
 from rxpipe.devtools.fake_llm.limits import Limits, duration, retry_headers
 from rxpipe.devtools.fake_llm.load import SharedServer
 from rxpipe.devtools.fake_llm.reply_texts import REFUSED, reply
 from rxpipe.devtools.fake_llm.responses import Refusal, Response, failure, limited, success, unauthorized
+from rxpipe.llm.tokens import about_tokens
 
 
 class Completions:
@@ -107,7 +108,7 @@ class Completions:
             return failure(headers)
         refused = draw.kind == "refuse"
         text = REFUSED if refused else self._text(request, draw)
-        completion_tokens = tokens(len(text))
+        completion_tokens = max(1, int(about_tokens(text)))
         self._limits.spend(completion_tokens)
         self.counts.completed(request.key, request.prompt_tokens, completion_tokens)
         message = {

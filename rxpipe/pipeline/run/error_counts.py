@@ -11,8 +11,16 @@ from rxpipe.pipeline.outcome import CommonError, Outcome
 
 KINDS = 1_000  # of errors that are told apart at most, so that a million different texts use bounded memory
 LONGEST = 300  # characters of a text by which errors are told apart
-# What errors with the same cause differ in: addresses, UUIDs, numbers.
-VARIES = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+")
+# What errors with the same cause differ in: addresses, UUIDs, numbers; a long text that is quoted, such as a reply.
+_VARIES = re.compile(
+    r"""0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+"""
+    r"""|(?<=; in )['"].*|(?<=reply: )['"].*|(?<!\w)(?:'(?:[^'\\]|\\.){32,}(?:'|\\?$)|"(?:[^"\\]|\\.){32,}(?:"|\\?$))"""
+)
+
+
+def without_what_varies(text: str) -> str:
+    """What the texts of errors with the same cause have in common."""
+    return _VARIES.sub("#", text)
 
 
 class ErrorCounts:
@@ -29,7 +37,7 @@ class ErrorCounts:
         text = " ".join(text.split())
         if len(text) > LONGEST:
             text = text[: LONGEST - 1] + "…"
-        key = outcome.stage or "", VARIES.sub("#", text)
+        key = outcome.stage or "", without_what_varies(text)
         if (found := self._found.get(key)) is not None:
             self._found[key] = replace(found, count=found.count + 1, same=found.same and found.text == text)
         elif len(self._found) < KINDS:

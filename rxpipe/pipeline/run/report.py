@@ -64,6 +64,7 @@ def stage_report(stage: StageStats, began: float, seconds: float) -> StageReport
         busy_seconds=stage.busy,
         utilization=min(1.0, stage.busy / slot_seconds) if slot_seconds else 0.0,
         pushed_back=stage.pushed_back,
+        refusal=stage.refusal,
         usage=stage.usage,
         dropped=stage.dropped,
         sent_back=stage.sent_back,

@@ -201,6 +201,7 @@ def _stage(
         cached=stage.cached,
         retried=stage.retried,
         pushed_back=stage.pushed_back,
+        refusal=stage.refusal,
         abandoned=stage.abandoned,
         running=max(0, stage.running),
         waiting=max(0, stage.waiting),

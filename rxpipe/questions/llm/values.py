@@ -23,7 +23,12 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question, and the answer that its author had in mind.
+    """A question, and the answer that its author had in mind: a frozen dataclass.
+
+    ::
+
+        longer = dataclasses.replace(question, question=f"{question.question} Explain your steps.")
+        row = dataclasses.asdict(question)
 
     Attributes:
         id: The ID of its item: the one that it was generated for, or ``17/0`` of several for the ID 17.
@@ -46,14 +51,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Question):
-    """A question and the answer that was given."""
+    """A question and the answer that was given: all that a ``Question`` has, and more.
+
+    Attributes:
+        answer: What was answered.
+    """
 
     answer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded(Answered):
-    """An answered question and its grade.
+    """An answered question and its grade: all that an ``Answered`` has, and more.
 
     Attributes:
         score: From 0 (wrong) to 1 (fully correct); None if it is ungraded.

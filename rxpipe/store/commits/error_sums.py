@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from rxpipe.database.json_rows import PARAMETER, as_parameter, json_rows, this_run
-from rxpipe.pipeline.run.error_counts import LONGEST, VARIES
+from rxpipe.pipeline.run.error_counts import LONGEST, without_what_varies
 from rxpipe.store.commits.records import FailedCall
 from rxpipe.store.schema.tables import ERRORS
 
@@ -61,7 +61,7 @@ class ErrorSums:
 
 def kind_of(stage: str, error_type: str, text: str) -> str:
     """What failures have in common whose texts differ in numbers only."""
-    told = "\0".join((stage, error_type, VARIES.sub("#", text[:LONGEST])))
+    told = "\0".join((stage, error_type, without_what_varies(text[:LONGEST])))
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, case, func, select
 
 from rxpipe.pipeline.outcome import CommonError
-from rxpipe.pipeline.run.error_counts import KINDS, LONGEST, VARIES
+from rxpipe.pipeline.run.error_counts import KINDS, LONGEST, without_what_varies
 from rxpipe.store.queries.history import DATABASE, RunInfo
 from rxpipe.store.schema.tables import FAILURES, ITEMS
 
@@ -121,7 +121,7 @@ def causes(connection: Connection, run: RunInfo, most: int = 5) -> list[Cause]:
     query = select(*columns, calls).where(FAILURES.c.run_id == run.id).group_by(*columns).order_by(calls.desc(), text)
     found: dict[tuple[str, str, str], Cause] = {}
     for row in connection.execute(query.execution_options(yield_per=1000)):
-        key = row.stage, row.type, VARIES.sub("#", row.text)
+        key = row.stage, row.type, without_what_varies(row.text)
         if (cause := found.get(key)) is not None:
             found[key] = replace(cause, count=cause.count + row.calls, same=False)
         elif len(found) < KINDS:
@@ -138,7 +138,7 @@ def drops(connection: Connection, run: RunInfo, most: int = 5) -> list[CommonErr
     query = query.group_by(*columns).order_by(items.desc(), text)
     found: dict[tuple[str, str], CommonError] = {}
     for row in connection.execute(query.execution_options(yield_per=1000)):
-        key = row.stage_name, VARIES.sub("#", row.text)
+        key = row.stage_name, without_what_varies(row.text)
         if (drop := found.get(key)) is not None:
             found[key] = replace(drop, count=drop.count + row.items, same=False)
         elif len(found) < KINDS:

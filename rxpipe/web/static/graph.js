@@ -63,6 +63,7 @@ function Stage({ stage, window, snapshot, limits, is }) {
         ${stage.pushed_back > 0 && html`<dt>429s</dt><dd>${number(stage.pushed_back)}</dd>`}
         ${stage.abandoned > 0 && html`<dt>abandoned</dt><dd>${number(stage.abandoned)}</dd>`}
       </dl>
+      ${stage.refusal && stage.pushed_back > 0.05 * stage.calls && html`<div class="chip"><span>the last 429: <${Text}>${stage.refusal}<//></span></div>`}
       ${stage.limiters.map((name) => html`<${Limit} key=${name} limiter=${snapshot.limiters.find((one) => one.name === name)} used=${limits?.[name]} binding=${is("limiter", name)} />`)}
     </div>
   </li>`;

@@ -149,15 +149,20 @@ function useNow(path, sign) {
   return answer;
 }
 
-const without = (text, type) => (type && text.startsWith(`${type}: `) ? text.slice(type.length + 2) : text);
+// The type has its module, the text only its name.
+function without(text, type) {
+  const name = type?.split(".").pop();
+  return name && text.startsWith(`${name}: `) ? text.slice(name.length + 2) : text;
+}
 
-// A part of an error that all of its kind have: they differ in numbers, and secrets are masked.
-const same = (text) => text.split(/[\d•…]+/).map((part) => part.trim()).reduce((best, part) => (part.length > best.length ? part : best), "");
+// A part of an error that all of its kind have: they differ in numbers and in what they quote, and secrets are masked.
+const QUOTED = /(?<=; in )['"].*|(?<=reply: )['"].*|(?<!\w)(?:'(?:[^'\\]|\\.){32,}(?:'|\\?$)|"(?:[^"\\]|\\.){32,}(?:"|\\?$))/g;
+const same = (text) => text.replace(QUOTED, "•").split(/[\d•…]+/).map((part) => part.trim()).reduce((best, part) => (part.length > best.length ? part : best), "");
 
 function Errors({ run, failed, about }) {
   const { data, error, again } = useNow(`runs/${run}/errors`, failed);
   const items = (row) => link(`runs/${run}/items`, { status: "failed", stage: row.stage, error: same(without(row.text, row.type)) });
-  return html`<${Panel} title="Errors" id="errors" extra=${data && html`<span class="soft">grouped by stage and kind; texts that differ in numbers only are one</span>`}>
+  return html`<${Panel} title="Errors" id="errors" extra=${data && html`<span class="soft">grouped by stage and kind; texts that differ in numbers or in what they quote only are one</span>`}>
     <${Trouble} error=${error} again=${again} />
     ${data && (data.errors.length === 0 ? html`<${Empty}>No call has failed.<//>` : html`<${Wide} label="Errors"><table>
       <caption class="hidden">Errors in groups, the commonest first</caption>

@@ -84,6 +84,8 @@ TOPICS = {
             *_of("rxpipe.llm", "Provider", "Prompt", "Reply", "Limits", "Prices", "local_provider", "LLMError"),
             *_of("rxpipe.llm", "RateLimited", "Unavailable", "InvalidOutput", "Refused", "PermanentError"),
             *_of("rxpipe.llm", "ProviderUnusable"),
+            *_of("rxpipe.questions.llm", "generate", "generate_several", "check", "answer", "grade"),
+            *_of("rxpipe.questions.llm", "Question", "Answered", "Graded"),
             *_of("rxpipe.questions", "distinct", "majority", "samples"),
         ),
     ),
