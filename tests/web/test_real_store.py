@@ -73,8 +73,11 @@ def test_each_screen_has_its_answers(store: RunStore) -> None:
         ]
         assert "ValueError" in item["calls"][-1]["traceback"]["text"]
         assert "<b>What is 13?</b>" in item["outputs"][0]["output"]["text"]
-        bars = answer(client, "runs/1/timeline?since=0&seconds=60")["bars"]
-        assert len(bars) == 40 + 36 + 8
+        timeline = answer(client, "runs/1/timeline?since=0&seconds=60")
+        assert len(timeline["bars"]) == timeline["calls"] == 40 + 36 + 8
+        for stage, heights in zip(told["snapshot"]["stages"], timeline["heights"], strict=True):
+            drawn = sum(heights["running"]) * 60 / len(heights["running"])
+            assert drawn == pytest.approx(stage["busy"], abs=1e-3)
 
 
 def test_what_has_failed_is_requeued(store: RunStore) -> None:
