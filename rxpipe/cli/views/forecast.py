@@ -27,7 +27,8 @@ def print_forecast(forecast: Forecast, title: str) -> None:
     console.print()
     console.print(fitted(_numbers(forecast), console.width))
     console.print()
-    console.print(fitted(_stages(forecast.stages, forecast.advice.name), console.width))
+    bottleneck = None if forecast.advice.other is not None else forecast.advice.name
+    console.print(fitted(_stages(forecast.stages, bottleneck), console.width))
     if forecast.limits:
         console.print()
         console.print(fitted(_limits(forecast.limits), console.width))

@@ -14,6 +14,9 @@ from rxpipe.screen.tables import Column, fitted, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 
+_NEARLY = 0.9
+_TWO_SHARES = "busy: while the run was full; slots used: of the whole run, its beginning and end included"
+
 
 def print_summary(
     report: Report,
@@ -48,6 +51,8 @@ def print_summary(
         console.print()
         if report.advice is not None and report.advice.name is not None:
             console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
+            if _was_less_busy_in_all(report):
+                console.print(hanging(console, Text(), _TWO_SHARES, "dim"), soft_wrap=True)
             console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
@@ -63,6 +68,11 @@ def print_summary(
         run = f"{report.run}{place}"
         hints = f"rxpipe failures {run} lists what failed", f"rxpipe requeue {run} has it tried again"
         console.print(Text("\n" + "\n".join(hints), style="dim"), soft_wrap=True)
+
+
+def _was_less_busy_in_all(report: Report) -> bool:
+    """Whether the table says less of the stage that held the others up than the sentence does."""
+    return any(stage.name == report.bottleneck and stage.utilization < _NEARLY for stage in report.stages)
 
 
 def counts_line(report: Report) -> Text:
