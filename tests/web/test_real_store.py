@@ -24,7 +24,7 @@ def slow(number: int) -> int:
 
 
 def test_the_page_says_what_the_report_says_of_what_held_the_run_up(tmp_path: Path) -> None:
-    """Word for word, though the store has fewer snapshots than the run had; also after a run that found nothing left."""
+    """Word for word, though the store has fewer snapshots than the run had; also after a run that had nothing to do."""
     url = f"sqlite:///{tmp_path / 'slow.db'}"
     stages = Stage("first", slow, concurrency=2), Stage("second", lambda value: value, concurrency=8)
     pipeline = Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(), name="slow")
