@@ -161,6 +161,15 @@ def run(
             "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
         ),
     ] = False,
+    view_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="The same at this port, instead of the first free one from 8765 on.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus there, at /metrics."),
@@ -220,6 +229,7 @@ def run(
             quiet=quiet,
             as_json=as_json,
             view=view,
+            view_port=view_port,
             stay=stay,
             every=every,
             service=ServiceOptions(metrics=metrics, health=health, json_logs=logs == "json", quiet=quiet),
