@@ -292,14 +292,26 @@ def compare(
             help="Call nothing: simulate the runs, in a second. Calls take the latencies, or as long as recorded ones.",
         ),
     ] = False,
+    runs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            help="Run nothing: show these runs of the config's store side by side, by the numbers of rxpipe runs.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
 ) -> None:
     """Run the same work on every strategy and scheduler, into temporary databases, and compare.
 
     Each of the six runs calls your functions. If calls cost money, you pay six times.
-    With --simulated nothing is called.
+    With --simulated nothing is called. With --runs 1,2 two runs are compared that were made before.
     """
     with errors_told(config.absolute().parent):
+        if runs is not None:
+            from rxpipe.cli.commands.compare_runs import compare_runs
+
+            compare_runs(config, runs, html=html, simulates=simulated or bool(latency), as_json=as_json)
+            return
         from rxpipe.cli.commands.compare import compare as compare_config
 
         raise typer.Exit(
