@@ -56,7 +56,7 @@ def found(name: str) -> Finding:
 def test_what_held_a_run_up_is_what_its_last_worker_found() -> None:
     """If it went on alone, and did anything; of workers beside each other nobody knows."""
     first = worker(100.0, state="stopped", finding=found("a"), taken=5)
-    later = {"state": "finished", "finding": found("b")}
+    later: dict[str, Any] = {"state": "finished", "finding": found("b")}
     after, beside = worker(200.0, taken=5, **later), worker(105.0, taken=5, **later)  # it began 10.5 s before
     assert merged([first, after]).finding == merged([after, first]).finding == found("b")
     assert merged([first, worker(200.0, **later)]).finding == found("a")
