@@ -98,7 +98,7 @@ function Figures({ row, snapshot, window }) {
 function Pipeline({ isOver, snapshot, window, findings }) {
   const stalls = findings?.stalls ?? [];
   const busyInAll = findings?.kind === "stage" ? window?.stages[snapshot.stages.findIndex((stage) => stage.name === findings.name)]?.busy : null;
-  return html`<${Panel} title="Pipeline" id="pipeline" extra=${html`${!isOver && html`<span class="soft">as of ${clock(snapshot.elapsed)}</span>`}<${Key} />`}>
+  return html`<${Panel} title="Pipeline" id="pipeline" extra=${html`${!isOver && html`<span class="key">as of ${clock(snapshot.elapsed)}</span>`}<${Key} />`}>
     <div role="status" aria-live="polite">
       ${findings?.sentence && html`<p class=${`advice ${findings.verdict}`}><${Text}>${findings.sentence}<//></p>`}
     </div>

@@ -13,7 +13,8 @@ export function Timeline({ run, values, about }) {
   const head = useAnswer(`runs/${run}`);
   const history = useAnswer(`runs/${run}/history`);
   const row = head.data?.run;
-  const length = row ? Math.max(1, (row.ended_at ?? row.active_at) - row.began_at) : null;
+  const elapsed = row?.state === "running" ? head.data.snapshot?.elapsed ?? 0 : 0; // newer than the last sign of life
+  const length = row ? Math.max(1, (row.ended_at ?? row.active_at) - row.began_at, elapsed) : null;
   const span = values.seconds ? Math.max(0.1, Math.min(Number(values.seconds) || 1, length ?? Infinity)) : null;
   const since = span === null || length === null ? 0 : Math.max(0, Math.min(Number(values.since) || 0, length - span));
   const calls = useAnswer(length === null ? null : `runs/${run}/timeline?${new URLSearchParams({ since, seconds: span ?? length })}`);

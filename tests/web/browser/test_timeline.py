@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from rxpipe.insight.reading import RunRow
 from web.fake_figures import FINISHED, LIVE, STAGES
 from web.fake_runs import FakeRuns
 
@@ -54,9 +56,16 @@ def test_areas_are_the_seconds_of_all_calls(visit: Made, runs: FakeRuns, seconds
         assert page.get_by_text("heights are means").count() == 0
 
 
-def test_too_many_calls_to_add_up(visit: Made, runs: FakeRuns) -> None:
-    """The heights are those of the run's snapshots: means, too."""
+def test_too_many_calls_to_add_up(visit: Made, runs: FakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heights are those of the run's snapshots: means, too; up to the newest, though signs of life are rarer."""
     runs.most_read = 100
+    answer = runs.run
+
+    def run(number: int) -> RunRow | None:
+        row = answer(number)
+        return None if row is None else replace(row, active_at=row.began_at + 1.0)
+
+    monkeypatch.setattr(runs, "run", run)
     page = visit().open(f"#/runs/{LIVE}/timeline")
     page.get_by_text("means from one of the run's snapshots to the next").wait_for()
     page.get_by_text("Calls that have not ended yet are not drawn").wait_for()
