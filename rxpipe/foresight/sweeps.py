@@ -70,7 +70,7 @@ class Point:
             **{name: numbers[name] for name in names},
             failed=round(numbers["failed"]),
             in_flight=round(numbers["in_flight"]),
-            held_up_by=ran.advice.name,
+            held_up_by=None if ran.advice.other is not None else ran.advice.name,
         )
 
 
@@ -129,7 +129,7 @@ class Sweep:
 
     def __str__(self) -> str:
         lines = [
-            f"{_text(one)}: {one.rate:.4g} rows/s, {one.seconds:.4g} s, held up by {one.held_up_by or 'nothing'}"
+            f"{_text(one)}: {one.rate:.4g} rows/s, {one.seconds:.4g} s, held up by {one.held_up_by or 'no single part'}"
             for one in self.points
         ]
         return "\n".join([*lines, self.sentence, *self.assumptions])

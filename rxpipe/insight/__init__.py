@@ -6,6 +6,7 @@
 - ``capacity.py``: what each stage, limit, sink and source could do; ``spread.py``: how exactly that is known
 - ``throughput.py``: what they could do together, and if one of them were another
 - ``bottleneck.py``: what holds the run up; ``advice.py``: what to change, and what that gains
+- ``finding.py``: what of that a finished run keeps
 - ``refusals.py``: what to do about servers that refuse many calls
 - ``stalls.py``: what stands still; ``checks.py``: whether the numbers agree with each other
 - ``outlook.py``: what is left of a run, once that is estimated; ``interval.py``: a number that is not known exactly

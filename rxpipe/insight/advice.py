@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, replace
 
 from rxpipe.insight.bottleneck import HALF_AGAIN, Analysis
-from rxpipe.insight.capacity import ITEMS, Capacity, Kind
+from rxpipe.insight.capacity import ITEMS, Capacity
+from rxpipe.insight.finding import Kind
 from rxpipe.insight.refusals import refusals_of
 from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.insight.throughput import Line
@@ -36,6 +37,7 @@ class Advice:
         gain: How much more would go through, as a share of what does now; None if that is not known.
         up_to: Whether it may be less: if the server refuses calls, or nobody has seen so many at once.
         then: What would hold the run up next; None for nothing.
+        other: What may as well hold the run up, where it is too close to call; else None.
     """
 
     sentence: str
@@ -46,6 +48,7 @@ class Advice:
     gain: float | None = None
     up_to: bool = False
     then: str | None = None
+    other: str | None = None
 
 
 def advice_of(analysis: Analysis) -> Advice:
@@ -200,7 +203,7 @@ def _too_close(first: Capacity, second: Capacity, line: Line) -> Advice:
     gain = then / now - 1 if now > 0 and then < math.inf else None
     if gain is not None and gain >= _WORTH:
         sentence += f"; half as much again of both would give {_percent(gain)}"
-    return Advice(sentence=sentence, kind=first.kind, name=first.name, gain=gain)
+    return Advice(sentence=sentence, kind=first.kind, name=first.name, gain=gain, other=second.name)
 
 
 def _stated(line: Line, resource: Capacity, others: float) -> float | None:

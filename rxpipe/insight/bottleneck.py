@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from rxpipe.insight.capacity import Capacity, Kind, capacities
+from rxpipe.insight.capacity import Capacity, capacities
+from rxpipe.insight.finding import Kind, Verdict
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.insight.throughput import Line
 from rxpipe.insight.window import Window, settled, whole
-
-Verdict = Literal["found", "close", "nothing", "unknown"]
 
 HALF_AGAIN = 1.5
 _ITEMS = 20  # so many must have gone through

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
+from rxpipe.insight.finding import Kind
 from rxpipe.insight.snapshot import LimiterSnapshot, StageSnapshot
 from rxpipe.insight.spread import error_of_calls, scatter
 from rxpipe.insight.window import Window
-
-Kind = Literal["stage", "items", "limiter", "sink", "source"]
 
 ITEMS = "items at once"
 

@@ -11,6 +11,7 @@ from rxpipe.insight.advice import Advice, advice_of
 from rxpipe.insight.bottleneck import Bottleneck, analysis_of
 from rxpipe.insight.capacity import Capacity
 from rxpipe.insight.checks import Check, checks_of
+from rxpipe.insight.finding import Finding
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.insight.stalls import Stall, stalls_of
 
@@ -36,6 +37,17 @@ class Insight:
     checks: tuple[Check, ...] = ()
     seconds: float | None = None
     rate: float | None = None
+
+    @property
+    def finding(self) -> Finding:
+        """What of it is kept of a run that is over."""
+        is_found = self.bottleneck.verdict == "found"
+        return Finding(
+            verdict=self.bottleneck.verdict,
+            kind=self.bottleneck.kind if is_found else None,
+            name=self.bottleneck.name if is_found else None,
+            sentence=self.advice.sentence,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON data; what is infinite is null."""

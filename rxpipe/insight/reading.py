@@ -244,6 +244,41 @@ class Bar:
     ended: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heights:
+    """How many calls of a stage ran, as means over equal parts of a time.
+
+    Attributes:
+        stage: The stage.
+        running: The means, one for each part.
+        failed: The same of the calls that did not end ``ok``.
+    """
+
+    stage: str
+    running: tuple[float, ...]
+    failed: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Calls that ran in a part of a run.
+
+    Attributes:
+        bars: The calls in the order in which they began. If there are more than were asked for: the longest.
+        calls: How many calls there are; about, where ``heights`` is None.
+        heights: How many calls ran, from all of them, in the order of the stages; None if they are too many to read.
+    """
+
+    bars: tuple[Bar, ...] = ()
+    calls: int = 0
+    heights: tuple[Heights, ...] | None = ()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether calls are missing from ``bars``."""
+        return len(self.bars) < self.calls or self.heights is None
+
+
 class RunsReader(Protocol):
     """Answers a page. Its functions block, for a fraction of a second; they are called on worker threads."""
 
@@ -285,8 +320,11 @@ class RunsReader(Protocol):
         """All that is kept of an item; None if there is none of this ID."""
         ...
 
-    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000) -> Sequence[Bar]:
-        """Calls that ran in a part of the run, ``since`` in seconds from its beginning."""
+    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000, parts: int = 600) -> Timeline:
+        """Calls that ran in a part of the run, ``since`` in seconds from its beginning.
+
+        ``most`` is the number of bars at most, ``parts`` the number of means in each of the heights.
+        """
         ...
 
 

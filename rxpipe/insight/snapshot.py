@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any, Literal
 
+from rxpipe.insight.finding import Finding
 from rxpipe.insight.outlook import Outlook
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.durations import Durations
@@ -190,6 +191,7 @@ class Snapshot:
         source: The source.
         usage_before: What the calls of earlier runs have used, which this one goes on with.
         outlook: What is left, as far as somebody has estimated that; None for the sum of several workers.
+        finding: What held it up, once it is over; None while it lasts, and for the sum of several workers.
         errors: The commonest errors.
         drops: The commonest reasons for drops.
     """
@@ -220,6 +222,7 @@ class Snapshot:
     source: SourceSnapshot = field(default_factory=SourceSnapshot)
     usage_before: Usage = field(default_factory=Usage)
     outlook: Outlook | None = None
+    finding: Finding | None = None
     errors: tuple[CountedError, ...] = ()
     drops: tuple[CountedError, ...] = ()
 
@@ -267,6 +270,7 @@ _OWN = {
     "refusal",
     "rate",
     "outlook",
+    "finding",
 }
 
 
@@ -276,6 +280,7 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
         one,
         **_sums(one, other),
         outlook=None,
+        finding=_finding(*sorted((one, other), key=lambda each: each.at)),
         state="running" if "running" in (one.state, other.state) else max(one, other, key=lambda each: each.at).state,
         stages=tuple(_add_stages(*pair) for pair in zip(one.stages, other.stages, strict=True)),
         limiters=_add_limiters((*one.limiters, *other.limiters)),
@@ -288,6 +293,14 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
         errors=_add_counted((*one.errors, *other.errors)),
         drops=_add_counted((*one.drops, *other.drops)),
     )
+
+
+def _finding(early: Snapshot, late: Snapshot) -> Finding | None:
+    """That of the later one, if it went on alone, after the other was gone."""
+    is_over = early.state not in ("running", "stopping") and early.at <= late.at - late.elapsed
+    if early.workers and not is_over:
+        return None
+    return late.finding if late.taken else early.finding
 
 
 def _add_stages(one: StageSnapshot, other: StageSnapshot) -> StageSnapshot:

@@ -226,8 +226,11 @@ class Report:
 
     @property
     def bottleneck(self) -> str | None:
-        """The name of the stage or limit that held the others up; ``database``, ``file`` or ``source``; else None."""
-        return None if self.advice is None else self.advice.name
+        """The name of the stage or limit that held the others up; ``database``, ``file`` or ``source``; else None.
+
+        None also if two are too close to call: ``advice`` has the names of both.
+        """
+        return None if self.advice is None or self.advice.other is not None else self.advice.name
 
 
 def _used_text(used: Usage) -> str:

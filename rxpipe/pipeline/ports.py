@@ -102,7 +102,8 @@ class RunPorts:
             takes whether to abort, and the error that the run then fails with, if any.
         quota: How many items are to be written; None for all.
         counts: What is committed; None if that is not counted.
-        watch: Called with what gives the run's snapshot, once the run has started; others may see it then.
+        watch: Called once the run has started, with what gives its snapshot, and with what adds to its last one what
+            held it up. Others may see snapshots then.
         target_of: Returns where calls run, given a stage's ``executor``.
         opened: Closes what was opened.
     """
@@ -121,7 +122,7 @@ class RunPorts:
     stops: Callable[[Callable[[bool, Exception | None], object]], None] = lambda stop: None
     quota: Quota | None = None
     counts: CommitCounts | None = None
-    watch: Callable[[Callable[[], Snapshot]], object] = lambda snapshot: None
+    watch: Callable[[Callable[[], Snapshot], Callable[[Snapshot], Snapshot]], object] = lambda take, conclude: None
     target_of: Callable[[ExecutionTarget | None], ExecutionTarget | None] = lambda executor: executor
     opened: ExitStack = field(default_factory=ExitStack)
 

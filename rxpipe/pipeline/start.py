@@ -58,7 +58,7 @@ def start(
     clock, told = clock_for(None, scheduler), Listeners((*plan.listeners, *listeners))
     with ports or prepare(plan) as ports:
         run, stages = _run_of(plan, length(source), ports, clock, told, admitted)
-        ports.watch(run.snapshot)
+        ports.watch(run.snapshot, run.conclude)
         ports.stops(partial(_end, run))
         run.start(ids, stages, observer, scheduler)
         ports.hand_over()

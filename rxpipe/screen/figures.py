@@ -185,6 +185,10 @@ class Meter:
         )
 
     def _look(self, run: Snapshot) -> None:
+        if run.finding is not None:  # it is over, and has said it
+            is_told = run.finding.verdict in ("found", "close")
+            self._advice, self._stalls = run.finding.sentence if is_told else "", ()
+            return
         if run.elapsed - self._looked_at < _LOOKS:
             return
         self._looked_at = run.elapsed

@@ -226,9 +226,9 @@ class Session:
         claim.usage = stage, attempt, usage
         self._note(used(claim, stage=stage, attempt=attempt, usage=usage))
 
-    def watch(self, take: Callable[[], Snapshot]) -> None:
+    def watch(self, take: Callable[[], Snapshot], conclude: Callable[[Snapshot], Snapshot]) -> None:
         """Keep snapshots of the run from now on, with the signs of life."""
-        self._lease.snapshots.take = take
+        self._lease.snapshots.watch(take, conclude)
 
     def stops(self, stop: Callable[[bool, Exception | None], object]) -> None:
         """Stop the run when another process asks for that; see ``RunPorts.stops``."""

@@ -28,7 +28,7 @@ class AllRuns:
         """All runs, the latest first."""
         rows = [] if self.reader is None else list(self.reader.runs())
         snapshot = self._snapshot()
-        if snapshot is not None and all(row.number != _number(snapshot) for row in rows):
+        if snapshot is not None and all(row.number != number_of(snapshot) for row in rows):
             rows.insert(0, _row(snapshot))
         return rows
 
@@ -62,7 +62,7 @@ class AllRuns:
 
     def _of(self, number: int) -> Snapshot | None:
         snapshot = self._snapshot()
-        return snapshot if snapshot is not None and _number(snapshot) == number else None
+        return snapshot if snapshot is not None and number_of(snapshot) == number else None
 
 
 def _has_others(row: RunRow | None) -> bool:
@@ -70,14 +70,15 @@ def _has_others(row: RunRow | None) -> bool:
     return row is not None and row.workers > 1
 
 
-def _number(snapshot: Snapshot) -> int:
+def number_of(snapshot: Snapshot) -> int:
+    """The number by which the page knows the run of a snapshot."""
     return NO_NUMBER if snapshot.run is None else snapshot.run
 
 
 def _row(snapshot: Snapshot) -> RunRow:
     is_over = snapshot.state not in ("running", "stopping")
     return RunRow(
-        number=_number(snapshot),
+        number=number_of(snapshot),
         name=snapshot.pipeline or "",
         state="finished" if is_over else "running",
         stages=tuple(stage.name for stage in snapshot.stages),

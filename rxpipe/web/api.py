@@ -191,8 +191,8 @@ class Api:
         since = number("since", query.get("since"), least=0.0) or 0.0
         seconds = number("seconds", query.get("seconds"), least=0.001, most=1e9) or 60.0
         most = whole("most", query.get("most"), _BARS, most=_BARS)
-        bars = self._reader.timeline(request.path_params["run"], since=since, seconds=seconds, most=most)
-        return json_response({"bars": self._plain.value(bars), "is_cut": len(bars) >= most})
+        told = self._reader.timeline(request.path_params["run"], since=since, seconds=seconds, most=most)
+        return json_response({**self._plain.value(told), "since": since, "seconds": seconds, "is_cut": told.is_cut})
 
     # Streams
 

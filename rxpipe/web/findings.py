@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rxpipe.insight.insight import insight_of
@@ -15,16 +16,13 @@ def findings(recent: Sequence[Snapshot]) -> dict[str, Any]:
     Args:
         recent: Its latest snapshots, the newest last.
 
+    A run that is over has told in its last snapshot what held it up; the page has fewer snapshots than the run had.
+
     Returns:
         ``verdict``, ``kind`` and ``name`` of what holds it up (None for nothing, and where it is too close to call),
         ``sentence``, and ``stalls``, sentences.
     """
+    kept = recent[-1].finding
     saw = insight_of(recent)
-    is_found = saw.bottleneck.verdict == "found"
-    return {
-        "verdict": saw.bottleneck.verdict,
-        "kind": saw.bottleneck.kind if is_found else None,
-        "name": saw.bottleneck.name if is_found else None,
-        "sentence": saw.advice.sentence,
-        "stalls": [stall.sentence for stall in saw.stalls],
-    }
+    found = kept or saw.finding
+    return {**asdict(found), "stalls": [] if kept else [stall.sentence for stall in saw.stalls]}

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from rxpipe.errors import ConfigError
 from rxpipe.foresight.stand_in import calls_of_bars
 from rxpipe.foresight.what_if import Point, WhatIf
+from rxpipe.insight.reading import Bar
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.insight.window import settled
 from rxpipe.web.all_runs import AllRuns
@@ -32,6 +33,7 @@ _KEPT = 4  # runs
 _CURVES = 32  # of each of them
 _FRESH = 30.0  # seconds that a live run's numbers are good for
 _CALLS = 2_500  # that are drawn from
+_MOST_ASKED = 20_000  # calls: some hundred milliseconds' work
 _SEEN = 120  # snapshots
 _MOST_SET = 200  # settings
 
@@ -122,8 +124,8 @@ class Predictions:
         if known is None or snapshot.at - known.snapshot.at > _FRESH or snapshot.state != known.snapshot.state:
             seconds = _CALLS / max(1, sum(stage.calls for stage in snapshot.stages)) * max(snapshot.elapsed, 1e-3)
             since = max(0.0, (snapshot.elapsed - seconds) / 2)
-            bars = reader.timeline(run, since=since, seconds=max(seconds, 1e-3), most=2 * _CALLS)
-            known = self._known[run] = _Known(snapshot, WhatIf(snapshot, calls_of_bars(bars)))
+            told = reader.timeline(run, since=since, seconds=max(seconds, 1e-3), most=_MOST_ASKED, parts=1)
+            known = self._known[run] = _Known(snapshot, WhatIf(snapshot, calls_of_bars(_without_gaps(told.bars))))
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return known
@@ -136,6 +138,12 @@ class Predictions:
         if window is not None:
             rate = window.counts.ended / window.seconds
         return {"rate": rate, "seconds": _left(snapshot, rate, is_over=is_over), "is_over": is_over}
+
+
+def _without_gaps(bars: Sequence[Bar]) -> Sequence[Bar]:
+    """The middle of them: no more than a simulation draws from, and all of that time."""
+    first = max(0, len(bars) - 2 * _CALLS) // 2
+    return bars[first : first + 2 * _CALLS]
 
 
 def _left(snapshot: Snapshot, rate: float, *, is_over: bool) -> float | None:

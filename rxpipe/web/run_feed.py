@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rxpipe.insight.reading import RunRow
@@ -15,6 +16,7 @@ from rxpipe.web.series import point, window
 
 POINT = 10.0  # seconds that a point of a chart is of: of a single one, rates would only be noise
 WINDOW = 60.0  # seconds that the rates beside the pipeline are of
+LEAST = 1.0  # seconds that they are of at least, while the run lasts
 
 
 class RunFeed:
@@ -48,7 +50,9 @@ class RunFeed:
     def message(self, row: RunRow | None) -> dict[str, Any]:
         """The run as it is now."""
         plain, recent = self._plain, self._recent
-        told: dict[str, Any] = {"run": None if row is None else plain.value(row)}
+        told: dict[str, Any] = {
+            "run": None if row is None else plain.value(_as_of(row, recent[-1] if recent else None))
+        }
         if not recent:
             return {**told, "snapshot": None, "window": None, "findings": None, "point": None}
         newest = recent[-1]
@@ -57,7 +61,7 @@ class RunFeed:
         return {
             **told,
             "snapshot": plain.value(newest),
-            "window": plain.value(window(before, newest)),
+            "window": None if _is_short(before, newest, is_over) else plain.value(window(before, newest)),
             "findings": plain.value(findings(self._history.snapshots), 1_000),
             "point": point(self._some_time_ago(), newest) if len(recent) > 1 else None,
         }
@@ -66,3 +70,22 @@ class RunFeed:
         """What a point of a chart is compared with."""
         newest = self._recent[-1]
         return next((one for one in reversed(self._recent) if one.at <= newest.at - POINT), self._recent[0])
+
+
+def _as_of(row: RunRow, snapshot: Snapshot | None) -> RunRow:
+    """A live run's row with the counts of its newest numbers: the store counts on between two of them.
+
+    Of a run that goes on with an earlier one, these do not have all that was dropped, expanded or collected before.
+    """
+    if snapshot is None or row.state != "running":
+        return row
+    before = {"written": snapshot.written_before, "failed": snapshot.failed_before}
+    names = ("written", "failed") if any(before.values()) else ("written", "failed", "dropped", "expanded", "collected")
+    counts = {name: before.get(name, 0) + getattr(snapshot, name) for name in names}
+    counts["running"] = snapshot.in_flight
+    return replace(row, counts={**row.counts, **counts}, usage=snapshot.usage_before + snapshot.usage)
+
+
+def _is_short(before: Snapshot | None, newest: Snapshot, is_over: bool) -> bool:
+    """Whether a live run's numbers are of too short a time for shares and rates: then they would all be 0."""
+    return not is_over and newest.elapsed - (0.0 if before is None else before.elapsed) < LEAST

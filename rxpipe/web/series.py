@@ -57,6 +57,7 @@ def _stage(before: StageSnapshot | None, now: StageSnapshot, seconds: float) -> 
         "p95": spent.quantile(0.95),
         "p99": spent.quantile(0.99),
         "running": now.running,
+        "mean": _rate(now.busy, 0.0 if before is None else before.busy, seconds),  # calls that ran at a time
         "waiting": now.waiting,
         "rate": _rate(now.finished, 0 if before is None else before.finished, seconds),
         "busy": share("busy"),

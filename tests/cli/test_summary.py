@@ -127,12 +127,22 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_run_of_less_than_a_second_gives_no_advice(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its start held it up most, and a longer run is held up by other things."""
-    advice = Advice(sentence="the source holds the stages up", kind="source", name="answering")
-    assert "the source holds the stages up" in told(capsys, replace(REPORT, advice=advice, seconds=1.0))
-    short = told(capsys, replace(REPORT, advice=advice, seconds=0.99))
-    assert not any("holds" in line or "bottleneck" in line for line in short)
+def test_a_stage_that_was_not_busy_all_the_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table's share and the sentence's are of different times, and words say so."""
+    advice = Advice(sentence="generation holds the others up: 3 slots, 100% busy", kind="stage", name="generation")
+    lines = told(capsys, replace(REPORT, advice=advice))
+    place = lines.index(advice.sentence)
+    assert "50% of 3  ◀ bottleneck" in lines[place - 4]
+    assert lines[place + 1].startswith("busy: while the run was full; slots used: of the whole run")
+
+
+def test_where_two_are_too_close_to_call_none_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence tells of both."""
+    sentence = "answering and grading hold the others up; it is too close to call which more"
+    advice = Advice(sentence=sentence, kind="stage", name="answering", other="grading")
+    lines = told(capsys, replace(REPORT, advice=advice))
+    assert sentence in lines
+    assert not any("bottleneck" in line for line in lines)
 
 
 def test_where_nothing_was_done_there_is_no_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:

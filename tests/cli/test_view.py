@@ -85,11 +85,14 @@ def test_beyond_this_machine_a_token_is_needed(config: Path) -> None:
 def test_a_run_with_a_page(tmp_path: Path, action: str) -> None:
     """Its address is told as the run begins; the page shows the run, and can stop it."""
     config = write_config(tmp_path, SLOW, source={"range": 100_000})
-    with started("run", config, "--view", cwd=tmp_path) as program:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    with started("run", config, "--view-port", port, cwd=tmp_path) as program:
         program.wait_for("page: ")
         program.wait_for("\n")
-        found = re.search(r"page: (\S+)", program.seen)
+        found = re.search(r"page: (\S+)#/runs/1\s", program.seen)
         assert found is not None
+        assert found[1] == f"http://127.0.0.1:{port}/"
         with httpx.Client(base_url=found[1], timeout=LIMIT) as client:
             (row,) = client.get("/api/runs").json()["runs"]
             assert (row["number"], row["state"]) == (1, "running")
@@ -106,7 +109,7 @@ def test_a_run_without_a_store_has_a_page(tmp_path: Path) -> None:
     with started("run", config, "--view", cwd=tmp_path) as program:
         program.wait_for("page: ")
         program.wait_for("\n")
-        found = re.search(r"page: (\S+)", program.seen)
+        found = re.search(r"page: (\S+)#/runs/0\s", program.seen)
         assert found is not None
         with httpx.Client(base_url=found[1], timeout=LIMIT) as client:
             assert client.get("/api/about").json()["has_store"] is False

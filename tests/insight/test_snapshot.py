@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from rxpipe import Usage
+from rxpipe.insight.finding import Finding
 from rxpipe.insight.snapshot import (
     CountedError,
     LimiterSnapshot,
@@ -46,6 +47,23 @@ def worker(at: float = 100.0, *, per_process: bool = True, **counts: Any) -> Sna
         errors=(CountedError(stage="a", text="bad", count=2),),
         **counts,
     )
+
+
+def found(name: str) -> Finding:
+    return Finding(verdict="found", kind="stage", name=name, sentence=f"{name} holds the others up")
+
+
+def test_what_held_a_run_up_is_what_its_last_worker_found() -> None:
+    """If it went on alone, and did anything; of workers beside each other nobody knows."""
+    first = worker(100.0, state="stopped", finding=found("a"), taken=5)
+    later: dict[str, Any] = {"state": "finished", "finding": found("b")}
+    after, beside = worker(200.0, taken=5, **later), worker(105.0, taken=5, **later)  # it began 10.5 s before
+    assert merged([first, after]).finding == merged([after, first]).finding == found("b")
+    assert merged([first, worker(200.0, **later)]).finding == found("a")
+    assert merged([first, beside]).finding is None
+    assert merged([worker(100.0, taken=5), after]).finding is None
+    gone = worker(199.0, taken=5, workers=0, state="failed")
+    assert merged([gone, after]).finding == found("b")
 
 
 def test_counts_are_added_up() -> None:

@@ -23,6 +23,16 @@ def test_figures_are_of_the_time_that_the_run_goes_by() -> None:
     assert report.advice.sentence == "a holds the others up: 2 slots, 98% busy; 6 would give up to +200%, then b does"
 
 
+def test_nothing_is_named_where_two_are_too_close_to_call() -> None:
+    """The sentence has the names of both."""
+    stages = Stage("a", lasting(1), concurrency=2), Stage("b", lasting(1), concurrency=2)
+    report = run_virtually(Pipeline(*stages), range(400))
+    assert report.advice is not None
+    assert "too close to call" in report.advice.sentence
+    assert {report.advice.name, report.advice.other} == {"a", "b"}
+    assert report.bottleneck is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_what_calls_used_is_added_up(scheduler: Scheduler) -> None:

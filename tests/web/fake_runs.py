@@ -13,6 +13,7 @@ from rxpipe.insight.reading import (
     CallRow,
     ErrorRow,
     Exchange,
+    Heights,
     ItemDetails,
     ItemFilter,
     ItemPage,
@@ -20,10 +21,12 @@ from rxpipe.insight.reading import (
     ItemStatus,
     Order,
     RunRow,
+    Timeline,
     WorkerRow,
 )
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.store.reading.call_heights import CallHeights
 
 from .fake_figures import (
     ATTACKS,
@@ -46,6 +49,8 @@ STATUSES: list[ItemStatus] = [status for status, percent in SHARES.items() for _
 
 class FakeRuns:
     """Answers and obeys; its clock says how long the live run has lasted."""
+
+    most_read = 25_000  # calls of which the timeline has heights
 
     def __init__(self, clock: Callable[[], float] | None = None, items: int = ITEMS) -> None:
         began = time.monotonic()
@@ -258,7 +263,7 @@ class FakeRuns:
         count = self.items_of_live if run == LIVE else 12_000
         return int(item) - 1 if item.isdecimal() and 0 < int(item) <= count else None
 
-    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000) -> Sequence[Bar]:
+    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000, parts: int = 600) -> Timeline:
         self._asked("timeline")
         bars: list[Bar] = []
         names = ATTACKS[:3] if run == HOSTILE else tuple(name for name, _, _ in STAGES)
@@ -267,7 +272,7 @@ class FakeRuns:
             for slot in range(slots):
                 length = mean * (0.8 + 0.05 * slot)
                 turn = int(since / length)
-                while turn * length < until and len(bars) < most:
+                while turn * length < until:
                     busy = (0.72, 0.985, 0.41)[index]
                     ended = "failed" if (turn * 7 + slot) % 37 == 0 else "retried" if (turn + slot) % 23 == 0 else "ok"
                     bars.append(
@@ -280,7 +285,10 @@ class FakeRuns:
                         )
                     )
                     turn += 1
-        return sorted(bars, key=lambda bar: bar.began)
+        heights = tuple(_heights(name, bars, since, seconds, parts) for name in names)
+        longest = sorted(bars, key=lambda bar: bar.seconds, reverse=True)[:most]
+        shown = tuple(sorted(longest, key=lambda bar: bar.began))
+        return Timeline(bars=shown, calls=len(bars), heights=None if len(bars) > self.most_read else heights)
 
     # What is done
 
@@ -293,6 +301,15 @@ class FakeRuns:
         self._asked("stop")
         self.stopped.append((run, abort))
         return 2
+
+
+def _heights(stage: str, bars: Sequence[Bar], since: float, seconds: float, parts: int) -> Heights:
+    running, failed = (CallHeights(since, seconds, parts) for _ in range(2))
+    for bar in bars:
+        if bar.stage == stage:
+            running.add(bar.began, bar.seconds)
+            failed.add(bar.began, 0.0 if bar.ended == "ok" else bar.seconds)
+    return Heights(stage=stage, running=running.means(), failed=failed.means())
 
 
 def _call(

@@ -110,8 +110,21 @@ def test_the_timeline(client: TestClient) -> None:
     told = answer(client, f"runs/{LIVE}/timeline?since=600&seconds=5")
     assert told["is_cut"] is False
     assert {bar["stage"] for bar in told["bars"]} == {"generation", "answering", "grading"}
-    cut = answer(client, f"runs/{LIVE}/timeline?since=0&seconds=600&most=100")
-    assert (len(cut["bars"]), cut["is_cut"]) == (100, True)
+    assert (told["calls"], told["since"], told["seconds"]) == (len(told["bars"]), 600.0, 5.0)
+    cut = answer(client, f"runs/{LIVE}/timeline?since=600&seconds=5&most=20")
+    assert (len(cut["bars"]), cut["calls"], cut["is_cut"]) == (20, told["calls"], True)
+    assert [one["stage"] for one in cut["heights"]] == ["generation", "answering", "grading"]
+    for of_stage in cut["heights"]:
+        bars = [bar for bar in told["bars"] if bar["stage"] == of_stage["stage"]]
+        seconds = sum(max(0.0, min(605.0, bar["began"] + bar["seconds"]) - max(600.0, bar["began"])) for bar in bars)
+        assert sum(of_stage["running"]) * 5 / len(of_stage["running"]) == pytest.approx(seconds)
+
+
+def test_a_timeline_of_more_calls_than_can_be_read(client: TestClient, runs: FakeRuns) -> None:
+    """It says that calls are left out, however few it has."""
+    runs.most_read = 10
+    told = answer(client, f"runs/{LIVE}/timeline?since=600&seconds=5")
+    assert (told["heights"], told["is_cut"]) == (None, True)
 
 
 def test_workers_and_errors(client: TestClient) -> None:

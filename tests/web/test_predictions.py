@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from rxpipe.foresight.what_if import Point, WhatIf
+from rxpipe.insight.reading import Timeline
 from rxpipe.web import app
 
 from .fake_figures import FINISHED, HOSTILE, LIVE, STAGES
@@ -98,8 +99,8 @@ def test_runs_that_tell_too_little(client: TestClient, runs: FakeRuns, monkeypat
     assert client.get("/api/runs/999/whatif").status_code == 404
     assert len(answer(client, f"runs/{HOSTILE}/whatif")["settings"]) >= 0
 
-    def nothing(*_: Any, **__: Any) -> list[Any]:
-        return []
+    def nothing(*_: Any, **__: Any) -> Timeline:
+        return Timeline()
 
     monkeypatch.setattr(runs, "timeline", nothing)
     told = answer(client, f"runs/{FINISHED}/whatif")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,26 @@ from rxpipe.web import app
 from .page_clients import ACTION, client_of
 
 pytestmark = pytest.mark.slow
+
+
+def slow(number: int) -> int:
+    """It begins slowly, as a server does that has to wake up: all of the run and its best part say different things."""
+    time.sleep(0.3 if number < 2 else 0.002)
+    return number
+
+
+def test_the_page_says_what_the_report_says_of_what_held_the_run_up(tmp_path: Path) -> None:
+    """Word for word, though the store has fewer snapshots than the run had; also after a run that had nothing to do."""
+    url = f"sqlite:///{tmp_path / 'slow.db'}"
+    stages = Stage("first", slow, concurrency=2), Stage("second", lambda value: value, concurrency=8)
+    pipeline = Pipeline(*stages, sink=DatabaseSink(url), store=RunStore(), name="slow")
+    report = pipeline.run(range(400))
+    assert report.advice is not None
+    for _ in range(2):
+        with RunStore(url).reader() as reader, client_of(app(reader, None)) as client:
+            told = answer(client, "runs/1")["findings"]
+            assert (told["sentence"], told["name"]) == (report.advice.sentence, report.bottleneck)
+        pipeline.run(range(400))
 
 
 def generate(number: int) -> dict[str, Any]:
@@ -73,8 +94,11 @@ def test_each_screen_has_its_answers(store: RunStore) -> None:
         ]
         assert "ValueError" in item["calls"][-1]["traceback"]["text"]
         assert "<b>What is 13?</b>" in item["outputs"][0]["output"]["text"]
-        bars = answer(client, "runs/1/timeline?since=0&seconds=60")["bars"]
-        assert len(bars) == 40 + 36 + 8
+        timeline = answer(client, "runs/1/timeline?since=0&seconds=60")
+        assert len(timeline["bars"]) == timeline["calls"] == 40 + 36 + 8
+        for stage, heights in zip(told["snapshot"]["stages"], timeline["heights"], strict=True):
+            drawn = sum(heights["running"]) * 60 / len(heights["running"])
+            assert drawn == pytest.approx(stage["busy"], abs=1e-3)
 
 
 def test_what_has_failed_is_requeued(store: RunStore) -> None:

@@ -1,6 +1,7 @@
 """What the commands do.
 
-- ``run.py``, ``check.py``, ``compare.py``, ``preview.py``, ``init.py``: on a config, which ``overrides.py`` changes;
+- ``run.py``, ``check.py``, ``compare.py``, ``compare_runs.py``, ``preview.py``, ``init.py``: on a config,
+  which ``overrides.py`` changes;
   ``results_place.py``: where its results go; ``preview_children.py``: the first children of an item;
   ``beside.py``: what a run has beside it
 - ``staying.py``: ``run --stay``; ``submit.py``: items for those who stay

@@ -69,6 +69,7 @@ class Options:
     quiet: bool = False
     as_json: bool = False
     view: bool = False
+    view_port: int | None = None
     stay: bool = False
     every: float | None = None
     service: ServiceOptions = field(default_factory=ServiceOptions)
@@ -140,10 +141,10 @@ def run(path: Path, options: Options) -> ExitCode:
         with ExitStack() as beside:
             if options.fast:
                 beside.enter_context(without_waits())
-            if options.view:
+            if options.view or options.view_port is not None:
                 from rxpipe.cli.commands.view import RunPage  # needs the extra web
 
-                watched.page = beside.enter_context(RunPage(config))
+                watched.page = beside.enter_context(RunPage(config, options.view_port))
             watched.service = service
             progress = beside.enter_context(service.progress or progress_of(title, grace, quiet=options.quiet))
             known = options.count if total is None and stays is None else total

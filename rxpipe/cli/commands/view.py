@@ -72,11 +72,12 @@ def view(where: StoreLocation, options: Options) -> None:
 class RunPage:
     """A page of a run of this process, for this machine alone; its address goes to standard error."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, port: int | None = None) -> None:
         """Find a place for it, before the run begins.
 
         Args:
             config: The run's config; if it is durable, the page shows the runs of its store, too.
+            port: The port; None for the first free one from 8765 on.
 
         Raises:
             ConfigError: The extra is not installed, or no port is free.
@@ -85,7 +86,7 @@ class RunPage:
         from rxpipe.web.serving import place
 
         self._config = config
-        self._at = place()
+        self._at = place(port=port)
         self._opened = ExitStack()
 
     def begin(self, latest: Callable[[], Snapshot]) -> None:
@@ -95,6 +96,7 @@ class RunPage:
             latest: Gives the run's newest snapshot.
         """
         from rxpipe.web import LiveRun, app
+        from rxpipe.web.all_runs import number_of
         from rxpipe.web.serving import served
 
         url = self._config.database.url
@@ -108,7 +110,7 @@ class RunPage:
             secrets=_secrets(self._config, None),
         )
         self._opened.enter_context(served(page, self._at))
-        say(f"page: {self._at.url}", err=True)
+        say(f"page: {self._at.url}#/runs/{number_of(latest())}", err=True)
 
     def __enter__(self) -> Self:
         return self

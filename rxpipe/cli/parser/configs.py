@@ -162,6 +162,15 @@ def run(
             "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
         ),
     ] = False,
+    view_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="The same at this port, instead of the first free one from 8765 on.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus there, at /metrics."),
@@ -222,6 +231,7 @@ def run(
             quiet=quiet,
             as_json=as_json,
             view=view,
+            view_port=view_port,
             stay=stay,
             every=every,
             service=ServiceOptions(metrics=metrics, health=health, json_logs=logs == "json", quiet=quiet),
@@ -284,17 +294,27 @@ def compare(
             help="Call nothing: simulate the runs, in a second. Calls take the latencies, or as long as recorded ones.",
         ),
     ] = False,
+    runs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            help="Run nothing: show these runs of the config's store side by side, by the numbers of rxpipe runs.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
 ) -> None:
     """Compare the strategies: run the same work on every strategy and scheduler, into temporary databases.
 
     Each of the six runs calls your functions. If calls cost money, you pay six times.
-    With --simulated nothing is called.
-
-    It compares no settings and no runs. rxpipe simulate --sweep compares settings, and the page of rxpipe view
-    compares two runs, such as those of rxpipe run --fresh --set KEY=VALUE.
+    With --simulated nothing is called. With --runs 1,2 two runs are compared that were made before, such as those of
+    rxpipe run --fresh --set KEY=VALUE. To compare settings without a run, use rxpipe simulate --sweep.
     """
     with errors_told(config.absolute().parent):
+        if runs is not None:
+            from rxpipe.cli.commands.compare_runs import compare_runs
+
+            compare_runs(config, runs, html=html, simulates=simulated or bool(latency), as_json=as_json)
+            return
         from rxpipe.cli.commands.compare import compare as compare_config
 
         raise typer.Exit(

@@ -5,4 +5,5 @@
 - ``forecast.py``: what a run is going to take; ``sweep.py``, ``sweep_page.py``: how that changes with its settings;
   ``recommendation.py``: which settings to take
 - ``flow_shape.py``: what the stages of a config do with items
+- ``runs_compared.py``, ``runs_page.py``: runs side by side, in the terminal and as a page
 """

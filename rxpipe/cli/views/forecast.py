@@ -27,7 +27,8 @@ def print_forecast(forecast: Forecast, title: str) -> None:
     console.print()
     print_table(console, _numbers(forecast))
     console.print()
-    print_table(console, _stages(forecast.stages, forecast.advice.name))
+    bottleneck = None if forecast.advice.other is not None else forecast.advice.name
+    print_table(console, _stages(forecast.stages, bottleneck))
     if forecast.limits:
         console.print()
         print_table(console, _limits(forecast.limits))

@@ -15,7 +15,8 @@ from rxpipe.screen.tables import Column, print_table, usage_columns
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, number, per_second, plural, used
 
-_TELLING = 1.0  # seconds
+_NEARLY = 0.9
+_TWO_SHARES = "busy: while the run was full; slots used: of the whole run, its beginning and end included"
 
 
 def print_summary(
@@ -47,15 +48,15 @@ def print_summary(
     print_saved(console, sum(stage.cached for stage in report.stages), report.saved)
     console.print()
     if report.taken or report.run is None:
-        # Of a shorter run the start is most: what held it up says nothing of a longer one.
-        advice = report.advice if report.seconds >= _TELLING else None
-        print_table(console, stage_columns(report.stages, None if advice is None else advice.name))
+        print_table(console, stage_columns(report.stages, report.bottleneck))
         console.print()
         if refusal := refusal_text(report.stages):
             console.print(hanging(console, Text(), refusal, "yellow"), soft_wrap=True)
             console.print()
-        if advice is not None and advice.name is not None:
-            console.print(hanging(console, Text(), advice.sentence, "cyan"), soft_wrap=True)
+        if report.advice is not None and report.advice.name is not None:
+            console.print(hanging(console, Text(), report.advice.sentence, "cyan"), soft_wrap=True)
+            if _was_less_busy_in_all(report):
+                console.print(hanging(console, Text(), _TWO_SHARES, "dim"), soft_wrap=True)
             console.print()
     # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
@@ -71,6 +72,11 @@ def print_summary(
         run = f"{report.run}{place}"
         hints = f"rxpipe failures {run} lists what failed", f"rxpipe requeue {run} has it tried again"
         console.print(Text("\n" + "\n".join(hints), style="dim"), soft_wrap=True)
+
+
+def _was_less_busy_in_all(report: Report) -> bool:
+    """Whether the table says less of the stage that held the others up than the sentence does."""
+    return any(stage.name == report.bottleneck and stage.utilization < _NEARLY for stage in report.stages)
 
 
 def counts_line(report: Report) -> Text:

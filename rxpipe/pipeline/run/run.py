@@ -159,6 +159,10 @@ class Run(Counts):
         """Its numbers now; from any thread."""
         return self._watch.snapshot()
 
+    def conclude(self, last: Snapshot) -> Snapshot:
+        """Its last snapshot, with what held it up: from now on that is what it says."""
+        return self._watch.conclude(last)
+
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
         """Its numbers now, then every so many seconds, and once more when it is over. Of those that nobody takes in
         time, the newest is kept.

@@ -81,6 +81,7 @@ class Watch:
         self._facts = facts
         self.look_at = _FIRST_LOOK
         self._history = History()
+        self._concluded: Insight | None = None
 
     def look(self, ends: int) -> None:
         """Keep a snapshot: so many items have ended. That needs no timer."""
@@ -89,7 +90,19 @@ class Watch:
 
     def snapshot(self) -> Snapshot:
         """The run's numbers now; from any thread."""
-        return _snapshot_of(self._run, self._facts)
+        now = _snapshot_of(self._run, self._facts)
+        return now if now.state in ("running", "stopping") else self.conclude(now, again=False)
+
+    def conclude(self, last: Snapshot, *, again: bool = True) -> Snapshot:
+        """The last snapshot, with what held the run up.
+
+        Args:
+            last: The snapshot.
+            again: Whether to look anew if that was told before.
+        """
+        if again or self._concluded is None:
+            self._concluded = insight_of((*self._history.snapshots, last))
+        return replace(last, finding=self._concluded.finding)
 
     def snapshots(self, seconds: float) -> Observable[Snapshot]:
         """Its numbers now, every so many seconds, and at the end; a slow observer gets fewer, and the newest.
@@ -110,7 +123,10 @@ class Watch:
 
     def insight(self) -> Insight:
         """What holds the run up now, what a change would gain, and what stands still; from any thread."""
-        return insight_of((*self._history.snapshots, self.snapshot()))
+        now = self.snapshot()
+        if now.finding is not None and self._concluded is not None:
+            return self._concluded
+        return insight_of((*self._history.snapshots, now))
 
 
 def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:

@@ -144,11 +144,9 @@ def _columns(calls: Sequence[PlainCall]) -> tuple[float, float, dict[str, Sequen
     return first, max(map(add, began, seconds)), columns
 
 
-def calls_of(row: Row[Any], step: int = 1) -> Iterator[KeptCall]:
-    """The calls of a row of ``rxpipe_calls``, or every so many-th."""
+def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
+    """The calls of a row of ``rxpipe_calls``."""
     columns: dict[str, list[Any]] = json.loads(row.calls)
-    if step > 1:
-        columns = {name: column[::step] for name, column in columns.items()}
     count = len(columns["item"])
     nothing = [0] * count
     prompts, completions = columns.get("prompt_tokens", nothing), columns.get("completion_tokens", nothing)

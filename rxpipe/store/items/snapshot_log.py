@@ -43,12 +43,17 @@ class SnapshotLog:
             most: How many are kept at most.
         """
         self.take: Callable[[], Snapshot] | None = None
+        self._conclude: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
         self._run_id = run_id
         self._most = most
         self._number, self._stride = 0, 1
         self._owner = ""
         self._has_failed = self._is_over = False
         self._lock = threading.Lock()
+
+    def watch(self, take: Callable[[], Snapshot], conclude: Callable[[Snapshot], Snapshot]) -> None:
+        """Keep snapshots from now on; ``conclude`` adds to the last one what held the run up."""
+        self.take, self._conclude = take, conclude
 
     def taken(self) -> str | None:
         """A snapshot as it is kept; None if there is none to take. It calls the run: hold no transaction meanwhile."""
@@ -62,7 +67,7 @@ class SnapshotLog:
             state: How the run has ended, unless it says so itself.
         """
         take = self.take
-        return None if take is None else self.as_text(lambda: ended(take(), counts, state))
+        return None if take is None else self.as_text(lambda: self._conclude(ended(take(), counts, state)))
 
     def as_text(self, take: Callable[[], Snapshot]) -> str | None:
         """What it takes, as it is kept; None if that fails: a run does not depend on it."""

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from rxpipe.database.json_rows import PARAMETER, is_in_keys, keys_as_parameter
-from rxpipe.insight.reading import Bar
+from rxpipe.insight.reading import Bar, Heights, Timeline
 from rxpipe.store.commits.call_groups import KeptCall, calls_of
 from rxpipe.store.queries.failures import item_id
+from rxpipe.store.reading.call_heights import CallHeights
 from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 
-_MOST_GROUPS = 50_000  # that are looked through
-_LATE = 600.0  # seconds after its end by which a call is committed: more only if the database was away
+_MOST_READ = 25_000  # calls: more take longer than a page should wait
+_LATE = 86_400.0  # seconds from a call's beginning to its commit, at most
 _EARLY = 1.0  # seconds by which clocks differ
-_SPARE = 2  # times as many calls are looked at as are drawn, as some are of another time
-_MOST_READ = 30  # groups that are read
 
 
-def bars(
-    connection: Connection, run_id: int, stages: Sequence[str], *, since: float, seconds: float, most: int
-) -> list[Bar]:
-    """Calls that ran in a part of a run; of more than ``most``, so many, evenly.
+def timeline(
+    connection: Connection,
+    run_id: int,
+    stages: Sequence[str],
+    *,
+    since: float,
+    seconds: float,
+    most: int,
+    parts: int,
+) -> Timeline:
+    """Calls that ran in a part of a run.
 
     Args:
         connection: In a transaction that reads.
@@ -30,28 +37,66 @@ def bars(
         stages: The names of its stages.
         since: The part's beginning, in seconds from the run's.
         seconds: Its length.
-        most: How many bars at most.
+        most: How many bars at most: the longest calls.
+        parts: How many means the heights have.
     """
     began = connection.execute(select(RUNS.c.created_at).where(RUNS.c.id == run_id)).scalar()
-    if began is None or most < 1:
-        return []
+    if began is None:
+        return Timeline()
     first, last = began + since, began + since + seconds
-    columns = CALLS.c.worker, CALLS.c.number, CALLS.c["count"].label("calls")
-    ours = CALLS.c.run_id == run_id, CALLS.c.at >= first - _EARLY, CALLS.c.at <= last + _LATE
-    query = select(*columns).where(*ours, CALLS.c.to_at >= first, CALLS.c.from_at <= last)
-    groups = connection.execute(query.order_by(CALLS.c.at).limit(_MOST_GROUPS)).all()
-    chosen = [(group.worker, group.number) for group in groups[:: max(1, -(-len(groups) // _MOST_READ))]]
-    calls = sum(group.calls for group in groups) * len(chosen) // max(1, len(groups))
-    step = max(1, calls // (_SPARE * most))
-    place = tuple_(CALLS.c.worker, CALLS.c.number)
+    calls = connection.execute(select(func.sum(CALLS.c["count"])).where(*_ran(run_id, first, last))).scalar() or 0
+    is_read = calls <= _MOST_READ
+    query = select(CALLS).where(*_ran(run_id, first, last)) if is_read else _some(run_id, first, last, int(calls))
     found: list[KeptCall] = []
-    for row in connection.execute(select(CALLS).where(CALLS.c.run_id == run_id, place.in_(chosen))):
-        found += (one for one in calls_of(row, step) if one.began <= last and one.began + one.seconds >= first)
-    found.sort(key=lambda call: (call.began, call.item))
-    if len(found) > most:
-        found = [found[place * len(found) // most] for place in range(most)]
-    integers = _integers(connection, run_id, {call.item for call in found})
-    return [
+    for row in connection.execute(query.order_by(CALLS.c.at, CALLS.c.worker, CALLS.c.number)):
+        found += (one for one in calls_of(row) if one.began <= last and one.began + one.seconds >= first)
+    heights = _heights(found, stages, first, seconds, parts) if is_read else None
+    drawn = sorted(found, key=lambda call: call.seconds, reverse=True)[:most]
+    drawn.sort(key=lambda call: (call.began, call.item))
+    return Timeline(
+        bars=_bars(connection, run_id, stages, began, drawn),
+        calls=len(found) if is_read else int(calls),
+        heights=heights,
+    )
+
+
+def _ran(run_id: int, first: float, last: float) -> tuple[ColumnElement[bool], ...]:
+    """Groups with calls of a time."""
+    of_run, at = CALLS.c.run_id == run_id, CALLS.c.at
+    return of_run, at >= first - _EARLY, at <= last + _LATE, CALLS.c.to_at >= first, CALLS.c.from_at <= last
+
+
+def _some(run_id: int, first: float, last: float, calls: int) -> Select[Any]:
+    """Some of these groups, evenly, with no more calls than can be read."""
+    order = func.row_number().over(order_by=(CALLS.c.at, CALLS.c.worker, CALLS.c.number))
+    columns = CALLS.c.worker, CALLS.c.number, order.label("place")
+    groups = select(*columns).where(*_ran(run_id, first, last)).subquery()
+    key = (CALLS.c.worker == groups.c.worker) & (CALLS.c.number == groups.c.number)
+    wanted = (groups.c.place - 1) % (calls // _MOST_READ + 1) == 0
+    return cast("Select[Any]", select(CALLS).join(groups, key).where(CALLS.c.run_id == run_id, wanted))
+
+
+def _heights(
+    found: Sequence[KeptCall], stages: Sequence[str], first: float, seconds: float, parts: int
+) -> tuple[Heights, ...]:
+    running, failed = ([CallHeights(first, seconds, parts) for _ in stages] for _ in range(2))
+    for call in found:
+        if call.stage >= len(stages):
+            continue
+        running[call.stage].add(call.began, call.seconds)
+        if call.ended != "ok":
+            failed[call.stage].add(call.began, call.seconds)
+    return tuple(
+        Heights(stage=name, running=all_of_it.means(), failed=of_failed.means())
+        for name, all_of_it, of_failed in zip(stages, running, failed, strict=True)
+    )
+
+
+def _bars(
+    connection: Connection, run_id: int, stages: Sequence[str], began: float, calls: Sequence[KeptCall]
+) -> tuple[Bar, ...]:
+    integers = _integers(connection, run_id, {call.item for call in calls})
+    return tuple(
         Bar(
             item=item_id(call.item, call.item in integers),
             stage=stages[call.stage] if call.stage < len(stages) else str(call.stage),
@@ -59,8 +104,8 @@ def bars(
             seconds=call.seconds,
             ended=call.ended,
         )
-        for call in found
-    ]
+        for call in calls
+    )
 
 
 def _integers(connection: Connection, run_id: int, keys: set[str]) -> set[str]:

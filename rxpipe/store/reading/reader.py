@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from sqlalchemy import URL, Connection, Engine, select, text
 
 from rxpipe.identity.signature import from_text
-from rxpipe.insight.reading import Bar, ErrorRow, ItemDetails, ItemFilter, ItemPage, Order, RunRow, WorkerRow
+from rxpipe.insight.reading import ErrorRow, ItemDetails, ItemFilter, ItemPage, Order, RunRow, Timeline, WorkerRow
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.store.queries.backlog import Backlog, backlog_of
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
-from rxpipe.store.reading.call_times import bars
+from rxpipe.store.reading.call_times import timeline
 from rxpipe.store.reading.item_details import item_details
 from rxpipe.store.reading.item_filters import can_be, can_have_items
 from rxpipe.store.reading.item_pages import Question, count, page
@@ -131,11 +131,16 @@ class StoreRunsReader:
             stages = _stages(connection, run) if can_be(item) else None
             return None if stages is None else item_details(connection, run, stages, item)
 
-    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000) -> Sequence[Bar]:
-        """Calls that ran in a part of the run, ``since`` in seconds from its beginning."""
+    def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000, parts: int = 600) -> Timeline:
+        """Calls that ran in a part of the run, ``since`` in seconds from its beginning.
+
+        ``most`` is the number of bars at most, ``parts`` the number of means in each of the heights.
+        """
         with self._look() as connection:
             stages = _stages(connection, run)
-            return [] if stages is None else bars(connection, run, stages, since=since, seconds=seconds, most=most)
+            if stages is None:
+                return Timeline()
+            return timeline(connection, run, stages, since=since, seconds=seconds, most=most, parts=parts)
 
     @contextmanager
     def _look(self) -> Generator[Connection]:

@@ -23,6 +23,7 @@ export function Graph({ snapshot, window, findings }) {
       <${Queue} count=${sink.waiting} label=${`${sink.waiting} outcomes wait for their commit`} />
       <div class=${`card ${is("sink") ? "bottleneck" : ""}`}><div class="name"><${Text}>${sink.name}<//> ${is("sink") && html`<span class="tag">bottleneck</span>`}</div>
       <dl class="small-facts"><dt>written</dt><dd>${number(snapshot.written)}</dd>
+        ${snapshot.written_before > 0 && html`<dt>before</dt><dd>${number(snapshot.written_before)}</dd>`}
         <dt>commits</dt><dd>${short(sink.commits)}</dd>
         ${window && html`<dt>busy</dt><dd>${percent(window.sink_busy)}</dd>`}
         ${known(sink.away) && html`<dt class="worse">away for</dt><dd class="worse">${seconds(sink.away)}</dd>`}</dl>

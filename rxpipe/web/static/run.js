@@ -46,7 +46,7 @@ export function Run({ run, about }) {
     <${RunHead} run=${run} row=${row} tab="" about=${about} state=${snapshot?.state} />
     <${Trouble} error=${first.error ?? trouble ?? error} again=${trouble ? undefined : () => { first.again(); again(); }} />
     ${row && html`<${Figures} row=${row} snapshot=${snapshot} window=${window} />`}
-    ${snapshot && html`<${Pipeline} snapshot=${snapshot} window=${window} findings=${findings} />`}
+    ${snapshot && html`<${Pipeline} isOver=${row && row.state !== "running"} snapshot=${snapshot} window=${window} findings=${findings} />`}
     ${row && !snapshot && html`<p class="note">No numbers were kept of this run: it was made by an earlier version, or has only just begun.</p>`}
     ${history && history.x.length > 1 && html`<${Charts} history=${history} ends=${endsOf(row, snapshot)} />`}
     ${row && snapshot && about.predicts && run > 0 && html`<${WhatIf} run=${run} />`}
@@ -95,12 +95,14 @@ function Figures({ row, snapshot, window }) {
   return html`<dl class="figures">${facts.map(([name, value, look]) => html`<div class=${look}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
-function Pipeline({ snapshot, window, findings }) {
+function Pipeline({ isOver, snapshot, window, findings }) {
   const stalls = findings?.stalls ?? [];
-  return html`<${Panel} title="Pipeline" id="pipeline" extra=${html`<${Key} />`}>
+  const busyInAll = findings?.kind === "stage" ? window?.stages[snapshot.stages.findIndex((stage) => stage.name === findings.name)]?.busy : null;
+  return html`<${Panel} title="Pipeline" id="pipeline" extra=${html`${!isOver && html`<span class="key">as of ${clock(snapshot.elapsed)}</span>`}<${Key} />`}>
     <div role="status" aria-live="polite">
       ${findings?.sentence && html`<p class=${`advice ${findings.verdict}`}><${Text}>${findings.sentence}<//></p>`}
     </div>
+    ${isOver && known(busyInAll) && busyInAll < 0.9 && html`<p class="aside soft">Busy in the sentence: while the run was full. Shares below: of the whole run, its beginning and end included.</p>`}
     ${stalls.map((sentence) => html`<p class="advice stall"><${Text}>${sentence}<//></p>`)}
     <${Graph} snapshot=${snapshot} window=${window} findings=${findings} />
   <//>`;

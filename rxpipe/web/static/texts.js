@@ -17,9 +17,12 @@ function significant(value, digits = 3) {
 
 export const rate = (value) => (known(value) ? `${significant(value)}/s` : "–");
 
+// Two figures, and no exponent, as the terminal has it.
+const small = (value) => value.toFixed(Math.min(100, 1 - Math.floor(Math.log10(value))));
+
 export function cost(value) {
   if (!known(value)) return "–";
-  return value === 0 ? "0" : value < 0.01 ? value.toPrecision(2) : value < 1000 ? value.toFixed(2) : grouped.format(Math.round(value));
+  return value === 0 ? "0" : value < 0.1 ? small(value) : value < 1000 ? value.toFixed(2) : grouped.format(Math.round(value));
 }
 
 export function seconds(value) {

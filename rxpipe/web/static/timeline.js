@@ -4,7 +4,7 @@ import { useAnswer } from "./api.js";
 import { go, link } from "./route.js";
 import { RunHead } from "./run_head.js";
 import { Empty, Panel, Pill, Text, Trouble, Wide } from "./parts.js";
-import { clock, known, number, oneLine, percent, seconds } from "./texts.js";
+import { clock, known, number, oneLine, percent, plural, seconds } from "./texts.js";
 
 const [LEFT, RIGHT, TOP, BAND, GAP, AXIS] = [140, 24, 6, 44, 10, 24];
 const NARROWEST = 560;
@@ -13,13 +13,14 @@ export function Timeline({ run, values, about }) {
   const head = useAnswer(`runs/${run}`);
   const history = useAnswer(`runs/${run}/history`);
   const row = head.data?.run;
-  const length = row ? Math.max(1, (row.ended_at ?? row.active_at) - row.began_at) : null;
+  const elapsed = row?.state === "running" ? head.data.snapshot?.elapsed ?? 0 : 0; // newer than the last sign of life
+  const length = row ? Math.max(1, (row.ended_at ?? row.active_at) - row.began_at, elapsed) : null;
   const span = values.seconds ? Math.max(0.1, Math.min(Number(values.seconds) || 1, length ?? Infinity)) : null;
   const since = span === null || length === null ? 0 : Math.max(0, Math.min(Number(values.since) || 0, length - span));
-  const calls = useAnswer(span === null || length === null ? null : `runs/${run}/timeline?${new URLSearchParams({ since, seconds: span })}`);
+  const calls = useAnswer(length === null ? null : `runs/${run}/timeline?${new URLSearchParams({ since, seconds: span ?? length })}`);
   const view = (from, long) => go(`runs/${run}/timeline`, { since: Math.max(0, Math.min(from, length - long)).toFixed(2), seconds: long.toFixed(2) });
   const whole = () => go(`runs/${run}/timeline`);
-  const again = () => { head.again(); history.again(); if (span !== null) calls.again(); };
+  const again = () => { head.again(); history.again(); calls.again(); };
   const now = span ?? length;
   return html`
     <${RunHead} run=${run} row=${row} tab="timeline" about=${about} />
@@ -34,15 +35,27 @@ export function Timeline({ run, values, about }) {
         <button onClick=${again}>Refresh</button></div>`}>
       <div class="body">
         ${span !== null && html`<label class="soft">Place in the run<input type="range" min="0" max=${Math.max(0, length - span)} step="any" value=${since} aria-valuetext=${clock(since)} onChange=${(event) => view(Number(event.target.value), span)} /></label>`}
-        ${history.data && html`<${Picture} history=${history.data} head=${head.data} bars=${calls.data?.bars ?? null} since=${since} span=${now} length=${length} onPick=${(at) => view(at - now / 8, now / 4)} />`}
-        ${calls.data?.is_cut && html`<p class="soft">There are more calls than are drawn here: zoom in to see all of them.</p>`}
-        ${span === null && html`<p class="soft">Heights are means over parts of the time. Zoom in, or click, to see each call as it was.</p>`}
+        ${history.data && html`<${Picture} history=${history.data} head=${head.data} told=${calls.data} since=${since} span=${now} length=${length} onPick=${(at) => view(at - now / 8, now / 4)} />`}
+        ${calls.data && html`<${Missing} told=${calls.data} isLive=${row.state === "running"} />`}
       </div>
     <//>
-    ${calls.data && html`<${Calls} bars=${calls.data.bars} run=${run} />`}`}`;
+    ${calls.data && html`<${Calls} told=${calls.data} isWhole=${span === null} run=${run} />`}`}`;
 }
 
 const cut = (name) => { const text = oneLine(name); return text.length > 16 ? `${text.slice(0, 15)}…` : text; };
+
+// What the picture does not have, in words.
+function Missing({ told, isLive }) {
+  const { bars, calls, heights, is_cut: isCut, seconds: long } = told;
+  const means = heights === null
+    ? `About ${number(calls)} calls ran here, too many to add up: heights are means from one of the run's snapshots to the next.`
+    : `${plural(calls, "call")} ran here: heights are means over ${seconds(long / heights[0].running.length)} each, of all of them.`;
+  return html`${isCut && heights?.length !== 0 && html`<p class="soft">${means} Zoom in, or click, to see each call as it was.</p>`}
+    ${isLive && html`<p class="soft">Calls that have not ended yet are not drawn.</p>`}`;
+}
+
+// How many ran at a time: means, as the server has added them up.
+const meansOf = (values, since, long) => [...values.map((value, place) => [since + (place * long) / values.length, value]), [since + long, 0]];
 
 // How many ran at each moment, from the calls themselves.
 function changes(bars, since, span) {
@@ -59,7 +72,7 @@ function changes(bars, since, span) {
   return levels;
 }
 
-function Picture({ history, head, bars, since, span, length, onPick }) {
+function Picture({ history, head, told, since, span, length, onPick }) {
   const box = useRef(null);
   const [width, setWidth] = useState(1000);
   useLayoutEffect(() => {
@@ -76,7 +89,15 @@ function Picture({ history, head, bars, since, span, length, onPick }) {
   const bottom = TOP + (stages.length + 1) * (BAND + GAP);
   const times = history.at.map((at) => at - history.began_at);
   const inside = (at) => Math.max(since, Math.min(since + span, at));
-  const level = (index) => (bars ? changes(bars.filter((bar) => bar.stage === stages[index].name), since, span) : times.map((at, step) => [inside(step ? times[step - 1] : 0), history.stages[index]?.running[step] ?? 0]));
+  const bars = told && !told.is_cut ? told.bars : null;
+  const heights = told?.heights;
+  const meansOfHistory = (values) => [...times.map((at, step) => [inside(step ? times[step - 1] : 0), values[step] ?? 0]), [inside(times.at(-1) ?? 0), 0]];
+  const level = (index) => (bars ? changes(bars.filter((bar) => bar.stage === stages[index].name), since, span)
+    : heights?.[index] ? meansOf(heights[index].running, told.since, told.seconds) : meansOfHistory(history.stages[index]?.mean ?? []));
+  const failedLevel = (index) => {
+    if (!bars) return heights?.[index]?.failed.some(Boolean) ? meansOf(heights[index].failed, told.since, told.seconds) : [];
+    return changes(bars.filter((bar) => bar.stage === stages[index].name && bar.ended !== "ok"), since, span);
+  };
   const area = (levels, unit, low) => {
     let path = `M${LEFT} ${low}`;
     for (const [at, count] of levels) path += `H${x(at).toFixed(1)}V${(low - unit * count).toFixed(1)}`;
@@ -99,21 +120,21 @@ function Picture({ history, head, bars, since, span, length, onPick }) {
     const at = event.clientX - event.currentTarget.getBoundingClientRect().left;
     if (at > LEFT) onPick(since + ((at - LEFT) / PLOT) * span);
   };
-  const told = stages.map((stage, index) => `${stage.name}: ${percent(history.stages[index]?.busy.at(-1))} busy`).join("; ");
-  return html`<${Wide} label="Timeline"><div ref=${box}><svg width=${width} height=${bottom + AXIS} role="img" aria-label=${`Calls that ran over time. ${told}`} onClick=${pick}>
+  const inWords = stages.map((stage, index) => `${stage.name}: ${percent(history.stages[index]?.busy.at(-1))} busy`).join("; ");
+  return html`<${Wide} label="Timeline"><div ref=${box}><svg width=${width} height=${bottom + AXIS} role="img" aria-label=${`Calls that ran over time. ${inWords}`} onClick=${pick}>
     <defs><pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V5" /></pattern></defs>
     ${ticks(since, span).map((tick) => html`<path class="grid" d=${`M${x(tick).toFixed(1)} ${TOP}V${bottom}`} /><text class="small" x=${x(tick)} y=${bottom + 15} text-anchor="middle">${span < 30 ? `${Number(tick.toFixed(2))} s` : clock(tick)}</text>`)}
     ${stages.map((stage, index) => {
       const levels = level(index);
       const slots = stage.concurrency ?? Math.max(1, ...levels.map(([, count]) => count));
       const unit = BAND / Math.max(slots, ...levels.map(([, count]) => count));
-      const failed = bars?.filter((bar) => bar.stage === stage.name && bar.ended !== "ok");
+      const failed = failedLevel(index);
       return html`<g key=${stage.name}>
         <text x=${LEFT - 12} y=${y(index) - BAND + 17} text-anchor="end">${cut(stage.name)}</text>
         <text class="small" x=${LEFT - 12} y=${y(index) - 10} text-anchor="end">${known(stage.concurrency) ? `${number(stage.concurrency)} at once` : "no bound"}</text>
         <rect class="room" x=${LEFT} y=${y(index) - BAND} width=${Math.max(0, x(Math.min(since + span, length)) - LEFT)} height=${BAND} />
         <path class=${`area c${index % 6}`} d=${area(levels, unit, y(index))} />
-        ${failed?.length > 0 && html`<path class="failed" d=${area(changes(failed, since, span), unit, y(index))} />`}
+        ${failed.length > 0 && html`<path class="failed" d=${area(failed, unit, y(index))} />`}
       </g>`;
     })}
     <text x=${LEFT - 12} y=${y(stages.length) - BAND + 17} text-anchor="end">rows</text>
@@ -132,10 +153,12 @@ function ticks(since, span) {
   return found;
 }
 
-function Calls({ bars, run }) {
+function Calls({ told, isWhole, run }) {
+  const { bars, calls } = told;
+  const counted = bars.length < calls ? `${number(bars.length)} of ${told.heights === null ? "about " : ""}${number(calls)}` : number(calls);
   const [most, setMost] = useState(25);
   const sorted = [...bars].sort((a, b) => b.seconds - a.seconds);
-  return html`<${Panel} title="Calls in this part, the longest first" id="longest" extra=${html`<span class="soft">${number(bars.length)}</span>`}>
+  return html`<${Panel} title=${isWhole ? "Calls, the longest first" : "Calls in this part, the longest first"} id="longest" extra=${html`<span class="soft">${counted}</span>`}>
     ${bars.length === 0 ? html`<${Empty}>No call ran here, or none was kept.<//>` : html`<${Wide} label="Calls"><table>
       <caption class="hidden">Calls that ran in this part of the run</caption>
       <thead><tr><th>Item</th><th>Stage</th><th class="r">Began</th><th class="r">Took</th><th>Ended</th></tr></thead>

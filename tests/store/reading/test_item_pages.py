@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from rxpipe.errors import StoreError
 from rxpipe.identity.signature import StageSignature, to_text
-from rxpipe.insight.reading import ItemFilter, ItemRow, ItemStatus, Order
+from rxpipe.insight.reading import ItemFilter, ItemRow, ItemStatus, Order, Timeline
 from rxpipe.store.commits.tallies import recount
 from rxpipe.store.reading import item_pages
 from rxpipe.store.reading.item_pages import Question, count, page
@@ -184,6 +184,6 @@ def test_what_there_is_not(store_url: str) -> None:
             assert reader.item(number, "1") is None
             assert not reader.snapshots(number)
             assert reader.latest(number) is None
-            assert not reader.timeline(number, since=0, seconds=1)
+            assert reader.timeline(number, since=0, seconds=1) == Timeline()
         assert reader.item(1, "none") is None
         assert reader.item(1, "\0'; DROP TABLE rxpipe_items") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rxpipe.screen.texts import cost
 from rxpipe.web import app
 from rxpipe.web.serving import place, served
 from web.fake_figures import LIVE
@@ -24,6 +25,16 @@ def test_live_runs_move(visit: Made) -> None:
     assert "answering holds the others up" in page.locator(".advice").first.inner_text()
     assert page.locator(".card.bottleneck .name").inner_text().startswith("answering")
     changes(page.locator(".figures dd").first)
+
+
+def test_small_costs_have_two_figures(visit: Made) -> None:
+    """As in the terminal."""
+    page = visit().open("")
+    amounts = [0, 0.00000123, 0.0011, 0.0114, 0.037, 0.099, 0.42, 12.3, 999]
+    told = page.evaluate(
+        "async (all) => { const texts = await import('./static/texts.js'); return all.map(texts.cost); }", amounts
+    )
+    assert told == [cost(amount) for amount in amounts]
 
 
 def test_a_hidden_page_asks_for_nothing(visit: Made, runs: FakeRuns) -> None:

@@ -1,0 +1,40 @@
+"""How many calls ran at a time: means over equal parts of it, in which every second of every call counts once."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+
+class CallHeights:
+    """Adds up the calls of one stage."""
+
+    def __init__(self, since: float, seconds: float, parts: int) -> None:
+        """Prepare it.
+
+        Args:
+            since: When the time begins, in seconds.
+            seconds: Its length.
+            parts: How many parts it has.
+        """
+        self._since, self._parts = since, parts
+        self._scale = parts / seconds
+        self._inside = [0.0] * (parts + 1)  # of calls that began or ended within a part
+        self._changes = [0] * (parts + 1)  # of the number of calls that ran during the whole part
+
+    def add(self, began: float, seconds: float) -> None:
+        """Add a call; what is outside the time does not count."""
+        start = min(max(0.0, (began - self._since) * self._scale), self._parts)
+        end = min(max(0.0, (began + seconds - self._since) * self._scale), self._parts)
+        first, last = int(start), int(end)
+        if first == last:
+            self._inside[first] += end - start
+            return
+        self._inside[first] += first + 1 - start
+        self._inside[last] += end - last
+        self._changes[first + 1] += 1
+        self._changes[last] -= 1
+
+    def means(self) -> tuple[float, ...]:
+        """The mean number of calls that ran in each part."""
+        whole = accumulate(self._changes)
+        return tuple(inside + level for inside, level in zip(self._inside, whole, strict=True))[: self._parts]
