@@ -40,6 +40,7 @@ class StageSnapshot:
         waiting: Items that wait for a slot, a limit, or their next attempt.
         delayed: Of these, items whose next attempt is not due yet.
         blocked_now: Results that wait for room downstream now.
+        arriving: Items that are looked up in the cache before they come to the stage, or wait for that.
         busy: Slot seconds in which calls ran.
         blocked: Slot seconds in which results waited for room downstream.
         limited: Slot seconds in which items waited for a rate limit.
@@ -71,6 +72,7 @@ class StageSnapshot:
     waiting: int = 0
     delayed: int = 0
     blocked_now: int = 0
+    arriving: int = 0
     busy: float = 0.0
     blocked: float = 0.0
     limited: float = 0.0

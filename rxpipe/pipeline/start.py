@@ -92,7 +92,8 @@ def _run_of(
     options = {"journal": ports.journal, "budget": budget, "flow": flow, "stop": stop, "now": clock.now}
     resolved = resolved_stages(plan, told, **options)
     targeted = [(settings, ports.target_of(executor)) for settings, executor in resolved]
-    stages = compose(plan.strategy, targeted, lookups_of(plan, ports.journal))
+    lookups = lookups_of(plan, ports.journal)
+    stages = compose(plan.strategy, targeted, lookups)
     stats = [settings.stats for settings, _ in resolved]
     if budget is not None:
         budget.watch(stats)
@@ -102,6 +103,7 @@ def _run_of(
         length=length,
         limiters=[limiters_of(settings) for settings, _ in resolved],
         most=[settings.concurrency for settings, _ in resolved],
+        lookups=lookups,
         counts=ports.counts,
         wall_time=clock.now if isinstance(clock, VirtualClock) else time.time,
     )

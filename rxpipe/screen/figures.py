@@ -169,7 +169,7 @@ class Meter:
             rate=rates[0],
             fraction=fraction,
             left=self._left(run, ended, rates[0], fraction),
-            outlook=None if run.outlook is None else run.outlook.later(run.elapsed),
+            outlook=run.outlook,
             usage=usage,
             projected=self._projected(usage, ended),
             stages=tuple(
