@@ -6,7 +6,8 @@
 - ``capacity.py``: what each stage, limit, sink and source could do; ``spread.py``: how exactly that is known
 - ``throughput.py``: what they could do together, and if one of them were another
 - ``bottleneck.py``: what holds the run up; ``advice.py``: what to change, and what that gains
-- ``stalls.py``: what stands still; ``checks.py``: whether the numbers agree with each other
+- ``stalls.py``: what stands still; ``failing.py``: whether all items of a stage fail;
+  ``checks.py``: whether the numbers agree with each other
 - ``outlook.py``: what is left of a run, once that is estimated; ``interval.py``: a number that is not known exactly
 - ``reading.py``: what a page asks of the runs of a database
 """

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rxpipe.insight.failing import all_failing, failing_text
 from rxpipe.insight.insight import insight_of
 from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
@@ -84,6 +85,7 @@ class Figures:
         stages: Each stage.
         advice: What holds the run up, and what a change would gain; empty as long as that is unknown.
         stalls: What stands still, a sentence each.
+        failing: That all items of a stage fail, with their error; empty if some do not.
         waits: Whether nothing is left to do, and the run stays for what comes.
     """
 
@@ -108,6 +110,7 @@ class Figures:
     stages: tuple[StageFigures, ...]
     advice: str = ""
     stalls: tuple[str, ...] = ()
+    failing: str = ""
     waits: bool = False
 
 
@@ -153,6 +156,7 @@ class Meter:
         ended = before + _ended(run)
         fraction = self._fraction(run, run.taken if self._expands else ended)
         usage = run.usage_before + run.usage
+        error = all_failing(run)
         return Figures(
             seconds=run.elapsed,
             total=self._total,
@@ -177,6 +181,7 @@ class Meter:
             ),
             advice=self._advice,
             stalls=self._stalls,
+            failing="" if error is None else failing_text(error),
             waits=self.stays and not run.in_flight and run.state == "running",
         )
 

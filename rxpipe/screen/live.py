@@ -54,7 +54,7 @@ class Screen:
             yield Text(WAITS, style="green")
         if figures.advice:
             yield hanging(console, Text(), figures.advice, "cyan")
-        for stall in figures.stalls:
+        for stall in (*figures.stalls, *filter(None, [figures.failing])):
             yield hanging(console, Text(), stall, "bold red")
         if self.interrupts:
             yield hanging(

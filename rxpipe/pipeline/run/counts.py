@@ -144,15 +144,16 @@ class Counts:
         """Whether nothing of it is left to do in its store."""
         return self._ports.is_finished()
 
-    def _count(self, outcome: Outcome[Any]) -> None:
-        """An item has ended; called by one thread at a time."""
+    def _count(self, outcome: Outcome[Any]) -> int:
+        """Count an item that has ended; by one thread at a time. Returns how many have failed as it has, or 0."""
+        alike = 0
         if outcome.status == "written":
             self.written += 1
             if self.first_seconds is None:
                 self.first_seconds = self.seconds
         elif outcome.status == "failed":
             self.failed += 1
-            self._errors.add(outcome)
+            alike = self._errors.add(outcome)
         elif outcome.status == "dropped":
             self.dropped += 1
             self._drops.add(outcome)
@@ -160,6 +161,7 @@ class Counts:
             self.taken -= 1  # it is taken again, or the store sees to its end
         else:
             setattr(self, outcome.status, getattr(self, outcome.status) + 1)
+        return alike
 
     def _close(self) -> list[Item] | None:
         """Count no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""
