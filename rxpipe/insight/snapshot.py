@@ -141,11 +141,13 @@ class SourceSnapshot:
     Attributes:
         length: How many it gives in all; None if nobody knows.
         waited: Seconds in which there was room for an item, and the source gave none.
+        waits: The same of each item that was waited for, but the first: what is left of ``waited`` does not come again.
         is_over: Whether it gives no more.
     """
 
     length: int | None = None
     waited: float = 0.0
+    waits: Durations = field(default_factory=Durations)
     is_over: bool = False
 
 
@@ -282,6 +284,7 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
         source=SourceSnapshot(
             length=one.source.length,
             waited=one.source.waited + other.source.waited,
+            waits=one.source.waits + other.source.waits,
             is_over=one.source.is_over and other.source.is_over,
         ),
         errors=_add_counted((*one.errors, *other.errors)),

@@ -11,6 +11,7 @@ from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import State
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.durations import Durations
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.outcome import CommonError, Outcome, Report
 from rxpipe.pipeline.ports import RunPorts
@@ -128,6 +129,11 @@ class Counts:
     def source_waited(self) -> float:
         """Seconds in which there was room for an item, and the source gave none."""
         return 0.0 if self._intake is None else self._intake.waited.total(self.clock.now())
+
+    @property
+    def source_waits(self) -> Durations:
+        """How long each ID was waited for like that, the first one apart."""
+        return Durations() if self._intake is None else self._intake.waits.copy()
 
     @property
     def source_is_over(self) -> bool:

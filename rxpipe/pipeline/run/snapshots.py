@@ -143,7 +143,12 @@ def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:
         stages=tuple(_stage(run, index, now, facts, limits) for index in range(len(run.stages))),
         limiters=tuple(_limiter(limit) for limit in limits.values()),
         sink=None if facts.counts is None else _sink(run, facts.counts),
-        source=SourceSnapshot(length=facts.length, waited=run.source_waited, is_over=run.source_is_over),
+        source=SourceSnapshot(
+            length=facts.length,
+            waited=run.source_waited,
+            waits=run.source_waits,
+            is_over=run.source_is_over,
+        ),
         usage_before=run.usage_before,
         outlook=None if run.outlook is None else run.outlook.later(run.seconds, (run.usage_before + run.usage).cost),
         errors=_counted(run.errors),
