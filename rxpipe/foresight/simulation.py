@@ -211,6 +211,12 @@ class Scenario:
         """How long a run takes until its first call, in seconds: imports, connections, the table."""
         return 0.0 if self.record is None else self.record.startup
 
+    def told(self, seconds: float) -> tuple[str, ...]:
+        """What is taken for granted of a run that takes so many seconds."""
+        if self.startup <= _WORTH * seconds:
+            return self.assumptions
+        return (*self.assumptions, f"the first call begins after {duration(self.startup)}, as in the record")
+
     @property
     def items(self) -> int:
         """About how many items a simulation has."""
@@ -349,17 +355,10 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         stages=stages,
         limits=limits,
         advice=main.advice,
-        assumptions=_assumptions(scenario, main),
+        assumptions=(*scenario.told(first.numbers["seconds"]), *([main.stopped] if main.stopped else [])),
         simulations=len(others) + 1,
         seed=seed,
     )
-
-
-def _assumptions(scenario: Scenario, main: Ran) -> tuple[str, ...]:
-    told = list(scenario.assumptions)
-    if scenario.startup > _WORTH * main.simulated.numbers["seconds"]:
-        told.append(f"the first call begins after {duration(scenario.startup)}, as in the record")
-    return (*told, main.stopped) if main.stopped is not None else tuple(told)
 
 
 def _bounds(scenario: Scenario) -> dict[str, float]:
