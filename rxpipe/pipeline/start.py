@@ -97,6 +97,7 @@ def _run_of(
     stats = [settings.stats for settings, _ in resolved]
     if budget is not None:
         budget.watch(stats)
+    is_simulated = isinstance(clock, VirtualClock)
     facts = RunFacts(
         pipeline=plan.name,
         strategy=plan.strategy,
@@ -105,7 +106,8 @@ def _run_of(
         most=[settings.concurrency for settings, _ in resolved],
         lookups=lookups,
         counts=ports.counts,
-        wall_time=clock.now if isinstance(clock, VirtualClock) else time.time,
+        wall_time=clock.now if is_simulated else time.time,
+        is_simulated=is_simulated,
     )
     limit = plan.concurrency if plan.strategy == "per_item" else math.inf
     run = Run(stats, clock, ports, flow, limit=limit, staged=is_staged, listeners=told, admitted=admitted, facts=facts)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rxpipe import AdaptiveConcurrency, Batch, ConfigError, DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 from rxpipe.foresight import Forecast, RecordedCall, RecordedRun, simulate
@@ -332,6 +333,17 @@ def test_there_are_no_more_rows_than_items() -> None:
     assert found.written.middle < found.written.high <= 300
     until = simulate(Pipeline(stage("a", concurrency=4)), until=100, record=record, replications=8)
     assert (until.written.middle, until.written.high) == (100, 100)
+
+
+def test_calls_that_all_fail_are_no_reason_to_warn() -> None:
+    """They do so in a simulation, where nobody pays for them."""
+    made = calls("a", [(str(item), 1.0 + item, "failed") for item in range(40)])
+    with capture_logs() as logs:
+        found = simulate(
+            Pipeline(stage("a", concurrency=2)), record=RecordedRun(calls=made, roots=range(40)), replications=1
+        )
+    assert found.failed.middle == 40
+    assert logs == []
 
 
 def test_the_start_of_a_run() -> None:

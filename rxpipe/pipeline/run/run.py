@@ -88,11 +88,13 @@ class Run(Counts):
         self._context = contextvars.copy_context()
         self._ends = 0
         self._steps_to_end = itertools.count(1)
-        self._watch = Watch(self, facts or RunFacts())
+        facts = facts or RunFacts()
+        self._watch = Watch(self, facts)
+        self._has_warned = facts.is_simulated
         self._when_empty: Callable[[], None] | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
-        self._observer_failed = self._has_warned = False
+        self._observer_failed = False
 
     def start(
         self,

@@ -47,6 +47,7 @@ class RunFacts:
         lookups: What looks for results of earlier calls, by the index of the stage behind.
         counts: What the sink commits; None without one, or if that is not counted.
         wall_time: Gives the seconds since 1970.
+        is_simulated: Whether its calls are only simulated, so that nobody wants to be warned.
     """
 
     pipeline: str | None = None
@@ -57,6 +58,7 @@ class RunFacts:
     lookups: Mapping[int, CacheStage] = field(default_factory=dict[int, CacheStage])
     counts: CommitCounts | None = None
     wall_time: Callable[[], float] = time.time
+    is_simulated: bool = False
 
 
 @dataclass(slots=True)
