@@ -30,6 +30,7 @@ from rxpipe.operators.stages.options import is_count, is_number
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.run.run import Run
+from rxpipe.screen.texts import duration
 
 REPLICATIONS = 30
 _ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
@@ -37,6 +38,7 @@ _SHORT = 5_000  # items: so many of a run tell how it spreads by chance
 _LEAST = 4  # simulations, however many items they have
 _MANY = 5_000  # items: then not each call needs to be timed to tell what holds the run up
 _LARGE = 1_009  # between the seeds of two simulations
+_WORTH = 0.01  # of the time: a shorter start is not worth a word
 _NEW = 10**12  # IDs of items that the record does not have begin here
 
 
@@ -205,6 +207,17 @@ class Scenario:
         return float(getattr(self.pipeline.sink, "max_seconds", 0.0))
 
     @property
+    def startup(self) -> float:
+        """How long a run takes until its first call, in seconds: imports, connections, the table."""
+        return 0.0 if self.record is None else self.record.startup
+
+    def told(self, seconds: float) -> tuple[str, ...]:
+        """What is taken for granted of a run that takes so many seconds."""
+        if self.startup <= _WORTH * seconds:
+            return self.assumptions
+        return (*self.assumptions, f"the first call begins after {duration(self.startup)}, as in the record")
+
+    @property
     def items(self) -> int:
         """About how many items a simulation has."""
         return self.count or self.until or 1
@@ -276,17 +289,19 @@ def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | N
         )
     if errors and not isinstance(errors[0], StopRun):
         raise ConfigError(f"the run would fail: {errors[0]}")
-    return _ran(run, spans, scenario.commit_seconds, f"the run would stop: {errors[0]}" if errors else None)
+    return _ran(run, spans, scenario, f"the run would stop: {errors[0]}" if errors else None)
 
 
-def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None) -> Ran:
+def _ran(run: Run, spans: Durations, scenario: Scenario, stopped: str | None) -> Ran:
     snapshot = run.snapshot()
-    seconds = max(run.seconds + commit_seconds, 1e-9)
+    around = scenario.startup + scenario.commit_seconds
+    seconds = max(run.seconds + around, 1e-9)
+    under_way = run.seconds / max(run.seconds + scenario.startup, 1e-9)
     usage = run.usage
     ended = run.written + run.failed + run.dropped + run.expanded + run.collected
     stages = [
         {
-            "busy": min(1.0, stage.busy / stage.slot_seconds) if stage.slot_seconds else 0.0,
+            "busy": min(1.0, stage.busy / stage.slot_seconds * under_way) if stage.slot_seconds else 0.0,
             "calls": stage.calls,
             "failed": stage.failed,
             "dropped": stage.dropped,
@@ -295,7 +310,7 @@ def _ran(run: Run, spans: Durations, commit_seconds: float, stopped: str | None)
     ]
     numbers = {
         "seconds": seconds,
-        "first_seconds": (run.first_seconds or run.seconds) + commit_seconds,
+        "first_seconds": (run.first_seconds or run.seconds) + around,
         "rate": ended / seconds,
         "item_p50": spans.quantile(0.5) or 0.0,
         "item_p95": spans.quantile(0.95) or 0.0,
@@ -340,7 +355,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
         stages=stages,
         limits=limits,
         advice=main.advice,
-        assumptions=scenario.assumptions if main.stopped is None else (*scenario.assumptions, main.stopped),
+        assumptions=(*scenario.told(first.numbers["seconds"]), *([main.stopped] if main.stopped else [])),
         simulations=len(others) + 1,
         seed=seed,
     )

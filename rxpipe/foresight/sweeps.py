@@ -220,7 +220,7 @@ def sweep_of(scenario: Scenario, settings: Mapping[str, Iterable[Any]], variant:
         best=max(points, key=lambda point: point.rate),
         knee=_knee(given, points),
         count=scenario.count,
-        assumptions=scenario.assumptions,
+        assumptions=scenario.told(min(point.seconds for point in points)),
         seed=seed,
     )
 

@@ -8,7 +8,8 @@
 - ``bottleneck.py``: what holds the run up; ``advice.py``: what to change, and what that gains
 - ``finding.py``: what of that a finished run keeps
 - ``refusals.py``: what to do about servers that refuse many calls
-- ``stalls.py``: what stands still; ``checks.py``: whether the numbers agree with each other
+- ``stalls.py``: what stands still; ``failing.py``: whether all items of a stage fail;
+  ``checks.py``: whether the numbers agree with each other
 - ``outlook.py``: what is left of a run, once that is estimated; ``interval.py``: a number that is not known exactly
 - ``reading.py``: what a page asks of the runs of a database
 """

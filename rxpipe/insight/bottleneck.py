@@ -82,10 +82,10 @@ def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
         return Analysis(bottleneck=Bottleneck(verdict="nothing"), window=window, line=line)
     (gain, first), (next_gain, second) = ranked[0], ranked[1] if len(ranked) > 1 else (0.0, None)
     error = math.hypot(first.error, 0.0 if second is None else second.error)
-    if not error < math.inf or (error > _UNSURE and gain - next_gain < _CLEAR * error):
+    if not error < math.inf or (error > _UNSURE and not _is_clear(ranked, error)):
         verdict: Verdict = "unknown"
     elif window.rate < _IDLE * line.rate():
-        verdict = "nothing"
+        verdict = "unknown" if _has_start(window) else "nothing"
     else:
         verdict = "close" if second is not None and gain - next_gain < max(_SAME, _SURE * error) else "found"
     analysis = Analysis(bottleneck=Bottleneck(verdict=verdict), window=window, line=line, first=first, second=second)
@@ -102,6 +102,21 @@ def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
         other_kind=None if second is None else second.kind,
     )
     return Analysis(bottleneck=bottleneck, window=window, line=line, first=first, second=second)
+
+
+def _is_clear(ranked: Sequence[tuple[float, Capacity]], error: float) -> bool:
+    """Whether the first is the first though little is known: it gains far more, or the second could do far more."""
+    if len(ranked) < 2:
+        return ranked[0][0] >= _CLEAR * error
+    (gain, first), (next_gain, second) = ranked[:2]
+    if gain - next_gain >= _CLEAR * error:
+        return True
+    return first.error <= _UNSURE and math.log(max(1.0, second.rate / first.rate)) >= _CLEAR * error
+
+
+def _has_start(window: Window) -> bool:
+    """Whether a window is all of a run: then its start and its end are in it, in which little goes through."""
+    return window.counts.strategy != "staged" and window.seconds >= window.end.elapsed
 
 
 def ranking(line: Line) -> list[tuple[float, Capacity]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from rxpipe.insight.finding import Kind
 from rxpipe.insight.snapshot import LimiterSnapshot, StageSnapshot
-from rxpipe.insight.spread import error_of_calls, scatter
+from rxpipe.insight.spread import error_of_calls, scatter, variation
 from rxpipe.insight.window import Window
 
 ITEMS = "items at once"
@@ -205,21 +205,24 @@ def _sink_holds_up(window: Window) -> bool:
 
 
 def _source(window: Window) -> Capacity | None:
-    """The source's, from the time in which there was room and it gave nothing.
+    """The source's, from the time in which there was room and it gave nothing, but for the run's start and end.
+
+    How exactly that is known follows from how often it was waited for, and how much these waits differ. One wait says
+    nothing of those to come.
 
     With a store, items come through the database: while that holds the stages up, it is not the source they wait for.
     """
     if window.counts.run is not None and _sink(window) is not None:
         return None
-    waited, taken = window.counts.source.waited, window.counts.taken
-    share = min(1.0, waited / window.seconds)
-    if not (share > 0 and taken > 0):
+    waits = window.counts.source.waits
+    share = min(1.0, waits.total / window.seconds)
+    if not (share > 0 and waits.count > 1):
         return None
     return Capacity(
         kind="source",
         name="source",
         rate=window.rate / share,
-        error=1 / math.sqrt(taken),
+        error=variation(waits) / math.sqrt(waits.count),
         utilization=share,
-        demand=waited / window.items,
+        demand=waits.total / window.items,
     )

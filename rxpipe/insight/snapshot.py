@@ -42,6 +42,7 @@ class StageSnapshot:
         waiting: Items that wait for a slot, a limit, or their next attempt.
         delayed: Of these, items whose next attempt is not due yet.
         blocked_now: Results that wait for room downstream now.
+        arriving: Items that are looked up in the cache before they come to the stage, or wait for that.
         busy: Slot seconds in which calls ran.
         blocked: Slot seconds in which results waited for room downstream.
         limited: Slot seconds in which items waited for a rate limit.
@@ -74,6 +75,7 @@ class StageSnapshot:
     waiting: int = 0
     delayed: int = 0
     blocked_now: int = 0
+    arriving: int = 0
     busy: float = 0.0
     blocked: float = 0.0
     limited: float = 0.0
@@ -142,11 +144,13 @@ class SourceSnapshot:
     Attributes:
         length: How many it gives in all; None if nobody knows.
         waited: Seconds in which there was room for an item, and the source gave none.
+        waits: The same of each item that was waited for, but the first: what is left of ``waited`` does not come again.
         is_over: Whether it gives no more.
     """
 
     length: int | None = None
     waited: float = 0.0
+    waits: Durations = field(default_factory=Durations)
     is_over: bool = False
 
 
@@ -288,6 +292,7 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
         source=SourceSnapshot(
             length=one.source.length,
             waited=one.source.waited + other.source.waited,
+            waits=one.source.waits + other.source.waits,
             is_over=one.source.is_over and other.source.is_over,
         ),
         errors=_add_counted((*one.errors, *other.errors)),

@@ -62,7 +62,11 @@ def between(earlier: Snapshot, later: Snapshot) -> Window | None:
         stages=tuple(_stage(*pair) for pair in zip(earlier.stages, later.stages, strict=True)),
         limiters=_limiters(earlier, later),
         sink=_sink(earlier.sink, later.sink),
-        source=replace(later.source, waited=max(0.0, later.source.waited - earlier.source.waited)),
+        source=replace(
+            later.source,
+            waited=max(0.0, later.source.waited - earlier.source.waited),
+            waits=later.source.waits - earlier.source.waits,
+        ),
         **{name: getattr(later, name) - getattr(earlier, name) for name in _ITEMS},
     )
     return Window(seconds=seconds, counts=counts, end=later)

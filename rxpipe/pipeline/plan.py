@@ -12,7 +12,7 @@ from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.claim import Journal
 from rxpipe.pipeline.listener import Listener, Listeners
 from rxpipe.pipeline.ports import Sink, Store
-from rxpipe.pipeline.run.cache_lookup import cache_lookup
+from rxpipe.pipeline.run.cache_lookup import CacheStage
 from rxpipe.pipeline.run.envelope import ItemEnvelope
 from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.stage_role import StageRole
@@ -149,9 +149,9 @@ def roles_of(plan: Plan) -> list[StageRole]:
     ]
 
 
-def lookups_of(plan: Plan, journal: Journal | None) -> dict[int, Settings[Item, Item]]:
+def lookups_of(plan: Plan, journal: Journal | None) -> dict[int, CacheStage]:
     """What goes before the stages that use results of earlier calls, by their index."""
-    return {} if journal is None else {role.index: cache_lookup(role, journal) for role in roles_of(plan) if role.cache}
+    return {} if journal is None else {role.index: CacheStage(role, journal) for role in roles_of(plan) if role.cache}
 
 
 def gate_of(plan: Plan) -> int | None:

@@ -92,18 +92,22 @@ def _run_of(
     options = {"journal": ports.journal, "budget": budget, "flow": flow, "stop": stop, "now": clock.now}
     resolved = resolved_stages(plan, told, **options)
     targeted = [(settings, ports.target_of(executor)) for settings, executor in resolved]
-    stages = compose(plan.strategy, targeted, lookups_of(plan, ports.journal))
+    lookups = lookups_of(plan, ports.journal)
+    stages = compose(plan.strategy, targeted, lookups)
     stats = [settings.stats for settings, _ in resolved]
     if budget is not None:
         budget.watch(stats)
+    is_simulated = isinstance(clock, VirtualClock)
     facts = RunFacts(
         pipeline=plan.name,
         strategy=plan.strategy,
         length=length,
         limiters=[limiters_of(settings) for settings, _ in resolved],
         most=[settings.concurrency for settings, _ in resolved],
+        lookups=lookups,
         counts=ports.counts,
-        wall_time=clock.now if isinstance(clock, VirtualClock) else time.time,
+        wall_time=clock.now if is_simulated else time.time,
+        is_simulated=is_simulated,
     )
     limit = plan.concurrency if plan.strategy == "per_item" else math.inf
     run = Run(stats, clock, ports, flow, limit=limit, staged=is_staged, listeners=told, admitted=admitted, facts=facts)

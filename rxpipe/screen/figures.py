@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rxpipe.insight.failing import all_failing, failing_text
 from rxpipe.insight.insight import insight_of
 from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
@@ -86,6 +87,7 @@ class Figures:
         stages: Each stage.
         advice: What holds the run up, and what a change would gain; empty as long as that is unknown.
         stalls: What stands still, a sentence each.
+        failing: That all items of a stage fail, with their error; empty if some do not.
         waits: Whether nothing is left to do, and the run stays for what comes.
     """
 
@@ -110,6 +112,7 @@ class Figures:
     stages: tuple[StageFigures, ...]
     advice: str = ""
     stalls: tuple[str, ...] = ()
+    failing: str = ""
     waits: bool = False
 
 
@@ -157,6 +160,7 @@ class Meter:
         fraction = self._fraction(run, run.taken if self._expands else ended, total)
         usage = run.usage_before + run.usage
         is_exceeded = total is None and self._total is not None
+        error = all_failing(run)
         return Figures(
             seconds=run.elapsed,
             total=total,
@@ -173,7 +177,7 @@ class Meter:
             rate=rates[0],
             fraction=fraction,
             left=self._left(run, ended, rates[0], fraction, total),
-            outlook=None if run.outlook is None or is_exceeded else run.outlook.later(run.elapsed),
+            outlook=None if is_exceeded else run.outlook,
             usage=usage,
             projected=self._projected(usage, ended, total),
             stages=tuple(
@@ -181,6 +185,7 @@ class Meter:
             ),
             advice=self._advice,
             stalls=self._stalls,
+            failing="" if error is None else failing_text(error),
             waits=self.stays and not run.in_flight and run.state == "running",
         )
 

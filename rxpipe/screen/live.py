@@ -56,7 +56,7 @@ class Screen:
             yield hanging(console, Text(), figures.advice, "cyan")
         if refusal := refusal_text(figures.stages):
             yield hanging(console, Text(), refusal, "yellow")
-        for stall in figures.stalls:
+        for stall in (*figures.stalls, *filter(None, [figures.failing])):
             yield hanging(console, Text(), stall, "bold red")
         if self.interrupts:
             yield hanging(

@@ -149,8 +149,9 @@ def _without_gaps(bars: Sequence[Bar]) -> Sequence[Bar]:
 def _left(snapshot: Snapshot, rate: float, *, is_over: bool) -> float | None:
     if is_over:
         return snapshot.elapsed
-    if snapshot.outlook is not None:
-        return snapshot.outlook.later(snapshot.elapsed).seconds.middle
+    outlook = None if snapshot.outlook is None else snapshot.outlook.later(snapshot.elapsed)
+    if outlook is not None:
+        return outlook.seconds.middle
     total, before = snapshot.until or snapshot.source.length, snapshot.written_before + snapshot.failed_before
     if total is None or rate <= 0 or snapshot.spawned:
         return None

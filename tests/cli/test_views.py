@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from rxpipe import Usage
+from rxpipe import Outcome, Usage
 from rxpipe.insight.interval import Interval
 from rxpipe.insight.outlook import Outlook
 from rxpipe.screen.figures import Meter
@@ -299,11 +299,13 @@ def test_what_is_left() -> None:
     made.seconds = 10.0
     assert progress_line(meter.read()).endswith(", about 3 min left (2.1 to 4)")
     made.seconds = 180.0
-    assert progress_line(meter.read()).endswith(", about 10 s left (0 to 70)")
+    assert progress_line(meter.read()).endswith(", about 27 s left (2.9 to 80)")
     console = Console(file=StringIO(), width=100)
     with console.capture() as captured:
         console.print(Screen("pipeline.yaml", meter, 25.0))
-    assert captured.get().rstrip().endswith("about 10 s left (0 to 70)")
+    assert captured.get().rstrip().endswith("about 27 s left (2.9 to 80)")
+    made.seconds = 255.0
+    assert "left" not in progress_line(meter.read())  # it takes longer than was possible, so nobody knows
 
 
 def test_what_it_will_cost() -> None:
@@ -314,6 +316,25 @@ def test_what_it_will_cost() -> None:
     made.set(taken=100, written=100)
     made.seconds = 10.0
     assert ", cost 0.42 of about 1.20 (1.10 to 1.35), " in progress_line(meter.read())
+
+
+def test_that_all_items_fail() -> None:
+    """It stays on the screen as long as it is so."""
+    made = MadeRun("asking", "checking")
+    screen = Screen("pipeline.yaml", Meter(made.run.snapshot, total=100), 25.0)
+    made.stages[1].failed = 20
+    error = Outcome(
+        id=1, status="failed", value=None, error=KeyError("score"), stage="checking", attempts=3, seconds=1.0
+    )
+    for _ in range(20):
+        made.run._errors.add(error)  # pyright: ignore[reportPrivateUsage] - a real run counts them as they end
+    console = Console(file=StringIO(), width=200)
+    told = "all 20 items so far have failed in checking: KeyError: 'score'; --max-failures 20 ends such a run early"
+    for done, is_told in ((0, True), (1, False)):
+        made.stages[1].done = done
+        with console.capture() as captured:
+            console.print(screen)
+        assert (told in captured.get()) is is_told
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rxpipe import AdaptiveConcurrency, Batch, ConfigError, DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 from rxpipe.foresight import Forecast, RecordedCall, RecordedRun, simulate
@@ -332,3 +333,29 @@ def test_there_are_no_more_rows_than_items() -> None:
     assert found.written.middle < found.written.high <= 300
     until = simulate(Pipeline(stage("a", concurrency=4)), until=100, record=record, replications=8)
     assert (until.written.middle, until.written.high) == (100, 100)
+
+
+def test_calls_that_all_fail_are_no_reason_to_warn() -> None:
+    """They do so in a simulation, where nobody pays for them."""
+    made = calls("a", [(str(item), 1.0 + item, "failed") for item in range(40)])
+    with capture_logs() as logs:
+        found = simulate(
+            Pipeline(stage("a", concurrency=2)), record=RecordedRun(calls=made, roots=range(40)), replications=1
+        )
+    assert found.failed.middle == 40
+    assert logs == []
+
+
+def test_the_start_of_a_run() -> None:
+    """Imports and connections take as long as they took, before the first call."""
+    made = alike("a", 4, 1.0)
+    pipeline = Pipeline(stage("a", concurrency=2))
+    found = simulate(pipeline, record=RecordedRun(calls=made, roots=range(4), startup=3.0), replications=2)
+    assert found.seconds.middle == pytest.approx(3.0 + 2.0)
+    assert found.first_seconds.middle == pytest.approx(3.0 + 1.0)
+    assert found.rate.middle == pytest.approx(4 / 5)
+    assert found.stages[0].busy.middle == pytest.approx(2.0 / 5.0)
+    assert found.item_p95.middle == pytest.approx(2.0, rel=0.02)
+    assert "the first call begins after 3.00 s, as in the record" in found.assumptions
+    soon = simulate(pipeline, record=RecordedRun(calls=made, roots=range(4), startup=0.01), replications=2)
+    assert not any("begins after" in one for one in soon.assumptions)

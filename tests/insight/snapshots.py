@@ -114,7 +114,12 @@ def made(
             written=items,
             limiters=limits,
             sink=writes,
-            source=SourceSnapshot(waited=source_waited * elapsed),
+            source=_waited_for(source_waited * elapsed, items),
         )
         found.append(replace(snapshot, **other))
     return found
+
+
+def _waited_for(seconds: float, items: int) -> SourceSnapshot:
+    """A source that each item was waited for."""
+    return SourceSnapshot(waited=seconds, waits=durations(items, seconds / items) if items and seconds else Durations())

@@ -10,6 +10,7 @@ import pytest
 from rxpipe.insight.advice import Advice
 from rxpipe.insight.insight import insight_of
 from rxpipe.insight.snapshot import SourceSnapshot
+from rxpipe.operators.stages.durations import Durations
 
 from .snapshots import Made, Other, made
 
@@ -88,6 +89,41 @@ def test_a_slow_source_is_named() -> None:
         "the source holds the stages up: the stages wait for it 97% of the time; more slots would gain nothing, "
         "a faster source would give up to +86%, then answering does"
     )
+
+
+def test_a_source_that_was_waited_for_at_the_start_or_at_the_end_is_not_judged() -> None:
+    """That does not come again: it says nothing of how fast it gives its items."""
+    snapshots = made(GENERATION, ANSWERING, rate=5, source_waited=0.97)
+    edges = [replace(each, source=replace(each.source, waits=Durations())) for each in snapshots]
+    assert insight_of(snapshots).bottleneck.name == "source"
+    assert insight_of(edges).bottleneck.verdict == "nothing"
+
+
+def test_a_few_waits_that_differ_say_too_little_of_a_source() -> None:
+    waits = Durations()
+    for seconds in (0.2, 0.3, 40.0):
+        waits.add(seconds)
+    snapshots = made(GENERATION, ANSWERING, rate=5, looks=2, every=42)
+    before = SourceSnapshot(waited=1.5)
+    after = SourceSnapshot(waited=42, waits=waits)
+    few = [replace(each, source=one) for each, one in zip(snapshots, (before, after), strict=True)]
+    assert insight_of(few).bottleneck.verdict == "unknown"
+
+
+def test_a_source_that_is_uncertain_but_far_off_leaves_the_advice_as_it_is() -> None:
+    """A database that gives claims in a few batches, say."""
+    waits = Durations()
+    for seconds in (0.2, 0.3, 0.9):
+        waits.add(seconds)
+    snapshots = made(ANSWERING, rate=9.45, looks=2, every=100)
+    few = [replace(snapshots[0]), replace(snapshots[1], source=SourceSnapshot(waited=9.0, waits=waits))]
+    assert insight_of(few).advice.sentence.startswith("answering holds the others up: 14 slots")
+
+
+def test_all_of_a_short_run_does_not_say_that_nothing_holds_it_up() -> None:
+    """Most of it is its start and its end."""
+    done = made(GENERATION, ANSWERING, rate=0.5, looks=1, every=200, source=SourceSnapshot(is_over=True))
+    assert insight_of(done).bottleneck.verdict == "unknown"
 
 
 def test_two_that_could_do_the_same_are_too_close_to_call() -> None:

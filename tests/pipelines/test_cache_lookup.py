@@ -112,6 +112,20 @@ def test_a_place_of_the_rate_limit_is_taken_for_calls_only() -> None:
     assert report.seconds == pytest.approx(2.0)
 
 
+def test_items_before_a_stage_are_counted() -> None:
+    """Each item on its way is in a stage, or arrives there: it was looked up, and waits for room."""
+    stages = Stage("a", square, cache=True, rate_limit=RateLimiter(1)), Stage("b", str, cache=True)
+    run, scheduler = virtual(Pipeline(*stages, store=Journal()), range(40))
+    scheduler.advance_to(10.5)
+    snapshot = run.snapshot()
+    arriving = [stage.arriving for stage in snapshot.stages]
+    inside = sum(stage.running + stage.waiting + stage.blocked_now for stage in snapshot.stages)
+    assert arriving[0] > 10
+    assert sum(arriving) + inside == snapshot.in_flight == 40 - snapshot.written
+    scheduler.start()
+    assert [stage.arriving for stage in run.snapshot().stages] == [0, 0]
+
+
 def test_a_stage_that_does_not_ask() -> None:
     """Nothing is looked up, and nothing kept by a key."""
     journal = Journal()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import reactivex
-from pipeline_helpers import LIMIT, Block, Ids, ListSink, Seen, counts, finish, same
+from pipeline_helpers import LIMIT, Block, Ids, ListSink, Seen, counts, finish, run_virtually, same
 from reactivex import Observable
 from reactivex import operators as rx_ops
+from structlog.testing import capture_logs
 
 from rxpipe import Outcome, Pipeline, SinkError, Stage
 from rxpipe.pipeline.ports import Write
@@ -154,3 +155,27 @@ def test_a_sink_gets_everything_before_it_is_told_of_the_end() -> None:
     with pytest.raises(LookupError, match="source"):
         finish(run)
     assert counts(run) == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize(("fine", "warnings"), [((), 1), ((3,), 0)], ids=["all fail", "one does not"])
+def test_all_items_that_fail_are_told_of_once(fine: tuple[int, ...], warnings: int) -> None:
+    """As each costs its calls before; not if some get through."""
+
+    def check(value: int) -> int:
+        if value in fine:
+            return value
+        raise AttributeError(f"item {value} has no answer")
+
+    with capture_logs() as logs:
+        report = run_virtually(Pipeline(Stage("asking", same), Stage("checking", check)), range(50))
+    assert report.failed == 50 - len(fine)
+    assert logs == warnings * [
+        {
+            "event": "all items fail in a stage",
+            "log_level": "warning",
+            "stage": "checking",
+            "failed": 20,
+            "error": "AttributeError: item 0 has no answer",
+            "hint": "rxpipe run --max-failures 20 ends such a run early",
+        }
+    ]

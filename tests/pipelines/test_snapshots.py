@@ -217,6 +217,9 @@ def test_a_slow_source() -> None:
 
     last = watched(stage("a", 0.5), source=ids())[-1]
     assert last.source.waited == pytest.approx(5.0, abs=0.1)
+    between = last.source.waits  # the first item apart, which took 2 s
+    assert between.count == 2
+    assert between.total == pytest.approx(3.0, abs=0.1)
     assert last.source.length is None
 
 

@@ -15,6 +15,7 @@ from rxpipe.store.commits.call_groups import recorded_calls
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
 from rxpipe.store.queries.failures import item_id
 from rxpipe.store.queries.history import RunInfo, run
+from rxpipe.store.reading.snapshot_history import workers_began
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
 _MOST = 200_000  # calls, and items, that are read: more make a forecast no better
@@ -76,7 +77,14 @@ def _record(connection: Connection, found: RunInfo, most: int) -> RecordedRun:
         roots=_roots(connection, found.id),
         children=_children(connection, found.id, names, calls),
         passed=_passed(connection, found.id, names, calls),
+        startup=_startup(connection, found.id, min(call.began for call in calls)),
     )
+
+
+def _startup(connection: Connection, run_id: int, first_call: float) -> float:
+    """Seconds from the beginning of the worker that made the first call to that call."""
+    before = [began for began in workers_began(connection, run_id) if began <= first_call]
+    return first_call - max(before) if before else 0.0
 
 
 def _roots(connection: Connection, run_id: int) -> list[int | str]:

@@ -66,6 +66,7 @@ class RecordedRun:
         children: How many children each call that expanded has made, by stage and by the item's ID.
         passed: The IDs of items that came to a stage, and passed it without a call, by the stage.
         timeouts: After how many seconds calls of a stage were ended, as far as that is known.
+        startup: Seconds from the beginning of the run to its first call; 0 if that is not known.
     """
 
     calls: Sequence[RecordedCall]
@@ -73,6 +74,7 @@ class RecordedRun:
     children: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     passed: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
+    startup: float = 0.0
 
     def by_stage(self) -> dict[str, list[RecordedCall]]:
         """The calls of each stage, in the order in which they began; without those that were cancelled."""
@@ -95,7 +97,7 @@ def together(records: Sequence[RecordedRun]) -> RecordedRun:
     """The record of several runs of one pipeline.
 
     An item of several runs has the calls of the latest. Those of earlier runs count as calls of another item, so other
-    items draw from them.
+    items draw from them. The start is that of the latest of which it is known.
 
     Args:
         records: Those of the runs, the latest last.
@@ -115,7 +117,12 @@ def together(records: Sequence[RecordedRun]) -> RecordedRun:
         known |= _items_in(record)
     roots = {str(root): root for record in records for root in record.roots}
     return RecordedRun(
-        calls=calls, roots=list(roots.values()), children=dict(children), passed=dict(passed), timeouts=timeouts
+        calls=calls,
+        roots=list(roots.values()),
+        children=dict(children),
+        passed=dict(passed),
+        timeouts=timeouts,
+        startup=next((record.startup for record in reversed(records) if record.startup), 0.0),
     )
 
 

@@ -11,7 +11,7 @@ from rxpipe.foresight.calls.record import RecordedCall, RecordedRun
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.stages.retry_policy import uses_attempt
 from rxpipe.pipeline.listener import Listener
-from rxpipe.pipeline.views import ItemView
+from rxpipe.pipeline.views import ItemView, RunView
 
 
 class CallRecorder(Listener):
@@ -22,7 +22,7 @@ class CallRecorder(Listener):
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """RecordedRun nothing yet.
+        """Record nothing yet.
 
         Args:
             now: The time in seconds.
@@ -36,6 +36,8 @@ class CallRecorder(Listener):
         self._used: dict[tuple[ItemView, str], Usage] = {}
         self._stage: dict[ItemView, str] = {}
         self._children: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._run_began: float | None = None
+        self._startup = 0.0
 
     def record(self) -> RecordedRun:
         """What there is so far."""
@@ -44,7 +46,15 @@ class CallRecorder(Listener):
             for call in self._calls:
                 if call.ended == "ok" and call.stage in children:
                     children[call.stage].setdefault(call.item, 0)
-            return RecordedRun(calls=list(self._calls), roots=list(self._roots), children=children)
+            return RecordedRun(
+                calls=list(self._calls), roots=list(self._roots), children=children, startup=self._startup
+            )
+
+    def run_started(self, run: RunView) -> None:
+        """A run begins; the first one tells how long a start takes."""
+        with self._lock:
+            if self._run_began is None:
+                self._run_began = self._now()
 
     def taken(self, item: ItemView) -> None:
         """An item begins."""
@@ -56,8 +66,11 @@ class CallRecorder(Listener):
 
     def call_started(self, item: ItemView, stage: str) -> None:
         """A call begins."""
+        now = self._now()
         with self._lock:
-            self._began[item, stage] = self._now()
+            if not self._calls and not self._began and self._run_began is not None:
+                self._startup = now - self._run_began
+            self._began[item, stage] = now
             self._stage[item] = stage
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:

@@ -18,6 +18,8 @@ from rxpipe.pipeline.stage import Stage
 _STRIDES = (633, 397, 241, 863, 727, 479, 157, 941)  # odd, so that each step comes once in so many; none like another
 _GOLDEN = 0.6180339887498949
 _CALLED = -4  # what a number is drawn for
+_LASTS = -5  # as is this
+_ROUNDS, _HALVINGS = 4, 20  # of a search for how items fail
 _CUT = 0.98  # of the timeout: calls that take longer have timed out
 
 
@@ -28,9 +30,11 @@ class StageCalls:
     Attributes:
         name: The stage's name.
         seconds: How long they take; None as long as none has ended.
-        again: The share of calls that another one follows.
+        again: The share of calls that another one may follow, of items that do not fail in all of their attempts.
         refused: The share that the server refuses for now.
-        failed: The share with which an item fails, though it might be called again.
+        lasting: The share of items that fail in each attempt, beyond those for which chance accounts.
+        most: How many attempts an item has.
+        failed: The share of calls with which an item fails, though it might be called again.
         dropped: The share that drops its item.
         sent_back: The share that sends its item back.
         cut: Seconds from which calls count as timed out; infinite if none does.
@@ -45,6 +49,8 @@ class StageCalls:
     seconds: LiveSeconds | None
     again: float = 0.0
     refused: float = 0.0
+    lasting: float = 0.0
+    most: int = 1
     failed: float = 0.0
     dropped: float = 0.0
     sent_back: float = 0.0
@@ -58,13 +64,34 @@ class StageCalls:
     @property
     def attempts(self) -> float:
         """Calls for each item that it is called with."""
-        return 1 / max(0.01, 1 - self.again - self.refused)
+        return (self.lasting * self.most + (1 - self.lasting) * self._tries) / self._taken
 
     @property
     def passed(self) -> float:
         """The share of items that come and go on, those that it is not called with included."""
-        lost = (self.failed + self.dropped) * self.attempts
-        return max(0.0, 1 - self.called * lost)
+        lost = self._fails**self.most + (self.failed + self.dropped) / self._taken * self._tries
+        return max(0.0, 1 - self.called * (self.lasting + (1 - self.lasting) * lost))
+
+    @property
+    def _taken(self) -> float:
+        """The share of calls that the server does not refuse."""
+        return max(0.01, 1 - self.refused)
+
+    @property
+    def _fails(self) -> float:
+        """The share of these that another one may follow."""
+        return min(1.0, self.again / self._taken)
+
+    @property
+    def _tries(self) -> float:
+        """Attempts for each item that does not fail in all of them, refused calls apart."""
+        fails = self._fails
+        return float(self.most) if fails >= 1 else (1 - fails**self.most) / (1 - fails)
+
+    def lasts(self, attempt: int) -> float:
+        """How likely an item that has come to an attempt fails in all of them."""
+        others = (1 - self.lasting) * self._fails ** (attempt - 1)
+        return self.lasting / (self.lasting + others) if self.lasting else 0.0
 
     def doubt(self, calls: float) -> float:
         """How exactly the time that so many future calls take is known: its coefficient of variation.
@@ -101,17 +128,19 @@ def calls_of(
     ended = counts.finished + counts.retried + counts.pushed_back
     seconds = LiveSeconds(counts.seconds, ages) if counts.seconds.count else None
     most = 1 if stage.retry is None else stage.retry.max_attempts
-    share = 1 / max(1, ended)
-    again = counts.retried * share
-    exhausted = counts.retried * again ** max(0, most - 1) if most > 1 else 0.0
+    lasting, fails, final = _failures(counts, most)
+    share = 1 / max(1.0, ended - lasting * most)
+    refused = min(1.0, counts.pushed_back * share)
     cut = math.inf if stage.timeout is None else stage.timeout * _CUT
     usage, paid = whole.usage, 1 / max(1, whole.finished + whole.retried + whole.pushed_back)
     return StageCalls(
         name=stage.name,
         seconds=seconds,
-        again=again,
-        refused=counts.pushed_back * share,
-        failed=max(0.0, counts.failed - exhausted) * share,
+        again=fails * (1 - refused),
+        refused=refused,
+        lasting=min(1.0, lasting / max(1, counts.finished)),
+        most=most,
+        failed=final * share,
         dropped=counts.dropped * share,
         sent_back=counts.sent_back * share if targets else 0.0,
         cut=cut if seconds is not None and seconds.share_from(cut) > 0 else math.inf,
@@ -123,6 +152,34 @@ def calls_of(
         ),
         cost=usage.cost * paid,
     )
+
+
+def _failures(counts: StageSnapshot, most: int) -> tuple[float, float, float]:
+    """How items fail that have so many attempts.
+
+    Of items that fail by chance in each call, a few fail in all attempts. Where more do, there are items that cannot
+    but fail: as many as explain the failed items, and no more than the calls that were followed by another allow.
+
+    Returns:
+        How many items cannot but fail; how likely another's call fails so that another one may follow; how many items
+        failed without another attempt, though they had some left.
+    """
+
+    def of_others(lasting: float) -> tuple[float, float]:
+        retried = max(0.0, counts.retried - lasting * (most - 1))
+        calls = max(1.0, counts.finished + counts.retried - lasting * most)
+        fails, exhausted = 0.0, 0.0
+        for _ in range(_ROUNDS):
+            fails = min(1.0, (retried + exhausted) / calls)
+            exhausted = max(0.0, counts.finished - lasting) * fails**most
+        return fails, exhausted
+
+    low, high = 0.0, min(float(counts.failed), counts.retried / (most - 1)) if most > 1 else 0.0
+    for _ in range(_HALVINGS if high else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle + of_others(middle)[1] < counts.failed else (low, middle)
+    fails, exhausted = of_others(high)
+    return high, fails, max(0.0, counts.failed - high - (exhausted if most > 1 else 0.0))
 
 
 class LiveDraws:
@@ -165,7 +222,8 @@ class LiveDraws:
         self.called = calls.called
         self.targets = calls.targets
         self._begun = begun
-        self._children = calls.children
+        self._children, self._calls = calls.children, calls
+        self._lasting: dict[int, bool] = {}
         steps = [usual] if calls.seconds is None else calls.seconds.steps
         self._steps, self._count, self._scale = steps, len(steps), scale
         self._stride = _STRIDES[place % len(_STRIDES)]
@@ -202,11 +260,19 @@ class LiveDraws:
         else:
             self._next = (self._next + self._stride) % self._count
         seconds = self._steps[self._next]
-        return Draw(seconds * self._scale, self.ended(seconds), self._usage)
+        fails = self._lasting.get(number)
+        if fails is None:
+            fails = share_of(seed, number, _LASTS) < self._calls.lasting
+        return Draw(seconds * self._scale, self.ended(seconds, fails=fails), self._usage)
 
-    def ended(self, seconds: float) -> str:
-        """How a call of so many seconds ends."""
-        if seconds >= self._cut:
+    def has_come_to(self, number: int, attempt: int) -> bool:
+        """Note an item that has come to an attempt; returns whether it fails in all of them."""
+        fails = self._lasting[number] = self._random() < self._calls.lasts(attempt)
+        return fails
+
+    def ended(self, seconds: float, *, fails: bool = False) -> str:
+        """How a call of so many seconds ends, of an item that fails in all attempts or of another."""
+        if fails or seconds >= self._cut:
             return "retried"
         self._share = share = (self._share + _GOLDEN) % 1
         for until, ended in self._ends:

@@ -24,12 +24,14 @@ class StandingItems:
         delayed: Those that wait for their next attempt: for how long, and its number.
         waiting: How many wait for a slot.
         held: How many have been through the stage, and wait for room in the next one.
+        arriving: How many are looked up in the cache, before they come to the stage.
     """
 
     running: tuple[Attempt, ...] = ()
     delayed: tuple[Attempt, ...] = ()
     waiting: int = 0
     held: int = 0
+    arriving: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class Present:
     @property
     def in_flight(self) -> int:
         """Items in the stages."""
-        return sum(len(one.running) + len(one.delayed) + one.waiting + one.held for one in self.stages)
+        return sum(len(one.running) + len(one.delayed) + one.waiting + one.held + one.arriving for one in self.stages)
 
 
 def present_of(
@@ -83,7 +85,7 @@ def present_of(
     coming: int | None = None
     if snapshot.source.is_over:
         coming = 0
-    elif total is not None:
+    elif total is not None and not (_expands(plan) and snapshot.written_before + snapshot.failed_before):
         coming = max(0, total - snapshot.written_before - snapshot.failed_before - snapshot.taken)
     elif missing is None:
         return None
@@ -114,6 +116,11 @@ def present_of(
     )
 
 
+def _expands(plan: Plan) -> bool:
+    """Whether items that had ended before may be children, so that nobody knows how much of the source is left."""
+    return any(stage.expand for stage in plan.stages)
+
+
 def _inside(stage: StageSnapshot) -> int:
     return stage.running + stage.waiting + stage.blocked_now
 
@@ -125,7 +132,7 @@ def _ways(plan: Plan, counts: Snapshot) -> tuple[list[float], list[float]]:
     coming = float(counts.taken)
     for stage, one in zip(plan.stages, counts.stages, strict=True):
         taken = one.finished + one.running + one.waiting + one.cached
-        came.append(max(coming, taken))
+        came.append(max(coming - one.arriving, taken))
         gone = came[-1] - one.failed - one.dropped - one.sent_back - _inside(one)
         coming = max(0.0, float(one.spawned) if stage.expand else float(one.done) if stage.collect else gone)
         left.append(coming)
@@ -193,13 +200,14 @@ def _standing(plan: Plan, snapshot: Snapshot, standing: Sequence[Standing]) -> t
                 delayed=tuple(delayed),
                 waiting=one.waiting - len(delayed),
                 held=one.blocked_now,
+                arriving=one.arriving,
             )
         )
     if snapshot.strategy == "staged":
         _, left = _ways(plan, snapshot)
         for place in range(len(found) - 1):
             behind = snapshot.stages[place + 1]
-            between = left[place] - (behind.finished + _inside(behind))
+            between = left[place] - (behind.finished + behind.cached + behind.arriving + _inside(behind))
             if between > 0:
                 found[place] = replace(found[place], held=found[place].held + round(between))
     return tuple(found)

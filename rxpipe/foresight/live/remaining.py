@@ -218,11 +218,15 @@ def _outlook(
     before: Outlook | None = None,
 ) -> Outlook:
     spent = (snapshot.usage_before + snapshot.usage).cost
-    known = None if before is None else before.later(snapshot.elapsed).seconds.middle
+    still = None if before is None else before.later(snapshot.elapsed)
+    known = None if still is None else still.seconds.middle
     to_spend = _interval(costs, _LEAST_OFF)
     cost = Interval(middle=spent + to_spend.middle, low=spent + to_spend.low, high=spent + to_spend.high)
     return Outlook(
-        elapsed=snapshot.elapsed, seconds=_interval(seconds, off, known), cost=cost if cost.high > 0 else None
+        elapsed=snapshot.elapsed,
+        seconds=_interval(seconds, off, known),
+        cost=cost if cost.high > 0 else None,
+        spent=spent,
     )
 
 

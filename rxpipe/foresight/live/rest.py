@@ -167,15 +167,18 @@ class _Items(Collection[Claim | int]):
             self._first.append(self._at(place, draws))
             self.delayed[self._number] = delay
             self.attempts[self._number] = number
+            draws.has_come_to(self._number, number)
         for age, number in standing.running:
             seconds = 0.0 if calls.seconds is None else calls.seconds.rest(age / scale, self._numbers) * scale
-            ended = "dropped" if self._numbers.random() < early else draws.ended(age + seconds)
             self._first.append(self._at(place, draws))
+            fails = draws.has_come_to(self._number, number)
+            ended = "dropped" if self._numbers.random() < early else draws.ended(age + seconds, fails=fails)
             self.begun[place][self._number] = Draw(seconds, ended, calls.usage if calls.usage.tokens else NOTHING)
             if number > 1:
                 self.attempts[self._number] = number
         for _ in range(standing.waiting):
             self._then.append(self._at(place, draws))
+        self._then += [self._claim(place) for _ in range(standing.arriving)]
         self.running[place] = len(standing.running) + len(standing.delayed)
 
     def _claim(self, finished: int) -> Claim:

@@ -6,6 +6,9 @@ looks for all that have come since the last one.
 
 from __future__ import annotations
 
+from reactivex import Observable, operators
+
+from rxpipe.operators.stage import stage_with
 from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.settings import Settings, settings_of
 from rxpipe.pipeline.claim import Journal
@@ -15,14 +18,33 @@ from rxpipe.pipeline.run.stage_role import StageRole
 _TOGETHER = Batch(max_items=50, max_seconds=0.0)
 
 
-def cache_lookup(role: StageRole, journal: Journal) -> Settings[Item, Item]:
-    """What goes before a stage: the settings of a small stage that notes on items what the cache has for them.
+class CacheStage:
+    """What goes before a stage: a small stage, as an operator, that notes on items what the cache has for them."""
 
-    Args:
-        role: What the stage behind it is.
-        journal: Knows the results.
-    """
+    def __init__(self, role: StageRole, journal: Journal) -> None:
+        """Prepare it.
 
+        Args:
+            role: What the stage behind it is.
+            journal: Knows the results.
+        """
+        self._settings = _settings(role, journal)
+        self._gone_on = 0
+
+    @property
+    def inside(self) -> int:
+        """Items that have come, and have not gone on to the stage behind; from any thread."""
+        return max(0, self._settings.stats.taken - self._gone_on)
+
+    def __call__(self, items: Observable[Item]) -> Observable[Item]:
+        """The items, with what the cache has."""
+        return items.pipe(stage_with(self._settings), operators.do_action(self._goes_on))
+
+    def _goes_on(self, item: Item) -> None:
+        self._gone_on += 1
+
+
+def _settings(role: StageRole, journal: Journal) -> Settings[Item, Item]:
     def look_up(items: list[Item]) -> list[Item]:
         wanted = [item for item in items if _may_be_called_with(item, role)]
         if wanted:

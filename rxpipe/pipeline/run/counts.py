@@ -11,6 +11,7 @@ from rxpipe.insight.outlook import Outlook
 from rxpipe.insight.snapshot import State
 from rxpipe.operators.core.clock import Clock
 from rxpipe.operators.core.running_call import Usage
+from rxpipe.operators.stages.durations import Durations
 from rxpipe.operators.stages.settings import StageStats
 from rxpipe.pipeline.outcome import CommonError, Outcome, Report
 from rxpipe.pipeline.ports import RunPorts
@@ -130,6 +131,11 @@ class Counts:
         return 0.0 if self._intake is None else self._intake.waited.total(self.clock.now())
 
     @property
+    def source_waits(self) -> Durations:
+        """How long each ID was waited for like that, the first one apart."""
+        return Durations() if self._intake is None else self._intake.waits.copy()
+
+    @property
     def source_is_over(self) -> bool:
         """Whether no more comes from the source."""
         return self._intake is not None and self._intake.source_done
@@ -144,15 +150,16 @@ class Counts:
         """Whether nothing of it is left to do in its store."""
         return self._ports.is_finished()
 
-    def _count(self, outcome: Outcome[Any]) -> None:
-        """An item has ended; called by one thread at a time."""
+    def _count(self, outcome: Outcome[Any]) -> int:
+        """Count an item that has ended; by one thread at a time. Returns how many have failed as it has, or 0."""
+        alike = 0
         if outcome.status == "written":
             self.written += 1
             if self.first_seconds is None:
                 self.first_seconds = self.seconds
         elif outcome.status == "failed":
             self.failed += 1
-            self._errors.add(outcome)
+            alike = self._errors.add(outcome)
         elif outcome.status == "dropped":
             self.dropped += 1
             self._drops.add(outcome)
@@ -160,6 +167,7 @@ class Counts:
             self.taken -= 1  # it is taken again, or the store sees to its end
         else:
             setattr(self, outcome.status, getattr(self, outcome.status) + 1)
+        return alike
 
     def _close(self) -> list[Item] | None:
         """Count no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""

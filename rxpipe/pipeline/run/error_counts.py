@@ -29,10 +29,14 @@ class ErrorCounts:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], CommonError] = {}
 
-    def add(self, outcome: Outcome[Any]) -> None:
-        """Count an item's error, or the reason for which it was dropped; by one thread at a time."""
+    def add(self, outcome: Outcome[Any]) -> int:
+        """Count an item's error, or the reason for which it was dropped; by one thread at a time.
+
+        Returns:
+            How many had the same, this one included; 0 if nobody counts that.
+        """
         if outcome.error is None:
-            return
+            return 0
         text = str(outcome.error) if outcome.status == "dropped" else describe(outcome.error)
         text = " ".join(text.split())
         if len(text) > LONGEST:
@@ -42,6 +46,7 @@ class ErrorCounts:
             self._found[key] = replace(found, count=found.count + 1, same=found.same and found.text == text)
         elif len(self._found) < KINDS:
             self._found[key] = CommonError(key[0], text)
+        return self._found[key].count if key in self._found else 0
 
     def commonest(self, most: int = 5) -> list[CommonError]:
         """The commonest errors, the first of them first; from any thread."""

@@ -13,6 +13,7 @@ from reactivex.disposable import CompositeDisposable
 from rxpipe.operators.core.clock import Clock, guarded, scheduler_to_wait_on
 from rxpipe.operators.core.machine import Machine, as_exception
 from rxpipe.operators.sources import when_subscribed
+from rxpipe.operators.stages.durations import Durations
 from rxpipe.operators.stages.times import Level
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.record import Record, check_id
@@ -55,6 +56,8 @@ class Intake(Machine[Any, Item]):
 
     Attributes:
         waited: Whether there is room for an ID, and the source gives none: 1 or 0.
+        waits: How long each ID was waited for like that. Waiting for the first one is not among them, nor for the end:
+            these do not come again, whatever is still to come.
     """
 
     def __init__(self, run: Takes, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:
@@ -67,6 +70,9 @@ class Intake(Machine[Any, Item]):
         self._warned = False
         self._completed = False
         self._now, self.waited = run.clock.now, Level()
+        self.waits = Durations()
+        self._waits_since = 0.0
+        self._has_begun = False
 
     def subscribe_to(self, source: ObservableBase[Any], scheduler: SchedulerBase | None) -> DisposableBase:
         """Subscribe to the source, and begin to wait for it."""
@@ -105,6 +111,9 @@ class Intake(Machine[Any, Item]):
             self._upstream.dispose()
             self.source_failed(error)
             return
+        if self.waited.now:
+            self._note_end_of_wait()
+        self._has_begun = True
         self._ids.append(value)
         if len(self._ids) > _MANY_IDS and not self._warned:
             self._warned = True
@@ -171,7 +180,14 @@ class Intake(Machine[Any, Item]):
         is_idle = not (self._ids or self._iterator or self.source_done or self.over)
         waits = int(is_idle and self._inside < self._limit and self._has_room())
         if waits != self.waited.now:
-            self.waited.set(waits, self._now())
+            self._waits_since = self._now()
+            self.waited.set(waits, self._waits_since)
+
+    def _note_end_of_wait(self) -> None:
+        now = self._now()
+        if self._has_begun:
+            self.waits.add(now - self._waits_since)
+        self._waits_since = now
 
     def _has_room(self) -> bool:
         """Whether there is room downstream; if not, ``advance`` runs again when there is."""

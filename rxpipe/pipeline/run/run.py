@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import reactivex
+import structlog
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from rxpipe.errors import StopRun
+from rxpipe.insight.failing import ENOUGH, all_failing
 from rxpipe.insight.insight import Insight
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.clock import Clock, guarded
@@ -35,6 +37,8 @@ from rxpipe.pipeline.run.report import report_of
 from rxpipe.pipeline.run.snapshots import RunFacts, Watch
 from rxpipe.pipeline.run.strategies import Stages
 from rxpipe.pipeline.source import CollectionSource, subscribable
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Run(Counts):
@@ -84,7 +88,9 @@ class Run(Counts):
         self._context = contextvars.copy_context()
         self._ends = 0
         self._steps_to_end = itertools.count(1)
-        self._watch = Watch(self, facts or RunFacts())
+        facts = facts or RunFacts()
+        self._watch = Watch(self, facts)
+        self._has_warned = facts.is_simulated
         self._when_empty: Callable[[], None] | None = None
         self._exit: Exit | None = None
         self._observer: ObserverBase[Outcome[Any]] | None = None
@@ -257,7 +263,8 @@ class Run(Counts):
         item = self._items.take_out(outcome)
         if item is None:
             return
-        self._count(outcome)
+        if self._count(outcome) == ENOUGH and not self._has_warned:
+            self._warn_if_all_fail()
         self._ends += 1
         if self._ends >= self._watch.look_at:
             self._watch.look(self._ends)
@@ -266,6 +273,17 @@ class Run(Counts):
             self._flow.child_over(item, outcome)
         if self.quota is not None:
             self.quota.leave(item, is_written=outcome.status == "written")
+
+    def _warn_if_all_fail(self) -> None:
+        if (error := all_failing(self.snapshot())) is not None:
+            self._has_warned = True
+            _log.warning(
+                "all items fail in a stage",
+                stage=error.stage,
+                failed=error.count,
+                error=error.text,
+                hint=f"rxpipe run --max-failures {ENOUGH} ends such a run early",
+            )
 
     def _finish(self, error: Exception | None = None) -> None:
         """The sequence is over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from rxpipe.operators.stages.limiter import CountingLimiter, Limiter, LimitUse, 
 from rxpipe.operators.stages.settings import Settings, StageStats
 from rxpipe.pipeline.commit_counts import CommitCounts
 from rxpipe.pipeline.outcome import CommonError
+from rxpipe.pipeline.run.cache_lookup import CacheStage
 from rxpipe.pipeline.run.counts import Counts
 
 _FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
@@ -43,8 +44,10 @@ class RunFacts:
         length: How many items the source gives, or None.
         limiters: The limiters of each stage, and what those count that do not say.
         most: How many calls of each stage may run at once at most; ``math.inf`` for no bound.
+        lookups: What looks for results of earlier calls, by the index of the stage behind.
         counts: What the sink commits; None without one, or if that is not counted.
         wall_time: Gives the seconds since 1970.
+        is_simulated: Whether its calls are only simulated, so that nobody wants to be warned.
     """
 
     pipeline: str | None = None
@@ -52,8 +55,10 @@ class RunFacts:
     length: int | None = None
     limiters: Sequence[Sequence[tuple[Limiter, Unit]]] = ()
     most: Sequence[float] = ()
+    lookups: Mapping[int, CacheStage] = field(default_factory=dict[int, CacheStage])
     counts: CommitCounts | None = None
     wall_time: Callable[[], float] = time.time
+    is_simulated: bool = False
 
 
 @dataclass(slots=True)
@@ -156,9 +161,14 @@ def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:
         stages=tuple(_stage(run, index, now, facts, limits) for index in range(len(run.stages))),
         limiters=tuple(_limiter(limit) for limit in limits.values()),
         sink=None if facts.counts is None else _sink(run, facts.counts),
-        source=SourceSnapshot(length=facts.length, waited=run.source_waited, is_over=run.source_is_over),
+        source=SourceSnapshot(
+            length=facts.length,
+            waited=run.source_waited,
+            waits=run.source_waits,
+            is_over=run.source_is_over,
+        ),
         usage_before=run.usage_before,
-        outlook=run.outlook,
+        outlook=None if run.outlook is None else run.outlook.later(run.seconds, (run.usage_before + run.usage).cost),
         errors=_counted(run.errors),
         drops=_counted(run.drops),
     )
@@ -223,6 +233,7 @@ def _stage(
         waiting=max(0, stage.waiting),
         delayed=len(times.delayed()),
         blocked_now=times.blocked.now,
+        arriving=facts.lookups[index].inside if index in facts.lookups else 0,
         busy=times.busy(stage.busy, now),
         blocked=times.blocked.total(now),
         limited=times.limited.total(now),

@@ -22,6 +22,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.operators.core.machine import Machine
 from rxpipe.operators.stage import ExecutionTarget, stage_with
 from rxpipe.operators.stages.settings import Settings
+from rxpipe.pipeline.run.cache_lookup import CacheStage
 from rxpipe.pipeline.run.item import Item
 
 Strategy = Literal["per_stage", "per_item", "staged"]
@@ -33,7 +34,7 @@ A = TypeVar("A")
 def compose(
     strategy: Strategy,
     stages: Sequence[tuple[Settings[Item, Item], ExecutionTarget | None]],
-    lookups: Mapping[int, Settings[Item, Item]] = MappingProxyType({}),
+    lookups: Mapping[int, CacheStage] = MappingProxyType({}),
 ) -> Stages:
     """The operator that takes items through all stages.
 
@@ -49,7 +50,7 @@ def compose(
     operators: list[Stages] = []
     for index, (settings, target) in enumerate(stages):
         if index in lookups:
-            operators.append(stage_with(lookups[index]))
+            operators.append(lookups[index])
         if operators and strategy == "staged":
             operators.append(collected)
         operators.append(stage_with(settings, scheduler=target))

@@ -122,6 +122,16 @@ class SnapshotHistory:
         return found
 
 
+def workers_began(connection: Connection, run_id: int) -> list[float]:
+    """When workers of a run began, in seconds since 1970 by their clocks, from the first snapshot of each.
+
+    Those that used results of the cache at once are left out: their first call says nothing of how long a start takes.
+    """
+    query = select(SNAPSHOTS).where(SNAPSHOTS.c.run_id == run_id, SNAPSHOTS.c.number == 0).limit(_MOST_READ)
+    found = [snapshot for row in connection.execute(query) if (snapshot := _readable(row)) is not None]
+    return [one.at - one.elapsed for one in found if not any(stage.cached for stage in one.stages)]
+
+
 def _is_over(ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float) -> bool:
     """Whether a worker was gone at a moment, as far as its latest snapshot then tells."""
     return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT

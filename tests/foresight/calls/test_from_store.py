@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +171,25 @@ def test_what_is_not_there_is_said(url: str, tmp_path: Path) -> None:
         recorded(url, 2, 1)
     with pytest.raises(SinkError, match="no such file"):
         recorded(f"sqlite:///{tmp_path / 'other.db'}")
+
+
+def test_how_long_a_start_takes(url: str) -> None:
+    """From the beginning of a run to its first call; of several runs, the latest counts."""
+
+    def late(value: int) -> int:
+        time.sleep(0.001)
+        return value
+
+    def source(seconds: float) -> Iterator[int]:
+        time.sleep(seconds)
+        yield from range(3)
+
+    for seconds in (0.0, 0.06):
+        durable(url, Stage("a", late)).run(source(seconds))
+    first, second, both = recorded(url, 1), recorded(url, 2), recorded(url, 1, 2)
+    assert second.startup >= 0.06
+    assert both.startup == second.startup
+    assert first.startup > 0
+    with create_engine(url).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM rxpipe_snapshots")
+    assert recorded(url, 2).startup == 0.0

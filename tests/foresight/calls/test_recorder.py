@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_it_records_what_a_store_would() -> None:
     assert sum(call.usage.cost for call in record.calls) == 1.25
     assert all(call.seconds >= 0 for call in record.calls)
     assert simulate(Pipeline(*stages, concurrency=1), record=record, replications=0).written.middle == 4
+
+
+def test_how_long_the_start_takes() -> None:
+    """From the beginning of the run to the first call."""
+    seconds = itertools.chain([10.0, 12.5], itertools.repeat(13.0))
+    recorder = CallRecorder(now=lambda: next(seconds))
+    Pipeline(Stage("keep", str), listeners=[recorder]).run(range(3))
+    assert recorder.record().startup == pytest.approx(2.5)
 
 
 def test_waiting_for_room_downstream_takes_no_seconds() -> None:

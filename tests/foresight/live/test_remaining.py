@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -285,7 +286,7 @@ def test_cost() -> None:
     run = watched.start(range(2_000))
     remaining = Remaining(watched.pipeline, total=2_000)
     outlook = None
-    for at in range(10, 400, 10):
+    for at in range(10, 400, 30):
         watched.time.run(until=float(at))
         outlook = remaining.estimate(run.snapshot(), run.standing())
     watched.left()
@@ -308,3 +309,82 @@ def test_while_a_server_refuses_all_calls_nothing_is_told() -> None:
     watched.start(range(100))
     assert watched.outlook(100, at=30.0) is None
     assert watched.outlook(100, at=70.0) is not None
+
+
+def paid(cost: float, then: Any = None) -> Any:
+    """A function whose calls cost something."""
+
+    def call(value: Any) -> Any:
+        record_usage(Usage(prompt_tokens=100, cost=cost))
+        return value if then is None else then(value)
+
+    return call
+
+
+def broken(value: Any) -> Any:
+    raise AttributeError("no such thing")
+
+
+def some_broken(value: int) -> Any:
+    return value if value % 3 else broken(value)
+
+
+@pytest.mark.parametrize("fails", [broken, some_broken])
+def test_of_items_that_fail_in_all_attempts(fails: Any) -> None:
+    """Each of their attempts is counted and waited for, and none of them comes to a later stage."""
+    retry = Retry(max_attempts=3, initial=1.0)
+    watched = Watched(
+        [
+            ({"call": paid(0.01), "concurrency": 8}, around(0.4, 1)),
+            ({"call": paid(0.01), "concurrency": 8}, around(0.4, 2)),
+            ({"call": paid(0.001, fails), "concurrency": 2, "retry": retry}, around(0.01, 3)),
+            ({"call": paid(0.1), "concurrency": 8}, around(0.4, 4)),
+        ]
+    )
+    run = watched.start(range(400))
+    outlook = watched.outlook(400, at=15.0)
+    spent = run.usage.cost
+    assert outlook is not None
+    assert outlook.cost is not None
+    left = watched.left()
+    assert outlook.seconds.middle == pytest.approx(left, rel=0.15)
+    assert outlook.cost.middle - spent == pytest.approx(run.usage.cost - spent, rel=0.15)
+
+
+def test_of_items_that_are_looked_up_in_the_cache() -> None:
+    """They are in no stage, and have their calls to come as those have that are still in the source."""
+    watched = Watched([({"concurrency": 4}, around(1.0)), ({"concurrency": 4}, around(1.0, 1))])
+    run = watched.start(range(400))
+    remaining = Remaining(watched.pipeline, total=400)
+    watched.time.run(until=40.0)
+    snapshot = run.snapshot()
+    known = remaining.estimate(snapshot, run.standing())
+    first, second = snapshot.stages
+    looked_up = replace(
+        snapshot,
+        taken=snapshot.taken + 100,
+        in_flight=snapshot.in_flight + 100,
+        stages=(replace(first, arriving=100), second),
+    )
+    same = Remaining(watched.pipeline, total=400).estimate(looked_up, run.standing())
+    run.abort()
+    assert known is not None
+    assert same is not None
+    assert same.seconds.middle == pytest.approx(known.seconds.middle, rel=0.05)
+
+
+def test_of_a_run_that_goes_on_and_makes_children() -> None:
+    """Rows of earlier runs are of children: they do not tell how much of the source is left."""
+    watched = Watched(
+        [({"call": times_5, "expand": True, "concurrency": 2}, around(1.0)), ({"concurrency": 6}, around(1.0, 1))]
+    )
+    run = watched.start(range(400), until=1_000)
+    assert run.quota is not None
+    run.before, run.quota.written = (500, 0), 500
+    said, left, holds = told(watched, 400, 30.0)
+    assert left > 40
+    assert said == pytest.approx(left, rel=0.1)
+    assert holds
+    whole = Watched([({"call": times_5, "expand": True}, always(1.0))])
+    whole.start(range(400)).before = (500, 0)
+    assert whole.outlook(400, at=10.5) is None  # without ``until`` nobody knows
