@@ -2,28 +2,29 @@
 
 What is where:
 
-- ``operators/``: the Rx operators, which work alone in any chain
-- ``pipeline/``: what users build and get, what sinks, stores and listeners implement, and what runs it
-- ``database/``: the sink; ``files/``: the one that writes a file
-- ``store/``: the run store, with which runs go on after a crash
+- ``operators/``: the Rx operators; each works alone in any chain
+- ``pipeline/``: the public classes of pipelines, the interfaces of sinks, stores and listeners, and the code that runs
+  a pipeline
+- ``database/``: the sink for databases; ``files/``: the sink for a file
+- ``store/``: the run store, which continues runs after a crash
 - ``executors/``: process pools and clusters for stages
 - ``faststream/``: messages of brokers; ``otel/``, ``logs.py``: traces, metrics and logs
 - ``llm/``: calls to language models
 - ``questions/``: stages that ship with rxpipe
-- ``config/``: from a YAML file to a pipeline and its IDs
-- ``devtools/``: a server that answers as a language model does; the strategies, measured side by side
-- ``cli/``: the command line; ``screen/``: a run as it is drawn on a terminal
-- ``identity/``: what a pipeline and its stages are known by
-- ``insight/``: what a run's numbers say; ``foresight/``: what a run is going to take
-- ``errors.py``: the tree of errors; ``extras.py``: what to type where something optional is not installed
-- ``secret_values.py``: secrets from environment variables, or from files that they name
-- ``log_values.py``: values of users as parts of log lines
+- ``config/``: builds a pipeline and its source from a YAML file
+- ``devtools/``: a server that answers like a language model; a comparison of the strategies
+- ``cli/``: the command line; ``screen/``: the live screen of a run on a terminal
+- ``identity/``: the names and fingerprints of pipelines and stages
+- ``insight/``: advice from a run's numbers; ``foresight/``: forecasts of a run's time and cost
+- ``errors.py``: the tree of errors; ``extras.py``: install commands for optional packages
+- ``secret_values.py``: secrets from environment variables, or from files that the variables name
+- ``log_values.py``: user values in log lines
 
 Imports point one way: ``cli``, ``devtools`` -> ``config`` -> stores, sinks, executors, integrations -> ``pipeline`` ->
 ``operators`` -> reactivex.
 
-Each name is imported when it is first asked for: all of them take a third of a second, mostly SQLAlchemy's, which is
-too long for ``rxpipe --help``.
+Each name is imported on first use. Importing all names takes a third of a second, mostly for SQLAlchemy. That is too
+long for ``rxpipe --help``.
 """
 
 from __future__ import annotations

@@ -3,33 +3,33 @@
 ::
 
     RxPipeError
-    ├── ConfigError         a config or an argument that cannot be used
-    │   └── RecordChanged   a record has another value than the run knows, and that is to be an error
-    ├── SinkError           the database, or the file, could not be opened, or stayed away too long
-    │   └── StoreError      the run store cannot be used: by another process, of a newer rxpipe
+    ├── ConfigError         a config or an argument cannot be used
+    │   └── RecordChanged   a record has another value than the run knows, and the store's ``on_change`` is ``fail``
+    ├── SinkError           the database or the file cannot be opened, or stayed away too long
+    │   └── StoreError      the run store cannot be used: another process uses it, or a newer rxpipe made it
     │       ├── StagesChanged   the stages are not those that the run began with
-    │       └── OtherPipeline   a table or a file of rows, or a run, belongs to another pipeline
-    ├── CheckpointError     what a stage returned cannot be kept, or not be read again
-    ├── WorkerLost          an item was on its way when its workers died, again and again
+    │       └── OtherPipeline   a table of rows, a file of rows or a run belongs to another pipeline
+    ├── CheckpointError     a stage's result cannot be kept, or cannot be read again
+    ├── WorkerLost          several workers died while they worked on the item
     ├── LeaseLost           another worker has taken the item over
-    │   └── HandedOver      its children are in several hands, so the store waits for them
-    ├── ItemCancelled       whoever submitted the item has cancelled it
-    ├── Overloaded          an open pipeline is full, and the ID was not to wait
-    ├── PipelineClosed      an open pipeline takes no more, or has failed
+    │   └── HandedOver      the item's children belong to several workers, so the store waits for them
+    ├── ItemCancelled       the submitter has cancelled the item
+    ├── Overloaded          an open pipeline is full, and ``submit_nowait`` does not wait
+    ├── PipelineClosed      an open pipeline takes no more IDs, or has failed
     ├── StopRun             raised by a stage's function: stop the run, and give the item back
-    │   ├── BudgetSpent     another call might cost more than the run may
+    │   ├── BudgetSpent     another call might exceed the run's ``max_cost``
     │   ├── ExecutorLost    no process or cluster can be reached to make calls (``rxpipe/executors``)
     │   └── ProviderUnusable    a wrong key, no quota, no such model (``rxpipe/llm``)
     ├── StageTimeout        a call ran longer than its stage allows (also a TimeoutError)
-    ├── StageStalled        every slot of a stage is taken by calls that do not return
-    ├── WrongResult         a function returned what its stage cannot use: one value for many (also a TypeError)
+    ├── StageStalled        calls that do not return hold all slots of a stage
+    ├── WrongResult         a function returned a value of the wrong kind for its stage (also a TypeError)
     ├── CallFailed          a function raised something that is not an Exception
-    ├── CallKilled          the processes that ran a call ended in the midst of it (``rxpipe/executors``)
+    ├── CallKilled          the process that ran a call ended during the call (``rxpipe/executors``)
     ├── WrongInput          a shipped stage got a value that it cannot use (``rxpipe/questions``)
-    ├── LLMError            a call to a language model failed; of which kinds, is in ``rxpipe/llm/errors.py``
+    ├── LLMError            a call to a language model failed; ``rxpipe/llm/errors.py`` has the kinds
     ├── RowRefused          the database refuses an item's row (``rxpipe/database``)
     ├── CompletionTimeout   ops.timeout: a sequence did not complete in time (also a TimeoutError)
-    └── BufferOverflow      ops.overflow: a source that cannot pause outran its buffer
+    └── BufferOverflow      ops.overflow: a source that cannot pause filled its buffer
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from rxpipe.operators.errors import (
     WrongResult,
 )
 
-_Reduced = tuple[type, tuple[float, float], dict[str, object]]  # what pickle makes an error from
+_Reduced = tuple[type, tuple[float, float], dict[str, object]]  # the arguments from which pickle makes an error again
 
 __all__ = [
     "BudgetSpent",
@@ -73,7 +73,10 @@ __all__ = [
 
 
 class ConfigError(RxPipeError):
-    """A config, an argument or an ID cannot be used. Names the file, the key, the value and what is allowed."""
+    """A config, an argument or an ID cannot be used.
+
+    The text names the file, the key, the value and the allowed values.
+    """
 
 
 class RecordChanged(ConfigError):
@@ -88,12 +91,12 @@ class RecordChanged(ConfigError):
         self.id = id
 
     def __str__(self) -> str:
-        """Which one."""
+        """Returns a text that names the record."""
         return f"source: the record {self.id!r} has another value than before"
 
 
 class SinkError(RxPipeError):
-    """The database, or the file, cannot be opened or written, or has not answered for too long."""
+    """The database or the file cannot be opened or written, or has not answered for too long."""
 
 
 class StoreError(SinkError):
@@ -101,11 +104,11 @@ class StoreError(SinkError):
 
 
 class StagesChanged(StoreError):
-    """The run began with other stages. Says what has changed, and what going on would do."""
+    """The run began with other stages. The text says which stages changed, and what continuing the run would do."""
 
 
 class OtherPipeline(StoreError):
-    """A table or a file of rows, or a run, belongs to another pipeline; says which, and what to do."""
+    """A table of rows, a file of rows or a run belongs to another pipeline. The text names it, and says what to do."""
 
 
 class CheckpointError(RxPipeError):
@@ -113,15 +116,16 @@ class CheckpointError(RxPipeError):
 
 
 class WorkerLost(RxPipeError):
-    """Several workers died while they worked on this item, the last of them on this item alone."""
+    """Several workers died while they worked on this item. The last of them worked on this item alone."""
 
 
 class StopRun(RxPipeError):
     """Raise this in a stage's function when no further call can succeed.
 
-    The run takes no more IDs, the stage makes no more calls, and items elsewhere finish. Items whose call raises this,
-    or is not made, end as cancelled, not failed. With a store, the next run takes them up at the same stage. The run
-    fails with the first such error.
+    - The run takes no more IDs, and the stage makes no more calls. Items in other stages finish.
+    - Items whose call raises this, or is no longer made, end as ``cancelled``, not as ``failed``.
+    - With a store, the next run continues these items at the same stage.
+    - The run fails with the first such error.
     """
 
     is_final = True
@@ -131,8 +135,8 @@ class BudgetSpent(StopRun):
     """The run has spent its ``max_cost``, or the next call would probably exceed it; see ``Pipeline(max_cost=...)``.
 
     Attributes:
-        limit: What the run may cost.
-        spent: What the run had spent when a call was refused. Calls that were running then add to it.
+        limit: The run's ``max_cost``.
+        spent: The cost so far when a call was refused. Calls that were still running may add to it.
     """
 
     def __init__(self, limit: float, spent: float) -> None:
@@ -148,15 +152,18 @@ class BudgetSpent(StopRun):
 
 
 class LeaseLost(RxPipeError):
-    """This worker seemed dead, and another one took the item over. What this worker made of it is discarded."""
+    """This worker seemed dead, and another worker took the item over. This worker's result is discarded."""
 
 
 class HandedOver(LeaseLost):
-    """Some children of an item are in the hands of other workers, or wait in the store: so is the item now."""
+    """Some children of the item belong to other workers, or wait in the store.
+
+    The item now belongs to the store, too.
+    """
 
 
 class ItemCancelled(RxPipeError):
-    """Whoever submitted the item has cancelled it; see ``Submission.cancel``."""
+    """The submitter has cancelled the item; see ``Submission.cancel``."""
 
     is_final = True
 
@@ -165,7 +172,10 @@ class ItemCancelled(RxPipeError):
 
 
 class PipelineClosed(RxPipeError):
-    """The open pipeline takes no more IDs, or failed before the item had ended: then ``__cause__`` says why."""
+    """The open pipeline takes no more IDs, or failed before the item ended.
+
+    If the pipeline failed, ``__cause__`` is the reason.
+    """
 
     def __init__(self, text: str = "the pipeline is closed") -> None:
         super().__init__(text)
@@ -175,8 +185,8 @@ class Overloaded(RxPipeError):
     """The open pipeline is full, and ``submit_nowait`` does not wait.
 
     Attributes:
-        held: How many IDs the pipeline holds.
-        retry_after: Seconds until there is probably room again, judged by the pace so far.
+        held: Number of IDs that the pipeline holds.
+        retry_after: Seconds until there is probably room again, estimated from the pace so far.
     """
 
     def __init__(self, held: int, retry_after: float) -> None:

@@ -1,4 +1,4 @@
-"""What to type where something optional is not installed."""
+"""Commands that install optional packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def install(extra: str) -> str:
 def _packages(extra: str) -> Iterator[str]:
     try:
         found = [match for text in requires("rxpipe") or () if (match := _REQUIREMENT.fullmatch(text))]
-    except PackageNotFoundError:  # not installed, but imported from a checkout
+    except PackageNotFoundError:  # rxpipe is not installed, but imported from a checkout
         found = []
     for match in found:
         if match["extra"] != extra:

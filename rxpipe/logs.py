@@ -1,4 +1,4 @@
-"""``Logging``: what operators of a service want to read of its pipelines, as lines of structlog."""
+"""``Logging``: logs the events of pipelines with structlog, for those who operate a service."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Logging(Listener):
-    """Logs how items and pipelines fare; events are constant phrases, see docs/observability.md.
+    """Logs the ends of items and pipelines. Events are constant phrases, listed in docs/observability.md.
 
     ::
 
         pipeline = Pipeline(Stage("answering", answer), listeners=[Logging()])
 
-    What a function logs while it runs has its item's ``id`` and ``stage``, the ``parent`` if the item is a child, and
-    what whoever submitted the item had bound by ``structlog.contextvars``, such as a ``request_id``. For that,
-    structlog's processors must have ``merge_contextvars`` among them, as they have by default.
+    Lines that a function logs during a call have more fields:
 
-    It may be given to several pipelines, and never configures structlog.
+    - the item's ``id`` and ``stage``, and the ``parent`` of a child
+    - the values that the submitter had bound with ``structlog.contextvars``, such as a ``request_id``
+
+    For that, structlog's processors must include ``merge_contextvars``, as the default ones do.
+
+    Several pipelines can share one ``Logging``. It never configures structlog.
     """
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The stage's function, with what its lines have in common."""
+        """Returns the stage's function, with the item's fields bound during each call."""
 
         def bind(item: ItemView) -> Undo:
             of_submitter = {} if item.context is None else item.context.copy().run(get_contextvars)
@@ -45,26 +48,26 @@ class Logging(Listener):
         return inside(stage, call, bind)
 
     def run_started(self, run: RunView) -> None:
-        """Log that it starts, and how it ends."""
+        """Log the start of the run now, and its end later."""
         _log.info("pipeline started", stages=[stage.name for stage in run.stages], **_number(run))
         context = contextvars.copy_context()
         run.finished.add_done_callback(lambda _: context.run(_log_end, run))
 
     def draining(self, run: RunView) -> None:
-        """Log that it takes no more."""
+        """Log that the pipeline takes no more IDs."""
         _log.info("pipeline draining", on_their_way=run.in_flight, **_number(run))
 
     def stalled(self, run: RunView, reason: str) -> None:
-        """Log that nothing happens any more."""
+        """Log that the pipeline makes no more progress."""
         _log.warning("pipeline stalled", reason=reason, **_number(run))
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """Log that another call follows."""
+        """Log a failed call if another attempt follows."""
         if again and error is not None:
             _say(item, _log.debug, "call retried", stage=stage, error=one_line(error))
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """Log that it has failed, was dropped, or is cancelled."""
+        """Log the end of an item that failed, was dropped or was cancelled."""
         more = {"stage": outcome.stage, "calls": outcome.attempts, "seconds": round(outcome.seconds, 3)}
         if outcome.status == "failed" and outcome.error is not None:
             _say(item, _log.warning, "item failed", **more, error=one_line(outcome.error))
@@ -75,10 +78,10 @@ class Logging(Listener):
 
 
 def _say(item: ItemView, log: Callable[..., Any], event: str, **more: Any) -> None:
-    """Log it where the item was submitted: with what is bound there, and in the trace that goes on there."""
-    # A copy, as a context can be entered by one thread at a time only.
+    """Log an event in the submitter's context: with the values bound there, and in the trace that continues there."""
+    # A copy, since only one thread at a time can enter a context.
     context = contextvars.Context() if item.context is None else item.context.copy()
-    with suppress(Exception):  # a line that cannot be written must not cost an item
+    with suppress(Exception):  # a line that cannot be written must not fail the item
         context.run(log, event, **_names(item), **more)
 
 

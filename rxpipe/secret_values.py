@@ -9,22 +9,22 @@ from urllib.parse import quote
 from rxpipe.errors import ConfigError
 
 FILE = "_FILE"
-"""``NAME_FILE`` names the file that has what ``NAME`` would have."""
+"""Suffix of a variable that names a file: ``NAME_FILE`` names the file with the value of ``NAME``."""
 
 _LARGEST = 1 << 16  # bytes of a file; a secret has a few dozen
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def secret(name: str) -> str | None:
-    """Return the value of a variable, or the content of the file that ``NAME_FILE`` names.
+    """Returns the value of a variable, or the content of the file that ``NAME_FILE`` names.
 
-    The variable goes first. Blanks around a file's content do not count.
+    The variable takes precedence. Blanks around the secret are removed.
 
     Args:
         name: The variable.
 
     Returns:
-        The secret; None if neither variable is set, or if it is blank.
+        The secret. None if neither variable is set, or if the secret is blank.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -43,15 +43,15 @@ def secret(name: str) -> str | None:
 
 
 def filled(url: str) -> str:
-    """Return a URL with secrets for the ``${NAME}`` in it.
+    """Returns a URL with each ``${NAME}`` replaced by a secret.
 
-    A secret that is the whole URL is taken as it is. In a part of a URL its special characters are escaped.
+    A secret that is the whole URL is used unchanged. In a part of a URL, its special characters are escaped.
 
     Raises:
-        ConfigError: A secret is not there, or cannot be read.
+        ConfigError: A secret is missing or cannot be read.
     """
     if whole := _VARIABLE.fullmatch(url):
-        return _needed(whole[1]).replace("${", "%24%7B")  # is not filled once more
+        return _needed(whole[1]).replace("${", "%24%7B")  # the result is not filled again
     return _VARIABLE.sub(lambda found: quote(_needed(found[1]), safe=""), url)
 
 
