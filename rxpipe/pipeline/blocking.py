@@ -1,4 +1,4 @@
-"""Running a pipeline to its end from ordinary code, with Ctrl-C in steps."""
+"""Runs a pipeline to its end from ordinary code. Ctrl-C stops the run in steps."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.source import Source, as_observable
 from rxpipe.pipeline.start import start as start_run
 
-_CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
-_PATIENCE = 0.2  # seconds: a signal that comes just before a thread begins to wait does not wake it
+_CLOSING = 10.0  # seconds that coroutine functions have to close their resources on their loop
+_PATIENCE = 0.2  # seconds; a signal just before a thread begins to wait does not wake the thread
 
 T = TypeVar("T")
 Started = Callable[[Run], object]
@@ -45,23 +45,24 @@ def run_blocking(
     signals: Iterable[signal.Signals] = (signal.SIGINT,),
     grace: float | None = None,
 ) -> Report:
-    """Run a pipeline over all IDs of a source, and wait for it.
+    """Run a pipeline over all IDs of a source, and wait for the end.
 
-    The first signal lets the items on their way finish, the second cancels them, the third gives up waiting.
+    The first signal lets items on their way finish. The second signal cancels them. The third gives up waiting.
 
     Args:
         plan: The pipeline.
         source: IDs, as for ``Pipeline.run``.
-        observer: Notified of each outcome; it slows the run down while it does not return.
-        started: Called with the run once it has started; what it raises ends the run.
-        interrupted: Called on the thread that waits with the first and the second signal, and which of them it is.
-        grace: Seconds after the first signal when the items on their way are cancelled, as by a second one.
-        signals: Which to take notice of; one that has a handler of somebody else's keeps it.
+        observer: Receives each outcome. The run waits while the observer handles an outcome.
+        started: Called with the run after its start. If this raises, the run ends.
+        interrupted: Called on the waiting thread at the first and the second signal, with the signal and the number 1
+            or 2.
+        grace: Seconds after the first signal until items on their way are cancelled, as by a second signal.
+        signals: The signals to handle. A signal with a handler of somebody else keeps that handler.
 
     Raises:
-        KeyboardInterrupt: A signal came; the run is over, and its ``__cause__`` is what the run failed with, if it did.
+        KeyboardInterrupt: A signal came, and the run is over. If the run failed, ``__cause__`` is its error.
         RuntimeError: This thread is running an event loop, which must not be blocked.
-        Exception: What the run failed with.
+        Exception: The error of the run.
     """
     if running_loop() is not None:
         raise RuntimeError("an event loop is running here: await run_async() instead of calling run()")
@@ -79,7 +80,7 @@ def run_blocking(
 
         if CurrentThreadScheduler.singleton().schedule_required():
             run = start_and_wait()
-        else:  # a trampoline runs on this thread, and would keep the source waiting until this returns
+        else:  # the trampoline on this thread would keep the source waiting until this function returns
             run = _on_another_thread(start_and_wait)
     if interrupts.count:
         raise KeyboardInterrupt from (None if run.finished.cancelled() else run.finished.exception())
@@ -98,7 +99,7 @@ def _on_another_thread(make: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="rxpipe-run", daemon=True).start()
     while not made.done():
-        wait([made], timeout=_PATIENCE)  # handlers run now
+        wait([made], timeout=_PATIENCE)  # signal handlers run now
     return made.result()
 
 
@@ -113,7 +114,7 @@ def _on_this_thread(start: Callable[[], Run], started: Started | None, interrupt
         try:
             action = actions.get(timeout=_PATIENCE)
         except Empty:
-            continue  # handlers run now
+            continue  # signal handlers run now
         if action is None:
             BACKGROUND_LOOP.wait_closed(_CLOSING)
             return run
@@ -129,7 +130,7 @@ async def _on_loop(start: Callable[[], Run], started: Started | None, interrupts
         interrupts.check()
         await asyncio.wait([finished], timeout=_PATIENCE)
     if not finished.cancelled():
-        finished.exception()  # else asyncio logs that nobody asked for it
+        finished.exception()  # else asyncio logs that the exception was never retrieved
     return run
 
 
@@ -143,13 +144,13 @@ def _tell(started: Started | None, run: Run) -> None:
 
 
 class Interrupts:
-    """Handles signals while a run lasts.
+    """Handles signals during a run.
 
-    A signal handler can interrupt the main thread anywhere, even while it holds a lock. So it only counts the signal,
-    and queues an action for the thread that waits. The third signal raises ``KeyboardInterrupt`` at once.
+    A signal handler can interrupt the main thread anywhere, even while it holds a lock. So the handler only counts the
+    signal, and queues an action for the thread that waits. The third signal raises ``KeyboardInterrupt`` at once.
 
     Attributes:
-        count: How many signals came.
+        count: Number of signals so far.
     """
 
     def __init__(self, signals: Iterable[signal.Signals], interrupted: Interrupted | None, grace: float | None) -> None:
@@ -165,7 +166,7 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
 
     def attach(self, run: Run, leave: Callable[[Callable[[], None]], object]) -> None:
-        """Interrupt this run from now on, by actions that are left for the thread that waits for it."""
+        """Interrupt this run from now on. ``leave`` queues an action for the thread that waits for the run."""
         self._run = run
         self._leave = leave
         if self.count:
@@ -227,15 +228,15 @@ async def start_async(
     admitted: Callable[[Item], object] | None = None,
     tell: Tell | None = None,
 ) -> Run:
-    """Start a run from an event loop, which opening the sink does not block.
+    """Start a run from an event loop. Opening the sink does not block the loop.
 
     Args:
         plan: The pipeline.
         source: IDs, as for ``Pipeline.run``.
-        scheduler: Whose time the run goes by.
-        listeners: Told of its items and calls.
-        admitted: Told of each item that is taken, before all listeners.
-        tell: Told of IDs that had ended before, or are in other hands.
+        scheduler: The scheduler for the time of the run.
+        listeners: Receive the events of items and calls.
+        admitted: Called with each item that is taken, before all listeners.
+        tell: Receives items that ended earlier or belong to another worker.
     """
     with await prepare_async(plan) as ports:
         if tell is not None:
@@ -251,7 +252,7 @@ async def start_async(
 
 
 async def prepare_async(plan: Plan) -> RunPorts:
-    """What ``prepare`` gives; what takes time is opened in a thread."""
+    """Prepare a run as ``prepare`` does. Slow openings happen in a thread."""
     needed_loop()
     if opens_nothing(plan):
         return prepare(plan)
@@ -269,9 +270,9 @@ def _give_up(run: Run) -> None:
 
 
 async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
-    """Make something in a thread; if that is cancelled, ``undo`` what comes of it before it ends."""
+    """Make an object in a thread. If this task is cancelled, call ``undo`` with the object before the task ends."""
     needed_loop()
-    decision = [None]  # taken by whichever is first: the thread, to hand over; or the cancelled task, to give up
+    decision = [None]  # the first of two takes it: the thread, to hand over; or the cancelled task, to give up
 
     def make_or_undo() -> T:
         result = make()
@@ -284,9 +285,9 @@ async def in_thread(make: Callable[[], T], *, undo: Callable[[T], object]) -> T:
         return await asyncio.shield(made)
     except asyncio.CancelledError:
         undone = made if taken_from(decision) else asyncio.ensure_future(_undone(made, undo))
-        await asyncio.wait([undone])  # being cancelled again ends the waiting only
+        await asyncio.wait([undone])  # a second cancellation ends only this wait
         if not undone.cancelled():
-            undone.exception()  # else asyncio logs that nobody asked for it
+            undone.exception()  # else asyncio logs that the exception was never retrieved
         raise
 
 

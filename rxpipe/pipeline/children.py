@@ -1,4 +1,4 @@
-"""``Children``: what a collecting stage is called with."""
+"""``Children``: the argument of a collecting stage's function."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T", covariant=True, default=Any)
 
 
 class Children(Sequence[Outcome[T]], Generic[T]):
-    """How all children of one item ended, in the order in which they were made.
+    """The outcomes of all children of one item, in the order in which the children were made.
 
-    A child that reached the stage has the status ``collected``; the others have failed, or were dropped.
+    A child that reached the stage has the status ``collected``. The other children have failed or were dropped.
 
     Attributes:
         id: The parent's ID.
-        parent: What the parent was before it was expanded.
-        values: Those of the children that reached the stage.
+        parent: The parent's value before it was expanded.
+        values: The values of the children that reached the stage.
     """
 
     def __init__(self, item_id: int | str, parent: Any, outcomes: Sequence[Outcome[T]]) -> None:
@@ -39,26 +39,26 @@ class Children(Sequence[Outcome[T]], Generic[T]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Outcome[T]]: ...
     def __getitem__(self, index: int | slice) -> Outcome[T] | Sequence[Outcome[T]]:
-        """One of them, or some."""
+        """Returns the outcome of one child, or of a slice of them."""
         return self._outcomes[index]
 
     def __len__(self) -> int:
-        """How many there were."""
+        """Returns the number of children."""
         return len(self._outcomes)
 
     def __repr__(self) -> str:
-        """With the parent's ID and the number of each status."""
+        """Returns the parent's ID and the numbers of children and of collected ones."""
         count = sum(one.status == "collected" for one in self._outcomes)
         return f"<Children of {self.id!r}: {len(self)}, of them {count} collected>"
 
 
 class DeferredChildren(Deferred):
-    """The same, of a store: made when somebody asks for them.
+    """Children from a store, loaded on first use.
 
     Args:
         item_id: The parent's ID.
-        parent: What the parent was before it was expanded, or what loads that.
-        outcomes: Tells how the children ended.
+        parent: The parent's value before it was expanded, or an object that loads the value.
+        outcomes: Returns the outcomes of the children.
     """
 
     def __init__(self, item_id: int | str, parent: Any, outcomes: Callable[[], Sequence[Outcome[Any]]]) -> None:
@@ -67,10 +67,10 @@ class DeferredChildren(Deferred):
         self._outcomes = outcomes
 
     def load(self) -> Children:
-        """The children.
+        """Returns the children.
 
         Raises:
-            CheckpointError: What their parent was, or one of them, cannot be made again.
+            CheckpointError: The parent's value, or a child's, cannot be made again.
         """
         parent = self._parent.load() if isinstance(self._parent, Deferred) else self._parent
         return Children(self._id, parent, self._outcomes())

@@ -1,4 +1,4 @@
-"""What a stage's function may decide instead of returning a value: drop the item, or send it back."""
+"""Decisions of a stage's function: drop the item, or send it back."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Drop(Decision):
         def check(question):
             return question if question["text"] else Drop("no text")
 
-    A dropped item skips the later stages, and is no failure: no other call, no dead letter, and no row unless
-    ``DatabaseSink(rows=...)`` asks for it. Reports count it by its stage and reason.
+    A dropped item skips the later stages. It is no failure: there is no further call and no dead letter. It has a row
+    only if ``DatabaseSink(rows=...)`` asks for one. Reports count drops by stage and reason.
 
     Attributes:
-        reason: Why, in a few words. Few different ones, as they are counted.
+        reason: The reason in a few words. Use few different reasons, since reports count each of them.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -30,7 +30,7 @@ class Drop(Decision):
 
 
 class SendBack(Decision):
-    """Return or raise this in a stage's function to have the item go through from an earlier stage again.
+    """Return or raise this in a stage's function to send the item back to an earlier stage.
 
     ::
 
@@ -39,14 +39,17 @@ class SendBack(Decision):
                 raise SendBack("generation", "the question is ambiguous")
             return answered
 
-    The earlier stage's function gets the value that it got before; ``rxpipe.feedback()`` gives it the feedback. An
-    item goes back as often as its stage's ``max_rounds`` says; then it fails with this, or is dropped. An item whose
-    children are on their way, as a stage with ``expand`` has given some already, cannot go back: it fails.
+    The earlier stage's function gets the same value as before, and ``rxpipe.feedback()`` returns the feedback.
+
+    - An item goes back at most ``max_rounds`` times, an option of the stage that sends it. After that the item fails
+      with this error, or is dropped.
+    - An item that already has children cannot go back: it fails.
 
     Attributes:
-        stage: The name of the stage to go back to: an earlier one, or the one that raises this. Others stop the run.
-        feedback: What its function is told. With a store it must be plain data, or pickle.
-        or_drop: Drop the item instead of failing it when it has gone back often enough.
+        stage: The name of the stage to go back to: an earlier stage, or the stage that raises this. Another name stops
+            the run.
+        feedback: The feedback for the function of that stage. With a store, it must be plain data or pickle.
+        or_drop: True to drop the item, instead of failing it, after ``max_rounds``.
     """
 
     def __init__(self, stage: str, feedback: Any = None, *, or_drop: bool = False) -> None:
@@ -54,17 +57,17 @@ class SendBack(Decision):
         self.stage = stage
         self.feedback = feedback
         self.or_drop = or_drop
-        self.max_rounds: int | None = None  # set once the item has gone back so often
+        self.max_rounds: int | None = None  # set when the item has gone back too often
 
     def __str__(self) -> str:
-        """Where to and why, as an item's error."""
+        """Returns the target and the feedback, as an item's error."""
         told = "" if self.feedback is None else f": {self.feedback}"
         most = "" if self.max_rounds is None else f" (max_rounds is {self.max_rounds})"
         return f"sent back to {self.stage} too often{most}{told}"
 
 
 def feedback() -> Any:
-    """What a later stage has sent the item back with, for the stage that it went back to.
+    """Returns the feedback that a later stage has sent the item back with.
 
     ::
 
@@ -72,8 +75,9 @@ def feedback() -> Any:
             hint = rxpipe.feedback()  # None in the first round
 
     Returns:
-        The feedback of the latest ``SendBack``; None in the first round, in other stages, outside of a call, and in
-        another process. In a call for a batch: a list with that of each item.
+        The feedback of the latest ``SendBack``, in the stage that the item went back to. In a call for a batch: a list
+        with the feedback of each item. None in the first round, in other stages, outside a call, and in another
+        process.
     """
     call = _call()
     if (members := getattr(call, "expected", None)) is not None:
@@ -82,12 +86,12 @@ def feedback() -> Any:
 
 
 def item_id() -> int | str | None:
-    """The ID of the item that the running call is for; None outside of a call, in a batch, and in another process."""
+    """Returns the ID of the running call's item; None outside a call, in a batch, and in another process."""
     return getattr(_item(), "id", None)
 
 
 def item_ids() -> list[int | str]:
-    """The IDs of the items that the running call is for: of a batch, all of them."""
+    """Returns the IDs of the running call's items; several in a batch, none outside a call."""
     call = _call()
     members = getattr(call, "expected", None) or [call]
     items: list[Any] = [getattr(member, "item", None) for member in members]
@@ -95,7 +99,7 @@ def item_ids() -> list[int | str]:
 
 
 def child_id(number: int) -> str | None:
-    """The ID that the item's child with this number will have, from 0; None where ``item_id`` is None."""
+    """Returns the ID of the item's child with this number, counted from 0; None where ``item_id`` returns None."""
     item = _item()
     return None if getattr(item, "id", None) is None else item.child_id(item.born + number)
 
@@ -118,4 +122,4 @@ def _item() -> Any:
 
 def _call() -> Any:
     running: Any = running_call.get()
-    return getattr(running, "call", running)  # of a worker, its present one
+    return getattr(running, "call", running)  # of a worker: its present call

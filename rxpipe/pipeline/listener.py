@@ -1,4 +1,4 @@
-"""What may be told of items while they are on their way: for submissions, events and traces."""
+"""``Listener``: receives the events of items and runs, for submissions, events and traces."""
 
 from __future__ import annotations
 
@@ -19,62 +19,73 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Listener:
-    """Told what happens to items; a subclass overrides what it wants to know.
+    """Receives the events of items and runs. Override the methods that you need in a subclass.
 
-    For one item the calls come in order, one at a time; for different items they come from several threads at once.
-    They are made where calls are started and ended, so they must be quick. A listener that raises anything is told no
-    more in this run; the error is logged, and the run goes on.
+    - The calls for one item come in order, one at a time. The calls for different items come from several threads at
+      once.
+    - Be quick: calls of stages wait for the listener.
+    - A listener that raises anything receives no more events of this run. The error is logged, and the run goes on.
     """
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """What is called in place of a stage's function; asked for each run before it starts."""
+        """Returns the function to call in place of ``call``, the stage's function.
+
+        Called for each stage before a run starts.
+        """
         return call
 
     def run_started(self, run: RunView) -> None:
-        """Called before the first ID is taken, where the run is started; ``run.finished`` resolves at its end."""
+        """The run starts: no ID is taken yet. Called on the starting thread. ``run.finished`` resolves at the end."""
 
     def draining(self, run: RunView) -> None:
-        """An open pipeline takes no more, and finishes what it has."""
+        """The open pipeline takes no more IDs, and finishes its items."""
 
     def stalled(self, run: RunView, reason: str) -> None:
-        """``health()`` found the open pipeline stalled, and had not at the check before."""
+        """``health()`` found the open pipeline stalled. The previous check had not."""
 
     def taken(self, item: ItemView) -> None:
-        """An ID was taken from the source; or a stage has made a child, whose ``parent`` tells of what."""
+        """An ID was taken from the source; or a stage made a child, whose ``parent`` is set."""
 
     def call_started(self, item: ItemView, stage: str) -> None:
-        """A stage's function is about to be called with it."""
+        """A stage's function is about to be called with the item."""
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """The call has returned or failed; ``again``: whether another attempt follows.
+        """The call has returned or failed.
 
-        A call that was cut off by the end of its run ends with its item.
+        A call that the end of the run cut off has no such event. It ends with its item.
+
+        Args:
+            item: The item.
+            stage: The stage's name.
+            error: The error of a failed call; None if the call returned.
+            again: True if another attempt follows.
         """
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
-        """Attempt ``attempt`` of this item in the stage has used this.
+        """Attempt ``attempt`` of this item in the stage has used ``usage``.
 
-        It is about to end, or is cut off; or it timed out before, and its thread has returned only now.
+        Called when the attempt is about to end or is cut off. If an attempt timed out on a thread, called when the
+        thread returns.
         """
 
     def cached(self, item: ItemView, stage: str, saved: Usage) -> None:
-        """It got the result of an earlier call of the stage, which had used this; no call is made with it there."""
+        """The item got the result of an earlier call of the stage, so no call is made. That call had used ``saved``."""
 
     def sent_back(self, item: ItemView, stage: str, to: str) -> None:
-        """The stage's function has sent it back to the stage ``to``; the call has ended."""
+        """The stage's function has sent the item back to the stage ``to``. The call has ended."""
 
     def left(self, item: ItemView) -> None:
-        """It has left the stages, for the sink."""
+        """The item has left the stages, for the sink."""
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """It has ended, as ``outcome.status`` says."""
+        """The item has ended; ``outcome.status`` says how."""
 
 
 class Listeners(Listener):
-    """The listeners of one run, as one. A listener that raises is logged and dropped; the others go on.
+    """All listeners of one run, behind one object. A listener that raises is logged and removed; the others go on.
 
     Attributes:
-        told: Those not dropped. Most runs have none, so callers check this before they report a call.
+        told: The listeners that were not removed. Most runs have none, so callers check this before they report a call.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
@@ -82,13 +93,13 @@ class Listeners(Listener):
         self._dropping = threading.Lock()
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The function inside what each listener puts around it."""
+        """Returns the function, wrapped by each listener."""
         made = [call]
         self._each(self.told, lambda one: made.append(_checked(one.wrapped(stage, made[-1]))))
         return made[-1]
 
     def run_started(self, run: RunView) -> None:
-        """See ``Listener``, as for all below."""
+        """See ``Listener``, as for all methods below."""
         if self.told:
             self._each(self.told, lambda one: one.run_started(run))
 

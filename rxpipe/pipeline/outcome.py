@@ -1,4 +1,4 @@
-"""How an item ended."""
+"""How items and runs ended: ``Outcome`` and ``Report``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ Status = Literal["written", "failed", "dropped", "expanded", "collected", "cance
 T = TypeVar("T", covariant=True, default=Any)
 
 MOST_FAILURES = 1_000
-"""Failures of children that one outcome tells: a million of them are not to be held until their parent ends."""
+"""The most failed children that one outcome lists.
+
+A parent with a million children must not hold a million failures.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What an item came from, and what came of its children; most items have nothing of this.
+    """An item's parent, record and failed children. Most items have none of these.
 
     Attributes:
-        parent: The ID of the item that it was made of, or None.
-        record: The value that the source gave, or None.
-        failures: How those of its children failed that did.
+        parent: The parent's ID, or None.
+        record: The value that the source gave with the ID, or None.
+        failures: The outcomes of failed children.
     """
 
     parent: int | str | None = None
@@ -35,19 +38,20 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[T]):
-    """How one item of a run ended; every ID taken, and every child of one, ends in exactly one of these.
+    """How one item of a run ended. Every ID and every child ends in exactly one outcome.
 
     Attributes:
-        id: The item's ID, as the source gave it; of a child its parent's, with its number behind a slash.
-        status: ``written`` (its row is committed), ``failed``, ``dropped`` (a stage did not want it), ``expanded``
-            (all of its children have ended), ``collected`` (a stage has made its parent of it and its siblings) or
-            ``cancelled``.
-        value: What the last stage returned; for an item that did not get that far, whatever it had become.
-        error: Why it failed; the ``Drop`` if it was dropped; or None.
-        stage: The stage where it failed, was dropped or cancelled, or None.
-        attempts: How many calls were made for it, in all stages together.
-        seconds: From being taken from the source to this outcome, in seconds.
-        origin: What ``parent``, ``record`` and ``failures`` tell; None if that is nothing.
+        id: The item's ID, as the source gave it. A child has its parent's ID, a slash and a number.
+        status: How the item ended. ``written``: its row is committed. ``failed``: a stage failed for good, or the
+            database refused the row. ``dropped``: a stage dropped it. ``expanded``: it became children, and all of
+            them have ended. ``collected``: it was a child, and is now part of its parent. ``cancelled``: it was on its
+            way when the run was stopped.
+        value: The result of the last stage. For another item, the result of the last stage that it finished.
+        error: The error if the item failed; the ``Drop`` if it was dropped; else None.
+        stage: The stage where the item failed, was dropped or was cancelled; else None.
+        attempts: Number of calls for the item, in all stages together.
+        seconds: Seconds from taking the item to this outcome.
+        origin: The source of ``parent``, ``record`` and ``failures``; None if the item has none of them.
     """
 
     id: int | str
@@ -61,32 +65,35 @@ class Outcome(Generic[T]):
 
     @property
     def parent(self) -> int | str | None:
-        """The ID of the item that it was made of, or None."""
+        """The parent's ID; None if the item is no child."""
         return None if self.origin is None else self.origin.parent
 
     @property
     def record(self) -> Any:
-        """The value that the source gave with its ID, or that of its first parent; None if that was an ID alone."""
+        """The value that the source gave with the ID.
+
+        A child has the value of its topmost parent. None for an ID alone.
+        """
         return None if self.origin is None else self.origin.record
 
     @property
     def failures(self) -> tuple[Outcome[Any], ...]:
-        """If it was expanded: how those of its children failed that did, and of theirs; 1,000 at most."""
+        """The outcomes of failed children of an expanded item, and of their failed children; 1,000 at most."""
         return () if self.origin is None else self.origin.failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """What one stage did in a run.
+    """The numbers of one stage in a run.
 
     Attributes:
         name: The stage's name.
-        concurrency: How many calls could run at once; in the end, where that adapts itself.
-        done: Items that it finished by a call.
-        failed: Items that failed there.
-        retried: Calls that failed and were followed by another.
-        dropped: Items that were dropped there.
-        sent_back: Items that were sent back from there.
+        concurrency: Calls that may run at once. With ``AdaptiveConcurrency``: the number at the end.
+        done: Items that the stage finished with a call.
+        failed: Items that failed in the stage.
+        retried: Failed calls that were followed by another attempt.
+        dropped: Items that the stage dropped.
+        sent_back: Items that the stage sent back.
         abandoned: Calls that timed out or were given up, on threads that could not be stopped.
         busy_seconds: How long its calls ran, added up.
         utilization: The share of its slots' time in which calls ran, 0 to 1.
@@ -116,13 +123,13 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class CommonError:
-    """Items that failed in the same way, or were dropped for the same reason.
+    """A group of items that failed in the same way, or were dropped for the same reason.
 
     Attributes:
-        stage: Where; ``database`` if it refused their rows.
-        text: The error of the first of them.
-        count: How many.
-        same: Whether all had that very text; else theirs differ in numbers.
+        stage: The stage where they failed; ``database`` if the database refused their rows.
+        text: The first item's error.
+        count: Number of items.
+        same: True if all items have exactly this text. False if their texts differ in numbers.
     """
 
     stage: str
@@ -133,33 +140,33 @@ class CommonError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did; ``taken + spawned == written + failed + dropped + expanded + collected + cancelled``.
+    """The numbers of a run; ``taken + spawned == written + failed + dropped + expanded + collected + cancelled``.
 
     Attributes:
-        taken: IDs taken from the source.
-        spawned: Children that stages with ``expand`` have made.
-        written: Items whose row was committed.
-        failed: Items that failed, in a stage or because the database refused their row.
-        dropped: Items that a stage has dropped.
-        expanded: Items that ended with their children.
-        collected: Children that ended in their parent.
+        taken: IDs and records taken from the source.
+        spawned: Children that stages with ``expand`` made.
+        written: Items whose row is committed.
+        failed: Items that failed in a stage, or whose row the database refused.
+        dropped: Items that a stage dropped.
+        expanded: Items that became children, all of which have ended.
+        collected: Children that are now part of their parent.
         cancelled: Items that were on their way when the run was stopped, or that another worker has taken over.
         run: The run's number in its store, or None.
-        finished: Of a run with a store: whether its source was read to the end, and nothing is left to do.
-        written_before: Items that were written before, in earlier runs that this one goes on with.
-        failed_before: Items that failed before, in those.
-        usage: What this run's calls said that they used, added up.
-        usage_before: What those of earlier runs used, which this one goes on with.
-        seconds: How long the run took.
-        first_seconds: How long it took until the first row was committed; None if none was.
-        most_in_flight: The most items that were on their way at once, from being taken to being committed.
-        stages: What each stage did, in order.
-        errors: The commonest errors of items that failed, five at most.
-        advice: What held the run up, and what a change would gain; None if nothing is known of that.
-        saved: What results of earlier calls saved, which stages with ``cache`` used again, added up.
-        missing: How many items are to be written yet, so that there are as many as ``until`` said; None without it.
-        drops: The commonest reasons for which items were dropped, five at most.
-        exhausted: Whether the source has given all that it has, and the run was not aborted.
+        finished: True if the source was read to the end and no item is left. Only meaningful with a store.
+        written_before: Items that earlier parts of this run have written. Used with a store.
+        failed_before: Items that failed in earlier parts of this run.
+        usage: Total usage that the calls of this part of the run recorded.
+        usage_before: Total usage of earlier parts of this run.
+        seconds: Seconds that the run took.
+        first_seconds: Seconds until the first row was committed; None if there is no row.
+        most_in_flight: The most items that were on their way at once. An item counts from its taking to its commit.
+        stages: The report of each stage, in order.
+        errors: The most common errors of failed items, five at most.
+        advice: The bottleneck of the run, and the gain of a change; None if the bottleneck is unknown.
+        saved: Total usage that stages with ``cache`` saved.
+        missing: Rows that are missing from the number that ``until`` asked for; None without ``until``.
+        drops: The most common reasons of drops, five at most.
+        exhausted: True if the source has no more items and the run was not aborted.
     """
 
     taken: int
@@ -188,7 +195,7 @@ class Report:
     advice: Advice | None = None
 
     def __str__(self) -> str:
-        """The report in a few short lines, for people."""
+        """Returns the report in a few short lines, for people."""
         if self.run is not None and self.finished and not self.taken:
             before = f"{self.written_before:,} written and {self.failed_before:,} failed before"
             return "\n".join([f"run {self.run}: nothing was left to do, {before}", *self._used_lines()])
@@ -210,7 +217,7 @@ class Report:
         return "\n".join([*lines, *self._used_lines()])
 
     def _sum(self) -> str:
-        """How all items came and ended; what there is none of is left out, but for the commonest."""
+        """Returns the line that adds up all items. Ends with a count of 0 are left out, except the most common ones."""
         came = f"{self.taken:,} taken" + (f" + {self.spawned:,} spawned" if self.spawned else "")
         rare = [
             f"{count:,} {name}"

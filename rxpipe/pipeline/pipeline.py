@@ -1,4 +1,4 @@
-"""``Pipeline``: stages and a sink, run over IDs, with every item accounted for."""
+"""``Pipeline``: stages and a sink. A run takes IDs through them and accounts for every item."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ G = TypeVar("G")
 H = TypeVar("H")
 I = TypeVar("I")  # noqa: E741 - the ninth
 
-_MOST_STAGES = 100  # each takes some frames of Python's stack
-_MOST_STAGED = 50  # each also has a collecting operator before it
+_MOST_STAGES = 100  # each stage takes some frames of Python's stack
+_MOST_STAGED = 50  # each stage also has a collecting operator before it
 _INSTEAD = "`await pipeline.run_async(ids)` instead, or `async for outcome in pipeline.stream(ids)`"
 
 
 class PipelineOptions(TypedDict, total=False):
-    """The options of a ``Pipeline``, where they are described."""
+    """The options of a ``Pipeline``; ``Pipeline`` describes them."""
 
     sink: Sink | None
     strategy: Strategy
@@ -59,7 +59,7 @@ class PipelineOptions(TypedDict, total=False):
 
 
 class Pipeline(Generic[In, Out]):
-    """Stages that IDs go through, and the sink where they end.
+    """The stages that items go through, and the sink that keeps the outcomes.
 
     ::
 
@@ -70,42 +70,104 @@ class Pipeline(Generic[In, Out]):
         )
         report = pipeline.run(range(1000))
 
-    Every ID taken ends as exactly one ``Outcome``: ``written`` once the sink has it safe (without a sink: once the
-    last stage has returned), ``failed`` with the error, or ``cancelled``. A failed item skips the stages that are
-    left, and goes into the sink too.
+    Every item ends in exactly one ``Outcome``:
 
-    A pipeline holds no state of its runs: it can be run again, and several times at once.
+    - ``written``: the item went through all stages, and its row is committed. Without a sink: the last stage returned.
+    - ``failed``: a stage failed for good, or the database refused the row. The item skips the remaining stages, and the
+      sink gets its outcome, too.
+    - ``dropped``, ``expanded`` or ``collected``: see ``Drop`` and the options ``expand`` and ``collect`` of ``Stage``.
+    - ``cancelled``: the item was on its way when the run was stopped.
+
+    A pipeline has no state of its runs. You can run it again, and several times at once.
     """
 
-    # A chain of up to eight stages whose types do not fit is an error of type checkers.
-    # fmt: off
+    # Type checkers report stages whose types do not fit, in chains of up to eight stages.
     @overload
     def __init__(self: Pipeline[A, B], s1: Stage[A, B], /, **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, C], s1: Stage[A, B], s2: Stage[B, C], /,
-                 **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, C], s1: Stage[A, B], s2: Stage[B, C], /, **options: Unpack[PipelineOptions]
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, D], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], /,
-                 **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, D], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], /, **options: Unpack[PipelineOptions]
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, E], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E], /,
-                 **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, E],
+        s1: Stage[A, B],
+        s2: Stage[B, C],
+        s3: Stage[C, D],
+        s4: Stage[D, E],
+        /,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, F], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
-                 s5: Stage[E, F], /, **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, F],
+        s1: Stage[A, B],
+        s2: Stage[B, C],
+        s3: Stage[C, D],
+        s4: Stage[D, E],
+        s5: Stage[E, F],
+        /,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, G], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
-                 s5: Stage[E, F], s6: Stage[F, G], /, **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, G],
+        s1: Stage[A, B],
+        s2: Stage[B, C],
+        s3: Stage[C, D],
+        s4: Stage[D, E],
+        s5: Stage[E, F],
+        s6: Stage[F, G],
+        /,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, H], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
-                 s5: Stage[E, F], s6: Stage[F, G], s7: Stage[G, H], /, **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, H],
+        s1: Stage[A, B],
+        s2: Stage[B, C],
+        s3: Stage[C, D],
+        s4: Stage[D, E],
+        s5: Stage[E, F],
+        s6: Stage[F, G],
+        s7: Stage[G, H],
+        /,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     @overload
-    def __init__(self: Pipeline[A, I], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
-                 s5: Stage[E, F], s6: Stage[F, G], s7: Stage[G, H], s8: Stage[H, I], /,
-                 **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self: Pipeline[A, I],
+        s1: Stage[A, B],
+        s2: Stage[B, C],
+        s3: Stage[C, D],
+        s4: Stage[D, E],
+        s5: Stage[E, F],
+        s6: Stage[F, G],
+        s7: Stage[G, H],
+        s8: Stage[H, I],
+        /,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     @overload
-    def __init__(self, s1: Stage, s2: Stage, s3: Stage, s4: Stage, s5: Stage, s6: Stage, s7: Stage, s8: Stage,
-                 s9: Stage, /, *more: Stage, **options: Unpack[PipelineOptions]) -> None: ...
+    def __init__(
+        self,
+        s1: Stage,
+        s2: Stage,
+        s3: Stage,
+        s4: Stage,
+        s5: Stage,
+        s6: Stage,
+        s7: Stage,
+        s8: Stage,
+        s9: Stage,
+        /,
+        *more: Stage,
+        **options: Unpack[PipelineOptions],
+    ) -> None: ...
     # fmt: on
     def __init__(
         self,
@@ -122,28 +184,29 @@ class Pipeline(Generic[In, Out]):
         """Compose a pipeline.
 
         Args:
-            stages: In order; at least one, and each name once.
-            sink: Where outcomes go.
+            stages: The stages, in order; at least one. Their names must differ.
+            sink: Keeps the outcomes. Without a sink, outcomes are only counted and notified.
             strategy: ``per_stage``, ``per_item`` or ``staged``; see ``rxpipe/pipeline/run/strategies.py``.
-            scheduler: ``threads``: outcomes come on rxpipe's threads, coroutine functions run on a loop of their own.
-                ``asyncio``: everything comes on one event loop, coroutine functions run there, plain ones on
-                worker threads.
-            concurrency: Calls at once of stages that do not say; with ``per_item``, items at once.
-            store: Keeps what each stage has returned, so that a later run goes on where this one was left.
-            max_cost: What the calls of a run may cost, by what they tell ``rxpipe.record_usage``; with a store, those
-                of earlier processes of the run included. No call is made that would probably exceed it; then the run
-                stops, and fails with ``BudgetSpent``.
-            listeners: Told of all items and calls, for traces and the like.
-            name: What its runs are found by, and its table of rows belongs to. By default the name of the file that
-                makes the pipeline, without its ending.
+            scheduler: Where outcomes are notified and functions run. ``threads``: outcomes come on rxpipe's threads,
+                and coroutine functions run on an event loop of their own. ``asyncio``: outcomes come on one event loop,
+                coroutine functions run on that loop, and plain functions run on worker threads.
+            concurrency: Calls at once in each stage without a ``concurrency`` of its own. With ``per_item``: items at
+                once.
+            store: Keeps the results of stages, so that a later run continues where this run stopped.
+            max_cost: The most that the calls of a run may cost, as they report it to ``rxpipe.record_usage``. With a
+                store, calls of earlier processes of the run count, too. If the next call would probably exceed it, the
+                call is not made, the run stops, and fails with ``BudgetSpent``.
+            listeners: Receive all events of items and calls, for example for traces.
+            name: Identifies the pipeline's runs in a store, and the owner of its table of rows. The default is the name
+                of the file that makes the pipeline, without its ending.
 
         Raises:
-            ValueError: There is no stage, or more than 100 (50 with ``staged``), a name comes twice, a number is out of
-                range, a stage has ``cache`` and there is no store, or there is a store and the strategy is ``staged``,
-                which holds all results to the end.
-            TypeError: What is not a ``Stage``, a coroutine function with an executor, or a store and a sink that is
-                neither a ``DatabaseSink`` nor a ``JsonLinesSink``.
-            ConfigError: The store is not in the database of a ``DatabaseSink``.
+            ValueError: There is no stage, or there are more than 100 (50 with ``staged``). Two stages have the same
+                name. A number is out of range. A stage has ``cache``, and there is no store. Or there is a store, and
+                the strategy is ``staged``, which holds all results until the end.
+            TypeError: An argument is of the wrong type, such as a stage that is no ``Stage``. A coroutine function has
+                an executor. Or there is a store, and the sink is neither a ``DatabaseSink`` nor a ``JsonLinesSink``.
+            ConfigError: The store is in another database than the ``DatabaseSink``.
         """
         given: list[tuple[Any, type]] = [*((one, Stage) for one in stages), *((one, Listener) for one in listeners)]
         for one, kind in given:
@@ -172,7 +235,7 @@ class Pipeline(Generic[In, Out]):
         if store is not None and strategy == "staged":
             raise ValueError("strategy staged holds all results until the end: it cannot have a store")
         if store is not None:
-            store.check_beside(sink)  # refuse now what open() would
+            store.check_beside(sink)  # raise the errors of open() now
         elif cached := [stage.name for stage in stages if stage.cache]:
             raise ValueError(f"stage {cached[0]}: cache=True needs a store, such as Pipeline(store=RunStore())")
         self.name = DefaultName.of_caller() if name is None else checked(name)
@@ -188,39 +251,44 @@ class Pipeline(Generic[In, Out]):
         compose_stages(self)  # raise for impossible combinations now, not in run()
 
     def run(self, source: Source[In], *, until: int | None = None, progress: bool = False) -> Report:
-        """Run over all IDs of a source, and wait for it.
+        """Run the pipeline over all IDs of a source, and wait for the end.
 
-        On the first Ctrl-C no more IDs are taken, and those on their way finish; on the second they are cancelled.
-        Then ``KeyboardInterrupt`` is raised.
+        After the first Ctrl-C, no more IDs are taken, and items on their way finish. The second Ctrl-C cancels them. In
+        both cases the call then raises ``KeyboardInterrupt``.
 
         Args:
-            source: IDs, ints or strings: an iterable, an async iterable or an Observable. An iterator or a
-                generator may block: it is iterated on a thread of its own.
-            until: End when exactly so many items are written, with a store those of earlier runs included. Never more
-                are on their way than are missing. The source may be endless; what fails or is dropped is made up for.
-                Children that are not needed any more end as ``cancelled``. Several workers of one run write so many
-                together, if each is told the same.
-            progress: Show how it goes on standard error: as a live screen on a terminal, else as a line now and then.
-                What functions print then goes above the screen. It ends with the run, also with Ctrl-C.
+            source: The IDs (ints or strings) or ``Record`` objects: an iterable, an async iterable or an Observable. An
+                iterator or a generator may block, since it has a thread of its own.
+            until: Number of rows to write; None for all items. The run ends when exactly that many items are written.
+                With a store, items written by earlier runs count. The source may be endless: failed and dropped items
+                are replaced by further ones. Never more items are on their way than rows are missing. Superfluous
+                children end as ``cancelled``. Several workers of one run write that many rows together; give all of
+                them the same number.
+            progress: Show the progress on standard error: as a live screen on a terminal, else as a line from time to
+                time. Output of functions appears above the screen. The display ends with the run, also after Ctrl-C.
+
+        Returns:
+            The report of the run.
 
         Raises:
-            ValueError: ``until`` is below 1, or the strategy is ``staged``.
-            ConfigError: The source gives what is no ID; or ``progress`` needs a package that is not installed.
-            SinkError: The sink cannot be opened, or stayed away for too long.
-            StageStalled: All slots of a stage are taken by calls that do not return.
-            StopRun: A stage's function raised it; ``BudgetSpent`` if ``max_cost`` would have been exceeded.
-            Exception: What the source raised, when all that were taken have ended.
-            KeyboardInterrupt: Ctrl-C came.
-            RuntimeError: An event loop is running on this thread, which must not be blocked.
+            ValueError: ``until`` is below 1, or is given with the strategy ``staged``.
+            ConfigError: The source gives a value that is no ID; or ``progress`` needs a package that is not installed.
+            SinkError: The sink cannot be opened, or stayed away too long.
+            StageStalled: Calls that do not return hold all slots of a stage.
+            StopRun: A stage's function raised this error; ``BudgetSpent`` if a call might have exceeded ``max_cost``.
+            Exception: The source's own error, raised after all items that were taken have ended.
+            KeyboardInterrupt: You pressed Ctrl-C.
+            RuntimeError: An event loop is running on this thread, and must not be blocked.
         """
         plan = until_written(self, until)
         return run_shown(plan, source) if progress else run_blocking(plan, source)
 
     async def run_async(self, source: Source[In], *, until: int | None = None) -> Report:
-        """The same as ``run``, awaited; with ``scheduler="asyncio"`` on the running loop.
+        """Run the pipeline as ``run`` does, without blocking the event loop.
 
-        An async iterable is iterated on the running loop in any case. Cancelling it cancels the calls; what is
-        finished is still written before it ends. Raises what ``run`` raises, but for interrupts.
+        With ``scheduler="asyncio"`` the run uses the running loop. An async iterable is always iterated on the running
+        loop. If you cancel the call, its running calls are cancelled, and finished items are still written before it
+        ends. Raises the errors of ``run``, except ``KeyboardInterrupt``.
         """
         ids = on_running_loop(source) if isinstance(source, AsyncIterable) else as_observable(source)
         run = await start_async(until_written(self, until), ids)
@@ -231,7 +299,7 @@ class Pipeline(Generic[In, Out]):
             run.abort()
             await asyncio.wait([finished])
             if not finished.cancelled():
-                finished.exception()  # else asyncio logs that nobody asked for it
+                finished.exception()  # else asyncio logs that the exception was never retrieved
             raise
 
     def open(
@@ -242,7 +310,7 @@ class Pipeline(Generic[In, Out]):
         stalled_after: float | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> OpenPipeline[In, Out]:
-        """Open it for IDs that are submitted one by one, as requests and messages come.
+        """Open the pipeline for IDs that are submitted one by one, such as requests and messages.
 
         ::
 
@@ -250,27 +318,31 @@ class Pipeline(Generic[In, Out]):
                 outcome = await running.submit(question_id)
 
         Args:
-            capacity: IDs that it holds at most until they leave the stages for the sink; by default as many as the
-                stages have slots and places in their queues.
-            grace: Seconds that what is on its way has to finish when it is closed; then it is cancelled. By default
-                it takes as long as it takes.
-            stalled_after: Seconds without any progress after which ``health()`` calls it stalled; by default a
-                minute, or half as much again as the longest timeout of a stage, or delay between attempts, if that is
-                longer.
-            scheduler: Whose time it goes by: a virtual one, in tests. Then ``submit`` never waits for room, and leaving
-                the context lets all the time pass that is needed.
+            capacity: The most IDs that the pipeline holds at once; an ID counts until it leaves the last stage for the
+                sink. The default is the sum of all slots and queue places of the stages.
+            grace: Seconds that items on their way have to finish after the close. Then they are cancelled. By default
+                there is no limit.
+            stalled_after: Seconds without progress after which ``health()`` reports ``stalled``. The default is 60, or
+                1.5 times the longest timeout or delay between attempts of a stage, if that is longer.
+            scheduler: A virtual scheduler for the time of the run, in tests. Then ``submit`` never waits for room, and
+                leaving the context lets all the necessary time pass.
 
         Raises:
-            ValueError: A number is out of range, or the strategy is ``staged``, which lets nothing out to the end.
+            ValueError: A number is out of range; or the strategy is ``staged``, which gives no outcome before the end.
         """
         return OpenPipeline(self, capacity=capacity, grace=grace, stalled_after=stalled_after, scheduler=scheduler)
 
     def outcomes(self, source: Source[In], *, until: int | None = None) -> Observable[Outcome[Out]]:
-        """The outcomes, as they come: a cold observable, each subscription a run of its own.
+        """Returns a cold observable of the outcomes, as items end. Each subscription is a run of its own.
 
-        Subscribing opens the sink, which may block for a moment. Done on an event loop, everything is notified there;
-        so ``.run()``, which would block that loop, raises a ``RuntimeError``. Disposing a subscription cancels its
-        run: outcomes that were not notified may not have been written.
+        - Subscribing opens the sink, which may block for a moment.
+        - If you subscribe on an event loop, outcomes are notified on that loop. ``.run()`` of the observable would
+          block the loop, so it raises ``RuntimeError`` there.
+        - Disposing a subscription cancels its run. Outcomes that were not notified may not have been written.
+
+        Args:
+            source: As for ``run``.
+            until: As for ``run``.
         """
         return until_written(self, until)._outcomes(source)
 
@@ -284,14 +356,19 @@ class Pipeline(Generic[In, Out]):
     async def stream(
         self, source: Source[In], *, max_items: int = 10, until: int | None = None
     ) -> AsyncGenerator[Outcome[Out], None]:
-        """The outcomes, for ``async for`` on the running loop; the pipeline waits while ``max_items`` are not taken.
+        """Returns the outcomes for an ``async for`` loop on the running event loop, as items end.
 
-        Leaving the loop early cancels the run when the generator is closed; use ``contextlib.aclosing`` to have that
-        happen at once.
+        If you leave the loop early, closing the generator cancels the run. Use ``contextlib.aclosing`` to close the
+        generator at once.
+
+        Args:
+            source: As for ``run``.
+            max_items: Outcomes that may wait for the loop, at least 1. The pipeline pauses while that many wait.
+            until: As for ``run``.
 
         Raises:
             ValueError: ``max_items`` is below 1.
-            Exception: What ``run`` raises, after the outcomes that there were.
+            Exception: The errors of ``run``, after the outcomes that came before.
         """
         if not max_items >= 1:
             raise ValueError(f"max_items must be at least 1, not {max_items}")
@@ -310,16 +387,18 @@ class Pipeline(Generic[In, Out]):
         until: int | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> Run:
-        """Start a run and return it: live counts, ``stop()`` and ``abort()``, and a future of its report.
+        """Start a run and return it without waiting for its end.
+
+        The ``Run`` has live counts, the methods ``stop()`` and ``abort()``, and a future of the report.
 
         Args:
-            source: IDs, as for ``run``.
-            observer: Notified of each outcome; it slows the run down while it does not return.
+            source: As for ``run``.
+            observer: Receives each outcome. The run waits while the observer handles an outcome.
             until: As for ``run``.
-            scheduler: Whose time the run goes by: a virtual one, in tests.
+            scheduler: A virtual scheduler for the time of the run, in tests.
 
         Raises:
             SinkError: The sink cannot be opened.
-            RuntimeError: The scheduler is ``asyncio``, and no event loop is running here.
+            RuntimeError: The scheduler is ``asyncio``, and no event loop is running on this thread.
         """
         return start(until_written(self, until), source, observer, scheduler=scheduler)

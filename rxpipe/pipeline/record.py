@@ -1,4 +1,4 @@
-"""``Record``: an ID with the data that belongs to it, and sources that give them."""
+"""``Record``: an ID with its data; and sources of records."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ IdOf = str | Callable[[Any], int | str]
 
 @dataclass(frozen=True, slots=True)
 class Record(Generic[T]):
-    """An ID with its data: the first stage gets the value instead of the ID.
+    """An ID with its data. The first stage gets the value instead of the ID.
 
     ::
 
         pipeline.run(Record(row["id"], row) for row in csv.DictReader(file))
 
     Attributes:
-        id: What the item is known by.
-        value: What the first stage is called with. With a store it is kept with the item.
+        id: The item's ID.
+        value: The argument of the first stage. With a store, the store keeps the value with the item.
     """
 
     id: int | str
@@ -39,22 +39,22 @@ class Record(Generic[T]):
 
 
 NO_VALUE: Any = object()
-"""In place of a value: there is none, so the ID is what the first stage gets."""
+"""Stands for a missing value: the first stage gets the ID."""
 
 
 def given(item_id: Any, value: Any = NO_VALUE) -> Any:
-    """An ID, or a record if it has a value."""
+    """Returns a record of an ID and a value, or the ID alone if there is no value."""
     return item_id if value is NO_VALUE else Record(item_id, value)
 
 
 def content_id(value: Any) -> str:
-    """An ID made of the content: the same for equal values, whatever the order of their keys.
+    """Returns an ID made of the content. Equal values have the same ID, whatever the order of their keys.
 
     Returns:
         The first 32 hexadecimal digits of the SHA-256 of the value as JSON.
 
     Raises:
-        ConfigError: The value is no JSON.
+        ConfigError: The value cannot be written as JSON.
     """
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -72,7 +72,7 @@ def from_records(rows: AsyncIterable[R], id: IdOf) -> AsyncIterable[Record[R]]: 
 @overload
 def from_records(rows: Observable[R], id: IdOf) -> Observable[Record[R]]: ...
 def from_records(rows: Any, id: IdOf) -> Any:
-    """Rows as records, one by one as they are asked for.
+    """Turn rows into records, one by one on demand.
 
     ::
 
@@ -80,11 +80,12 @@ def from_records(rows: Any, id: IdOf) -> Any:
         pipeline.run(from_records(rows, id=content_id))
 
     Args:
-        rows: An iterable, an async iterable or an Observable: mappings or objects.
-        id: The key or attribute that is the ID, or a function of the row. ``content_id`` makes one of the content.
+        rows: Mappings or objects: an iterable, an async iterable or an Observable.
+        id: The key or attribute with the ID, or a function that returns the ID of a row. ``content_id`` makes an ID of
+            the content.
 
     Returns:
-        Of the same kind: an iterable, an async iterable or an Observable.
+        The records, as the same kind of source: an iterable, an async iterable or an Observable.
 
     Raises:
         ConfigError: A row has no such key or attribute. Raised when that row is taken.
@@ -102,10 +103,10 @@ def from_records(rows: Any, id: IdOf) -> Any:
 
 
 def id_of(row: Any, by: IdOf) -> int | str:
-    """The ID of a row.
+    """Returns the ID of a row.
 
     Raises:
-        ConfigError: It has none.
+        ConfigError: The row has no such key or attribute.
     """
     if not isinstance(by, str):
         return by(row)
@@ -116,7 +117,10 @@ def id_of(row: Any, by: IdOf) -> int | str:
 
 
 def check_id(value: Any, of: str = "source") -> ConfigError | None:
-    """What is wrong with an ID, or that of a record, if anything; ``of`` says where it comes from."""
+    """Returns the error of a bad ID, or of a record with a bad ID; None if the ID is good.
+
+    The text of the error begins with ``of``, the place where the ID comes from.
+    """
     if isinstance(value, (int, str)) and not isinstance(value, bool):
         return None
     item_id = value.id if isinstance(value, Record) else value
@@ -132,7 +136,7 @@ def _short(row: Any) -> str:
 
 
 class _Records(Collection[Record[Any]]):
-    """The records of rows that are at hand."""
+    """The records of a collection of rows."""
 
     def __init__(self, rows: Collection[Any], record: Callable[[Any], Record[Any]]) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""Where IDs come from: anything that gives them, as an observable that waits until there is room for the next one."""
+"""Sources of IDs, as observables that wait until there is room for the next ID."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Source: TypeAlias = Iterable[T | Record[T]] | AsyncIterable[T | Record[T]] | Obs
 
 
 def as_observable(source: Source) -> Observable[Any]:
-    """The source as an observable; it touches nothing before it is subscribed to.
+    """Returns the source as an observable. The source is not touched before the subscription.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The object is no source of IDs.
     """
     if isinstance(source, Observable):
         return source
@@ -35,9 +35,9 @@ def as_observable(source: Source) -> Observable[Any]:
         return from_async_iterable(source)
     if isinstance(source, (str, bytes, bytearray)):
         raise ConfigError(f"source: IDs, such as [{source!r}], not a single {type(source).__name__}")
-    if isinstance(source, Collection):  # it has all its items: taking one does not block
+    if isinstance(source, Collection):  # all items are in memory, so taking one does not block
         return CollectionSource(source)
-    # Not every user's code is type-checked; iter() also takes what only has __getitem__.
+    # Not every user checks types; iter() also takes an object that only has __getitem__.
     if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         raise ConfigError(f"source: an iterable, an async iterable or an Observable, not {type(source).__name__}")
 
@@ -45,17 +45,17 @@ def as_observable(source: Source) -> Observable[Any]:
 
 
 def length(source: object) -> int | None:
-    """How many a source has, where it says so."""
+    """Returns the number of items of a source; None if the source does not know it."""
     if isinstance(source, CollectionSource):
         source = source.ids
     try:
         return len(source) if isinstance(source, Sized) else None
-    except OverflowError:  # a range of more than 2**63
+    except OverflowError:  # a range of more than 2**63 items
         return None
 
 
 class CollectionSource(Observable[Any]):
-    """An observable of what a collection holds, which may also be taken from it without being emitted.
+    """An observable of a collection's items. A run may also read the collection directly, without a subscription.
 
     Attributes:
         ids: The collection.
@@ -70,7 +70,10 @@ class CollectionSource(Observable[Any]):
 
 
 def on_running_loop(source: AsyncIterable[Any]) -> Observable[Any]:
-    """An async iterable that is iterated on the loop that runs here, whichever thread subscribes."""
+    """Returns an observable of an async iterable.
+
+    The iteration runs on the present event loop, whichever thread subscribes.
+    """
     loop = running_loop()
     if loop is None:
         return from_async_iterable(source)
@@ -90,7 +93,7 @@ def on_running_loop(source: AsyncIterable[Any]) -> Observable[Any]:
 
 
 def subscribable(source: Observable[Any]) -> Observable[Any]:
-    """The source; whatever it raises when it is subscribed to is its failure."""
+    """Returns the source, changed so that an error of subscribing is notified as the failure of the sequence."""
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         try:

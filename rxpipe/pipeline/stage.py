@@ -1,4 +1,4 @@
-"""``Stage``: one step of a pipeline, as its user describes it."""
+"""``Stage``: the description of one step of a pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ B = TypeVar("B", covariant=True, default=Any)
 
 
 class StageOptions(CallOptions, total=False):
-    """The options of a ``Stage``, where they are described."""
+    """The options of a ``Stage``; ``Stage`` describes them."""
 
     queue_size: int
     executor: ExecutionTarget | None
@@ -43,7 +43,7 @@ class StageOptions(CallOptions, total=False):
 
 
 class _AllOptions(StageOptions, total=False):
-    """Also those by which type checkers tell what ``call`` takes and gives."""
+    """All options, with those from which type checkers infer the types of ``call``."""
 
     expand: bool
     collect: bool
@@ -52,40 +52,39 @@ class _AllOptions(StageOptions, total=False):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Stage(Generic[A, B]):
-    """A step that every item takes: from what the stage before returned, an ``A``, to a ``B``.
+    """A step of a pipeline. A step turns the result of the stage before, an ``A``, into a ``B``.
 
     ::
 
         Stage("answering", answer, concurrency=8, timeout=120, retry=Retry(max_attempts=3))
 
     Attributes:
-        name: For reports and errors.
-        call: A function of what the stage before returned (of the ID, for the first); plain, or a coroutine
-            function. If it returns an Observable, the last value counts.
-        concurrency: Calls that may run at once. By default as many as ``executor`` has workers, if that is known, else
-            the pipeline's. ``per_item`` always uses the pipeline's.
-        queue_size: Items that may wait before it.
-        timeout: Seconds for one call.
-        retry: Whether and when to call again after a failure.
-        rate_limit: Taken by every call, retries included; may be shared between stages.
-        executor: Where a plain function runs instead of worker threads: one of ``rxpipe.executors``, which is opened
-            for each run and closed after it; or what stays yours: one that you have opened, an executor, or a
-            reactivex scheduler.
-        max_abandoned: See ``ops.stage``.
-        version: With a store: a new version invalidates what was kept of this stage.
-        when: A quick function of the value: items for which it gives something false pass the stage unchanged.
-        key: A quick function of the value: of items with the same key, one at a time is called with, in the order in
-            which they came.
-        expand: Whether ``call`` gives many values, each of which goes on as an item of its own: a list, an iterator, an
-            async iterator (also by being a generator function), or an Observable. The children of item 17 are
-            ``17/0``, ``17/1`` and so on, unless a value is a ``Record`` with an ID. ``timeout`` is that of each value.
-        collect: Whether ``call`` gets the ``Children`` of an item that an earlier stage has expanded, once all of them
-            have come so far or ended. The item goes on with what it returns.
-        batch: Has ``call`` get a list of values, and return a list with a result for each.
-        max_rounds: How often an item may go back to an earlier stage, by ``SendBack``.
-        cache: With a store: use the result of an earlier call with the same value, of any run in that database. The
-            function, its code, its arguments and ``version`` must be the same, too. Its result must depend on
-            nothing else. Not with ``expand`` or ``collect``.
+        name: The stage's name in reports and errors.
+        call: The function to call: plain, or a coroutine function. The argument is the result of the stage before; for
+            the first stage, the ID or the record's value. If the function returns an Observable, its last value is the
+            result.
+        concurrency: Calls that may run at once. The default is the number of workers of ``executor``, if known, else
+            the pipeline's ``concurrency``. With the strategy ``per_item`` the pipeline's number always applies.
+        queue_size: Items that may wait in front of the stage.
+        timeout: Seconds that one call may take.
+        retry: When to call again after a failure, and how often.
+        rate_limit: A limiter for all calls, retries included. Several stages can share a limiter.
+        executor: Where a plain function runs instead of worker threads. One of ``rxpipe.executors`` is opened for each
+            run and closed at its end. An executor that you have opened, or a reactivex scheduler, stays yours.
+        max_abandoned: Abandoned threads that are replaced by fresh ones; see ``ops.stage``.
+        version: A new version invalidates the stored results of this stage. Used with a store.
+        when: A quick function of the value. If it returns False, the item passes the stage unchanged, without a call.
+        key: A quick function of the value. Items with the same key are called one at a time, in their order.
+        expand: True if ``call`` gives many values, and each goes on as an item of its own. ``call`` gives a list, an
+            iterator, an async iterator or an Observable, or is a generator function. The children of item 17 are
+            ``17/0``, ``17/1`` and so on, unless a value is a ``Record`` with an ID. ``timeout`` applies to each value.
+        collect: True if ``call`` gets the ``Children`` of an item that an earlier stage has expanded. The call is made
+            when every child has reached this stage or ended. The item goes on with the result.
+        batch: If set, ``call`` gets a list of values, and returns a list with one result for each.
+        max_rounds: The number of times that ``SendBack`` may send an item back to an earlier stage.
+        cache: True to use the result of an earlier call with the same value, from any run in the store's database. The
+            function, its code, its arguments and ``version`` must be the same, too. The result must depend on nothing
+            else. Needs a store; not with ``expand`` or ``collect``.
     """
 
     name: str
@@ -175,13 +174,13 @@ class Stage(Generic[A, B]):
         self, name: str, call: Callable[[A], B | Drop | SendBack], **options: Unpack[StageOptions]
     ) -> None: ...
     def __init__(self, name: str, call: Callable[[Any], Any], **options: Any) -> None:
-        """Describe a step; the options are the attributes.
+        """Describe a step. The options are the attributes.
 
         Raises:
-            TypeError: There is no such option, or it is of a wrong type; or ``call`` cannot be called with one value,
-                gives many values, or cannot be sent to where ``executor`` runs calls.
-            ValueError: The name is empty, a number is out of range, or ``concurrency`` adapts itself to a server
-                though calls run elsewhere.
+            TypeError: There is no such option, or an option is of the wrong type. Or ``call`` does not take one
+                argument, gives many values without ``expand``, or cannot be sent to ``executor``.
+            ValueError: The name is empty, a number is out of range, or ``concurrency`` is an ``AdaptiveConcurrency``
+                while ``executor`` is one of ``rxpipe.executors``. Or two options exclude each other.
         """
         refuse_unknown(options, _AllOptions, f"stage {name}")
         for one in fields(self):
@@ -192,13 +191,13 @@ class Stage(Generic[A, B]):
         _check(self)
 
     def call_options(self) -> CallOptions:
-        """How its calls are made, as ``ops.stage`` takes it."""
+        """Returns the options of the stage's calls, as ``ops.stage`` takes them."""
         options = {name: getattr(self, name) for name in CallOptions.__annotations__}
         return cast("CallOptions", {**options, "expand": self.expand, "batch": self.batch})
 
 
 _NAME, _CALL, *_OPTIONS = fields(Stage)
-Stage.__signature__ = Signature(  # for help(), which would not see the options
+Stage.__signature__ = Signature(  # for help(), which would not show the options
     [Parameter(one.name, Parameter.POSITIONAL_OR_KEYWORD) for one in (_NAME, _CALL)]
     + [Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default) for one in _OPTIONS]
 )

@@ -1,4 +1,4 @@
-"""What a listener may know of items and runs: read-only, and true at the moment at which it is read."""
+"""Read-only views of items and runs, for listeners. Their values are those at the moment of reading."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rxpipe.pipeline.outcome import Report
 
 
 class ItemView(Protocol):
-    """An ID, or a child that a stage has made of one, on its way.
+    """An item on its way: an ID, or a child that a stage made.
 
-    One object stands for an item in all calls of a listener, so it can be a key. Two items with the same ID are two
-    objects.
+    A listener gets the same object in all calls for an item, so you can use it as a key. Two items with the same ID are
+    two objects.
     """
 
     @property
@@ -28,32 +28,32 @@ class ItemView(Protocol):
 
     @property
     def attempts(self) -> int:
-        """Calls made for it so far, in all stages together, a running one included."""
+        """Calls for the item so far, in all stages together, including a running call."""
         ...
 
     @property
     def parent(self) -> ItemView | None:
-        """The item that it was made of; None if it came from the source, or from a store without its parent."""
+        """The parent; None if the item came from the source, or from a store without its parent."""
         ...
 
     @property
     def rounds(self) -> int:
-        """How often it was sent back to an earlier stage."""
+        """Number of times that the item was sent back to an earlier stage."""
         ...
 
     @property
     def waited_downstream(self) -> float:
-        """Seconds in which its call that has just ended waited for room for its values; 0 unless it gave many."""
+        """Seconds that the call that has just ended waited for room for its values; 0 without ``expand``."""
         ...
 
     @property
     def context(self) -> Context | None:
-        """That of whoever submitted it; where it came from a source, of whoever started the run."""
+        """The context of the submitter. For an item from a source: the context that started the run."""
         ...
 
 
 class StageView(Protocol):
-    """The live counts of a run's stage."""
+    """The live counts of one stage."""
 
     @property
     def name(self) -> str:
@@ -62,12 +62,12 @@ class StageView(Protocol):
 
     @property
     def concurrency(self) -> float:
-        """How many calls may run at once; now, where that adapts itself."""
+        """Calls that may run at once. With ``AdaptiveConcurrency``: the number now."""
         ...
 
     @property
     def running(self) -> int:
-        """Calls that run now, abandoned ones apart."""
+        """Calls that run now, without abandoned ones."""
         ...
 
     @property
@@ -77,42 +77,42 @@ class StageView(Protocol):
 
     @property
     def done(self) -> int:
-        """Items that it finished."""
+        """Items that the stage finished."""
         ...
 
     @property
     def failed(self) -> int:
-        """Items that failed there."""
+        """Items that failed in the stage."""
         ...
 
     @property
     def dropped(self) -> int:
-        """Items that were dropped there."""
+        """Items that the stage dropped."""
         ...
 
     @property
     def sent_back(self) -> int:
-        """Items that were sent back from there."""
+        """Items that the stage sent back."""
         ...
 
     @property
     def cached(self) -> int:
-        """Items that got the result of an earlier call instead of one of their own."""
+        """Items that got the result of an earlier call instead of a call of their own."""
         ...
 
     @property
     def saved(self) -> Usage:
-        """What those earlier calls had used, added up."""
+        """Total usage of those earlier calls."""
         ...
 
     @property
     def retried(self) -> int:
-        """Calls that failed and were followed by another."""
+        """Failed calls that were followed by another attempt."""
         ...
 
     @property
     def pushed_back(self) -> int:
-        """Calls that the server refused for now, as a 429 does, and that were made again."""
+        """Calls that the server refused for now, as with a 429, and that were made again."""
         ...
 
     @property
@@ -127,12 +127,12 @@ class StageView(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What its calls said that they used, added up."""
+        """Total usage that the calls recorded."""
         ...
 
 
 class RunView(Protocol):
-    """A run: live counts while it lasts."""
+    """The live counts of a run."""
 
     @property
     def number(self) -> int | None:
@@ -141,12 +141,12 @@ class RunView(Protocol):
 
     @property
     def taken(self) -> int:
-        """IDs taken from the source."""
+        """IDs and records taken from the source."""
         ...
 
     @property
     def spawned(self) -> int:
-        """Children that its stages have made."""
+        """Children that stages made."""
         ...
 
     @property
@@ -161,17 +161,17 @@ class RunView(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Items that a stage has dropped."""
+        """Items that a stage dropped."""
         ...
 
     @property
     def expanded(self) -> int:
-        """Items that ended with their children."""
+        """Items that became children, all of which have ended."""
         ...
 
     @property
     def collected(self) -> int:
-        """Children that ended in their parent."""
+        """Children that are now part of their parent."""
         ...
 
     @property
@@ -186,28 +186,28 @@ class RunView(Protocol):
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """Seconds since the start of the run, until its end."""
         ...
 
     @property
     def usage(self) -> Usage:
-        """What its calls said that they used, added up."""
+        """Total usage that the calls recorded."""
         ...
 
     @property
     def stages(self) -> Sequence[StageView]:
-        """Each stage's live counts, in order."""
+        """The live counts of each stage, in order."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """All of its numbers at this moment."""
+        """Returns all numbers of the run at this moment."""
         ...
 
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
-        """Its numbers now, then every so many seconds, and once more when it is over."""
+        """Returns an observable of the numbers: now, then every ``seconds`` seconds, and once more at the end."""
         ...
 
     @property
     def finished(self) -> Future[Report]:
-        """Resolves to the report when every item has ended; raises what the run failed with."""
+        """A future of the report. It resolves when every item has ended, and raises the error of a failed run."""
         ...
