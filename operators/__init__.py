@@ -1,14 +1,15 @@
-"""The Rx operators, imported as ``rxpipe.operators``; each works alone in any RxPY chain.
+"""The Rx operators, imported as ``rxpipe.operators``. Each works alone in any RxPY chain.
 
 What is where:
 
 - ``stage.py``, ``expand.py``, ``retry.py``, ``timeout.py``, ``batch.py``, ``rate_limit.py``, ``overflow.py``:
-  operators of that name
-- ``sources.py``, ``to_async.py``: into Rx and out of it, with backpressure; ``expansion.py``: of what a stage expands
-- ``errors.py``: what they raise
-- ``stages/``: the machine of ``stage``: its calls, retries, time limits
-- ``runners/``: where calls run
-- ``core/``: what everything with a queue stands on
+  the operators of these names
+- ``sources.py``, ``to_async.py``: from iterables into Rx and back, with backpressure; ``expansion.py``: the values of
+  an ``expand`` stage as an observable
+- ``errors.py``: the errors of operators
+- ``stages/``: the state machine of ``stage``: calls, retries, timeouts
+- ``runners/``: the places where calls run
+- ``core/``: the base of all operators with a queue
 """
 
 from __future__ import annotations

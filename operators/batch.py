@@ -1,4 +1,4 @@
-"""``batch``: lists of items, by count and by time."""
+"""``batch`` and ``unbatch``: from items to lists, by count and by time, and back."""
 
 from __future__ import annotations
 
@@ -25,24 +25,27 @@ def batch(
     flush: Observable[Any] | None = None,
     timer: SchedulerBase | None = None,
 ) -> Callable[[Observable[A]], Observable[list[A]]]:
-    """Group items into lists, in order: a list goes when it is full, or when its first item has waited long enough.
+    """Group items into lists, in order. A list is emitted when it is full or its first item has waited long enough.
 
     ::
 
         rows.pipe(ops.batch(500, 0.05), ops.stage(write))
 
-    A list that finds no room downstream grows on, up to ``max_items``; then the source has to wait. So batches are
-    small while downstream keeps up, and large when it does not. When the source ends or fails, the lists that are held
-    are emitted before that is passed on: nothing that arrived is lost. Empty lists are never emitted. Lists are emitted
-    on the thread of the item that fills them, of the timer, or of whoever made room; on a loop, on the loop.
+    - A list that finds no room downstream grows up to ``max_items``; then the source waits. So lists are short while
+      downstream keeps up, and long when it does not.
+    - When the source ends or fails, the waiting lists are emitted first. No item is lost.
+    - Empty lists are never emitted.
+    - A list is emitted on the thread of the item that fills it, on the timer's thread, or on the thread that made room.
+      On an event loop, all lists are emitted on the loop.
 
     Args:
         max_items: The longest list, at least 1.
-        max_seconds: How long an item may wait while there is room downstream; ``None`` for as long as it takes, 0
-            for lists that grow only while there is no room.
-        flush: Whenever it emits, the lists that are held need not wait any longer. If it fails, the sequence ends with
-            that error, as if the source had failed; if it completes, nothing happens.
-        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+        max_seconds: Seconds that an item may wait while there is room downstream. ``None``: no limit. 0: lists grow
+            only while there is no room.
+        flush: An observable. Each of its values makes the waiting lists due at once. If it fails, the sequence ends
+            with that error, as if the source had failed. If it completes, nothing happens.
+        timer: The scheduler to wait on. The default is the scheduler subscribed on, the running loop, or a timer
+            thread.
 
     Raises:
         ValueError: A number is out of range.
@@ -76,8 +79,8 @@ def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
 
         ids.pipe(ops.batch(20), ops.stage(embed_all), ops.unbatch())
 
-    Any iterables will do; each is read as a whole when it comes, and what reading it raises ends the sequence. It
-    holds one, and the source waits for its last item to go.
+    Any iterables work in place of lists. Each is read as a whole on arrival; an error of reading ends the sequence. The
+    operator holds one list, and the source waits until the list's last item is emitted.
     """
 
     def operator(source: Observable[Iterable[A]]) -> Observable[A]:
@@ -90,7 +93,7 @@ def unbatch() -> Callable[[Observable[Iterable[A]]], Observable[A]]:
 
 
 class ListMachine(Machine[S, list[A]], Generic[S, A]):
-    """Holds one list, or several if the source cannot wait: all but the last are full."""
+    """Holds one list, or several if the source cannot wait. All lists except the last are full."""
 
     def __init__(
         self, max_items: int, max_seconds: float | None, clock: Clock, observer: ObserverBase[list[A]]
@@ -101,13 +104,13 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
         self._clock = clock
         self._lists: deque[list[A]] = deque()
         self._begun: deque[float] = deque()  # when the first item of each list came
-        self._timer: DisposableBase | None = None  # of the list in front
-        self._due = False  # whether the first list may be emitted before it is full
-        self._flushed = 0  # lists in front that were to be emitted when ``flush`` emitted
+        self._timer: DisposableBase | None = None  # of the first list
+        self._due = False  # True if the first list may be emitted before it is full
+        self._flushed = 0  # number of lists in front that ``flush`` made due
         self._error: Exception | None = None
 
     def add(self, item: A) -> None:
-        """Put an item that was admitted into the last list; runs in the mailbox."""
+        """Put an item that was admitted into the last list. Runs in the mailbox."""
         if self._lists and len(self._lists[-1]) < self._max_items:
             self._lists[-1].append(item)
             return
@@ -118,7 +121,7 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
                 self._start_timer(self._max_seconds)
 
     def _start_timer(self, seconds: float) -> None:
-        """Emit the list in front after so many seconds at the latest."""
+        """Emit the first list after this time at the latest."""
         items = self._lists[0]
         if seconds > 0:
             self._timer = self._clock.call_later(seconds, lambda: self.post(self._time_is_up, items))
@@ -126,21 +129,21 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
             self._due = True
 
     def flush(self) -> None:
-        """The lists that are held need not wait any longer; runs in the mailbox."""
+        """Make the waiting lists due. Runs in the mailbox."""
         self._flushed = len(self._lists)
 
     def flush_failed(self, error: Exception) -> None:
-        """As if the source had failed, unless that has ended; runs in the mailbox."""
+        """Treat an error of ``flush`` as an error of the source, unless the source has ended. Runs in the mailbox."""
         if not self.source_done:
             self._upstream.dispose()
             self.source_failed(error)
 
     def _time_is_up(self, items: list[A]) -> None:
-        if self._lists and self._lists[0] is items:  # else it has gone meanwhile
+        if self._lists and self._lists[0] is items:  # else the list was emitted meanwhile
             self._due = True
 
     def source_failed(self, error: Exception) -> None:
-        """Emit what is held first."""
+        """Emit the waiting lists first."""
         self._error = error
         self.source_completed()
 
@@ -152,7 +155,7 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
             if not self.may_emit():
                 return
             items = self.next_list()
-            count = len(items)  # it is the observer's from now on
+            count = len(items)  # before the observer gets the list
             self.emit(items)
             for _ in range(count):
                 self.gate.release()
@@ -160,7 +163,7 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
             self.end(self._error)
 
     def next_list(self) -> list[A]:
-        """The list that is emitted now; runs in the mailbox."""
+        """Take the first list, to emit it. Runs in the mailbox."""
         self._stop_timer()
         items = self._lists.popleft()
         self._flushed = max(0, self._flushed - 1)
@@ -177,7 +180,7 @@ class ListMachine(Machine[S, list[A]], Generic[S, A]):
             self._timer = None
 
     def free(self) -> None:
-        """Forget what was not emitted."""
+        """Forget the lists that were not emitted."""
         self._stop_timer()
         self._lists.clear()
 

@@ -1,7 +1,7 @@
-"""The errors that operators raise, below the one root that all of rxpipe's errors share.
+"""The errors that operators raise, below the root of all errors of rxpipe.
 
-The whole tree, with those of the other modules, is drawn in ``rxpipe/errors.py``. All of them pickle, so that they
-come back from other processes as they are.
+``rxpipe/errors.py`` shows the whole tree, with the errors of other modules. All errors can be pickled, so they come
+back from other processes unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Reduced = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 
 
 class RxPipeError(Exception):
-    """Any error that rxpipe raises of itself."""
+    """The root of all errors that rxpipe raises itself."""
 
 
 class StageTimeout(RxPipeError, TimeoutError):
@@ -20,7 +20,7 @@ class StageTimeout(RxPipeError, TimeoutError):
 
     Attributes:
         stage: The stage's name.
-        seconds: What it allowed.
+        seconds: The stage's timeout.
     """
 
     def __init__(self, stage: str, seconds: float) -> None:
@@ -33,11 +33,11 @@ class StageTimeout(RxPipeError, TimeoutError):
 
 
 class StageStalled(RxPipeError):
-    """Every slot of a stage is taken by a call that timed out and still has not returned.
+    """Calls that timed out and have not returned hold all slots of a stage.
 
     Attributes:
         stage: The stage's name.
-        abandoned: How many calls have not returned.
+        abandoned: Number of calls that have not returned.
     """
 
     def __init__(self, stage: str, abandoned: int) -> None:
@@ -56,7 +56,7 @@ class CompletionTimeout(RxPipeError, TimeoutError):
     """A sequence did not complete within the time that ``ops.timeout`` allows.
 
     Attributes:
-        seconds: What it allowed.
+        seconds: The time that was allowed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -68,10 +68,12 @@ class CompletionTimeout(RxPipeError, TimeoutError):
 
 
 class BufferOverflow(RxPipeError):
-    """A source that cannot pause outran ``ops.overflow``: it must not drop an item, nor could its thread wait.
+    """A source that cannot pause filled the buffer of ``ops.overflow``.
+
+    Raised with the policy ``error``; with ``block`` where waiting for room might never end.
 
     Attributes:
-        capacity: How many items wait.
+        capacity: The number of items that the buffer holds.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -83,22 +85,25 @@ class BufferOverflow(RxPipeError):
 
 
 class WrongResult(RxPipeError, TypeError):
-    """A stage's function returned what such a stage cannot use. No other call is made: it would return the same."""
+    """A stage's function returned a value of the wrong kind for its stage.
+
+    No further call is made, since it would do the same.
+    """
 
     is_final = True
 
 
 class CallFailed(RxPipeError):
-    """A function raised something that is not an ``Exception``; ``__cause__`` is what it raised."""
+    """A function raised something that is not an ``Exception``; ``__cause__`` is the original."""
 
 
 def kind_name(value: object) -> str:
-    """What kind of value it is, for messages: None is None, not NoneType."""
+    """Returns the name of a value's type, for messages. None is "None", not "NoneType"."""
     return "None" if value is None else type(value).__name__
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, ``Type: text``, even where its ``str`` raises."""
+    """Returns an error as one line, ``Type: text``. Works even if the error's ``str`` raises."""
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""``expand``: a function that gives many values, applied to each item."""
+"""``expand``: applies a function that gives many values to each item."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def expand(
     fn: Callable[[A], Many[B]], **options: Unpack[StageOptions[A, B]]
 ) -> Callable[[Observable[A]], Observable[B]]: ...
 def expand(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]], Observable[Any]]:
-    """Apply a function that gives many values to each item, and emit each of these: ``stage`` with ``expand=True``.
+    """Apply a function that gives many values to each item, and emit each value: ``stage`` with ``expand=True``.
 
     ::
 
         from_iterable(paths).pipe(ops.expand(read_lines, concurrency=3), ops.stage(parse))
 
-    No value is taken from an iterator before there is room for it downstream, so that one item may give millions.
+    A value is taken from an iterator only when there is room for it downstream. So one item may give millions.
 
     Args:
         fn: Returns a list, an iterator, an async iterator or an Observable; or is a generator function.
-        **options: Those of ``stage``.
+        **options: The options of ``stage``.
 
     Returns:
-        An operator. The values of several items mix, as they come; with ``ordered`` they follow each other.
+        An operator. Values of several items are mixed, in the order of their arrival. With ``ordered``, all values of
+        an item come before those of the next item.
 
     Raises:
         ValueError: A number is out of range.

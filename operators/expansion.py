@@ -1,4 +1,4 @@
-"""``expand``: the many values that a function gives, as an observable that waits until there is room for the next."""
+"""The values of an ``expand`` function, as an observable that waits until there is room for the next value."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from .stages.call import StageCall
 T = TypeVar("T")
 
 Many: TypeAlias = Iterable[T] | AsyncIterable[T] | Awaitable[Iterable[T] | AsyncIterable[T] | Observable[T]]
-"""What the function of a stage with ``expand`` returns, if that is no Observable."""
+"""The results that the function of a stage with ``expand`` may return, besides Observables."""
 
 
 def observable_of(values: object, call: StageCall) -> Observable[Any]:
-    """The values that the function of an ``expand`` stage has returned, as an observable.
+    """Returns the values of an ``expand`` function as an observable.
 
-    A list or another collection is at hand. Other iterables may block, so a thread of their own iterates them; the
-    call is told while an iterator makes its next value, as that goes on if the call is ended meanwhile.
+    A list or another collection is read in place. Other iterables may block, so a thread of their own iterates them.
+    The call is marked as working while an iterator makes its next value, since that work goes on if the call is ended
+    meanwhile.
 
     Raises:
-        WrongResult: The function gave something else than many values.
+        WrongResult: The function returned one value instead of many.
     """
-    given: Any = values  # for the type checkers, which do not know what ``values`` holds
+    given: Any = values  # for the type checkers, which do not know the type of the values
     if isinstance(values, Observable):
         return cast("Observable[Any]", given)
     if isinstance(values, AsyncIterable):

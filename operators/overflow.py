@@ -29,30 +29,30 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def overflow(
     policy: OverflowPolicy, capacity: int, *, on_drop: Callable[[A], None] | None = None
 ) -> Callable[[Observable[A]], Observable[A]]:
-    """Buffer the items of a source that cannot pause, such as a subject or a callback, and decide what overflows.
+    """Buffer the items of a source that cannot pause, such as a subject or a callback; ``policy`` says what overflows.
 
     ::
 
         subject.pipe(ops.overflow("drop_oldest", 1000), ops.stage(answer))
 
-    Items go on in order, as there is room downstream; those that arrived before the source ended or failed go first.
-    The number of items dropped is logged when the sequence ends.
+    Items go on in order, as there is room downstream. Items that arrived before the source ended or failed are emitted
+    before that end. The number of dropped items is logged when the sequence ends.
 
     Args:
-        policy: What happens to an item when ``capacity`` items wait: ``block`` makes its thread wait for room,
-            ``drop_oldest`` makes room for it, ``drop_newest`` drops it, ``error`` ends the sequence with
-            ``BufferOverflow`` at once.
-        capacity: At least 1.
-        on_drop: Called with each item dropped, on the source's thread; what it raises ends the sequence. What waits
-            when the sequence is disposed, or ends so, is dropped, too.
+        policy: What happens to an item that arrives while ``capacity`` items wait. ``block``: its thread waits for
+            room. ``drop_oldest``: the oldest waiting item is dropped. ``drop_newest``: the arriving item is dropped.
+            ``error``: the sequence ends with ``BufferOverflow`` at once.
+        capacity: Items that may wait, at least 1.
+        on_drop: Called with each dropped item, on the source's thread. If it raises, the sequence ends with that error.
+            Items that wait when the sequence is disposed, or ends with an error at once, are dropped, too.
 
     Returns:
-        An operator. With ``block``, an item that comes on an event loop, on a worker thread, or out of the
-        observer that is being notified, ends the sequence with ``BufferOverflow`` where it would have to wait: the
-        room might never be made.
+        An operator. With ``block``, an item cannot wait on an event loop, on a worker thread, or on the thread that is
+        notifying the observer, since the room might never be made. There the sequence ends with ``BufferOverflow``
+        instead.
 
     Raises:
-        ValueError: The policy is unknown, or the capacity below 1.
+        ValueError: The policy is unknown, or the capacity is below 1.
     """
     if policy not in get_args(OverflowPolicy):
         raise ValueError(f"policy must be one of {', '.join(get_args(OverflowPolicy))}, not {policy!r}")
@@ -70,7 +70,7 @@ def overflow(
 
 
 class _Overflow(Machine[A, A]):
-    """The buffer is changed by the source's threads too, under its own condition's lock."""
+    """A buffer that the source's threads change, too. The condition's lock guards it."""
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class _Overflow(Machine[A, A]):
         self._items: deque[A] = deque()
         self._changed = threading.Condition()
         self._dropped = 0
-        self._emitting: int | None = None  # the thread that does
-        self._error: Exception | None = None  # the source's; waiting items are emitted before it
-        self._failure: Exception | None = None  # ends the sequence at once
+        self._emitting: int | None = None  # the thread that emits
+        self._error: Exception | None = None  # the source's error; waiting items are emitted before it
+        self._failure: Exception | None = None  # an error that ends the sequence at once
 
     def subscribe_to(self, source: Any, scheduler: SchedulerBase | None) -> DisposableBase:
         with announcing(None):  # the policy decides, not a gate
@@ -109,7 +109,7 @@ class _Overflow(Machine[A, A]):
         self.wake()
 
     def _put(self, value: A) -> tuple[bool, list[A]]:
-        """Buffer an item; whether the policy allows for it, and what it drops."""
+        """Buffer an item. Returns False if the policy allows no further item, and the items to drop."""
         with self._changed:
             if self._policy == "block":
                 self._wait()
@@ -128,7 +128,7 @@ class _Overflow(Machine[A, A]):
             return False, []
 
     def _wait(self) -> None:
-        """Wait for room, if that can ever come."""
+        """Wait for room, if room can come at all."""
         can_come = running_loop() is None and running_call.get() is None and self._emitting != threading.get_ident()
         if can_come:
             self._changed.wait_for(lambda: self.over or len(self._items) < self._capacity)
@@ -138,7 +138,7 @@ class _Overflow(Machine[A, A]):
         self.source_completed()
 
     def arrive(self, value: A) -> None:
-        """Never called: items go straight to the buffer."""
+        """Never called: items go directly into the buffer."""
 
     def advance(self) -> None:
         while not self.over:
@@ -151,7 +151,7 @@ class _Overflow(Machine[A, A]):
             if not self.may_emit():
                 return
             with self._changed:
-                value = self._items.popleft()  # may be a younger one than seen above, but not none
+                value = self._items.popleft()  # there is an item, maybe a younger one than above
                 self._changed.notify_all()
             self._emitting = threading.get_ident()
             self.emit(value)

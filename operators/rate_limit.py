@@ -1,4 +1,4 @@
-"""``rate_limit``: no more items than so many in so much time."""
+"""``rate_limit``: limits how many items pass in a time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ A = TypeVar("A")
 
 
 def rate_limit(limiter: Limiter, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
-    """Let items pass in order, each when the limiter has a place for it; the source waits meanwhile.
+    """Let items pass in order, each when the limiter has a place for it. The source waits meanwhile.
 
     ::
 
         source.pipe(ops.rate_limit(RateLimiter(600, 60)))
 
-    To limit the calls of a stage, its retries included, give it the limiter as ``rate_limit=`` instead. A place is
-    only taken when there is room downstream. If there is no room when the place's time comes, it is given up, so that
-    delayed items do not follow in a burst. Items that arrived before the source failed are emitted before its error.
+    To limit the calls of a stage, retries included, give the limiter to the stage as ``rate_limit=`` instead.
+
+    - A place is taken only when there is room downstream. If there is no room when the place's time comes, the place is
+      given up. So delayed items do not follow in a burst.
+    - Items that arrived before the source failed are emitted before its error.
 
     Args:
-        limiter: May be shared with other operators and stages.
-        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+        limiter: The limiter. Other operators and stages can share it.
+        timer: The scheduler to wait on. The default is the scheduler subscribed on, the running loop, or a timer
+            thread.
     """
 
     def operator(source: Observable[A]) -> Observable[A]:
@@ -44,7 +47,7 @@ def rate_limit(limiter: Limiter, *, timer: SchedulerBase | None = None) -> Calla
 
 
 class _RateLimit(Machine[A, A]):
-    """Holds one item; reserves its place as soon as there is room downstream, and waits for it."""
+    """Holds one item. Reserves the item's place as soon as there is room downstream, and waits for the place."""
 
     def __init__(self, limiter: Limiter, clock: Clock, observer: ObserverBase[A]) -> None:
         super().__init__(observer, 1)

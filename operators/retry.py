@@ -1,4 +1,4 @@
-"""``retry``: trying again, for any observable."""
+"""``retry``: subscribes to any observable again after a failure."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ def retry(policy: Retry, *, timer: SchedulerBase | None = None) -> Callable[[Obs
 
         source.pipe(ops.retry(Retry(max_attempts=5, initial=0.5)))
 
-    Values of a failed attempt have been passed on already and come again. Values are notified on the source's
-    thread, and the source is subscribed to again where the timer rings. The waiting holds no thread. What an observer
-    raises ends the sequence with that error, and does not cause another attempt.
+    - Values of a failed attempt were already passed on. They come again.
+    - Values are notified on the source's thread. The next subscription happens on the timer's thread. No thread is held
+      while waiting.
+    - If an observer raises, the sequence ends with that error, and there is no further attempt.
 
     Args:
-        policy: How often, and how long to wait.
-        timer: Where to wait, a reactivex scheduler; else the one subscribed on, the running loop, or a timer thread.
+        policy: The number of attempts, and the delays between them.
+        timer: The scheduler to wait on. The default is the scheduler subscribed on, the running loop, or a timer
+            thread.
 
     Returns:
-        An operator that ends with the last attempt's error when there is none left.
+        An operator. Its sequence fails with the error of the last attempt.
     """
 
     def operator(source: Observable[A]) -> Observable[A]:
@@ -51,7 +53,7 @@ def retry(policy: Retry, *, timer: SchedulerBase | None = None) -> Callable[[Obs
 
 
 class _Attempts(ObserverBase[A], DisposableBase):
-    """One subscriber's attempts, one after the other."""
+    """The attempts of one subscriber, one after the other."""
 
     def __init__(
         self,
@@ -67,10 +69,10 @@ class _Attempts(ObserverBase[A], DisposableBase):
         self._observer = observer
         self._scheduler = scheduler
         self._gate = announced_gate()
-        self._context = call_context()  # so that later attempts find there what the first one does
-        self._release_loop = hold_loop()  # also between attempts
+        self._context = call_context()  # later attempts run in the context of the first
+        self._release_loop = hold_loop()  # keeps the loop between attempts, too
         self._attempt = 1
-        self._pushed_back = 0  # how often, without using up an attempt
+        self._pushed_back = 0  # failures that used no attempt
         self._ended = False
         self._waiting = SerialDisposable()
         self._subscription = SerialDisposable()

@@ -1,4 +1,4 @@
-"""Sources that pull on demand: no item is taken before there is room for it."""
+"""Sources that pull on demand: an item is taken only when there is room for it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ A = TypeVar("A")
 
 
 def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = None) -> Observable[A]:
-    """The items of an iterable, each taken when the stage downstream has room for it.
+    """Emit the items of an iterable. Each item is taken when the stage downstream has room for it.
 
     ::
 
         rxpipe.from_iterable(range(1_000_000)).pipe(ops.stage(generate, concurrency=3))
 
-    Without a stage downstream all items are emitted in one go.
+    Without a stage downstream, all items are emitted at once.
 
     Args:
-        iterable: Iterated anew by each subscription. What it raises ends the sequence, as ``CallFailed`` if it is
-            not an ``Exception``, such as ``SystemExit``.
-        scheduler: Where the iterable is iterated and items are emitted; needed if it may block. By default that is
-            wherever room was made: on the loop, or on a worker thread that finished a call. With one, an item that
-            finds its place taken by another source (of a ``merge``) waits; without, none is taken before its place
-            is reserved.
+        iterable: Iterated again for each subscription. An error of the iterable ends the sequence; as ``CallFailed`` if
+            the error is no ``Exception``, such as ``SystemExit``.
+        scheduler: Where the iterable is iterated and its items are emitted. Give one if the iterable may block. By
+            default the iteration runs where room was made: on the event loop, or on a worker thread that finished a
+            call. With a scheduler, an item waits if another source (of a ``merge``) has taken its place meanwhile.
+            Without one, an item is taken only after its place is reserved.
 
     Returns:
         A cold observable.
@@ -54,7 +54,7 @@ def from_iterable(iterable: Iterable[A], *, scheduler: SchedulerBase | None = No
 
 
 def when_subscribed(begin: Callable[[], None], scheduler: SchedulerBase | None = None) -> DisposableBase:
-    """Begin when whoever is subscribing has the subscription, and can dispose it: from the trampoline."""
+    """Begin when the subscriber has the subscription and can dispose it: from the trampoline."""
     beginning = SerialDisposable()
 
     def run(_: SchedulerBase, state: Any = None) -> None:
@@ -69,20 +69,20 @@ def when_subscribed(begin: Callable[[], None], scheduler: SchedulerBase | None =
 
 
 class _Puller(Producer[A]):
-    """Takes the next item whenever the gate downstream lets one in."""
+    """Takes the next item whenever the gate downstream has room."""
 
     def __init__(self, iterable: Iterable[A], observer: ObserverBase[A], scheduler: SchedulerBase | None) -> None:
         super().__init__(observer, SchedulerDispatcher(scheduler) if scheduler else None)
         self._iterable = iterable
         self._iterator: Iterator[A] | None = None
         self._may_block = scheduler is not None
-        self._taken: deque[A] = deque()  # at most one
+        self._taken: deque[A] = deque()  # one item at most
 
     def advance(self) -> None:
         while not self.over and self.may_emit():
             if not self._taken:
                 if self._may_block:
-                    self.give_back_place()  # no place is kept from other branches while the next item is waited for
+                    self.give_back_place()  # other branches can use the place while this waits for the next item
                 self._take()
                 if self.over or (self._may_block and not self.may_emit()):
                     break
@@ -105,14 +105,14 @@ class _Puller(Producer[A]):
 
 
 def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
-    """The items of an async iterable, each awaited when the stage downstream has room for it.
+    """Emit the items of an async iterable. Each item is awaited when the stage downstream has room for it.
 
-    It is iterated on the event loop that is running at subscription, else on rxpipe's own. Disposing the
-    subscription cancels what the iteration awaits; then an async generator is closed, and its clean-up may await.
+    The iteration runs on the event loop that is running at subscription, else on rxpipe's own loop. Disposing the
+    subscription cancels the awaiting of the next item. Then an async generator is closed, and its clean-up may await.
 
     Args:
-        iterable: Iterated anew by each subscription. What it raises ends the sequence, as ``CallFailed`` if it is
-            not an ``Exception``; so does ``CancelledError``, when the loop shuts down.
+        iterable: Iterated again for each subscription. An error of the iterable ends the sequence; as ``CallFailed`` if
+            the error is no ``Exception``. ``CancelledError``, when the loop shuts down, ends the sequence, too.
 
     Returns:
         A cold observable.
@@ -126,9 +126,9 @@ def from_async_iterable(iterable: AsyncIterable[A]) -> Observable[A]:
 
 
 def from_blocking_iterable(iterable: Iterable[A]) -> Observable[A]:
-    """The items of an iterable that may block: a daemon thread iterates it, in the context of whoever subscribes.
+    """Emit the items of an iterable that may block. A daemon thread iterates it, in the subscriber's context.
 
-    In virtual time it is iterated where it is subscribed to, as a thread would not wait for virtual time.
+    In virtual time the subscribing thread iterates it, since a thread would not wait for virtual time.
     """
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -163,10 +163,10 @@ class _SourceThread(EventLoopScheduler):
         super().__init__(thread_factory=_daemon)
 
     def end(self) -> None:
-        """Let the thread end after what it has been given, as soon as the source lets it go on.
+        """Let the thread end after its waiting work, as soon as the source lets the thread go on.
 
-        Not by ``dispose``, which throws away what was given, fails wake-ups that come late, and is not noticed where
-        it is called on the thread itself.
+        ``dispose`` does not serve: it throws away waiting work, fails late wake-ups, and is not noticed if the thread
+        itself calls it.
         """
         self._exit_if_empty = True
         self.schedule(_nothing)
@@ -181,7 +181,7 @@ def _daemon(target: StartableTarget) -> threading.Thread:
 
 
 class _AsyncPuller(Producer[A]):
-    """One task on the loop: waits for room, then for the next item."""
+    """One task on the loop. It waits for room, then for the next item."""
 
     def __init__(self, iterable: AsyncIterable[A], observer: ObserverBase[A]) -> None:
         super().__init__(observer)
@@ -190,7 +190,7 @@ class _AsyncPuller(Producer[A]):
         self._room = asyncio.Event()
         self._context = call_context()
         self._task: asyncio.Task[None] | None = None
-        self._waiting = False  # whether the task may be cancelled: not while it emits or closes the iterator
+        self._waiting = False  # True if the task may be cancelled: not while it emits or closes the iterator
 
     def begin(self) -> None:
         """Start the task."""
@@ -207,7 +207,7 @@ class _AsyncPuller(Producer[A]):
         self._task.add_done_callback(lambda _: release())
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # before it began
+        if task.cancelled():  # cancelled before it began
             self.end(as_exception(asyncio.CancelledError()))
         elif (error := task.exception()) is not None:
             self.end(as_exception(error))
@@ -234,7 +234,7 @@ class _AsyncPuller(Producer[A]):
 
     async def _emit_from(self, iterator: AsyncIterator[A]) -> None:
         while await self._room_for_one():
-            self.give_back_place()  # no place is kept from other branches while the next item is awaited
+            self.give_back_place()  # other branches can use the place while this awaits the next item
             value = await anext(iterator)
             if await self._room_for_one():
                 self._waiting = False
@@ -242,7 +242,7 @@ class _AsyncPuller(Producer[A]):
                 self._waiting = True
 
     async def _room_for_one(self) -> bool:
-        """Wait for room; false if it is over."""
+        """Wait for room. Returns False if the sequence is over."""
         while not self.over and not self.may_emit():
             self._room.clear()
             await self._room.wait()
@@ -260,7 +260,7 @@ class _AsyncPuller(Producer[A]):
 
     def _on_loop(self, action: Callable[[], None]) -> None:
         if self._loop is None:
-            return  # not begun
+            return  # the task has not begun
         if running_loop() is self._loop:
             action()
         else:

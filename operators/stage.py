@@ -1,4 +1,4 @@
-"""``stage``: a function applied to each item, concurrently, within bounds."""
+"""``stage``: applies a function to each item, with bounded concurrency."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ExecutionTarget = SchedulerBase | Executor | Engine
 
 
 class StageOptions(CallOptions, Generic[A, B], total=False):
-    """The options of ``stage``, where they are described."""
+    """The options of ``stage``; ``stage`` describes them."""
 
     name: str | None
     queue_size: int | None
@@ -48,7 +48,7 @@ class StageOptions(CallOptions, Generic[A, B], total=False):
 
 
 class _AllOptions(StageOptions[A, B], total=False):
-    """Also those by which type checkers tell what ``fn`` takes and gives."""
+    """All options, with those from which type checkers infer the types of ``fn``."""
 
     expand: bool
     batch: Batch | None
@@ -93,51 +93,53 @@ def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]
             ops.stage(answer, concurrency=8, timeout=120),
         )
 
-    Where ``fn`` runs: a coroutine function on the event loop that is running at subscription, else on one of
-    rxpipe's own; a plain function on daemon worker threads, or on ``scheduler``. What it returns is the result; an
-    awaitable is awaited, an Observable is flat-mapped. Subscribed to on a running event loop, results are notified
-    on that loop; elsewhere on the thread that produced them, never two at once.
-
-    It holds at most ``concurrency + queue_size`` items, those that wait for a retry included, and takes no more
-    from a stage or source upstream while that many are there. A result that cannot go downstream keeps its slot.
+    - **Where ``fn`` runs.** A coroutine function runs on the event loop that is running at subscription, else on
+      rxpipe's own loop. A plain function runs on daemon worker threads, or on ``scheduler``.
+    - **Results.** The return value is the result. An awaitable is awaited; an Observable is flat-mapped.
+    - **Threads.** If you subscribe on a running event loop, results are notified on that loop. Otherwise they are
+      notified on the thread that produced them, never two at once.
+    - **Backpressure.** The stage holds at most ``concurrency + queue_size`` items, including items that wait for a
+      retry. While the stage is full, stages and sources upstream wait. A result that waits for room downstream keeps
+      its slot.
 
     Args:
-        fn: Called with each item; may be called on several threads at once.
-        **options: As follows.
+        fn: Called with each item, maybe on several threads at once.
+        **options: See below.
 
     Options:
-        name: For errors and reports; the function's own by default.
-        concurrency: Calls that may run at once, 1 by default: a number, ``AdaptiveConcurrency`` for as many as the
-            server takes, or ``None`` for no bound.
+        name: The name in errors and reports. The default is the function's name.
+        concurrency: Calls that may run at once: a number, 1 by default; ``AdaptiveConcurrency`` for as many as the
+            server takes; or ``None`` for no bound.
         queue_size: Items that may wait, 10 by default; ``None`` for no bound.
-        timeout: Seconds that one call may take, from its start to its result (the completion of its Observable).
-            A coroutine is cancelled and keeps its slot until it has ended. A thread cannot be stopped: it is
-            abandoned, and its result discarded.
-        retry: Whether and when to call again after a failure; the slot is free meanwhile.
-        rate_limit: Taken by every call, retries included; may be shared.
-        scheduler: Where a plain function runs: a reactivex scheduler, an executor, or one of
-            ``rxpipe.executors``, which is opened for the subscription. Functions and values must pickle for a
-            process pool.
-        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
-        expand: Emit each of the many values that ``fn`` gives: a list, an iterator, an async iterator or an Observable.
-            ``timeout`` is that of each value.
-        batch: Call ``fn`` with lists of values; it returns a list with a result for each.
-        key: Of items for which it gives the same, ``fn`` is called with one at a time, in the order in which they came.
-        ordered: Give results in the order of their items instead of as they finish. A result that waits for its
-            turn has left its slot, and counts as held.
-        recover: Turns an item's final failure into a value. Without it the first ends the sequence.
-        max_abandoned: Abandoned threads whose slots are given to fresh ones; as many as ``concurrency`` by
-            default. Beyond, a slot stays taken until its thread returns.
+        timeout: Seconds that one call may take, from its start to its result (for an Observable, its completion).
+            A coroutine is cancelled, and keeps its slot until it has ended. A thread cannot be stopped: it is
+            abandoned, and its result is discarded.
+        retry: When to call again after a failure, and how often. The slot is free during the delay.
+        rate_limit: A limiter for all calls, retries included. Several stages can share a limiter.
+        scheduler: Where a plain function runs: a reactivex scheduler, an executor, or one of ``rxpipe.executors``,
+            which is opened for the subscription. For a process pool, functions and values must pickle.
+        timer: The scheduler to wait on. The default is the scheduler subscribed on, the running loop, or a timer
+            thread.
+        expand: True to emit each of the many values that ``fn`` gives, as a list, an iterator, an async iterator or an
+            Observable. ``timeout`` applies to each value.
+        batch: If set, ``fn`` gets a list of values, and returns a list with one result for each.
+        key: A function of the item. Items with the same key are called one at a time, in their order.
+        ordered: True to emit results in the order of their items, instead of as they finish. A result that waits for
+            its turn has left its slot, but counts as held.
+        recover: A function that turns an item's final failure into a value. Without it, the first failed item ends
+            the sequence.
+        max_abandoned: Abandoned threads that are replaced by fresh ones. The default is ``concurrency``. Beyond that
+            number, a slot stays taken until its thread returns.
 
     Returns:
-        An operator. Its sequence fails with what ``fn`` raised last (``CallFailed`` if that is not an ``Exception``),
-        with ``StageTimeout``, or with ``StageStalled`` when for ``timeout`` seconds every slot has been taken by a
-        call that timed out and does not end.
+        An operator. Its sequence fails with the last error of ``fn`` (``CallFailed`` if that is no ``Exception``), with
+        ``StageTimeout``, or with ``StageStalled``. The stage is stalled if calls that timed out and have not ended hold
+        all slots for ``timeout`` seconds.
 
     Raises:
         ValueError: A number is out of range.
-        TypeError: There is no such option, or a coroutine function was given an executor.
-        RuntimeError: When subscribed to by ``run()`` on a running event loop, which that would block for ever.
+        TypeError: There is no such option, or a coroutine function has an executor.
+        RuntimeError: ``run()`` subscribes on a running event loop, and would block the loop for ever.
     """
     refuse_unknown(options, _AllOptions, "a stage")
     scheduler, timer = options.pop("scheduler", None), options.pop("timer", None)
@@ -147,7 +149,7 @@ def stage(fn: Callable[[Any], Any], **options: Any) -> Callable[[Observable[Any]
 def stage_with(
     settings: Settings[A, B], *, scheduler: ExecutionTarget | None = None, timer: SchedulerBase | None = None
 ) -> Callable[[Observable[A]], Observable[B]]:
-    """The operator for settings that are already checked."""
+    """Returns the operator for checked settings."""
     if isinstance(scheduler, ThreadPoolScheduler):
         # A scheduled action that was disposed while it waited in the pool would stay there and never report.
         scheduler = scheduler.executor
@@ -156,7 +158,7 @@ def stage_with(
 
     def operator(source: Observable[A]) -> Observable[B]:
         def subscribe(observer: ObserverBase[B], subscribed_on: SchedulerBase | None = None) -> DisposableBase:
-            refuse_to_block()  # before anything is begun
+            refuse_to_block()  # before anything begins
             runner = _runner_for(settings, scheduler, subscribed_on)
             machine = _kind_of(settings)(
                 settings,
@@ -191,17 +193,17 @@ def _runner_for(
     if isinstance(scheduler, Engine):
         return scheduler.runner()
     if scheduler is None and isinstance(subscribed_on, VirtualTimeScheduler):
-        # Threads would not wait for virtual time; and many actions at one tick would make the virtual clock advance.
+        # Threads would not wait for virtual time, and many actions at one tick would make the virtual clock advance.
         return SchedulerRunner(ImmediateScheduler.singleton())
     return ThreadRunner() if scheduler is None else SchedulerRunner(scheduler)
 
 
 def _dispatcher_of(runner: Runner, name: str, scheduler: SchedulerBase | None) -> Dispatcher | None:
-    """Where a stage's mailbox is emptied; None: on the running event loop, if there is one, else on any thread.
+    """Returns where a stage's mailbox is emptied. None: on the running event loop if there is one, else on any thread.
 
-    Not on the subscriber's or the source's thread, which must not be blocked. In virtual time messages are handled at
-    once, on any thread: time must not pass before they are handled. ``VirtualTime`` has one thread only, unless
-    calls run on others.
+    The subscriber's and the source's threads do not serve: they must not be blocked. In virtual time messages are
+    handled at once, on any thread, since time must not pass before. ``VirtualTime`` has one thread only, unless calls
+    run on others.
     """
     if running_loop() is not None:
         return None
@@ -231,5 +233,5 @@ def _nothing() -> None:
 
 
 def is_coroutine_function(fn: Callable[..., Any]) -> bool:
-    """Whether calling ``fn`` gives a coroutine; also for objects whose ``__call__`` is one."""
+    """Returns True if calling ``fn`` gives a coroutine. Works for objects with a coroutine ``__call__``, too."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)

@@ -1,4 +1,4 @@
-"""``timeout``: a bound on the whole of a sequence."""
+"""``timeout``: limits the time of a whole sequence."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ A = TypeVar("A")
 
 
 def timeout(seconds: float, *, timer: SchedulerBase | None = None) -> Callable[[Observable[A]], Observable[A]]:
-    """Fail with ``CompletionTimeout`` if the source has not completed so many seconds after subscription.
+    """Fail with ``CompletionTimeout`` if the source has not completed ``seconds`` seconds after the subscription.
 
     ::
 
         source.pipe(ops.timeout(600))
 
-    reactivex's own ``timeout`` bounds the gap between two items instead. Here the source is disposed at the end of
-    the time, which stops the calls of the stages in it. Items are passed on at once and in order, but wait for room
-    downstream; what arrived before the source failed goes before its error. Items that wait when the time is up are
-    discarded.
+    reactivex's own ``timeout`` limits the gap between two items instead.
+
+    - When the time is up, the source is disposed, which stops the calls of its stages. Waiting items are discarded.
+    - Items are passed on at once and in order, but wait for room downstream.
+    - Items that arrived before the source failed are emitted before its error.
 
     Args:
-        seconds: Above 0.
-        timer: The scheduler to wait on; else the one subscribed on, the running loop, or a timer thread.
+        seconds: The time in seconds, above 0.
+        timer: The scheduler to wait on. The default is the scheduler subscribed on, the running loop, or a timer
+            thread.
 
     Raises:
         ValueError: ``seconds`` is not above 0.
@@ -59,7 +61,7 @@ class _Timeout(Machine[A, A]):
         self._timer = SerialDisposable()
 
     def start(self, seconds: float, clock: Clock) -> None:
-        """Let the time run; it may be up before this returns."""
+        """Start the timer. The time may be up before this returns."""
         self._timer.disposable = clock.call_later(seconds, lambda: self.post(self.end, CompletionTimeout(seconds)))
 
     def arrive(self, value: A) -> None:

@@ -18,24 +18,25 @@ A = TypeVar("A")
 
 
 def to_async_iterable(observable: Observable[A], max_items: int = 10) -> AsyncGenerator[A, None]:
-    """The items of an observable, for ``async for``.
+    """Returns the items of an observable, for an ``async for`` loop.
 
     ::
 
         async for graded in rxpipe.to_async_iterable(chain, max_items=100):
             ...
 
-    It subscribes at the first step. Stages and sources upstream wait while ``max_items`` are not taken yet. Leaving
-    the loop early disposes the subscription when the generator is closed; use ``contextlib.aclosing`` to have that
-    happen at once.
+    The first step subscribes. Stages and sources upstream pause while ``max_items`` items wait for the loop. If you
+    leave the loop early, closing the generator disposes the subscription. Use ``contextlib.aclosing`` to close the
+    generator at once.
 
     Args:
-        observable: Any observable, emitting on any thread; one that ignores backpressure is buffered without bound.
+        observable: Any observable; it may emit on any thread. Items of an observable that ignores backpressure are
+            buffered without bound.
         max_items: Items that may wait, at least 1.
 
     Raises:
         ValueError: ``max_items`` is below 1.
-        Exception: At a step, what the observable fails with, after the items that came before.
+        Exception: The error of the observable, at a step, after the items that came before.
     """
     if max_items < 1:
         raise ValueError(f"max_items must be at least 1, not {max_items}")
@@ -54,7 +55,7 @@ async def _iterate(observable: Observable[A], max_items: int) -> AsyncGenerator[
 
 
 class _Inbox(ObserverBase[A], Generic[A]):
-    """Filled on any thread, emptied on the loop on which it was made."""
+    """Filled on any thread, emptied on the loop that made it."""
 
     def __init__(self, max_items: int) -> None:
         self.gate = Gate(max_items)
@@ -78,18 +79,18 @@ class _Inbox(ObserverBase[A], Generic[A]):
         self._notify()
 
     def _notify(self) -> None:
-        if self._filled.is_set():  # whoever clears it looks for items afterwards
+        if self._filled.is_set():  # the thread that clears the event looks for items afterwards
             return
         if running_loop() is self._loop:
             self._filled.set()
         else:
-            with suppress(RuntimeError):  # the loop is closed, and nobody is there to take anything
+            with suppress(RuntimeError):  # the loop is closed, and no task takes items
                 self._loop.call_soon_threadsafe(self._filled.set)
 
     async def wait(self) -> bool:
-        """Wait for an item; false at the end."""
+        """Wait for an item. Returns False at the end."""
         while not self._items:
-            if self._ended and not self._items:  # in this order: an item may have come, and then the end, just now
+            if self._ended and not self._items:  # in this order: an item and then the end may have come just now
                 if self._error is not None:
                     raise self._error
                 return False

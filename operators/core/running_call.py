@@ -1,4 +1,4 @@
-"""The call that is running, for the function that it calls: how long it has, what it used, what follows a failure."""
+"""The running call, as its function sees it: the time left, the usage, the effect of a failure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What calls used of what is paid for; usages can be added up.
+    """The tokens and the cost that calls used. You can add usages.
 
     Attributes:
-        prompt_tokens: Tokens that were sent to a language model.
-        completion_tokens: Tokens that it returned.
-        cost: What that cost, in whatever currency the prices are in.
+        prompt_tokens: Tokens sent to a language model.
+        completion_tokens: Tokens that the model returned.
+        cost: The cost, in the currency of your prices.
 
     Raises:
-        ValueError: A count is no whole number of 0 or more, or the cost is not finite, or below 0.
+        ValueError: A count is no whole number of 0 or more; or the cost is not finite, or below 0.
     """
 
     prompt_tokens: int = 0
@@ -40,7 +40,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Tokens in all."""
+        """Prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
 
 
@@ -48,27 +48,27 @@ class RunningCall(Protocol):
     """A stage's call, as its function sees it."""
 
     def remaining(self) -> float | None:
-        """Seconds left, maybe below 0; ``None`` for no limit."""
+        """Returns the seconds left, maybe below 0; ``None`` for no limit."""
         ...
 
     def record(self, usage: Usage) -> None:
-        """Add to what it used."""
+        """Add to the usage of the call."""
         ...
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows if it fails with this."""
+        """Returns True if another attempt follows when the call fails with this error."""
         ...
 
     def note(self, value: object) -> None:
-        """Leave something with it, for whoever is told of its end."""
+        """Attach a value to the call, for the listeners of its end."""
         ...
 
     def hold(self) -> None:
-        """Stop the call's timeout; ``begin`` starts it anew."""
+        """Stop the call's timeout; ``begin`` starts it again."""
         ...
 
     def begin(self) -> bool:
-        """It begins, or begins anew."""
+        """Start the call's timeout, or start it again."""
         ...
 
 
@@ -77,10 +77,10 @@ running_call: ContextVar[RunningCall | None] = ContextVar("rxpipe_running_call",
 
 @contextmanager
 def time_held() -> Generator[None]:
-    """Stop the timeout of the running call inside this block; afterwards it starts anew.
+    """Stop the timeout of the running call inside this block. Afterwards the full timeout starts again.
 
-    For waiting that no single call should pay for: for a client, say, that is opened once for all calls. The timeout
-    does not end this wait, so it must end by itself.
+    Use this to wait for something that no single call should pay for, such as a client that is opened once for all
+    calls. The timeout does not end this wait, so the wait must end by itself.
     """
     call = running_call.get()
     if call is not None:
@@ -93,7 +93,7 @@ def time_held() -> Generator[None]:
 
 
 def deadline() -> float | None:
-    """Seconds left to the call that is running, so that a client library can limit itself.
+    """Returns the seconds left for the running call. Pass them to a client library as its time limit.
 
     ::
 
@@ -101,8 +101,8 @@ def deadline() -> float | None:
             return requests.post(url, json=question, timeout=rxpipe.deadline())
 
     Returns:
-        Seconds, never negative; ``None`` outside of a call, where the stage has no timeout, or in a process of an
-        executor that is not one of ``rxpipe.executors``.
+        Seconds, 0 or more. ``None`` outside a call, without a ``timeout`` of the stage, and in a process of an executor
+        that is not one of ``rxpipe.executors``.
     """
     call = running_call.get()
     left = None if call is None else call.remaining()
@@ -110,25 +110,27 @@ def deadline() -> float | None:
 
 
 def record_usage(usage: Usage) -> None:
-    """Count what the call that is running has used: in its stage's figures, and in the run store.
+    """Record the usage of the running call, for the stage's numbers and for the run store.
 
-    May be called several times in a call; they are added up. It counts whether the call succeeds, fails, times out or
-    is cancelled. Threads and tasks that the function starts may call it until the function has returned, if they run
-    in a copy of its context, as tasks and ``asyncio.to_thread`` do. In a process of ``rxpipe.executors`` it counts when
-    the call returns. Does nothing outside of a call, or in another process.
+    - You can call this several times in a call; the usages are added.
+    - The usage counts if the call succeeds, fails, times out or is cancelled.
+    - Threads and tasks that the function starts may call this until the function has returned. They must run in a copy
+      of the function's context, as tasks and ``asyncio.to_thread`` do.
+    - In a process of ``rxpipe.executors``, the usage counts when the call returns.
+    - Outside a call, and in any other process, this does nothing.
     """
     if (call := running_call.get()) is not None:
         call.record(usage)
 
 
 def note_in_call(value: object) -> None:
-    """Leave something with the call that is running, for whoever is told of its end; nothing outside of a call."""
+    """Attach a value to the running call, for the listeners of its end. Does nothing outside a call."""
     if (call := running_call.get()) is not None:
         call.note(value)
 
 
 def will_retry(error: BaseException) -> bool:
-    """Whether the stage makes another attempt if the call that is running raises this error.
+    """Returns True if the stage makes another attempt when the running call raises this error.
 
     ::
 
@@ -138,7 +140,7 @@ def will_retry(error: BaseException) -> bool:
             return ungraded
 
     Returns:
-        False outside of a call, and in another process.
+        False outside a call, and in another process.
     """
     call = running_call.get()
     return call is not None and call.retries(error)

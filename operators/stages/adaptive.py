@@ -1,4 +1,4 @@
-"""Concurrency that finds its own bound: as many calls at once as the server takes, and no more."""
+"""Concurrency that adapts itself to the server: as many calls at once as the server takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PATTERN = "^(auto|[0-9]+-[0-9]+-[0-9]+)$"
-"""What ``AdaptiveConcurrency.parse`` reads."""
+"""The texts that ``AdaptiveConcurrency.parse`` reads."""
 
 _BACK = 0.8  # the bound is multiplied by this when the server pushes back
 _STEP = 20  # each step adds a twentieth of the bound
@@ -17,27 +17,27 @@ _ROUND = 50  # refusals are judged over this many calls or more; in fewer, rando
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdaptiveConcurrency:
-    """How many calls may run at once, where that is found out by how the server answers.
+    """A number of calls at once that adapts itself to the answers of the server.
 
-    The bound doubles with each round of calls that succeed, until the server first pushes back (an error whose
-    ``uses_attempt`` is false, as a 429 is). Then it is multiplied by 0.8, once per episode. Results of calls that
-    began earlier belong to the same episode, and so do all within the cool-down, which lasts as long as the
-    server asks. After that it grows again in small steps, by a twentieth per round, and only while all of it is in use.
+    1. The bound doubles with each round of successful calls, until the server first pushes back. A push-back is an
+       error whose ``uses_attempt`` is false, such as a 429.
+    2. Then the bound is multiplied by 0.8, once per episode. Results of calls that began before the decrease belong to
+       the same episode. So do all results within the cool-down, which lasts at least as long as the server asks.
+    3. After that, the bound grows by a twentieth per round, and only while all of it is in use.
+    4. A new episode begins when more than a tenth of a round is refused. A round has at least 50 calls. A server with
+       too many calls soon refuses more than that. A server that refuses a few calls at random does not lower the bound.
 
-    A later episode begins when more than a tenth of a round is refused, or of fifty calls if a round is less. A server
-    that has too many calls soon refuses more than that; one that refuses a few at random is not called less for it.
-
-    This is slow start, then additive increase and multiplicative decrease, as in TCP (RFC 5681), but with 0.8 as the
-    factor of the decrease.
+    This is slow start, then additive increase and multiplicative decrease, as in TCP (RFC 5681). Only the factor of the
+    decrease differs: 0.8.
 
     Attributes:
-        least: Never fewer calls at once.
-        start: So many to begin with.
-        most: Never more.
-        cool_down: Seconds that an episode lasts at least.
+        least: The lowest bound.
+        start: The first bound.
+        most: The highest bound.
+        cool_down: The shortest cool-down of an episode, in seconds.
 
     Raises:
-        ValueError: Not ``1 <= least <= start <= most``, all whole, or ``cool_down`` is below 0.
+        ValueError: Not ``1 <= least <= start <= most``, or not all whole numbers, or ``cool_down`` is below 0.
     """
 
     least: int = 1
@@ -57,10 +57,10 @@ class AdaptiveConcurrency:
 
     @classmethod
     def parse(cls, text: str) -> AdaptiveConcurrency:
-        """``auto``, or least, start and most, as in ``5-20-100``.
+        """Read ``auto``, or least, start and most, such as ``5-20-100``.
 
         Raises:
-            ValueError: It is neither.
+            ValueError: The text is neither.
         """
         if text == "auto":
             return cls()
@@ -71,14 +71,14 @@ class AdaptiveConcurrency:
 
 
 class Adapting:
-    """One stage's bound as it changes."""
+    """The changing bound of one stage."""
 
     def __init__(self, settings: AdaptiveConcurrency, resize: Callable[[int], None]) -> None:
-        """Start.
+        """Begin with the first bound.
 
         Args:
-            settings: Where to start, and how far to go.
-            resize: Called with how many calls may run at once, now and whenever that changes.
+            settings: The first bound, and its limits.
+            resize: Called with the bound, now and after each change.
         """
         self._settings = settings
         self._resize = resize
@@ -89,8 +89,8 @@ class Adapting:
 
     def _set(self, limit: int) -> None:
         self._limit = limit
-        self._successes = 0  # while all of it was in use, since it last changed
-        self._ended = self._refused = 0  # lately
+        self._successes = 0  # while all of the bound was in use, since its last change
+        self._ended = self._refused = 0  # in the present round
         self._resize(limit)
 
     def succeeded(self, now: float, began: float, running: int) -> None:
@@ -98,8 +98,8 @@ class Adapting:
 
         Args:
             now: The clock's time, in seconds.
-            began: When the call began.
-            running: How many calls ran until then, this one included.
+            began: When the call began, in seconds.
+            running: Calls that ran until then, including this one.
         """
         if now < self._cool_until or began <= self._fell:
             return
@@ -112,11 +112,11 @@ class Adapting:
             self._set(min(self._settings.most, self._limit + step))
 
     def pushed_back(self, now: float, began: float, retry_after: float) -> None:
-        """The server has refused a call, as there were too many.
+        """The server refused a call, since there were too many.
 
         Args:
             now: The clock's time, in seconds.
-            began: When the call began.
+            began: When the call began, in seconds.
             retry_after: Seconds that the server asks to wait; 0 if it does not say.
         """
         if now < self._cool_until or began <= self._fell:
@@ -128,7 +128,7 @@ class Adapting:
             self._set(max(self._settings.least, int(self._limit * _BACK)))
 
     def _count(self, *, refused: bool) -> bool:
-        """Count a call that has ended; whether too many were refused."""
+        """Count a call that has ended. Returns True if too many calls were refused."""
         self._ended += 1
         self._refused += refused
         calls = max(self._limit, _ROUND)

@@ -1,4 +1,4 @@
-"""Rate limits that operators can share, and how one waits for a place in them."""
+"""Rate limits that operators can share, and the waiting for a place in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..core.clock import Clock
 
 @runtime_checkable
 class Limiter(Protocol):
-    """Says when the next call may be made."""
+    """Decides when the next call may be made."""
 
     def reserve(self, now: float) -> float:
         """Take the next free place in the schedule.
@@ -32,23 +32,23 @@ class Limiter(Protocol):
 
 @runtime_checkable
 class CallLimiter(Limiter, Protocol):
-    """A limiter that is told when a call has ended, and when a reserved place is not used."""
+    """A limiter that must know when a call has ended, and when a reserved place is not used."""
 
     def call_ended(self, call: object | None) -> None:
-        """A call with a place has ended; with ``None``, a place is not used for any call."""
+        """A call with a place has ended. ``None``: a place was not used for a call."""
         ...
 
 
 @runtime_checkable
 class SpendingLimiter(CallLimiter, Protocol):
-    """A limiter of what calls use, which is known when they have ended."""
+    """A limiter of what calls use. The amount is known when a call has ended."""
 
     def begin(self, call: object | None = None) -> float:
-        """A call begins to use it; returns how much was taken for the call."""
+        """A call begins to use the limiter. Returns the amount taken for the call."""
         ...
 
     def answered(self, taken: float, used: int) -> None:
-        """The call has used so much; ``taken`` is what ``begin`` gave."""
+        """The call has used the amount ``used``. ``taken`` is the result of ``begin``."""
         ...
 
     def failed(self, taken: float) -> None:
@@ -56,16 +56,16 @@ class SpendingLimiter(CallLimiter, Protocol):
         ...
 
     def refused(self, taken: float, retry_after: float) -> None:
-        """The call was refused for now; 0 if the server does not say for how many seconds."""
+        """The server refused the call for now. ``retry_after`` is in seconds; 0 if the server does not say."""
         ...
 
 
 @runtime_checkable
 class FreshLimiter(Limiter, Protocol):
-    """A limiter of which there can be another one with the same limits."""
+    """A limiter that can make a new one with the same limits."""
 
     def fresh(self) -> Limiter:
-        """Such a one, of which nothing was taken."""
+        """Returns a limiter with the same limits, from which nothing was taken."""
         ...
 
 
@@ -74,15 +74,15 @@ Unit = Literal["calls", "items", "tokens"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitUse:
-    """How much of a limit was used so far.
+    """The use of a limit so far.
 
     Attributes:
-        limiter: Whose limit it is: the same object for all who share it.
-        name: What it is called; None if it has no name.
-        unit: What is counted.
-        rate: How many of these in a second.
-        taken: How many were taken.
-        paused: Seconds for which the server had everything pause.
+        limiter: The owner of the limit: the same object for all who share it.
+        name: The name of the limit; None if it has no name.
+        unit: The unit of the limit, such as calls or tokens.
+        rate: The limit in units per second.
+        taken: Units taken so far.
+        paused: Seconds of pauses that the server asked for.
     """
 
     limiter: object
@@ -95,30 +95,32 @@ class LimitUse:
 
 @runtime_checkable
 class CountingLimiter(Protocol):
-    """A limiter that tells how much of it was used."""
+    """A limiter that counts its use."""
 
     def uses(self) -> Sequence[LimitUse]:
-        """Each of its limits."""
+        """Returns the use of each of its limits."""
         ...
 
 
 class RateLimiter:
-    """Spaces calls evenly: so many in so many seconds, with a burst allowed after a rest.
+    """Spaces calls evenly: ``limit`` calls in ``seconds``, with a burst allowed after a rest.
 
-    The generic cell rate algorithm (ITU-T I.371): one number, the time at which the next call would be on schedule.
-    Calls that also wait for other limiters reserve later places; the gaps before them stay free for other calls.
-    Safe to share between stages, pipelines and threads, as long as they share one clock.
+    The algorithm is the generic cell rate algorithm (ITU-T I.371). Its state is one number: the time at which the next
+    call would be on schedule. Calls that also wait for other limiters reserve later places. The gaps before them stay
+    free for other calls.
+
+    Stages, pipelines and threads can share a limiter safely, as long as they share one clock.
 
     Attributes:
-        lock: Held while the schedule is looked at and changed.
+        lock: Held while the schedule is read and changed.
     """
 
     def __init__(self, limit: int, seconds: float = 1.0, *, burst: int = 1) -> None:
         """Allow ``limit`` calls in ``seconds``.
 
         Args:
-            limit: Calls, at least 1.
-            seconds: The period, above 0.
+            limit: Number of calls, at least 1.
+            seconds: The period in seconds, above 0.
             burst: Calls that may follow each other at once after a rest, at least 1.
 
         Raises:
@@ -131,11 +133,11 @@ class RateLimiter:
         self._used = 0.0
         self._slack = self._interval * (burst - 1)
         self._next = float("-inf")
-        self._ahead: list[float] = []  # places beyond that are taken, in order; each is an interval long
+        self._ahead: list[float] = []  # places after that time that are taken, in order; each is an interval long
         self.lock = threading.Lock()
 
     def fresh(self) -> RateLimiter:
-        """One with the same limits; see ``FreshLimiter``."""
+        """Returns a limiter with the same limits; see ``FreshLimiter``."""
         limit, seconds, burst = self._limits
         return RateLimiter(limit, seconds, burst=burst)
 
@@ -144,7 +146,7 @@ class RateLimiter:
 
         Args:
             now: The clock's time, in seconds.
-            amount: What the call takes of the limit, where that counts something else than calls.
+            amount: The units that the call takes, if the limit does not count calls.
 
         Returns:
             Seconds to wait before the call.
@@ -157,16 +159,16 @@ class RateLimiter:
             return max(0.0, due - self._slack - now)
 
     def earliest(self, at: float, now: float) -> float:
-        """When a call may be made at the earliest, from this time on; holding the lock."""
+        """Returns the earliest time from ``at`` on at which a call may be made. The caller holds the lock."""
         return max(at, self._free_from(at, now, self._interval) - self._slack)
 
     def take(self, at: float, now: float) -> None:
-        """Take the place of a call at a time that ``earliest`` gave; holding the lock."""
+        """Take the place of a call at a time that ``earliest`` returned. The caller holds the lock."""
         insort(self._ahead, self._free_from(at, now, self._interval))
         self._used += 1
 
     def _free_from(self, at: float, now: float, length: float) -> float:
-        """Where the schedule is first free for so long, from a time on."""
+        """Returns the first time from ``at`` on at which the schedule is free for ``length``."""
         while self._ahead and self._ahead[0] + self._interval <= now:
             self._next = max(self._next, self._ahead.pop(0) + self._interval)
         due = max(self._next, at)
@@ -177,30 +179,30 @@ class RateLimiter:
         return due
 
     def give_back(self, amount: float) -> None:
-        """Correct what was taken: the call took so much less; or more, if this is below 0."""
+        """Correct the amount that was taken: give back ``amount`` units, or take more if it is below 0."""
         with self.lock:
             self._next -= self._interval * amount
             self._used -= amount
 
     def uses(self) -> Sequence[LimitUse]:
-        """How much of it was used; see ``CountingLimiter``."""
+        """Returns the use of the limit; see ``CountingLimiter``."""
         return [LimitUse(limiter=self, name=None, unit="calls", rate=1 / self._interval, taken=self._used)]
 
 
 class AllOf:
-    """Several limiters as one: a call has its place when it has one in each, at the same time.
+    """Several limiters as one. A call gets its place when it has a place in each limiter at the same time.
 
-    Limiters other than ``RateLimiter`` give no place at a time of one's choice: a call that has to wait for another
-    limiter comes later than the place that it has there.
+    A limiter that is no ``RateLimiter`` does not give a place at a chosen time. If a call has to wait for another
+    limiter, the call comes later than its place in such a limiter.
 
     Attributes:
-        limiters: Each of them.
+        limiters: The limiters.
     """
 
     def __init__(self, *limiters: Limiter) -> None:
         self.limiters = limiters
         schedules = {one for one in limiters if isinstance(one, RateLimiter)}
-        self._schedules = sorted(schedules, key=id)  # in one order, as several of them are locked at once
+        self._schedules = sorted(schedules, key=id)  # in a fixed order, since several of them are locked at once
         self._others = [one for one in limiters if not isinstance(one, RateLimiter)]
 
     def reserve(self, now: float) -> float:
@@ -216,21 +218,21 @@ class AllOf:
         return at - now
 
     def uses(self) -> Sequence[LimitUse]:
-        """How much of each was used; see ``CountingLimiter``."""
+        """Returns the use of all limits; see ``CountingLimiter``."""
         limiters = (*self._schedules, *self._others)
         return [use for one in limiters if isinstance(one, CountingLimiter) for use in one.uses()]
 
 
 class Permit:
-    """One operator's place in a limiter: reserved when it is asked for, and there when its time has come."""
+    """One operator's place in a limiter. It is reserved on request, and usable when its time has come."""
 
     def __init__(self, limiter: Limiter, clock: Clock, wake: Callable[[Callable[[], None]], None]) -> None:
-        """Hold none.
+        """Hold no place.
 
         Args:
-            limiter: May be shared.
-            clock: To wait on.
-            wake: Called, where the timer rings, with what the operator is to call before it asks again.
+            limiter: The limiter. Others can share it.
+            clock: The clock to wait on.
+            wake: Called on the timer's thread with a function. The operator calls that function before it asks again.
         """
         self._limiter = limiter
         self._call_ended = limiter.call_ended if isinstance(limiter, CallLimiter) else None
@@ -240,7 +242,7 @@ class Permit:
         self._is_here = False
 
     def take(self) -> bool:
-        """Take the permit, if it is there; else it is on its way, and ``wake`` is called when it has come."""
+        """Take the permit if its time has come. Otherwise reserve it; ``wake`` is called when its time comes."""
         if self._is_here:
             self._is_here = False
             return True
@@ -256,18 +258,18 @@ class Permit:
         self._is_here = True
 
     def drop(self) -> None:
-        """Give up the place, if its time has come but no call can use it now: places must not be saved up."""
+        """Give up the place if its time has come but no call can use it now. Places must not be saved up."""
         if self._is_here:
             self._is_here = False
             self.call_ended(None)
 
     def call_ended(self, call: object | None) -> None:
-        """The call that it was taken for has ended; with ``None``, it is not used."""
+        """The call with the permit has ended. ``None``: the permit was not used."""
         if self._call_ended is not None:
             self._call_ended(call)
 
     def dispose(self) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self.drop()
         if self._timer is not None:
             self._timer.dispose()

@@ -1,4 +1,4 @@
-"""The options of a stage that say how calls are made, wherever the stage is."""
+"""The options of calls, shared by the stages of operators and of pipelines."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from .retry_policy import Retry
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number; 5.0 is none, as it is none in lists."""
+    """Returns True if a value is a whole number. 5.0 does not count as one, as with list indices."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number; true is none."""
+    """Returns True if a value is a number. True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Has a stage's function called with a list of values; it returns a list with a result for each.
+    """Calls a stage's function with a list of values. The function returns a list with one result for each.
 
     ::
 
         Stage("embedding", embed, batch=Batch(max_items=100, max_seconds=0.05))
 
-    An exception in place of a result fails that item alone. A call that fails as a whole is made again as the stage's
-    ``retry`` says; then it is made again in halves, and those in halves, until what cannot be helped stands alone.
+    - An exception in place of a result fails that item alone.
+    - If a whole call fails, it is made again as the stage's ``retry`` says. Then it is made again in halves, and in
+      halves of these, until the items that cause the failure are alone.
 
     Attributes:
         max_items: The longest list.
-        max_seconds: How long an item waits for others at most, while there is a slot.
-        item_rate: A limit of items, beside the stage's ``rate_limit``, which is one of calls.
+        max_seconds: Seconds that an item waits for others at most, while a slot is free.
+        item_rate: A limit of items. The stage's ``rate_limit`` limits calls.
 
     Raises:
-        TypeError: An option is of a wrong type.
+        TypeError: An option is of the wrong type.
         ValueError: A number is out of range.
     """
 
@@ -56,13 +57,13 @@ class Batch:
             raise TypeError(f"Batch: max_seconds must be a finite number of at least 0, not {self.max_seconds!r}")
         if not 0 <= self.max_seconds < math.inf:
             raise ValueError(f"Batch: max_seconds must be a finite number of at least 0, not {self.max_seconds}")
-        # Not every user's code is type-checked.
+        # Not every user checks types.
         if not isinstance(self.item_rate, RateLimiter | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Batch: item_rate must be a RateLimiter, such as RateLimiter(50), not {self.item_rate!r}")
 
 
 class CallOptions(TypedDict, total=False):
-    """How calls are made; ``ops.stage`` describes them."""
+    """The options of calls; ``ops.stage`` describes them."""
 
     concurrency: int | AdaptiveConcurrency | None
     timeout: float | None
@@ -76,12 +77,12 @@ def refuse_unknown(given: Iterable[str], options: type, of: str) -> None:
     """Raise if an option does not exist.
 
     Args:
-        given: Their names.
-        options: A ``TypedDict`` of those that are there.
-        of: Whose they are, for the error.
+        given: The names of the given options.
+        options: A ``TypedDict`` of all options.
+        of: The owner of the options, for the error.
 
     Raises:
-        TypeError: Names them, and those that are there.
+        TypeError: An option does not exist. The text names it and the existing ones.
     """
     known = sorted(options.__annotations__)
     if unknown := [name for name in given if name not in known]:

@@ -1,4 +1,4 @@
-"""``Retry``: whether and when to try again."""
+"""``Retry``: when to call again, and how often."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RetryOn = Kind | tuple[Kind, ...] | Callable[[BaseException], bool]
 
 
 def kind_of(error: BaseException) -> str:
-    """What kind of error it is: what it says itself as ``kind``; else ``transient`` or ``error``.
+    """Returns the kind of an error: its attribute ``kind`` if it has one; else ``transient`` or ``error``.
 
     Timeouts and broken connections are transient.
     """
@@ -24,12 +24,15 @@ def kind_of(error: BaseException) -> str:
 
 
 def uses_attempt(error: BaseException) -> bool:
-    """Whether a call that fails with this was an attempt: not if the server has only said that it is busy."""
+    """Returns True if a call that fails with this error counts as an attempt.
+
+    False if the server only said that it is busy.
+    """
     return getattr(error, "uses_attempt", True) is not False
 
 
 def asked_delay(error: BaseException) -> float | None:
-    """Seconds to wait, as the error says by ``retry_after``; ``None`` if that is no time that could be waited for."""
+    """Returns the seconds to wait, from the error's ``retry_after``; ``None`` if that is missing or not usable."""
     asked = getattr(error, "retry_after", None)
     return float(asked) if isinstance(asked, (int, float)) and 0 <= asked < FOREVER else None
 
@@ -38,22 +41,23 @@ def asked_delay(error: BaseException) -> float | None:
 class Retry:
     """How often to call again, and how long to wait before: exponential backoff with jitter.
 
-    Errors may say how they want to be taken, by attributes:
+    An error can say how to handle it, by attributes:
 
-    - ``retry_after``, seconds: how long to wait before the next call
-    - ``kind``, text: what ``retry_on`` may name
-    - ``uses_attempt``, if false: the call does not count; it is made again as long as it takes, as after a 429,
-      whichever types and kinds ``retry_on`` names
-    - ``is_permanent``, if true: it is not worth another call, unless ``retry_on`` names its kind
-    - ``is_final``, if true: there is no other call, whatever ``retry_on`` says
+    - ``retry_after``, seconds: the delay before the next call
+    - ``kind``, text: a kind that ``retry_on`` may name
+    - ``uses_attempt``, if false: the call does not count as an attempt. It is made again without limit, as after a 429,
+      whatever ``retry_on`` names.
+    - ``is_permanent``, if true: no further call, unless ``retry_on`` names the error's kind
+    - ``is_final``, if true: no further call, whatever ``retry_on`` says
 
     Attributes:
-        max_attempts: Calls in all, the first included; at least 1.
-        backoff_factor: What each delay is multiplied by to give the next; at least 1.
+        max_attempts: The number of calls, including the first; at least 1.
+        backoff_factor: The factor from each delay to the next; at least 1.
         initial: The first delay, in seconds.
         max_delay: The longest delay, in seconds.
-        jitter: How far a delay is moved at random, as a share of it, 0 to 1.
-        retry_on: Which errors are worth another call: types, kinds (see ``kind_of``), or a function that says so.
+        jitter: The share of a delay by which it is changed at random, 0 to 1.
+        retry_on: The errors that lead to another call: types, kinds (see ``kind_of``), or a function that returns True
+            for such an error.
 
     Raises:
         ValueError: A number is out of range.
@@ -78,12 +82,12 @@ class Retry:
             raise ValueError(f"jitter must be between 0 and 1, not {self.jitter}")
         if not callable(self.retry_on):
             types, kinds = _told_apart(self.retry_on)
-            isinstance(Exception(), types)  # raises, if it cannot be asked
+            isinstance(Exception(), types)  # raises if one of them is no type
             if odd := [kind for kind in kinds if not (kind.isidentifier() and kind.islower())]:
                 raise TypeError(f"a kind of error is a word in lower case, like transient, not {odd[0]!r}")
 
     def applies(self, error: BaseException, attempt: int) -> bool:
-        """Whether to call again after call number ``attempt`` (from 1) raised ``error``."""
+        """Returns True if another call follows after call number ``attempt`` (from 1) raised ``error``."""
         if (attempt >= self.max_attempts and uses_attempt(error)) or getattr(error, "is_final", False):
             return False
         retry_on = self.retry_on
@@ -97,14 +101,15 @@ class Retry:
         return isinstance(error, types) or not uses_attempt(error)
 
     def delay(self, attempt: int, error: BaseException) -> float:
-        """Seconds to wait after call number ``attempt`` (from 1) raised ``error``.
+        """Returns the seconds to wait after call number ``attempt`` (from 1) raised ``error``.
 
-        ``initial * backoff_factor ** (attempt - 1)``, moved by up to ``jitter`` of itself either way, then clamped
-        to ``initial`` and ``max_delay``. An error that carries a number as ``retry_after`` decides for itself.
+        The delay is ``initial * backoff_factor ** (attempt - 1)``. It is changed by up to ``jitter`` of itself in both
+        directions, then clamped to ``initial`` and ``max_delay``. An error with a number as ``retry_after`` decides the
+        delay itself.
 
-        If the error uses no attempt, ``attempt`` counts such errors instead. Then the delay is never 0, as calls would
-        repeat without pause for ever. If neither the error nor the policy gives one above 0, the default policy's
-        delay is used.
+        If the error uses no attempt, ``attempt`` counts such errors instead. Then the delay is never 0, since calls
+        would repeat without a pause for ever. If neither the error nor the policy gives a delay above 0, the default
+        policy's delay is used.
         """
         asked = asked_delay(error)
         if uses_attempt(error):
@@ -127,7 +132,7 @@ NO_RETRY = Retry(max_attempts=1)
 
 
 def _told_apart(given: Kind | tuple[Kind, ...]) -> tuple[tuple[type[BaseException], ...], tuple[str, ...]]:
-    """The types in it, and the kinds."""
+    """Returns the types and the kinds in ``retry_on``."""
     several = given if isinstance(given, tuple) else (given,)
     kinds = tuple(one for one in several if isinstance(one, str))
     return tuple(one for one in several if not isinstance(one, str)), kinds

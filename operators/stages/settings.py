@@ -1,4 +1,4 @@
-"""What a stage is told, and what it tells: its settings, its counts, a failed item."""
+"""Settings and counts of a stage; a failed item; the interface through which pipelines handle items."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Failure(Generic[A]):
 
     Attributes:
         value: The item, as it came into the stage.
-        error: What the last attempt raised.
+        error: The error of the last attempt.
         stage: The stage's name.
-        attempts: How often the function was called, apart from calls that were pushed back.
+        attempts: Number of calls, without those that were pushed back.
     """
 
     value: A
@@ -39,12 +39,12 @@ class Failure(Generic[A]):
 
 @dataclass(slots=True)
 class StageStats:
-    """What a stage has done so far; it counts on while the stage runs.
+    """The live counts of a stage.
 
     Attributes:
         name: The stage's name.
-        concurrency: How many calls may run at once; now, where that adapts itself.
-        taken: Items that came in, to be called with.
+        concurrency: Calls that may run at once. With ``AdaptiveConcurrency``: the number now.
+        taken: Items that came in and need a call.
         started: Calls, retries included.
         done: Items whose function returned.
         failed: Items whose last attempt failed.
@@ -52,17 +52,17 @@ class StageStats:
         pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
         refusal: What the server said with the last of those; empty if there was none.
         cancelled: Calls that ran when the stage was disposed.
-        ending: Of those, calls that end soon as they were cancelled, and have not ended yet.
-        discarded: Items that waited then.
-        dropped: Items that its function dropped.
-        sent_back: Items that its function sent back to an earlier stage.
-        cached: Items that got the result of an earlier call instead of one of their own.
-        saved: Total of what those earlier calls had used.
+        ending: The part of ``cancelled`` that was told to end and has not ended yet.
+        discarded: Items that waited when the stage was disposed.
+        dropped: Items that the function dropped.
+        sent_back: Items that the function sent back to an earlier stage.
+        cached: Items that got the result of an earlier call instead of a call of their own.
+        saved: Total usage of those earlier calls.
         abandoned: Calls that timed out or were given up, and could not be stopped.
         busy: Total seconds spent in calls.
-        usage: Total of what calls reported as used.
-        spawned: Children that its function has given.
-        times: Where its slots spend their time.
+        usage: Total usage that the calls recorded.
+        spawned: Children that the function gave.
+        times: How the slots spend their time.
     """
 
     name: str = ""
@@ -86,33 +86,33 @@ class StageStats:
     saved: Usage = field(default_factory=Usage)
     spawned: int = 0
     times: StageTimes = field(default_factory=StageTimes)
-    _slot_seconds: float = 0.0  # up to the last time that the concurrency changed
+    _slot_seconds: float = 0.0  # up to the last change of the concurrency
     _changed_at: float | None = None
 
     def resize(self, concurrency: int, now: float) -> None:
-        """So many calls may run at once from now on."""
+        """Set the number of calls that may run at once."""
         if self._changed_at is not None:
             self._slot_seconds += self.concurrency * (now - self._changed_at)
         self.concurrency, self._changed_at = concurrency, now
 
     def slot_seconds(self, began: float, now: float) -> float:
-        """How long calls could have run from one time to another, added up, with as many at once as there might be."""
+        """Returns the total seconds in which calls could have run between two times, in all slots."""
         since = began if self._changed_at is None else self._changed_at
         return self._slot_seconds + self.concurrency * max(0.0, now - since)
 
     @property
     def ended(self) -> int:
-        """Calls that ended of themselves or timed out."""
+        """Calls that ended by themselves or timed out."""
         return self.finished + self.retried + self.pushed_back
 
     @property
     def finished(self) -> int:
-        """Items that it has called with for the last time."""
+        """Items whose last call has ended."""
         return self.done + self.failed + self.dropped + self.sent_back
 
     @property
     def running(self) -> int:
-        """Calls that run now, abandoned ones apart."""
+        """Calls that run now, without abandoned ones."""
         return self.started - self.ended - self.cancelled
 
     @property
@@ -122,40 +122,40 @@ class StageStats:
 
 
 class Call(Protocol):
-    """A call that is about to be made, or was."""
+    """A call, as the envelope of its item sees it."""
 
     def give_up(self, error: Exception) -> None:
-        """End it with this error if it runs; if it waits, or another attempt of its item, have that begin now.
+        """End the call with this error if it runs. If the item's call or next attempt waits, let it begin now.
 
-        To be called when the envelope's ``open`` raises for that item, so that no call is made of it.
+        Use this if the envelope's ``open`` raises for that item. Then no call is made.
         """
         ...
 
     def time(self, ended: str) -> CallTime | None:
-        """When it was made, and how it has ended just now; None if it was not made."""
+        """Returns when the call was made, and that it has just ended as ``ended``; None if it was not made."""
         ...
 
     def waited_downstream(self) -> float:
-        """Seconds in which it waited for room for its values, asked just when it has ended; 0 unless it gave many."""
+        """Seconds that a call that has just ended waited for room for its values; 0 without ``expand``."""
         ...
 
     def take_notes(self) -> Sequence[object]:
-        """What its function has left with it since this was last asked."""
+        """Returns the values that the function has attached to the call since the last time."""
         ...
 
 
 class Decision(Exception):
-    """What a function returns or raises instead of a value: what is to become of its item. No other call follows."""
+    """A function returns or raises this instead of a value, to decide how its item goes on. No other call follows."""
 
     is_final = True
 
 
 Admission = Literal["call", "pass", "keep"]
-"""The item waits for its call; passes without one; or leaves the stage, as the envelope has it."""
+"""``call``: the item waits for its call. ``pass``: it passes without a call. ``keep``: it leaves the stage here."""
 
 
 class Kept(enum.Enum):
-    """In place of an item, where none goes on from here."""
+    """Stands for an item that does not go on from here."""
 
     KEPT = enum.auto()
 
@@ -164,47 +164,50 @@ KEPT: Final = Kept.KEPT
 
 
 class Envelope(Protocol):
-    """How a stage handles items that carry more than the value its function takes."""
+    """How a stage handles items that carry more than the function's argument."""
 
     @property
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
-        """Asked before each call whether it may begin. If not, the callback is called when it may ask again."""
+        """A function that says before each call if the call may begin.
+
+        If not, it calls its argument when to ask again.
+        """
         ...
 
     def attach(self, readmit: Callable[[Any], None]) -> None:
-        """Called when the stage is subscribed to; ``readmit`` takes an item beyond the bound, from any thread."""
+        """Called when the stage is subscribed to. ``readmit`` takes an item in beyond the bound, from any thread."""
         ...
 
     def admit(self, item: Any, call: Call) -> Admission:
-        """What the stage does with an item that has come in; what it raises is how the item fails."""
+        """Decide how the stage handles an arriving item. If this raises, the item fails with that error."""
         ...
 
     def open(self, item: Any, call: Call) -> Any:
-        """The function's argument; what it raises is how the call fails."""
+        """Returns the function's argument. If this raises, the call fails with that error."""
         ...
 
     def close(self, item: Any, result: Any) -> Any:
-        """The item as it goes on, or ``KEPT``."""
+        """Returns the item with its result, or ``KEPT``."""
         ...
 
     def decide(self, item: Any, decision: Decision) -> Any:
-        """The item as it goes on, or ``KEPT``: the function has returned a decision."""
+        """Returns the item after the function's decision, or ``KEPT``."""
         ...
 
     def begin_many(self, item: Any, values: Any) -> None:
-        """The function has returned what gives many values."""
+        """The function has returned an iterator or another source of many values."""
         ...
 
     def spawn(self, item: Any, value: Any) -> Any:
-        """The item for one of many values that the function gave, or ``KEPT``."""
+        """Returns the item for one of many values, or ``KEPT``."""
         ...
 
     def may_pass(self, item: Any, wake: Callable[[], None]) -> bool:
-        """Whether one of many may go downstream now; if not, ``wake`` is called when it may be asked again."""
+        """Returns True if one of many items may go downstream now. If not, ``wake`` is called when to ask again."""
         ...
 
     def expanded(self, item: Any) -> Any:
-        """The function has given its last value; what goes on of the item itself, or ``KEPT``."""
+        """The function has given its last value. Returns the item itself as it goes on, or ``KEPT``."""
         ...
 
     def again(self, item: Any, attempt: int, error: BaseException) -> None:
@@ -212,15 +215,15 @@ class Envelope(Protocol):
         ...
 
     def used(self, item: Any, attempt: int, usage: Usage) -> None:
-        """Attempt ``attempt`` has ended, and has used this."""
+        """Attempt ``attempt`` has ended, with this usage."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings(Generic[A, B]):
-    """The options of ``ops.stage``, checked, without ``scheduler`` and ``timer``; ``math.inf`` for no bound.
+    """The options of ``ops.stage`` after checks, without ``scheduler`` and ``timer``. ``math.inf`` stands for no bound.
 
-    ``adaptive`` is set if ``concurrency`` adapts itself. ``envelope`` and ``stats`` are for pipelines.
+    ``adaptive`` is set if ``concurrency`` is an ``AdaptiveConcurrency``. ``envelope`` and ``stats`` serve pipelines.
     """
 
     fn: Function
@@ -241,7 +244,7 @@ class Settings(Generic[A, B]):
     batch: Batch | None = None
 
     def holds(self, slots: float) -> float:
-        """How many items the stage holds, with so many slots."""
+        """Returns the number of items that the stage holds with this number of slots."""
         return slots * (1 if self.batch is None else self.batch.max_items) + self.queue_size
 
 
