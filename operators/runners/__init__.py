@@ -1,4 +1,4 @@
-"""Where calls run.
+"""The places where calls run.
 
 - ``runner.py``: the interface
 - ``thread_runner.py``, ``loop_runner.py``: worker threads, event loops

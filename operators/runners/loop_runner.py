@@ -1,4 +1,4 @@
-"""Where coroutine functions run: worker tasks on an event loop."""
+"""Runs coroutine functions: worker tasks on an event loop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..core.worker import Call, Function, Worker, call_context, discard
 
 
 class LoopRunner:
-    """An event loop, for coroutine functions: worker tasks, made as needed.
+    """Runs coroutine functions on an event loop, in worker tasks made as needed.
 
-    A new call wakes one worker. A worker that takes a call wakes the next one if more calls wait. So calls that do not
-    wait run one after the other in one task, without task switches. Calls that wait run concurrently. A worker yields
-    to the loop now and then, and ends with a call that was cancelled.
+    A new call wakes one worker. A worker that takes a call wakes the next worker if more calls wait. So calls that do
+    not wait run one after the other in one task, without task switches. Calls that wait run concurrently. A worker
+    yields to the loop now and then, and ends with a call that was cancelled.
     """
 
     queues = False
@@ -28,7 +28,7 @@ class LoopRunner:
     width = math.inf
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop, release: Callable[[], None]) -> None:
-        """Run on a loop.
+        """Use a loop.
 
         Args:
             name: The stage's name.
@@ -42,12 +42,12 @@ class LoopRunner:
         self._jobs: deque[_LoopJob] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._coming = 0  # workers that will look for a job without being woken
-        self._workers: set[asyncio.Task[None]] = set()  # those that have begun
+        self._workers: set[asyncio.Task[None]] = set()  # the workers that have begun
         self._closed = False
-        self._thread = get_ident() if running_loop() is loop else -1  # the loop's; below 0 if not known yet
+        self._thread = get_ident() if running_loop() is loop else -1  # the loop's thread; below 0 if not known yet
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
-        """Have a worker take the call; from any thread."""
+        """Give the call to a worker. From any thread."""
         job = _LoopJob(self.loop, fn, value, call)
         self._jobs.append(job)
         if get_ident() != self._thread:
@@ -57,7 +57,7 @@ class LoopRunner:
         return job
 
     def close(self) -> None:
-        """End the workers and release the loop; from any thread."""
+        """End the workers and release the loop. From any thread."""
         on_loop(self.loop, self._end_workers)
 
     def _end_workers(self) -> None:
@@ -86,7 +86,7 @@ class LoopRunner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task in self._workers:
             self._workers.remove(task)
-        else:  # cancelled before it had begun
+        else:  # the task was cancelled before it began
             self._coming -= 1
         self._call_worker()
 
@@ -111,7 +111,7 @@ class LoopRunner:
                     ok, result = True, await job.fn(job.value)
                 except BaseException as error:
                     if isinstance(error, GeneratorExit) and asyncio.current_task(self.loop) is not task:
-                        raise  # not the function's: the loop is gone, and with it whoever could be told
+                        raise  # not the function's error: the loop is gone, and so is every observer
                     ok, result = False, error
                 job.task = None
                 worker.call = None  # code downstream does not belong to the call
@@ -119,7 +119,7 @@ class LoopRunner:
                 call.done(ok, result)
                 del job.call, job.value, call, result  # an idle worker keeps no value alive
                 unpaused += 1
-                # A task that was cancelled, by whomever, is not to be used again, nor one with a changed context.
+                # A task that was cancelled is not used again, nor a task with a changed context.
                 if task.cancelling() or not worker.is_clean():
                     break
             elif not await self._woken():
@@ -134,24 +134,24 @@ class LoopRunner:
         self._call_worker()
 
     async def _woken(self) -> bool:
-        """Wait to be woken; false when cancelled instead, as all tasks are when a loop shuts down."""
+        """Wait to be woken. Returns False if cancelled instead, as all tasks are when a loop shuts down."""
         self._coming -= 1
         idle = self.loop.create_future()
         self._idle.append(idle)
         try:
             await idle
         except asyncio.CancelledError:
-            if not idle.cancelled():  # it was woken first, and cancelled then
+            if not idle.cancelled():  # woken first, and then cancelled
                 self._coming -= 1
             return False
         return True
 
 
-_CALLS_BETWEEN_PAUSES = 64  # calls that do not wait take some tens of microseconds; a pause costs about one microsecond
+_CALLS_BETWEEN_PAUSES = 64  # calls that do not wait take tens of microseconds; a pause costs about one
 
 
 class _LoopJob(DisposableBase):
-    """A call for a loop; disposing cancels it in whichever task runs it, also before it has begun."""
+    """A call for a loop. Disposing cancels the call in the task that runs it, also before it has begun."""
 
     __slots__ = ("_loop", "call", "cancelled", "fn", "task", "value")
 
@@ -172,13 +172,13 @@ class _LoopJob(DisposableBase):
             self.task.cancel()
 
     def discard(self) -> None:
-        """It will not begin."""
+        """The call will not begin."""
         if self.fn is result_of:
             discard(self.value)
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-    """Run ``action`` on a loop: at once if called there; not at all if the loop is closed."""
+    """Run ``action`` on a loop: at once if called on the loop, not at all if the loop is closed."""
     if asyncio._get_running_loop() is loop:
         action()
         return
@@ -190,5 +190,5 @@ def on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None
 
 
 async def result_of(awaitable: Awaitable[Any]) -> Any:
-    """What an awaitable gives: a call for a loop, when a plain function has returned one."""
+    """Await the awaitable that a plain function has returned; used as a call for a loop."""
     return await awaitable

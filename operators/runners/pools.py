@@ -1,4 +1,4 @@
-"""Calls in pools that stay their owner's: reactivex schedulers, and executors of ``concurrent.futures``."""
+"""Runs calls in pools that their owner closes: reactivex schedulers, and executors of ``concurrent.futures``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Job = tuple[Function, Any, Call]
 
 
 class SchedulerRunner:
-    """A reactivex scheduler: an action per call."""
+    """Runs calls on a reactivex scheduler, one action per call."""
 
     queues = True
     cancels = False
@@ -30,7 +30,7 @@ class SchedulerRunner:
         self._scheduler = scheduler
         self._context = call_context()
         self.width = 1.0 if isinstance(scheduler, EventLoopScheduler) else math.inf
-        #: Whether calls run on the thread that starts them.
+        #: True if calls run on the thread that starts them.
         self.inline = isinstance(scheduler, (ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler))
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
@@ -49,14 +49,14 @@ class SchedulerRunner:
         return Disposable(cancel)
 
     def close(self) -> None:
-        """Nothing to free: the scheduler is its owner's."""
+        """Nothing to free: the owner closes the scheduler."""
 
 
 class ExecutorRunner:
-    """Any ``concurrent.futures.Executor``.
+    """Runs calls on any ``concurrent.futures.Executor``.
 
-    On a thread pool a call reports when it begins. On any other, the function itself travels, so it and its
-    values must pickle; time in the executor's own queue counts as running there.
+    On a thread pool, a call reports its beginning. On any other executor, the function itself is sent, so the function
+    and its values must pickle. There, time in the executor's own queue counts as running.
     """
 
     cancels = False
@@ -65,7 +65,7 @@ class ExecutorRunner:
         self._executor = executor
         self._context = call_context()
         self.queues = isinstance(executor, ThreadPoolExecutor)
-        self.width: float = getattr(executor, "_max_workers", math.inf)  # the standard ones keep it there
+        self.width: float = getattr(executor, "_max_workers", math.inf)  # the standard executors keep it there
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
         """Submit the call."""
@@ -78,16 +78,16 @@ class ExecutorRunner:
             future.add_done_callback(lambda future: _report(future, call))
 
         def cancel() -> None:
-            future.cancel()  # succeeds only while it is queued
+            future.cancel()  # succeeds only while the call is queued
 
         return Disposable(cancel)
 
     def close(self) -> None:
-        """Nothing to free: the executor is its owner's."""
+        """Nothing to free: the owner closes the executor."""
 
 
 class _Queued:
-    """A call that waits in somebody else's queue: it either begins or is given up, never both."""
+    """A call in a queue that is not ours. It either begins or is given up, never both."""
 
     __slots__ = ("_context", "_inline", "_job", "_lock")
 
@@ -117,14 +117,14 @@ class _Queued:
             job[2].done(False, error)
 
     def settled(self, future: Future[Any]) -> None:
-        """Called when the future is done: it may have been cancelled, or its pool be broken."""
+        """Called when the future is done. The future may have been cancelled, or its pool may be broken."""
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None:
             self.give_up(error)
 
 
 def run_portably(fn: Function, value: Any) -> tuple[bool, Any]:
-    """Run a call in another process; what it raises comes back as it is if it can, else as its description."""
+    """Run a call in another process. An error that cannot be pickled comes back as its description."""
     try:
         return True, fn(value)
     except BaseException as error:  # noqa: BLE001 - SystemExit would end the worker, and with it the whole pool

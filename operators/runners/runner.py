@@ -21,10 +21,9 @@ class Runner(Protocol):
     """Starts calls in one kind of place.
 
     Attributes:
-        queues: Whether a call may have to wait before it begins, and says so by ``begin()``.
-        cancels: Whether disposing a call ends it soon; if not, it goes on until it returns of itself.
-        width: Calls that can run there at once, those that were disposed and go on included; ``math.inf`` if that
-            is not known.
+        queues: True if a call may have to wait before it begins, and then reports ``begin()``.
+        cancels: True if disposing a call ends it soon. If False, the call goes on until it returns.
+        width: Calls that can run there at once, including disposed calls that go on; ``math.inf`` if that is unknown.
     """
 
     queues: bool
@@ -32,7 +31,7 @@ class Runner(Protocol):
     width: float
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase | None:
-        """Start ``fn(value)``; the result cancels it, where that is possible."""
+        """Start ``fn(value)``. Returns a disposable that cancels the call, if the runner can."""
         ...
 
     def close(self) -> None:
@@ -45,5 +44,5 @@ class Engine(Protocol):
     """An executor that supplies its own runners, such as a cluster."""
 
     def runner(self) -> Runner:
-        """One for a stage that is being subscribed to, which closes it."""
+        """Returns a runner for a stage that is being subscribed to. The stage closes the runner."""
         ...

@@ -1,4 +1,4 @@
-"""Calls on worker threads."""
+"""Runs calls on worker threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.worker import HERE, Call, Function, Worker, call_context, worker_is_
 
 
 class ThreadRunner:
-    """The worker threads. They empty their stage's mailbox, too."""
+    """Runs calls on the worker threads. The threads empty their stage's mailbox, too."""
 
     queues = False
     cancels = False
@@ -47,11 +47,11 @@ class ThreadRunner:
             self._spare.append(worker)
 
     def is_here(self) -> bool:
-        """Whether this is one of the threads, and not in the middle of a call."""
+        """Returns True if this is one of the threads, and it is not in the middle of a call."""
         return worker_is_free()
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Run ``action`` on one of the threads; here if there is none to be had."""
+        """Run ``action`` on one of the threads; or here if no thread can be had."""
         self._submit(self._act, guarded, action)
 
     def _act(self, action: Callable[[], None]) -> None:

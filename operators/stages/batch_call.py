@@ -1,4 +1,4 @@
-"""One call for many items. Each item is counted, tried again and reported by itself."""
+"""One call for many items. Each item is counted, tried again and reported separately."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .settings import Decision
 
 
 class BatchCall(StageCall):
-    """A call whose argument is a list.
+    """A call with a list as its argument.
 
     Attributes:
-        members: One ``StageCall`` for each item. Its function is never called for it alone.
+        members: One ``StageCall`` for each item. The function is never called for a member alone.
         expected: The members whose values the function got, in the order of the list.
         left: The members whose results have not gone downstream.
-        is_part: Whether this call is a part of a failed one. A part that fails is not tried again, but divided.
+        is_part: True if this call is a part of a failed call. A part that fails is not tried again, but divided.
     """
 
     is_part = False
-    is_paid = False  # whether ``item_rate`` has given it its places
-    is_pushed_back = False  # whether the server has refused it, or one of its items
+    is_paid = False  # True if ``item_rate`` has given it its places
+    is_pushed_back = False  # True if the server has refused it, or one of its items
 
     def __init__(self, machine: Owner, members: Sequence[StageCall]) -> None:
         super().__init__(machine, [member.item for member in members])
@@ -36,14 +36,14 @@ class BatchCall(StageCall):
             member.batch = self
 
     def following(self, error: BaseException) -> tuple[StageCall, float]:
-        """The next attempt with the same items, and the delay before it in seconds: the longest of theirs."""
+        """Returns the next attempt with the same items, and its delay in seconds: the longest delay of the items."""
         following = [member.following(error) for member in self.members]
         again = BatchCall(self.machine, [each for each, _ in following])
         again.is_part = self.is_part
         return again, max(delay for _, delay in following)
 
     def parts(self, error: BaseException) -> list[BatchCall]:
-        """Two calls in place of this one, each with half of the items."""
+        """Returns two calls in place of this one, each with half of the items."""
         following = [member.following(error)[0] for member in self.members]
         half = len(following) // 2
         parts = [BatchCall(self.machine, some) for some in (following[:half], following[half:])]
@@ -58,16 +58,16 @@ class BatchCall(StageCall):
 
 
 def results_of(given: object, count: int, stage: str) -> list[Any]:
-    """The results that the function of a stage has returned for ``count`` values.
+    """Returns the results that a stage's function has returned for ``count`` values.
 
     Raises:
-        WrongResult: It has returned something else, or too many or too few.
-        Decision: It has decided the same for all of the items.
-        Exception: Whatever a foreign class of sequences raises.
+        WrongResult: The function returned no list of results, or a list of another length.
+        Decision: The function decided the same for all items.
+        Exception: Any error that a foreign class of sequences raises.
     """
     if isinstance(given, Decision):
         raise given
-    whatever = given  # whose type stays unknown
+    whatever = given  # its type stays unknown
     is_list = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
     results = list(cast("Sequence[Any]", given)) if is_list else []
     if not is_list or len(results) != count:
@@ -80,13 +80,13 @@ def results_of(given: object, count: int, stage: str) -> list[Any]:
 
 
 def is_failure(result: object) -> bool:
-    """Whether the function has returned an exception in place of a result; a decision is none."""
-    kind = type(result)  # not ``isinstance``, which may raise: a result may be anything
+    """Returns True if the function returned an exception in place of a result. A decision is no failure."""
+    kind = type(result)  # not ``isinstance``: a result may be anything, and may raise
     return issubclass(kind, BaseException) and not issubclass(kind, Decision)
 
 
 def shares(usage: Usage, count: int) -> list[Usage]:
-    """The usage of a call, shared out evenly among its items. Tokens that are left over go to the first items."""
+    """Divide the usage of a call evenly among its items. Remaining tokens go to the first items."""
     return [
         Usage(
             prompt_tokens=usage.prompt_tokens // count + (place < usage.prompt_tokens % count),

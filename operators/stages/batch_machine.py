@@ -1,4 +1,4 @@
-"""One subscription to a stage with ``batch``: items wait for each other, and share a call."""
+"""One subscription to a stage with ``batch``: items wait for each other and share a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ B = TypeVar("B")
 
 
 class BatchStageMachine(StageMachine[A, B]):
-    """A call for many items takes one slot. Each item waits, is tried again, and goes on by itself."""
+    """Runs calls for many items, one slot each. Each item waits, is tried again, and goes on separately."""
 
     def __init__(self, settings: Settings[A, B], observer: ObserverBase[B], **options: Any) -> None:
         super().__init__(settings, observer, **options)
@@ -29,7 +29,7 @@ class BatchStageMachine(StageMachine[A, B]):
     # Items come in, and calls start
 
     def arrive(self, value: A) -> None:
-        """Queue an item, and note when it came."""
+        """Queue an item, and note the time."""
         super().arrive(value)
         if self._waiting and self._waiting[-1].waits_since is None:
             self._waiting[-1].waits_since = self._now()
@@ -41,19 +41,19 @@ class BatchStageMachine(StageMachine[A, B]):
             if self._waits_for_item_rate():
                 continue
             if self._permit is not None and not self._is_permitted(self._permit):
-                return  # the list is made when the permit has come: items that arrive meanwhile get into it
+                return  # the list is made when the permit has come, so items that arrive meanwhile get into it
             self._start(self._next_batch(), self._permit)
         if self._permit is not None:
             self._permit.drop()
 
     def _is_due(self) -> bool:
-        """Whether a new call is due: its list is full, or the list's first item has waited for ``max_seconds``."""
+        """Returns True if a new call is due: its list is full, or its first item has waited ``max_seconds``."""
         if not self._waiting:
             return False
         if self.source_done or len(self._waiting) >= self._batch.max_items:
             return True
         first, now = self._waiting[0], self._now()
-        if first.waits_since is None:  # it waited for another one of its key
+        if first.waits_since is None:  # it waited for an earlier item with its key
             first.waits_since = now
         left = first.waits_since + self._batch.max_seconds - now
         if left <= TICK:
@@ -78,7 +78,7 @@ class BatchStageMachine(StageMachine[A, B]):
         return BatchCall(self, members)
 
     def _waits_for_item_rate(self) -> bool:
-        """Make the next list if there is a limit of items. Returns whether the list has to wait for it."""
+        """Make the next list if items have a limit. Returns True if the list has to wait for the limit."""
         if self._batch.item_rate is None:
             return False
         batch = self._next_batch()
@@ -91,7 +91,7 @@ class BatchStageMachine(StageMachine[A, B]):
         return wait > 0
 
     def _open_all(self, item: Any, call: StageCall) -> Any:
-        if not isinstance(call, BatchCall):  # of an item that is given up: it raises
+        if not isinstance(call, BatchCall):  # the call of an item that is given up: open() raises
             return item if self._envelope is None else self._envelope.open(item, call)
         self._stats.started += len(call.members) - 1
         call.expected = tuple(call.members)
@@ -115,7 +115,7 @@ class BatchStageMachine(StageMachine[A, B]):
     # Calls are ended early
 
     def give_up(self, call: StageCall, error: Exception) -> None:
-        """Leave an item out of the call that it is in; the others go on. Without its last item, the call ends, too."""
+        """Take an item out of its call; the other items go on. If it was the last item, the call ends, too."""
         batch, member = self._member_of(call.item)
         if self.over or batch is None or member is None:
             super().give_up(call, error)
@@ -130,7 +130,7 @@ class BatchStageMachine(StageMachine[A, B]):
         self._failed_for_good(member, error)
 
     def _member_of(self, item: Any) -> tuple[BatchCall | None, StageCall | None]:
-        """The batch call that runs or waits with an item, and the item's member of it; None if there is none."""
+        """Returns the batch call that runs or waits with an item, and the item's member of the call; None if none does."""
         for batch in (*self._running, *self._retries):
             if isinstance(batch, BatchCall):
                 for member in batch.members:
@@ -161,7 +161,7 @@ class BatchStageMachine(StageMachine[A, B]):
         if not call.members:
             super()._free_slot(call)
         for member, result in zip(call.expected, results, strict=True):
-            if member not in call.members:  # it was given up meanwhile
+            if member not in call.members:  # the item was given up meanwhile
                 continue
             if is_failure(result):
                 self._failed(member, result)
@@ -187,7 +187,7 @@ class BatchStageMachine(StageMachine[A, B]):
                     self._envelope.used(member.item, member.attempt, share)
 
     def _pushed_back(self, call: StageCall, error: BaseException) -> None:
-        """Tell adaptive concurrency once that the server has refused a call, however many of its items were refused."""
+        """Tell the adaptive concurrency once that the server has refused a call, however many items were refused."""
         batch = call if isinstance(call, BatchCall) else call.batch
         if not batch.is_pushed_back:
             batch.is_pushed_back = True
@@ -244,7 +244,7 @@ class BatchStageMachine(StageMachine[A, B]):
 
 
 def _further_items(call: StageCall) -> int:
-    """How many items a call has beside its first."""
+    """Returns the number of items of a call after the first."""
     return len(call.members) - 1 if isinstance(call, BatchCall) else 0
 
 

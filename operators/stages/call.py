@@ -1,4 +1,4 @@
-"""One call of a stage, as those who report on it see it; and what becomes of those that time out."""
+"""One call of a stage; and the calls that timed out and have not ended."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .retry_policy import Retry, uses_attempt
 from .settings import Failure, Settings
 from .times import CallTime
 
-TICK = 1e-6  # seconds: what schedulers round times to
+TICK = 1e-6  # seconds: the resolution of schedulers
 _MOST_NOTES = 50
-_KINDS = 1_000  # types of results that are remembered at most: some are made anew for each
+_KINDS = 1_000  # the most types of results to remember: some programs make a new type for each result
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Owner(Protocol):
-    """Whom a call reports to: its stage. All but ``post`` is called by way of it, one at a time."""
+    """The stage of a call, which receives its reports. All methods but ``post`` are called in the stage's turn."""
 
     clock: Clock
     policy: Retry
     settings: Settings[Any, Any]
-    recording: Lock  # held while a call's usage is added to, or taken
+    recording: Lock  # held while a call's usage is changed or taken
 
     @property
     def over(self) -> bool:
-        """Whether the stage is over."""
+        """True if the stage is over."""
         ...
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have a handler called in the stage's turn; from any thread."""
+        """Call a handler in the stage's turn. From any thread."""
         ...
 
     def begun(self, call: StageCall) -> None:
@@ -50,19 +50,19 @@ class Owner(Protocol):
         ...
 
     def held(self, call: StageCall) -> None:
-        """A call's time does not run until it begins anew."""
+        """A call's timeout is stopped until the call begins again."""
         ...
 
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
-        """A call has returned, or raised."""
+        """A call has returned or raised."""
         ...
 
     def give_up(self, call: StageCall, error: Exception) -> None:
-        """Nobody wants a call's item any more."""
+        """A call's item is no longer wanted."""
         ...
 
     def came_back(self, call: StageCall) -> None:
-        """A call that was ended early has ended in fact."""
+        """A call that was ended early has really ended."""
         ...
 
     def inner_next(self, call: StageCall, value: Any) -> None:
@@ -70,7 +70,7 @@ class Owner(Protocol):
         ...
 
     def inner_ended(self, call: StageCall, error: BaseException | None) -> None:
-        """That Observable is over."""
+        """The Observable that a call returned has ended."""
         ...
 
 
@@ -79,8 +79,8 @@ class Turn:
 
     Attributes:
         call: The item's latest call.
-        results: What came of the item and waits for its turn.
-        finished: Whether no more will come.
+        results: The item's results that wait for their turn.
+        finished: True if no more results will come.
     """
 
     __slots__ = ("call", "finished", "results")
@@ -94,52 +94,52 @@ class Turn:
 class StageCall:
     """One attempt at one item. Each retry is a new object, so a late result reaches an attempt that is not ``live``.
 
-    Runners and Observables report to it, from any thread. It hands everything to its stage's mailbox.
+    Runners and Observables report to the call, from any thread. The call passes everything to its stage's mailbox.
     """
 
-    # What each call is asked for is set for each, as that is found sooner than what the class has.
+    # Instance attributes are faster to read than class attributes. Those that every call reads are set in ``__init__``.
     attempt = 1
     pushed_back = 0  # refusals of this item that used no attempt
-    notes: list[object] | None = None  # that its function has left
+    notes: list[object] | None = None  # values that the function has attached
     began = 0.0
-    first_began: float | None = None  # if it has gone on since then, after a value had waited for room downstream
-    spent = 0.0  # seconds until then
+    first_began: float | None = None  # if a value had waited for room downstream: when the call first began
+    spent = 0.0  # seconds before it went on
     queued_at: float | None = None  # None: its wait is not timed
-    due_at = 0.0  # if it has to wait for its delay
-    seconds = 0.0  # how long it took, once it has ended
+    due_at = 0.0  # when its delay is over
+    seconds = 0.0  # seconds that it took, once it has ended
     blocked_at: float | None = None  # since when a result has waited for room downstream
     in_flight = 0  # calls of its stage that ran when it began, or 0
-    waits_since: float | None = None  # for others to share a call with
+    waits_since: float | None = None  # since when it waits for others to share a call
     handle: DisposableBase | None = None
-    cancels = False  # whether disposing the handle ends it soon, as for a coroutine
-    inner: Gate | None = None  # of the Observable that the function returned
-    working = False  # whether an iterator that the function returned makes its next value
-    is_ending = False  # was cancelled as the stage was disposed
-    is_stuck = False  # was ended early, and goes on
-    holds = False  # a slot
-    permit: Permit | None = None  # that it began with
-    finished = False  # no more results will come
+    cancels = False  # True if disposing the handle ends it soon, as for a coroutine
+    inner: Gate | None = None  # the gate of the Observable that the function returned
+    working = False  # True while an iterator that the function returned makes its next value
+    is_ending = False  # True if it was cancelled when the stage was disposed
+    is_stuck = False  # True if it was ended early, but goes on
+    holds = False  # True if it has a slot
+    permit: Permit | None = None  # the permit that it began with
+    finished = False  # True if no more results will come
     unsent = 0  # results that have not gone downstream
-    key: Hashable = None  # of its item, where calls of a key come one after the other
-    line: deque[StageCall] | None = None  # of those that wait behind the first of that key
-    batch: Any = None  # the call for many items that it is one of
+    key: Hashable = None  # its item's key, if the stage has keys
+    line: deque[StageCall] | None = None  # the calls that wait behind the first call of the key
+    batch: Any = None  # the call for many items to which it belongs
 
     def __init__(self, machine: Owner, item: Any) -> None:
         self.machine = machine
         self.item = item
         self.live = True  # until it returns, completes or times out
         self.usage: Usage | None = None
-        self.weight = 0  # how many calls it stands for in the stage's times; 0: it is not among those
-        self.turn: Turn | None = None  # of its item, where order is kept
+        self.weight = 0  # calls that it stands for in the stage's times; 0 if it is not timed
+        self.turn: Turn | None = None  # its item's turn, if the stage keeps the order
 
     def following(self, error: BaseException) -> tuple[StageCall, float]:
-        """The next attempt after this failure, and the delay before it in seconds."""
+        """Returns the next attempt after this failure, and its delay in seconds."""
         again, policy = StageCall(self.machine, self.item), self.machine.policy
         if (turn := self.turn) is not None:
             again.turn, turn.call = turn, again
         again.attempt, again.pushed_back = self.attempt, self.pushed_back
         again.key, again.line = self.key, self.line
-        again.queued_at, again.weight = self.queued_at, self.weight  # until it is due
+        again.queued_at, again.weight = self.queued_at, self.weight  # until its delay is over
         stats = self.machine.settings.stats
         if uses_attempt(error):
             stats.retried += 1
@@ -151,7 +151,7 @@ class StageCall:
         return again, policy.delay(again.pushed_back, error)
 
     def time(self, ended: str) -> CallTime | None:
-        """When it was made, and how it has ended just now; None if it was not made."""
+        """Returns when the call was made, and that it has just ended as ``ended``; None if it was not made."""
         call: StageCall = self if self.batch is None else self.batch
         if not call.in_flight:
             return None
@@ -161,65 +161,68 @@ class StageCall:
         return CallTime(self.attempt, began, waited, seconds, call.in_flight, ended)
 
     def waited_downstream(self) -> float:
-        """Seconds in which a call that has ended waited for room for its values; 0 unless it gave many."""
+        """Seconds that an ended call waited for room for its values; 0 without ``expand``."""
         return 0.0 if self.first_began is None else self.machine.clock.now() - self.first_began - self.seconds
 
     def begin(self) -> bool:
-        """The function starts now, after it was queued or on hold; false if the stage is over."""
+        """The function starts now, after queueing or holding. Returns False if the stage is over."""
         self.began = self.machine.clock.now()
         self.machine.post(self.machine.begun, self)
         return not self.machine.over
 
     def worked(self) -> None:
-        """The iterator that the function returned has made a value, or has ended; from any thread."""
-        self.working = False  # set before reading; the stage does the reverse: so one of them sees the other
+        """The iterator that the function returned has made a value, or has ended. From any thread."""
+        self.working = False  # set before reading; the stage does the reverse, so one of them sees the other
         if not self.live:
             self.machine.post(self.machine.came_back, self)
 
     def end(self) -> None:
-        """It runs no more."""
+        """The call no longer runs."""
         self.live = False
         if self.permit is not None:
             self.permit.call_ended(self)
 
     def hold(self) -> None:
-        """Stop the call's timeout; ``begin`` starts it anew."""
+        """Stop the call's timeout; ``begin`` starts it again."""
         self.machine.post(self.machine.held, self)
 
     def done(self, ok: bool, result: Any) -> None:
-        """The function returned, or raised."""
+        """The function returned or raised."""
         machine = self.machine
         machine.post(machine.returned, self, ok, result)
 
     def give_up(self, error: Exception) -> None:
-        """End it with this error if it runs; if it waits, or another attempt of its item, have that begin now."""
+        """End the call with this error if it runs. If the item's call or next attempt waits, let it begin now."""
         self.machine.post(self.machine.give_up, self, error)
 
     def remaining(self) -> float | None:
-        """Seconds left until the deadline."""
+        """Returns the seconds left until the deadline; None without a timeout."""
         timeout = self.machine.settings.timeout
         return None if timeout is None else self.began + timeout - self.machine.clock.now()
 
     def record(self, usage: Usage) -> None:
-        """The function has used this; from any thread."""
+        """Add to the usage of the call. From any thread."""
         with self.machine.recording:
             self.usage = usage if self.usage is None else self.usage + usage
 
     def take_usage(self) -> Usage | None:
-        """What it has used since this was last asked."""
+        """Returns the usage since the last time."""
         with self.machine.recording:
             usage, self.usage = self.usage, None
         return usage
 
     def note(self, value: object) -> None:
-        """The function leaves something for whoever is told of its end; from any thread."""
+        """Attach a value to the call, for the listeners of its end. From any thread."""
         with self.machine.recording:
             notes = self.notes = [] if self.notes is None else self.notes
             if len(notes) < _MOST_NOTES:
                 notes.append(value)
 
     def take_notes(self) -> Sequence[object]:
-        """What its function has left; of a call for many items, for the first of them that asks."""
+        """Returns the values that the function has attached.
+
+        In a call for many items, the first item that asks gets them.
+        """
         if self.batch is not None:
             found: Sequence[object] = self.batch.take_notes()
             return found
@@ -230,9 +233,10 @@ class StageCall:
         return notes or ()
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows if the function raises this: not if the call has timed out, or all is over.
+        """Returns True if another attempt follows when the function raises this error.
 
-        Nor if the policy's own function fails at it, as that is how the item fails then.
+        False if the call has timed out, if the stage is over, or if the user's ``retry_on`` raises: then the item
+        fails.
         """
         try:
             return self.live and not self.machine.over and self.machine.policy.applies(error, self.attempt)
@@ -240,7 +244,10 @@ class StageCall:
             return False
 
     def recovered(self, error: BaseException) -> Any:
-        """What the stage's ``recover`` makes of the failure; raises ``error`` if there is none."""
+        """Returns the value that the stage's ``recover`` makes of the failure.
+
+        Raises ``error`` if there is no ``recover``.
+        """
         settings = self.machine.settings
         if settings.recover is None:
             raise error
@@ -270,13 +277,13 @@ class StageCall:
 
 
 class StuckCalls:
-    """Calls that timed out or were given up and have not ended, and the slots that they take.
+    """Calls that timed out or were given up and have not ended, and the slots that they hold.
 
-    A coroutine that was cancelled keeps its slot until it has ended. So does a thread, unless there is a fresh one
-    for its slot, within an allowance.
+    A coroutine that was cancelled keeps its slot until it has ended. So does a thread, unless a fresh thread, within
+    the allowance, takes over its slot.
 
     Attributes:
-        slots: Those left to other calls.
+        slots: The slots that other calls can use.
     """
 
     def __init__(
@@ -286,13 +293,13 @@ class StuckCalls:
         clock: Clock,
         on_stall: Callable[[], None],
     ) -> None:
-        """Count none.
+        """Begin without stuck calls.
 
         Args:
-            settings: The stage's.
-            width: Calls that its runner can run at once, abandoned ones included.
-            clock: To wait on.
-            on_stall: Called when all slots may have been taken for as long as a call may take; ask ``stalled``.
+            settings: The settings of the stage.
+            width: Calls that the runner can run at once, including abandoned ones.
+            clock: The clock to wait on.
+            on_stall: Called when stuck calls may have held all slots for the stage's timeout. Then read ``stalled``.
         """
         self.slots = self._all = settings.concurrency
         self._width = width
@@ -308,7 +315,7 @@ class StuckCalls:
 
     @property
     def count(self) -> int:
-        """Calls that have not ended."""
+        """Number of calls that have not ended."""
         return self._cancelled + self._abandoned
 
     def add(self, call: StageCall) -> None:
@@ -321,7 +328,7 @@ class StuckCalls:
         self._count_slots()
 
     def remove(self, call: StageCall) -> None:
-        """It ended after all; no matter if it was not stuck."""
+        """A call has ended. Does nothing if the call was not stuck."""
         if not call.is_stuck:
             return
         call.is_stuck = False
@@ -332,7 +339,7 @@ class StuckCalls:
         self._count_slots()
 
     def resize(self, slots: int) -> None:
-        """The stage has so many slots from now on."""
+        """Set the number of slots of the stage."""
         self._all = slots
         self._count_slots()
 
@@ -346,7 +353,10 @@ class StuckCalls:
             self._timer = self._clock.call_later(self._timeout, self._on_stall)
 
     def stalled(self) -> bool:
-        """Whether all slots have been taken for so long; if not yet, ``on_stall`` is called again."""
+        """Returns True if stuck calls have held all slots for the stage's timeout.
+
+        If not yet, ``on_stall`` is called again.
+        """
         if self.slots > 0:
             return False
         left = self._since + self._timeout - self._clock.now()
@@ -356,7 +366,7 @@ class StuckCalls:
         return True
 
     def dispose(self) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         if self._timer is not None:
             self._timer.dispose()
             self._timer = None
@@ -366,7 +376,7 @@ Follow = Callable[[StageCall, Any], None]
 
 
 class Kinds(dict[type[Any], Follow | None]):
-    """What is to be done with results of each type; found out when the first of them comes."""
+    """How to handle results of each type. Decided when the first result of a type comes."""
 
     def __init__(self, how: Callable[[type[Any]], Follow | None]) -> None:
         self._how = how
@@ -379,7 +389,7 @@ class Kinds(dict[type[Any], Follow | None]):
 
 
 def warn_of_queue(stage: str) -> None:
-    """Tell that more items wait than a stage should hold."""
+    """Log a warning that more items wait than a stage should hold."""
     _log.warning(
         "source ignores backpressure, its items queue without bound",
         stage=stage,

@@ -1,4 +1,4 @@
-"""Half of one subscription to a stage: which items wait, and which calls run."""
+"""Half of one subscription to a stage: queues items and runs calls."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ B = TypeVar("B")
 class CallMachine(Machine[A, B]):
     """Admits at most ``concurrency + queue_size`` items, and gives ``concurrency`` slots to their calls.
 
-    A call keeps its slot until its result has gone downstream. A slot whose call timed out is free at once if the
-    call is only a thread to be abandoned, within the allowance; else when the call has really ended.
+    A call keeps its slot until its result has gone downstream. If a call times out, its slot is free when the call has
+    really ended. An abandoned thread within the allowance frees its slot at once.
     """
 
-    __slots__ = (  # of so many attributes, those in a dictionary are slow
+    __slots__ = (  # with so many attributes, a dictionary is slow
         *("_adapting", "_cancels", "_context", "_due_again", "_envelope", "_fn", "_gates", "_is_exact", "_is_timed"),
         *("_keys", "_loop_runner", "_make_loop_runner", "_may_begin", "_now", "_open", "_order", "_outbox"),
         *("_permit", "_queues", "_readmitted", "_retries", "_ring", "_runner", "_running", "_scheduler", "_start_call"),
@@ -87,13 +87,13 @@ class CallMachine(Machine[A, B]):
         self._open: Callable[[Any, Any], Any] | None = None if settings.envelope is None else settings.envelope.open
         self.clock, self._now = clock, clock.now
         self._runner, self._start_call = runner, runner.start
-        self._queues, self._cancels = runner.queues, runner.cancels  # read once: asked for each call
+        self._queues, self._cancels = runner.queues, runner.cancels  # read once, since each call needs them
         self._loop_runner: Runner | None = None
         self._scheduler, self._make_loop_runner = scheduler, loop_runner
         self._context = call_context()
         self._waiting: deque[StageCall] = deque()  # new items
         self._retries = Retries(clock, self.post)
-        self._due_again = self._retries.due  # before new items
+        self._due_again = self._retries.due  # these come before new items
         self._times.delayed = self._retries.delayed
         self._is_exact = self._times.is_exact
         self._is_timed = self._is_exact or settings.expand
@@ -107,8 +107,8 @@ class CallMachine(Machine[A, B]):
         self._timer: DisposableBase | None = None
         self._ring = partial(self.post, self._expire)
         self._warned = False
-        self._readmitted = 0  # items in all: these may be beyond the bound, though no source ignores it
-        self.recording = threading.Lock()  # held while a call's usage is added to, or taken
+        self._readmitted = 0  # all items readmitted so far: they may be beyond the bound, though the source respects it
+        self.recording = threading.Lock()  # held while a call's usage is changed or taken
         self._adapting = None if settings.adaptive is None else Adapting(settings.adaptive, self._resize)
 
     # Items come in, and calls start
@@ -148,9 +148,9 @@ class CallMachine(Machine[A, B]):
             warn_of_queue(self.settings.name)
 
     def _readmit(self, value: A) -> None:
-        """Take an item that comes back, or was kept: beyond the bound, as it could not wait without a deadlock.
+        """Take an item that comes back or was kept. It may be beyond the bound: waiting could cause a deadlock.
 
-        Until it has left, upstream has one place less.
+        Until the item has left, upstream has one place less.
         """
         if not self.over:
             self.gate.released -= 1
@@ -158,7 +158,7 @@ class CallMachine(Machine[A, B]):
             self.arrive(value)
 
     def advance(self) -> None:
-        """Start what may start, send what may go."""
+        """Start calls and send results downstream, as far as possible."""
         if self._waiting or self._due_again:
             self._start_calls()
         while self._outbox and not self.over and (not self._gates or self._may_pass()) and self.may_emit():
@@ -182,7 +182,7 @@ class CallMachine(Machine[A, B]):
         if self._order is not None and (self._due_again or self._waiting) and self._stuck.slots > 0:
             self._make_way(self._order)
         if self._permit is not None:
-            self._permit.drop()  # if it has come: no call can start now, so give it up
+            self._permit.drop()  # if the permit has come: no call can start now, so give it up
 
     def _is_let_begin(self, may_begin: Callable[[Callable[[], None]], bool]) -> bool:
         is_let = may_begin(self._woken)
@@ -197,7 +197,7 @@ class CallMachine(Machine[A, B]):
 
     @property
     def _lacking(self) -> int:
-        """Slots that are free though there is an item for each."""
+        """Free slots that an item could use."""
         return int(min(self._stuck.slots - self._taken, len(self._due_again) + len(self._waiting)))
 
     def _note_lack(self, level: Level, slots: int) -> None:
@@ -205,13 +205,13 @@ class CallMachine(Machine[A, B]):
             level.set(slots, self._now())
 
     def _make_way(self, order: Order) -> None:
-        """If waiting Observables take all slots, see that the item whose turn it is gets one.
+        """If waiting Observables hold all slots, give a slot to the item whose turn it is.
 
-        First, they may emit more values, so that one completes and frees its slot. If each has emitted many and none
-        has completed, the item is called beyond ``concurrency``: otherwise the stage would wait for ever.
+        First, the Observables may emit more values, so that one completes and frees its slot. If each has emitted many
+        and none has completed, the item is called beyond ``concurrency``. Otherwise the stage would wait for ever.
         """
         first = order.first
-        comes_late = self._keys is not None and first in self._waiting  # as it has waited for another one of its key
+        comes_late = self._keys is not None and first in self._waiting  # it has waited for an item with its key
         if not (comes_late or first in self._due_again) or not order.make_way(self._running):
             return
         if self._permit is None or self._permit.take():
@@ -243,7 +243,7 @@ class CallMachine(Machine[A, B]):
             self.returned(call, False, error)
 
     def begun(self, call: StageCall) -> None:
-        """A call that had to queue begins, or one whose time was held."""
+        """A call begins after queueing, or after a hold of its timeout."""
         if call.live and self._timeout is not None and not self.over:
             del self._running[call]
             self._running[call] = call.began + self._timeout
@@ -251,7 +251,7 @@ class CallMachine(Machine[A, B]):
                 self._timer = self.clock.call_later(self._timeout, self._ring)
 
     def held(self, call: StageCall) -> None:
-        """Stop a call's timeout; ``begun`` starts it anew."""
+        """Stop a call's timeout; ``begun`` starts it again."""
         if call.live and not self.over:
             self._running[call] = math.inf
 
@@ -265,7 +265,7 @@ class CallMachine(Machine[A, B]):
     def _expire(self) -> None:
         self._timer = None
         for call, due in list(self._running.items()):
-            if self.over or due == math.inf:  # not begun
+            if self.over or due == math.inf:  # the call has not begun
                 continue
             left = due - self._now()
             if left > TICK:
@@ -297,19 +297,19 @@ class CallMachine(Machine[A, B]):
         self._failed(call, error)
 
     def came_back(self, call: StageCall) -> None:
-        """An iterator that a function returned has ended its work, when its call had been ended early."""
+        """An iterator that a function returned has ended its work, after its call had been ended early."""
         if not self.over:
             self._stuck.remove(call)
 
     def _stall(self) -> None:
-        if self._stuck.stalled():  # if not, it is asked again when it may have
+        if self._stuck.stalled():  # if not, it is asked again later
             self.end(StageStalled(self.settings.name, self._stuck.count))
 
-    # What becomes of them is the other half
+    # The other half handles the ends of calls
 
     @abstractmethod
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
-        """The function returned, or raised."""
+        """The function returned or raised."""
 
     @abstractmethod
     def inner_next(self, call: StageCall, value: Any) -> None:
@@ -317,7 +317,7 @@ class CallMachine(Machine[A, B]):
 
     @abstractmethod
     def inner_ended(self, call: StageCall, error: BaseException | None) -> None:
-        """That Observable is over."""
+        """The Observable that the function returned has ended."""
 
     @abstractmethod
     def _failed(self, call: StageCall, error: BaseException) -> None: ...
@@ -341,5 +341,5 @@ class CallMachine(Machine[A, B]):
     def _send(self, call: StageCall, value: Any) -> None: ...
 
     def _may_pass(self) -> bool:
-        """Whether the first result may go downstream, if ``_gates``: asked before whether there is room."""
+        """Returns True if the first result may go downstream. Asked if ``_gates``, before asking for room."""
         return True

@@ -1,4 +1,4 @@
-"""How long many calls took, in constant memory."""
+"""Durations of many calls, in constant memory."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_RATIO = 1.02  # of the bounds of one bucket: a quantile is wrong by at most 1%
+_RATIO = 1.02  # between the bounds of a bucket: a quantile is wrong by at most 1%
 _SCALE = 1 / math.log(_RATIO)
-_MIDDLE = 2 / (1 + _RATIO)  # of a bucket, times its upper bound
-_LEAST = 1e-6  # seconds: what is shorter shares a bucket
+_MIDDLE = 2 / (1 + _RATIO)  # the middle of a bucket is this, times its upper bound
+_LEAST = 1e-6  # seconds: shorter durations share a bucket
 _FIRST = math.ceil(math.log(_LEAST) * _SCALE)
 
 
 @dataclass(slots=True)
 class Durations:
-    """A histogram of seconds whose buckets grow by 2%, so quantiles are right to 1%, from a microsecond on.
+    """A histogram of seconds. Its buckets grow by 2%, so quantiles are right to 1% from a microsecond on.
 
-    A DDSketch (Masson, Rim and Lee, VLDB 2019) without a bound on its buckets: from a microsecond to eleven days there
-    are 1,400. Two of them can be added up, and an earlier state taken from a later one.
+    The histogram is a DDSketch (Masson, Rim and Lee, VLDB 2019) without a bound on its buckets: from a microsecond to
+    eleven days there are 1,400. You can add two histograms, and subtract an earlier state from a later one.
 
     Attributes:
-        buckets: How many durations are in each bucket, by its number.
-        count: How many durations there are.
-        total: Their sum, in seconds.
-        longest: The longest, in seconds.
+        buckets: The number of durations in each bucket, by the bucket's number.
+        count: The number of durations.
+        total: The sum of all durations, in seconds.
+        longest: The longest duration, in seconds.
     """
 
     buckets: dict[int, int] = field(default_factory=dict[int, int])
@@ -43,16 +43,16 @@ class Durations:
             self.longest = seconds
 
     def copy(self) -> Durations:
-        """The same as it is now; from any thread."""
+        """Returns a copy of the present state. From any thread."""
         return Durations(self.buckets.copy(), self.count, self.total, self.longest)
 
     @property
     def mean(self) -> float | None:
-        """Mean in seconds; None without durations."""
+        """Returns the mean in seconds; None without durations."""
         return self.total / self.count if self.count else None
 
     def quantile(self, share: float) -> float | None:
-        """The duration that so large a share (0 to 1) of all does not exceed, in seconds; None without durations."""
+        """Returns the duration in seconds that this share (0 to 1) of all does not exceed; None without durations."""
         rank = share * (sum(self.buckets.values()) - 1)
         seen = 0
         for bucket in sorted(self.buckets):
@@ -62,7 +62,7 @@ class Durations:
         return None
 
     def values(self) -> list[tuple[float, int]]:
-        """Each different duration, in seconds, and how often there was one; the shortest first."""
+        """Returns each different duration in seconds with its count, the shortest first."""
         longest = self.longest
         return [
             (min(longest, _MIDDLE * math.exp(bucket / _SCALE)), count) for bucket, count in sorted(self.buckets.items())
@@ -77,7 +77,7 @@ class Durations:
         )
 
     def __sub__(self, earlier: Durations) -> Durations:
-        """Those that have come since an earlier state; ``longest`` is that of both."""
+        """Returns the durations since an earlier state. ``longest`` is that of all."""
         return Durations(
             _combined(self.buckets, earlier.buckets, -1),
             self.count - earlier.count,

@@ -1,4 +1,4 @@
-"""One subscription to a stage with ``expand``: each value that a call gives goes on by itself."""
+"""One subscription to a stage with ``expand``: each value of a call goes on separately."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ B = TypeVar("B")
 
 
 class ExpandStageMachine(StageMachine[A, B]):
-    """A call keeps its slot until its last value has gone downstream. The timeout applies to each value."""
+    """Runs calls that give many values. A call keeps its slot until its last value has gone downstream.
+
+    The timeout applies to each value.
+    """
 
     __slots__ = ("_many",)
 
@@ -57,7 +60,7 @@ class ExpandStageMachine(StageMachine[A, B]):
             self._next_value(call.inner, call)
 
     def _pause(self, call: StageCall) -> None:
-        """The call does nothing until its values have gone downstream; an Observable may give several meanwhile."""
+        """The call pauses until its values have gone downstream. An Observable may still give several values."""
         if call.blocked_at is not None:
             return
         self.held(call)

@@ -1,4 +1,4 @@
-"""``key``: at most one call per key at a time, in the order in which the items came."""
+"""``key``: at most one call per key at a time, in the order of the items."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class KeyOrder:
 
     def __init__(self, key: Callable[[Any], Hashable], name: str) -> None:
         self._key, self._name = key, name
-        self._lines: dict[Hashable, deque[StageCall]] = {}  # those that wait behind the first of each key
+        self._lines: dict[Hashable, deque[StageCall]] = {}  # for each key, the calls that wait behind the first
 
     def may_begin(self, call: StageCall) -> bool:
-        """Whether a new item is the first of its key. If not, ``ended`` returns the item when its turn comes.
+        """Returns True if a new item is the first of its key. If not, ``ended`` returns the item when its turn comes.
 
         Raises:
             WrongResult: The key cannot be hashed.
-            Exception: Whatever the user's function raises.
+            Exception: The error of the user's ``key`` function.
         """
         key = self._key(call.item)
         try:
@@ -52,7 +52,7 @@ class KeyOrder:
         return None
 
     def remove(self, call: StageCall) -> bool:
-        """Take out an item that waits for another one. Returns False if it does not wait here."""
+        """Take out an item that waits for an earlier item. Returns False if it does not wait here."""
         if call.line is None or call not in call.line:
             return False
         call.line.remove(call)
@@ -60,7 +60,7 @@ class KeyOrder:
         return True
 
     def clear(self) -> int:
-        """Forget all keys. Returns how many items waited."""
+        """Forget all keys. Returns the number of waiting items."""
         count = sum(map(len, self._lines.values()))
         self._lines.clear()
         return count

@@ -1,4 +1,4 @@
-"""``ordered``: what a stage keeps of its items' order."""
+"""``ordered``: the order of a stage's items."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Order:
 
     @property
     def first(self) -> StageCall:
-        """The latest call of the item whose turn it is."""
+        """Returns the latest call of the item whose turn it is."""
         return self._turns[0].call
 
     def release(self, outbox: deque[tuple[StageCall, Any]]) -> None:
@@ -38,7 +38,7 @@ class Order:
             self._turns.popleft()
 
     def make_way(self, running: Collection[StageCall]) -> bool:
-        """Let Observables that wait for their turn emit more values, if nothing else runs.
+        """Let Observables that wait for their turn emit more values, if no other call runs.
 
         Returns:
             True if each has emitted many values without completing, so that waiting longer does not help.

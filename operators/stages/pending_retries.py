@@ -1,4 +1,4 @@
-"""Attempts that are to follow failed ones."""
+"""The next attempts after failed ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .call import StageCall
 
 
 class Retries:
-    """Next attempts at items: those whose delay lasts, and those that are due.
+    """The next attempts at items: those with a running delay, and those that are due.
 
     Attributes:
-        due: The latter, in order.
+        due: The attempts that are due, in order.
     """
 
     def __init__(self, clock: Clock, post: Callable[..., None]) -> None:
@@ -32,7 +32,7 @@ class Retries:
         return iter((*self._delayed, *self.due))
 
     def delayed(self) -> list[StageCall]:
-        """Those that are not due; from any thread."""
+        """Returns the attempts that are not due. From any thread."""
         return list(self._delayed)
 
     def add(self, call: StageCall, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Retries:
         self.due.move_to_end(call, last=False)
 
     def take(self) -> StageCall:
-        """Take the first one that is due."""
+        """Take the first attempt that is due."""
         return self.due.popitem(last=False)[0]
 
     def take_all(self, item: Any) -> list[StageCall]:

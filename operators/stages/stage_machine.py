@@ -1,4 +1,4 @@
-"""One subscription to a stage: what becomes of its calls, and of their results."""
+"""One subscription to a stage: handles the ends of calls and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ B = TypeVar("B")
 
 
 class StageMachine(CallMachine[A, B]):
-    """Ends calls, has them made again, and sends their results downstream."""
+    """Ends calls, tries failed calls again, and sends results downstream."""
 
     __slots__ = ("_follows",)
 
@@ -34,7 +34,7 @@ class StageMachine(CallMachine[A, B]):
     # Calls end
 
     def returned(self, call: StageCall, ok: bool, result: Any) -> None:
-        """The function returned, or raised."""
+        """The function returned or raised."""
         if self.over or not call.live:
             self._count_usage(call)
             self._stats.ending -= call.is_ending
@@ -70,7 +70,7 @@ class StageMachine(CallMachine[A, B]):
             self.gate.release()
 
     def _stop_running(self, call: StageCall) -> None:
-        call.live = False  # as ``call.end`` does; here and below without calls, as it is for each call
+        call.live = False  # as in ``call.end``; here and below without method calls, to be fast
         if call.permit is not None:
             call.permit.call_ended(call)
         del self._running[call]
@@ -83,7 +83,7 @@ class StageMachine(CallMachine[A, B]):
             self._count_usage(call)
 
     def _time(self, call: StageCall, now: float) -> None:
-        """A call has ended whose time is wanted, or that may have been blocked."""
+        """Record the end of a call that is timed, or that may have been blocked."""
         if call.blocked_at is None:
             seconds = now - call.began
             self._stats.busy += seconds
@@ -145,7 +145,7 @@ class StageMachine(CallMachine[A, B]):
     # Functions that return an Observable or an awaitable
 
     def _how_to_follow(self, kind: type[Any]) -> Callable[[StageCall, Any], None] | None:
-        is_observable = issubclass(kind, Observable)  # which could be awaited, too
+        is_observable = issubclass(kind, Observable)  # which may be awaitable, too
         if hasattr(kind, "__await__") and not is_observable and not self._runner.cancels:
             return self._await
         if self._envelope is not None and issubclass(kind, Decision):
@@ -174,7 +174,10 @@ class StageMachine(CallMachine[A, B]):
         self._context.copy().run(call.subscribe_to, source, self._scheduler)
 
     def inner_next(self, call: StageCall, value: Any) -> None:
-        """The Observable that the function returned gave a value; where there is an envelope, its last and only one."""
+        """The Observable that the function returned gave a value.
+
+        With an envelope, the only value that counts is the last.
+        """
         if not call.live:
             return
         if self._envelope is None:
@@ -202,7 +205,7 @@ class StageMachine(CallMachine[A, B]):
             self._failed(call, error)
 
     def _inner_completed(self, call: StageCall) -> None:
-        """The last value has come; nothing to do but where each is an item of its own."""
+        """The last value has come. There is nothing to do, unless each value is an item."""
 
     # Results go out
 
@@ -217,7 +220,7 @@ class StageMachine(CallMachine[A, B]):
             self._order.release(self._outbox)
 
     def _finish(self, call: StageCall) -> None:
-        """No more results will come; the slot is free when they have gone downstream."""
+        """No more results will come. The slot is free when all results have gone downstream."""
         call.finished = True
         if self._keys is not None and (following := self._keys.ended(call)) is not None:
             self._waiting.append(following)
@@ -239,7 +242,7 @@ class StageMachine(CallMachine[A, B]):
                 self._unblock(call, self._now())
 
     def _block(self, call: StageCall) -> None:
-        """A result waits for room downstream, and the slot with it; a call that is not timed stands for none."""
+        """A result waits for room downstream, and holds the slot. A call that is not timed counts as 0 slots."""
         if call.weight:
             self._mark_blocked(call, self._now())
 

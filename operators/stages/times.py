@@ -1,4 +1,4 @@
-"""Where the slots of a stage spend their time, and how long its calls and their waits took."""
+"""How the slots of a stage spend their time, and how long calls and waits took."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import NamedTuple, Protocol
 
 from .durations import Durations
 
-_MANY = 2_000  # calls a second: beyond, one in 32 is timed, which is enough for any quantile
-_SPARSE = 31  # of the counter's bits: none of these set
-_LOOK = 128  # timed calls between two looks at how many there are
+_MANY = 2_000  # calls per second; beyond, one in 32 is timed, which is enough for any quantile
+_SPARSE = 31  # a call is timed if its number has none of these bits
+_LOOK = 128  # timed calls between two checks of the rate
 
 
 class CallTime(NamedTuple):
     """When a call was made, how long it took, and how it ended.
 
     Attributes:
-        attempt: Its number, from 1.
-        began: When it began, in seconds of the run's clock.
-        waited: Seconds that its item had waited in the queue.
-        seconds: How long it took, without the time in which its values waited for room downstream.
-        in_flight: How many calls of the stage ran when it began, this one included.
+        attempt: The attempt's number, from 1.
+        began: When the call began, in seconds of the run's clock.
+        waited: Seconds that the item had waited in the queue.
+        seconds: Seconds that the call took, without waiting for room downstream for its values.
+        in_flight: Calls of the stage that ran when the call began, including this one.
         ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or ``cancelled``.
     """
 
@@ -33,11 +33,11 @@ class CallTime(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A call that runs, or is to be made after a delay.
+    """A call that runs, or that waits for its delay.
 
     Attributes:
-        seconds: For how long it has been running, or until it is due.
-        number: Its number for its item, from 1.
+        seconds: Seconds that the call has been running; or seconds until its delay is over.
+        number: The attempt's number for its item, from 1.
     """
 
     seconds: float
@@ -48,8 +48,8 @@ class Standing(NamedTuple):
     """The calls of a stage at one moment.
 
     Attributes:
-        running: Those that run.
-        delayed: Those whose delay lasts.
+        running: The calls that run.
+        delayed: The calls that wait for their delay.
     """
 
     running: list[Attempt]
@@ -57,16 +57,16 @@ class Standing(NamedTuple):
 
 
 class TimedCall(Protocol):
-    """What is asked of a running call, and of one that is not due."""
+    """The times of a call that runs, or that waits for its delay."""
 
     @property
     def attempt(self) -> int:
-        """Its number."""
+        """The attempt's number."""
         ...
 
     @property
     def due_at(self) -> float:
-        """When it is due."""
+        """When its delay is over."""
         ...
 
     @property
@@ -76,12 +76,12 @@ class TimedCall(Protocol):
 
     @property
     def blocked_at(self) -> float | None:
-        """Since when a result of it has waited for room downstream; None if none does."""
+        """Since when a result of the call has waited for room downstream; None if no result waits."""
         ...
 
 
 class EndedCall(Protocol):
-    """What is asked of a call that has ended; see ``StageCall``."""
+    """The times of a call that has ended; see ``StageCall``."""
 
     began: float
     first_began: float | None
@@ -91,44 +91,49 @@ class EndedCall(Protocol):
 
 
 class Level:
-    """A number that changes, and its integral over time. Written by one thread at a time, read by any."""
+    """A changing number, and its integral over time. Written by one thread at a time, read by any."""
 
     __slots__ = ("_state", "now")
 
     def __init__(self) -> None:
         self.now = 0
-        self._state = (0.0, 0, 0.0)  # the integral up to a time, the level since then, that time: as one value
+        self._state = (0.0, 0, 0.0)  # one value: the integral up to a time, the level since then, that time
 
     def set(self, level: int, at: float) -> None:
-        """The number is this from now on."""
+        """Set the number from now on."""
         total, before, since = self._state
         self.now = level
         self._state = (total + before * (at - since), level, at)
 
     def total(self, at: float) -> float:
-        """The integral up to now."""
+        """Returns the integral up to now."""
         total, level, since = self._state
         return total + level * max(0.0, at - since)
 
 
 class StageTimes:
-    """Where a stage's slots spend their time.
+    """How the slots of a stage spend their time.
 
-    At each moment a slot is busy with a call, blocked by a result that waits for room downstream, limited by a rate
-    limit that a waiting item waits for, held by whatever else has calls wait (the database), or idle.
+    At each moment a slot is in one of these states:
+
+    - busy: a call runs
+    - blocked: a result waits for room downstream
+    - limited: a waiting item waits for the rate limit
+    - held: a waiting item waits for the database
+    - idle
 
     Attributes:
-        seconds: How long calls took; where there are very many, of each 32nd.
-        waits: How long their items had waited in the queue.
-        blocked: How many slots hold a result that waits for room downstream; where there are very many calls, by those
-            that are timed.
-        limited: How many slots wait for a rate limit, with an item for each.
-        held: How many slots wait for the database, with an item for each.
+        seconds: How long calls took. If there are very many calls, one in 32 is timed.
+        waits: How long items waited in the queue before their calls.
+        blocked: Number of slots with a result that waits for room downstream. If there are very many calls, estimated
+            from those that are timed.
+        limited: Number of slots that wait for the rate limit and have an item.
+        held: Number of slots that wait for the database and have an item.
         last_end: When the last timed call ended; None if none has.
-        is_exact: Whether the time of each call is wanted, however many there are.
-        mask: Calls are counted here whose number has none of these bits.
-        running: The calls that run now.
-        delayed: Next attempts that are not due yet.
+        is_exact: True to time each call, however many there are.
+        mask: A call is timed if its number has none of these bits.
+        running: Returns the calls that run now.
+        delayed: Returns the next attempts that wait for their delay.
     """
 
     __slots__ = (
@@ -163,11 +168,11 @@ class StageTimes:
         self._looked_at: float | None = None
 
     def thin(self) -> None:
-        """Time one call in 32 from now on, however few there are in a second."""
+        """Time one call in 32 from now on, whatever the rate."""
         self._is_thinned, self.mask = True, _SPARSE
 
     def ended(self, call: EndedCall, now: float) -> None:
-        """A call has ended that is to be counted here."""
+        """Record the end of a timed call."""
         began = call.began if call.first_began is None else call.first_began
         self.seconds.add(call.seconds, call.weight)
         self.waits.add(0.0 if call.queued_at is None else began - call.queued_at, call.weight)
@@ -181,22 +186,22 @@ class StageTimes:
             self._looked_at = now
 
     def busy(self, ended: float, now: float) -> float:
-        """Slot seconds in which calls ran.
+        """Returns the slot seconds in which calls ran.
 
         Args:
-            ended: Those of calls that have ended.
-            now: The clock's time.
+            ended: Slot seconds of calls that have ended.
+            now: The clock's time, in seconds.
         """
         return ended + sum(max(0.0, now - call.began) for call in self.running() if call.blocked_at is None)
 
     def standing(self, now: float) -> Standing:
-        """The calls that run or are delayed; from any thread."""
+        """Returns the calls that run or wait for their delay. From any thread."""
         return Standing(
             [Attempt(max(0.0, now - call.began), call.attempt) for call in self.running() if call.blocked_at is None],
             [Attempt(max(0.0, call.due_at - now), call.attempt) for call in self.delayed()],
         )
 
     def oldest(self, now: float) -> float | None:
-        """For how long the oldest running call has been running, in seconds; None if none runs."""
+        """Returns the seconds that the oldest running call has been running; None if no call runs."""
         began = min((call.began for call in self.running() if call.blocked_at is None), default=None)
         return None if began is None else max(0.0, now - began)
