@@ -1,7 +1,7 @@
-"""Time: every wait of every operator goes through a clock, so that virtual time can drive any pipeline.
+"""Time. Every operator waits by a clock, so virtual time can drive any pipeline.
 
-All clocks that go by real time count the same monotonic seconds, so that operators on different ones can share a
-rate limiter. A wait of more than ``FOREVER`` seconds never ends.
+All clocks of real time count the same monotonic seconds. So operators on different clocks can share a rate limiter. A
+wait of more than ``FOREVER`` seconds never ends.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ FOREVER = 1e9  # about 31 years; much larger values overflow the timeouts of loc
 
 
 class Clock(Protocol):
-    """Where an operator reads the time and waits."""
+    """Tells an operator the time, and lets it wait."""
 
     def now(self) -> float:
-        """Seconds since some fixed moment."""
+        """Returns the seconds since some fixed moment."""
         ...
 
     def call_later(self, seconds: float, action: Action) -> DisposableBase:
-        """Call ``action`` once after so many seconds, unless disposed before; from any thread."""
+        """Call ``action`` once after this many seconds, unless disposed before. From any thread."""
         ...
 
 
 @runtime_checkable
 class HasClock(Protocol):
-    """A scheduler that brings its own clock."""
+    """A scheduler with a clock of its own."""
 
     @property
     def virtual_clock(self) -> Clock:
-        """It."""
+        """Returns the clock."""
         ...
 
 
 def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) -> Clock:
-    """The clock of one subscription.
+    """Returns the clock of one subscription.
 
     Args:
-        timer: The operator's own argument; it wins.
+        timer: The operator's own ``timer`` argument. It takes precedence.
         subscribed_on: The scheduler given to ``subscribe``; see ``scheduler_to_wait_on``.
 
     Returns:
-        A clock on the first scheduler given, else on the running event loop, else the shared timer thread.
+        A clock on the first scheduler that is given, else on the running event loop, else on the shared timer thread.
     """
     scheduler = timer or scheduler_to_wait_on(subscribed_on)
     if isinstance(scheduler, HasClock):
@@ -70,16 +70,16 @@ def clock_for(timer: SchedulerBase | None, subscribed_on: SchedulerBase | None) 
 
 
 def scheduler_to_wait_on(subscribed_on: SchedulerBase | None) -> SchedulerBase | None:
-    """The scheduler, unless it runs actions on the thread that schedules them; then None.
+    """Returns the scheduler, or None if it runs actions on the thread that schedules them.
 
-    Some reactivex operators pass such a scheduler (immediate or trampoline) on to their sources. It waits by blocking
-    the subscriber's thread, and may emit before the subscriber has the disposable.
+    Some reactivex operators pass such a scheduler (immediate or trampoline) to their sources. It waits by blocking the
+    subscriber's thread, and may emit before the subscriber has the disposable.
     """
     return None if isinstance(subscribed_on, (TrampolineScheduler, ImmediateScheduler)) else subscribed_on
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs on this thread, if any."""
+    """Returns the event loop that runs on this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -87,10 +87,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def needed_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that runs on this thread, for what is about to be awaited.
+    """Returns the event loop that runs on this thread, for an await that follows.
 
     Raises:
-        RuntimeError: There is none: what awaits it is driven by another library, such as trio.
+        RuntimeError: There is no loop. The awaiting code is driven by another library, such as trio.
     """
     if (loop := running_loop()) is None:
         raise RuntimeError(
@@ -101,18 +101,18 @@ def needed_loop() -> asyncio.AbstractEventLoop:
 
 
 def loop_of(scheduler: SchedulerBase) -> asyncio.AbstractEventLoop | None:
-    """The event loop of a scheduler; reactivex keeps it in a private attribute and offers no other way."""
+    """Returns the event loop of a scheduler, or None. reactivex keeps the loop in a private attribute."""
     if isinstance(scheduler, AsyncIOScheduler):
         return scheduler._loop  # pyright: ignore[reportPrivateUsage]
     return None
 
 
 class SchedulerClock:
-    """The clock of a reactivex scheduler; exact under a virtual one."""
+    """The clock of a reactivex scheduler. Exact with a virtual scheduler."""
 
     def __init__(self, scheduler: SchedulerBase) -> None:
         self._scheduler = scheduler
-        # A scheduler without a clock of its own tells wall-clock time, which can be set back: use monotonic time then.
+        # A scheduler without a clock of its own tells wall-clock time, which can be set back. Use monotonic time then.
         real = getattr(type(scheduler), "now", None) is Scheduler.now
         self.now: Callable[[], float] = time.monotonic if real else self._scheduler_now
 
@@ -133,7 +133,7 @@ class LoopClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # The standard loops' time() is this very function behind a slower call; another loop's may differ.
+        # The time() of the standard loops is this very function, with a slower call. Another loop's may differ.
         standard = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if standard else loop.time
 
@@ -143,7 +143,7 @@ class LoopClock:
 
 
 class _LoopTimer(DisposableBase):
-    """A call that a loop makes later, set and disposed from any thread."""
+    """A delayed call on a loop, set and disposed from any thread."""
 
     __slots__ = ("_action", "_handle", "_loop")
 
@@ -178,22 +178,22 @@ class _LoopTimer(DisposableBase):
             self._handle.cancel()
 
 
-_Timer = tuple[float, int, list[Action]]  # when it is due, its number, its action unless that is served or cancelled
+_Timer = tuple[float, int, list[Action]]  # when it is due, its number, its action unless that was run or cancelled
 
 
 class TimerThread:
-    """A daemon thread that serves all timers of a process, in order, and lives only while there are any.
+    """A daemon thread that serves all timers of a process, in order. It lives only while there are timers.
 
-    Actions should be brief, but an action may notify an observer that blocks. Then a standby thread takes over, so
-    that other timers are late by about ``patience`` seconds only. This is the leader/followers pattern (Schmidt et
-    al., 2000), except that a leader hands over only when a timer is late.
+    Actions should be short, but an action may notify an observer that blocks. Then a standby thread takes over, so
+    other timers are late by about ``patience`` seconds only. This is the leader/followers pattern (Schmidt et al.,
+    2000), except that a leader hands over only when a timer is late.
     """
 
     def __init__(self, patience: float = 0.05) -> None:
-        """Start nothing yet.
+        """Start no thread yet.
 
         Args:
-            patience: Seconds that a timer may be late on account of another's action.
+            patience: Seconds that a timer may be late because of another timer's action.
         """
         self.now = time.monotonic
         self._patience = patience
@@ -203,14 +203,14 @@ class TimerThread:
         """Forget all timers."""
         self._changed = threading.Condition()
         self._timers: list[_Timer] = []
-        self._cancelled = 0  # of those in the list
+        self._cancelled = 0  # number of cancelled ones in the list
         self._numbers = itertools.count()
-        self._leader: int | None = None  # the thread that serves
-        self._acting = False  # whether it is running an action
-        self._stands_by = False  # whether there is a second thread
+        self._leader: int | None = None  # the thread that serves timers
+        self._acting = False  # True if the leader is running an action
+        self._stands_by = False  # True if there is a second thread
 
     def call_later(self, seconds: float, action: Action) -> DisposableBase:
-        """Schedule ``action`` on the timer thread; from any thread."""
+        """Schedule ``action`` on the timer thread. From any thread."""
         if seconds > FOREVER:
             return Disposable()
         cell = [action]
@@ -227,7 +227,7 @@ class TimerThread:
 
     def _cancel(self, cell: list[Action]) -> None:
         with self._changed:
-            dropped = cell.copy()  # freed after the lock is released: a destructor may run then
+            dropped = cell.copy()  # freed after the lock is released, since a destructor may run then
             if not dropped:
                 return
             cell.clear()
@@ -245,7 +245,7 @@ class TimerThread:
             del action
 
     def _next(self) -> Action | None:
-        """Wait for the next action; ``None`` if there is none left, or if another thread has taken over."""
+        """Wait for the next action. Returns ``None`` if no timer is left, or if another thread has taken over."""
         with self._changed:
             if self._leader != threading.get_ident():
                 return None
@@ -268,7 +268,7 @@ class TimerThread:
 
     def _have_one_stand_by(self) -> None:
         if not self._stands_by:
-            with suppress(RuntimeError):  # no thread to be had: then timers may be late
+            with suppress(RuntimeError):  # no thread can be had: then timers may be late
                 _start_thread(self._stand_by)
                 self._stands_by = True
 
@@ -277,7 +277,7 @@ class TimerThread:
             self._lead()
 
     def _take_over(self) -> bool:
-        """Wait until a timer is late because of an action, and become the leader; or until no timer is left."""
+        """Wait until a timer is late because of an action, and become the leader. Returns False if no timer is left."""
         with self._changed:
             while self._timers:
                 wait = self._timers[0][0] + self._patience - self.now()
@@ -300,7 +300,7 @@ after_fork(TIMER_THREAD.reset)
 
 
 def guarded(action: Action) -> None:
-    """Run an action on a thread that others depend on: what it raises is shown, and the thread lives on."""
+    """Run an action on a thread that others depend on. Errors are shown, and the thread lives on."""
     try:
         action()
     except BaseException as error:  # noqa: BLE001 - raised by an observer's on_error: nobody is left to take it
@@ -308,7 +308,7 @@ def guarded(action: Action) -> None:
 
 
 def show_unhandled(error: BaseException) -> None:
-    """Report an error that no observer took, as Python reports one that ends a thread."""
+    """Report an error that no observer took, as Python does when an error ends a thread."""
     threading.excepthook(
         threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
     )

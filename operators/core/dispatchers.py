@@ -1,4 +1,4 @@
-"""Where a mailbox is emptied: on an event loop, a scheduler's thread, a thread of its own, or by whoever runs calls."""
+"""Places where a mailbox is emptied: an event loop, a scheduler, a thread of its own, or the threads that run calls."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .worker import HERE, Worker, call_context, worker_is_free
 
 
 class Dispatcher(Protocol):
-    """Empties a mailbox for those who must not do so themselves."""
+    """Empties a mailbox for threads that must not do so themselves."""
 
     def is_here(self) -> bool:
-        """Whether the caller may empty the mailbox itself."""
+        """Returns True if the caller may empty the mailbox itself."""
         ...
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Run ``action`` where the mailbox is emptied; from any thread."""
+        """Run ``action`` where the mailbox is emptied. From any thread."""
         ...
 
     def close(self) -> None:
-        """The mailbox is needed no more; may be called more than once."""
+        """The mailbox is no longer needed. May be called more than once."""
         ...
 
 
 class LoopDispatcher:
-    """An event loop. A background loop does not end before its dispatchers are closed.
+    """Empties mailboxes on an event loop. A background loop does not end before its dispatchers are closed.
 
     Attributes:
-        thread: The identity of its thread; below 0 if it is not known yet.
+        thread: The identity of the loop's thread; below 0 if not known yet.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,13 +47,13 @@ class LoopDispatcher:
         self.close = BACKGROUND_LOOP.hold(loop)
 
     def is_here(self) -> bool:
-        """Whether the loop runs here."""
+        """Returns True if the loop runs on this thread."""
         return get_ident() == self.thread
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Run ``action`` on the loop; or here if the loop is closed, so that what is left is freed."""
+        """Run ``action`` on the loop; or here if the loop is closed, so that the remaining resources are freed."""
         try:
-            # Not in the context of the caller, which may be a call's.
+            # Not in the caller's context, which may be that of a call.
             self._loop.call_soon_threadsafe(action, context=self._context.copy())
         except RuntimeError:
             if not self._loop.is_closed():
@@ -62,13 +62,13 @@ class LoopDispatcher:
 
 
 class SchedulerDispatcher:
-    """A reactivex scheduler."""
+    """Empties mailboxes on a reactivex scheduler."""
 
     def __init__(self, scheduler: SchedulerBase) -> None:
         self._scheduler = scheduler
 
     def is_here(self) -> bool:
-        """Nobody knows: a scheduler does not tell where it runs."""
+        """Returns False: a scheduler does not tell where it runs."""
         return False
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -80,14 +80,14 @@ class SchedulerDispatcher:
         self._scheduler.schedule(run)
 
     def close(self) -> None:
-        """Nothing to free: the scheduler is its owner's."""
+        """Nothing to free: the owner closes the scheduler."""
 
 
 class OneThread:
-    """The only thread that there is, as in ``VirtualTime``."""
+    """The only thread that exists, as in ``VirtualTime``."""
 
     def is_here(self) -> bool:
-        """Always."""
+        """Returns True."""
         return True
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -99,9 +99,9 @@ class OneThread:
 
 
 class RelayDispatcher:
-    """A daemon thread, where calls run on threads of others.
+    """Empties mailboxes on a daemon thread, if calls run on threads that are not ours.
 
-    A process pool calls back on the one thread that manages all of its workers.
+    A process pool, for example, calls back on the one thread that manages all of its workers.
     """
 
     def __init__(self, name: str) -> None:
@@ -110,7 +110,7 @@ class RelayDispatcher:
         threading.Thread(target=self._serve, name=f"rxpipe-{name}-relay", daemon=True).start()
 
     def is_here(self) -> bool:
-        """Whether this is the relay thread, or another that runs calls."""
+        """Returns True if this is the relay thread, or another thread that runs calls."""
         return worker_is_free()
 
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -118,7 +118,7 @@ class RelayDispatcher:
         self._actions.put(action)
 
     def close(self) -> None:
-        """End the thread after what it has been given."""
+        """End the thread after its waiting work."""
         self._actions.put(None)
 
     def _serve(self) -> None:
@@ -128,7 +128,7 @@ class RelayDispatcher:
 
 
 def running_loop_dispatcher() -> LoopDispatcher | None:
-    """The running event loop, so that whoever subscribes on a loop is notified there; else ``None``.
+    """Returns a dispatcher for the running event loop, so that its subscribers are notified there; else ``None``.
 
     Raises:
         RuntimeError: ``Observable.run()`` is blocking the loop.

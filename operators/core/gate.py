@@ -1,12 +1,12 @@
-"""Backpressure: the gate between an operator and whatever feeds it.
+"""Backpressure: the gate between an operator and its source.
 
 An operator that holds items puts its gate into a context variable while it subscribes to its source. The nearest
-stage or source upstream finds it there, through any synchronous operators between (``map``, ``filter``,
-``buffer``), and asks it before each emission. Admission is counted when an item is handed over, not when its
-message is handled, so the bound is exact.
+stage or source upstream finds the gate there, through any synchronous operators between (``map``, ``filter``,
+``buffer``), and asks the gate before each emission. An item counts as admitted when it is handed over, not when its
+message is handled. So the bound is exact.
 
-Where several branches feed one gate (a ``merge``), each must reserve its place, as an item that was filtered out on
-its way may not arrive::
+If several branches feed one gate (a ``merge``), each must reserve its place, since an item may be filtered out on its
+way::
 
     gate.enter(wake)   # a place is reserved, or ``wake`` is called once when one may be free
     on_next(value)     # counted as admitted, if it arrives
@@ -24,14 +24,14 @@ Wake = Callable[[], None]
 
 
 class Gate:
-    """Counts the items that an operator holds, and is closed while there is no room for another.
+    """Counts the items that an operator holds. The gate is closed while there is no room for another item.
 
     Attributes:
-        capacity: How many items may be held; ``math.inf`` for no bound.
-        admitted: Items handed over so far; written by whoever hands them over, one at a time, as Rx demands.
-        released: Items no longer held; written by the operator alone.
-        waiting: Whom to wake when there may be room.
-        shared: Whether more than one operator upstream asks it.
+        capacity: The most items that may be held; ``math.inf`` for no bound.
+        admitted: Items handed over so far. Written by the senders, one at a time, as Rx demands.
+        released: Items no longer held. Written by the operator alone.
+        waiting: The callbacks of senders that wait for room.
+        shared: True if more than one operator upstream asks the gate.
     """
 
     __slots__ = (
@@ -52,10 +52,10 @@ class Gate:
         """Make an open gate.
 
         Args:
-            capacity: How many items may be held; ``math.inf`` for no bound.
-            slack: How many places must be free before whoever found the gate closed is woken, at most ``capacity``.
-                Several at a time cost one message instead of one each, as where Reactive Streams request in batches.
-            depth: How many operators with a gate there are from here on downstream.
+            capacity: The most items that may be held; ``math.inf`` for no bound.
+            slack: Places that must be free before a waiting sender is woken, at most ``capacity``. Waking for several
+                places costs one message instead of several, as with the batched requests of Reactive Streams.
+            depth: Operators with a gate from here on downstream.
         """
         self._slack = slack
         self.depth = depth
@@ -69,7 +69,7 @@ class Gate:
         self._lock = threading.Lock()
 
     def resize(self, capacity: float) -> None:
-        """Hold so many from now on; if there are more, they stay."""
+        """Change the capacity. If more items are held, they stay."""
         self.capacity = capacity
         self._reopen = capacity - self._slack
 
@@ -80,26 +80,29 @@ class Gate:
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room for an item now."""
+        """True if there is room for an item now."""
         return self.admitted - self.released < self.capacity
 
     def take(self) -> None:
-        """Note that one more operator upstream is going to ask."""
+        """Note that another operator upstream will ask this gate."""
         with self._lock:
             self._takers += 1
             self.shared = self._takers > 1
 
     def wait(self, wake: Wake) -> bool:
-        """Have ``wake`` called when there may be room; or give ``True`` if there is room by now."""
+        """Returns True if there is room by now. If not, ``wake`` is called when there may be room."""
         with self._lock:
-            self.waiting[wake] = None  # before looking again: a release that comes now sees it
+            self.waiting[wake] = None  # before looking again, so that a release that comes now sees it
             if self.admitted - self.released + self._entering >= self.capacity:
                 return False
             self.waiting.pop(wake, None)
             return True
 
     def enter(self, wake: Wake) -> bool:
-        """Reserve a place in a shared gate; if there is none, ``wake`` is called when there may be one."""
+        """Reserve a place in a shared gate.
+
+        Returns False if there is none; then ``wake`` is called when there may be one.
+        """
         with self._lock:
             if self.admitted - self.released + self._entering >= self.capacity:
                 self.waiting[wake] = None
@@ -115,13 +118,13 @@ class Gate:
             self.open()
 
     def release(self) -> None:
-        """Count an item as no longer held."""
+        """Count an item that is no longer held."""
         self.released += 1
         if self.waiting and self.admitted - self.released <= self._reopen:
             self.open()
 
     def open(self) -> None:
-        """Wake whoever waits, if there is room; on this thread, under no lock."""
+        """Wake the waiting senders, if there is room. They are called on this thread, without a lock."""
         with self._lock:
             if self.admitted - self.released + self._entering >= self.capacity:
                 return
@@ -131,10 +134,10 @@ class Gate:
 
 
 class _Announcement:
-    """What the context variable holds.
+    """The content of the context variable.
 
-    It is emptied when the subscribing is over. Timers and callbacks that were made meanwhile keep a copy of the
-    context; what they subscribe to later must not find this gate.
+    It is emptied when the subscribing ends. Timers and callbacks that were made meanwhile keep a copy of the context.
+    Their later subscriptions must not find this gate.
     """
 
     __slots__ = ("gate",)
@@ -147,14 +150,14 @@ _announced: ContextVar[_Announcement | None] = ContextVar("rxpipe_gate", default
 
 
 def announced_gate() -> Gate | None:
-    """The gate of the nearest operator downstream, while it subscribes. Whoever will ask the gate must ``take`` it."""
+    """Returns the gate of the nearest operator downstream, while it subscribes. Users of the gate must ``take`` it."""
     announcement = _announced.get()
     return None if announcement is None else announcement.gate
 
 
 @contextmanager
 def announcing(gate: Gate | None) -> Generator[None]:
-    """Let what is subscribed to inside find ``gate``; ``None`` hides the gates further downstream."""
+    """Let subscriptions inside find ``gate``; ``None`` hides the gates further downstream."""
     announcement = _Announcement(gate)
     token = _announced.set(announcement)
     try:

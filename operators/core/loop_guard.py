@@ -18,13 +18,13 @@ _INSTEAD = "`await observable` instead, or `async for item in rxpipe.to_async_it
 
 
 def refuse_to_block(instead: str = _INSTEAD) -> None:
-    """Raise if ``Observable.run()`` is blocking the event loop that is running here.
+    """Raise if ``Observable.run()`` is blocking the event loop of this thread.
 
-    Called where something is about to wait for that loop, which would never end: ``run()`` has sources emit on a
-    thread of its own, and what is subscribed to on a loop is notified there.
+    Called before something waits for that loop. The wait would never end: ``run()`` lets sources emit on a thread of
+    its own, but subscribers on a loop are notified on that loop.
 
     Args:
-        instead: What to write instead.
+        instead: The code to suggest instead.
 
     Raises:
         RuntimeError: ``run()`` is blocking the loop.

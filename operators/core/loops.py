@@ -1,4 +1,7 @@
-"""The event loop for coroutine functions of whoever has none running: one thread, shared, alive while in use."""
+"""The background event loop: runs coroutine functions where no loop is running.
+
+One thread, shared, alive while in use.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ T = TypeVar("T")
 
 
 class _Served:
-    """An event loop that a thread of its own runs.
+    """An event loop with a thread of its own.
 
     Attributes:
         loop: The loop.
-        users: Who needs it.
-        runs: Whether it waits for work; if not, it has not begun, or is closing. Changed by its thread only.
+        users: The users that need the loop.
+        runs: True while the loop waits for work. False before it begins, and while it closes. Changed by its thread
+            only.
     """
 
     def __init__(self) -> None:
@@ -30,13 +34,13 @@ class _Served:
 
 
 class BackgroundLoop:
-    """An event loop on a daemon thread, counted by its users: the first starts it, and it ends after the last.
+    """An event loop on a daemon thread. The first user starts the loop, and it ends after the last user.
 
-    It is shared, so that the coroutine stages of a pipeline can share an HTTP client.
+    The loop is shared, so that the coroutine stages of a pipeline can share an HTTP client.
 
-    Whatever is subscribed to on the loop is a user of it until it is over. Only the loop's own thread ends it, when it
-    finds no user left. So a sequence that follows another one keeps the loop, even if it is subscribed to between the
-    release of the last user and the end of the loop, or by a task that the end of the loop has cancelled.
+    Each subscription on the loop is a user until it is over. Only the loop's own thread ends the loop, when no user is
+    left. So a sequence that follows another one keeps the loop, even in these cases: the subscription comes between the
+    release of the last user and the end of the loop; or it comes from a task that the end of the loop has cancelled.
     """
 
     def __init__(self) -> None:
@@ -46,25 +50,25 @@ class BackgroundLoop:
         """Forget all loops and their users."""
         self._changed = threading.Condition()
         self._served: dict[asyncio.AbstractEventLoop, _Served] = {}
-        self._current: _Served | None = None  # for new users; the others are closing
+        self._current: _Served | None = None  # for new users; the other loops are closing
 
     @property
     def users(self) -> int:
-        """How many users all loops have."""
+        """Number of users of all loops."""
         with self._changed:
             return sum(len(served.users) for served in self._served.values())
 
     def acquire(self) -> tuple[asyncio.AbstractEventLoop, Release]:
-        """The running loop, and what to call when it is no longer needed; both from any thread."""
+        """Returns the running loop, and a function that releases it. Both work from any thread."""
         with self._changed:
             served = self._current or self._begin()
             return served.loop, self._count(served)
 
     def hold(self, loop: asyncio.AbstractEventLoop) -> Release:
-        """Count a user of a loop that is running here, or held by another user.
+        """Add a user to a loop that is running here, or that another user holds.
 
         Returns:
-            What to call when it is no longer needed. That does nothing if the loop is not one of these.
+            A function that releases the loop. The function does nothing if the loop is not one of these.
         """
         if loop not in self._served:
             return _nothing
@@ -86,9 +90,9 @@ class BackgroundLoop:
                 served.loop.call_soon_threadsafe(_stop_if_unused, served)
 
     def wait_closed(self, seconds: float) -> None:
-        """Wait until what was open on loops that nobody uses any more is closed, such as connections; at most so long.
+        """Wait until unused loops have closed their resources, such as connections; at most ``seconds`` seconds.
 
-        Not to be called on the loop.
+        Do not call this on the loop.
         """
         with self._changed:
             closing = [served for served in self._served.values() if not served.users]
@@ -122,7 +126,7 @@ class BackgroundLoop:
                 self._changed.notify_all()
 
     def _retire(self, served: _Served) -> bool:
-        """Stop giving the loop to new users, unless it has users again."""
+        """Stop giving the loop to new users, unless the loop has users again."""
         with self._changed:
             if served.users:
                 return False
@@ -137,7 +141,7 @@ def _stop_if_unused(served: _Served) -> None:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run until the loop is stopped, whatever it raises: asyncio lets ``SystemExit`` out of a task of a user's."""
+    """Run until the loop is stopped, whatever the loop raises: asyncio lets ``SystemExit`` out of a user's task."""
     while True:
         try:
             loop.run_forever()
@@ -156,14 +160,14 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def run_on_loop(main: Coroutine[Any, Any, T], closing: float) -> T:
-    """Like ``asyncio.run``, with a time limit for the end.
+    """Run a coroutine like ``asyncio.run``, with a time limit for the end.
 
-    ``asyncio.run`` waits for ever: for tasks that do not let themselves be cancelled, for async generators that do not
-    close, and for threads of the loop's own executor.
+    ``asyncio.run`` waits for ever for tasks that ignore cancellation, for async generators that do not close, and for
+    threads of the loop's own executor.
 
     Args:
-        main: What to run.
-        closing: Seconds in which what is still open may close; none after Ctrl-C.
+        main: The coroutine to run.
+        closing: Seconds that open resources have to close; 0 after Ctrl-C.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -197,13 +201,13 @@ after_fork(BACKGROUND_LOOP.reset)
 
 
 def use_loop() -> tuple[asyncio.AbstractEventLoop, Release]:
-    """The loop that is running here, else the background loop; and what to call when it is no longer needed."""
+    """Returns the loop that is running here, else the background loop; and a function that releases the loop."""
     loop = running_loop()
     return BACKGROUND_LOOP.acquire() if loop is None else (loop, BACKGROUND_LOOP.hold(loop))
 
 
 def hold_loop() -> Release:
-    """Count a user of the loop that is running here, if any; what to call when it is no longer needed."""
+    """Add a user to the loop that is running here, if any. Returns a function that releases the loop."""
     loop = running_loop()
     return _nothing if loop is None else BACKGROUND_LOOP.hold(loop)
 

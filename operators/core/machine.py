@@ -1,8 +1,8 @@
-"""The shape that all operators with a queue and all sources share: one small state machine per subscription.
+"""The base of all operators with a queue and of all sources: one small state machine per subscription.
 
-What arrives from upstream, finished calls and timers only post messages to its mailbox; handlers change the state,
-and ``advance`` then acts on it: hands results downstream while the gate there is open, starts what may start,
-completes when nothing is left. Its own gate is announced to whatever it subscribes to.
+Arriving items, finished calls and timers only post messages to the machine's mailbox. Handlers change the state. Then
+``advance`` acts on the state: it hands results downstream while the gate there is open, starts calls, and completes
+when no work is left. The machine announces its own gate to its source.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .dispatchers import Dispatcher, running_loop_dispatcher
 from .gate import Gate, announced_gate, announcing
 from .mailbox import mailbox
 
-_DEEPEST = 110  # operators in a chain: each takes some nine frames of the 1,000 that Python's stack has by default
+_DEEPEST = 110  # operators in a chain; each takes about nine of the 1,000 frames of Python's stack
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 class Producer(Generic[B], DisposableBase):
-    """The half that emits: one subscriber's state machine, which notifies the observer downstream.
+    """The emitting half of a machine: it notifies the observer downstream.
 
     Attributes:
-        over: Whether it has ended or been disposed; nothing is emitted from then on.
-        post: Has a handler called in the mailbox, never overlapping another; from any thread.
+        over: True if the machine has ended or was disposed. Nothing is emitted from then on.
+        post: Calls a handler in the mailbox. Handlers never overlap. From any thread.
     """
 
     def __init__(self, observer: ObserverBase[B], dispatcher: Dispatcher | None = None) -> None:
@@ -50,20 +50,20 @@ class Producer(Generic[B], DisposableBase):
 
     @abstractmethod
     def advance(self) -> None:
-        """Act on the state that the messages left, unless it is over; runs in the mailbox."""
+        """Act on the state that the messages left. Not called once the machine is over. Runs in the mailbox."""
 
     @abstractmethod
     def free(self) -> None:
-        """Cancel timers and calls, and let go of values: it is over; runs in the mailbox."""
+        """Cancel timers and calls, and forget values, since the machine is over. Runs in the mailbox."""
 
     def wake(self) -> None:
-        """Have ``advance`` run."""
+        """Run ``advance`` soon."""
         self.post(_nothing)
 
     def may_emit(self) -> bool:
-        """Whether there is room downstream for one item; if not, ``advance`` runs again when there may be.
+        """Returns True if there is room downstream for one item. If not, ``advance`` runs again when there may be room.
 
-        If so, it may have reserved a place: ``emit`` or ``give_back_place`` must follow.
+        After True, a place may be reserved: ``emit`` or ``give_back_place`` must follow.
         """
         gate = self._downstream
         if gate is None:
@@ -86,7 +86,7 @@ class Producer(Generic[B], DisposableBase):
             self.give_back_place()
 
     def give_back_place(self) -> None:
-        """Give back the place that ``may_emit`` has reserved, if any: after an emission, or instead of one."""
+        """Give back the place that ``may_emit`` has reserved, if any: after an emission, or instead of an emission."""
         if self._reserved and self._downstream is not None:
             self._reserved = False
             self._downstream.leave()
@@ -105,13 +105,13 @@ class Producer(Generic[B], DisposableBase):
             show_unhandled(unhandled)
 
     def dispose(self) -> None:
-        """Stop at once, from any thread: nothing more is emitted, and what is running is cancelled."""
+        """Stop at once, from any thread. Nothing more is emitted, and running calls are cancelled."""
         if not self.over:
             self.over = True
             self._post_last(self._free_once)
 
     def _free_once(self) -> None:
-        if not self._freed:  # two threads may have disposed it at the same moment
+        if not self._freed:  # two threads may have disposed the machine at the same moment
             self._freed = True
             try:
                 self.free()
@@ -120,7 +120,7 @@ class Producer(Generic[B], DisposableBase):
                     self._dispatcher.close()
 
     def _broken(self, error: BaseException) -> None:
-        """A handler raised, as where a scheduler or a loop is closed: end, rather than hang half-way."""
+        """A handler raised, for example because a scheduler or a loop is closed. End, rather than hang."""
         if self.over:
             show_unhandled(error)
         else:
@@ -128,11 +128,11 @@ class Producer(Generic[B], DisposableBase):
 
 
 class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
-    """One subscription to an operator with a queue: it observes its source, too.
+    """One subscription to an operator with a queue. The machine observes its source, too.
 
     Attributes:
-        gate: Its own gate: counts the items that it holds.
-        source_done: Whether to expect no more items. Subclasses set it when the source fails or is stopped, too.
+        gate: The machine's own gate, which counts the items that it holds.
+        source_done: True if no more items come. Subclasses set it when the source fails or is stopped, too.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
         self._upstream = SingleAssignmentDisposable()
 
     def subscribe_to(self, source: ObservableBase[A], scheduler: SchedulerBase | None) -> DisposableBase:
-        """Subscribe to the source, announcing the gate."""
+        """Subscribe to the source, and announce the gate."""
         if self.gate.depth > _DEEPEST:
-            # From the trampoline: where this is called, the stack has no room for an error to get through.
+            # From the trampoline: at the caller, the stack has no room for an error to get through.
             CurrentThreadScheduler.singleton().schedule(self._too_deep)
             return self
         try:
@@ -164,31 +164,31 @@ class Machine(Producer[B], ObserverBase[A], Generic[A, B]):
 
     @abstractmethod
     def arrive(self, value: A) -> None:
-        """Take an item; ``gate.release()`` is due when it is no longer held. Runs in the mailbox."""
+        """Take an item. Call ``gate.release()`` when the item is no longer held. Runs in the mailbox."""
 
     def source_failed(self, error: Exception) -> None:
-        """The source ended with an error; runs in the mailbox."""
+        """The source ended with an error. Runs in the mailbox."""
         self.end(error)
 
     def source_completed(self) -> None:
-        """The source completed; runs in the mailbox."""
+        """The source completed. Runs in the mailbox."""
         self.source_done = True
 
     def on_next(self, value: A) -> None:
-        """Take over an item from upstream, on any thread."""
+        """Take over an item from upstream. On any thread."""
         self.gate.admitted += 1
         self.post(self.arrive, value)
 
     def on_error(self, error: Exception) -> None:
-        """Take note of the source's failure."""
+        """Note the source's failure."""
         self.post(self.source_failed, error)
 
     def on_completed(self) -> None:
-        """Take note of the source's completion."""
+        """Note the source's completion."""
         self.post(self.source_completed)
 
     def dispose(self) -> None:
-        """Stop at once, the source included."""
+        """Stop the machine and its source at once."""
         try:
             super().dispose()
         finally:
@@ -200,7 +200,7 @@ def _nothing() -> None:
 
 
 def as_exception(error: BaseException) -> Exception:
-    """The error as Rx carries it: anything that is not an ``Exception`` is wrapped."""
+    """Returns the error as Rx carries it: an error that is no ``Exception`` is wrapped."""
     if isinstance(error, Exception):
         return error
     wrapped = CallFailed(describe(error))

@@ -1,4 +1,4 @@
-"""Messages to an operator, handled one at a time: threads, event loops and virtual time share this one path."""
+"""Messages to an operator, handled one at a time. Threads, event loops and virtual time share this path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _anywhere() -> bool:
 
 
 def mailbox(advance: Callable[[], None], failed: Failed, dispatcher: Dispatcher | None) -> Mailbox:
-    """A mailbox; without a dispatcher, any thread empties it."""
+    """Returns a mailbox. Without a dispatcher, any thread empties it."""
     if isinstance(dispatcher, LoopDispatcher):
         return LoopMailbox(advance, failed, dispatcher)
     if isinstance(dispatcher, OneThread):
@@ -31,15 +31,15 @@ def mailbox(advance: Callable[[], None], failed: Failed, dispatcher: Dispatcher 
 
 
 class Mailbox:
-    """Whoever finds the mailbox idle takes its drain token, and handles messages until there are none.
+    """A queue of messages. A thread that finds the mailbox idle takes its drain token, and handles all messages.
 
-    So handlers never overlap, and nobody waits: a sender that finds the token gone leaves the message to its holder.
-    None is left behind. A sender puts its message in before it looks for the token, and the holder looks into the
-    mailbox once more after it has given the token back.
+    So handlers never overlap, and no thread waits: a sender that finds the token gone leaves the message to its holder.
+    No message is left behind. A sender puts its message in before it looks for the token, and the holder looks into the
+    mailbox again after it has given the token back.
 
-    Whoever empties the mailbox also runs what is downstream, for as long as messages come. Some threads must not be
-    kept by that: one that subscribes, feeds a subject, or serves timers or a pool; a worker in the middle of a call.
-    They wake the dispatcher instead.
+    The thread that empties the mailbox also runs code downstream, for as long as messages come. Some threads must not
+    be kept by that: threads that subscribe, feed a subject, or serve timers or a pool; and a worker in the middle of a
+    call. They wake the dispatcher instead.
     """
 
     __slots__ = ("_advance", "_dispatcher", "_drain_token", "_failed", "_is_here", "_messages", "_wake_up")
@@ -49,19 +49,20 @@ class Mailbox:
 
         Args:
             advance: Called whenever all messages have been handled.
-            failed: Called with what a handler or ``advance`` raised; must not raise.
-            dispatcher: Says who may empty it, and does so for all others; by default anybody may.
+            failed: Called with an error of a handler or of ``advance``. Must not raise.
+            dispatcher: Decides which threads may empty the mailbox, and does so for all others. By default any thread
+                may.
         """
         self._advance = advance
         self._failed = failed
         self._dispatcher = dispatcher
         self._is_here = _anywhere if dispatcher is None else dispatcher.is_here
         self._messages: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._drain_token = [None]  # one item, or none while somebody has it; pop and append are atomic
-        self._wake_up = [None]  # one item, or none while the dispatcher has been called and has not come
+        self._drain_token = [None]  # one item, or none while a thread holds it; pop and append are atomic
+        self._wake_up = [None]  # one item, or none after the dispatcher was called and before it has come
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(*args)`` called: at once if this may be here and the mailbox is idle."""
+        """Call ``handler(*args)`` in the mailbox: at once if that may happen here and the mailbox is idle."""
         self._messages.append((handler, args))
         if self._is_here():
             self._empty()
@@ -69,7 +70,10 @@ class Mailbox:
             self._wake()
 
     def post_last(self, handler: Callable[..., None]) -> None:
-        """Have ``handler`` called, after which nothing goes downstream any more: so on any thread."""
+        """Call ``handler`` after everything else.
+
+        Nothing goes downstream afterwards, so this may happen on any thread.
+        """
         self._messages.append((handler, ()))
         self._empty()
 
@@ -91,7 +95,7 @@ class Mailbox:
             self._drain_token.append(None)
 
     def _handle(self, handler: Callable[..., None] = _nothing, args: tuple[Any, ...] = ()) -> None:
-        """Handle a message and then all that are there."""
+        """Handle a message, and then all waiting ones."""
         messages = self._messages
         while True:
             try:
@@ -108,7 +112,7 @@ class Mailbox:
 
 
 class LoopMailbox(Mailbox):
-    """A mailbox that is emptied on an event loop, where a flag does what the token does elsewhere, and is faster."""
+    """A mailbox that is emptied on an event loop. A flag replaces the token, and is faster."""
 
     __slots__ = ("_busy", "_thread")
 
@@ -118,7 +122,7 @@ class LoopMailbox(Mailbox):
         self._busy = False
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(*args)`` called on the loop: at once if the caller is there and the mailbox idle."""
+        """Call ``handler(*args)`` on the loop: at once if the caller is there and the mailbox is idle."""
         if get_ident() != self._thread:
             self._messages.append((handler, args))
             self._wake()
@@ -131,7 +135,7 @@ class LoopMailbox(Mailbox):
             self._busy = False
 
     def post_last(self, handler: Callable[..., None]) -> None:
-        """Have ``handler`` called on the loop, where tasks are cancelled."""
+        """Call ``handler`` on the loop, where tasks are cancelled."""
         self.post(handler)
 
     def _empty(self) -> None:
@@ -147,7 +151,7 @@ class LoopMailbox(Mailbox):
 
 
 class OneThreadMailbox(Mailbox):
-    """A mailbox where there is one thread only: a flag does what the token does elsewhere, and is faster."""
+    """A mailbox for a single thread. A flag replaces the token, and is faster."""
 
     __slots__ = ("_busy",)
 
@@ -156,7 +160,7 @@ class OneThreadMailbox(Mailbox):
         self._busy = False
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(*args)`` called: at once if the mailbox is idle."""
+        """Call ``handler(*args)``: at once if the mailbox is idle."""
         if self._busy:
             self._messages.append((handler, args))
         else:
@@ -165,5 +169,5 @@ class OneThreadMailbox(Mailbox):
             self._busy = False
 
     def post_last(self, handler: Callable[..., None]) -> None:
-        """Have ``handler`` called."""
+        """Call ``handler``."""
         self.post(handler)

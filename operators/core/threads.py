@@ -1,4 +1,4 @@
-"""The threads on which plain functions run: one set, shared by all stages of the process, alive while in use."""
+"""The threads that run plain functions: one set, shared by all stages of the process, alive while in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def after_fork(action: Callable[[], None]) -> None:
-    """Have ``action`` called in each child that this process forks: it has none of the parent's threads."""
+    """Call ``action`` in each child that this process forks. A child has none of the parent's threads."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=action)
 
@@ -22,20 +22,20 @@ Job = tuple[Function, Function, tuple[Any, ...]]
 
 
 class WorkerThreads:
-    """Daemon threads, made as needed: whoever submits bounds how many calls there are at once.
+    """Daemon threads, made as needed. The number of calls at once is up to the callers.
 
-    A new job wakes one thread. A thread that takes a job wakes the next one if more jobs wait. So jobs that do not
+    A new job wakes one thread. A thread that takes a job wakes the next thread if more jobs wait. So jobs that do not
     block run one after the other on one thread, without thread switches. Jobs that block run in parallel.
 
-    Daemons, since a call that hangs for ever must not keep the process from ending. Threads stay until the last user
-    has gone, and end then.
+    The threads are daemons, since a call that hangs for ever must not keep the process from ending. They end after the
+    last user has left.
     """
 
     def __init__(self, name: str = "rxpipe-worker") -> None:
-        """Start nothing yet.
+        """Start no threads yet.
 
         Args:
-            name: What the names of the threads begin with.
+            name: The beginning of the threads' names.
         """
         self._name = name
         self.reset()
@@ -46,17 +46,17 @@ class WorkerThreads:
         self._users: set[object] = set()
         self._jobs: deque[Job] = deque()
         self._idle: list[None] = []  # one for each thread that waits to be woken; pop and append are atomic
-        self._wakes: SimpleQueue[bool] = SimpleQueue()  # whether to look for a job; else to see whether to end
-        self._wake_up = [None]  # one item, or none while a thread was woken, or made, and has not looked for a job yet
+        self._wakes: SimpleQueue[bool] = SimpleQueue()  # True: look for a job; False: see if it is time to end
+        self._wake_up = [None]  # one item, or none after a thread was woken or made and before it looks for a job
         self._made = 0
 
     def enter(self, user: object) -> None:
-        """Count a user in."""
+        """Add a user."""
         with self._lock:
             self._users.add(user)
 
     def leave(self, user: object) -> None:
-        """Count a user out; from any thread, more than once if need be. After the last user, idle threads end."""
+        """Remove a user. From any thread, more than once if need be. After the last user, idle threads end."""
         with self._lock:
             self._users.discard(user)
             if self._users:
@@ -65,7 +65,7 @@ class WorkerThreads:
             self._wakes.put(False)
 
     def submit(self, function: Function, refused: Function, *args: Any) -> None:
-        """Have a thread call ``function(*args)``; or ``refused(*args)`` here or elsewhere if no thread can be made.
+        """Call ``function(*args)`` on a thread. If no thread can be made, call ``refused(*args)`` here or elsewhere.
 
         Neither may raise.
         """
@@ -73,7 +73,7 @@ class WorkerThreads:
         self._call_thread()
 
     def _call_thread(self) -> None:
-        """Have a thread look for a job, unless one is coming anyway."""
+        """Wake or make a thread to look for a job, unless one is coming anyway."""
         if taken_from(self._wake_up):
             if taken_from(self._idle):
                 self._wakes.put(True)
@@ -87,11 +87,11 @@ class WorkerThreads:
         except BaseException as error:
             self._wake_up.append(None)
             if not isinstance(error, RuntimeError):
-                raise  # Ctrl-C, say: the thread may be there or not
+                raise  # Ctrl-C, for example: the thread may exist or not
             self._refuse_all()
 
     def _refuse_all(self) -> None:
-        """Others, too, may have counted on the thread that could not be made."""
+        """Refuse all waiting jobs: other callers may also have counted on the thread that could not be made."""
         with suppress(IndexError):
             while True:
                 _, refused, args = self._jobs.popleft()
@@ -114,7 +114,7 @@ class WorkerThreads:
 
     def _wait(self) -> None:
         self._idle.append(None)
-        # A job may have come after this thread looked, and before it was listed as idle: so look again.
+        # A job may have come after this thread looked, and before it was listed as idle. So look again.
         if (self._jobs or not self._users) and taken_from(self._idle):
             return
         if self._wakes.get():
@@ -122,7 +122,7 @@ class WorkerThreads:
 
 
 def taken_from(tokens: list[None]) -> bool:
-    """Take one token, if there is one. This needs no lock, as ``list.pop`` is atomic."""
+    """Take a token. Returns False if there is none. Needs no lock, since ``list.pop`` is atomic."""
     if tokens:
         try:
             tokens.pop()

@@ -17,7 +17,7 @@ from .clock import FOREVER
 
 
 class Event(DisposableBase):
-    """What is to happen at a time, unless it is disposed before."""
+    """An action at a time, unless it is disposed before."""
 
     __slots__ = ("action",)
 
@@ -25,12 +25,12 @@ class Event(DisposableBase):
         self.action: Callable[[], object] | None = action
 
     def dispose(self) -> None:
-        """Let it not happen."""
+        """Cancel the action."""
         self.action = None
 
 
 class VirtualTime(VirtualTimeScheduler):
-    """A scheduler in virtual time, on one heap of events: a tenth of the cost of a ``TestScheduler``.
+    """A scheduler in virtual time, with one heap of events. It costs a tenth of a ``TestScheduler``.
 
     ::
 
@@ -38,8 +38,8 @@ class VirtualTime(VirtualTimeScheduler):
         run = pipeline.start(range(1000), scheduler=time)
         time.run()
 
-    Times are float seconds from 0. Events of the same time happen in the order in which they were scheduled. Neither
-    this nor what runs in its time is for several threads.
+    Times are float seconds from 0. Events of the same time happen in the order of their scheduling. The scheduler, and
+    all code in its time, must run on one thread.
 
     Attributes:
         seconds: The time.
@@ -53,38 +53,38 @@ class VirtualTime(VirtualTimeScheduler):
 
     @property
     def now(self) -> datetime:
-        """The time, for reactivex: as from 1970 on."""
+        """The time for reactivex, as a date from 1970 on."""
         return self.to_datetime(self.seconds)
 
     @property
     def virtual_clock(self) -> VirtualClock:
-        """A clock that goes by this time."""
+        """Returns a clock with this time."""
         return VirtualClock(self)
 
     def at(self, seconds: float, action: Callable[[], object]) -> Event:
-        """Do something at a time; now, if that has passed."""
+        """Run an action at a time; now, if that time has passed."""
         event = Event(action)
         self._count += 1
         heapq.heappush(self._events, (max(self.seconds, seconds), self._count, event))
         return event
 
     def schedule(self, action: Any, state: Any = None) -> DisposableBase:
-        """Do something now, behind what is due."""
+        """Run an action now, after those that are due."""
         return self.schedule_relative(0.0, action, state)
 
     def schedule_relative(self, duetime: Any, action: Any, state: Any = None) -> DisposableBase:
-        """Do something later."""
+        """Run an action after a delay."""
         return self.at(self.seconds + self.to_seconds(duetime), lambda: action(self, state))
 
     def schedule_absolute(self, duetime: Any, action: Any, state: Any = None) -> DisposableBase:
-        """Do something at a time."""
+        """Run an action at a time."""
         return self.at(self.to_seconds(duetime), lambda: action(self, state))
 
     def run(self, until: float = math.inf, *, most: int | None = None) -> bool:
-        """Let everything happen that is due by a time, or ``most`` events of it.
+        """Run all events that are due by a time, or at most ``most`` of them.
 
         Returns:
-            Whether anything is left to happen.
+            True if events are left.
         """
         events, pop = self._events, heapq.heappop
         for _ in repeat(None) if most is None else repeat(None, most):
@@ -109,9 +109,9 @@ class VirtualClock:
         self._time = time
 
     def now(self) -> float:
-        """The time."""
+        """Returns the time."""
         return self._time.seconds
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> DisposableBase:
-        """Call ``action`` after so many seconds."""
+        """Call ``action`` after this many seconds."""
         return Disposable() if seconds > FOREVER else self._time.at(self._time.seconds + seconds, action)

@@ -1,7 +1,7 @@
 """A worker runs calls one after the other, in a copy of the context in which the stage was subscribed to.
 
-It is used again while its calls leave the context unchanged. A worker whose call has set a context variable is dropped,
-so that no other call sees the variable.
+A worker is reused while its calls leave the context unchanged. A worker whose call has set a context variable is
+dropped, so that no other call sees the variable.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ Function = Callable[[Any], Any]
 
 
 class Call(Protocol):
-    """What a runner reports to."""
+    """Receives the reports of a runner about one call."""
 
     def begin(self) -> bool:
-        """The function starts now; unless this is false: then nobody wants it any more."""
+        """The function starts now. Returns False if the call is no longer wanted."""
         ...
 
     def done(self, ok: bool, result: Any) -> None:
-        """The function returned ``result``, or raised it."""
+        """The function returned ``result``, or raised it if ``ok`` is False."""
         ...
 
     def remaining(self) -> float | None:
-        """Seconds left until the call's deadline."""
+        """Returns the seconds left until the call's deadline."""
         ...
 
     def record(self, usage: Usage) -> None:
-        """The function has used this."""
+        """Add to the usage of the call."""
         ...
 
     def hold(self) -> None:
-        """Stop the call's timeout; ``begin`` starts it anew."""
+        """Stop the call's timeout; ``begin`` starts it again."""
         ...
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows if the function raises this."""
+        """Returns True if another attempt follows when the function raises this error."""
         ...
 
     def note(self, value: object) -> None:
-        """The function leaves something with it."""
+        """Attach a value to the call."""
         ...
 
 
 def call_context() -> contextvars.Context:
-    """A copy of the current context for calls: what they subscribe to is not behind a gate of ours."""
+    """Returns a copy of the current context for calls. Their subscriptions do not find a gate of ours."""
     with announcing(None):
         return contextvars.copy_context()
 
 
 class Worker:
-    """Runs calls one after the other in a context of its own, where it tells how long the present one has.
+    """Runs calls one after the other in a context of its own. Functions reach their call through the worker.
 
     Attributes:
-        call: The present one.
-        context: Where they run.
+        call: The present call.
+        context: The context of the calls.
     """
 
     call: Call | None = None
@@ -73,42 +73,42 @@ class Worker:
         self._fresh = context.copy()
 
     def remaining(self) -> float | None:
-        """Seconds left to the present call."""
-        call = self.call  # read once, here and below: a thread that the call has started may ask when it has ended
+        """Returns the seconds left to the present call."""
+        call = self.call  # read once, here and below: a thread of the call may ask after the call's end
         return None if call is None else call.remaining()
 
     def record(self, usage: Usage) -> None:
-        """The present call has used this."""
+        """Add to the usage of the present call."""
         if (call := self.call) is not None:
             call.record(usage)
 
     def hold(self) -> None:
-        """The time of the present call does not run until it begins anew."""
+        """Stop the timeout of the present call."""
         if (call := self.call) is not None:
             call.hold()
 
     def begin(self) -> bool:
-        """The present call begins anew."""
+        """Start the timeout of the present call again."""
         return (call := self.call) is not None and call.begin()
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows if the present call fails with this."""
+        """Returns True if another attempt follows when the present call fails with this error."""
         return (call := self.call) is not None and call.retries(error)
 
     def note(self, value: object) -> None:
-        """Leave something with the present call."""
+        """Attach a value to the present call."""
         if (call := self.call) is not None:
             call.note(value)
 
     def is_clean(self) -> bool:
-        """Whether the calls so far have left the context as it was."""
+        """True if the calls so far have left the context unchanged."""
         try:
             return self.context == self._fresh
         except Exception:  # noqa: BLE001 - a foreign __eq__ was asked: so something was set
             return False
 
     def run(self, fn: Function, value: Any, call: Call) -> None:
-        """Run a call, in the context, whatever it raises: ``SystemExit`` ends the call only."""
+        """Run a call in the context. Any error ends this call only, even ``SystemExit``."""
         self.call = call
         try:
             ok, result = True, fn(value)
@@ -135,12 +135,12 @@ HERE = _Here()
 
 
 def worker_is_free() -> bool:
-    """Whether the present thread is there to run calls, and is not in the middle of one."""
+    """Returns True if this thread is a worker thread, and is not in the middle of a call."""
     worker = HERE.worker
     return worker is not None and worker.call is None
 
 
 def discard(result: Any) -> None:
-    """Let go of a result that nobody takes: a coroutine is closed, as Python warns of one that was never awaited."""
-    if issubclass(type(result), CoroutineType):  # not isinstance, which asks the result for its class, too
+    """Throw a result away. A coroutine is closed, since Python warns of coroutines that were never awaited."""
+    if issubclass(type(result), CoroutineType):  # not isinstance, which also asks the result for its class
         result.close()

@@ -130,7 +130,7 @@ class BatchStageMachine(StageMachine[A, B]):
         self._failed_for_good(member, error)
 
     def _member_of(self, item: Any) -> tuple[BatchCall | None, StageCall | None]:
-        """Returns the batch call that runs or waits with an item, and the item's member of the call; None if none does."""
+        """Returns the batch call that runs or waits with an item, and the item's member of the call; else None."""
         for batch in (*self._running, *self._retries):
             if isinstance(batch, BatchCall):
                 for member in batch.members:

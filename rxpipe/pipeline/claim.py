@@ -1,4 +1,4 @@
-"""What a run store gives a run, claimed items and cached results, and how the run tells what becomes of them."""
+"""Items that a run store gives to a run, results from its cache, and the ``Journal`` that keeps the run's results."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ class Claim:
 
     Attributes:
         id: The ID, as the source gave it.
-        key: What the store knows it by.
-        owner: The worker that has it.
-        fence: A number that each claim of an item raises, so that an earlier claim can write nothing any more.
-        stage: How many stages have a checkpoint in the store.
-        value: What the last of these stages returned; what the source gave, if there is none; or the ``Children`` of an
-            item that was expanded, and is to be called with them.
-        record: The value that the source gave, of this item or of the one that it was made of; it may be ``Deferred``.
-            None if it gave an ID only.
-        inputs: What the item came with into each stage from ``first`` up to ``finished``, as ``Deferred``.
-        first: The stage that it began with: 0, or the one behind that which made it.
-        finished: How many stages it has been through: ``stage``, or up to the one that is called with its children.
-        rounds: How often it was sent back.
-        feedback: What it was sent back with, for the stage that it went back to.
-        parent: The key of the item that it was made of, or None.
-        root: The key of the parent that has none, or None.
-        number: Which of its parent's children it is.
-        depth: How many parents it has above it.
-        children: How many children are kept that a call of the next stage had made, which was interrupted.
-        born: How many children were made of it before those, in this round.
+        key: The item's key in the store.
+        owner: The worker that has the item.
+        fence: A number that each claim of an item raises. A claim with a lower number can no longer write.
+        stage: Number of stages with a checkpoint in the store.
+        value: The result of the last of these stages. Without one, the source's value. For an expanded item that waits
+            for a collecting stage: its ``Children``.
+        record: The value that the source gave, for this item or its topmost parent; it may be ``Deferred``. None if the
+            source gave an ID only.
+        inputs: The values with which the item entered the stages from ``first`` up to ``finished``, as ``Deferred``.
+        first: The stage where the item began: 0, or the stage after the one that made it.
+        finished: Number of stages that the item has been through: ``stage``, or all stages before the one that collects
+            its children.
+        rounds: Number of times that the item was sent back.
+        feedback: The feedback for the stage that the item went back to.
+        parent: The parent's key, or None.
+        root: The key of the topmost parent, or None.
+        number: The item's number among its parent's children.
+        depth: Number of parents above the item.
+        children: Number of stored children from an interrupted call of the next stage.
+        born: Number of children that were made of the item before those, in this round.
         attempts: Calls made for the item before.
-        error: Why no stage may be called with the item, or None.
-        outside: Whether the ID can be no key of the database. Then ``error`` says why, and ``key`` stands for the ID.
-        quarantined: Whether workers have died with the item. It runs alone, or with other quarantined items only.
-        conflict: Why it is no item of the run, though it has been taken for one; or None.
-        noted: How many stages have a checkpoint that may not be in the store yet.
-        lost: Whether another worker has taken the item over. Then no call is made for it here.
-        calls: Calls that have ended, until what came of them is kept; the store's own.
-        usage: What the last of them used, until its end is told; the store's own.
+        error: The reason why no stage may be called with the item, or None.
+        outside: True if the ID can be no key of the database. Then ``error`` is set, and ``key`` stands for the ID.
+        quarantined: True if workers have died with the item. It runs alone, or with other quarantined items only.
+        conflict: The reason why the item does not belong to the run, though it was taken; or None.
+        noted: Number of stages with a checkpoint that may not be in the store yet.
+        lost: True if another worker has taken the item over. Then this process makes no call for it.
+        calls: Calls that have ended, until their results are stored. For the store only.
+        usage: Usage of the last of these calls, until its end is reported. For the store only.
     """
 
     id: int | str
@@ -87,7 +88,7 @@ class ClaimedOutcome(Outcome[Any]):
     """How an item of a run store ended.
 
     Attributes:
-        claim: What the store knows the item by.
+        claim: The item's claim.
     """
 
     claim: Claim = field(repr=False, compare=False)
@@ -99,13 +100,13 @@ class Spawning:
 
     Attributes:
         stage: The index of the stage that made them.
-        first: The number of the first one.
-        depth: How many parents they have above them.
-        attempts: Calls made for their parent so far.
-        is_all: Whether no more will come.
-        collected_by: The index of the stage that is to be called with all of them, or None.
-        hands_over: Whether the store waits for them then, as some are not in the hands of this worker.
-        outcome: How their parent ends with them, if no more will come and no stage collects them.
+        first: The number of the first child.
+        depth: Number of parents above the children.
+        attempts: Calls made for the parent so far.
+        is_all: True if no more children will come.
+        collected_by: The index of the stage that collects the children, or None.
+        hands_over: True if the store then waits for the children, since some do not belong to this worker.
+        outcome: The outcome of the parent with its last child, if ``is_all`` and no stage collects them.
     """
 
     stage: int
@@ -119,31 +120,31 @@ class Spawning:
 
 
 class Deferred:
-    """A value that is kept, and is made again when it is asked for.
+    """A stored value that is loaded on demand.
 
-    A class to inherit from: items are asked for each outcome, and to look through a protocol takes long.
+    This is a base class and no protocol: each outcome is checked for it, and protocol checks are slow.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def load(self) -> Any:
-        """The value.
+        """Returns the value.
 
         Raises:
-            CheckpointError: It cannot be made again.
+            CheckpointError: The value cannot be made again.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResult:
-    """What an earlier call has returned.
+    """The result of an earlier call.
 
     Attributes:
         value: The result.
-        usage: What that call had used.
-        kept: The result as the store keeps it.
+        usage: The usage of that call.
+        kept: The result in the store's form.
     """
 
     value: Any
@@ -153,12 +154,12 @@ class CachedResult:
 
 @dataclass(slots=True)
 class CacheLookup:
-    """What became of looking for an item's result in the cache.
+    """The answer of the cache for an item.
 
     Attributes:
-        key: What a new result is to be kept by; None if it cannot be.
-        hit: The result that there is, or None.
-        usage: What calls with the item have used since then.
+        key: The key for a new result; None if it cannot be cached.
+        hit: The cached result, or None.
+        usage: The usage of calls with the item since the lookup.
     """
 
     key: str | None = None
@@ -167,71 +168,71 @@ class CacheLookup:
 
 
 class Journal(Protocol):
-    """Keeps what becomes of claimed items."""
+    """Stores the progress of claimed items."""
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
-        """Whether a call may begin now; if not, ``wake`` is called once when it may be asked again."""
+        """Returns True if a call may begin now. If not, ``wake`` is called once when to ask again."""
         ...
 
     def checkpoint(
         self, claim: Claim, stage: int, attempts: int, value: Any, lookup: CacheLookup | None = None
     ) -> None:
-        """The stage with this index has returned a value; with ``lookup``, it is kept for other runs, too.
+        """Store the result of the stage with this index. With ``lookup``, other runs can use the result, too.
 
         Raises:
-            CheckpointError: The value cannot be kept.
+            CheckpointError: The value cannot be stored.
         """
         ...
 
     def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:
-        """What the cache has for values that the stage with this index is about to be called with; may block."""
+        """Look the values up in the cache, before calls of the stage with this index. May block."""
         ...
 
     def reused(self, claim: Claim, stage: int, attempts: int, hit: CachedResult) -> None:
-        """An item got a result of the cache in the stage with this index."""
+        """An item got a cached result in the stage with this index."""
         ...
 
     def spawn(self, parent: Claim, children: Sequence[Record], spawning: Spawning) -> list[Claim]:
         """A stage has made children of an item.
 
         Returns:
-            A claim for each; with an error where it can be no item, or its value not be kept.
+            A claim for each child. A claim has an error if the child cannot be an item, or its value cannot be stored.
         """
         ...
 
     def sent_back(
         self, claim: Claim, *, stage: int, to: int, kept: int, attempts: int, rounds: int, feedback: Any
     ) -> None:
-        """Stage number ``stage`` has sent the item back to number ``to``; it was sent back ``rounds`` times by now.
+        """Stage number ``stage`` has sent the item back to stage number ``to``.
 
         Args:
-            claim: Of the item.
-            stage: The stage that did.
-            to: The stage that it goes to.
-            kept: How many stages have a checkpoint then: ``to``, or up to the stage that has made the children which
-                ``to`` is called with.
+            claim: The item's claim.
+            stage: The stage that sent the item back.
+            to: The stage that the item goes to.
+            kept: Number of stages that still have a checkpoint: ``to``. If stage ``to`` collects children: up to the
+                stage that made them.
             attempts: Calls made for the item so far.
-            rounds: How often it was sent back.
-            feedback: What the earlier stage is told.
+            rounds: Number of times that the item was sent back, including this one.
+            feedback: The feedback for the earlier stage.
 
         Raises:
-            CheckpointError: The feedback cannot be kept.
+            CheckpointError: The feedback cannot be stored.
         """
         ...
 
     def call_failed(
         self, claim: Claim, stage: str, attempt: int, error: BaseException, value: Any, *, final: bool
     ) -> None:
-        """An attempt has failed; ``final``: whether the item has failed with it."""
+        """An attempt has failed. ``final``: the item has failed with it."""
         ...
 
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
-        """An attempt has used this, whether it failed or not."""
+        """An attempt, failed or not, has this usage."""
         ...
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
-        """A call of the stage with this index has ended, and its function has left notes.
+        """A call of the stage with this index has ended. ``notes`` are the values that its function attached.
 
-        Told before what came of it: so both are kept together.
+        Called before the result is reported, so that both are stored together.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a sink or a store commits, counted."""
+"""Counts the commits of a sink or a store."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SLOW = 10.0  # seconds after which a commit that has not ended counts as no ans
 
 
 class CommitCounts:
-    """Counts commits, of which one runs at a time. Written by one thread at a time, read by any.
+    """Counts commits, which run one at a time. Written by one thread at a time, read by any.
 
     Attributes:
-        name: What is written to: ``database`` or ``file``.
+        name: The target of the commits: ``database`` or ``file``.
         outcomes: Outcomes that were committed.
-        commits: Transactions.
+        commits: Number of transactions.
     """
 
     def __init__(self, name: str = "database", now: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class CommitCounts:
 
     @property
     def busy(self) -> float:
-        """Seconds in which commits ran."""
+        """Total seconds spent in commits."""
         return self._busy.total(self._now())
 
     @property
@@ -72,6 +72,6 @@ class CommitCounts:
 
 @runtime_checkable
 class CountedWrite(Protocol):
-    """What ``Sink.open`` gives, where it counts its commits."""
+    """A result of ``Sink.open`` that counts its commits."""
 
     counts: CommitCounts

@@ -1,4 +1,4 @@
-"""Executors are opened when a run is prepared, and closed when it is over."""
+"""Opens the executors of a run before it starts, and closes them at its end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ A = TypeVar("A")
 
 
 class OpenExecutors:
-    """The executors of a run, each opened once for all the stages that name it; a context manager."""
+    """The open executors of a run. Each is opened once, and shared by all stages with it. A context manager."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        """Open them.
+        """Open the executors of these stages.
 
         Raises:
             ConfigError: An executor cannot be used, or a stage's function is missing where its calls would run.
@@ -42,15 +42,15 @@ class OpenExecutors:
             raise
 
     def target_of(self, executor: ExecutionTarget | None) -> ExecutionTarget | None:
-        """Where the calls of a stage with such an executor run."""
+        """Returns where the calls of a stage with this executor run."""
         return self._opened[executor] if isinstance(executor, ManagedExecutor) else executor
 
     def close(self) -> None:
-        """Close them all; may block for a moment, and be called again."""
+        """Close all executors. May block for a moment, and be called again."""
         _close_all(self._opened.values())
 
     def closed_with(self, write: Write) -> Write:
-        """The same ``write``, but the executors are closed when its sequence ends."""
+        """Returns ``write``, changed to close the executors when its sequence ends."""
         return (lambda outcomes: self.closed_after(write(outcomes))) if self._opened else write
 
     def __enter__(self) -> Self:
@@ -60,7 +60,10 @@ class OpenExecutors:
         self.close()
 
     def closed_after(self, source: Observable[A]) -> Observable[A]:
-        """The same sequence, but its end is passed on after the executors are closed; disposing closes them, too."""
+        """Returns the source, changed to close the executors before it passes on its end.
+
+        Disposing closes them, too.
+        """
 
         def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
             loop = running_loop()

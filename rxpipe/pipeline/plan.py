@@ -1,4 +1,4 @@
-"""What is run: a pipeline's description, and what follows from it."""
+"""The plan of a run: the pipeline's description, and the stages composed of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ResolvedStages: TypeAlias = list[tuple[Settings[Item, Item], ExecutionTarget | N
 
 
 class Plan(Protocol):
-    """What is run: a ``Pipeline``, where its attributes are described."""
+    """The description of a run. ``Pipeline`` is one, and describes the attributes."""
 
     @property
     def name(self) -> str: ...  # noqa: D102 - as all below
@@ -52,11 +52,11 @@ P = TypeVar("P", bound=Plan)
 
 
 def until_written(plan: P, until: int | None) -> P:
-    """The same pipeline for a run that ends when ``until`` items are written; None for all.
+    """Returns the plan for a run that ends when ``until`` items are written; None for all items.
 
     Raises:
-        TypeError: It is no whole number.
-        ValueError: It is below 1, or the strategy is ``staged``, which takes all items first.
+        TypeError: ``until`` is no whole number.
+        ValueError: ``until`` is below 1, or the strategy is ``staged``, which takes all items first.
     """
     if until is None:
         return plan
@@ -74,12 +74,12 @@ def until_written(plan: P, until: int | None) -> P:
 
 
 def window_of(plan: Plan) -> float:
-    """How many items its stages hold."""
+    """Returns the number of items that the stages hold."""
     return bounds_of(plan)[0]
 
 
 def bounds_of(plan: Plan) -> tuple[float, float]:
-    """How many items its stages hold, and how many calls may run at once."""
+    """Returns the number of items that the stages hold, and the number of calls that may run at once."""
     if plan.strategy == "per_item":
         return plan.concurrency, plan.concurrency
     stages = [settings for settings, _ in resolved_stages(plan)]
@@ -88,7 +88,7 @@ def bounds_of(plan: Plan) -> tuple[float, float]:
 
 
 def compose_stages(plan: Plan) -> Stages:
-    """Its stages as one operator.
+    """Returns all stages as one operator.
 
     Raises:
         TypeError: A stage's function cannot run where it should.
@@ -97,7 +97,7 @@ def compose_stages(plan: Plan) -> Stages:
 
 
 def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: Any) -> ResolvedStages:
-    """Each stage's settings, and where its calls run; ``options`` are passed to ``ItemEnvelope``.
+    """Returns each stage's settings, and where its calls run. ``options`` are passed to ``ItemEnvelope``.
 
     Raises:
         ValueError: The stages do not fit together.
@@ -114,10 +114,10 @@ def resolved_stages(plan: Plan, listeners: Listeners | None = None, **options: A
 
 
 def roles_of(plan: Plan) -> list[StageRole]:
-    """What each stage is: which one collects the children of which one, first of all.
+    """Returns the role of each stage, such as the stage whose children it collects.
 
     Raises:
-        ValueError: A stage collects what none has expanded, or the strategy is ``staged``, which has one way only.
+        ValueError: A stage collects children that no stage makes; or the strategy is ``staged``, which cannot expand.
     """
     stages, open_ones, pairs = plan.stages, list[int](), dict[int, int]()
     collects: dict[int, int] = {}
@@ -155,7 +155,7 @@ def lookups_of(plan: Plan, journal: Journal | None) -> dict[int, CacheStage]:
 
 
 def gate_of(plan: Plan) -> int | None:
-    """The index of the last stage whose children become rows; None if those of the source do."""
+    """Returns the index of the last stage whose children become rows; None if the source's items do."""
     roles = roles_of(plan)
     gates = [
         role.index for role, stage in zip(roles, plan.stages, strict=True) if stage.expand and role.collected_by is None

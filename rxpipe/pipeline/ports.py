@@ -1,4 +1,4 @@
-"""What a run asks of others: of sinks, of run stores, and of executors that are opened for it."""
+"""The interfaces that a run uses: sinks, run stores, and executors that are opened for a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.run.quota import Quota
 
 Write: TypeAlias = Callable[[Observable[Outcome[Any]]], Observable[Outcome[Any]]]
-"""An operator that keeps each outcome, and gives it back once it is safe, or failed if it cannot be kept."""
+"""An operator that keeps each outcome. It emits the outcome when that is safe, or as failed if it cannot be kept."""
 
 Tell: TypeAlias = Callable[[Outcome[Any]], None]
 
@@ -49,52 +49,55 @@ class Sink(Protocol):
             sequence ends, or is disposed; only then is the run over.
 
         Raises:
-            SinkError: It cannot keep anything.
+            SinkError: The sink cannot keep anything.
         """
         ...
 
 
 @runtime_checkable
 class OwnedSink(Protocol):
-    """A sink that knows pipelines, and keeps the rows of one from the others."""
+    """A sink that knows pipelines, and keeps the rows of each pipeline apart."""
 
     def open_for(self, pipeline: Identity) -> Write:
-        """Make ready for a pipeline; else as ``Sink.open``.
+        """Make ready for a pipeline; otherwise as ``Sink.open``.
 
         Raises:
-            OtherPipeline: It has rows of another pipeline.
+            OtherPipeline: The sink has rows of another pipeline.
         """
         ...
 
 
 @runtime_checkable
 class TimedWrite(Protocol):
-    """What ``Sink.open`` gives, where it ends in time also if nobody answers."""
+    """A result of ``Sink.open`` that ends in time, even if the database does not answer."""
 
     def __call__(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
         """Keep outcomes."""
         ...
 
     def aborted(self) -> None:
-        """The run is aborted: keep what has arrived, or fail soon. Called by any thread; blocks nobody."""
+        """The run is aborted: keep the outcomes that have arrived, or fail soon.
+
+        Called on any thread. Must not block.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPorts:
-    """Where a run begins and ends, made ready. A context manager: leaving it closes what was opened.
+    """The open resources of a run. A context manager: leaving it closes them.
 
-    A run that has started has taken over what was opened, and closes it at its end.
+    A run that has started owns the resources, and closes them at its end.
 
     Attributes:
         write: Keeps outcomes.
-        take: Turns the source's IDs into what the stages take: IDs, or claims of a store.
-        ahead: How many IDs may be asked of the source before the stages have room for them.
+        take: Turns the source's IDs into inputs of the stages: IDs, or claims of a store.
+        ahead: Number of IDs that may be requested from the source before the stages have room for them.
         journal: Keeps checkpoints and failed calls.
         number: The run's number in its store.
-        before: How many of its items had ended before, as written and as failed.
-        usage_before: What its calls had used before.
-        mean_costs: Mean cost of a call before, by the stage's name. Calls that cost nothing do not count.
+        before: Numbers of the run's items that had ended before: written, failed.
+        usage_before: Total usage of earlier calls of the run.
+        mean_costs: Mean cost of an earlier call, by the stage's name. Calls without a cost do not count.
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
         aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
@@ -105,7 +108,7 @@ class RunPorts:
         watch: Called once the run has started, with what gives its snapshot, and with what adds to its last one what
             held it up. Others may see snapshots then.
         target_of: Returns where calls run, given a stage's ``executor``.
-        opened: Closes what was opened.
+        opened: Closes the resources.
     """
 
     write: Write = lambda outcomes: outcomes
@@ -127,7 +130,7 @@ class RunPorts:
     opened: ExitStack = field(default_factory=ExitStack)
 
     def hand_over(self) -> None:
-        """Leave the closing to the run, which has started."""
+        """Give the resources to the run, which has started and will close them."""
         self.opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -138,67 +141,67 @@ class RunPorts:
 
 
 class Store(Protocol):
-    """Keeps what each stage returned, so that a later run goes on where this one was left: see ``RunStore``."""
+    """Keeps the results of stages, so that a later run continues where this run stopped: see ``RunStore``."""
 
     def check_beside(self, sink: Sink | None) -> None:
-        """See whether it can be kept beside a sink.
+        """Check that the store works with this sink.
 
         Raises:
             ConfigError: The sink has another database, or there is none.
-            TypeError: The sink is none of the store's kind.
+            TypeError: The store does not work with sinks of this kind.
         """
         ...
 
     def open_run(
         self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float, quota: Quota | None = None
     ) -> RunPorts:
-        """Begin a run or go on with one, as a worker of it; may block.
+        """Begin a run, or continue one, as a worker of it. May block.
 
         Args:
-            pipeline: What the run is found by, and its checkpoints depend on.
-            sink: Where the rows go.
-            window: How many items the stages hold.
-            slots: How many calls may run at once.
-            quota: How many items all workers of the run are to write; None for all.
+            pipeline: Identifies the run; its checkpoints depend on it.
+            sink: Keeps the rows.
+            window: Number of items that the stages hold.
+            slots: Number of calls that may run at once.
+            quota: Number of items that all workers of the run write together; None for all.
         """
         ...
 
 
 class OpenExecutor(Engine, Protocol):
-    """An executor that is open, until it is closed."""
+    """An open executor, until it is closed."""
 
     def close(self) -> None:
-        """Cancel what is running, and let go of everything; may block for a moment, and be called again."""
+        """Cancel running calls and free all resources. May block for a moment, and be called again."""
         ...
 
 
 class ManagedExecutor(ABC):
-    """An executor that is opened when a run starts, and closed when it is over: see ``rxpipe.executors``.
+    """An executor that is opened for a run and closed at its end: see ``rxpipe.executors``.
 
-    Equal ones are opened once for all stages of a run.
+    Equal executors are opened once for all stages of a run.
     """
 
     @property
     @abstractmethod
     def width(self) -> int | None:
-        """How many calls can run there at once, if that is known."""
+        """Number of calls that can run there at once; None if unknown."""
 
     @abstractmethod
     def packed(self, stage: str, function: Callable[[Any], Any]) -> object:
-        """See whether a stage's function can be sent there.
+        """Check that a stage's function can be sent to the executor.
 
         Raises:
-            TypeError: It cannot.
+            TypeError: The function cannot be sent.
         """
 
     @abstractmethod
     def open(self, functions: Mapping[str, Callable[[Any], Any]]) -> OpenExecutor:
-        """Open it; may block for a moment.
+        """Open the executor. May block for a moment.
 
         Args:
-            functions: What it will have to call, by the names of their stages.
+            functions: The functions that it will call, by the names of their stages.
 
         Raises:
-            ConfigError: Nothing can run there; or a function cannot be made again, as its module is not there.
+            ConfigError: Nothing can run there; or a function's module is missing there.
             TypeError: A function cannot be sent there.
         """

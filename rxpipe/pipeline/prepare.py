@@ -1,4 +1,4 @@
-"""What a run needs beside its stages, opened before it starts: executors, and the sink or the store."""
+"""Opens the resources of a run before it starts: executors, and the sink or the store."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _CLOSING = 10.0  # seconds that a sink may take to close
 
 
 def prepare(plan: Plan) -> RunPorts:
-    """Open the executors, the sink and the store of a run; may block.
+    """Open the executors, the sink and the store of a run. May block.
 
-    What was opened is closed again if a later step fails.
+    If a step fails, the resources opened before are closed again.
 
     Returns:
-        What ``start`` takes. The run closes it. If no run starts, leave it as a context manager.
+        The resources for ``start``. The run closes them. If no run starts, leave them as a context manager.
 
     Raises:
-        SinkError: One of them cannot be opened: also a ``StoreError``, ``StagesChanged`` or ``OtherPipeline``.
-        ConfigError: The store cannot be in such a database, or an executor not be opened.
+        SinkError: One of them cannot be opened. Also a ``StoreError``, ``StagesChanged`` or ``OtherPipeline``.
+        ConfigError: The store cannot be in this database, or an executor cannot be opened.
     """
     with ExitStack() as opened:
         executors = opened.enter_context(OpenExecutors(plan.stages))
@@ -47,7 +47,7 @@ def prepare(plan: Plan) -> RunPorts:
 
 
 def opens_nothing(plan: Plan) -> bool:
-    """Whether ``prepare`` has nothing to open, and so does not block."""
+    """Returns True if ``prepare`` has nothing to open, and so does not block."""
     return plan.sink is None and plan.store is None and not any(map(_is_opened, plan.stages))
 
 
@@ -73,7 +73,7 @@ def _open_ports(plan: Plan, quota: Quota | None) -> RunPorts:
 
 
 def identity_of(plan: Plan) -> Identity:
-    """What its run is found by, and its checkpoints depend on; reads the code of its functions."""
+    """Returns the identity that finds the plan's run and its checkpoints. Reads the code of the functions."""
     return Identity(plan.name, tuple(map(_signature_of, plan.stages)))
 
 

@@ -28,16 +28,17 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def rereading(
     first: Source, read: Callable[[], Iterable[Any] | AsyncIterable[Any]], *, every: float, may_change: bool = False
 ) -> Observable[Any]:
-    """What a source gives now, and what is new in it each time that it is read again; it never completes.
+    """Emit the items of a source, and later its new items, each time that it is read again. Never completes.
 
-    A source that fails while it is read again is read again later, and a warning says why. One that fails the first
-    time ends the sequence with its error. An ID takes about 100 bytes of memory, so that it is given once.
+    - If reading again fails, the source is read again later, and a warning gives the reason.
+    - If the first reading fails, the sequence ends with the error.
+    - Each ID is emitted once. So each takes about 100 bytes of memory.
 
     Args:
-        first: What it gives now.
-        read: Reads it again; called on a thread of its own, as it may block.
-        every: Seconds from the end of one reading to the beginning of the next.
-        may_change: Give records each time: their values may have changed.
+        first: The source for the first reading.
+        read: Returns the source for a later reading. Called on a thread of its own, since it may block.
+        every: Seconds from the end of a reading to the beginning of the next.
+        may_change: True to emit records in each reading, since their values may have changed.
     """
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -68,18 +69,18 @@ def rereading(
 
 
 class _Known:
-    """The IDs that were given; 1 and "1" are the same item."""
+    """The IDs that were emitted. 1 and "1" are the same item."""
 
     def __init__(self, may_change: bool) -> None:
         self._may_change = may_change
         self._digests: set[bytes] = set()
 
     def remember(self, one: Any) -> None:
-        """Remember an ID, or that of a record."""
+        """Remember an ID, or a record's ID."""
         self.add(one)
 
     def add(self, one: Any) -> bool:
-        """Remember an ID, or that of a record; whether it was known, and need not be given again."""
+        """Remember an ID, or a record's ID. Returns True if it was known, and need not be emitted again."""
         is_record = isinstance(one, Record)
         if is_record and self._may_change:
             return False
@@ -94,7 +95,7 @@ def _again(read: Callable[[], Any], known: _Known) -> Observable[Any]:
     def given() -> Iterator[Any]:
         return (one for one in read() if not known.add(one))
 
-    # Made anew for each subscription: a generator is used up.
+    # Made again for each subscription, since a generator can be used once only.
     return reactivex.defer(lambda _: from_blocking_iterable(_Iterated(given)))
 
 
@@ -108,7 +109,7 @@ def _again_async(read: Callable[[], Any], known: _Known) -> Observable[Any]:
 
 
 class _Iterated(Iterable[Any]):
-    """What a function gives, called where it is iterated."""
+    """The result of a function, which is called where the iteration runs."""
 
     def __init__(self, given: Callable[[], Iterator[Any]]) -> None:
         self._given = given

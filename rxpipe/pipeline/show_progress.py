@@ -16,17 +16,17 @@ from rxpipe.pipeline.source import Source, length
 
 
 def run_shown(plan: Plan, source: Source) -> Report:
-    """Run a pipeline as ``run_blocking`` does, and show how it goes on standard error.
+    """Run a pipeline as ``run_blocking`` does, and show the progress on standard error.
 
     Raises:
-        ConfigError: What draws on a terminal is not installed.
+        ConfigError: The package that draws on terminals is not installed.
     """
     if find_spec("rich") is None:
         raise ConfigError(f"progress=True needs rich: {install('cli')}")
-    # Imported here, as most programs draw nothing, and it takes a tenth of a second.
+    # Imported here, since most programs draw nothing, and the import takes a tenth of a second.
     from rxpipe.screen.figures import Meter
 
-    # Found by its name, since it stands on the pipelines that it simulates.
+    # Imported by name, since it is built on the pipelines that it simulates.
     foretelling = import_module("rxpipe.foresight.live.foretelling").Foretelling
     from rxpipe.screen.progress import progress_of
 

@@ -1,4 +1,4 @@
-"""Starts a run of a pipeline: opens what it needs, composes its stages, subscribes."""
+"""Starts a run of a pipeline: opens its resources, composes its stages, subscribes."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def start(
     Args:
         plan: The pipeline.
         source: IDs, as for ``Pipeline.run``.
-        observer: Notified of each outcome; it slows the run down while it does not return.
-        ports: What ``prepare`` gave, where that was called before so as not to block here.
-        scheduler: Whose time the run goes by: a virtual one, in tests.
-        listeners: Told of its items and calls, beside the pipeline's own.
-        admitted: Told of each item that is taken, before all listeners.
+        observer: Receives each outcome. The run waits while the observer handles an outcome.
+        ports: The result of ``prepare``, if that was called before so that this call does not block.
+        scheduler: A virtual scheduler for the time of the run, in tests.
+        listeners: Receive the events of items and calls, besides the pipeline's own listeners.
+        admitted: Called with each item that is taken, before all listeners.
 
     Raises:
         SinkError: The sink cannot be opened.
-        RuntimeError: The scheduler is ``asyncio``, and no event loop is running here.
+        RuntimeError: The scheduler is ``asyncio``, and no event loop is running on this thread.
     """
     if plan.scheduler == "asyncio" and running_loop() is None:
         raise RuntimeError('a pipeline with scheduler="asyncio" starts on a running event loop; run() makes one')
@@ -79,7 +79,7 @@ def _run_of(
     told: Listeners,
     admitted: Callable[[Item], object] | None,
 ) -> tuple[Run, Stages]:
-    """A run that has not started, and its stages as one operator."""
+    """Returns a run that has not started, and its stages as one operator."""
     budget = None if plan.max_cost is None else Budget(plan.max_cost, ports.usage_before.cost, ports.mean_costs)
     if ports.quota is not None:
         ports.quota.written = ports.before[0]

@@ -1,4 +1,4 @@
-"""What is said to models and what they answer, for whoever wants to look at it."""
+"""The requests to language models and their answers, for inspection."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Exchange:
     """One request and its answer.
 
     Attributes:
-        messages: What was sent.
-        reply: The text that came back, or the error.
-        usage: What it used; None if it failed.
+        messages: The messages of the request.
+        reply: The text of the answer, or of the error.
+        usage: The usage of the request; None if it failed.
         model: The model that was asked.
-        failed: Whether there is an error in the place of a reply.
+        failed: True if ``reply`` is an error.
     """
 
     messages: Sequence[Mapping[str, str]]
@@ -29,11 +29,11 @@ class Exchange:
 
 
 listener: ContextVar[Callable[[Exchange], None] | None] = ContextVar("rxpipe_llm_listener", default=None)
-"""Called with each exchange of the calls in this context."""
+"""Receives each exchange of the calls in this context."""
 
 
 def note(exchange: Exchange) -> None:
-    """Leave it with the running call, and tell the listener, if there is one."""
+    """Attach an exchange to the running call, and pass it to the listener, if there is one."""
     note_in_call(exchange)
     if (listening := listener.get()) is not None:
         listening(exchange)

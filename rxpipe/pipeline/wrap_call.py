@@ -1,4 +1,4 @@
-"""What listeners set up around the functions of stages, in the thread or task where these run."""
+"""Sets something up around the functions of stages, for listeners, on the thread or in the task that runs the function."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Undo = Callable[[], None]
 Enter = Callable[[ItemView], Undo | None]
-"""Sets something up for a call with an item, and says how that is undone; None if there is nothing to."""
+"""Sets something up for a call with an item, and returns a function that undoes it; None if there is nothing to undo."""
 
 
 def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[Any], Any]:
-    """Run a stage's function inside what ``enter`` sets up, if it certainly runs in this process; else it is unchanged.
+    """Run a stage's function inside the setting of ``enter``, if it certainly runs in this process; else leave it unchanged.
 
     If a plain function returns an awaitable, awaiting it is inside, too. A returned Observable is not.
 
     Args:
-        stage: Where it belongs.
+        stage: The function's stage.
         call: The function.
-        enter: Called on the thread, or in the task, that runs the function, just before it does.
+        enter: Called just before the function, on the thread or in the task that runs it.
     """
     if not (stage.executor is None or isinstance(stage.executor, (SchedulerBase, ThreadPoolExecutor))):
         return call
@@ -49,7 +49,7 @@ def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[
             try:
                 return await call(value)
             except GeneratorExit:
-                undo = None  # it may be closed in any context, once its loop is gone; its own goes with it
+                undo = None  # once its loop is gone, it may be closed in any context; its own goes with it
                 raise
             finally:
                 setting.end(undo)
@@ -69,13 +69,13 @@ def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[
 
 
 class _Setting:
-    """Sets something up around calls. Once that has raised anything, it is logged and not tried again."""
+    """Sets something up around calls. If that raises, the error is logged, and it is not tried again."""
 
     def __init__(self, enter: Enter) -> None:
         self._enter: Enter | None = enter
 
     def begin(self) -> Undo | None:
-        """Set it up for the call that is running."""
+        """Set up for the running call."""
         item = _running_item()
         if item is None or self._enter is None:
             return None
@@ -86,7 +86,7 @@ class _Setting:
             return None
 
     def end(self, undo: Undo | None) -> None:
-        """Undo it."""
+        """Undo the setting."""
         try:
             if undo is not None:
                 undo()
@@ -99,14 +99,14 @@ class _Setting:
 
 
 def _running_item() -> ItemView | None:
-    """The item that the function is called with; None if the call is over, as when it timed out before it began."""
+    """Returns the item of the running call; None if the call is over, such as after a timeout before its beginning."""
     running: Any = running_call.get()
-    call = getattr(running, "call", running)  # of a worker, its present one
+    call = getattr(running, "call", running)  # of a worker: its present call
     return call.item if isinstance(call, StageCall) and call.live and isinstance(call.item, Item) else None
 
 
 class _Inside:
-    """An awaitable, awaited inside what is set up then and there."""
+    """An awaitable. The setting is made when it is awaited."""
 
     def __init__(self, awaitable: Any, setting: _Setting) -> None:
         self._awaitable = awaitable
