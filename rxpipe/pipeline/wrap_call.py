@@ -1,4 +1,4 @@
-"""Sets something up around the functions of stages, for listeners, on the thread or in the task that runs the function."""
+"""Sets something up around the functions of stages, for listeners, where the function runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Undo = Callable[[], None]
 Enter = Callable[[ItemView], Undo | None]
-"""Sets something up for a call with an item, and returns a function that undoes it; None if there is nothing to undo."""
+"""Sets something up for a call with an item. Returns a function that undoes it; None if nothing is to be undone."""
 
 
 def inside(stage: Stage, call: Callable[[Any], Any], enter: Enter) -> Callable[[Any], Any]:
-    """Run a stage's function inside the setting of ``enter``, if it certainly runs in this process; else leave it unchanged.
+    """Run a stage's function inside the setting of ``enter``.
 
-    If a plain function returns an awaitable, awaiting it is inside, too. A returned Observable is not.
+    A function that may run in another process is left unchanged. If a plain function returns an awaitable, awaiting it
+    is inside, too. A returned Observable is not.
 
     Args:
         stage: The function's stage.

@@ -1,12 +1,13 @@
 """One run of a pipeline.
 
-- ``run.py``: ``Run``, which follows every item to its end; ``run_future.py``: the future that it resolves then
-- ``counts.py``: what it counts; ``report.py``: what it has done; ``snapshots.py``: its numbers at one moment
-- ``item.py``: an ID on its way; ``in_flight.py``: all that are; ``intake.py``, ``exit.py``: where IDs come in, and
-  where items leave
-- ``flow.py``: where items go that do not simply go on: children, parents, what is sent back
-- ``strategies.py``: the stages, composed; ``stage_role.py``: what each of them is; ``envelope.py``: how it handles
-  items; ``spawner.py``: how it makes children
+- ``run.py``: ``Run``, which follows every item to its end; ``run_future.py``: the future of its report
+- ``counts.py``: live counts; ``report.py``: the report; ``snapshots.py``: the numbers at one moment
+- ``item.py``: an item on its way; ``in_flight.py``: all items on their way; ``intake.py``: takes IDs from the source;
+  ``exit.py``: passes items to the sink
+- ``flow.py``: other ways of items: children, parents, items that are sent back
+- ``strategies.py``: composes the stages; ``stage_role.py``: the role of each stage; ``envelope.py``: how a stage
+  handles items; ``spawner.py``: makes children
 - ``cache_lookup.py``: looks for results of earlier calls, before a stage
-- ``budget.py``: what a run may cost; ``quota.py``: how many items it writes; ``error_counts.py``: why most items failed
+- ``budget.py``: the limit of the cost; ``quota.py``: the number of rows to write; ``error_counts.py``: the most common
+  errors
 """

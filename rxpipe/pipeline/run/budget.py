@@ -1,4 +1,4 @@
-"""The limit of what a run may cost. Checked before each call."""
+"""The limit of a run's cost, checked before each call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Budget:
     """Refuses a call if the money spent and the expected cost of the running calls together exceed a limit.
 
     The expected cost of a call is the mean of its stage's calls so far. Before the first of them has ended, it is the
-    mean of earlier processes' calls, or zero. So the run exceeds the limit at most by what the calls in flight cost
-    beyond their expectation.
+    mean of earlier processes' calls, or zero. So the run exceeds the limit by at most the unexpected part of the cost
+    of the calls in flight.
 
-    ``spent`` covers what the store knew when this process started, and this process's own calls. Neither what other
-    workers spend meanwhile nor what calls in flight had cost when a process was killed is in it.
+    ``spent`` covers the amount in the store when this process started, and this process's own calls. It does not cover
+    the calls of other workers since then, nor calls that were in flight when a process was killed.
 
     The live counts of the stages may change on other threads during a check. A call is counted as started before it
-    is checked, and its cost is added before it is counted as ended. The counts are read in the opposite order, so a
+    is checked, and its cost is added before it is counted as ended. The counts are read in the opposite order. So a
     call that ends during the reading is counted twice, and none is missed.
     """
 
@@ -27,8 +27,8 @@ class Budget:
         """Set a limit.
 
         Args:
-            limit: What may be spent, in the currency of the costs.
-            before: What earlier processes of the run have spent.
+            limit: The limit, in the currency of the costs.
+            before: The amount that earlier processes of the run have spent.
             means: The mean cost of their calls, by the stage's name.
         """
         self._limit = limit
@@ -42,7 +42,7 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """What the run has spent so far."""
+        """The amount that the run has spent so far."""
         return self._before + sum(stage.usage.cost for stage in self._stages)
 
     def check(self, index: int) -> None:
@@ -64,7 +64,7 @@ class Budget:
             raise BudgetSpent(self._limit, spent)
 
     def _expected(self, stage: StageStats) -> float:
-        """The expected cost of the running calls of a stage."""
+        """Returns the expected cost of the running calls of a stage."""
         ended = stage.ended
         running = stage.started - ended - stage.cancelled
         return running * (stage.usage.cost / ended if ended else self._means.get(stage.name, 0.0))

@@ -1,7 +1,7 @@
-"""Looking for results of earlier calls, before items come to a stage with ``cache``.
+"""Looks for results of earlier calls, before items enter a stage with ``cache``.
 
-The items have no slot of the stage and no place of its rate limit meanwhile. They keep their order: one call at a time
-looks for all that have come since the last one.
+Meanwhile the items hold no slot of the stage and no place of its rate limit. They keep their order: one call at a time
+looks for all items that have come since the last call.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def _settings(role: StageRole, journal: Journal) -> Settings[Item, Item]:
 
 
 def _may_be_called_with(item: Item, role: StageRole) -> bool:
-    """Whether a result for its value would do: not if its function may be told more than that, by feedback."""
+    """Returns True if a cached result for the item's value would do.
+
+    A function with feedback knows more than the value.
+    """
     if item.settled or item.is_cancelled or item.went_back or item.finished > role.index:
         return False
     if item.claim is None or item.claim.lost:

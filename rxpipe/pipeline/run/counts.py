@@ -1,4 +1,4 @@
-"""What a run counts, and what its snapshots and its report read of that."""
+"""The live counts of a run, for its snapshots and its report."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from rxpipe.pipeline.run.run_future import Finished
 
 
 class Counts:
-    """The live counts of a run, and its state. They may be read from any thread.
+    """The live counts of a run, and its state. Any thread may read them.
 
     Attributes:
-        taken: IDs taken from the source.
+        taken: IDs and records taken from the source.
         written: Items whose row is committed.
         failed: Items that failed.
-        dropped: Items that a stage has dropped.
-        expanded: Items that ended with their children.
-        collected: Children that ended in their parent.
+        dropped: Items that a stage dropped.
+        expanded: Items that became children, all of which have ended.
+        collected: Children that are now part of their parent.
         cancelled: Items that were cancelled.
         number: The run's number in its store, or None.
-        before: Items that had ended before, in earlier runs that this one goes on with: written, failed.
-        usage_before: What the calls of those had used.
-        stages: Each stage's live counts, in order.
-        quota: How many items are to be written; None for all.
-        clock: What its time goes by.
-        began: When it began, by that.
-        outlook: What is left of the run, as far as somebody has estimated that.
-        first_seconds: How long it took until the first row was committed; None if none was.
-        finished: Resolves to the report when every item has ended; raises what the run failed with.
+        before: Numbers of items that had ended in earlier parts of this run: written, failed.
+        usage_before: Total usage of their calls.
+        stages: The live counts of each stage, in order.
+        quota: The number of items to write; None for all.
+        clock: The clock of the run.
+        began: When the run began, by that clock.
+        outlook: The estimate of the remaining work, if there is one.
+        first_seconds: Seconds until the first row was committed; None if there is no row.
+        finished: A future of the report. It resolves when every item has ended, and raises the error of a failed run.
     """
 
     def __init__(self, stages: Sequence[StageStats], clock: Clock, ports: RunPorts) -> None:
@@ -66,18 +66,18 @@ class Counts:
         self._intake: Intake | None = None
         self._errors, self._drops = ErrorCounts(), ErrorCounts()
         self._gone = 0  # items that have left the stages
-        self._seconds: float | None = None  # once it is over
+        self._seconds: float | None = None  # set when the run is over
         self._error: Exception | None = None
         self._is_stopped = self._is_aborted = False
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """Seconds since the start of the run, until its end."""
         return self.clock.now() - self.began if self._seconds is None else self._seconds
 
     @property
     def state(self) -> State:
-        """What it does, or how it ended."""
+        """The state of the run: its activity, or how it ended."""
         if self._seconds is None:
             return "stopping" if self._is_stopped else "running"
         if self._error is not None:
@@ -86,7 +86,7 @@ class Counts:
 
     @property
     def usage(self) -> Usage:
-        """What its calls have used, as far as they told."""
+        """Total usage that the calls recorded."""
         return sum((stage.usage for stage in self.stages), Usage())
 
     @property
@@ -117,17 +117,17 @@ class Counts:
 
     @property
     def errors(self) -> Sequence[CommonError]:
-        """The commonest errors of items that failed, five at most."""
+        """The most common errors of failed items, five at most."""
         return self._errors.commonest()
 
     @property
     def drops(self) -> Sequence[CommonError]:
-        """The commonest reasons for which items were dropped, five at most."""
+        """The most common reasons of drops, five at most."""
         return self._drops.commonest()
 
     @property
     def source_waited(self) -> float:
-        """Seconds in which there was room for an item, and the source gave none."""
+        """Total seconds in which there was room for an item, and the source gave none."""
         return 0.0 if self._intake is None else self._intake.waited.total(self.clock.now())
 
     @property
@@ -137,17 +137,17 @@ class Counts:
 
     @property
     def source_is_over(self) -> bool:
-        """Whether no more comes from the source."""
+        """True if no more items come from the source."""
         return self._intake is not None and self._intake.source_done
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the source was read to its end, and the run not aborted."""
+        """True if the source was read to its end, and the run was not aborted."""
         return self._intake is not None and self._intake.is_exhausted and not self._is_aborted
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing of it is left to do in its store."""
+        """True if the run has no unfinished items in its store."""
         return self._ports.is_finished()
 
     def _count(self, outcome: Outcome[Any]) -> int:
@@ -164,13 +164,13 @@ class Counts:
             self.dropped += 1
             self._drops.add(outcome)
         elif isinstance(outcome.error, HandedOver):
-            self.taken -= 1  # it is taken again, or the store sees to its end
+            self.taken -= 1  # another run takes it again, or the store handles its end
         else:
             setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         return alike
 
     def _close(self) -> list[Item] | None:
-        """Count no more outcomes: items still in flight are cancelled. ``None`` if it was closed before."""
+        """Stop counting. Returns the items still in flight, which are cancelled; ``None`` if it was closed before."""
         items = self._items.close()
         if items is not None:
             expanded = sum(item.is_expanded for item in items)

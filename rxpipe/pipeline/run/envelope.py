@@ -1,4 +1,4 @@
-"""How the stages of a run handle items: which are called with, what becomes of results, what is kept and told."""
+"""How the stages of a run handle items: calls, results, checkpoints and events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rxpipe.pipeline.run.spawner import Spawner
 from rxpipe.pipeline.run.stage_role import StageRole
 
 Stop = Callable[[StopRun], None]
-"""Called when the run is to take no more IDs, and to fail with this."""
+"""Called with an error when the run must take no more IDs, and fail with that error."""
 
 
 class ItemEnvelope:
@@ -28,7 +28,7 @@ class ItemEnvelope:
 
     Attributes:
         stats: The stage's counts.
-        spawn: The child for one of the values that the function gives; ``KEPT`` if no child goes on.
+        spawn: Returns the child for one value that the function gave; ``KEPT`` if no child goes on.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class ItemEnvelope:
         listeners: Listeners | None = None,
         now: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Describe it.
+        """Describe a stage.
 
         Args:
-            role: What the stage is.
-            journal: Keeps what happens to items.
-            budget: What the run may cost.
-            flow: Where items go that do not simply go on.
+            role: The role of the stage.
+            journal: Stores the progress of items.
+            budget: The limit of the run's cost.
+            flow: The other ways of items: children, parents, items that are sent back.
             stop: Called when a function has stopped the run.
-            listeners: Told of each call.
-            now: The time.
+            listeners: Receive the events of calls.
+            now: Returns the time, in seconds.
         """
         self._role = role
         self._stage, self._index, self._last = role.name, role.index, role.is_last
@@ -60,7 +60,7 @@ class ItemEnvelope:
         self._budget = budget
         self._flow = flow or Flow([role.name])
         self._spawner = Spawner(role, self._flow, journal, now)
-        self.spawn = self._spawner.spawn  # for each child: so not through a method
+        self.spawn = self._spawner.spawn  # called for each child, so not through a method
         self._stop = stop
         self._listeners = listeners or Listeners()
         self._now = now
@@ -68,12 +68,12 @@ class ItemEnvelope:
         self.stats = StageStats()
 
     def count_in(self, stats: StageStats) -> None:
-        """Use these counts, which are the stage's."""
+        """Use these counts of the stage."""
         self.stats = self._spawner.stats = stats
 
     @property
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
-        """Asked before each call; see ``Journal``."""
+        """Returns True if a call may begin; see ``Journal``. None without a journal."""
         return None if self._journal is None else self._journal.may_begin
 
     def attach(self, readmit: Callable[[Item], None]) -> None:
@@ -83,10 +83,10 @@ class ItemEnvelope:
     # Items come in
 
     def admit(self, item: Item, call: Call) -> Admission:
-        """Whether an item waits for its call, passes, or ends here because the stage collects it.
+        """Decide if an item waits for its call, passes, or ends here because the stage collects it.
 
         Raises:
-            Exception: Whatever the user's ``when`` raises.
+            Exception: The error of the user's ``when``.
         """
         if not self._is_plain:
             if self._collects(item):
@@ -113,14 +113,17 @@ class ItemEnvelope:
         self._go_on(item, hit.value)
 
     def _collects(self, item: Item) -> bool:
-        """Whether an item is a child that this stage collects; an earlier run may have made it."""
+        """Returns True if the item is a child that this stage collects. An earlier run may have made it."""
         if item.siblings is not None:
             return item.siblings.collected_by == self._index
         is_child = item.claim is not None and item.claim.parent is not None
         return is_child and item.first - 1 == self._role.collects
 
     def _passes(self, item: Item) -> bool:
-        """Let an item pass if ``when`` says so, or if the stage collects children and the item has none."""
+        """Let an item pass if ``when`` says so, or if the stage collects children and the item has none.
+
+        Returns True if it passes.
+        """
         if item.settled or item.finished > self._index:
             return False
         if self._role.collects is None:
@@ -134,7 +137,7 @@ class ItemEnvelope:
         return True
 
     def open(self, item: Item, call: Call) -> Any:
-        """The function's argument; a call is about to be made with it.
+        """Returns the function's argument, just before a call.
 
         Raises:
             ItemCancelled: The item is cancelled, so no call may be made.
@@ -156,9 +159,9 @@ class ItemEnvelope:
     # Calls end
 
     def close(self, item: Item, result: Any) -> Item | Kept:
-        """The item with the function's result."""
+        """Returns the item with the function's result."""
         if self._journal is not None:
-            self._told(item, "ok")  # before what came of it, so that both are kept together
+            self._told(item, "ok")  # before the result, so that both are stored together
             try:
                 self._checkpoint(item, result, item.lookup)
             except CheckpointError as error:
@@ -167,7 +170,7 @@ class ItemEnvelope:
             self._call_ended(item)
         else:
             item.in_call = False
-        item.inputs.append(item.value)  # as ``_go_on`` does, once per call
+        item.inputs.append(item.value)  # the same as ``_go_on``, since this runs for each call
         item.value = result
         item.stage = item.call = None
         if item.rounds:
@@ -179,7 +182,7 @@ class ItemEnvelope:
         return item
 
     def decide(self, item: Item, decision: Decision) -> Item | Kept:
-        """The item, after the function has dropped it or sent it back."""
+        """Returns the item after the function has dropped it or sent it back."""
         self.stats.failed += 1  # until it is done
         return self.fail(Failure(value=item, error=decision, stage=self._stage, attempts=1))
 
@@ -205,7 +208,7 @@ class ItemEnvelope:
             item.attempts -= 1
 
     def used(self, item: Item, attempt: int, usage: Usage) -> None:
-        """Attempt ``attempt`` has used this."""
+        """Attempt ``attempt`` has this usage."""
         if item.lookup is not None:
             item.lookup.usage += usage
         if self._journal is not None and item.claim is not None:
@@ -213,7 +216,10 @@ class ItemEnvelope:
         self._listeners.used(item, self._stage, attempt, usage)
 
     def fail(self, failure: Failure[Item]) -> Item | Kept:
-        """The item whose last call has failed, or was a decision. It goes on to the exit as data."""
+        """Returns the item after a failure or a decision of its last call.
+
+        A failed item goes on to the exit as data.
+        """
         self._told(failure.value, _end_of(failure.error))
         return self._failed(failure)
 
@@ -252,7 +258,7 @@ class ItemEnvelope:
 
     def _send_back(self, item: Item, error: SendBack, attempts: int) -> Item | Kept:
         if (wrong_stage := self._flow.no_way_back(error.stage, latest=self._index)) is not None:
-            # Of the function, not of the item: all others would fail, too, after they were paid for.
+            # The function is wrong, not the item. All other items would fail, too, after they were paid for.
             stop = StopRun(f"stage {self._stage} cannot send items back to {error.stage!r}: {wrong_stage}")
             stop.__cause__ = error
             return self._give_back(item, stop, attempts)
@@ -284,7 +290,7 @@ class ItemEnvelope:
         return KEPT
 
     def _told(self, item: Item, ended: str) -> None:
-        """Tell the journal of a call that has ended, if one was made."""
+        """Report a call that has ended to the journal, if a call was made."""
         if self._journal is None or item.claim is None or not item.in_call or item.call is None:
             return
         if (time := item.call.time(ended)) is not None:
@@ -307,7 +313,7 @@ class ItemEnvelope:
         self._spawner.begin(item, values)
 
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
-        """Whether an item may go downstream now; if not, ``wake`` is called when it may be asked again."""
+        """Returns True if an item may go downstream now. If not, ``wake`` is called when to ask again."""
         return self._flow.may_pass(item, self._index, wake)
 
     def expanded(self, item: Item) -> Item | Kept:
@@ -321,7 +327,7 @@ class ItemEnvelope:
 
 
 def _end_of(error: BaseException) -> str:
-    """How a call has ended that was the last one for its item."""
+    """Returns how the last call for an item has ended."""
     if isinstance(error, Drop):
         return "dropped"
     if isinstance(error, SendBack):

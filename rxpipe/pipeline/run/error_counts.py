@@ -1,4 +1,4 @@
-"""Counts errors, so that one sees why most items failed."""
+"""Counts errors, to show why most items failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def without_what_varies(text: str) -> str:
 
 
 class ErrorCounts:
-    """Counts the errors of failed items by stage and text; texts that differ in numbers only are one error."""
+    """Counts the errors of failed items by stage and text. Texts that differ in numbers only count as one error."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], CommonError] = {}
@@ -49,5 +49,5 @@ class ErrorCounts:
         return self._found[key].count if key in self._found else 0
 
     def commonest(self, most: int = 5) -> list[CommonError]:
-        """The commonest errors, the first of them first; from any thread."""
+        """Returns the most common errors, each with the text of its first item. From any thread."""
         return sorted(self._found.values(), key=lambda found: -found.count)[:most]

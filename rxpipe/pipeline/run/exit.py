@@ -1,4 +1,4 @@
-"""Where items leave the stages."""
+"""The exit of the stages."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ _MOST_POLLS = 200
 
 
 class Follows(Protocol):
-    """Whom the exit tells of items: a run."""
+    """The run, as the exit sees it."""
 
     clock: Clock
 
     @property
     def is_ending(self) -> bool:
-        """Whether calls that were cancelled have not ended yet."""
+        """True if calls that were cancelled have not ended yet."""
         ...
 
     def outcome(self, item: Item) -> Outcome[Any]:
-        """How an item has left the stages."""
+        """Returns the outcome of an item that leaves the stages."""
         ...
 
     def left(self, item: Item) -> None:
-        """An item leaves for the sink, or goes no further, and makes room for another."""
+        """An item leaves for the sink, or goes no further, and makes room for another item."""
         ...
 
     def settled(self) -> list[Item]:
-        """Items that need no more calls, wherever they are on their way."""
+        """Returns the items that need no more calls, wherever they are."""
         ...
 
     def fail(self, error: Exception) -> None:
-        """Let the run fail with this, when all items have ended."""
+        """Let the run fail with this error when all items have ended."""
         ...
 
 
 class Exit(Machine[Item, Outcome[Any]]):
-    """Where items leave the stages, on their way to the sink."""
+    """The exit of the stages: passes items to the sink."""
 
     def __init__(self, run: Follows, observer: ObserverBase[Outcome[Any]], *, staged: bool) -> None:
         super().__init__(observer, math.inf if staged else 1)
@@ -56,7 +56,7 @@ class Exit(Machine[Item, Outcome[Any]]):
         self._polls = 0
 
     def arrive(self, value: Item) -> None:
-        """Take over an item."""
+        """Take an item."""
         if value.arrived:
             return
         value.arrived = True
@@ -69,7 +69,7 @@ class Exit(Machine[Item, Outcome[Any]]):
             self._let_out(value)
 
     def readmit(self, item: Item) -> None:
-        """Let an item out that no stage passes on; from any thread."""
+        """Let an item out that no stage passes on. From any thread."""
         self.post(self._readmit, item)
 
     def _readmit(self, item: Item) -> None:
@@ -83,19 +83,19 @@ class Exit(Machine[Item, Outcome[Any]]):
         self.gate.release()
 
     def source_failed(self, error: Exception) -> None:
-        """A stage cannot go on: what is finished is still written before the run fails."""
+        """A stage cannot go on. Finished items are still written before the run fails."""
         self._run.fail(error)
         self._take_settled()
         self.source_completed()
 
     def abort(self) -> None:
-        """Cancel what is in the stages; from any thread."""
+        """Cancel the items in the stages. From any thread."""
         guarded(self._upstream.dispose)
         self.post(self._take_settled)
         self.post(self._complete)
 
     def _complete(self) -> None:
-        """Wait a second at most for cancelled calls, which may yet tell what they used."""
+        """Wait one second at most for cancelled calls, which may still report their usage."""
         if self._run.is_ending and self._polls < _MOST_POLLS:
             self._polls += 1
             self._run.clock.call_later(_POLL, partial(self.post, self._complete))
@@ -103,7 +103,7 @@ class Exit(Machine[Item, Outcome[Any]]):
             self.source_completed()
 
     def _take_settled(self) -> None:
-        """Let out items that a stage held back because there was no room: their calls are done, and paid for."""
+        """Let out items that a stage held back for lack of room. Their calls are done and paid for."""
         for item in self._run.settled():
             self.arrive(item)
 
@@ -117,5 +117,5 @@ class Exit(Machine[Item, Outcome[Any]]):
             self.end()
 
     def free(self) -> None:
-        """Forget what was not handed over."""
+        """Forget the outcomes that were not handed over."""
         self._items.clear()

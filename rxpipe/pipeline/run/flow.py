@@ -1,4 +1,4 @@
-"""Where items go that do not simply go on: children, parents that wait for theirs, items that are sent back."""
+"""The other ways of items: children, parents that wait for their children, items that are sent back."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rxpipe.pipeline.run.item import Group, Item
 from rxpipe.pipeline.run.quota import Quota
 
 NOWHERE: Any = object()
-"""In ``Item.inputs``: a stage that the item has not been through itself, but its children have."""
+"""In ``Item.inputs``: a stage that the item's children went through, but not the item itself."""
 
 Readmit = Callable[[Item], None]
 
 
 class Enters(Protocol):
-    """Whom the flow tells of children: a run."""
+    """The run, as the flow sees it."""
 
     def enter(self, child: Item) -> bool:
-        """A child begins. False if the run was already over."""
+        """A child begins. Returns False if the run was already over."""
         ...
 
 
 class Flow:
-    """The side doors of a run: one for each stage, and that of the exit. Stages call this from any thread."""
+    """The side doors of a run: one for each stage, and one for the exit. Stages call this from any thread."""
 
     def __init__(self, stages: Sequence[str], *, is_staged: bool = False, quota: Quota | None = None) -> None:
         self._quota = quota
@@ -38,7 +38,7 @@ class Flow:
         self._run: Enters | None = None
 
     def attach(self, index: int, readmit: Readmit) -> None:
-        """A stage is subscribed to. ``readmit`` has it take an item beyond its bound."""
+        """A stage is subscribed to. ``readmit`` makes the stage take an item beyond its bound."""
         self._doors[index] = readmit
 
     def attach_run(self, run: Enters, leave: Readmit) -> None:
@@ -48,7 +48,10 @@ class Flow:
     # Children
 
     def begin_children(self, parent: Item, collected_by: int | None) -> Group:
-        """The group for the children of a call that begins to give values. The next attempt gets the same group."""
+        """Returns the group for the children of a call that begins to give values.
+
+        The next attempt gets the same group.
+        """
         if parent.children is None:
             parent.children = Group(parent, collected_by)
         return parent.children
@@ -66,7 +69,7 @@ class Flow:
         return child if self._run.enter(child) else None
 
     def may_pass(self, item: Item, stage: int, wake: Callable[[], None]) -> bool:
-        """Whether an item may leave a stage; if not, ``wake`` is called when it may be asked again."""
+        """Returns True if an item may leave a stage. If not, ``wake`` is called when to ask again."""
         if self._quota is None or self._quota.gate != stage or item.settled:
             return True
         return self._quota.may_pass(item, wake)
@@ -88,7 +91,7 @@ class Flow:
         """A child has come to the stage that collects it.
 
         Returns:
-            Whether it ends there. One that has failed or was dropped goes on, to its row.
+            True if the child ends there. False for a child that failed or was dropped: it goes on to its row.
         """
         group = child.siblings
         lost = LeaseLost("another worker has it") if child.claim is not None and child.claim.lost else None
@@ -146,7 +149,7 @@ class Flow:
     # The way back
 
     def no_way_back(self, stage: str, *, latest: int) -> str | None:
-        """Why no item can go back to a stage; None if some can.
+        """Returns the reason why no item can go back to a stage; None if some items can.
 
         Args:
             stage: The stage's name.
@@ -161,15 +164,15 @@ class Flow:
         return f"{is_later}; allowed: {names}"
 
     def way_back(self, item: Item, stage: str, *, latest: int) -> int | str:
-        """Where an item may go back to.
+        """Returns the stage to which an item may go back.
 
         Args:
             item: The item.
-            stage: The stage's name, to which some items can go back.
-            latest: The index of the stage that it is in.
+            stage: The stage's name. Some items can go back to it.
+            latest: The index of the stage with the item.
 
         Returns:
-            The index of the stage; or why it cannot go there.
+            The index of the stage; or the reason why this item cannot go there.
         """
         index = self._index[stage]
         if index < item.first:
@@ -181,9 +184,9 @@ class Flow:
         return index
 
     def kept_at(self, item: Item, to: int, stage: int) -> int:
-        """How many stages keep their checkpoint when an item goes back.
+        """Returns the number of stages that keep their checkpoint when an item goes back.
 
-        The stages that its children went through have no checkpoint of the item, nor has the stage that made them.
+        The item has no checkpoint of the stages that its children went through, nor of the stage that made them.
         """
         of_children = Children, DeferredChildren
         if not isinstance(item.value if to == stage else item.inputs[to - item.first], of_children):
@@ -199,7 +202,7 @@ class Flow:
             value = item.inputs[to - item.first]
             item.value = value.load() if isinstance(value, Deferred) else value
             del item.inputs[to - item.first :]
-        item.children = None  # of a call that gave none
+        item.children = None  # of a call that gave no values
         item.born = 0
         item.rounds += 1
         item.feedback = feedback

@@ -11,24 +11,24 @@ from rxpipe.pipeline.run.item import Item
 
 
 class InFlightItems:
-    """Items from when they are taken or made until they have ended; from any thread.
+    """All items on their way, from their taking or making to their end. From any thread.
 
     Attributes:
-        count: How many there are.
-        most: The most that there were at once.
-        entered: How many there were in all.
-        spawned: How many of those a stage has made.
+        count: Number of items on their way.
+        most: The highest ``count`` so far.
+        entered: Number of all items so far.
+        spawned: Number of children among these.
     """
 
     def __init__(self) -> None:
         self.count = self.most = self.entered = self.spawned = 0
         self._items: dict[int | str, Item] = {}
-        self._others: dict[int | str, list[Item]] = {}  # that have the ID of one of those
+        self._others: dict[int | str, list[Item]] = {}  # further items with the ID of one of those
         self._is_over = False
         self._lock = threading.Lock()
 
     def add(self, item: Item) -> bool:
-        """One more is on its way; false if the run is over."""
+        """Add an item. Returns False if the run is over."""
         with self._lock:
             if self._is_over:
                 return False
@@ -42,10 +42,10 @@ class InFlightItems:
         return True
 
     def take_out(self, outcome: Outcome[Any]) -> Item | None:
-        """The item that has ended so, which is on its way no more; None if the run is over.
+        """Remove and return the item that has ended with this outcome; None if the run is over.
 
         Raises:
-            SinkError: There is none.
+            SinkError: There is no such item.
         """
         with self._lock:
             if self._is_over:
@@ -59,7 +59,10 @@ class InFlightItems:
         return item
 
     def _one_of(self, first: Item, outcome: Outcome[Any]) -> Item:
-        """Of those with the same ID, one that the sink was given; rather of the same parent. The others stay."""
+        """Returns one of several items with the same ID that was given to the sink, if possible with the same parent.
+
+        The other items stay.
+        """
         items = [first, *self._others.pop(outcome.id)]
         item = max(items, key=lambda one: (one.is_in_sink, one.parent_id == outcome.parent))
         items.remove(item)
@@ -69,12 +72,12 @@ class InFlightItems:
         return item
 
     def settled(self) -> list[Item]:
-        """Items that need no more calls, wherever they are on their way."""
+        """Returns the items that need no more calls, wherever they are."""
         return [item for item in self._all() if item.settled]
 
     @property
     def waiting_for_children(self) -> int:
-        """Items that wait for their children."""
+        """Number of items that wait for their children."""
         return sum(item.waits_for_children for item in self._all())
 
     def _all(self) -> list[Item]:
@@ -85,7 +88,7 @@ class InFlightItems:
         return [*self._items.values(), *(item for items in self._others.values() for item in items)]
 
     def close(self) -> list[Item] | None:
-        """Let none in or out any more; those that are there. None if it was closed before."""
+        """Stop adding and removing. Returns the items that are there; None if it was closed before."""
         with self._lock:
             if self._is_over:
                 return None

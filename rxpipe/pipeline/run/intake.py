@@ -1,4 +1,4 @@
-"""Where IDs come in."""
+"""The intake of a run: takes IDs from the source."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ _MANY_IDS = 100  # warn if more IDs wait; a source that pauses leaves at most ``
 
 
 class Takes(Protocol):
-    """Whom the intake tells of IDs: a run."""
+    """The run, as the intake sees it."""
 
     def take(self, taken: int | str | Record | Claim) -> Item | None:
-        """Take an ID from the source; ``None`` if the run was already over."""
+        """Take an ID from the source. Returns ``None`` if the run was already over."""
         ...
 
     @property
     def clock(self) -> Clock:
-        """What its time goes by."""
+        """The clock of the run."""
         ...
 
     @property
     def quota(self) -> Quota | None:
-        """How many items may be on their way; None for no bound."""
+        """The number of items to write; None for all."""
         ...
 
     def may_complete(self, wake: Callable[[], None]) -> bool:
-        """Whether the stages may complete; if not yet, ``wake`` is called when they may."""
+        """Returns True if the stages may complete. If not yet, ``wake`` is called when they may."""
         ...
 
     def fail(self, error: Exception) -> None:
-        """Let the run fail with this, when all items have ended."""
+        """Let the run fail with this error when all items have ended."""
         ...
 
 
 class Intake(Machine[Any, Item]):
-    """Takes an ID when there is room for it, and none once it is stopped.
+    """Takes an ID when there is room for it. Takes no more once it is stopped.
 
     Attributes:
         waited: Whether there is room for an ID, and the source gives none: 1 or 0.
@@ -81,7 +81,7 @@ class Intake(Machine[Any, Item]):
         return subscription
 
     def pull_from(self, ids: Iterable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
-        """Take the IDs of a collection, one whenever there is room for it, instead of those of an Observable."""
+        """Take the IDs of a collection, one whenever there is room, instead of those of an Observable."""
         try:
             self._iterator = iter(ids)
         except BaseException as error:  # noqa: BLE001 - the collection's failure, as below
@@ -89,7 +89,7 @@ class Intake(Machine[Any, Item]):
         return CompositeDisposable(when_subscribed(self.wake, scheduler_to_wait_on(scheduler)), self)
 
     def _pull(self) -> bool:
-        """Whether an ID waits; takes one from the collection if none does."""
+        """Take an ID from the collection if none waits. Returns True if an ID waits."""
         if self._iterator is not None and not self._ids:
             try:
                 value = next(self._iterator)
@@ -123,13 +123,13 @@ class Intake(Machine[Any, Item]):
             )
 
     def source_failed(self, error: Exception) -> None:
-        """Let those that are taken finish before the run fails."""
+        """Let the items on their way finish before the run fails."""
         self._run.fail(error)
         self._take_no_more()
 
     def stop(self) -> None:
-        """Take no more; from any thread."""
-        guarded(self._upstream.dispose)  # a user's source may raise here: the run must end all the same
+        """Take no more IDs. From any thread."""
+        guarded(self._upstream.dispose)  # a user's source may raise here, but the run must end all the same
         self.post(self._stop)
 
     def _stop(self) -> None:
@@ -138,7 +138,7 @@ class Intake(Machine[Any, Item]):
         self._take_no_more()
 
     def source_completed(self) -> None:
-        """There are no more."""
+        """There are no more IDs."""
         self._completed = self._completed or not self.source_done
         self._take_no_more()
 
@@ -148,11 +148,11 @@ class Intake(Machine[Any, Item]):
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the source has given all that it has, and all of that was taken."""
+        """True if the source has no more items, and all of its items were taken."""
         return self._completed and not self._ids
 
     def make_room(self) -> None:
-        """An item has gone on to the sink; from any thread."""
+        """An item has gone on to the sink. From any thread."""
         self.post(self._make_room)
 
     def _make_room(self) -> None:
@@ -171,7 +171,7 @@ class Intake(Machine[Any, Item]):
             self._inside += 1
             self.emit(item)
             self.gate.release()
-        if self._iterator is None:  # a collection has no one wait
+        if self._iterator is None:  # a collection never makes the intake wait
             self._note_waiting()
         if self.source_done and not self._ids and self._run.may_complete(self._woken):
             self.end()
@@ -190,7 +190,7 @@ class Intake(Machine[Any, Item]):
         self._waits_since = now
 
     def _has_room(self) -> bool:
-        """Whether there is room downstream; if not, ``advance`` runs again when there is."""
+        """Returns True if there is room downstream. If not, ``advance`` runs again when there is."""
         gate = self._downstream
         return gate is None or gate.has_room or gate.wait(self._woken)
 

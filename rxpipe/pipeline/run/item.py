@@ -1,4 +1,4 @@
-"""An item on its way: the envelope in which a value travels through the stages of a pipeline."""
+"""An item on its way: the envelope in which a value goes through the stages of a pipeline."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from rxpipe.pipeline.run.quota import Place
 
 
 class Item:
-    """One ID on its way, and what has become of it so far; in the hands of one stage at a time.
+    """One item on its way, and its state so far. One stage at a time handles it.
 
     Attributes:
-        status: How it ends; ``written`` until something else happens.
-        settled: Whether it has ended otherwise, or the last stage has returned: no call is made for it any more.
-        arrived: Whether it has reached the end of the stages.
-        claim: What a run store knows it by; None without one.
-        first: The index of the stage where it began: 0, or that behind the one that gave it.
-        finished: How many stages it has been through.
-        inputs: What it came with into each of those, from ``first`` on.
-        rounds: How often it was sent back.
-        feedback: What it was sent back with, for the stage that it went back to.
-        went_back: Whether it was sent back to the stage that it comes to next, or may have been.
-        lookup: What the cache has for it, if it was looked for before the stage that it comes to next; or None.
-        parent: The item that it was made of, or None.
-        siblings: The group of its parent's children that it is one of, or None.
-        children: The group of its own children, or None.
-        born: How many children were made of it in this round, by stages that are over.
-        unfinished: How many children an earlier run has kept of a call of the next stage that did not end.
-        number: Which of its parent's children it is, from 0.
-        depth: How many parents it has above it.
-        context: That of whoever submitted it; where it came from a source, of whoever started the run.
-        in_call: Whether a stage's function is at work on it.
-        call: The call that it waits for, or that is made with it; None behind a stage, as the call has the item, too. A
-            stage sets this before it asks whether the item is cancelled; whoever cancels the item sets that before
-            looking here. So one of the two sees the other.
-        is_cancelled: Whether nobody wants it any more.
-        place: Where the quota counts it, or None.
+        status: How the item ends: ``written``, unless something else happens.
+        settled: True if the item has ended otherwise, or the last stage has returned. No more calls are made for it.
+        arrived: True if the item has reached the end of the stages.
+        claim: The item's claim in a run store; None without a store.
+        first: The index of the stage where the item began: 0, or the stage after the one that made it.
+        finished: Number of stages that the item has been through.
+        inputs: The values with which the item entered these stages, from ``first`` on.
+        rounds: Number of times that the item was sent back.
+        feedback: The feedback for the stage that the item went back to.
+        went_back: True if the item was sent back to the stage that comes next, or may have been.
+        lookup: The answer of the cache before the stage that comes next; None if nothing was looked up.
+        parent: The parent, or None.
+        siblings: The group of children to which the item belongs, or None.
+        children: The group of the item's own children, or None.
+        born: Number of children made of the item in this round, by stages that are over.
+        unfinished: Number of children that an earlier run stored in a call of the next stage that did not end.
+        number: The item's number among its parent's children, from 0.
+        depth: Number of parents above the item.
+        context: The context of the submitter. For an item from a source: the context that started the run.
+        in_call: True while a stage's function runs with the item.
+        call: The call that the item waits for, or that runs with it. None behind a stage, since the call refers to the
+            item, too. A stage sets ``call`` before it reads ``is_cancelled``. A thread that cancels the item sets
+            ``is_cancelled`` before it reads ``call``. So one of the two sees the other.
+        is_cancelled: True if the item is no longer wanted.
+        place: The place of the item in the quota, or None.
     """
 
-    # Most items have most of these: what a class has is not set for each of them. But what each stage asks for is, as
-    # that is found sooner.
+    # Most items have these values, so they are not set for each item. Values that each stage reads are set for each item,
+    # since instance attributes are faster to read.
     status: Status = "written"
     arrived = in_call = False
     error: BaseException | None = None
@@ -93,79 +93,85 @@ class Item:
 
     @property
     def record(self) -> Any:
-        """The value that the source gave, with its ID or that of the item that it comes from; None without one."""
+        """The value that the source gave, with the ID of the item or of its topmost parent; None for an ID alone."""
         item = self
         while item.parent is not None:
             item = item.parent
         try:
             return item._given.load() if isinstance(item._given, Deferred) else item._given
-        except CheckpointError:  # of a class that is gone: the item itself does not need it
+        except CheckpointError:  # the value's class is gone; the item itself does not need it
             return None
 
     @property
     def waited_downstream(self) -> float:
-        """Seconds in which its call that has just ended waited for room for its values; 0 unless it gave many."""
+        """Seconds that the call that has just ended waited for room for its values; 0 without ``expand``."""
         return 0.0 if self.call is None else self.call.waited_downstream()
 
     def settle(self, status: Status, error: BaseException | None = None) -> None:
-        """Decide how the item ends. It passes the stages that are left without a call."""
+        """Decide how the item ends. It passes the remaining stages without a call."""
         self.status, self.error, self.settled, self.call = status, error, True, None
 
     def child_id(self, number: int) -> str:
-        """The ID of a child that brings none of its own. Each round has other IDs."""
+        """Returns the ID of a child without an ID of its own. Each round has other IDs."""
         return f"{self.id}/{self.rounds}.{number}" if self.rounds else f"{self.id}/{number}"
 
     def cancel(self) -> None:
-        """End the item and its children as cancelled, unless they leave the stages first; from any thread."""
+        """End the item and its children as cancelled, unless they leave the stages first. From any thread."""
         family = [self]
-        for item in family:  # all of them first: the slot of one that is given up must not go to another one
+        for item in family:  # mark all of them first: the slot of one that is given up must not go to another one
             item.is_cancelled = True
-            children = item.children  # once: its own thread may let go of them by now
+            children = item.children  # read once: the item's own thread may clear it now
             if children is not None:
                 family += children.live()
         for item in family:
-            call = item.call  # once, as above
+            call = item.call  # read once, as above
             if call is not None:
                 call.give_up(ItemCancelled())
 
     @property
     def given_back(self) -> bool:
-        """Whether it goes no further in this run, though it has not failed."""
+        """True if the item goes no further in this run, though it has not failed."""
         return isinstance(self.error, StopRun)
 
     @property
     def is_in_sink(self) -> bool:
-        """Whether it has left for the sink."""
+        """True if the item has left for the sink."""
         return self.arrived and not self.given_back
 
     @property
     def parent_id(self) -> int | str | None:
-        """The ID of the item that it was made of, by this run or an earlier one; None if it was made of none."""
+        """The parent's ID, in this run or an earlier one; None if the item is no child."""
         if self.parent is not None:
             return self.parent.id
         return None if self.claim is None else self.claim.parent
 
     @property
     def is_expanded(self) -> bool:
-        """Whether all of its children have ended, and a store knows it."""
+        """True if all children have ended, and a store knows it."""
         return self.status == "expanded" and self.claim is not None
 
     @property
     def waits_for_children(self) -> bool:
-        """Whether all of its children are made, and it waits for them."""
-        children = self.children  # once: whoever counts them is not on the item's thread
+        """True if all children are made, and the item waits for them."""
+        children = self.children  # read once: the counting thread is not the item's thread
         return children is not None and children.complete and not self.settled
 
     def outcome(self, now: float) -> Outcome[Any]:
-        """How it left the stages; ``written`` is provisional until the sink confirms it."""
+        """Returns the outcome of an item that leaves the stages.
+
+        ``written`` is provisional until the sink confirms it.
+        """
         return self._outcome("cancelled" if isinstance(self.error, ItemCancelled) else self.status, now)
 
     def cancelled(self, now: float) -> Outcome[Any]:
-        """Its outcome if the run is over before it has ended: of a store it may be expanded already."""
+        """Returns the outcome of an item that has not ended when the run is over.
+
+        With a store, it may be ``expanded`` already.
+        """
         return self._outcome("expanded" if self.is_expanded else "cancelled", now)
 
     def as_expanded(self, now: float) -> Outcome[Any]:
-        """Its outcome for when all of its children have ended; they are all made."""
+        """Returns the outcome for when all children have ended. All children must be made."""
         return self._outcome("expanded", now)
 
     def _outcome(self, status: Status, now: float) -> Outcome[Any]:
@@ -182,7 +188,7 @@ class Item:
         )
 
     def _origin(self, status: Status) -> Origin | None:
-        """What its outcome tells of other items and of its record; None if that is nothing, as for most."""
+        """Returns the parent, record and failed children for the outcome; None if there are none, as for most items."""
         parent, record = self.parent_id, None if self.parent is None and self._given is None else self.record
         failures = () if self.children is None or status != "expanded" else tuple(self.children.failures)
         if parent is None and record is None and not failures:
@@ -195,16 +201,16 @@ class Group:
 
     Attributes:
         parent: The item.
-        collected_by: The index of the stage that collects them, or None.
-        first: How many children of the item were made before these, in this round.
-        made: How many there are so far.
-        given: How many values the present call has given.
-        complete: Whether no more will come.
-        claims: Of those of a list, before they are made.
-        is_kept: Whether the store knows that no more will come.
-        is_split: Whether some of them are not in the hands of this run: an earlier one has made them.
-        cut_off: Why a child goes no further in this run, though it has not failed; None if all do.
-        failures: How children that nobody collects have failed, and theirs; the first ones.
+        collected_by: The index of the stage that collects the children, or None.
+        first: Number of children of the item that were made before these, in this round.
+        made: Number of children so far.
+        given: Number of values that the present call has given.
+        complete: True if no more children will come.
+        claims: The claims of children of a list, before the children are made.
+        is_kept: True if the store knows that no more children will come.
+        is_split: True if some children do not belong to this run, since an earlier one has made them.
+        cut_off: Why a child goes no further in this run, though it has not failed; None if all go on.
+        failures: The first outcomes of failed children that no stage collects, and of their failed children.
     """
 
     def __init__(self, parent: Item, collected_by: int | None) -> None:
@@ -221,11 +227,11 @@ class Group:
         self.failures: list[Outcome[Any]] = []
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
-        self._named: set[Item] = set()  # of a store's, those with IDs of their own
+        self._named: set[Item] = set()  # with a store: children with IDs of their own
         self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
 
     def add(self, child: Item) -> None:
-        """Take in a child that was made."""
+        """Add a child that was made."""
         with self._lock:
             self.made += 1
             self._live[child] = None
@@ -234,18 +240,21 @@ class Group:
                 self._named.add(child)
 
     def live(self) -> list[Item]:
-        """The children that are on their way now."""
+        """Returns the children that are on their way now."""
         with self._lock:
             return list(self._live)
 
     def close(self) -> bool:
-        """No more children will come. Returns whether the parent waits for none."""
+        """No more children will come. Returns True if the parent waits for none."""
         with self._lock:
             self.complete = True
             return self._is_over()
 
     def ended(self, child: Item, outcome: Outcome[Any] | None = None, cut_off: BaseException | None = None) -> bool:
-        """A child has ended, or does not go on. Returns whether its parent, which no stage collects, ends with it."""
+        """A child has ended, or does not go on.
+
+        Returns True if its parent ends with it. (No stage collects the children.)
+        """
         with self._lock:
             if child not in self._live:
                 return False
@@ -257,11 +266,14 @@ class Group:
             return self.collected_by is None and self._is_over()
 
     def awaits(self, child: Item) -> bool:
-        """Whether the collecting stage waits until a store has kept a child: only that knows if its ID is taken."""
+        """Returns True if the collecting stage waits until the store has the child.
+
+        Only the store knows if its ID is taken.
+        """
         return child in self._named
 
     def arrived(self, number: int, outcome: Outcome[Any] | None, cut_off: BaseException | None = None) -> bool:
-        """A child has come to the collecting stage, or will not. Returns whether it was the last one."""
+        """A child has come to the collecting stage, or will not come. Returns True if it was the last child."""
         with self._lock:
             self._outcomes[number] = outcome
             self.cut_off = self.cut_off or cut_off
@@ -272,6 +284,6 @@ class Group:
         return self.complete and not left
 
     def outcomes(self) -> list[Outcome[Any]]:
-        """The outcomes of the children that came to the collecting stage, in the order in which they were made."""
+        """Returns the outcomes of the children that came to the collecting stage, in the order of their making."""
         found = (self._outcomes[number] for number in sorted(self._outcomes))
         return [outcome for outcome in found if outcome is not None]

@@ -1,4 +1,4 @@
-"""``until``: how many items a run writes. Never more are on their way than are missing."""
+"""``until``: the number of rows that a run writes. Never more items are on their way than rows are missing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Wake = Callable[[], None]
 
 
 class Counted(Protocol):
-    """An item, as far as the quota is concerned.
+    """An item, as the quota sees it.
 
     Attributes:
-        place: Which of the two counts it is in.
+        place: The count that contains the item.
     """
 
     place: Place | None
 
 
 class Place:
-    """A count of items: of those before the stage that gives places, or of those behind it."""
+    """A count of items: those before the gate, the stage that gives places, or those behind it."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -29,14 +29,15 @@ class Place:
 class Quota:
     """Counts the items of one run that may become rows.
 
-    Places are given by the last stage whose children become rows, or by the source if there is none. So items behind it
-    wait for nobody before it. Before it, as many may be on their way as are missing, too.
+    The gate gives the places. It is the last stage whose children become rows, or the source if there is no such stage.
+    So items behind the gate never wait for items before it. Before the gate, the number of items on their way is
+    limited to the number of missing rows, too.
 
     Attributes:
-        until: How many are to be written, those of earlier runs included.
-        written: How many are, those of earlier runs included.
+        until: The number of items to write, including those of earlier runs.
+        written: The number of written items, including those of earlier runs.
         gate: The index of the stage that gives places; None for the source.
-        reached: Called once, when none is missing any more.
+        reached: Called once, when no row is missing any more.
     """
 
     def __init__(self, until: int, gate: int | None = None) -> None:
@@ -52,20 +53,23 @@ class Quota:
 
     @property
     def missing(self) -> int:
-        """How many items are to be written yet, here or by other workers."""
+        """Number of items that are still to be written, here or by other workers."""
         return self.until - self.written - self._elsewhere
 
     def written_elsewhere(self, count: int) -> None:
-        """Other workers of the run have written ``count`` items; from any thread."""
+        """Other workers of the run have written ``count`` items. From any thread."""
         self._elsewhere = count
         self._tell()
 
     def may_begin(self, wake: Wake) -> bool:
-        """Whether an item may be taken from the source; if not, ``wake`` is called once when it may be asked again."""
+        """Returns True if an item may be taken from the source. If not, ``wake`` is called once when to ask again."""
         return self._has_room(self._behind if self.gate is None else self._before, wake)
 
     def may_pass(self, item: Counted, wake: Wake) -> bool:
-        """Give an item a place behind the gate. Returns False if there is none; then ``wake`` is called as above."""
+        """Give an item a place behind the gate.
+
+        Returns False if there is none; then ``wake`` is called once when to ask again.
+        """
         if item.place is self._behind:
             return True
         if not self._has_room(self._behind, wake):
@@ -79,13 +83,16 @@ class Quota:
         self._enter(item, self._behind if self.gate is None else self._before)
 
     def go_back(self, item: Counted, to: int) -> None:
-        """An item goes back to stage ``to``. If it comes through the gate again, it gives its place behind it back."""
+        """An item goes back to stage ``to``.
+
+        If it will pass the gate again, it gives back its place behind the gate.
+        """
         if self.gate is not None and to <= self.gate and item.place is self._behind:
             self.leave(item)
             self._enter(item, self._before)
 
     def leave(self, item: Counted, *, is_written: bool = False) -> None:
-        """Take an item's place from it, if it has one."""
+        """Take an item's place away, if it has one."""
         with self._lock:
             if item.place is not None:
                 item.place.taken -= 1

@@ -10,11 +10,11 @@ from rxpipe.pipeline.run.counts import Counts
 
 
 def report_of(run: Counts, advice: Advice) -> Report:
-    """The counts so far.
+    """Returns the counts so far as a report.
 
     Args:
-        run: Whose counts.
-        advice: What held the run up.
+        run: The counts.
+        advice: The bottleneck of the run, and the gain of a change.
     """
     seconds = run.seconds
     return Report(
@@ -46,12 +46,12 @@ def report_of(run: Counts, advice: Advice) -> Report:
 
 
 def stage_report(stage: StageStats, began: float, seconds: float) -> StageReport:
-    """A stage's counts as a report has them.
+    """Returns a stage's counts as a report.
 
     Args:
         stage: The counts.
-        began: When the run began.
-        seconds: How long it has lasted.
+        began: When the run began, in seconds of its clock.
+        seconds: Seconds that the run has lasted.
     """
     slot_seconds = stage.slot_seconds(began, began + seconds)
     return StageReport(

@@ -1,4 +1,4 @@
-"""One run of a pipeline: it takes IDs, follows every item to its end, and can be stopped in two steps."""
+"""One run of a pipeline: takes IDs, and follows every item to its end. You can stop it in two steps."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Run(Counts):
-    """One run: live counts while it lasts, a report when it is over.
+    """One run. It has live counts while it lasts, and a report at its end.
 
-    ``stop()`` takes no more IDs and lets those taken finish; ``abort()`` cancels the calls, and still writes what is
-    finished. Both may be called from any thread, and return at once.
+    ``stop()`` takes no more IDs and lets items on their way finish. ``abort()`` cancels the calls; finished items are
+    still written. You can call both from any thread. They return at once.
 
     Attributes:
-        listeners: Told of each item.
-        subscription: Disposing it ends the run at once: what is on its way is cancelled, and nothing is notified.
+        listeners: Receive the events of items.
+        subscription: Disposing it ends the run at once: items on their way are cancelled, and nothing more is notified.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Run(Counts):
         """Prepare a run.
 
         Args:
-            stages: The counts that its stages keep.
-            clock: What seconds are measured with.
-            ports: Where it begins and ends, and what is known of it.
-            flow: Where items go that do not simply go on.
-            limit: How many items may be on their way to the sink at once.
-            staged: Whether nothing goes into the sink before all items have been through the stages.
-            listeners: Told of each item.
-            admitted: Told of each item that is taken, before all listeners.
-            facts: What its snapshots tell besides its counts.
+            stages: The counts of the stages.
+            clock: Measures the seconds.
+            ports: The open resources of the run.
+            flow: The other ways of items: children, parents, items that are sent back.
+            limit: The most items that may be on their way to the sink at once.
+            staged: True if all items go through the stages before the first goes into the sink.
+            listeners: Receive the events of items.
+            admitted: Called with each item that is taken, before all listeners.
+            facts: Facts for the snapshots, besides the counts.
         """
         super().__init__(stages, clock, ports)
         self.listeners = listeners or Listeners()
@@ -103,19 +103,19 @@ class Run(Counts):
         observer: ObserverBase[Outcome[Any]] | None = None,
         scheduler: SchedulerBase | None = None,
     ) -> None:
-        """Let IDs flow: from their source through the stages and the sink to whoever wants the outcomes.
+        """Let IDs flow from their source through the stages and the sink to the observer.
 
         Args:
-            source: What is to be taken.
-            stages: What takes items through all stages.
-            observer: Notified of each outcome.
-            scheduler: Whose time the run goes by.
+            source: The IDs.
+            stages: The operator of all stages.
+            observer: Receives each outcome.
+            scheduler: The scheduler for the time of the run.
         """
         self._observer = observer
         self.listeners.run_started(self)
         ids = self._ports.take(source)
         if self.quota is not None:
-            self.quota.reached = self._end_early  # what is left is not needed
+            self.quota.reached = self._end_early  # the remaining items are not needed
             if self.quota.missing <= 0:
                 ids = reactivex.empty()
 
@@ -141,12 +141,12 @@ class Run(Counts):
         self.subscription.disposable = Disposable(partial(self._dispose_of, subscription))
 
     def stop(self) -> None:
-        """Take no more IDs, and let those taken finish. Does nothing if the run is over."""
+        """Take no more IDs, and let items on their way finish. Does nothing if the run is over."""
         self._is_stopped |= self._seconds is None
         self._take_no_more()
 
     def abort(self) -> None:
-        """Cancel what is in the stages; what is finished is still written. Does nothing if the run is over."""
+        """Cancel the items in the stages. Finished items are still written. Does nothing if the run is over."""
         self._is_stopped |= self._seconds is None
         self._is_aborted |= self._seconds is None
         self._end_early()
@@ -162,7 +162,7 @@ class Run(Counts):
         self._ports.aborted()
 
     def snapshot(self) -> Snapshot:
-        """Its numbers now; from any thread."""
+        """Returns the numbers of the run at this moment. From any thread."""
         return self._watch.snapshot()
 
     def conclude(self, last: Snapshot) -> Snapshot:
@@ -170,31 +170,32 @@ class Run(Counts):
         return self._watch.conclude(last)
 
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
-        """Its numbers now, then every so many seconds, and once more when it is over. Of those that nobody takes in
-        time, the newest is kept.
+        """Returns an observable of the numbers: now, then every ``seconds`` seconds, and once more at the end.
+
+        If the observer is slow, only the newest waiting snapshot is kept.
 
         Raises:
             ValueError: ``seconds`` is not above 0.
-        """  # noqa: D205
+        """
         return self._watch.snapshots(seconds)
 
     def standing(self) -> list[Standing]:
-        """The calls of each stage that run now or are delayed; from any thread."""
+        """Returns the calls of each stage that run or wait for their delay. From any thread."""
         now = self.clock.now()
         return [stage.times.standing(now) for stage in self.stages]
 
     def insight(self) -> Insight:
-        """What holds it up now, what a change would gain, and what stands still; from any thread."""
+        """Returns the present bottleneck, the gain of a change, and the stages that stand still. From any thread."""
         return self._watch.insight()
 
     def report(self) -> Report:
-        """The counts so far; they add up once the run is over."""
+        """Returns the counts so far as a report. They add up when the run is over."""
         return report_of(self, self.insight().advice)
 
-    # What happens to items; each is called by one thread at a time
+    # Events of items; each method is called by one thread at a time
 
     def take(self, taken: int | str | Record | Claim) -> Item | None:
-        """Take an ID from the source; ``None`` if the run was already over."""
+        """Take an ID from the source. Returns ``None`` if the run was already over."""
         item = Item(taken, self.clock.now())
         item.context = self._context
         if not self._items.add(item):
@@ -209,7 +210,7 @@ class Run(Counts):
         return item
 
     def enter(self, child: Item) -> bool:
-        """A child begins; false if the run was already over."""
+        """A child begins. Returns False if the run was already over."""
         if not self._items.add(child):
             return False
         if self.listeners.told:
@@ -217,7 +218,7 @@ class Run(Counts):
         return True
 
     def left(self, item: Item) -> None:
-        """An item leaves for the sink, or goes no further, and makes room for another."""
+        """An item leaves for the sink, or goes no further, and makes room for another item."""
         if self.listeners.told:
             self.listeners.left(item)
         if item.siblings is not None and item.given_back:
@@ -229,33 +230,33 @@ class Run(Counts):
             self._intake.make_room()
 
     def may_complete(self, wake: Callable[[], None]) -> bool:
-        """Whether the stages may complete; if not yet, ``wake`` is called when they may.
+        """Returns True if the stages may complete. If not yet, ``wake`` is called when they may.
 
-        An item in the stages may be sent back, or wait for its children: so not before all have left. With ``staged``
+        An item in the stages may be sent back, or wait for its children. So all items must have left. With ``staged``
         each stage completes before the next one starts, and no item takes another way.
         """
         self._when_empty = wake  # before looking: ``left`` counts first, and then looks here
         return self._staged or self._gone == self._items.entered
 
     def outcome(self, item: Item) -> Outcome[Any]:
-        """How an item has left the stages."""
+        """Returns the outcome of an item that leaves the stages."""
         return item.outcome(self.clock.now())
 
     @property
     def is_ending(self) -> bool:
-        """Whether calls that were cancelled have not ended yet."""
+        """True if calls that were cancelled have not ended yet."""
         return any(stage.ending for stage in self.stages)
 
     def settled(self) -> list[Item]:
-        """Items that need no more calls, wherever they are on their way."""
+        """Returns the items that need no more calls, wherever they are."""
         return self._items.settled()
 
     def fail(self, error: Exception) -> None:
-        """Let the run fail with this, the first of its errors, when all items have ended."""
+        """Let the run fail with this error when all items have ended. The first error counts."""
         self._error = self._error or error
 
     def stop_with(self, error: StopRun) -> None:
-        """Take no more IDs, let the others finish, and then fail with this."""
+        """Take no more IDs, let the other items finish, and then fail with this error."""
         self.fail(error)
         self.stop()
 
@@ -286,14 +287,14 @@ class Run(Counts):
             )
 
     def _finish(self, error: Exception | None = None) -> None:
-        """The sequence is over."""
+        """The sequence has ended."""
         cancelled = self._close()
         if cancelled is None:
             return
-        if error is not None:  # of the sink: graver than that of a source or a stage, since rows are missing
+        if error is not None:  # an error of the sink is graver than one of a source or a stage, since rows are missing
             error.__context__ = self._error
             self._error = error
-        self.finished.set_running_or_notify_cancel()  # first: the observer may dispose of the run
+        self.finished.set_running_or_notify_cancel()  # first, since the observer may dispose of the run
         now = self.clock.now()
         for item in cancelled:
             self._notify(item, item.cancelled(now))
@@ -305,7 +306,7 @@ class Run(Counts):
             self._end()
 
     def _dispose_of(self, outcomes: DisposableBase) -> None:
-        """Let go of the outcomes. The sink closes by this."""
+        """Dispose the outcomes. This closes the sink."""
         guarded(outcomes.dispose)
         self._disposed()
 
@@ -319,7 +320,7 @@ class Run(Counts):
         self.finished.cancel()
 
     def _end(self) -> None:
-        """Resolve ``finished``, once the observer was told of the end and the outcomes are let go of."""
+        """Resolve ``finished``, after the observer was notified of the end and the outcomes are disposed."""
         if next(self._steps_to_end) == 2 and not self.finished.cancelled():
             self._resolve()
 
@@ -333,7 +334,7 @@ class Run(Counts):
         self.finished.set_exception(self._error)
 
     def _notify(self, item: Item, outcome: Outcome[Any]) -> None:
-        """Tell the observer; if it raises, it is told no more, and what is finished is still written."""
+        """Notify the observer. If it raises, it receives no more outcomes, and finished items are still written."""
         if self.listeners.told:
             self.listeners.ended(item, outcome)
         if self._observer is None or self._observer_failed:

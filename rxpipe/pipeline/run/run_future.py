@@ -1,4 +1,4 @@
-"""The future that a run resolves when it is over."""
+"""The future of a run's report."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from rxpipe.pipeline.outcome import Report
 
 
 class Finished(Future[Report]):
-    """A future that refuses to be waited for on the event loop that resolves it.
+    """A future that cannot be waited for on the event loop that resolves it.
 
-    Callbacks may raise anything. A plain ``Future`` skips the callbacks that follow a ``SystemExit``.
+    Callbacks may raise anything. A plain ``Future`` skips the callbacks after one that raises ``SystemExit``.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = running_loop()  # where the run is started on one, it is notified there
+        self._loop = running_loop()  # a run that is started on a loop is notified there
 
     def result(self, timeout: float | None = None) -> Report:
         """See ``Future``.
 
         Raises:
-            RuntimeError: It would block the event loop that resolves it.
+            RuntimeError: The wait would block the event loop that resolves the future.
         """
         self._refuse_to_block()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """See ``Future``; raises what ``result`` raises."""
+        """See ``Future``. Raises as ``result`` does."""
         self._refuse_to_block()
         return super().exception(timeout)
 

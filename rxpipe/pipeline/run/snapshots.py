@@ -1,4 +1,4 @@
-"""Snapshots of a run: its numbers at one moment."""
+"""Snapshots: the numbers of a run at one moment."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from rxpipe.pipeline.outcome import CommonError
 from rxpipe.pipeline.run.cache_lookup import CacheStage
 from rxpipe.pipeline.run.counts import Counts
 
-_FIRST_LOOK = 16  # items that have ended, when the first snapshot is kept
-_LOOKS = 1.2  # times as many have ended, when the next one is: of a million items these are 60
+_FIRST_LOOK = 16  # ended items at the first kept snapshot
+_LOOKS = 1.2  # the factor of ended items from one kept snapshot to the next: 60 for a million items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What does not change while a run lasts.
+    """Facts that do not change while a run lasts.
 
     Attributes:
         pipeline: The pipeline's name, or None.
@@ -75,10 +75,10 @@ class _NamedUse:
 
 
 class Watch:
-    """Tells a run's numbers, and keeps some of them to tell what holds the run up.
+    """Makes snapshots of a run, and keeps some of them to find the bottleneck.
 
     Attributes:
-        look_at: How many items have to end before ``look`` is called.
+        look_at: Number of ended items at which ``look`` is called next.
     """
 
     def __init__(self, run: Counts, facts: RunFacts) -> None:
@@ -89,7 +89,7 @@ class Watch:
         self._concluded: Insight | None = None
 
     def look(self, ends: int) -> None:
-        """Keep a snapshot: so many items have ended. That needs no timer."""
+        """Keep a snapshot, when ``ends`` items have ended. Needs no timer."""
         self.look_at = int(ends * _LOOKS) + 1
         self._history.add(self.snapshot())
 
@@ -110,7 +110,9 @@ class Watch:
         return replace(last, finding=self._concluded.finding)
 
     def snapshots(self, seconds: float) -> Observable[Snapshot]:
-        """Its numbers now, every so many seconds, and at the end; a slow observer gets fewer, and the newest.
+        """Returns an observable of the numbers: now, every ``seconds`` seconds, and at the end.
+
+        A slow observer gets fewer snapshots, and always the newest.
 
         Raises:
             ValueError: ``seconds`` is not above 0.
@@ -135,7 +137,7 @@ class Watch:
 
 
 def _snapshot_of(run: Counts, facts: RunFacts) -> Snapshot:
-    """The run's numbers now. What is read one after the other may differ by a call."""
+    """Returns the numbers of the run at this moment. Numbers that are read one after the other may differ by a call."""
     now = run.clock.now()
     limits = _limits(run.stages, facts)
     return Snapshot(
@@ -183,7 +185,7 @@ def _limits(stages: Sequence[StageStats], facts: RunFacts) -> dict[tuple[int, st
 
 
 def limiters_of(settings: Settings[Any, Any]) -> list[tuple[Limiter, Unit]]:
-    """What limits a stage's calls, and its items."""
+    """Returns the limiters of a stage's calls and of its items, with their units."""
     limiters: list[tuple[Limiter, Unit]] = []
     if settings.rate_limit is not None:
         limiters.append((settings.rate_limit, "calls"))
@@ -282,7 +284,7 @@ class _Ticker(Producer[Snapshot]):
         self._timer: DisposableBase | None = None
 
     def tick(self) -> None:
-        """A snapshot is due, and another one later."""
+        """Take a snapshot, and schedule the next one."""
         if not (self._is_last or self.over):
             self._is_due = True
             self._timer = self._clock.call_later(self._seconds, lambda: self.post(self.tick))
@@ -293,7 +295,7 @@ class _Ticker(Producer[Snapshot]):
         self._stop_timer()
 
     def advance(self) -> None:
-        """Give the snapshot that is due."""
+        """Emit the waiting snapshot."""
         if self._is_due and not self.over and self.may_emit():
             self._is_due = False
             self.emit(self._snapshot())
@@ -301,7 +303,7 @@ class _Ticker(Producer[Snapshot]):
                 self.end()
 
     def free(self) -> None:
-        """Take no more."""
+        """Take no more snapshots."""
         self._stop_timer()
 
     def _stop_timer(self) -> None:

@@ -1,4 +1,4 @@
-"""How a stage with ``expand`` makes items of the values that its function gives."""
+"""Makes children of the values that the function of a stage with ``expand`` gives."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from rxpipe.pipeline.run.stage_role import StageRole
 class Spawner:
     """Makes the children of a stage's items.
 
-    With a store, the children of a list are kept all at once, and those of an iterator one by one as they come. An
-    attempt that follows a failed one makes no child that is there already.
+    With a store, the children of a list are stored together, and those of an iterator one by one. A later attempt does
+    not make a child again that an earlier attempt has made.
 
     Attributes:
         stats: The stage's counts.
     """
 
     def __init__(self, role: StageRole, flow: Flow, journal: Journal | None, now: Callable[[], float]) -> None:
-        """Make none yet.
+        """Begin without children.
 
         Args:
-            role: What the stage is.
-            flow: Where children enter the run.
-            journal: Keeps children; None without a store.
-            now: The time.
+            role: The role of the stage.
+            flow: Takes children into the run.
+            journal: Stores children; None without a store.
+            now: Returns the time, in seconds.
         """
         self.stats = StageStats()
         self._index = role.index
@@ -43,8 +43,8 @@ class Spawner:
         """A call begins to give values.
 
         Raises:
-            ConfigError: One of a list cannot be a child.
-            CheckpointError: One of a list cannot be kept.
+            ConfigError: A value of a list cannot be a child.
+            CheckpointError: A value of a list cannot be stored.
         """
         group = self._flow.begin_children(parent, self._collected_by)
         group.given = 0
@@ -54,11 +54,11 @@ class Spawner:
             group.claims.extend(self._keep(parent, group, new, is_all=True))
 
     def spawn(self, item: Item, value: Any) -> Item | Kept:
-        """The child for a value; ``KEPT`` if an earlier attempt has made it, or the run is over.
+        """Returns the child for a value; ``KEPT`` if an earlier attempt has made it, or if the run is over.
 
         Raises:
             ConfigError: The value cannot be a child.
-            CheckpointError: It cannot be kept.
+            CheckpointError: The value cannot be stored.
         """
         group = item.children
         assert group is not None
@@ -102,10 +102,10 @@ class Spawner:
 
 
 def record_of(parent: Item, value: Any, number: int) -> Record:
-    """A value that a function gave as that of a child with an ID; of a ``Record``, its own.
+    """Returns the record of a child: the value with the child's ID. A ``Record`` keeps its own ID.
 
     Raises:
-        ConfigError: That is none.
+        ConfigError: The record's ID is bad.
     """
     if isinstance(value, Record):
         if (wrong := check_id(value, "a child")) is not None:

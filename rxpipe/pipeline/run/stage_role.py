@@ -1,4 +1,4 @@
-"""What a stage is in its pipeline, beside how its calls are made."""
+"""The role of a stage in its pipeline, apart from the options of its calls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRole:
-    """What a stage is in its pipeline.
+    """The role of a stage in its pipeline.
 
     Attributes:
-        name: Its name.
-        index: Its index.
-        is_last: Whether it is the last one.
-        when: Which values it is called with; None for all.
-        collected_by: If it expands items: the index of the stage that collects the children, or None.
-        collects: If it collects children: the index of the stage that makes them.
-        max_rounds: How often an item may have been sent back, so that it may go back once more from here.
-        cache: Whether results of earlier calls are used.
+        name: The stage's name.
+        index: The stage's index.
+        is_last: True for the last stage.
+        when: Selects the values for calls; None for all.
+        collected_by: For a stage that expands: the index of the stage that collects its children, or None.
+        collects: For a stage that collects: the index of the stage that makes the children.
+        max_rounds: The number of times that an item may be sent back, after which this stage may not send it back.
+        cache: True to use results of earlier calls.
     """
 
     name: str

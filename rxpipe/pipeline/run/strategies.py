@@ -1,10 +1,10 @@
-"""The ways of running a pipeline's stages: the same operators, composed differently.
+"""The strategies: three ways to compose the stages from the same operators.
 
-- ``per_stage``: a chain of ``stage`` operators; every stage has its own slots and a queue before it.
-- ``per_item``: so many items at once, each with a slot in whichever stage it has reached: what a bounded flat-map
-  of the whole chain does, without building the chain anew for each item.
-- ``staged``: each stage finishes all items before the next one starts, and the sink comes last of all; the baseline
-  to compare with.
+- ``per_stage``: a chain of ``stage`` operators. Every stage has slots of its own, and a queue before it.
+- ``per_item``: a fixed number of items at once, each with a slot in the stage that it has reached. A bounded flat-map
+  of the whole chain does the same, but builds the chain again for each item.
+- ``staged``: each stage finishes all items before the next one starts, and the sink comes last. This is the baseline
+  for comparisons.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def compose(
     stages: Sequence[tuple[Settings[Item, Item], ExecutionTarget | None]],
     lookups: Mapping[int, CacheStage] = MappingProxyType({}),
 ) -> Stages:
-    """The operator that takes items through all stages.
+    """Returns the operator that takes items through all stages.
 
     Args:
-        strategy: How. For ``per_item``, whoever feeds the items sees to it that no more than so many are inside; for
-            ``staged``, whoever takes them that none is passed on before the last.
+        strategy: The way to compose the stages. With ``per_item``, the caller limits the number of items inside. With
+            ``staged``, the caller holds all items back until the last one has passed.
         stages: Each stage's settings, and where its calls run.
-        lookups: What goes before a stage that uses results of earlier calls, by the stage's index.
+        lookups: The cache lookups that run before stages, by the stage's index.
 
     Raises:
         TypeError: A stage's function cannot run where it should.
@@ -58,7 +58,7 @@ def compose(
 
 
 def collected(source: Observable[A]) -> Observable[A]:
-    """Let nothing pass before the source has completed, then everything, as there is room."""
+    """Hold all items until the source has completed. Then pass them on, as there is room."""
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:
         return _Collected(observer).subscribe_to(source, scheduler)
