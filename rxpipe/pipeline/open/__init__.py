@@ -1,12 +1,12 @@
-"""A pipeline that stays open: IDs are submitted to it one by one, and each gives its outcome.
+"""A pipeline that stays open: IDs are submitted one by one, and each gives its outcome.
 
 What is where:
 
-- ``open_pipeline.py``: ``OpenPipeline``, which ``Pipeline.open`` gives: a run, from its start to its draining
-- ``submission.py``: ``Submission``, what whoever submits an ID has of it
-- ``admission_queue.py``: holds IDs until there is room for them, and tells who waits how they ended
-- ``admitted_ids.py``: what it holds of an ID, and how IDs go from it into the stages
-- ``events.py``: what is published; ``health.py``: how it is
+- ``open_pipeline.py``: ``OpenPipeline``, the result of ``Pipeline.open``: a run from its start to its draining
+- ``submission.py``: ``Submission``, the result of submitting an ID
+- ``admission_queue.py``: holds IDs until there is room for them, and passes outcomes to the submitters
+- ``admitted_ids.py``: the entry of an ID in the queue, and the way of IDs from the queue into the stages
+- ``events.py``: the published events; ``health.py``: the state of the pipeline
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where IDs are submitted to an open pipeline: it lets in as many as there is room for, and tells how they ended."""
+"""The queue of an open pipeline: admits IDs as there is room, and passes outcomes to the submitters."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from rxpipe.pipeline.views import ItemView, RunView
 
 
 class AdmissionQueue(Listener):
-    """Takes IDs, at most ``capacity`` at a time until they leave the stages; the others wait in the order they came.
+    """Admits at most ``capacity`` IDs at once; an ID counts until it leaves the stages. Other IDs wait in their order.
 
     Attributes:
-        capacity: How many IDs may be let in at once.
-        held: How many IDs were let in and have not left the stages.
-        closed: Whether it takes no more IDs.
-        progress_at: When anything last happened to an item, by its run's clock.
+        capacity: The most IDs that may be admitted at once.
+        held: Number of IDs that were admitted and have not left the stages.
+        closed: True if the queue takes no more IDs.
+        progress_at: Time of the last event of any item, by the run's clock.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class AdmissionQueue(Listener):
         *,
         blocks: bool = True,
     ) -> None:
-        """Take nothing yet.
+        """Begin empty.
 
         Args:
-            capacity: How many there may be.
-            publish: Told of outcomes that the store knows, before those who wait for them.
-            blocks: Whether a thread waits for room; not in virtual time, which might have to pass on that thread.
+            capacity: The most IDs that may be admitted at once.
+            publish: Called with outcomes from the store, before those who wait for them.
+            blocks: True if a thread waits for room. False in virtual time, which may have to pass on that thread.
         """
         self.capacity = capacity
         self.held = 0
         self.closed = False
         self._publish = publish
         self._blocks = blocks
-        self._now = TIMER_THREAD.now  # until there is a run, whose clock may be another one
+        self._now = TIMER_THREAD.now  # until there is a run, which may have another clock
         self._why: Exception | None = None
         self._lock = threading.Lock()
         self._entries: dict[int | str, Entry] = {}
@@ -62,39 +62,38 @@ class AdmissionQueue(Listener):
         self._let_in: OrderedDict[Entry, None] = OrderedDict()
         self._admitted_ids: AdmittedIds | None = None
         self.progress_at = self._now()
-        self._item_seconds = 0.0  # from being let in to leaving the stages, of recent ones
-        self._following = 0  # entries that follow others of the same ID
+        self._item_seconds = 0.0  # from admission to leaving the stages, for recent items
+        self._following = 0  # entries that follow another entry with the same ID
 
     @property
     def waiting(self) -> int:
-        """IDs that wait to be let in."""
+        """Number of IDs that wait for admission."""
         return len(self._waiting)
 
     @property
     def unfinished(self) -> int:
-        """IDs that were submitted and have not ended."""
+        """Number of IDs that were submitted and have not ended."""
         return len(self._entries)
 
     @property
     def not_taken(self) -> int:
-        """Submitted IDs that this process does not work on: they have no item yet, or the run left it unfinished."""
+        """Number of submitted IDs without work here: they have no item yet, or the run left the item unfinished."""
         return sum(entry.item is None or entry.cut_off is not None for entry in list(self._entries.values()))
 
     def submit(self, item: int | str | Record, *, nowait: bool) -> Submission:
-        """Take an ID, or a record; the same one as another that has not ended shares its item.
+        """Take an ID or a record. If the same ID was submitted before and has not ended, both share one item.
 
-        Where an event loop is running it returns at once, and awaiting the submission waits for room, too; so it does
-        for callbacks and subscribers that are being told of something, and for stages' functions. In any other thread
-        it returns when there is room.
+        Where an event loop is running, this returns at once, and awaiting the submission also waits for room. The same
+        holds in callbacks, subscribers and functions of stages. In any other thread, this returns when there is room.
 
         Args:
-            item: The ID; or a record, whose value is the first one's, if several share the item.
-            nowait: Refuse it if there is no room.
+            item: The ID or the record. If several submissions share the item, the first record's value counts.
+            nowait: True to refuse the ID if there is no room.
 
         Raises:
-            Overloaded: There is no room, and it is not to wait.
-            PipelineClosed: No more are taken.
-            ConfigError: It is no ID.
+            Overloaded: There is no room, and ``nowait`` is True.
+            PipelineClosed: The queue takes no more IDs.
+            ConfigError: The ID is bad.
         """
         if (error := check_id(item)) is not None:
             raise error
@@ -156,11 +155,13 @@ class AdmissionQueue(Listener):
         return closed
 
     def source(self, *, on_threads: bool = False) -> Observable[int | str | Record]:
-        """The IDs that are let in, as there is room downstream; it completes when the queue is closed and empty.
+        """Returns an observable of the admitted IDs, as there is room downstream.
+
+        It completes when the queue is closed and empty.
 
         Args:
-            on_threads: Whether they come on rxpipe's threads, and not on those of whoever submits or makes room: these
-                are not there to run what is downstream, and Ctrl-C may hit them anywhere.
+            on_threads: True to emit on rxpipe's threads, and not on threads that submit or make room. Those must not
+                run code downstream, and Ctrl-C may hit them anywhere.
         """
 
         def subscribe(
@@ -194,22 +195,22 @@ class AdmissionQueue(Listener):
 
     @property
     def silence(self) -> float:
-        """Seconds in which nothing has happened to any item."""
+        """Seconds since the last event of any item."""
         return self._now() - self.progress_at
 
-    # What becomes of items
+    # Events of items
 
     def run_started(self, run: RunView) -> None:
-        """From now on, time is that of the run."""
+        """Use the run's clock from now on."""
         self._now = lambda: run.seconds
         self.progress_at = self._now()
 
     def call_started(self, item: ItemView, stage: str) -> None:
-        """Note that something happens."""
+        """Note the progress."""
         self.progress_at = self._now()
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """Note that something happens."""
+        """Note the progress."""
         self.progress_at = self._now()
 
     def admitted(self, item: Item) -> None:
@@ -225,7 +226,7 @@ class AdmissionQueue(Listener):
     def left(self, item: ItemView) -> None:
         """Make room."""
         entry = self._entries.get(item.id)
-        if entry is not None and entry.item in (None, item):  # and not a child with the same ID
+        if entry is not None and entry.item in (None, item):  # not a child with the same ID
             with self._lock:
                 self._make_room(entry)
             self._wake()
@@ -241,20 +242,20 @@ class AdmissionQueue(Listener):
             self._admit(self._waiting.popitem(last=False)[0])
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """Tell those who wait for it, unless its run has only left it unfinished."""
+        """Pass the outcome to the submitters, unless the run has left the item unfinished."""
         self.progress_at = self._now()
         entry = self._entries.get(item.id)
-        if entry is None or outcome.parent is not None:  # nobody submits children, though they may have such IDs
+        if entry is None or outcome.parent is not None:  # a child may have a submitted ID
             return
         if outcome.status != "cancelled" or isinstance(outcome.error, ItemCancelled):
             self._end(entry, outcome)
             return
-        entry.cut_off = outcome  # set before reading; ``ended_elsewhere`` does the reverse: so one of them sees both
+        entry.cut_off = outcome  # set before reading; ``ended_elsewhere`` does the reverse, so one of them sees both
         if entry.ended_elsewhere is not None:
             self._end_as_told(entry, entry.ended_elsewhere)
 
     def ended_elsewhere(self, outcome: Outcome[Any]) -> None:
-        """An ID that was submitted has ended before, or elsewhere."""
+        """A submitted ID has ended before, or in another process."""
         self.progress_at = self._now()
         entry = self._entries.get(outcome.id)
         if entry is None:
@@ -262,7 +263,7 @@ class AdmissionQueue(Listener):
         if isinstance(outcome.error, RecordChanged):
             self._end(entry, outcome.error)
             return
-        entry.ended_elsewhere = outcome  # in case that it is on its way here, and has been lost to another worker
+        entry.ended_elsewhere = outcome  # the item may be on its way here, though another worker has taken it over
         if entry.item is None or entry.cut_off is not None:
             self._end_as_told(entry, outcome)
 
@@ -275,7 +276,7 @@ class AdmissionQueue(Listener):
         is_refused = not isinstance(outcome, Outcome) or outcome.status == "cancelled"
         with self._lock:
             if self._entries.get(entry.id) is not entry:
-                return  # somebody else has ended it
+                return  # another thread has ended it
             del self._entries[entry.id]
             if entry.in_line:
                 self._leave_line(entry)
@@ -322,14 +323,14 @@ class AdmissionQueue(Listener):
     # The end
 
     def close(self) -> None:
-        """Take no more; those that were submitted are still let in."""
+        """Take no more IDs. Submitted ones are still admitted."""
         with self._lock:
             self.closed = True
         if self._admitted_ids is not None:
             self._admitted_ids.wake()
 
     def fail(self, error: Exception | None) -> None:
-        """The run is over: end what has not ended, with an error if it has failed."""
+        """The run is over: end all remaining IDs, with an error if the run failed."""
         with self._lock:
             self.closed = True
             self._why = error
@@ -343,7 +344,7 @@ class AdmissionQueue(Listener):
 
 
 def _may_block() -> bool:
-    """Whether this thread may wait for room: not one that might have to make it."""
+    """Returns True if this thread may wait for room. False for a thread that might have to make the room."""
     return running_loop() is None and not TELLING.now and HERE.worker is None
 
 

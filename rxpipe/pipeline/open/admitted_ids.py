@@ -1,4 +1,4 @@
-"""What waits in the line before an open pipeline's stages, and how it goes in."""
+"""The entries of an open pipeline's queue, and their way into the stages."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from rxpipe.pipeline.run.item import Item
 
 
 class Entry:
-    """An ID that was submitted and has not ended, however often it was.
+    """An ID that was submitted, once or several times, and has not ended.
 
     Attributes:
-        taken: The ID, or the record, as the stages get it.
-        value: What the first stage is called with.
-        submissions: Those that wait for its outcome.
-        context: Of whoever submitted it first.
-        room: Set when it is let in; there if a thread waits for that.
-        has_room: Whether it is let in, and has not left the stages.
-        let_in_at: When it was, by the run's clock.
-        in_line: Whether it has not gone into the stages; with a store its item may be there nevertheless.
-        cancelled: Whether nobody wants it any more.
+        taken: The ID or the record, as the stages get it.
+        value: The argument of the first stage.
+        submissions: The submissions that wait for the outcome.
+        context: The context of the first submitter.
+        room: Set when the ID is admitted; None if no thread waits for that.
+        has_room: True if the ID is admitted, and has not left the stages.
+        let_in_at: When the ID was admitted, by the run's clock.
+        in_line: True if the ID has not entered the stages. With a store, its item may be there nevertheless.
+        cancelled: True if the ID is no longer wanted.
         cut_off: The outcome of an item that its run has left unfinished.
-        ended_elsewhere: How it has ended by the store, while its item was still on its way here.
-        following: The same ID, submitted again after it was cancelled; it is let in when this one has ended so.
+        ended_elsewhere: The outcome in the store, while the item was still on its way here.
+        following: An entry of the same ID, submitted again after a cancellation. It is admitted when this entry has
+            ended.
     """
 
     __slots__ = (
@@ -69,7 +70,7 @@ class Entry:
         self.following: Entry | None = None
 
     def end(self, outcome: Outcome[Any] | Exception) -> None:
-        """Tell those who wait, for the outcome or for room."""
+        """Pass the outcome to the submitters, and wake a thread that waits for room."""
         for submission in self.submissions:
             submission.end(outcome)
         if self.room is not None:
@@ -77,7 +78,7 @@ class Entry:
 
 
 class AdmittedIds(Producer[int | str | Record]):
-    """The IDs that are let in, on their way into the stages."""
+    """The admitted IDs, on their way into the stages."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class AdmittedIds(Producer[int | str | Record]):
         self._is_over = is_over
 
     def advance(self) -> None:
-        """Send what may go."""
+        """Emit IDs as there is room."""
         while not self.over and self.may_emit():
             entry = self._take()
             if entry is None:
@@ -103,6 +104,6 @@ class AdmittedIds(Producer[int | str | Record]):
             self.end()
 
     def free(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         if self._threads is not None:
             self._threads.close()

@@ -1,4 +1,4 @@
-"""What happens in an open pipeline, for whoever is subscribed while it happens."""
+"""The events of an open pipeline, published to its present subscribers."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to an item.
+    """One event of an item.
 
     Attributes:
-        kind: What: the item was taken, or a stage has made it; it ended; or a call started, returned or failed.
+        kind: The event: the item was taken, or a stage made it; a call started, returned or failed; the item ended.
         id: The item's ID.
-        parent: The ID of the item that it was made of; None if it was submitted.
-        at: When, in seconds since 1970.
-        stage: Of a call: the stage's name.
-        attempts: Calls made for the item so far, in all stages together.
-        error: Of a call that failed: with what.
-        again: Of a call that failed: whether another one follows.
-        outcome: Of an item that ended: how. Its ``status`` may also be ``dropped``, ``expanded`` or ``collected``.
+        parent: The parent's ID; None if the item was submitted.
+        at: The time, in seconds since 1970.
+        stage: The stage's name, for events of calls.
+        attempts: Calls for the item so far, in all stages together.
+        error: The error of a failed call.
+        again: True if another attempt follows the failed call.
+        outcome: The outcome, when the item ended. Its ``status`` may also be ``dropped``, ``expanded`` or
+            ``collected``.
     """
 
     kind: Kind
@@ -55,12 +56,13 @@ class Event:
 
 
 class Hot(Generic[T]):
-    """A hot observable: what is published goes to those who are subscribed then, one value at a time.
+    """A hot observable: each value goes to the present subscribers, one value at a time.
 
-    One who raises is told no more. They are notified on the threads that publish, which they hold up.
+    A subscriber that raises receives no more values. Subscribers are notified on the threads that publish; those wait
+    for them.
 
     Attributes:
-        observable: To subscribe to.
+        observable: The observable to subscribe to.
     """
 
     def __init__(self) -> None:
@@ -72,16 +74,16 @@ class Hot(Generic[T]):
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody is subscribed."""
+        """True if there are subscribers."""
         return bool(self._observers)
 
     def publish(self, value: T) -> None:
-        """Tell those who are subscribed; from any thread."""
+        """Notify the present subscribers. From any thread."""
         if self._observers:
             self._post(self._send, value)
 
     def end(self, error: Exception | None = None) -> None:
-        """Tell them that nothing more comes."""
+        """Complete the observable, or end it with an error."""
         self._post(self._end, error)
 
     def _subscribe(self, observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -124,11 +126,11 @@ def _nothing() -> None:
 
 
 class Events(Listener):
-    """Publishes what it is told.
+    """Publishes the events of items.
 
     Attributes:
-        events: All that happens.
-        outcomes: How items end, children included.
+        events: All events.
+        outcomes: The outcomes of all items, including children.
     """
 
     def __init__(self) -> None:
@@ -136,7 +138,7 @@ class Events(Listener):
         self.outcomes: Hot[Outcome[Any]] = Hot()
 
     def taken(self, item: ItemView) -> None:
-        """An ID was taken, or a child made."""
+        """An ID was taken, or a child was made."""
         self._publish("taken", item)
 
     def call_started(self, item: ItemView, stage: str) -> None:
@@ -144,7 +146,7 @@ class Events(Listener):
         self._publish("call_started", item, stage=stage)
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """A call has returned, or failed."""
+        """A call has returned or failed."""
         kind: Kind = "call_returned" if error is None else "call_failed"
         self._publish(kind, item, stage=stage, error=error, again=again)
 
@@ -154,12 +156,12 @@ class Events(Listener):
         self._publish("ended", item, outcome=outcome)
 
     def end(self, error: Exception | None) -> None:
-        """Nothing more will happen."""
+        """No more events will come."""
         self.outcomes.end(error)
         self.events.end(error)
 
     def _publish(self, kind: Kind, item: ItemView, **more: Any) -> None:
-        if self.events.is_watched:  # an event costs more than all else here
+        if self.events.is_watched:  # making an event costs more than everything else here
             parent = None if item.parent is None else item.parent.id
             more |= {"at": time.time(), "attempts": item.attempts, "parent": parent}
             self.events.publish(Event(kind=kind, id=item.id, **more))

@@ -1,4 +1,4 @@
-"""How an open pipeline is."""
+"""The health of an open pipeline."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Check = Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How an open pipeline is.
+    """The health of an open pipeline.
 
     Attributes:
-        status: ``alive``; ``draining``: it finishes what it has, and takes no more; ``stalled``: it has items, and
-            nothing has happened to any for too long, or what feeds it is in trouble; ``closed``.
-        reason: Why it is not alive; empty if it is.
-        held: IDs that were let in and have not left the stages. With a large ``capacity``, some have not entered yet.
-        waiting: IDs that wait to be let in.
-        unfinished: Items that have not ended: those, their children, what waits to be written, and what an earlier
-            process left.
+        status: ``alive``; ``draining``: it finishes its items, and takes no more; ``stalled``: it has items and none
+            has made progress for too long, or a check reports trouble with the pipeline's inputs; ``closed``.
+        reason: Why the pipeline is not alive; empty if it is.
+        held: IDs that were admitted and have not left the stages. With a large ``capacity``, some may not have entered
+            the stages yet.
+        waiting: IDs that wait for admission.
+        unfinished: Items that have not ended: the IDs above, their children, items that wait to be written, and items
+            that an earlier process left.
     """
 
     status: Literal["alive", "draining", "stalled", "closed"]
@@ -37,13 +38,13 @@ class Health:
 
 
 def health_of(queue: AdmissionQueue, run: Run | None, stalled_after: float, checks: Iterable[Check] = ()) -> Health:
-    """How the pipeline behind a queue is.
+    """Returns the health of an open pipeline.
 
     Args:
-        queue: Where IDs are submitted to it.
-        run: Its run; None before it has begun.
-        stalled_after: Seconds without progress.
-        checks: Asked for the trouble of what feeds it.
+        queue: The pipeline's queue.
+        run: The pipeline's run; None before it has begun.
+        stalled_after: Seconds without progress after which the pipeline is stalled.
+        checks: Each returns the trouble of an input of the pipeline, or an empty text.
     """
     unfinished = queue.not_taken + (0 if run is None else run.in_flight)
     status, reason = _judged(queue, run, stalled_after, unfinished)
@@ -53,7 +54,10 @@ def health_of(queue: AdmissionQueue, run: Run | None, stalled_after: float, chec
 
 
 def patience(stages: Iterable[Stage]) -> float:
-    """Seconds without progress that are not too many: calls, the delays between them and batches may take long."""
+    """Returns the default of ``stalled_after``, in seconds.
+
+    Long timeouts, delays and batches of stages make it longer.
+    """
     waits = [
         (
             stage.timeout or 0.0,

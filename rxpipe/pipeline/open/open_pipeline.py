@@ -1,4 +1,4 @@
-"""A pipeline that stays open: IDs are submitted to it one by one, and each gives its outcome."""
+"""A pipeline that stays open: IDs are submitted one by one, and each gives its outcome."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ from rxpipe.pipeline.start import start
 A = TypeVar("A", contravariant=True, default=Any)
 B = TypeVar("B", covariant=True, default=Any)
 
-_LOOK = 0.2  # seconds: signals are handled in between
-_VIRTUAL_LOOK = 0.005  # seconds in which calls on threads get on, before virtual time does
-_CLOSING = 10.0  # seconds that coroutine functions get to close what they have opened on their loop
+_LOOK = 0.2  # seconds between two chances for signal handlers
+_VIRTUAL_LOOK = 0.005  # seconds for calls on threads, before virtual time goes on
+_CLOSING = 10.0  # seconds that coroutine functions have to close their resources on their loop
 
 
 class OpenPipeline(Generic[A, B]):
-    """Takes IDs that are submitted to it; made by ``Pipeline.open``, and open inside ``async with`` or ``with``.
+    """Takes IDs that are submitted one by one. Made by ``Pipeline.open``, and open inside ``async with`` or ``with``.
 
-    Leaving the context takes no more, and waits until all that were submitted have ended, for ``grace`` at most; then
-    it raises what the pipeline has failed with, if it has. Ctrl-C in the meantime, or being cancelled, cancels what is
-    left, and what is finished is still written. A task that was cancelled within the context does so at once,
-    unless there is a ``grace``. It can be entered once.
+    **Closing.** When you leave the context, the pipeline takes no more IDs, and waits until all submitted ones have
+    ended, for ``grace`` seconds at most. If the pipeline has failed, leaving the context raises its error. Ctrl-C or a
+    cancellation during that wait cancels the remaining items; finished items are still written. If the task is
+    cancelled inside the context, the remaining items are cancelled at once, unless there is a ``grace``. You can enter
+    the context once only.
 
-    It may be used from any thread, and from any event loop; but not by a child of this process that was forked since,
-    where none of its threads runs: there it takes nothing, and leaving the context does nothing.
+    **Threads.** You can use it from any thread, and from any event loop. A child process that was forked later cannot
+    use it, since none of its threads runs there: it refuses IDs, and leaving the context does nothing.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class OpenPipeline(Generic[A, B]):
             blocks=not isinstance(scheduler, VirtualTimeScheduler),
         )
         self._run: Run | None = None
-        self._over: Future[Exception | None] = Future()  # what it has failed with, when all have been told of its end
+        self._over: Future[Exception | None] = Future()  # the error or None, once all know the end
         self._entered = False
         self._checks: list[Check] = []
         self._stalled = False  # when its health was last asked for
@@ -88,13 +89,19 @@ class OpenPipeline(Generic[A, B]):
 
     @property
     def outcomes(self) -> Observable[Outcome[B]]:
-        """How items end, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        """A hot observable of the outcomes of items, from now on.
+
+        A subscriber must not block. A subscriber that raises receives no more values.
+        """
         self._origin.check()
         return self._events.outcomes.observable
 
     @property
     def events(self) -> Observable[Event]:
-        """What happens to items, from now on: hot. Who subscribes must not block; who raises is told no more."""
+        """A hot observable of the events of items, from now on.
+
+        A subscriber must not block. A subscriber that raises receives no more values.
+        """
         self._origin.check()
         return self._events.events.observable
 
@@ -103,27 +110,28 @@ class OpenPipeline(Generic[A, B]):
     @overload
     def submit(self, item: int | str, value: A, /) -> Submission[B]: ...
     def submit(self, item: Any, *value: Any) -> Submission[B]:
-        """Take an ID, or a record; what comes back gives its outcome once its row is committed.
+        """Submit an ID or a record. The submission gives the outcome once the row is committed.
 
         ::
 
             outcome = await running.submit(17)
             outcome = await running.submit(17, {"text": "Why?"})  # the same as Record(17, {"text": "Why?"})
 
-        Where an event loop is running, and in callbacks, subscribers and stages' functions, it returns at once:
-        awaiting the submission waits until there is room, too. In any other thread, it returns when there is room.
-        An ID that was submitted and has not ended is not taken again: both submissions get its outcome; unless it was
-        cancelled, then it is a new one. With a store, one that has ended before gives the outcome that it had.
-        An item that a stage expands ends as ``expanded`` when all of its children have ended.
+        - Where an event loop is running, this returns at once; awaiting the submission also waits for room. The same
+          holds in callbacks, subscribers and functions of stages. In any other thread, this returns when there is room.
+        - If the same ID was submitted before and has not ended, both submissions get the same outcome. A cancelled ID
+          is an exception: it becomes a new item.
+        - With a store, an ID that has ended before gives its earlier outcome.
+        - An item that a stage expands ends as ``expanded`` when all of its children have ended.
 
         Args:
             item: The ID, or a ``Record``.
-            *value: What the first stage is called with instead of the ID.
+            *value: The argument of the first stage, instead of the ID.
 
         Raises:
-            PipelineClosed: It takes no more, or has not been opened, or only by another process before a fork; if it
-                has failed, ``__cause__`` is why.
-            ConfigError: It is no ID.
+            PipelineClosed: The pipeline takes no more IDs, is not open, or was opened by another process before a fork.
+                If the pipeline has failed, ``__cause__`` is the reason.
+            ConfigError: The ID is bad.
         """
         return self._open_queue.submit(Record(item, *value) if value else item, nowait=False)
 
@@ -132,10 +140,10 @@ class OpenPipeline(Generic[A, B]):
     @overload
     def submit_nowait(self, item: int | str, value: A, /) -> Submission[B]: ...
     def submit_nowait(self, item: Any, *value: Any) -> Submission[B]:
-        """The same, if there is room now.
+        """Submit an ID or a record as ``submit`` does, but only if there is room now.
 
         Raises:
-            Overloaded: There is none.
+            Overloaded: There is no room.
         """
         return self._open_queue.submit(Record(item, *value) if value else item, nowait=True)
 
@@ -147,7 +155,7 @@ class OpenPipeline(Generic[A, B]):
         return self._queue
 
     def health(self) -> Health:
-        """Whether it is alive, draining, stalled or closed, and why."""
+        """Returns the pipeline's health: alive, draining, stalled or closed, and the reason."""
         if not self._origin.is_here:
             return Health(status="closed", reason=Origin.ELSEWHERE, held=0, waiting=0, unfinished=0)
         health = health_of(self._queue, self._run, self._stalled_after, self._checks)
@@ -158,28 +166,30 @@ class OpenPipeline(Generic[A, B]):
         return health
 
     def add_check(self, check: Check) -> None:
-        """Have its health say, too, when what feeds it is in trouble.
+        """Add a check of the pipeline's inputs. If it reports trouble, the health is ``stalled``.
 
         Args:
-            check: Returns what is wrong in a few words, or an empty text.
+            check: Returns the trouble in a few words, or an empty text.
         """
         self._checks.append(check)
 
     def report(self) -> Report:
-        """The counts so far; they add up once it is closed.
+        """Returns the counts so far as a report. They add up once the pipeline is closed.
 
         Raises:
-            RuntimeError: It has not been opened.
+            RuntimeError: The pipeline has not been opened.
         """
         if self._run is None:
             raise RuntimeError("it has not been opened")
         return self._run.report()
 
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:
-        """Its numbers now, then every so many seconds, and once more when it is closed; see ``Run.snapshots``.
+        """Returns an observable of the numbers: now, then every ``seconds`` seconds, and once more at the end.
+
+        See ``Run.snapshots``.
 
         Raises:
-            RuntimeError: It has not been opened.
+            RuntimeError: The pipeline has not been opened.
             ValueError: ``seconds`` is not above 0.
         """
         if self._run is None:
@@ -197,7 +207,7 @@ class OpenPipeline(Generic[A, B]):
         return self._queue.source(on_threads=self._scheduler is None and self._plan.scheduler != "asyncio")
 
     async def _open(self) -> Run:
-        listeners = (self._events, self._queue)  # what is published comes before what is awaited
+        listeners = (self._events, self._queue)  # an outcome is published before awaiting submissions get it
         return await start_async(
             self._plan,
             self._source,
@@ -232,14 +242,14 @@ class OpenPipeline(Generic[A, B]):
         return f"<OpenPipeline {health.status}: {health.unfinished} unfinished>"
 
     async def __aenter__(self) -> Self:
-        """Open it, on the loop that is running."""
+        """Open the pipeline on the running loop."""
         self._enter()
         return self._opened(await self._open())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the pipeline."""
         run = self._run
         assert run is not None  # it was entered
         if not self._origin.is_here:
@@ -253,7 +263,7 @@ class OpenPipeline(Generic[A, B]):
             failure = await asyncio.shield(over)
         except asyncio.CancelledError:
             run.abort()
-            await asyncio.wait([over])  # being cancelled again ends the waiting only
+            await asyncio.wait([over])  # a second cancellation ends only this wait
             raise
         finally:
             if timer is not None:
@@ -264,10 +274,10 @@ class OpenPipeline(Generic[A, B]):
             raise failure
 
     def __enter__(self) -> Self:
-        """Open it. With ``scheduler="asyncio"`` it runs on the background loop, which all pipelines share.
+        """Open the pipeline. With ``scheduler="asyncio"`` it runs on the background loop, which all pipelines share.
 
         Raises:
-            RuntimeError: An event loop is running here, which must not be blocked.
+            RuntimeError: An event loop is running on this thread, and must not be blocked.
         """
         if running_loop() is not None:
             raise RuntimeError("an event loop is running here: open it by async with")
@@ -288,12 +298,12 @@ class OpenPipeline(Generic[A, B]):
         opening = asyncio.run_coroutine_threadsafe(self.__aenter__(), self._loop)
         try:
             return opening.result()
-        except BaseException:  # of the opening; or Ctrl-C, while that goes on
+        except BaseException:  # an error of the opening, or Ctrl-C during it
             opening.add_done_callback(self._abandon)
             raise
 
     def _abandon(self, opening: Future[Self]) -> None:
-        """End what was opened, if anything was, and let go of the loop then."""
+        """Abort the run if it was opened, and then release the loop."""
         release, run = self._release, self._run
         assert release is not None  # it was acquired
         if run is None:
@@ -305,14 +315,14 @@ class OpenPipeline(Generic[A, B]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the pipeline."""
         run = self._run
         assert run is not None  # it was entered
         if not self._origin.is_here:
             return
         timer = self._close(run)
         try:
-            failure = self._wait()  # which another Ctrl-C ends
+            failure = self._wait()  # another Ctrl-C ends this wait
         except BaseException:
             run.abort()
             self._wait()

@@ -1,4 +1,4 @@
-"""``Submission``: one ID that was submitted to an open pipeline, and how it ends."""
+"""``Submission``: an ID that was submitted to an open pipeline, and its outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T", covariant=True, default=Any)
 
 
 class _Telling(threading.local):
-    """Whether the present thread is telling callbacks or subscribers of something, and must not be kept for long."""
+    """True on a thread that is notifying callbacks or subscribers, and must not be held up."""
 
     now = False
 
@@ -28,7 +28,7 @@ TELLING = _Telling()
 
 
 class Origin:
-    """The process in which something was made: a fork of it has all its memory, and none of its threads."""
+    """The process in which an object was made. A fork has all of its memory, and none of its threads."""
 
     ELSEWHERE = "the pipeline was opened in another process, before a fork: open one in this process"
 
@@ -39,7 +39,7 @@ class Origin:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is that process."""
+        """True in that process."""
         return self._process == os.getpid()
 
     def check(self) -> None:
@@ -53,9 +53,9 @@ class Origin:
 
 
 class Submission(Generic[T]):
-    """One ID that was submitted; awaiting it, or ``result()`` in threads, gives its outcome.
+    """One submitted ID. Await it, or call ``result()`` in a thread, to get the outcome.
 
-    It does not belong to whoever waits: a wait that is cancelled or times out does not disturb the item.
+    A wait that is cancelled or times out does not affect the item.
 
     Attributes:
         id: The ID.
@@ -78,8 +78,8 @@ class Submission(Generic[T]):
         """Wait for the outcome, on any event loop.
 
         Raises:
-            PipelineClosed: The pipeline failed before the item had ended; its ``__cause__`` is why. Or it was opened
-                in another process, before a fork.
+            PipelineClosed: The pipeline failed before the item ended; ``__cause__`` is the reason. Or the pipeline was
+                opened in another process, before a fork.
         """
         if self._ended is None:
             self._origin.check()
@@ -101,13 +101,13 @@ class Submission(Generic[T]):
         """Wait for the outcome, in a thread.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Seconds to wait at most; None for no limit.
 
         Raises:
-            TimeoutError: It has not ended by then.
-            PipelineClosed: The pipeline failed before the item had ended; its ``__cause__`` is why. Or it was opened
-                in another process, before a fork.
-            RuntimeError: An event loop is running here, which must not be blocked.
+            TimeoutError: The item has not ended in that time.
+            PipelineClosed: The pipeline failed before the item ended; ``__cause__`` is the reason. Or the pipeline was
+                opened in another process, before a fork.
+            RuntimeError: An event loop is running on this thread, and must not be blocked.
         """
         if self._ended is None:
             self._origin.check()
@@ -130,21 +130,21 @@ class Submission(Generic[T]):
     def _result(self) -> Outcome[T]:
         assert self._ended is not None
         if isinstance(self._ended, Exception):
-            raise self._ended.with_traceback(None)  # it is raised to many
+            raise self._ended.with_traceback(None)  # the same error is raised to several callers
         return self._ended
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Returns True if the item has ended."""
         return self._ended is not None
 
     def cancel(self) -> bool:
-        """Have its item cancelled, unless others have submitted the same ID meanwhile; from any thread.
+        """Cancel the item, unless others have submitted the same ID meanwhile. From any thread.
 
-        A call that runs is cancelled, or abandoned if it is a thread's. The outcome tells what came of it: an item
-        that had left the stages by then is still written.
+        A running call is cancelled; a call on a thread is abandoned. The outcome says how the item ended: an item that
+        had left the stages by then is still written.
 
         Returns:
-            Whether it had not ended yet.
+            True if the item had not ended yet.
 
         Raises:
             PipelineClosed: The pipeline was opened in another process, before a fork.
@@ -153,19 +153,19 @@ class Submission(Generic[T]):
         return self._cancel(self)
 
     def add_done_callback(self, callback: Callable[[Submission[T]], object]) -> None:
-        """Have ``callback`` called with it when it has ended, on the thread that ends it; or now, if it has."""
+        """Call ``callback`` with this submission when it has ended, on the thread that ends it; now if it has ended."""
         self._callbacks.append(callback)
         if self._ended is not None:
             self._call_back()
 
     def end(self, outcome: Outcome[Any] | Exception) -> None:
-        """Tell whoever waits; nothing if that was done before."""
+        """Give the outcome to all that wait. Does nothing if that happened before."""
         if self._ended is None:
             self._ended = outcome
             self._call_back()
 
     def _forget(self, callback: Callable[[Submission[T]], object]) -> None:
-        with suppress(ValueError):  # it was called
+        with suppress(ValueError):  # the callback was called
             self._callbacks.remove(callback)
 
     def _call_back(self) -> None:
@@ -173,7 +173,7 @@ class Submission(Generic[T]):
         while self._callbacks:
             try:
                 callback = self._callbacks.pop(0)
-            except IndexError:  # another thread has it: one that adds a callback while it is being ended
+            except IndexError:  # another thread calls it: one that adds a callback while the submission ends
                 break
             try:
                 callback(self)
@@ -186,7 +186,7 @@ def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
     if running_loop() is loop:
         _set(ended)
     else:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits there
+        with suppress(RuntimeError):  # the loop is closed, so no task waits there
             loop.call_soon_threadsafe(_set, ended)
 
 

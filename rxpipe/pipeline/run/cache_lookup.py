@@ -59,7 +59,7 @@ def _settings(role: StageRole, journal: Journal) -> Settings[Item, Item]:
 def _may_be_called_with(item: Item, role: StageRole) -> bool:
     """Returns True if a cached result for the item's value would do.
 
-    A function with feedback knows more than the value.
+    With feedback, the function knows more than the value, so a cached result would not do.
     """
     if item.settled or item.is_cancelled or item.went_back or item.finished > role.index:
         return False

@@ -48,8 +48,8 @@ class Item:
         place: The place of the item in the quota, or None.
     """
 
-    # Most items have these values, so they are not set for each item. Values that each stage reads are set for each item,
-    # since instance attributes are faster to read.
+    # Most items have these values, so they are not set for each item. Values that each stage reads are set for each
+    # item, since instance attributes are faster to read.
     status: Status = "written"
     arrived = in_call = False
     error: BaseException | None = None
@@ -228,7 +228,7 @@ class Group:
         self._lock = threading.Lock()
         self._live: dict[Item, None] = {}
         self._named: set[Item] = set()  # with a store: children with IDs of their own
-        self._outcomes: dict[int, Outcome[Any] | None] = {}  # that the collecting stage has seen, by number
+        self._outcomes: dict[int, Outcome[Any] | None] = {}  # in the collecting stage, by number
 
     def add(self, child: Item) -> None:
         """Add a child that was made."""
