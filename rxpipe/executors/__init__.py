@@ -1,4 +1,4 @@
-"""Where else than on threads a stage's calls may run: settings that are opened for each run, and closed after it.
+"""Executors: run a stage's calls elsewhere than on threads. They are opened for each run, and closed at its end.
 
 ::
 
@@ -9,12 +9,12 @@
 
 What is where:
 
-- ``processes.py``: ``Processes``, a pool of this machine's, which starts and kills its processes; what runs in them is
-  ``worker_process.py``
-- ``dask_settings.py``: ``DaskCluster``; opened in ``dask_engine.py``, on a ``dask_event_loop.py``; what runs on its
-  workers is ``cluster_worker.py``
-- ``engine.py``: what they share; ``serialization.py``: calls as bytes, and their results
-- ``errors.py``: what goes wrong
+- ``processes.py``: ``Processes``, a pool on this machine, which starts and kills its processes;
+  ``worker_process.py``: the code that runs in them
+- ``dask_settings.py``: ``DaskCluster``; ``dask_engine.py``: an open cluster; ``dask_event_loop.py``: its event loop;
+  ``cluster_worker.py``: the code that runs on its workers
+- ``engine.py``: the base of all executors; ``serialization.py``: calls and results as bytes
+- ``errors.py``: errors of executors
 """
 
 from __future__ import annotations

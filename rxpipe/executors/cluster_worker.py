@@ -1,4 +1,4 @@
-"""What runs on a worker of a Dask cluster: beside rxpipe and the functions' own modules, all that is needed there."""
+"""The code that runs on a worker of a Dask cluster. A worker needs only this, rxpipe and the functions' own modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distributed.utils import sync
 
 from rxpipe.executors.serialization import run_shipped
 
-TOPIC = "rxpipe-begun"  # one for all: a scheduler keeps the last events of each topic for as long as it lives
+TOPIC = "rxpipe-begun"  # one topic for all: a scheduler keeps the last events of each topic as long as it lives
 
 _ANSWERED = 30.0  # seconds until the scheduler counts as gone
 
@@ -23,12 +23,12 @@ def run_on_cluster(
     """Make a call.
 
     Args:
-        identity: What the events of this call are known by.
+        identity: Identifies the events of this call.
         function: See ``run_shipped``, as for the next two.
         value: See there.
         seconds: See there.
-        told: Whether to tell that it begins.
-        quarantined: Whether workers have died with it: then the scheduler knows that before it can happen again.
+        told: True to report that the call begins.
+        quarantined: True if workers have died with the call. Then it begins only after the scheduler has the report.
     """
     if quarantined:
         _tell_now(identity)
@@ -38,12 +38,15 @@ def run_on_cluster(
 
 
 def _tell_now(identity: str) -> None:
-    """Wait until the scheduler has the event: usually they leave the worker in batches, and would die with it."""
+    """Wait until the scheduler has the event. Otherwise events leave the worker in batches, and would die with it."""
     worker: Any = get_worker()
     sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=identity, callback_timeout=_ANSWERED)
 
 
 def dask_setup(worker: object) -> None:
-    """Preloaded by the workers of a local cluster: Ctrl-C goes to the whole group, and a run that is stopped drains."""
+    """Ignore Ctrl-C; preloaded by the workers of a local cluster.
+
+    Ctrl-C goes to the whole group, and a stopped run drains.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,15 +1,14 @@
-"""A Dask cluster that is open, and what becomes of the calls that it has.
+"""An open Dask cluster, and the calls that it runs.
 
-Everything that happens to a call happens on the client's own event loop, which must not be held up: so nothing is done
-there but bookkeeping. What is known of Dask and matters here:
+Every event of a call is handled on the client's own event loop. That loop must not be held up, so it does bookkeeping
+only. These facts about Dask matter here:
 
-- A worker that dies casts suspicion on all tasks that it had, those that only waited there included. After
-  ``allowed-failures`` of them a task fails with ``KilledWorker``, whosever fault it was. So such a call is made again
-  in quarantine, one of them at a time, and each time tells before it begins: it is convicted only if every worker that
-  died then had really begun it.
-- A task that runs cannot be stopped. To cancel it only lets the scheduler believe that its worker is free, and send
-  more there; so a call that has begun and is not wanted any more is left to end, if it is known that it has begun.
-- A client that has lost its scheduler gives up all futures, and connects again by itself for a while.
+- If a worker dies, Dask suspects all of its tasks, including those that only waited. After ``allowed-failures`` deaths,
+  a task fails with ``KilledWorker``, even if it is innocent. So such a call is made again in quarantine, one at a time,
+  and reports its beginning each time. It is convicted only if it had begun on every worker that died.
+- A running task cannot be stopped. Cancelling it only makes the scheduler believe that its worker is free, and send
+  more tasks there. So a call that is known to have begun and is not wanted any more is left to end.
+- A client that has lost its scheduler gives up all futures. Then it tries to connect again by itself for a while.
 """
 
 from __future__ import annotations
@@ -36,27 +35,27 @@ from rxpipe.executors.serialization import Function, Pickler, Reply, unpacked, w
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
 
-_ANY_PORT = "127.0.0.1:0"  # Dask serves figures in any case, and warns if its usual port is taken
+_ANY_PORT = "127.0.0.1:0"  # Dask always serves a dashboard, and warns if its usual port is taken
 _HANGS = 0.5  # seconds until a worker of a local cluster that does not close is killed
-_CLOSED = 10.0  # seconds until its end is not waited for any more
-_WATCHED = 10.0  # seconds from one look whether there are workers to the next
+_CLOSED = 10.0  # seconds to wait for a close
+_WATCHED = 10.0  # seconds between checks for workers
 _LOOK_AGAIN = 0.1  # seconds, while the client connects again
-_DEATHS = 1  # of a local cluster's workers that a task is forgiven: each costs a second, and they have one thread each
+_DEATHS = 1  # deaths of a local cluster's workers per task: each costs a second, and each worker has one thread
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class ClusterSettings(Protocol):
-    """Which cluster: see ``DaskCluster``."""
+    """The settings of a cluster: see ``DaskCluster``."""
 
     @property
     def address(self) -> str | None:
-        """The scheduler's; None for a cluster of this machine."""
+        """The scheduler's address; None for a cluster on this machine."""
         ...
 
     @property
     def workers(self) -> int | None:
-        """How many worker processes a cluster of this machine has."""
+        """Number of worker processes of a cluster on this machine."""
         ...
 
     @property
@@ -71,11 +70,11 @@ class ClusterSettings(Protocol):
 
     @property
     def width(self) -> int | None:
-        """How many calls can run there at once, if that is known."""
+        """Number of calls that can run there at once; None if unknown."""
         ...
 
     def pickler(self) -> Pickler:
-        """What makes bytes of functions and values."""
+        """Pickles functions and values."""
         ...
 
 
@@ -83,7 +82,7 @@ def open_cluster(settings: ClusterSettings) -> OpenEngine:
     """Connect to a cluster, or start one.
 
     Raises:
-        ExecutorLost: There is no way to its scheduler, or a file cannot be sent.
+        ExecutorLost: The scheduler cannot be reached, or a file cannot be sent.
     """
     loop = DaskLoop()
     cluster: Any = None
@@ -97,7 +96,7 @@ def open_cluster(settings: ClusterSettings) -> OpenEngine:
                 processes=True,
                 dashboard_address=_ANY_PORT,
                 worker_dashboard_address=_ANY_PORT,
-                silence_logs=logging.CRITICAL,  # of deaths of workers: what comes of them is told otherwise
+                silence_logs=logging.CRITICAL,  # of deaths of workers: their effects are reported otherwise
                 preload=["rxpipe.executors.cluster_worker"],
                 scheduler_kwargs={"allowed_failures": _DEATHS},
             )
@@ -120,7 +119,7 @@ def open_cluster(settings: ClusterSettings) -> OpenEngine:
 
 
 def _close(loop: DaskLoop, client: Any, cluster: Any) -> None:
-    """Close what there is; a worker of a local cluster that hangs is ended rather than waited for."""
+    """Close the cluster and its client. A worker of a local cluster that hangs is killed."""
 
     async def end_workers() -> None:
         await asyncio.gather(*(worker.close(timeout=_HANGS) for worker in list(cluster.workers.values())))
@@ -129,7 +128,7 @@ def _close(loop: DaskLoop, client: Any, cluster: Any) -> None:
         if client is not None:
             client.close()
         if cluster is not None:
-            with suppress(Exception):  # they are ended with their cluster at the latest
+            with suppress(Exception):  # they end with their cluster at the latest
                 loop.run(end_workers(), _CLOSED)
             cluster.close()
     finally:
@@ -140,9 +139,9 @@ class _Shipped:
     """One call, from its submission to its end.
 
     Attributes:
-        begun: How often a worker has told that it begins; in quarantine, if it is there.
-        unwanted: Whether its result is.
-        quarantined: Whether too many workers have died with it.
+        begun: Number of workers that have reported its beginning; since its quarantine, if it is in quarantine.
+        unwanted: True if its result is no longer wanted.
+        quarantined: True if too many workers have died with it.
     """
 
     def __init__(self, function: bytes, value: bytes, call: Call) -> None:
@@ -158,7 +157,7 @@ class _Shipped:
 
 
 class _Cluster(OpenEngine):
-    """A client of a cluster, and the calls that are in the cluster's hands."""
+    """A client of a cluster, and the calls that the cluster has."""
 
     def __init__(self, loop: DaskLoop, client: Any, cluster: Any, settings: ClusterSettings) -> None:
         self.pack = settings.pickler().dumps
@@ -170,7 +169,7 @@ class _Cluster(OpenEngine):
         self._closed = False
         self._away = False
         self._calls: dict[str, _Shipped] = {}
-        self._alone = asyncio.Lock()  # of the quarantined call that is on its way
+        self._alone = asyncio.Lock()  # held for the one quarantined call in the cluster
         self._tasks: set[asyncio.Task[None]] = set()
         client.subscribe_topic(TOPIC, self._on_begun)
         self._watching = loop.spawn(self._watch())
@@ -192,10 +191,10 @@ class _Cluster(OpenEngine):
             return describe(error)
 
     def submit(self, shipped: _Shipped) -> None:
-        """Hand a call to the cluster."""
+        """Give a call to the cluster."""
         if self._closed or self._client.status == "closed":
             raise self._lost()
-        self._calls[shipped.identity] = shipped  # first: it may begin at once
+        self._calls[shipped.identity] = shipped  # before the submission, since the call may begin at once
         try:
             self._send(shipped)
             self._loop.call_soon(self._start_following, shipped)
@@ -205,7 +204,7 @@ class _Cluster(OpenEngine):
 
     def cancel(self, shipped: _Shipped) -> None:
         """Take a call back, unless it runs."""
-        with suppress(RuntimeError):  # the loop is closed, and the call over
+        with suppress(RuntimeError):  # the loop is closed, and the call is over
             self._loop.call_soon(self._start_cancel, shipped)
 
     def close(self) -> None:
@@ -213,14 +212,14 @@ class _Cluster(OpenEngine):
             return
         self._closed = True
         self._watching.cancel()
-        with suppress(Exception):  # the scheduler is away, and with it what the cluster had
+        with suppress(Exception):  # the scheduler is away, and so are its tasks
             self._loop.run(self._give_up(), _CLOSED)
         _close(self._loop, self._client, self._cluster)
 
     def _send(self, shipped: _Shipped) -> None:
         told = shipped.seconds is not None or shipped.quarantined
         arguments = (shipped.identity, shipped.function, shipped.value, shipped.seconds, told, shipped.quarantined)
-        # A key of its own: equal calls are not the same call, nor is one that is made again.
+        # The key is unique: equal calls are not the same call, nor is a call that is made again.
         shipped.future = self._client.submit(
             run_on_cluster, *arguments, key=f"rxpipe-call-{uuid.uuid4().hex}", pure=False, retries=0
         )
@@ -253,7 +252,7 @@ class _Cluster(OpenEngine):
                     await self._alone.acquire()
                     shipped.quarantined = True
                 shipped.begun = 0
-            except OSError:  # on the way of a result; a function's own error is part of its reply
+            except OSError:  # an error of the transport; a function's own error is part of its reply
                 if shipped.future.status == "error":
                     raise
                 await asyncio.sleep(_LOOK_AGAIN)
@@ -266,7 +265,7 @@ class _Cluster(OpenEngine):
             self._send(shipped)
 
     async def _is_back(self) -> bool:
-        """Wait until the client has its scheduler again, or has given up."""
+        """Wait until the client has its scheduler again. Returns False if the client has given up."""
         if not self._away:
             self._away = True
             _log.warning("the connection to the Dask scheduler was lost", waits_for_seconds=self._timeout)
@@ -276,14 +275,14 @@ class _Cluster(OpenEngine):
         return bool(self._client.status == "running")
 
     async def _watch(self) -> None:
-        """Tell if calls wait for workers, of which there are none; see to those of a local cluster."""
+        """Warn if calls wait and there are no workers. Restart missing workers of a local cluster."""
         told = False
         while not self._closed:
             await asyncio.sleep(_WATCHED)
-            with suppress(Exception):  # the scheduler is away, which is told by itself
+            with suppress(Exception):  # the scheduler is away, which is reported separately
                 workers = await self._client.nthreads()
                 if self._cluster is not None and len(workers) < self._width:
-                    self._cluster.scale(self._width)  # one that dies while it is being started does not come back
+                    self._cluster.scale(self._width)  # a worker that dies while starting does not come back by itself
                 lacking = bool(self._calls) and not workers
                 if lacking and not told:
                     _log.warning("the Dask cluster has no workers: calls wait for one", calls=len(self._calls))
@@ -300,7 +299,7 @@ class _Cluster(OpenEngine):
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)  # the loop itself does not keep it
+        self._tasks.add(task)  # the loop keeps no reference to it
         task.add_done_callback(self._tasks.discard)
 
     async def _cancel(self, shipped: _Shipped) -> None:
@@ -341,4 +340,4 @@ class _ClusterRunner:
         return Disposable(lambda: self._cluster.cancel(shipped))
 
     def close(self) -> None:
-        """Nothing to free: its stage has cancelled its calls, and the cluster may have other stages."""
+        """Nothing to free: the stage has cancelled its calls, and the cluster may serve other stages."""

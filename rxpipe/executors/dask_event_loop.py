@@ -1,4 +1,4 @@
-"""The event loop that a Dask client lives on: Dask's own threads for that outlast clients that could not connect."""
+"""The event loop of a Dask client. Dask's own threads outlast clients that could not connect."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tornado.ioloop import IOLoop
 
 T = TypeVar("T")
 
-_PATIENCE = 10.0  # seconds until its thread's end is not waited for any more
+_PATIENCE = 10.0  # seconds to wait for the end of its thread
 
 
 class DaskLoop:
     """An event loop on a thread of its own, until it is closed.
 
     Attributes:
-        io_loop: The loop, as Dask knows loops.
+        io_loop: The loop in Dask's form.
     """
 
     def __init__(self) -> None:
@@ -29,14 +29,18 @@ class DaskLoop:
         self.io_loop, self._loop, self._over = started.result()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine there, from any thread; cancelling the future ends it."""
+        """Run a coroutine on the loop, from any thread. Cancelling the future ends the coroutine."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
-        """Run a coroutine there, from another thread, and wait for it.
+        """Run a coroutine on the loop, from another thread, and wait for it.
+
+        Args:
+            coroutine: The coroutine.
+            timeout: Seconds to wait.
 
         Raises:
-            TimeoutError: It takes too long; it is cancelled.
+            TimeoutError: The coroutine took longer. It is cancelled.
         """
         running = self.spawn(coroutine)
         try:
@@ -46,15 +50,15 @@ class DaskLoop:
             raise
 
     def call_soon(self, action: Callable[..., object], *arguments: Any) -> None:
-        """Have something done there, from any thread.
+        """Call a function on the loop, from any thread.
 
         Raises:
-            RuntimeError: It is closed.
+            RuntimeError: The loop is closed.
         """
         self._loop.call_soon_threadsafe(action, *arguments)
 
     def close(self) -> None:
-        """End it."""
+        """End the loop."""
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(_PATIENCE)
 

@@ -1,4 +1,4 @@
-"""``DaskCluster``: calls on a Dask cluster, of this machine or of many."""
+"""``DaskCluster``: makes calls on a Dask cluster, on this machine or on many."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ ADDRESS = r"^[a-z]+://\S+$"
 
 @dataclass(frozen=True, slots=True)
 class DaskCluster(EngineSettings):
-    """A Dask cluster: by its scheduler's address, or one of worker processes on this machine.
+    """A Dask cluster: an existing one by its scheduler's address, or worker processes on this machine.
 
     ::
 
         Stage("grading", grade, concurrency=100, timeout=60, executor=DaskCluster("tcp://scheduler:8786"))
 
-    As many calls are in the cluster's hands as the stage has slots. A call's time begins when a worker begins it. One
-    that waits in the cluster can be taken back; one that runs cannot be stopped, and is abandoned, as on a thread. The
-    calls of a worker that dies are made again on others. One that more workers have died with than the cluster allows
-    is tried again alone; if they die with it then too, it has failed with ``CallKilled``. While the scheduler
-    is away calls wait for it; when they have for ``timeout`` seconds, the run stops with ``ExecutorLost``.
+    - The cluster has as many calls at once as the stage has slots. A call's timeout starts when a worker begins it.
+    - A call that waits in the cluster can be taken back. A running call cannot be stopped. It is abandoned, as on a
+      thread.
+    - If a worker dies, its calls are made again on other workers. If more workers die with a call than the cluster
+      allows, the call is tried again alone. If workers die with it then, too, it fails with ``CallKilled``.
+    - While the scheduler is away, calls wait. After ``timeout`` seconds the run stops with ``ExecutorLost``.
 
     Workers need the same Python, rxpipe and the functions' modules: see ``docs/scaling.md``.
 
     Attributes:
-        address: The scheduler's, as ``tcp://host:8786``; without it a cluster of this machine is started for the run.
-        workers: How many worker processes that has, of one thread each; by default as many as there are cores.
+        address: The scheduler's address, such as ``tcp://host:8786``. Without it, a cluster on this machine is started
+            for the run.
+        workers: Number of worker processes of that local cluster, with one thread each; by default the number of cores.
         upload: Modules (``.py``, ``.zip`` or ``.egg`` files) to send to all workers first.
         timeout: Seconds to wait for the scheduler, and for its first worker.
     """
@@ -47,10 +49,10 @@ class DaskCluster(EngineSettings):
     where: ClassVar[str] = "a worker of the Dask cluster"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the settings.
 
         Raises:
-            ValueError: The address is none, a number is out of range, or there are an address and a count of workers.
+            ValueError: The address is bad, a number is out of range, or there are both an address and ``workers``.
             ConfigError: Dask is not installed.
         """
         workers: Any = self.workers
@@ -67,11 +69,11 @@ class DaskCluster(EngineSettings):
 
     @property
     def width(self) -> int | None:
-        """Not known of a cluster elsewhere: it may grow."""
+        """Number of calls that can run at once; None for a cluster elsewhere, which may grow."""
         return None if self.address is not None else self.workers or os.cpu_count()
 
     def pickler(self) -> Pickler:
-        """What pickles lambdas, closures and functions of a script, too."""
+        """Pickles lambdas, closures and functions of a script, too."""
         import cloudpickle  # type: ignore[import-untyped]  # it has no types; not above: an extra
 
         return cloudpickle  # type: ignore[no-any-return]  # a module, which has the function

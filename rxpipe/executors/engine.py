@@ -1,4 +1,4 @@
-"""What all executors of rxpipe's own share: settings, which say where calls run, and what is opened for a run."""
+"""The base of all executors of rxpipe: settings that say where calls run, and engines that are opened for a run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rxpipe.pipeline.ports import ManagedExecutor
 
 
 class OpenEngine(ABC):
-    """A place for calls that is open, until it is closed; a context manager, for use with ``ops.stage``."""
+    """An open place for calls, until it is closed. A context manager, for use with ``ops.stage``."""
 
     @abstractmethod
     def runner(self) -> Runner:
-        """Makes the calls of one stage."""
+        """Returns a runner for the calls of one stage."""
 
     @abstractmethod
     def missing(self, function: bytes) -> str | None:
-        """Why a function, pickled, cannot be made again where calls run, or None; waits until that is known.
+        """Returns the reason why a pickled function cannot be loaded where calls run, or None. Waits for the answer.
 
         Raises:
             ExecutorLost: Nothing can run there.
@@ -37,7 +37,7 @@ class OpenEngine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Cancel what is running, and let go of everything; may block for a moment, and be called again."""
+        """Cancel running calls and free all resources. May block for a moment, and be called again."""
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +47,12 @@ class OpenEngine(ABC):
 
 
 class EngineSettings(ManagedExecutor):
-    """Where calls run: opened when a run starts, and closed when it is over; equal ones are opened once for all stages.
+    """Where calls run. Opened when a run starts, and closed at its end. Equal settings are opened once for all stages.
 
     Subclasses are frozen dataclasses.
 
     Attributes:
-        where: What the place is called in errors.
+        where: The name of the place in errors.
     """
 
     where: ClassVar[str]
@@ -60,11 +60,11 @@ class EngineSettings(ManagedExecutor):
     @property
     @abstractmethod
     def width(self) -> int | None:
-        """How many calls can run there at once, if that is known."""
+        """Number of calls that can run there at once; None if unknown."""
 
     @abstractmethod
     def pickler(self) -> Pickler:
-        """What makes bytes of functions and values.
+        """Pickles functions and values.
 
         Raises:
             ConfigError: An extra is not installed.
@@ -75,13 +75,13 @@ class EngineSettings(ManagedExecutor):
         """See ``open``."""
 
     def open(self, functions: Mapping[str, Function] | None = None) -> OpenEngine:
-        """Open it; may block for a moment.
+        """Open the engine. May block for a moment.
 
         Args:
-            functions: What it will have to call, by the names of their stages.
+            functions: The functions that it will call, by the names of their stages.
 
         Raises:
-            ConfigError: Nothing can run there; or a function cannot be made again, as its module is not there.
+            ConfigError: Nothing can run there; or a function's module is missing there.
             TypeError: A function cannot be sent there.
         """
         functions = functions or {}
@@ -106,10 +106,10 @@ class EngineSettings(ManagedExecutor):
         return engine
 
     def packed(self, stage: str, function: Function) -> bytes:
-        """A stage's function as bytes.
+        """Returns a stage's function as bytes.
 
         Raises:
-            TypeError: It cannot run there: a coroutine function, or one that does not pickle.
+            TypeError: The function cannot run there: it is a coroutine function, or it does not pickle.
         """
         name = name_of(function)
         if is_coroutine_function(function):
@@ -125,12 +125,15 @@ class EngineSettings(ManagedExecutor):
             ) from None
 
     def runner(self) -> Runner:
-        """For ``ops.stage`` alone: opened for one subscription, and closed with it."""
+        """Returns a runner for ``ops.stage`` alone.
+
+        It opens the engine for one subscription, and closes it at the end.
+        """
         return _OwnEngine(self.open())
 
 
 class _OwnEngine:
-    """A runner that has its engine to itself."""
+    """A runner with an engine of its own."""
 
     def __init__(self, engine: OpenEngine) -> None:
         self._engine = engine

@@ -1,12 +1,12 @@
-"""What goes wrong with calls in other processes that is not the function's own failure.
+"""Errors of calls in other processes, apart from errors of the function itself.
 
 ::
 
     RxPipeError
-    └── CallKilled      the processes that ran a call ended in the midst of it, again and again
+    └── CallKilled      the processes that ran a call ended during the call, again and again
 
     StopRun (rxpipe.errors)
-    └── ExecutorLost    no process can be started, or no scheduler be reached: the run stops
+    └── ExecutorLost    no process can be started, or no scheduler can be reached: the run stops
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from rxpipe.operators.errors import RxPipeError
 
 
 class CallKilled(RxPipeError):
-    """The process that ran a call ended in the midst of it, and so did the one that the call was given to next.
+    """The process that ran a call ended during the call, and so did the next process with that call.
 
-    It is one attempt of the call, and ``transient``: memory that ran out may suffice another time.
+    This counts as one attempt of the call. The error is ``transient``: if memory ran out, it may suffice another time.
     """
 
     kind = "transient"
 
 
 class ExecutorLost(StopRun):
-    """Calls cannot be made any more, as there is no way to the cluster, or no process can be started.
+    """No more calls can be made: the cluster cannot be reached, or no process can be started.
 
-    The run stops as after any ``StopRun``: items are given back, and with a store the same command goes on with them.
+    The run stops as after any ``StopRun``: items are given back. With a store, the same command continues with them.
     """
 
 
 def exit_text(code: int | None) -> str:
-    """How a process ended."""
+    """Returns how a process ended, in words."""
     if code is None:
         return "ended"
     if code >= 0:

@@ -1,8 +1,8 @@
-"""``Processes``: calls on worker processes of this machine, for work that keeps a core busy.
+"""``Processes``: makes calls in worker processes on this machine, for work that keeps a core busy.
 
-Each process has a thread here that gives it one call at a time. So it is known whose call a process ends in, and a
-call can be stopped by ending its process: two things that ``ProcessPoolExecutor`` cannot do, which breaks as a whole
-when one of its processes dies.
+Each process has a thread here that gives it one call at a time. So it is known with which call a process ends, and a
+call can be stopped by killing its process. ``ProcessPoolExecutor`` can do neither: it breaks as a whole when one of its
+processes dies.
 """
 
 from __future__ import annotations
@@ -28,30 +28,32 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.operators.core.worker import Call
 from rxpipe.operators.errors import describe
 
-_PATIENCE = 10.0  # seconds until a process that has been killed counts as one that cannot be
+_PATIENCE = 10.0  # seconds to wait for the end of a killed process
 _PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between starts that fail in a row
 _GUARD = '; if the program is a script, its main part must stand behind: if __name__ == "__main__":'
 
 
 @dataclass(frozen=True, slots=True)
 class Processes(EngineSettings):
-    """So many worker processes.
+    """A pool of worker processes on this machine.
 
     ::
 
         Stage("grading", grade, timeout=60, executor=Processes(4))
 
-    Functions and values must pickle. A call that times out or is cancelled is really stopped: its process is killed,
-    and another started. A call whose process dies of itself is made again at once; if that process dies too, the call
-    has failed with ``CallKilled``. A process that is killed while it starts is started again. Other calls take no
-    notice.
-
-    Processes are started when they are first needed, not by ``fork``, as there are threads; so a script's main part
-    stands behind ``if __name__ == "__main__":``. They end with the process that started them, whatever ends that.
+    - Functions and values must pickle.
+    - A call that times out or is cancelled is really stopped: its process is killed, and another one is started.
+    - If a process dies by itself, its call is made again at once. If that process dies, too, the call fails with
+      ``CallKilled``. Other calls are not affected.
+    - A process that is killed while it starts is started again.
+    - Processes start when they are first needed. They are not started by ``fork``, since there are threads. So put the
+      main part of a script behind ``if __name__ == "__main__":``.
+    - They end with the process that started them, however that ends.
 
     Attributes:
-        workers: How many.
-        start_method: ``forkserver`` (the default where there is one) starts them sooner, ``spawn`` with nothing shared.
+        workers: Number of processes.
+        start_method: ``forkserver`` (the default where it exists) starts processes faster. ``spawn`` shares nothing
+            between them.
     """
 
     workers: int
@@ -60,7 +62,7 @@ class Processes(EngineSettings):
     where: ClassVar[str] = "a worker process"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the settings.
 
         Raises:
             ValueError: ``workers`` is no whole number of at least 1, or there is no such start method.
@@ -74,11 +76,11 @@ class Processes(EngineSettings):
 
     @property
     def width(self) -> int:
-        """As many calls at once as there are processes."""
+        """Number of calls that can run at once: the number of processes."""
         return self.workers
 
     def pickler(self) -> Pickler:
-        """What the standard library pickles."""
+        """The pickle of the standard library."""
         return pickle
 
     def _open(self) -> OpenEngine:
@@ -93,9 +95,9 @@ class _Job:
     """One call, from its submission to its end.
 
     Attributes:
-        slot: Who has it, while it runs.
-        cancelled: Whether nobody wants it any more.
-        spared: Whether a process has died of it before.
+        slot: The slot that runs the call, or None.
+        cancelled: True if the call is no longer wanted.
+        spared: True if a process has died with the call before.
     """
 
     __slots__ = ("call", "cancelled", "function", "slot", "spared", "value")
@@ -110,15 +112,15 @@ class _Job:
 
 
 class _Pool(OpenEngine):
-    """Worker processes, and the calls that wait for one."""
+    """Worker processes, and the calls that wait for them."""
 
     def __init__(self, workers: int, start_method: str) -> None:
         self.workers = workers
         self.context: Any = multiprocessing.get_context(start_method)
         self.lock = threading.Lock()
         self.closed = False
-        self.over = threading.Event()  # set when it is closed, for those who wait for nothing else
-        self.has_started = False  # any process: then others can
+        self.over = threading.Event()  # set when the pool is closed, to end waits between starts
+        self.has_started = False  # True if a process has started, so others can
         self._changed = threading.Condition(self.lock)
         self._jobs: deque[_Job] = deque()
         self._slots: list[_WorkerSlot] = []
@@ -133,7 +135,7 @@ class _Pool(OpenEngine):
         return asked.answer.result()
 
     def submit(self, job: _Job) -> None:
-        """Have a call made by the next process that is free."""
+        """Queue a call for the next free process."""
         with self._changed:
             if self.closed:
                 raise RuntimeError("the pool of processes is closed")
@@ -146,7 +148,7 @@ class _Pool(OpenEngine):
                 slot.thread.start()
 
     def next_for(self, slot: _WorkerSlot) -> _Job | None:
-        """Wait for a call to make; None when there will be no more."""
+        """Wait for a call to make. Returns None when no more calls will come."""
         with self._changed:
             self._idle += 1
             while not self._jobs and not self.closed:
@@ -159,7 +161,7 @@ class _Pool(OpenEngine):
             return job
 
     def cancel(self, job: _Job) -> None:
-        """Let a call end without a result: at once if it waits, with its process if it runs."""
+        """End a call without a result: at once if it waits; by killing its process if it runs."""
         with self.lock:
             if job.cancelled:
                 return
@@ -189,7 +191,7 @@ class _Pool(OpenEngine):
 
 
 class _WorkerSlot:
-    """One place in a pool: a thread, and the process that it gives calls to."""
+    """One place in a pool: a thread, and the process to which it gives calls."""
 
     def __init__(self, pool: _Pool, number: int) -> None:
         self._pool = pool
@@ -199,7 +201,7 @@ class _WorkerSlot:
         self.thread = threading.Thread(target=self._serve, name=f"rxpipe-process-{number}", daemon=True)
 
     def kill(self) -> None:
-        """End the process; the pool's lock is held, so that it is the one that was meant."""
+        """Kill the process. The caller holds the pool's lock, so that no other process is hit."""
         if self._process is not None:
             self._process.kill()
 
@@ -207,7 +209,7 @@ class _WorkerSlot:
         while (job := self._pool.next_for(self)) is not None:
             ok, result, usage = self._reply_to(job)
             with self._pool.lock:
-                job.slot = None  # from now on its cancellation does not end the process
+                job.slot = None  # from now on, cancelling the call does not kill the process
             if usage is not None:
                 job.call.record(usage)
             job.call.done(ok, result)
@@ -215,7 +217,7 @@ class _WorkerSlot:
         self._let_go()
 
     def _reply_to(self, job: _Job) -> Reply:
-        """Make a call, twice if its process dies, and say what came of it."""
+        """Make a call, and make it again if its process dies. Returns the reply."""
         while True:
             try:
                 connection = self._connected()
@@ -236,11 +238,11 @@ class _WorkerSlot:
         return job.cancelled or self._pool.closed
 
     def _exchange(self, connection: Connection, job: _Job) -> Reply | int | None:
-        """Send a call and wait for its reply; else how the process ended."""
+        """Send a call and wait for its reply. If the process ends, returns its exit code instead."""
         request = pickle.dumps((job.function, job.value, job.call.remaining()))
         try:
             connection.send_bytes(request)
-            wait([connection, self._process.sentinel])  # what it started itself may hold its end of the connection
+            wait([connection, self._process.sentinel])  # a process that it started may hold its end of the connection
             packed = connection.recv_bytes() if connection.poll() else None
         except (EOFError, OSError):
             packed = None
@@ -249,7 +251,7 @@ class _WorkerSlot:
         return unpacked(packed) if job.value is not None else Reply(True, pickle.loads(packed))
 
     def _connected(self) -> Connection:
-        """The process's connection; that of a new process if there is none that lives.
+        """Returns the connection to the process. Starts a new process if none is alive.
 
         A process that is killed while it starts is started again, after a moment, and only a few times.
 
@@ -276,9 +278,9 @@ class _WorkerSlot:
                 target=serve, args=(there,), name=f"rxpipe-{self._number}", daemon=True
             )
             process.start()
-        except Exception as error:  # the system has none to spare, or what starts them was killed
+        except Exception as error:  # the system has no process to spare, or the fork server was killed
             text = f"no process can be started: {describe(error)}"
-            # What starts processes runs the script first, in newer versions of Python, and ends where that fails.
+            # In newer versions of Python, the fork server runs the script first, and ends if the script fails.
             has_ended = isinstance(error, (EOFError, ConnectionError)) and not self._pool.has_started
             raise _StartFailed(text + _GUARD if has_ended else text) from error
         there.close()
@@ -298,17 +300,17 @@ class _WorkerSlot:
         text = f"a process that was started {exit_text(code)} before its first call"
         if self._pool.has_started or code is None or code < 0:
             return _StartFailed(text)
-        return _StartFailed(text + _GUARD, is_worth_another=False)  # it ends so each time
+        return _StartFailed(text + _GUARD, is_worth_another=False)  # it ends in this way each time
 
     def _ended(self) -> int | None:
-        """Wait for the end of a process that does not answer; its exit code."""
+        """Wait for the end of a process that does not answer. Returns its exit code."""
         self._process.join(_PATIENCE)
         code: int | None = self._process.exitcode
         self._let_go()
         return code
 
     def _let_go(self) -> None:
-        """End the process, if there is one, and close what belongs to it."""
+        """Kill the process, if there is one, and free its resources."""
         with self._pool.lock:
             process, connection = self._process, self._connection
             self._process = self._connection = None
@@ -322,10 +324,10 @@ class _WorkerSlot:
 
 
 class _StartFailed(Exception):
-    """A process did not get as far as its first call.
+    """A process ended before its first call.
 
     Attributes:
-        is_worth_another: Whether the next one may.
+        is_worth_another: True if another start may succeed.
     """
 
     def __init__(self, text: str, *, is_worth_another: bool = True) -> None:
@@ -338,7 +340,7 @@ class _PoolRunner:
 
     queues = True
     cancels = True
-    width = math.inf  # a call that is stopped leaves none behind
+    width = math.inf  # a stopped call leaves no thread behind
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
@@ -353,17 +355,17 @@ class _PoolRunner:
         return Disposable(lambda: self._pool.cancel(job))
 
     def close(self) -> None:
-        """Nothing to free: its stage has cancelled its calls, and the pool may have other stages."""
+        """Nothing to free: the stage has cancelled its calls, and the pool may serve other stages."""
 
 
 class _Asked:
-    """What asks a question of a pool, in the place of a stage's call."""
+    """Asks a question of a pool, in place of a stage's call."""
 
     def __init__(self) -> None:
         self.answer: Future[str | None] = Future()
 
     def begin(self) -> bool:
-        """It is wanted."""
+        """Returns True: the answer is wanted."""
         return True
 
     def done(self, ok: bool, result: Any) -> None:
@@ -374,18 +376,18 @@ class _Asked:
             self.answer.set_exception(result)
 
     def remaining(self) -> float | None:
-        """It has all the time that it takes."""
+        """Returns None: there is no time limit."""
         return None
 
     def record(self, usage: Usage) -> None:
-        """It uses nothing."""
+        """Does nothing: a question uses nothing."""
 
     def hold(self) -> None:
-        """It has no time to hold."""
+        """Does nothing: there is no timeout."""
 
     def retries(self, error: BaseException) -> bool:
-        """It is asked once."""
+        """Returns False: the question is asked once."""
         return False
 
     def note(self, value: object) -> None:
-        """Nobody is told of its end."""
+        """Does nothing: no listener hears of the end."""

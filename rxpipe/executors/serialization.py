@@ -1,7 +1,7 @@
-"""How calls travel to other processes, and what comes back: plain bytes both ways.
+"""Sends calls to other processes, and results back, as plain bytes.
 
-Whatever carries them need not know what is inside: a cluster that looks through arguments for references to its own
-results finds none, and a result that does not pickle is the call's failure rather than the carrier's.
+The transport does not see the content. So a cluster that searches arguments for references to its own results finds
+none. And a result that does not pickle fails the call, not the transport.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Function = Callable[[Any], Any]
 
 
 class Pickler(Protocol):
-    """The part of ``pickle`` and ``cloudpickle`` that is needed here."""
+    """The functions of ``pickle`` and ``cloudpickle`` that are needed here."""
 
     def dumps(self, obj: Any, /) -> bytes:
-        """An object as bytes."""
+        """Returns an object as bytes."""
         ...
 
 
 class Reply(NamedTuple):
-    """What came of a call: whether it returned, what, and what it said that it used."""
+    """The end of a call: True if it returned, the result or the error, and the usage."""
 
     ok: bool
     result: Any
@@ -35,7 +35,7 @@ class Reply(NamedTuple):
 
 
 def name_of(function: Function) -> str:
-    """A function as its user knows it."""
+    """Returns a function's name, as its user knows it."""
     while isinstance(function, partial):
         function = function.func
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
@@ -44,12 +44,12 @@ def name_of(function: Function) -> str:
 
 @lru_cache(maxsize=256)
 def loaded(function: bytes) -> Function:
-    """A function that was sent, made again once for all of its calls; importing its module, if need be."""
+    """Returns a function that was sent. It is loaded once for all of its calls; its module is imported if need be."""
     return pickle.loads(function)  # type: ignore[no-any-return]  # it was a function when it was sent
 
 
 def what_is_missing(function: bytes) -> str | None:
-    """Runs where the calls will: why a function cannot be made again there, or None."""
+    """Returns the reason why a function cannot be loaded, or None. Runs where calls run."""
     try:
         loaded(function)
     except BaseException as error:  # noqa: BLE001 - a module may raise anything, or call sys.exit()
@@ -58,13 +58,13 @@ def what_is_missing(function: bytes) -> str | None:
 
 
 def run_shipped(function: bytes, value: bytes, seconds: float | None, pickler: Pickler = pickle) -> bytes:
-    """Runs where the calls do: make one, and pack its reply.
+    """Make a call, and pack its reply. Runs where calls run.
 
     Args:
-        function: What to call, pickled.
-        value: What with, pickled.
-        seconds: How long the call has.
-        pickler: What packs the reply.
+        function: The function, pickled.
+        value: The argument, pickled.
+        seconds: Seconds until the call's deadline, or None.
+        pickler: Packs the reply.
     """
     call = _CallElsewhere(seconds)
     token = running_call.set(call)
@@ -77,7 +77,7 @@ def run_shipped(function: bytes, value: bytes, seconds: float | None, pickler: P
     try:
         packed = pickler.dumps(reply)
         if not reply.ok:
-            pickle.loads(packed)  # an exception may pickle, and yet not be one that can be made again
+            pickle.loads(packed)  # an exception may pickle, but not unpickle
     except BaseException as error:  # noqa: BLE001 - whatever a foreign __reduce__ raises
         lost = reply.result if not reply.ok else error
         text = describe(lost) if not reply.ok else f"what it returned does not pickle: {describe(lost)}"
@@ -86,7 +86,7 @@ def run_shipped(function: bytes, value: bytes, seconds: float | None, pickler: P
 
 
 def unpacked(packed: bytes) -> Reply:
-    """A reply that came back."""
+    """Returns the reply of a call."""
     try:
         return pickle.loads(packed)  # type: ignore[no-any-return]  # it was packed above
     except BaseException as error:  # noqa: BLE001 - whatever a foreign __setstate__ raises
@@ -94,30 +94,30 @@ def unpacked(packed: bytes) -> Reply:
 
 
 class _CallElsewhere:
-    """What a function may ask of its call, in another process."""
+    """The running call in another process, as its function sees it."""
 
     def __init__(self, seconds: float | None) -> None:
         self.usage: Usage | None = None
         self._due = None if seconds is None else time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Seconds left."""
+        """Returns the seconds left; None without a limit."""
         return None if self._due is None else self._due - time.monotonic()
 
     def record(self, usage: Usage) -> None:
-        """Add to what it used."""
+        """Add to the usage of the call."""
         self.usage = usage if self.usage is None else self.usage + usage
 
     def hold(self) -> None:
-        """Its time is kept elsewhere, and runs."""
+        """Does nothing: the timeout runs in the main process."""
 
     def begin(self) -> bool:
-        """It began before."""
+        """Returns True: the call has begun before."""
         return True
 
     def retries(self, error: BaseException) -> bool:
-        """Whether another attempt follows is not known here."""
+        """Returns False: the retry policy is not known here."""
         return False
 
     def note(self, value: object) -> None:
-        """Whoever is told of its end is elsewhere."""
+        """Does nothing: the listeners are in the main process."""

@@ -1,4 +1,4 @@
-"""What a worker process of a pool does: it imports this module and little else before its first call."""
+"""The code of a worker process in a pool. It imports this module and little else before its first call."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ READY = b""
 
 
 def serve(connection: Connection) -> None:
-    """Run the calls that come, one after the other, until there is nobody who could send any."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group, and a run that is stopped drains
-    multiprocessing.current_process().daemon = False  # here it would only forbid functions to start processes
+    """Run calls one after the other, until the pool is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group, and a stopped run drains
+    multiprocessing.current_process().daemon = False  # a daemon process could not start processes
     threading.Thread(target=_end_with_parent, name="rxpipe-parent", daemon=True).start()
     try:
         connection.send_bytes(READY)
         while True:
             request = pickle.loads(connection.recv_bytes())
             connection.send_bytes(_reply(*request))
-    except (EOFError, OSError):  # the other side has gone
+    except (EOFError, OSError):  # the pool is gone
         return
 
 
@@ -35,7 +35,7 @@ def _reply(function: bytes, value: bytes | None, seconds: float | None) -> bytes
 
 
 def _end_with_parent() -> None:
-    """End at once if the process that has the pool does, in the midst of a call, too: nobody would take its result."""
+    """End this process at once if the pool's process ends, even during a call: nobody would take the result."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

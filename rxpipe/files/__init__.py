@@ -1,8 +1,8 @@
-"""The sink that writes a file: outcomes as lines of JSON.
+"""The sink for a file: outcomes as lines of JSON.
 
 - ``sink.py``: ``JsonLinesSink``; ``line_writer.py``: writes batches, alone or in a run store's transactions
-- ``lines.py``: outcomes as lines; ``output_file.py``: the file, locked, and written at a known offset
-- ``file_owner.py``: what a run store knows of a file: how long it is, and which pipeline writes into it
+- ``lines.py``: makes lines of outcomes; ``output_file.py``: the file, locked, and written at a known offset
+- ``file_owner.py``: a run store's data about a file: its length, and the pipeline that writes it
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a run store knows of a file: how long it is, and which pipeline writes into it.
+"""A run store's data about a file: its length, and the pipeline that writes it.
 
 A commit of the store appends to the file, and keeps the new length in a small table, ``rxpipe_files``, in the same
-transaction. So a file that is longer than that, after a kill, has bytes of an append that was never committed.
+transaction. If the file is longer after a kill, its additional bytes were never committed.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ FILES = Table(
     Column("pipeline", Text(), nullable=False),
     Column("origin", Text(), nullable=False),  # see Identity
     Column("stages", Text(), nullable=False),
-    Column("length", BigInteger(), nullable=False),  # bytes that are committed
-    Column("is_open", Boolean(), nullable=False),  # whether a worker writes into it, or died before it said otherwise
+    Column("length", BigInteger(), nullable=False),  # committed bytes
+    Column("is_open", Boolean(), nullable=False),  # true while a worker writes the file, or after it died
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownFile:
-    """What a store knows of a file.
+    """A store's data about a file.
 
     Attributes:
-        owner: The pipeline that writes into it.
-        length: How many of its bytes are committed.
-        is_open: Whether its last writer has not closed it.
+        owner: The pipeline that writes the file.
+        length: Number of committed bytes.
+        is_open: True if the last writer has not closed the file.
     """
 
     owner: Owner
@@ -57,9 +57,9 @@ class KnownFile:
 
 
 def path_in(engine: Engine, path: str) -> str:
-    """What a store knows a file by: its path from the store's own folder, so that both can be moved together.
+    """Returns the name of a file in a store: its path from the store's folder, so that you can move both together.
 
-    For a store on a server, that is the whole path.
+    For a store on a server, this is the whole path.
     """
     whole, store = os.path.realpath(path), file_of(engine.url)
     if store is None:
@@ -71,7 +71,7 @@ def path_in(engine: Engine, path: str) -> str:
 
 
 def make_files(engine: Engine) -> None:
-    """Create the table, unless it is there."""
+    """Create the table if it does not exist."""
     try:
         FILES.create(engine)
     except DBAPIError:
@@ -81,7 +81,7 @@ def make_files(engine: Engine) -> None:
 
 
 def known_file(connection: Connection, path: str) -> KnownFile | None:
-    """What is known of a file; it stays like that until the transaction ends."""
+    """Returns the data about a file, or None. They stay valid until the transaction ends."""
     row = connection.execute(select(FILES).where(FILES.c.path == path).with_for_update()).first()
     if row is None:
         return None
@@ -90,7 +90,7 @@ def known_file(connection: Connection, path: str) -> KnownFile | None:
 
 
 def take_file(connection: Connection, path: str, pipeline: Identity, length: int, known: KnownFile | None) -> None:
-    """Keep that a pipeline writes into a file from now on."""
+    """Store that a pipeline writes a file from now on."""
     values = {**Owner.of(pipeline)._asdict(), "length": length, "is_open": True}
     if known is None:
         connection.execute(insert(FILES).values(path=path, **values))
@@ -99,5 +99,5 @@ def take_file(connection: Connection, path: str, pipeline: Identity, length: int
 
 
 def keep_length(connection: Connection, path: str, length: int, *, is_open: bool = True) -> None:
-    """Keep how long a file is."""
+    """Store the length of a file."""
     connection.execute(update(FILES).where(FILES.c.path == path).values(length=length, is_open=is_open))

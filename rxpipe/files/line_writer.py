@@ -1,4 +1,4 @@
-"""The writer: outcomes in, lines at the end of a file out, one batch at a time."""
+"""The writer: appends outcomes to a file as lines, one batch at a time."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class LineWriter:
     """Appends batches of outcomes to one file, a line each.
 
-    Alone, it appends where the file ends. In the transactions of a run store, it appends where the store says that the
-    file ends, and the store keeps the new end in the same transaction: see ``file_owner.py``.
+    Without a run store, lines go to the end of the file. In the transactions of a run store, lines go to the end that
+    the store knows, and the store keeps the new end in the same transaction: see ``file_owner.py``.
 
-    Not thread-safe: one thread at a time, though not always the same one.
+    Not thread-safe: use it on one thread at a time, though not always the same one.
     """
 
     def __init__(self, path: str, *, row: LineFunction | None, rows: Collection[Status]) -> None:
-        """Describe it; nothing is opened yet.
+        """Describe a writer. Nothing is opened yet.
 
         Args:
             path: The file.
-            row: Gives what a line holds; None for the default.
-            rows: Outcomes of which status have a line.
+            row: Returns the content of an outcome's line; None for the default.
+            rows: The statuses of outcomes that have a line.
         """
         self.place = path
         self._file = OutputFile(path)
@@ -48,13 +48,13 @@ class LineWriter:
         self._end: int | None = None
         self._key = ""
 
-    # Alone
+    # Without a run store
 
     def open(self) -> None:
-        """Open the file, to append at its end; nothing if it is open.
+        """Open the file, to append at its end. Does nothing if it is open.
 
         Raises:
-            SinkError: It cannot be written, or another process writes into it.
+            SinkError: The file cannot be written, or another process writes it.
         """
         if self._end is not None:
             return
@@ -66,13 +66,13 @@ class LineWriter:
             raise
 
     def write(self, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
-        """Append a batch; its lines are on the disk when this returns.
+        """Append a batch. Its lines are on the disk when this returns.
 
         Returns:
-            For each outcome None if its line is written, else why it is not.
+            For each outcome: None if its line is written, else the error.
 
         Raises:
-            FileAway: The disk is full, or does not answer: write the batch again.
+            FileAway: The disk is full, or does not answer. Write the batch again.
             SinkError: The file is not open, was deleted or changed, or cannot be written.
         """
         if self._end is None:
@@ -83,10 +83,10 @@ class LineWriter:
         return [one.refused for one in made]
 
     def end_within(self, seconds: float) -> None:
-        """Nothing: a call that writes a file cannot be ended."""
+        """Does nothing: a call that writes a file cannot be ended."""
 
     def close(self) -> None:
-        """Close the file; nothing if it is closed."""
+        """Close the file. Does nothing if it is closed."""
         self._end = None
         self._file.close()
 
@@ -96,7 +96,7 @@ class LineWriter:
         """Open the file, to append in transactions on this engine.
 
         Raises:
-            SinkError: It cannot be written, another process writes into it, or the database cannot be written.
+            SinkError: The file cannot be written, another process writes it, or the database cannot be written.
         """
         self._file.open()
         try:
@@ -109,17 +109,17 @@ class LineWriter:
             raise failed_to_open(engine, error) from getattr(error, "orig", None) or error
 
     def claim(self, connection: Connection, pipeline: Identity, *, replace: bool, by_name: bool = False) -> None:
-        """Make the file a pipeline's own, and cut off what a killed process has left.
+        """Make a pipeline the owner of the file, and cut off the bytes that a killed process left.
 
         Args:
-            connection: In a transaction, which keeps it.
+            connection: A connection in a transaction, which stores the owner.
             pipeline: The pipeline.
-            replace: Go on with the file as it is, whoever has written it.
-            by_name: Take a pipeline of the same name for the same, whatever its stages.
+            replace: True to continue the file as it is, whoever has written it.
+            by_name: True if a pipeline with the same name counts as the same, whatever its stages.
 
         Raises:
-            OtherPipeline: It belongs to another pipeline.
-            StoreError: It is not what the store knows, so somebody else has written or cut it.
+            OtherPipeline: The file belongs to another pipeline.
+            StoreError: The file is not as the store knows it: another program has written or cut it.
         """
         known = known_file(connection, self._key)
         if known is not None and not replace:
@@ -130,10 +130,10 @@ class LineWriter:
         take_file(connection, self._key, pipeline, self._length(known, replace=replace), known)
 
     def _length(self, known: KnownFile | None, *, replace: bool) -> int:
-        """How many bytes of the file count."""
+        """Returns the number of valid bytes of the file."""
         size = self._file.size
         length = 0 if known is None else known.length
-        if known is not None and known.is_open and size >= length:  # a killed process may have left some
+        if known is not None and known.is_open and size >= length:  # a killed process may have left some bytes
             if gone := self._file.cut(length):
                 _log.warning("what a killed process left of a batch was cut off", path=self.place, bytes=gone)
         elif size != length and not replace:
@@ -145,24 +145,24 @@ class LineWriter:
         return length
 
     def owner(self, connection: Connection) -> Owner | None:
-        """The pipeline that the file belongs to, if that is known."""
+        """Returns the pipeline that owns the file, or None if unknown."""
         known = known_file(connection, self._key)
         return None if known is None else known.owner
 
     def count_missing(self, connection: Connection, written: int) -> int:
-        """How many lines of so many written items are missing; only an empty file is noticed."""
+        """Returns how many lines of ``written`` items are missing. Notices an empty file only."""
         return 0 if self._file.size else written
 
     def make(self, batch: Sequence[Outcome[Any]]) -> list[Made]:
-        """Make the outcomes' lines. This calls the user's code: hold no lock and no transaction meanwhile."""
+        """Make the lines of outcomes. This calls the user's code, so hold no lock and no transaction meanwhile."""
         now = datetime.now(UTC)
         return [self._lines.make(outcome, now) for outcome in batch]
 
     def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
-        """Append lines in a transaction of the caller's: if it is rolled back, the next append cuts them off.
+        """Append lines in the caller's transaction. After a rollback, the next append cuts them off.
 
         Raises:
-            FileAway: The disk is full, or does not answer: write the batch again.
+            FileAway: The disk is full, or does not answer. Write the batch again.
             SinkError: The file was deleted or changed, or cannot be written.
         """
         if data := _joined(batch):
@@ -170,15 +170,15 @@ class LineWriter:
         return [made.refused for made in batch]
 
     def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
-        """Nothing: what a file has stays."""
+        """Does nothing: lines stay in the file."""
 
     def release(self, connection: Connection) -> None:
-        """Nothing more is written: from now on, no byte behind the last one is ours."""
+        """The last line is written. From now on, no byte after it is ours."""
         length = self._known_length(connection)
         try:
             self._file.cut_ours(length)
         except (FileAway, SinkError):
-            return  # the next one does
+            return  # the next process does it
         keep_length(connection, self._key, length, is_open=False)
 
     def _known_length(self, connection: Connection) -> int:

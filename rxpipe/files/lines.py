@@ -1,4 +1,4 @@
-"""Outcomes as lines of JSON."""
+"""Makes lines of JSON of outcomes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rxpipe.database.writer import Made, as_refused
 from rxpipe.pipeline.outcome import Outcome, Status
 
 LineFunction: TypeAlias = Callable[[Outcome[Any]], Any]
-"""Gives what a line holds, of an outcome: whatever JSON can hold; or None for no line."""
+"""Returns the content of an outcome's line: anything that JSON can hold; or None for no line."""
 
 
 def outcome_object(outcome: Outcome[Any]) -> dict[str, Any]:
-    """What a line holds by default."""
+    """Returns the default content of a line."""
     parent = {} if outcome.parent is None else {"parent": outcome.parent}
     return {
         "id": outcome.id,
@@ -35,19 +35,19 @@ class LineMaker:
     """Makes lines of outcomes."""
 
     def __init__(self, row: LineFunction | None, rows: Collection[Status]) -> None:
-        """Describe it.
+        """Describe the lines.
 
         Args:
-            row: Gives what a line holds; None for the default.
-            rows: Outcomes of which status have a line.
+            row: Returns the content of an outcome's line; None for the default.
+            rows: The statuses of outcomes that have a line.
         """
         self._row = row
         self._rows = frozenset(rows)
 
     def make(self, outcome: Outcome[Any], now: datetime) -> Made:
-        """An outcome's line, in bytes, as the ``row``; or why there can be none.
+        """Returns an outcome's line in bytes, as the ``row``; or the reason why there is none.
 
-        By default, a line without the value takes the place of one that cannot be made.
+        With the default content, a value that cannot be written is left out of the line.
         """
         if outcome.status not in self._rows:
             return Made(outcome=outcome, row=None, refused=None, at=now)
@@ -72,7 +72,7 @@ class LineMaker:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            return None  # the ID itself is what cannot be written
+            return None  # the ID itself cannot be written
 
 
 def _line(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""A file that one process appends to, at an offset that it knows."""
+"""A file to which one process appends, at a known offset."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if sys.platform != "win32":
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _HOPELESS = (errno.EROFS, errno.EFBIG, errno.EBADF, errno.EPERM, errno.EACCES, errno.EINVAL)  # waiting does not help
-_LONGEST_END = 64 * 1024 * 1024  # bytes of a last line that has no end
+_LONGEST_END = 64 * 1024 * 1024  # bytes of a last line without an end
 
 
 class OutputFile:
-    """Appends to a file, which no other process may append to meanwhile.
+    """Appends to a file. A lock keeps other processes from appending to it.
 
-    Whoever uses it says at which offset the lines are to go. Bytes behind that are what an append left that did not
-    come to its end; they are cut off first. Bytes that this has not written are never cut off unasked.
+    The caller says at which offset the lines go. Bytes after that offset come from an append that did not finish, and
+    are cut off first. Bytes from others are never cut off, unless the caller asks for it.
 
-    The lock ends with the process, however that ends. There is none on Windows.
+    The lock ends with the process, however the process ends. On Windows there is no lock.
     """
 
     def __init__(self, path: str) -> None:
-        """Describe it; nothing is opened yet."""
+        """Describe a file. Nothing is opened yet."""
         self.path = path
         self._whole_path = path
         self._file: io.FileIO | None = None
@@ -44,19 +44,19 @@ class OutputFile:
 
     @property
     def size(self) -> int:
-        """How many bytes there are.
+        """The number of bytes of the file.
 
         Raises:
-            SinkError: It is not open.
+            SinkError: The file is not open.
         """
         return os.fstat(self._opened().fileno()).st_size
 
     def open(self) -> None:
-        """Open and lock it; it is made if it is not there. Nothing if it is open.
+        """Open and lock the file. A missing file is created. Does nothing if the file is open.
 
         Raises:
-            SinkError: It cannot be written, or is no plain file.
-            StoreError: Another process writes into it, or another run of this one.
+            SinkError: The file cannot be written, or is no plain file.
+            StoreError: Another process writes the file, or another run of this process.
         """
         if self._file is not None:
             return
@@ -65,7 +65,7 @@ class OutputFile:
             file = io.FileIO(
                 os.open(self._whole_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b"
             )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SinkError(f"cannot open {self.path}: {one_line(error)}") from error
         try:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -89,13 +89,12 @@ class OutputFile:
                 _log.debug("files are not locked here", path=self.path, error=one_line(error))
 
     def adopt(self) -> int:
-        """Go on at its end, whoever has written it; returns that offset.
+        """Continue at the end of the file, whoever has written it. Returns that offset.
 
-        A last line that lacks its end gets one. If the line is half an object, as a killed process leaves it, it is cut
-        off.
+        A last line without an end gets one. If that line is half an object, as after a kill, it is cut off.
 
         Raises:
-            SinkError: It ends in something else: it is no file of JSON lines.
+            SinkError: The last line is something else, so this is no file of JSON lines.
         """
         file, size = self._opened(), self.size
         with self._errors_told():
@@ -116,7 +115,7 @@ class OutputFile:
         return size
 
     def cut(self, offset: int) -> int:
-        """Cut off what is behind an offset; returns how many bytes that were."""
+        """Cut off the bytes after an offset. Returns their number."""
         with self._errors_told():
             gone = self.size - offset
             if gone > 0:
@@ -125,16 +124,16 @@ class OutputFile:
         return max(0, gone)
 
     def cut_ours(self, offset: int) -> None:
-        """The same, but for what another program has written."""
+        """Cut off the bytes after an offset, except those that another program has written."""
         if self.size <= self._reached:
             self.cut(offset)
 
     def append(self, offset: int, data: bytes) -> int:
-        """Write at an offset, so that the data is on the disk when this returns; returns the new end.
+        """Write data at an offset. The data are on the disk when this returns. Returns the new end.
 
         Raises:
-            FileAway: The disk is full, or does not answer. Do the same again later.
-            SinkError: The file was deleted or moved, or another program has written into it; or nothing helps.
+            FileAway: The disk is full, or does not answer. Repeat the call later.
+            SinkError: The file was deleted or moved, or another program has written it; or the error is permanent.
         """
         file = self._opened()
         with self._errors_told():
@@ -154,7 +153,7 @@ class OutputFile:
             rest = rest[file.write(rest) :]
 
     def _check(self, offset: int) -> None:
-        """See that the file is what it was."""
+        """Check that the file is unchanged."""
         size = self.size
         try:
             is_same = os.path.samestat(os.stat(self._whole_path), os.fstat(self._opened().fileno()))
@@ -182,14 +181,14 @@ class OutputFile:
         return self._file
 
     def close(self) -> None:
-        """Close it, and let go of the lock; nothing if it is closed."""
+        """Close the file, and release the lock. Does nothing if the file is closed."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
 
 def _end_of_lines(file: io.FileIO, size: int) -> int:
-    """Where the last line ends that has an end."""
+    """Returns the end of the last complete line."""
     step, end = 64 * 1024, size
     while end > 0:
         start = max(0, end - step)
@@ -210,8 +209,8 @@ def _is_json(line: bytes) -> bool:
 
 
 def _sync_folder(path: str) -> None:
-    """Have a new file survive a loss of power."""
-    with suppress(OSError):  # not everywhere can a folder be opened
+    """Make a new file survive a loss of power."""
+    with suppress(OSError):  # some systems cannot open folders
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             os.fsync(folder)

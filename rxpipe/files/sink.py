@@ -1,4 +1,4 @@
-"""``JsonLinesSink``: outcomes in, a line of JSON each at the end of a file, outcomes out once they are safe."""
+"""``JsonLinesSink``: appends each outcome to a file as a line of JSON, and passes it on once it is safe."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from rxpipe.pipeline.ports import Write
 
 
 class JsonLinesSink:
-    """Appends outcomes to a file, each as one line of JSON, by one writer that groups lines.
+    """Appends outcomes to a file, each as one line of JSON. One writer groups the lines.
 
     ::
 
         Pipeline(*stages, sink=JsonLinesSink("questions.jsonl"), store=RunStore())
 
-    A line is on the disk within ``max_seconds`` and the time that this takes. While the disk is full, the same lines
-    are tried again with backoff, and what comes waits. A line that cannot be made fails its item alone. One process
-    writes into a file at a time.
+    - A line is on the disk ``max_seconds`` after its item, plus the time of the write.
+    - While the disk is full, the same lines are tried again with backoff, and further items wait.
+    - A line that cannot be made fails its item alone.
+    - One process writes a file at a time.
 
-    With a ``RunStore``, each row is there exactly once, whenever the process is killed. The store is kept in an SQLite
-    file beside the output, ``questions.jsonl.run.db``, unless it is given another database. An item that is done
-    again, after a requeue or in a fresh run, gets another line: the last one counts.
+    With a ``RunStore``, the file has each row exactly once, whenever the process is killed. The store is an SQLite file
+    beside the output, ``questions.jsonl.run.db``, unless you give it another database. An item that is done again,
+    after a requeue or in a fresh run, gets another line: the last line counts.
 
     Attributes:
         path: The file.
-        replace: Whether it may append to what others have written, where there is a store.
-        max_items: Lines that are written at once, at most.
-        max_seconds: How long a line may wait for others.
-        retry: How long to try while the disk is full.
+        replace: True to continue a file that others have written, with a store.
+        max_items: The most lines of one write.
+        max_seconds: Seconds that a line may wait for others.
+        retry: When to try again while the disk is full, and for how long.
     """
 
     def __init__(
@@ -54,27 +55,27 @@ class JsonLinesSink:
         max_seconds: float = 0.05,
         retry: Retry = AWAY,
     ) -> None:
-        """Describe a sink; nothing is opened yet.
+        """Describe a sink. Nothing is opened yet.
 
         Args:
-            path: The file. It is made if it is not there; its folder is not.
-            row: Gives what a line holds, of an outcome: whatever JSON can hold; or None for no line. By default an
-                object with the ``id``, the ``status``, the ``value``, the ``error`` and so on.
-            rows: Which items have a line, by how they end; add ``dropped``, ``expanded`` or ``collected`` to see those,
-                too.
-            replace: With a store, go on with a file as it is, also if another pipeline or program has written it.
-            max_items: Lines that are written at once, at most.
-            max_seconds: How long a line may wait for others.
-            retry: How long to try while the disk is full; a minute by default.
+            path: The file. A missing file is created; a missing folder is not.
+            row: Returns the content of an outcome's line: anything that JSON can hold; or None for no line. The default
+                is an object with the ``id``, the ``status``, the ``value``, the ``error`` and so on.
+            rows: The statuses of items that have a line. Add ``dropped``, ``expanded`` or ``collected`` to see those
+                items, too.
+            replace: With a store: True to continue a file as it is, even if another pipeline or program has written it.
+            max_items: The most lines of one write.
+            max_seconds: Seconds that a line may wait for others.
+            retry: When to try again while the disk is full, and for how long; a minute by default.
 
         Raises:
             ConfigError: ``path`` or ``row`` cannot be used.
-            ValueError: A number is out of range, or ``rows`` names no such end.
+            ValueError: A number is out of range, or ``rows`` has an unknown status.
         """
         if unknown := set(rows) - set(get_args(Status)):
             raise ValueError(f"rows must be of {', '.join(get_args(Status))}, not {', '.join(sorted(unknown))}")
         name = os.fspath(path)
-        # Not every user's code is type-checked.
+        # Not every user checks types.
         if not isinstance(name, str) or not name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"path: the name of a file, not {path!r}")
         if row is not None and not callable(row):
@@ -88,16 +89,16 @@ class JsonLinesSink:
         self._batches = batch(max_items, max_seconds)
 
     def open(self) -> Write:
-        """Open the file, and give the operator that writes outcomes.
+        """Open the file, and return the operator that writes outcomes.
 
         Returns:
-            An operator: each outcome comes out once its line is on the disk, in order; as ``failed`` if none could be
-            made. When its source fails, what has arrived is written first. It may be subscribed to again when it has
-            ended.
+            An operator. It emits each outcome in order, once its line is on the disk; as ``failed`` if the line cannot
+            be made. When its source fails, the outcomes that have arrived are written first. When it has ended, you can
+            subscribe again.
 
         Raises:
-            SinkError: The file cannot be written, or another process writes into it.
-            StoreError: It is written with a run store, which would not know of these lines.
+            SinkError: The file cannot be written, or another process writes it.
+            StoreError: The file is written with a run store, which would not know of these lines.
         """
         if os.path.exists(store_file(self.path)) and not self.replace:
             raise StoreError(
@@ -110,14 +111,14 @@ class JsonLinesSink:
         return Writing(writer, self._batches, self.retry, self.path)
 
     def store_database(self, given: str | URL | Engine | None) -> str | URL | Engine:
-        """The database of a run store beside this sink: the one that it was given, else a file beside the output."""
+        """Returns the database of a run store beside this sink: the given one, else a file beside the output."""
         return URL.create("sqlite", database=store_file(self.path)) if given is None else given
 
     def writer_on(self, database: Engine, *, owned: bool = False) -> LineWriter:
-        """An open writer that appends in transactions on a run store's database.
+        """Returns an open writer that appends in transactions on a run store's database.
 
         Raises:
-            SinkError: The file cannot be written, or another process writes into it.
+            SinkError: The file cannot be written, or another process writes it.
         """
         writer = self._writer()
         writer.open_beside(database)
@@ -128,10 +129,10 @@ class JsonLinesSink:
 
 
 def store_file(path: str) -> str:
-    """The SQLite file of a run store beside an output file."""
+    """Returns the path of the SQLite file of a run store beside an output file."""
     return f"{path}.run.db"
 
 
 def store_url(path: str) -> str:
-    """Its URL, as text."""
+    """Returns the URL of that SQLite file, as text."""
     return shown(URL.create("sqlite", database=store_file(path)))

@@ -1,8 +1,9 @@
-"""What a pipeline is known by. The run store finds a pipeline's run by it, and the sink a pipeline's table.
+"""The identity of a pipeline. With it, the run store finds a pipeline's run, and the sink a pipeline's table.
 
 - ``identity.py``: ``Identity``: a name, and the stages
-- ``names.py``: the name; ``signature.py``: what checkpoints depend on; ``code.py``: a hash of a function's code
-- ``arguments.py``: what arguments a function takes
+- ``names.py``: the name; ``signature.py``: the properties of stages on which checkpoints depend; ``code.py``: a hash of
+  a function's code
+- ``arguments.py``: the arguments that a function takes
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What arguments a function takes."""
+"""The arguments that a function takes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 
 def signature_of(call: Callable[..., Any]) -> inspect.Signature | None:
-    """A function's signature; None if it tells nothing, as some builtin functions.
+    """Returns a function's signature; None if it is unknown, as for some builtin functions.
 
-    Since Python 3.14 annotations stay text: evaluating them fails at a name that is imported for type checkers alone.
+    From Python 3.14 on, annotations stay text. Evaluating them would fail at names that are imported for type checkers
+    only.
     """
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):

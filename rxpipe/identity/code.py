@@ -1,8 +1,9 @@
-"""A hash of a function's code, which tells whether the function was edited since its results were kept.
+"""A hash of a function's code. It shows if the function was edited since its results were stored.
 
-The hash goes by what Python compiles, so that comments, docstrings, blank lines and formatting do not count. It covers
-what the function uses of its own module as well: functions, methods and plain constants, such as the text of a prompt.
-Python compiles differently from version to version: a hash begins with its version, and is compared with its like only.
+The hash is made of compiled code, so comments, docstrings, blank lines and formatting do not count. It also covers the
+parts of the function's own module that the function uses: functions, methods and plain constants, such as the text of a
+prompt. Each version of Python compiles differently. So a hash begins with the version, and is compared only with hashes
+of the same version.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 _DIGITS = 16
-_KEPT = 1024  # functions whose instructions are read once: that takes longest, and a process may open many runs
+_KEPT = 1024  # functions whose instructions are remembered: reading them is slow, and a process may open many runs
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 _UNTOLD = ("__doc__", "__firstlineno__")  # a class in a function sets these to constants
 
 
 def code_hash(call: Any) -> str | None:
-    """The hash of a stage's function, such as ``cpython-311 0a1b2c3d4e5f6071``; None if it has no code in Python.
+    """Returns the hash of a stage's function, such as ``cpython-311 0a1b2c3d4e5f6071``; None if it has no Python code.
 
-    Of a partial, a method or an object that is called, this is its function's: what it holds does not count.
+    For a partial, a method or a callable object, this is the hash of its function. Its data do not count.
     """
     call = _whole(call)
     holder: Any = call.__self__ if isinstance(call, MethodType) else call
@@ -42,14 +43,14 @@ def code_hash(call: Any) -> str | None:
 
 
 def have_changed(before: str | None, now: str | None) -> bool:
-    """Whether two hashes are of different code; not if one is missing, or of another version of Python."""
+    """Returns True if two hashes are of different code. False if one is missing, or of another version of Python."""
     if before is None or now is None or before.split()[0] != now.split()[0]:
         return False
     return before != now
 
 
 def _texts(found: Any, owner: type | None, seen: set[int]) -> Iterator[str]:
-    """The code of a function or a class, and of all that it uses of its own module."""
+    """Yield the code of a function or a class, and of everything that it uses in its own module."""
     found = _unwrapped(found)
     if id(found) in seen:
         return
@@ -86,7 +87,7 @@ def _unwrapped(found: Any) -> Any:
 
 
 def _is_of(value: Any, function: FunctionType) -> bool:
-    """Whether a function or class is of the same module."""
+    """Returns True if a function or class is in the same module."""
     value = _unwrapped(value)
     if isinstance(value, FunctionType):
         return value.__globals__ is function.__globals__
@@ -94,7 +95,10 @@ def _is_of(value: Any, function: FunctionType) -> bool:
 
 
 def _used(function: FunctionType, owner: type | None) -> Iterator[tuple[str, Any]]:
-    """What its names stand for, in its module and in its class; not what it sets itself."""
+    """Yield the names that a function uses of its module and its class, and their values.
+
+    Names that it sets do not count.
+    """
     loaded, stored = _names(function.__code__)
     for name in sorted(loaded - stored):
         if name in function.__globals__:
@@ -118,13 +122,13 @@ def _enclosed(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
             yield name, cell.cell_contents
-        except ValueError:  # not set yet
+        except ValueError:  # the variable is not set yet
             continue
 
 
 @functools.lru_cache(maxsize=_KEPT)
 def _code(code: CodeType) -> list[str]:
-    """What a function does, without where it stands."""
+    """Returns the content of a function, without its place in the file."""
     told = [f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_exceptiontable.hex()}"]
     for one in dis.get_instructions(code):
         if one.opname == "STORE_NAME" and one.argval in _UNTOLD:
@@ -146,7 +150,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _stable(value: Any) -> str:
-    """A constant as text that is the same in every process."""
+    """Returns a constant as text that is the same in every process."""
     if isinstance(value, frozenset):
         return f"frozenset({sorted(map(_stable, value))})"  # pyright: ignore[reportUnknownArgumentType] - anything
     if isinstance(value, tuple):

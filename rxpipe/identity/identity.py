@@ -1,4 +1,4 @@
-"""``Identity``: what tells a pipeline from others."""
+"""``Identity``: distinguishes a pipeline from others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rxpipe.identity.signature import StageSignature, changes, edited
 class Identity:
     """A pipeline's name and stages.
 
-    A name that the user gave is trusted. Two files of the same name in different folders have the same default name,
-    and are often copies of one pipeline on two machines: they are the same pipeline if their stages are the same.
+    A name from the user is trusted. Default names are not: two files of the same name in different folders have the
+    same default name. They are often copies of one pipeline on two machines. They count as the same pipeline if their
+    stages are the same.
 
     Attributes:
-        name: Its name.
-        stages: Its stages.
+        name: The pipeline's name.
+        stages: The pipeline's stages.
     """
 
     name: str
@@ -26,17 +27,17 @@ class Identity:
 
     @property
     def origin(self) -> str:
-        """The path that a default name comes from; empty for a name that the user gave."""
+        """The path of the file behind a default name; empty for a name from the user."""
         return self.name.origin if isinstance(self.name, DefaultName) else ""
 
     @property
     def collects(self) -> bool:
-        """Whether a stage collects children."""
+        """True if a stage collects children."""
         return any(collector is not None for collector in self.collectors.values())
 
     @property
     def collectors(self) -> dict[int, int | None]:
-        """The stages that expand items, by their indexes, and those that collect the children."""
+        """The stages that expand items, by index, each with the stage that collects its children, or None."""
         found: dict[int, int | None] = {}
         for index, stage in enumerate(self.stages):
             if "collect" in stage.shape and (open_ones := [made for made, by in found.items() if by is None]):
@@ -47,21 +48,21 @@ class Identity:
 
     @property
     def makers(self) -> dict[int, int]:
-        """The stages that collect children, by their indexes, and those that make these."""
+        """The stages that collect children, by index, each with the stage that makes them."""
         return {collector: maker for maker, collector in self.collectors.items() if collector is not None}
 
     @property
     def is_given(self) -> bool:
-        """Whether the user gave the name."""
+        """True if the user gave the name."""
         return not isinstance(self.name, DefaultName)
 
     def is_other(self, name: str, origin: str | None, stages: Sequence[StageSignature]) -> bool:
-        """Whether what was kept is another pipeline's.
+        """Returns True if stored data belong to another pipeline.
 
         Args:
-            name: The name that it was kept by.
-            origin: The origin of that name; None if a version of rxpipe kept it that knew no names of pipelines.
-            stages: The stages.
+            name: The name in the data.
+            origin: The origin of that name; None in data of old versions of rxpipe, without names of pipelines.
+            stages: The stages in the data.
         """
         if name != self.name:
             return True
@@ -70,10 +71,10 @@ class Identity:
         return bool(changes(stages, self.stages) or edited(stages, self.stages))
 
     def __str__(self) -> str:
-        """The name, and where it comes from."""
+        """Returns the name and its origin."""
         return told(self.name, self.origin)
 
 
 def told(name: str, origin: str | None) -> str:
-    """A pipeline in words."""
+    """Returns a pipeline's name and origin in words."""
     return f"pipeline {name} ({origin})" if origin else f"pipeline {name}"

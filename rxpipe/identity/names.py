@@ -1,4 +1,4 @@
-"""The name of a pipeline: what the user gives, else the name of the file that makes the pipeline."""
+"""The name of a pipeline: from the user, or from the file that makes the pipeline."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _IN_PACKAGES = ("__main__", "__init__")
 
 
 class DefaultName(str):
-    """A name that no user gave.
+    """A name that does not come from the user.
 
     Attributes:
-        origin: The path that it comes from, which tells apart two files of the same name.
+        origin: The path behind the name. It distinguishes two files of the same name.
     """
 
     origin: str
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> DefaultName:
-        """The name of a file without its ending; of a package's ``__main__.py``, the package's."""
+        """Returns the name of a file without its ending; for a package's ``__main__.py``, the name of the package."""
         whole = Path(os.path.abspath(path))
         stem = whole.parent.name if whole.stem in _IN_PACKAGES else whole.stem
         name = cls(_plain(stem) or _NO_FILE)
@@ -32,7 +32,7 @@ class DefaultName(str):
 
     @classmethod
     def of_caller(cls) -> DefaultName:
-        """The name of the file whose code called into rxpipe."""
+        """Returns the name of the file whose code called rxpipe."""
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - what inspect.currentframe() calls
         while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "rxpipe":
             frame = frame.f_back
@@ -41,7 +41,7 @@ class DefaultName(str):
 
 
 def file_name(name: str) -> str:
-    """A pipeline's name as part of a file's name."""
+    """Returns a pipeline's name as part of a file's name."""
     return _plain(name)[:60]
 
 
@@ -50,13 +50,13 @@ def _plain(text: str) -> str:
 
 
 def checked(name: str) -> str:
-    """A name that a user gave.
+    """Returns a name from the user, after checks.
 
     Raises:
-        TypeError: It is no text.
-        ValueError: It is empty, too long, or holds what cannot be printed on one line.
+        TypeError: The name is no text.
+        ValueError: The name is empty, too long, or contains characters that cannot be printed on one line.
     """
-    # Not every user's code is type-checked.
+    # Not every user checks types.
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the name of a pipeline must be text, not {name!r}")
     if not name.strip() or len(name) > LONGEST or not name.isprintable():

@@ -1,4 +1,4 @@
-"""What must be the same for checkpoints to apply: the stages' names, functions and versions, in order."""
+"""The properties that must be the same for checkpoints to apply: names, functions and versions of stages, in order."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _HASH = re.compile(rf"(\w+) ([0-9a-f]{{{_DIGITS}}})")  # of an argument, with it
 
 @dataclass(frozen=True, slots=True)
 class StageSignature:
-    """A stage, as far as its checkpoints depend on it.
+    """The properties of a stage on which its checkpoints depend.
 
     Attributes:
-        name: Its name.
-        call: Its function, as ``module:name``.
-        version: What tells it from others of its name: what the user says, and the arguments that were put in place.
-        shape: What it does with items: ``expand``, ``collect``, ``collect and expand``, or empty.
-        code: A hash of the function's code, if it has any. Checkpoints apply also if it has changed: that is told.
-        models: The language models that its arguments name, with their options. Checkpoints of a run apply whatever
-            they are; a result is not used again in other runs if they differ.
+        name: The stage's name.
+        call: The stage's function, as ``module:name``.
+        version: The version from the user, and the arguments bound to the function.
+        shape: What the stage does with items: ``expand``, ``collect``, ``collect and expand``, or empty.
+        code: A hash of the function's code, or None. If it changes, checkpoints still apply, and a warning says so.
+        models: The language models that the arguments name, with their options. If they change, checkpoints of the run
+            still apply, but results are not reused in other runs.
     """
 
     name: str
@@ -40,20 +40,20 @@ class StageSignature:
 
     @staticmethod
     def of(name: str, call: Any, version: str | int | None, shape: str = "") -> StageSignature:
-        """A stage's, by its function."""
+        """Returns the signature of a stage with this function."""
         parts = ([] if version is None else [str(version)]) + arguments_of(call)
         models = ", ".join(models_of(call)) or None
         return StageSignature(name, call_name(call), ", ".join(parts) or None, code_hash(call), shape, models)
 
     @property
     def result_key(self) -> str:
-        """A hash of what its function's results depend on beside the value, for use in other runs."""
+        """Returns a hash of everything that results depend on besides the value, for use in other runs."""
         parts = json.dumps([self.call, self.version, self.code, self.models])
         return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def call_name(call: Any) -> str:
-    """A function as ``module:name``; an object that is called, by its type."""
+    """Returns a function as ``module:name``; a callable object by its type."""
     while isinstance(call, functools.partial):
         call = call.func
     if not hasattr(call, "__qualname__"):
@@ -64,11 +64,11 @@ def call_name(call: Any) -> str:
 
 
 def arguments_of(call: Any) -> list[str]:
-    """The arguments of a function besides its value, as far as they say what it makes: ``prompt 3f2a…``.
+    """Returns the bound arguments of a function that affect its results, such as ``prompt 3f2a…``.
 
-    What has a text as ``version``, as a ``Prompt`` does, goes by that, also where it is a default. Plain data that
-    ``functools.partial`` put in place go by their hash. Anything else, such as a provider, does not count: an answer
-    is an answer, wherever it came from.
+    - An argument with a text as ``version``, such as a ``Prompt``, counts by that text, also if it is a default.
+    - Plain data bound by ``functools.partial`` count by their hash.
+    - Anything else, such as a provider, does not count: an answer is valid, wherever it came from.
     """
     given: dict[str, Any] = {}
     while isinstance(call, functools.partial):
@@ -90,7 +90,7 @@ def arguments_of(call: Any) -> list[str]:
 
 
 def models_of(call: Any) -> list[str]:
-    """What the arguments of a function besides its value tell of language models: of those that have ``model_key``."""
+    """Returns the language models in a function's bound arguments: those with ``model_key``."""
     given: dict[str, Any] = {}
     while isinstance(call, functools.partial):
         given = {**call.keywords, **given}
@@ -109,17 +109,17 @@ def _defaults(call: Any) -> dict[str, Any]:
 
 
 def to_text(stages: Sequence[StageSignature]) -> str:
-    """The stages as JSON, a list of mappings."""
+    """Returns the stages as JSON, a list of mappings."""
     return json.dumps([asdict(stage) for stage in stages], ensure_ascii=False)
 
 
 def from_text(text: str) -> tuple[StageSignature, ...]:
-    """The stages of ``to_text``."""
+    """Returns the stages of a text of ``to_text``."""
     return tuple(StageSignature(**stage) for stage in json.loads(text))
 
 
 def kept(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> int:
-    """How many stages from the first are the same: their checkpoints still apply."""
+    """Returns the number of stages, from the first, that are the same. Their checkpoints still apply."""
     count = 0
     for old, new in zip(before, now, strict=False):
         if old != new:
@@ -129,7 +129,7 @@ def kept(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> int
 
 
 def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[str]:
-    """What has changed, in words; empty if nothing has."""
+    """Returns the changes in words; empty if there are none."""
     found: list[str] = []
     old, new = {stage.name: stage for stage in before}, {stage.name: stage for stage in now}
     found += [f"stage {name} is gone" for name in old if name not in new]
@@ -185,14 +185,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def edited(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[str]:
-    """The names of the stages whose checkpoints apply, though the code of their functions has changed."""
+    """Returns the names of stages whose checkpoints apply, though the code of their functions has changed."""
     same = kept(before, now)
     pairs = zip(before[:same], now[:same], strict=True)
     return [new.name for old, new in pairs if have_changed(old.code, new.code)]
 
 
 def merged(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> list[StageSignature]:
-    """Today's stages, with the code that their checkpoints were made by: of those that apply, the earlier one."""
+    """Returns today's stages. Those whose checkpoints apply have the code that made the checkpoints."""
     same = kept(before, now)
     codes = [stage.code for stage in before[:same]]
     return [replace(new, code=old or new.code) for old, new in zip(codes, now[:same], strict=True)] + [*now[same:]]
