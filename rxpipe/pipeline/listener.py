@@ -21,10 +21,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Listener:
     """Receives the events of items and runs. Override the methods that you need in a subclass.
 
-    - The calls for one item come in order, one at a time. The calls for different items come from several threads at
-      once.
-    - Be quick: calls of stages wait for the listener.
-    - A listener that raises anything receives no more events of this run. The error is logged, and the run goes on.
+    The calls for one item come in order, one at a time. The calls for different items come from several threads at
+    once. Be quick, since the calls of stages wait for the listener. A listener that raises anything receives no more
+    events of this run. The error is logged, and the run goes on.
     """
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -40,8 +40,7 @@ class Event:
         attempts: Calls for the item so far, in all stages together.
         error: The error of a failed call.
         again: True if another attempt follows the failed call.
-        outcome: The outcome, when the item ended. Its ``status`` may also be ``dropped``, ``expanded`` or
-            ``collected``.
+        outcome: The outcome of an item that ended, with any ``status``.
     """
 
     kind: Kind
