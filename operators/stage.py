@@ -218,7 +218,7 @@ def _dispatcher_of(runner: Runner, name: str, scheduler: SchedulerBase | None) -
 
 
 def _counted(runner: Runner, scheduler: SchedulerBase | None) -> Runner:
-    """The runner; in a test's virtual time one that lets no time pass while its calls run."""
+    """Returns the runner. In a test's virtual time: a runner that lets no time pass while its calls run."""
     if isinstance(runner, SchedulerRunner) or isinstance(scheduler, VirtualTime):
         return runner
     return CountedRunner(runner, scheduler) if isinstance(scheduler, VirtualTimeScheduler) else runner

@@ -1,4 +1,4 @@
-"""Calls that run in real time beside a virtual one: no virtual time passes meanwhile."""
+"""Calls in real time beside a virtual-time scheduler. No virtual time passes during a call."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from reactivex.scheduler import VirtualTimeScheduler
 
 from .clock import running_loop
 
-_PATIENCE = 1.0  # real seconds after which calls that neither begin nor end count as hanging
+_PATIENCE = 1.0  # real seconds without a beginning or an end, after which calls count as hanging
 
 
 class RealCalls:
-    """The coroutines and calls in executors that run beside one virtual-time scheduler.
+    """The coroutines and executor calls that run beside one virtual-time scheduler.
 
-    With each call that begins, an action is scheduled for the present tick. It blocks the thread that lets time pass
-    until all calls have ended. On an event loop it must not block: there it stops the scheduler, if ``passing`` is at
-    work, which is then asked again. Calls that neither begin nor end for a second hang: time passes for them, as a
-    timeout is what ends them.
+    Each beginning call schedules an action for the present tick. The action blocks the thread that lets time pass,
+    until all calls have ended. On an event loop it must not block. There it stops the scheduler if ``passing`` is
+    active; the scheduler is then started again later.
+
+    If no call begins or ends for one second, the calls hang. Then time passes, since a timeout must end them.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._running: set[Any] = set()
         self._last_change = 0.0
-        self._is_due = False  # whether the action is scheduled
+        self._is_due = False  # True if the action is scheduled
         self._is_passing = False
 
     def begin(self, call: Any, scheduler: SchedulerBase) -> None:
-        """Count a call that begins; from any thread."""
+        """Count a call that begins. From any thread."""
         with self._changed:
             self._running.add(call)
             self._note()
@@ -43,7 +44,7 @@ class RealCalls:
             scheduler.schedule(self._hold)
 
     def end(self, *calls: Any) -> None:
-        """Count calls as ended; from any thread."""
+        """Count calls as ended. From any thread."""
         with self._changed:
             self._running.difference_update(calls)
             self._note()
@@ -54,7 +55,7 @@ class RealCalls:
 
     @property
     def are_running(self) -> bool:
-        """Whether time must wait."""
+        """True if time must wait."""
         with self._changed:
             if time.monotonic() - self._last_change > _PATIENCE:
                 self._running.clear()
@@ -62,7 +63,7 @@ class RealCalls:
 
     @contextmanager
     def passing(self) -> Generator[None]:
-        """Whoever lets time pass inside this block asks ``are_running`` before doing so again."""
+        """Let time pass inside this block. Check ``are_running`` before you let time pass again."""
         self._is_passing = True
         try:
             yield
@@ -86,7 +87,7 @@ _lock = threading.Lock()
 
 
 def real_calls_of(scheduler: VirtualTimeScheduler) -> RealCalls:
-    """Those beside a scheduler."""
+    """Returns the calls beside a scheduler."""
     with _lock:
         if (found := _known.get(scheduler)) is None:
             found = _known[scheduler] = RealCalls()

@@ -1,4 +1,4 @@
-"""A runner of calls in real time, beside a virtual one."""
+"""Runs calls in real time, beside virtual time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .runner import Runner
 
 
 class CountedRunner:
-    """Another runner, whose calls virtual time waits for."""
+    """Passes calls to another runner. Virtual time waits for the calls."""
 
     def __init__(self, runner: Runner, scheduler: VirtualTimeScheduler) -> None:
         self.queues, self.cancels, self.width = runner.queues, runner.cancels, runner.width
@@ -35,7 +35,7 @@ class CountedRunner:
             raise
 
     def ended(self, call: _CountedCall) -> None:
-        """A call has ended, and what follows from that has happened."""
+        """A call has ended, and its effects have happened."""
         self._unfinished.discard(call)
         self._calls.end(call)
 
@@ -46,14 +46,14 @@ class CountedRunner:
 
 
 class _CountedCall:
-    """A call that tells its runner when it has ended."""
+    """A call that reports its end to its runner."""
 
     def __init__(self, call: Call, runner: CountedRunner) -> None:
         self._call = call
         self._counted_by = runner
 
     def done(self, ok: bool, result: Any) -> None:
-        """The function has ended; on an event loop, what follows from that may take another turn."""
+        """The function has ended. On an event loop, its effects may take another turn of the loop."""
         try:
             self._call.done(ok, result)
         finally:

@@ -14,7 +14,7 @@ from rxpipe.identity.arguments import signature_of
 from rxpipe.identity.code import code_hash, have_changed
 
 _DIGITS = 12  # of a hash
-_HASH = re.compile(rf"(\w+) ([0-9a-f]{{{_DIGITS}}})")  # of an argument, with its name
+_HASH = re.compile(rf"(\w+) ([0-9a-f]{{{_DIGITS}}})")  # an argument's name and hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +148,12 @@ def changes(before: Sequence[StageSignature], now: Sequence[StageSignature]) -> 
 
 
 def given_version(version: str | None) -> str | None:
-    """What the user says a stage's version is: the version without the hashes of its arguments."""
+    """Returns the version that the user gave, without the hashes of arguments."""
     return _parts(version)[0] or None
 
 
 def _changes_of_version(name: str, before: str | None, now: str | None) -> list[str]:
-    """In words; hashes say nothing to people."""
+    """Returns the changes in words, without hashes."""
     (old_version, old_hashes), (new_version, new_hashes) = _parts(before), _parts(now)
     found: list[str] = []
     if old_version != new_version:
@@ -167,7 +167,7 @@ def _changes_of_version(name: str, before: str | None, now: str | None) -> list[
 
 
 def _parts(version: str | None) -> tuple[str, dict[str, str]]:
-    """The user's version, and the hashes of arguments by their names."""
+    """Returns the user's version, and the hashes of arguments by name."""
     given: list[str] = []
     hashes: dict[str, str] = {}
     for part in version.split(", ") if version else ():
@@ -179,7 +179,7 @@ def _parts(version: str | None) -> tuple[str, dict[str, str]]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Returns names as text: ``a``, ``a and b``, ``a, b and c``."""
     *some, last = names
     return f"{', '.join(some)} and {last}" if some else last
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from rxpipe.operators.stages.times import Level
 
-_SLOW = 10.0  # seconds after which a commit that has not ended counts as no answer
+_SLOW = 10.0  # seconds after which a running commit counts as unanswered
 
 
 class CommitCounts:
@@ -27,12 +27,12 @@ class CommitCounts:
         self.commits = 0
         self._now = now
         self._busy = Level()
-        self._began: float | None = None  # the commit that runs
+        self._began: float | None = None  # when the running commit began
         self._away_since: float | None = None
 
     @contextmanager
     def committing(self, outcomes: int) -> Generator[None]:
-        """A commit of so many outcomes runs inside; if that raises, nothing was committed."""
+        """Count a commit of this many outcomes around the block. If the block raises, nothing was committed."""
         self._began = self._now()
         self._busy.set(1, self._began)
         try:
@@ -45,7 +45,7 @@ class CommitCounts:
             self._busy.set(0, self._now())
 
     def failed(self, lasted: float = 0.0) -> None:
-        """What is written to does not answer; it does with the next commit.
+        """The target does not answer. The next commit ends that state.
 
         Args:
             lasted: Seconds for which it has not answered already.
@@ -60,9 +60,10 @@ class CommitCounts:
 
     @property
     def away(self) -> float | None:
-        """For how long it has not answered, in seconds; None while it does.
+        """Seconds since the target stopped answering; None while it answers.
 
-        As where another session has locked the table: that a commit will fail is not known before its time is over.
+        A commit that runs for more than 10 seconds counts as unanswered, too. For example, another session may have
+        locked the table: the commit fails only when its time is over.
         """
         now, since, began = self._now(), self._away_since, self._began
         if since is None and began is not None and now - began > _SLOW:

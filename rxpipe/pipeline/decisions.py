@@ -105,10 +105,11 @@ def child_id(number: int) -> str | None:
 
 
 def source_record() -> Any:
-    """The record that the source gave for the running item; None where there is none, and where ``item_id`` is None.
+    """Returns the source's record of the running item; None without a record, and where ``item_id`` returns None.
 
     Raises:
-        StopRun: The stage has ``cache``, and is not the first: its results go by its value, in which no record is.
+        StopRun: The stage has ``cache``, and is not the first stage. Its cached results depend on its value only, and
+            the value does not contain the record.
     """
     item = _item()
     if getattr(item, "lookup", None) is not None and item.finished:

@@ -28,7 +28,7 @@ Tell: TypeAlias = Callable[[Outcome[Any]], None]
 
 
 class Sink(Protocol):
-    """Where outcomes go: ``DatabaseSink``, ``JsonLinesSink``, or any object with this method.
+    """Keeps outcomes: ``DatabaseSink``, ``JsonLinesSink``, or any object with this method.
 
     ::
 
@@ -37,16 +37,17 @@ class Sink(Protocol):
                 rows = []
                 return reactivex.operators.do_action(lambda outcome: rows.append(outcome.value))
 
-    Outcomes come one at a time, on any thread, and on the loop of an ``asyncio`` run: do not block there. An item
-    counts when its outcome comes out; as failed, if that is a copy that says so. An error ends the run.
+    - Outcomes come one at a time, on any thread. In an ``asyncio`` run they come on the event loop: do not block there.
+    - An item counts when the sink emits its outcome. To fail an item, emit a copy of the outcome that is failed.
+    - An error of the sink ends the run.
     """
 
     def open(self) -> Write:
-        """Make ready for one run; may block.
+        """Make ready for one run. May block.
 
         Returns:
-            An operator: it takes the outcomes, and gives each back once it is safe. It closes what was opened when its
-            sequence ends, or is disposed; only then is the run over.
+            An operator that takes outcomes, and emits each once it is safe. It closes the sink when its sequence ends
+            or is disposed. Only then is the run over.
 
         Raises:
             SinkError: The sink cannot keep anything.

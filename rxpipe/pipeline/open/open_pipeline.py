@@ -83,7 +83,7 @@ class OpenPipeline(Generic[A, B]):
         self._entered = False
         self._checks: list[Check] = []
         self._stalled = False  # when its health was last asked for
-        self._loop: asyncio.AbstractEventLoop | None = None  # that it was opened on by ``with``
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop on which ``with`` opened it
         self._release: Callable[[], None] | None = None
         self._origin = Origin()
 
@@ -341,7 +341,7 @@ class OpenPipeline(Generic[A, B]):
         while not wait([self._over], timeout=patience).done:
             if self._loop is None:
                 self._pass_virtual_time()
-            elif patience == _VIRTUAL_LOOK:  # there, so that no time passes before the loop has done what is due
+            elif patience == _VIRTUAL_LOOK:  # on the loop, so that no time passes before the loop has done its work
                 asyncio.run_coroutine_threadsafe(self._pass_virtual_time_there(), self._loop).result()
         return self._over.result()
 
@@ -349,7 +349,7 @@ class OpenPipeline(Generic[A, B]):
         self._pass_virtual_time()
 
     def _pass_virtual_time(self) -> bool:
-        """Let all happen that is due at any time, if time is virtual; whether it is. None passes while calls run."""
+        """Run all scheduled actions if time is virtual. Returns True if it is. No time passes while calls run."""
         if not isinstance(self._scheduler, VirtualTimeScheduler):
             return False
         if not self._waits_for_calls():
