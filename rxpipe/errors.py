@@ -158,7 +158,7 @@ class LeaseLost(RxPipeError):
 class HandedOver(LeaseLost):
     """Some children of the item belong to other workers, or wait in the store.
 
-    The item now belongs to the store, too.
+    So this worker hands the item over to the store.
     """
 
 

@@ -24,8 +24,9 @@ class AdaptiveConcurrency:
     2. Then the bound is multiplied by 0.8, once per episode. Results of calls that began before the decrease belong to
        the same episode. So do all results within the cool-down, which lasts at least as long as the server asks.
     3. After that, the bound grows by a twentieth per round, and only while all of it is in use.
-    4. A new episode begins when more than a tenth of a round is refused. A round has at least 50 calls. A server with
-       too many calls soon refuses more than that. A server that refuses a few calls at random does not lower the bound.
+    4. A new episode begins when more than a tenth of a round is refused. A round counts as at least 50 calls here. A
+       server with too many calls soon refuses more than that. A server that refuses a few calls at random does not
+       lower the bound.
 
     This is slow start, then additive increase and multiplicative decrease, as in TCP (RFC 5681). Only the factor of the
     decrease differs: 0.8.

@@ -170,7 +170,7 @@ class Envelope(Protocol):
     def may_begin(self) -> Callable[[Callable[[], None]], bool] | None:
         """A function that says before each call if the call may begin.
 
-        If not, it calls its argument when to ask again.
+        If not, it calls its argument when you may ask again.
         """
         ...
 
@@ -203,7 +203,7 @@ class Envelope(Protocol):
         ...
 
     def may_pass(self, item: Any, wake: Callable[[], None]) -> bool:
-        """Returns True if one of many items may go downstream now. If not, ``wake`` is called when to ask again."""
+        """Returns True if one of many items may go on now. If not, ``wake`` is called when you may try again."""
         ...
 
     def expanded(self, item: Any) -> Any:

@@ -171,7 +171,7 @@ class Journal(Protocol):
     """Stores the progress of claimed items."""
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
-        """Returns True if a call may begin now. If not, ``wake`` is called once when to ask again."""
+        """Returns True if a call may begin now. If not, ``wake`` is called once when you may ask again."""
         ...
 
     def checkpoint(

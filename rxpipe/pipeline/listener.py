@@ -63,8 +63,8 @@ class Listener:
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
         """Attempt ``attempt`` of this item in the stage has used ``usage``.
 
-        Called when the attempt is about to end or is cut off. If an attempt timed out on a thread, called when the
-        thread returns.
+        Called when the attempt is about to end, or is cut off. An attempt that timed out on a thread may report later,
+        when the thread returns.
         """
 
     def cached(self, item: ItemView, stage: str, saved: Usage) -> None:

@@ -313,7 +313,7 @@ class ItemEnvelope:
         self._spawner.begin(item, values)
 
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:
-        """Returns True if an item may go downstream now. If not, ``wake`` is called when to ask again."""
+        """Returns True if an item may go downstream now. If not, ``wake`` is called when you may ask again."""
         return self._flow.may_pass(item, self._index, wake)
 
     def expanded(self, item: Item) -> Item | Kept:

@@ -69,7 +69,7 @@ class Flow:
         return child if self._run.enter(child) else None
 
     def may_pass(self, item: Item, stage: int, wake: Callable[[], None]) -> bool:
-        """Returns True if an item may leave a stage. If not, ``wake`` is called when to ask again."""
+        """Returns True if an item may leave a stage. If not, ``wake`` is called when you may ask again."""
         if self._quota is None or self._quota.gate != stage or item.settled:
             return True
         return self._quota.may_pass(item, wake)

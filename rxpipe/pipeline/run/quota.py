@@ -62,13 +62,13 @@ class Quota:
         self._tell()
 
     def may_begin(self, wake: Wake) -> bool:
-        """Returns True if an item may be taken from the source. If not, ``wake`` is called once when to ask again."""
+        """Returns True if the source may give another item. If not, ``wake`` is called once when you may ask again."""
         return self._has_room(self._behind if self.gate is None else self._before, wake)
 
     def may_pass(self, item: Counted, wake: Wake) -> bool:
         """Give an item a place behind the gate.
 
-        Returns False if there is none; then ``wake`` is called once when to ask again.
+        Returns False if there is none; then ``wake`` is called once when you may ask again.
         """
         if item.place is self._behind:
             return True
