@@ -112,10 +112,10 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-_LONGEST = 300  # characters of a text that is kept
+_LONGEST = 300  # characters of an error's text
 
 
 def said(error: BaseException) -> str:
-    """The text of an error, short and in one line; its type where it has none."""
+    """Returns the text of an error, short and in one line; the error's type if it has no text."""
     name, _, text = describe(error).partition(": ")
     return (text or name) if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -11,10 +11,10 @@ _OWN = re.compile(r"rxpipe\[(?P<extras>[\w,]+)\]")
 
 
 def install(extra: str) -> str:
-    """A command that installs what an extra consists of, and the one for rxpipe's own folder.
+    """Returns a command that installs the packages of an extra, and the command for rxpipe's own folder.
 
-    The first names the packages, not rxpipe: so it works in any folder, and wherever rxpipe was installed from. The
-    rxpipe on PyPI is another project's.
+    The first command names the packages, not rxpipe. So it works in any folder, and for any way of installing rxpipe.
+    The package called rxpipe on PyPI is another project. If the packages are unknown, only the second command is given.
     """
     packages, own = list(dict.fromkeys(_packages(extra))), f'pip install ".[{extra}]"'
     if not packages:

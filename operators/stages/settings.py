@@ -48,9 +48,9 @@ class StageStats:
         started: Calls, retries included.
         done: Items whose function returned.
         failed: Items whose last attempt failed.
-        retried: Failed calls that another one follows.
-        pushed_back: Calls that the server refused for now, as a 429 does, and that are made again.
-        refusal: What the server said with the last of those; empty if there was none.
+        retried: Failed calls that another attempt follows.
+        pushed_back: Calls that the server refused for now, as with a 429, and that are made again.
+        refusal: The server's text of the latest of these refusals; empty if there was none.
         cancelled: Calls that ran when the stage was disposed.
         ending: The part of ``cancelled`` that was told to end and has not ended yet.
         discarded: Items that waited when the stage was disposed.

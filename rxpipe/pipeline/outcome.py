@@ -95,13 +95,13 @@ class StageReport:
         dropped: Items that the stage dropped.
         sent_back: Items that the stage sent back.
         abandoned: Calls that timed out or were given up, on threads that could not be stopped.
-        busy_seconds: How long its calls ran, added up.
-        utilization: The share of its slots' time in which calls ran, 0 to 1.
-        pushed_back: Calls that the server refused for now, as a 429 does, and that were made again.
-        refusal: What the server said with the last of those; empty if there was none.
-        usage: What its calls said that they used, added up.
-        cached: Items that got the result of an earlier call instead of one of their own; see ``Stage(cache=True)``.
-        saved: What those earlier calls had used, added up.
+        busy_seconds: Total seconds spent in calls.
+        utilization: The share of the slots' time that calls took, 0 to 1.
+        pushed_back: Calls that the server refused for now, as with a 429, and that were made again.
+        refusal: The server's text of the latest of these refusals; empty if there was none.
+        usage: Total usage that the calls recorded.
+        cached: Items that got the result of an earlier call instead of a call of their own; see ``Stage(cache=True)``.
+        saved: Total usage of those earlier calls.
     """
 
     name: str
@@ -129,7 +129,7 @@ class CommonError:
         stage: The stage where they failed; ``database`` if the database refused their rows.
         text: The first item's error.
         count: Number of items.
-        same: True if all items have exactly this text. False if their texts differ in numbers.
+        same: True if all items have exactly this text. False if their texts differ in details such as numbers.
     """
 
     stage: str
@@ -233,9 +233,9 @@ class Report:
 
     @property
     def bottleneck(self) -> str | None:
-        """The name of the stage or limit that held the others up; ``database``, ``file`` or ``source``; else None.
+        """The stage or limit that slowed the run down, or ``database``, ``file`` or ``source``; None if unknown.
 
-        None also if two are too close to call: ``advice`` has the names of both.
+        None also if two are too close to tell. Then ``advice`` names both.
         """
         return None if self.advice is None or self.advice.other is not None else self.advice.name
 

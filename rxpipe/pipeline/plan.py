@@ -150,7 +150,7 @@ def roles_of(plan: Plan) -> list[StageRole]:
 
 
 def lookups_of(plan: Plan, journal: Journal | None) -> dict[int, CacheStage]:
-    """What goes before the stages that use results of earlier calls, by their index."""
+    """Returns the cache lookups that run before stages with ``cache``, by the index of the stage."""
     return {} if journal is None else {role.index: CacheStage(role, journal) for role in roles_of(plan) if role.cache}
 
 

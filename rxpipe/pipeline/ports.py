@@ -101,13 +101,13 @@ class RunPorts:
         mean_costs: Mean cost of an earlier call, by the stage's name. Calls without a cost do not count.
         is_finished: Returns True if the run has no unfinished items. Called once, at the end.
         tell: Reports items that ended earlier or belong to another worker, to whoever submits IDs.
-        aborted: Called when the run is aborted: it commits what is finished soon, or gives it up.
-        stops: Has the store tell when another process asks for the run's end. It is given what ends the run, which
-            takes whether to abort, and the error that the run then fails with, if any.
-        quota: How many items are to be written; None for all.
-        counts: What is committed; None if that is not counted.
-        watch: Called once the run has started, with what gives its snapshot, and with what adds to its last one what
-            held it up. Others may see snapshots then.
+        aborted: Called when the run is aborted. The sink then commits the finished items soon, or gives them up.
+        stops: Receives a function that ends the run. The store calls the function if another process asks for the end,
+            with True to abort, and with the error that the run fails with, if any.
+        quota: The number of items to write; None for all.
+        counts: The counts of commits; None if they are not counted.
+        watch: Called once the run has started, with two functions. The first returns the run's snapshot, for others to
+            see. The second adds the bottleneck to the last snapshot.
         target_of: Returns where calls run, given a stage's ``executor``.
         opened: Closes the resources.
     """

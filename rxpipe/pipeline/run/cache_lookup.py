@@ -19,13 +19,13 @@ _TOGETHER = Batch(max_items=50, max_seconds=0.0)
 
 
 class CacheStage:
-    """What goes before a stage: a small stage, as an operator, that notes on items what the cache has for them."""
+    """An operator before a cached stage: a small stage that attaches cached results to items."""
 
     def __init__(self, role: StageRole, journal: Journal) -> None:
-        """Prepare it.
+        """Prepare the operator.
 
         Args:
-            role: What the stage behind it is.
+            role: The role of the cached stage.
             journal: Knows the results.
         """
         self._settings = _settings(role, journal)
@@ -33,11 +33,11 @@ class CacheStage:
 
     @property
     def inside(self) -> int:
-        """Items that have come, and have not gone on to the stage behind; from any thread."""
+        """Number of items that wait for the lookup or for room in the cached stage. From any thread."""
         return max(0, self._settings.stats.taken - self._gone_on)
 
     def __call__(self, items: Observable[Item]) -> Observable[Item]:
-        """The items, with what the cache has."""
+        """Returns the items, with their cached results attached."""
         return items.pipe(stage_with(self._settings), operators.do_action(self._goes_on))
 
     def _goes_on(self, item: Item) -> None:

@@ -132,7 +132,7 @@ class Counts:
 
     @property
     def source_waits(self) -> Durations:
-        """How long each ID was waited for like that, the first one apart."""
+        """How long each of these waits lasted, except the wait for the first ID."""
         return Durations() if self._intake is None else self._intake.waits.copy()
 
     @property
@@ -151,7 +151,7 @@ class Counts:
         return self._ports.is_finished()
 
     def _count(self, outcome: Outcome[Any]) -> int:
-        """Count an item that has ended; by one thread at a time. Returns how many have failed as it has, or 0."""
+        """Count an item that has ended. Called by one thread at a time. Returns the number of equal failures, or 0."""
         alike = 0
         if outcome.status == "written":
             self.written += 1

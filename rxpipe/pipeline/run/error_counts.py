@@ -9,9 +9,9 @@ from typing import Any
 from rxpipe.operators.errors import describe
 from rxpipe.pipeline.outcome import CommonError, Outcome
 
-KINDS = 1_000  # of errors that are told apart at most, so that a million different texts use bounded memory
-LONGEST = 300  # characters of a text by which errors are told apart
-# What errors with the same cause differ in: addresses, UUIDs, numbers; a long text that is quoted, such as a reply.
+KINDS = 1_000  # most errors to tell apart, so that a million different texts use bounded memory
+LONGEST = 300  # characters of a text that are compared
+# Errors with the same cause differ in addresses, UUIDs, numbers, and in long quoted texts such as a reply.
 _VARIES = re.compile(
     r"""0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\d+"""
     r"""|(?<=; in )['"].*|(?<=reply: )['"].*|(?<!\w)(?:'(?:[^'\\]|\\.){32,}(?:'|\\?$)|"(?:[^"\\]|\\.){32,}(?:"|\\?$))"""
@@ -19,21 +19,24 @@ _VARIES = re.compile(
 
 
 def without_what_varies(text: str) -> str:
-    """What the texts of errors with the same cause have in common."""
+    """Returns the part of a text that errors with the same cause share."""
     return _VARIES.sub("#", text)
 
 
 class ErrorCounts:
-    """Counts the errors of failed items by stage and text. Texts that differ in numbers only count as one error."""
+    """Counts the errors of failed items by stage and text.
+
+    Texts that differ only in details, such as numbers, count as one error.
+    """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], CommonError] = {}
 
     def add(self, outcome: Outcome[Any]) -> int:
-        """Count an item's error, or the reason for which it was dropped; by one thread at a time.
+        """Count an item's error, or the reason of its drop. By one thread at a time.
 
         Returns:
-            How many had the same, this one included; 0 if nobody counts that.
+            The number of items with the same error, including this one; 0 if the error is not counted.
         """
         if outcome.error is None:
             return 0

@@ -55,9 +55,9 @@ class Intake(Machine[Any, Item]):
     """Takes an ID when there is room for it. Takes no more once it is stopped.
 
     Attributes:
-        waited: Whether there is room for an ID, and the source gives none: 1 or 0.
-        waits: How long each ID was waited for like that. Waiting for the first one is not among them, nor for the end:
-            these do not come again, whatever is still to come.
+        waited: 1 while there is room for an ID and the source gives none; else 0.
+        waits: How long each of these waits for an ID lasted. The waits for the first ID and for the end do not count,
+            since they do not come again.
     """
 
     def __init__(self, run: Takes, limit: float, ahead: int, observer: ObserverBase[Item]) -> None:

@@ -166,7 +166,7 @@ class Run(Counts):
         return self._watch.snapshot()
 
     def conclude(self, last: Snapshot) -> Snapshot:
-        """Its last snapshot, with what held it up: from now on that is what it says."""
+        """Returns the last snapshot with the bottleneck added. Later snapshots have the same bottleneck."""
         return self._watch.conclude(last)
 
     def snapshots(self, seconds: float = 1.0) -> Observable[Snapshot]:

@@ -40,14 +40,14 @@ class RunFacts:
 
     Attributes:
         pipeline: The pipeline's name, or None.
-        strategy: Its strategy.
-        length: How many items the source gives, or None.
-        limiters: The limiters of each stage, and what those count that do not say.
-        most: How many calls of each stage may run at once at most; ``math.inf`` for no bound.
-        lookups: What looks for results of earlier calls, by the index of the stage behind.
-        counts: What the sink commits; None without one, or if that is not counted.
-        wall_time: Gives the seconds since 1970.
-        is_simulated: Whether its calls are only simulated, so that nobody wants to be warned.
+        strategy: The pipeline's strategy.
+        length: Number of items that the source gives, or None.
+        limiters: The limiters of each stage, with the unit for limiters that do not name one.
+        most: The most calls of each stage that may run at once; ``math.inf`` for no bound.
+        lookups: The cache lookups that run before stages, by the stage's index.
+        counts: The counts of the sink's commits; None without a sink, or if they are not counted.
+        wall_time: Returns the seconds since 1970.
+        is_simulated: True if calls are only simulated, so warnings are not wanted.
     """
 
     pipeline: str | None = None
@@ -94,16 +94,16 @@ class Watch:
         self._history.add(self.snapshot())
 
     def snapshot(self) -> Snapshot:
-        """The run's numbers now; from any thread."""
+        """Returns the numbers of the run at this moment. From any thread."""
         now = _snapshot_of(self._run, self._facts)
         return now if now.state in ("running", "stopping") else self.conclude(now, again=False)
 
     def conclude(self, last: Snapshot, *, again: bool = True) -> Snapshot:
-        """The last snapshot, with what held the run up.
+        """Returns the last snapshot with the bottleneck added.
 
         Args:
             last: The snapshot.
-            again: Whether to look anew if that was told before.
+            again: True to look for the bottleneck again if it was found before.
         """
         if again or self._concluded is None:
             self._concluded = insight_of((*self._history.snapshots, last))
@@ -129,7 +129,7 @@ class Watch:
         return reactivex.create(subscribe)
 
     def insight(self) -> Insight:
-        """What holds the run up now, what a change would gain, and what stands still; from any thread."""
+        """Returns the present bottleneck, the gain of a change, and the stages that stand still. From any thread."""
         now = self.snapshot()
         if now.finding is not None and self._concluded is not None:
             return self._concluded
