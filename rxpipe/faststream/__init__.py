@@ -1,4 +1,4 @@
-"""Messages of NATS, Redis, RabbitMQ, MQTT and Kafka as the source of an open pipeline; needs the extra ``faststream``.
+"""Takes messages of NATS, Redis, RabbitMQ, MQTT and Kafka into an open pipeline. Needs the extra ``faststream``.
 
 ::
 
@@ -6,17 +6,15 @@
     questions.subscribe(broker, "questions", stream="bank", durable="bank")  # as ``broker.subscriber``
     app = FastStream(broker, lifespan=questions.lifespan)
 
-A message is an ID, or with ``id=`` a record. It is acknowledged once its item has ended, children included, and its
-rows are committed. What is guaranteed with which broker is in ``docs/event_driven.md``.
+A message is an ID, or with ``id=`` a record. The message is acknowledged once its item has ended, children included,
+and its rows are committed. ``docs/event_driven.md`` says what each broker guarantees.
 
-What is where:
-
-- ``consumer.py``: ``PipelineConsumer``: the app's lifespan
-- ``subscription.py``: what becomes of a message
-- ``brokers.py``: what differs between brokers
-- ``publishing.py``: outcomes, and those that are too large
-- ``liveness.py``: whether messages still arrive; starting a dead subscriber again
-- ``messages.py``: what is in a message, and what is published of it
+- ``consumer.py``: ``PipelineConsumer``, the app's lifespan
+- ``subscription.py``: handles each message and settles it
+- ``brokers.py``: the differences between brokers
+- ``publishing.py``: publishes outcomes, and handles those that are too large
+- ``liveness.py``: checks that messages still arrive; restarts a dead subscriber
+- ``messages.py``: reads the body of a message; makes the bodies that are published
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What differs between FastStream's brokers: how many messages they hand out, and how they are kept in hand."""
+"""The differences between FastStream's brokers: how many messages they deliver, and how a consumer keeps them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ _Subscriber = tuple[Options, float]
 
 
 def broker_name(broker: object) -> str:
-    """Which broker one is of FastStream's, by where its class is; so none is imported that is not there.
+    """Returns the name of a FastStream broker.
+
+    Goes by the module of the broker's class, and so imports no client that is not installed.
 
     Raises:
-        TypeError: It is none of those that are known here.
+        TypeError: The object is not a broker or router of a supported kind.
     """
     name = kind_of(broker)
     if name is None:
@@ -27,7 +29,7 @@ def broker_name(broker: object) -> str:
 
 
 def kind_of(thing: object) -> str | None:
-    """Which of FastStream's brokers a thing belongs to; None if it is none of FastStream's."""
+    """Returns the name of the FastStream broker that an object belongs to; None if it belongs to none."""
     for kind in type(thing).__mro__:
         for name in _OPTIONS:
             if kind.__module__.startswith(f"faststream.{name}."):
@@ -36,7 +38,7 @@ def kind_of(thing: object) -> str | None:
 
 
 def subscriptions(name: str, options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
-    """What ``broker.subscriber`` is called with, and seconds after which messages in hand are others'."""
+    """Returns the options of each ``broker.subscriber`` call, with the seconds after which others get its messages."""
     return _OPTIONS[name](options, prefetch, lease)
 
 
@@ -49,7 +51,7 @@ def _nats(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     config = options.get("config") or ConsumerConfig(filter_subjects=[])
     if config.ack_wait is None:
         config.ack_wait = lease
-    # max_ack_pending is of all processes together, and counts what dead ones had: the bound is here, at the pull
+    # max_ack_pending counts the messages of all processes, dead ones included. So each pull has its own bound.
     pull = PullSub(batch_size=_ahead(prefetch), timeout=1.0)
     return [({"max_workers": prefetch, "pull_sub": pull} | options | {"config": config}, config.ack_wait)]
 
@@ -61,9 +63,9 @@ def _redis(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
     if stream.no_ack or stream.batch:
         raise TypeError("Redis acknowledges message by message: give StreamSub neither no_ack nor batch")
     reader, claimer = copy(stream), copy(stream)
-    reader.max_records = reader.max_records or _ahead(prefetch)  # else one read takes all that there are
+    reader.max_records = reader.max_records or _ahead(prefetch)  # otherwise one read takes all messages
     options = {"max_workers": prefetch} | options
-    if own := reader.claim_min_idle_time or reader.min_idle_time:  # the user has seen to it
+    if own := reader.claim_min_idle_time or reader.min_idle_time:  # the user has set the lease
         return [(options | {"stream": reader}, own / 1000)]
     claimer.min_idle_time = max(1, round(1000 * lease))
     claimer.polling_interval = max(100, min(1000, claimer.min_idle_time // 4))
@@ -84,50 +86,53 @@ def _mqtt(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
 
 
 def _kafka(options: Options, prefetch: int, lease: float) -> list[_Subscriber]:
-    # One by one, FastStream commits offsets of messages that others are still busy with
+    # With single messages, FastStream commits offsets of messages that other workers still handle.
     return [({"max_records": prefetch} | options | {"batch": True}, lease)]
 
 
 def _ahead(prefetch: int) -> int:
-    """How many messages are read at once, and may wait until one in hand is finished."""
+    """Returns how many messages one read takes. They may wait until a message in hand is finished."""
     return max(1, prefetch // 8)
 
 
 async def _redis_parser(entry: Any, original: Parse) -> Any:
-    """An entry with fields that are no UTF-8 becomes a body that is none: else nobody would acknowledge it."""
+    """Turns an entry whose fields are not UTF-8 into a body that is not UTF-8.
+
+    Otherwise nobody would acknowledge it.
+    """
     try:
         return await original(entry)
-    except Exception:  # noqa: BLE001  # what FastStream's parser raises is not said
+    except Exception:  # noqa: BLE001  # FastStream does not document what its parser raises
         return await original({**entry, "data": {b"__data__": b"\xff" + repr(entry["data"]).encode()}})
 
 
 async def _kafka_parser(records: Any, original: Parse) -> Any:
-    """Headers that are no UTF-8 are left out: else the batch would be skipped, and the next one commit its offset."""
+    """Leaves out headers that are not UTF-8: otherwise the batch is skipped, and the next one commits its offset."""
     try:
         return await original(records)
-    except Exception:  # noqa: BLE001  # what FastStream's parser raises is not said
+    except Exception:  # noqa: BLE001  # FastStream does not document what its parser raises
         return await original(tuple(replace(record, headers=()) for record in records))
 
 
 def _redis_begin(subscriber: Any) -> None:
-    """Read what is new to the group; ``last_id`` is where a new one begins, whichever subscription makes it.
+    """Makes a subscriber read messages that are new to the group.
 
-    FastStream reads from ``last_id`` in a group that is there already: what this consumer has not acknowledged, again
-    and again, and nothing else.
+    ``last_id`` is where a new group begins, whichever subscription creates the group. In an existing group, FastStream
+    reads from ``last_id``. It then reads the unacknowledged messages of this consumer again and again, and no others.
     """
     subscriber.read_id = ">"
-    subscriber.last_id = subscriber.stream_sub.last_id  # FastStream forgets it when it has started once
+    subscriber.last_id = subscriber.stream_sub.last_id  # FastStream forgets last_id after its first start
 
 
 def key_of(raw: Any) -> Any:
-    """What tells a raw message from others."""
-    entry: Any = raw  # of Redis it is a dictionary
+    """Returns a key that identifies a raw message."""
+    entry: Any = raw  # a dictionary, for Redis
     return entry["message_ids"][0] if isinstance(raw, dict) and "message_ids" in raw else id(entry)
 
 
 def note_ahead(subscriber: Any, ahead: dict[Any, Any]) -> None:
-    """Note messages from when they are read: until a worker is free, FastStream has them in a queue of its own."""
-    put: Any = getattr(subscriber, "_put_msg", None)  # FastStream has no public way to these
+    """Records messages as soon as they are read: until a worker is free, FastStream keeps them in its own queue."""
+    put: Any = getattr(subscriber, "_put_msg", None)  # FastStream has no public access to these
     read: Any = getattr(subscriber, "_xreadgroup", None)
 
     async def noted(raw: Any) -> None:
@@ -135,7 +140,7 @@ def note_ahead(subscriber: Any, ahead: dict[Any, Any]) -> None:
         try:
             await put(raw)
         except (BrokenResourceError, ClosedResourceError):
-            if subscriber.running:  # else the app has stopped while it waited for a worker
+            if subscriber.running:  # otherwise the app has stopped while this message waited for a worker
                 raise
 
     async def noted_of_redis(**options: Any) -> Any:
@@ -144,24 +149,25 @@ def note_ahead(subscriber: Any, ahead: dict[Any, Any]) -> None:
             ahead.update({entry[0]: {"message_ids": [entry[0]]} for entry in entries})
         return streams
 
-    if put is not None:  # else there is one worker, which takes a message as soon as it is read
+    if put is not None:  # otherwise there is one worker, which takes each message as soon as it is read
         subscriber._put_msg = noted
-        if read is not None:  # the second of two is put only when there is room for the first
+        if read is not None:  # the second of two messages is put only when there is room for the first
             subscriber._xreadgroup = noted_of_redis
 
 
 async def _mqtt_leave(subscriber: Any, ahead: list[Any]) -> None:
-    """Keep the session's subscription: FastStream ends it, and what is published meanwhile would go to nobody."""
-    subscription = getattr(subscriber, "_subscription", None)  # FastStream has no public way to it
+    """Keeps the session's subscription. FastStream would end it, and messages published meanwhile would be lost."""
+    subscription = getattr(subscriber, "_subscription", None)  # FastStream has no public access to it
     if subscription is not None:
         await subscription.detach()
 
 
 def _held_by_nats(subscriber: Any) -> list[Any]:
-    """Messages that came too late for the request that asked for them: the client holds them for the next one."""
-    pull = getattr(subscriber, "subscription", None)  # neither FastStream nor the client has a public way to them
+    """Returns messages that came too late for their request. The client holds them for the next request."""
+    pull = getattr(subscriber, "subscription", None)  # neither FastStream nor the client has public access to them
     queue = getattr(getattr(pull, "_sub", None), "_pending_queue", None)
-    return [raw for raw in getattr(queue, "_queue", ()) if raw.reply]  # one without a reply is the server's status
+    # A message without a reply is the server's status.
+    return [raw for raw in getattr(queue, "_queue", ()) if raw.reply]
 
 
 async def _nats_leave(subscriber: Any, ahead: list[Any]) -> None:
@@ -178,7 +184,7 @@ async def _nats_sign(subscriber: Any, raws: list[Any]) -> None:
 async def _redis_sign(subscriber: Any, raws: list[Any]) -> None:
     if not raws:
         return
-    stream, client = subscriber.stream_sub, subscriber._client  # FastStream has no public way to it
+    stream, client = subscriber.stream_sub, subscriber._client  # FastStream has no public access to the client
     ids = [each for raw in raws for each in raw["message_ids"]]
     await client.xclaim(stream.name, stream.group, stream.consumer, 0, ids, justid=True)
 

@@ -1,4 +1,4 @@
-"""``PipelineConsumer``: takes messages of brokers into an open pipeline, and tells the brokers what became of them."""
+"""``PipelineConsumer``: takes messages of brokers into an open pipeline, and acknowledges or rejects them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,35 @@ from rxpipe.pipeline.record import IdOf
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _COMMIT = 0.05  # seconds that a row may wait for its transaction
-_RATE = 1000  # rows a second that messages in flight suffice for
-_PAUSE = 1.0  # seconds before a message is given back that would come again at once
-_AT_ONCE = 16  # acknowledgements; Redis' client takes a connection for each, and has 100 at most
+_RATE = 1000  # rows per second that the messages in flight must suffice for
+_PAUSE = 1.0  # seconds before a message is given back; the broker would deliver it again at once
+_AT_ONCE = 16  # acknowledgements at once; Redis' client uses a connection for each, of at most 100
 
 
 class PipelineConsumer:
-    """Takes items out of messages into a pipeline that is open as long as the app runs.
+    """Takes items from messages into a pipeline that is open while the app runs.
+
+    A message is acknowledged once its item has ended and its rows are committed.
 
     Attributes:
-        prefetch: Messages that each subscription has in hand at most: as many as the stages hold, and as wait for
-            their rows' commit, for which 50 ms at 1,000 rows a second are counted.
+        prefetch: Most messages that each subscription has in hand. The default is the number of items that the stages
+            hold, plus 50: the rows that wait for their commit, at 50 ms and 1,000 rows a second.
     """
 
     def __init__(self, pipeline: Pipeline, *, grace: float | None = 25.0, prefetch: int | None = None) -> None:
-        """Nothing is opened yet.
+        """Describe a consumer; nothing is opened yet.
 
         Args:
-            pipeline: Where the items go. With a store, a message that comes again costs no second call.
-            grace: Seconds that messages in hand have to finish when the app stops; then they are given back to the
-                broker. None: as long as it takes.
-            prefetch: Messages that each subscription has in hand at most.
+            pipeline: The pipeline that gets the items. With a store, a message that comes again costs no second call.
+            grace: Seconds that messages in hand have to finish when the app stops. Then they are given back to the
+                broker. None sets no limit.
+            prefetch: Most messages that each subscription has in hand.
 
         Raises:
-            ValueError: ``prefetch`` is below 1, or must be given, as a stage's queue has no bound; ``grace`` is below
-                0; or the pipeline is ``staged``, which lets nothing out to the end.
+            ValueError: ``prefetch`` is below 1; or ``prefetch`` is missing and a stage's queue has no bound; or
+                ``grace`` is below 0; or the pipeline is ``staged``, which emits nothing before its source ends.
         """
-        pipeline.open(grace=grace)  # refuses what could not be opened when the app starts
+        pipeline.open(grace=grace)  # raises now for a pipeline that could not be opened when the app starts
         if prefetch is None:
             if math.isinf(window_of(pipeline)):
                 raise ValueError("a stage's queue has no bound: say with prefetch= how many messages may be in hand")
@@ -78,10 +80,10 @@ class PipelineConsumer:
 
     @property
     def running(self) -> OpenPipeline:
-        """The open pipeline: its health, its events.
+        """The open pipeline, with its health and its events.
 
         Raises:
-            PipelineClosed: The app has not started, or is over.
+            PipelineClosed: The app has not started, or has ended.
         """
         if self._running is None:
             raise PipelineClosed("the pipeline is not open: give lifespan to the app")
@@ -89,7 +91,7 @@ class PipelineConsumer:
 
     @property
     def in_flight(self) -> int:
-        """Messages in hand: received, and neither acknowledged nor given back."""
+        """Number of messages in hand: received, and neither acknowledged nor given back."""
         return sum(sum(subscription.held.values()) for subscription in self._subscriptions)
 
     def subscribe(
@@ -109,28 +111,29 @@ class PipelineConsumer:
             questions.subscribe(broker, "questions", stream="bank", durable="bank")  # a body is an ID
             questions.subscribe(broker, "questions", stream="bank", durable="bank", id="number")  # a value with an ID
 
-        Bounds and acknowledgement are set; anything else is as ``broker.subscriber`` has it.
+        Without ``id``, a body is an ID: an int or a str, as JSON or as plain text. With ``id``, a body is a JSON
+        object, and the first stage gets the whole object. A ``decoder`` may make either from other formats.
 
-        Without ``id`` a body is an ID: an int or a str, as JSON or as plain text. With ``id`` a body is a JSON object,
-        and the first stage gets all of it. A ``decoder`` may make either of anything else.
+        This method sets the bounds and the acknowledgement. All other options are those of ``broker.subscriber``.
 
         Args:
             broker: A broker or a router of FastStream, for NATS, Redis, RabbitMQ, MQTT or Kafka.
             args: For ``broker.subscriber``.
-            outcomes: A publisher that is told how the item of every message ended, before the message is acknowledged:
-                ``id``, ``parent``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``. It is told
-                of no children.
-            dead_letters: The same, of failed items, and of failed children of an item that was expanded; and of
-                messages that are no ID, with ``body`` and ``message_id``.
-            lease: NATS and Redis: seconds after which messages of a consumer that gives no sign of life are others'.
-            id: The body's field that is the ID, or a quick function of the decoded body. ``content_id`` makes an ID of
-                the content. A body without an ID is rejected.
+            outcomes: Publishes the outcome of each message's item, before the message is acknowledged: ``id``,
+                ``parent``, ``status``, ``value``, ``error``, ``stage``, ``attempts``, ``seconds``. Outcomes of children
+                are not published.
+            dead_letters: Publishes the same for failed items, and for failed children of an expanded item. Also
+                publishes messages that are no ID, with ``body`` and ``message_id``.
+            lease: NATS and Redis only: seconds after which other consumers get the messages of a consumer that gives no
+                sign of life.
+            id: The field of the body that is the ID, or a quick function of the decoded body that returns the ID.
+                ``content_id`` makes an ID from the content. A body without an ID is rejected.
             options: For ``broker.subscriber``.
 
         Raises:
-            TypeError: It is no such broker, or a Redis subscription that is not a stream's with a group; what is to
-                publish cannot, or is a Redis channel for dead letters; or ``ack_policy`` or ``no_reply`` is given; or
-                ``id`` is neither a field's name nor a plain function.
+            TypeError: The broker is of another kind; or a Redis subscription is not of a stream with a group; or
+                ``outcomes`` or ``dead_letters`` is not a publisher; or ``dead_letters`` is a Redis channel; or
+                ``ack_policy`` or ``no_reply`` is given; or ``id`` is neither a field's name nor a plain function.
             ValueError: ``lease`` is not above 0; or ``id`` is given, and the store fails when a record has changed.
         """
         for option in {"ack_policy", "no_reply"} & set(options):
@@ -157,19 +160,19 @@ class PipelineConsumer:
 
     @asynccontextmanager
     async def lifespan(self, app: Annotated[Any, Context("app", default=None)] = None) -> AsyncGenerator[None, None]:
-        """Keep the pipeline open; for ``FastStream(broker, lifespan=...)``, or ``async with`` around the broker.
+        """Keep the pipeline open while the app runs.
 
-        When the app stops, no more messages are taken, and those in hand are finished and acknowledged before the
-        broker is left.
+        Use it as ``FastStream(broker, lifespan=...)``, or as ``async with`` around the broker. When the app stops, the
+        consumer takes no more messages. It finishes and acknowledges those in hand before the app leaves the broker.
 
         Raises:
-            Exception: What the pipeline has failed with: then the app ends, and its messages are others'.
+            Exception: The pipeline's failure. The app then ends, and other consumers get its messages.
         """
         self.stopping, self._failure, self._is_over, self._app = asyncio.Event(), None, False, app
         self.telling, self.restarting, self.down = asyncio.Semaphore(_AT_ONCE), asyncio.Lock(), {}
         self._running = await self._stack.enter_async_context(self._pipeline.open(grace=self._grace))
         if app is not None:
-            app.on_shutdown(self.drain)  # which comes before the broker is left
+            app.on_shutdown(self.drain)  # FastStream calls it before it leaves the broker
         loop = asyncio.get_running_loop()
 
         def failed(error: Exception) -> None:
@@ -191,32 +194,35 @@ class PipelineConsumer:
             raise self._failure
 
     async def drain(self) -> None:
-        """Take no more messages, and wait until those in hand are finished; the app's lifespan does it."""
-        await _cancel(self._watches)  # which might start what is left now
+        """Take no more messages, and wait until those in hand are finished. The app's lifespan calls it."""
+        await _cancel(self._watches)  # otherwise they might restart the subscribers that are left now
         for subscription in self._subscriptions:
             await subscription.leave()
         self.stopping.set()
         try:
             await self._stack.aclose()
-        except Exception as error:  # noqa: BLE001  # the broker is to be left in any case: lifespan raises it
+        except Exception as error:  # noqa: BLE001  # the app leaves the broker in any case; lifespan raises it
             self._failure = error
 
     def _trouble(self) -> str:
         return "; ".join(f"no messages arrive: {each.trouble}" for each in self._subscriptions if each.trouble)
 
     async def pause(self) -> None:
-        """Wait a moment, or until the app stops."""
+        """Wait a second, or until the app stops."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_PAUSE):
                 await self.stopping.wait()
 
     async def end(self, why: PipelineClosed) -> None:
-        """Have the app end, and wait for it: a message given back before that would come again at once."""
+        """End the app, and wait until it stops: a message given back earlier would come again at once."""
         self._fail(why.__cause__ or why)
         await self.stopping.wait()
 
     def _fail(self, error: BaseException) -> None:
-        """Have the app end, unless it does already: the pipeline takes no more, so nothing can be done here."""
+        """End the app, unless it is already ending.
+
+        The pipeline takes no more items, so the app has nothing left to do.
+        """
         if self.stopping.is_set() or self._is_over:
             return
         self._is_over = True
@@ -226,9 +232,10 @@ class PipelineConsumer:
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: a broker's client may swallow a cancellation."""
+    """Cancel tasks until all have ended: a broker's client may swallow a cancellation."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=_PAUSE)
-    await asyncio.gather(*tasks, return_exceptions=True)  # else asyncio logs that nobody asked how they ended
+    # Otherwise asyncio logs that their exceptions were never retrieved.
+    await asyncio.gather(*tasks, return_exceptions=True)

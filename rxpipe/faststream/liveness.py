@@ -1,4 +1,4 @@
-"""Whether messages of a broker still arrive; and having them arrive again where its client has given up."""
+"""Checks that messages of a broker still arrive, and restarts a subscriber whose client has given up."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rxpipe.faststream.brokers import BEGIN, LEAVE
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_PING = 1.0  # seconds until a broker that does not answer counts as away
+_PING = 1.0  # seconds after which a broker that does not answer is away
 _LEAVING = 10.0  # seconds that a client may take to leave its broker
 _CALM = 1.0  # seconds before FastStream reads again after an error
 
 
 async def why_dead(kind: str, subscriber: Any, down: dict[Any, str]) -> str:
-    """Why no message will ever arrive again, though its broker may be there; empty if they will.
+    """Returns why no message will ever arrive again although the broker may be there; empty if messages can arrive.
 
     Args:
-        kind: Which broker it is.
+        kind: The broker's name.
         subscriber: The subscriber.
-        down: Subscribers and brokers that were stopped, other than by whoever started them, and why.
+        down: Subscribers and brokers that stopped without the app's wish, with the reason.
     """
     if why := down.get(subscriber) or down.get(broker_of(subscriber)):
         return why
@@ -34,25 +34,25 @@ async def why_dead(kind: str, subscriber: Any, down: dict[Any, str]) -> str:
 
 
 async def is_away(subscriber: Any) -> bool:
-    """Whether the connection to the broker is lost."""
+    """Returns True if the connection to the broker is lost."""
     return not await broker_of(subscriber).ping(timeout=_PING)
 
 
 def broker_of(subscriber: Any) -> Any:
-    """The broker of a subscriber, that of a router as well."""
-    return subscriber._outer_config.extra_context["broker"]  # FastStream has no public way to it
+    """Returns the broker of a subscriber, also of a router's subscriber."""
+    return subscriber._outer_config.extra_context["broker"]  # FastStream has no public access to it
 
 
 async def restart(kind: str, subscriber: Any, down: dict[Any, str]) -> None:
-    """Have a dead subscriber take messages again; all of its broker, if the connection is what is dead.
+    """Start a dead subscriber again; its whole broker, if the connection is dead.
 
     Args:
-        kind: Which broker it is.
+        kind: The broker's name.
         subscriber: The subscriber.
-        down: Has what is stopped, and not started again, and why.
+        down: Gets the subscribers and brokers that are stopped and not started again, with the reason.
 
     Raises:
-        Exception: What the broker's client raises, as when the broker is still away.
+        Exception: The error of the broker's client, for example because the broker is still away.
     """
     broker = broker_of(subscriber)
     is_whole = broker in down or await is_away(subscriber)
@@ -71,9 +71,9 @@ async def restart(kind: str, subscriber: Any, down: dict[Any, str]) -> None:
 
 
 def stop_in_time(subscriber: Any) -> None:
-    """Limit the time that leaving a subscriber's broker takes: some clients wait for a silent broker for minutes.
+    """Limit the seconds that the app takes to leave a broker: some clients wait for a silent broker for minutes.
 
-    Handlers in hand have FastStream's ``graceful_timeout`` before that, if there is one.
+    Before that, handlers in hand have FastStream's ``graceful_timeout``, if one is set.
     """
     broker, handlers = broker_of(subscriber), subscriber._outer_config.graceful_timeout
     if handlers is not None and not isinstance(broker.stop, partial):
@@ -94,18 +94,18 @@ async def _stop_in_time(stop: Callable[..., Coroutine[Any, Any, None]], seconds:
 
 async def _stop_broker(kind: str, broker: Any) -> None:
     for each in broker.subscribers:
-        each.lock = _FREE  # else stop waits for messages in hand, and those wait for the connection
+        each.lock = _FREE  # otherwise stop waits for messages in hand, and those wait for the connection
         if kind in _FORGET:
             await _FORGET[kind](each)
     if kind == "nats":
-        broker._connection = None  # it is closed, and to stop it again would be an error
-    with suppress(Exception):  # what a client raises that is dead
+        broker._connection = None  # the connection is closed; closing it again would be an error
+    with suppress(Exception):  # a dead client may raise anything
         await broker.stop()
-    broker._connection = None  # which stop leaves where it has failed: another one is to be made
+    broker._connection = None  # a failed stop leaves the old connection; the next start must make a new one
 
 
 class _Free:
-    """In place of a subscriber's lock, which counts the messages that stopping it waits for."""
+    """Replaces a subscriber's lock, which counts the messages that a stop waits for."""
 
     def __enter__(self) -> None: ...
 
@@ -116,13 +116,13 @@ _FREE = _Free()
 
 
 def prepare(subscriber: Any, end: Callable[[str], None]) -> None:
-    """Know what a subscriber of NATS or Redis does when it cannot go on.
+    """Watch for errors that a NATS or Redis subscriber cannot recover from.
 
     Args:
         subscriber: The subscriber, not started.
-        end: Called when it stops by itself, with why.
+        end: Called with the reason when the subscriber stops by itself.
     """
-    # FastStream has no public way to these
+    # FastStream has no public access to these.
     if (consume := getattr(subscriber, "_consume_pull", None)) is not None:
         subscriber._consume_pull = partial(_consume_calmly, subscriber, consume)
     if (stop := getattr(subscriber, "_stop_on_terminal_error", None)) is not None:
@@ -130,16 +130,19 @@ def prepare(subscriber: Any, end: Callable[[str], None]) -> None:
 
 
 async def _consume_calmly(subscriber: Any, consume: Callable[..., Awaitable[None]], **options: Any) -> None:
-    """Wait after an error: FastStream reads again at once, which blocks the loop for good once the client is closed.
+    """Waits a second after an error.
 
-    What comes when the app has stopped is given back at once, as nobody would take it until its lease is over.
+    FastStream would read again at once, which blocks the loop for good once the client is closed.
+
+    Messages that arrive after the app has stopped are given back at once. Otherwise nobody would take them until their
+    lease ends.
     """
     fetch = subscriber.subscription.fetch
 
     async def fetch_calmly(**options: Any) -> Any:
         try:
             messages = await fetch(**options)
-        except TimeoutError:  # there is none; FastStream expects one of the client's two errors for that
+        except TimeoutError:  # no message; FastStream expects one of the client's two errors for that
             return []
         except Exception:
             await asyncio.sleep(_CALM)
@@ -183,7 +186,7 @@ async def _mqtt_dead(subscriber: Any) -> str:
 
 
 async def _nats_forget(subscriber: Any) -> None:
-    subscriber.subscription = None  # to unsubscribe would be an error
+    subscriber.subscription = None  # unsubscribing would be an error
 
 
 async def _mqtt_forget(subscriber: Any) -> None:

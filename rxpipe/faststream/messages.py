@@ -1,4 +1,4 @@
-"""What FastStream's messages hold: an item, or why there is none; and what is published of outcomes."""
+"""Reads items from FastStream's messages, or the reason why there is none; makes the bodies that are published."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rxpipe.log_values import one_line
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.record import NO_VALUE, IdOf, Record, check_id, id_of
 
-MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # that is being handled
-_SHOWN = 200  # characters of a body
-_JSON = ("{", "[", '"')  # which no text that is an ID begins with
+MESSAGE: ContextVar[StreamMessage[Any]] = ContextVar("message")  # the message that is being handled
+_SHOWN = 200  # characters of a body that are shown
+_JSON = ("{", "[", '"')  # no text that is an ID begins with these
 _NO_OBJECTS = (str, int, float, bool, list, NoneType)
 
 
 async def readable(message: StreamMessage[Any]) -> bool:
-    """A filter that lets all messages pass, those that cannot be decoded as well; and remembers them."""
+    """A filter that lets all messages pass, also those that cannot be decoded, and remembers the current message."""
     MESSAGE.set(message)
     try:
         await message.decode()
     except Exception as error:  # noqa: BLE001  # a decoder may raise anything
         body: Any = message.body
-        if isinstance(body, list):  # of a batch, only some cannot be
+        if isinstance(body, list):  # in a batch, only some messages may be undecodable
             message.set_decoder(partial(_given, [_decoded(each) for each in cast("list[bytes]", body)]))
         else:
             message.set_decoder(partial(_given, error))
@@ -44,25 +44,25 @@ async def _given(body: Any, message: StreamMessage[Any]) -> Any:
 
 def _decoded(body: bytes) -> Any:
     try:
-        return decode_message(body)  # type: ignore[arg-type]  # takes bytes as well, and its annotation does not say so
-    except Exception as error:  # noqa: BLE001  # whatever JSON raises
+        return decode_message(body)  # type: ignore[arg-type]  # takes bytes, too; its annotation does not say so
+    except Exception as error:  # noqa: BLE001  # JSON may raise anything
         return error
 
 
 def item_of(body: Any, message: StreamMessage[Any], by: IdOf | None) -> Record | ConfigError:
-    """What a message's body is to the pipeline, or what is wrong with it.
+    """Returns the record that a message's body stands for, or an error that says what is wrong with the body.
 
     Args:
-        body: The body, as it was decoded.
+        body: The decoded body.
         message: The message.
-        by: The body's field that is the ID, or a function that makes the ID of the body. None: the body is the ID, and
-            the record has no value.
+        by: The field of the body that is the ID, or a function that makes the ID from the body. None: the body is the
+            ID, and the record has no value.
     """
     if isinstance(body, Exception):
         return ConfigError(f"the body cannot be decoded: {one_line(body)}")
     if isinstance(body, bytes):
         try:
-            body = body.decode()  # text that is no JSON
+            body = body.decode()  # text that is not JSON
         except UnicodeDecodeError as error:
             return ConfigError(f"the body cannot be decoded: {error}")
     if body == "":
@@ -80,7 +80,7 @@ def item_of(body: Any, message: StreamMessage[Any], by: IdOf | None) -> Record |
 
 
 def _record(body: Any, by: IdOf) -> Record | ConfigError:
-    """A body with its ID, or what is wrong with that."""
+    """Returns a body with its ID, or an error that says what is wrong with the ID."""
     item_id: Any
     if isinstance(by, str):
         try:
@@ -91,7 +91,7 @@ def _record(body: Any, by: IdOf) -> Record | ConfigError:
     else:
         try:
             item_id = by(body)
-        except Exception as error:  # noqa: BLE001  # whatever a user's function raises of a body that it did not expect
+        except Exception as error:  # noqa: BLE001  # a user's function may raise anything for an odd body
             return ConfigError(f"no ID could be made of the body: {one_line(error)}")
         source = "what was made of the body"
     if check_id(item_id) is not None:
@@ -104,13 +104,13 @@ def _shown(value: object) -> str:
 
 
 def _is_raw(text: str, message: StreamMessage[Any]) -> bool:
-    """Whether a message, or one of its batch, is this text as it stands: nobody has decoded it."""
+    """Returns True if a message, or a message of a batch, is exactly this text: no decoder has changed it."""
     body: Any = message.body
     return text.encode(errors="replace") in (cast("list[bytes]", body) if isinstance(body, list) else [body])
 
 
 def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dict[str, Any]:
-    """What is published of a body that is no item."""
+    """Returns the body to publish for a message that is no item."""
     raw = message.body if isinstance(message.body, bytes) else body
     text = raw.decode(errors="replace") if isinstance(raw, bytes) else _look(raw)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
@@ -118,23 +118,26 @@ def letter_of(message: StreamMessage[Any], body: Any, error: ConfigError) -> dic
 
 
 def error_of(outcome: Outcome[Any]) -> str | None:
-    """Why an item has failed."""
+    """Returns the error of a failed item as text; None if the item has no error."""
     if outcome.error is None:
         return None
     try:
         return f"{type(outcome.error).__name__}: {outcome.error}"
-    except Exception as error:  # noqa: BLE001  # whatever an error's own str raises
+    except Exception as error:  # noqa: BLE001  # an error's own str may raise anything
         return f"{type(outcome.error).__name__}, whose text raises {type(error).__name__}"
 
 
 def told_of(outcome: Outcome[Any]) -> dict[str, Any]:
-    """What is published of an outcome; of a value that is no data what it looks like."""
+    """Returns the body to publish for an outcome. A value that is not data is replaced by its ``repr``."""
     names = ("id", "parent", "status", "stage", "attempts", "seconds", "value")
     return _plain(**{name: getattr(outcome, name) for name in names}, error=error_of(outcome))
 
 
 def shorter(told: dict[str, Any]) -> dict[str, Any] | None:
-    """The same without its value, or with short texts only; ``left_out`` has the sizes. None if it is short already."""
+    """Returns the body without its value, or with short texts only; ``left_out`` has the sizes.
+
+    None if already short.
+    """
     left_out = told.get("left_out", {})
     if size_of(told.get("value")) > _SHOWN:
         return {**told, "value": None, "left_out": {"value": size_of(told["value"])}}
@@ -146,18 +149,21 @@ def shorter(told: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def size_of(told: Any) -> int:
-    """Bytes of plain data as JSON."""
+    """Returns the size of plain data as JSON, in bytes."""
     return len(json.dumps(told, ensure_ascii=False).encode())
 
 
 def _plain(**told: Any) -> dict[str, Any]:
-    """The same as any broker's JSON takes it: else it could never be published, and its message would come for ever."""
+    """Returns the fields as JSON that any broker takes.
+
+    Other texts could never be published, and their message would come again for ever.
+    """
     return {name: _as_json(value) for name, value in told.items()}
 
 
 def _as_json(value: Any) -> Any:
     for make in (lambda: value, lambda: _look(value)):
-        with suppress(Exception):  # whatever a user's object raises while it is looked at
+        with suppress(Exception):  # a user's object may raise anything while its attributes are read
             return json.loads(json_text(make()))
     raise AssertionError("a text is always JSON")
 
@@ -165,5 +171,5 @@ def _as_json(value: Any) -> Any:
 def _look(value: object) -> str:
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001  # whatever a user's object raises
+    except Exception as error:  # noqa: BLE001  # a user's object may raise anything
         return f"a {type(value).__name__}, whose repr raises {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Publishing outcomes: to where somebody keeps them, and no larger than the broker takes."""
+"""Publishes outcomes to where somebody keeps them, and no larger than the broker accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rxpipe.faststream.brokers import Options, kind_of
 from rxpipe.faststream.messages import size_of
 
-# By name, as not every client is installed: the error, and what its text says where it may have other reasons
+# Errors by name, as not every client is installed, with a part of the text if the error may have other reasons.
 _TOO_LARGE = {
     "MaxPayloadError": "",  # nats-py
     "ChannelPreconditionFailed": "message size",  # aiormq
@@ -20,18 +20,18 @@ _AROUND = 1024  # bytes that MQTT needs for topic, correlation ID and other prop
 
 
 class TooLargeError(Exception):
-    """The broker takes no message of this size, however often it is published."""
+    """The broker accepts no message of this size, however often it is published."""
 
 
 def check_publisher(option: str, publisher: object) -> None:
-    """Refuse what could not publish, and dead letters to where nothing is kept.
+    """Raises if an object cannot publish, or if dead letters would go to where nothing is kept.
 
     Raises:
-        TypeError: It is none, or a channel of Redis for dead letters.
+        TypeError: The object is not a publisher, or is a Redis channel for dead letters.
     """
     if publisher is None:
         return
-    is_broker = hasattr(publisher, "subscriber")  # which would not know where to
+    is_broker = hasattr(publisher, "subscriber")  # a broker does not know where to publish
     if is_broker or not callable(getattr(publisher, "publish", None)):
         raise TypeError(f"{option} must be a publisher, as broker.publisher makes one, not {publisher!r}")
     if option == "dead_letters" and kind_of(publisher) == "redis" and hasattr(publisher, "channel"):
@@ -39,15 +39,15 @@ def check_publisher(option: str, publisher: object) -> None:
 
 
 async def publish(publisher: Any, told: Options, correlation_id: str | None) -> None:
-    """Publish to where there is somebody to keep it.
+    """Publish to a destination that keeps the message.
 
     Raises:
-        LookupError: RabbitMQ has no queue for it, which its client tells by what it returns.
-        TooLargeError: The broker takes no message of this size.
-        Exception: What the broker's client raises.
+        LookupError: RabbitMQ has no queue for the message. Its client tells that by the value that it returns.
+        TooLargeError: The broker accepts no message of this size.
+        Exception: Any error of the broker's client.
     """
     if kind_of(publisher) == "mqtt" and size_of(told) + _AROUND > _packet_size(publisher):
-        raise TooLargeError("larger than the broker's maximum packet size")  # which would close the connection
+        raise TooLargeError("larger than the broker's maximum packet size")  # publishing it would close the connection
     try:
         result: object = await publisher.publish(told, correlation_id=correlation_id)
     except Exception as error:
@@ -60,8 +60,8 @@ async def publish(publisher: Any, told: Options, correlation_id: str | None) -> 
 
 
 def _packet_size(publisher: Any) -> float:
-    """Bytes that a broker of MQTT takes at once, as it said when the connection was made."""
-    with suppress(Exception):  # there is no connection, or its protocol is older
+    """Returns the most bytes that an MQTT broker takes at once, as the broker said when the connection was made."""
+    with suppress(Exception):  # there is no connection, or the broker's protocol is older
         return publisher._outer_config.client.connection_info.properties.maximum_packet_size or float("inf")
     return float("inf")
 
@@ -72,4 +72,5 @@ def _is_too_large(error: Exception, told: Options) -> bool:
         return False
     if type(error).__name__ != "ChannelPreconditionFailed":
         return True
-    return size_of(told) > int(text.rpartition(" ")[2])  # it closes the channel for all that are being published
+    # The broker closes the channel for all messages that are being published.
+    return size_of(told) > int(text.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""One subscriber of a broker: what becomes of each of its messages."""
+"""One subscriber of a broker: handles each of its messages and settles it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from rxpipe.pipeline.record import IdOf, given
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_REFUSALS = (TypeError, ValueError, RecursionError)  # of what is published, rather than of the way to the broker
-_ENOUGH = 3  # of them; a client may raise one when its connection is lost
+# Errors of the message itself, rather than of the connection to the broker.
+_REFUSALS = (TypeError, ValueError, RecursionError)
+_ENOUGH = 3  # refusals before giving up; a client may raise one when its connection is lost
 
 _Settlement = Literal["ack", "reject", "redeliver"]
 
@@ -41,12 +42,12 @@ class Registrator(Protocol):
 
     @property
     def insert_middleware(self) -> Callable[..., Any]:
-        """Puts a middleware around all others."""
+        """Puts a middleware around all other middlewares."""
         ...
 
 
 class Publisher(Protocol):
-    """What ``broker.publisher(...)`` gives."""
+    """A publisher, as ``broker.publisher(...)`` makes it."""
 
     @property
     def publish(self) -> Callable[..., Awaitable[Any]]:
@@ -55,14 +56,14 @@ class Publisher(Protocol):
 
 
 class Consumer(Protocol):
-    """What several subscriptions share.
+    """The state that several subscriptions share.
 
     Attributes:
-        is_logged: Whether a listener logs failed items already.
+        is_logged: True if a listener already logs failed items.
         telling: Held while a broker is told something.
         stopping: Set once no more messages are taken.
-        restarting: Held while a subscriber is started again; it may take others of its broker with it.
-        down: Subscribers and brokers that have stopped by themselves, and why.
+        restarting: Held while a subscriber is started again; the restart may include others of its broker.
+        down: Subscribers and brokers that have stopped by themselves, with the reason.
     """
 
     is_logged: bool
@@ -73,15 +74,15 @@ class Consumer(Protocol):
 
     @property
     def running(self) -> OpenPipeline:
-        """Where items go."""
+        """The open pipeline that gets the items."""
         ...
 
     async def pause(self) -> None:
-        """Wait a moment, or until the app stops."""
+        """Wait a second, or until the app stops."""
         ...
 
     async def end(self, why: PipelineClosed) -> None:
-        """Have the app end, and wait for it."""
+        """End the app, and wait until it stops."""
         ...
 
 
@@ -89,10 +90,10 @@ class Subscription:
     """One subscriber, and the messages that it has in hand.
 
     Attributes:
-        held: Messages that are being handled, and how many each is: a batch comes as one.
-        ahead: Raw messages that were read, and wait for a worker, by their keys.
-        begun: Raw messages that a worker has.
-        trouble: Why no messages arrive, in a few words; empty if they do.
+        held: Messages that are being handled, with the number of bodies in each: a batch is one message.
+        ahead: Raw messages that were read and wait for a worker, by their keys.
+        begun: Raw messages that a worker handles.
+        trouble: Why no messages arrive, in a few words; empty if they arrive.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Subscription:
         self.ahead: dict[Any, Any] = {}
         self.begun: dict[Any, Any] = {}
         self.trouble = ""
-        self._is_dead = False  # and was so when it was last looked at
+        self._is_dead = False  # and was dead at the last check
         self.subscriber = subscriber
         self._consumer = consumer
         self._broker = broker
@@ -119,13 +120,13 @@ class Subscription:
         self._id_of = id_of
 
     def guard(self, broker: Registrator) -> None:
-        """Know messages from when they are read, and have them settled where handling them fails."""
+        """Record messages from when they are read, and settle them where handling fails."""
         note_ahead(self.subscriber, self.ahead)
         prepare(self.subscriber, self._end)
         broker.insert_middleware(partial(_Guard, self))
 
     async def handle(self, body: Any) -> None:
-        """Take a message's item through the pipeline, and acknowledge it by how that ended."""
+        """Take a message's item through the pipeline, and settle the message by how the item ended."""
         message = MESSAGE.get()
         is_batch = self._broker == "kafka"
         self.held[message] = len(body) if is_batch else 1
@@ -136,7 +137,7 @@ class Subscription:
 
     async def _batch(self, bodies: Any, message: StreamMessage[Any]) -> _Settlement:
         settlements = await asyncio.gather(*(self._one(body, message) for body in bodies))
-        return "redeliver" if "redeliver" in settlements else "ack"  # an offset stands for all before it
+        return "redeliver" if "redeliver" in settlements else "ack"  # an offset stands for all messages before it
 
     async def _one(self, body: Any, message: StreamMessage[Any]) -> _Settlement:
         item = item_of(body, message, self._id_of)
@@ -155,30 +156,29 @@ class Subscription:
             self._log_failure(outcome)
             letters = self._dead_letters, self._outcomes
             return await self._publish(told_of(outcome), message, *letters, settlement="reject")
-        for child in outcome.failures:  # before the message is acknowledged, as all that is published
+        for child in outcome.failures:  # before the message is acknowledged, like everything that is published
             self._log_failure(child)
             if await self._publish(told_of(child), message, self._dead_letters, settlement="ack") == "redeliver":
                 return "redeliver"
         return await self._publish(told_of(outcome), message, self._outcomes, settlement="ack")
 
     def _log_failure(self, outcome: Outcome[Any]) -> None:
-        log = _log.debug if self._consumer.is_logged else _log.warning  # one line each
+        log = _log.debug if self._consumer.is_logged else _log.warning  # each failure is one line of the log
         say(log, "item of a message has failed", id=outcome.id, error=error_of(outcome), stage=outcome.stage)
 
     async def _publish(
         self, told: Options, message: StreamMessage[Any], *publishers: Publisher | None, settlement: _Settlement
     ) -> _Settlement:
-        """Publish before it is acknowledged: else a crash in between would lose it."""
+        """Publish before the message is acknowledged: otherwise a crash in between would lose the outcome."""
         for publisher in publishers:
             if publisher is not None and not await self._tell(publisher, told, message):
                 return "redeliver"
         return settlement
 
     async def _tell(self, publisher: Publisher, told: Options, message: StreamMessage[Any]) -> bool:
-        """Publish, again and again until it succeeds; returns False if the app stops before that.
+        """Publish, again and again until it succeeds. Returns False if the app stops before that.
 
-        The message stays in hand meanwhile: MQTT has no way to give it back, and without a store its call would be
-        made again.
+        The message stays in hand meanwhile: MQTT cannot give it back, and without a store its call would be made again.
         """
         refusals = 0
         while True:
@@ -206,17 +206,17 @@ class Subscription:
 
     async def _settle(self, message: StreamMessage[Any], settlement: _Settlement) -> None:
         if settlement == "reject" and self._broker == "redis":
-            settlement = "ack"  # streams know no other end
+            settlement = "ack"  # streams have no other way to end a message
         settle = {"ack": message.ack, "reject": message.reject, "redeliver": message.nack}[settlement]
         _SETTLED.get().append(settlement)
         try:
             async with self._consumer.telling:
                 await settle()
-        except Exception as error:  # noqa: BLE001  # whatever the broker's client raises: the message comes again
+        except Exception as error:  # noqa: BLE001  # the broker's client may raise anything: the message comes again
             say(_log.warning, "message was not acknowledged, and comes again", settlement=settlement, error=error)
 
     async def reject(self, raw: Any, message: StreamMessage[Any] | None, error: BaseException | None) -> None:
-        """Reject a message that a parser, a middleware or this package itself has failed with: it would do so again."""
+        """Reject a message that made a parser, a middleware or this package fail: it would fail again."""
         why = "a middleware has not let it through" if error is None else one_line(error)
         say(_log.error, "message could not be handled, and is rejected", error=why)
         try:
@@ -225,37 +225,41 @@ class Subscription:
             assert message is not None
             letter = letter_of(message, message.body, ConfigError(f"the message could not be handled: {why}"))
             await self._settle(message, await self._publish(letter, message, self._dead_letters, settlement="reject"))
-        except Exception as failure:  # noqa: BLE001  # whatever parsing it raises
+        except Exception as failure:  # noqa: BLE001  # parsing the message may raise anything
             say(_log.error, "message could not be rejected", error=failure)
 
     async def leave(self) -> None:
-        """Take no more messages; not by the subscriber's own stop, which waits for its graceful_timeout only."""
+        """Take no more messages.
+
+        Does not use the subscriber's own stop, which waits for its ``graceful_timeout`` only.
+        """
         self.subscriber.running = False
         ahead = list(self.ahead.values())
-        self.ahead.clear()  # nobody will take them: they are to be others' soon
+        self.ahead.clear()  # nobody here will take them: other consumers should get them soon
         if self._broker in LEAVE:
             try:
                 await LEAVE[self._broker](self.subscriber, ahead)
-            except Exception as error:  # noqa: BLE001  # the broker is away: it gives them to others in its own time
-                if not self._consumer.stopping.is_set():  # else it was told once, and the connection is closed
+            except Exception as error:  # noqa: BLE001  # the broker is away: it delivers them to others later
+                # Otherwise the broker was told before, and the connection is closed.
+                if not self._consumer.stopping.is_set():
                     say(_log.warning, "broker was not told that the app stops", error=error)
 
     def stop_in_time(self) -> None:
-        """Limit the time that leaving the broker takes."""
+        """Limit the time that the app takes to leave the broker."""
         stop_in_time(self.subscriber)
 
     async def give_signs_of_life(self) -> None:
-        """Keep messages from being given to others while they wait for a worker, and while they are in hand."""
+        """Keep the broker from giving messages to others while they wait for a worker or are in hand."""
         sign = SIGNS.get(self._broker)
         while sign is not None:
             await asyncio.sleep(self._lease / 3)
             try:
                 await sign(self.subscriber, [*self.ahead.values(), *self.begun.values()])
-            except Exception as error:  # noqa: BLE001  # the broker is away: the next one may arrive
+            except Exception as error:  # noqa: BLE001  # the broker is away: the next sign may arrive
                 say(_log.warning, "broker was not told that messages are in hand", error=error)
 
     async def watch(self) -> None:
-        """Look every second whether messages still arrive; where the client has given up, start it again."""
+        """Check every second that messages still arrive, and start the subscriber again if its client has given up."""
         has_started = False
         while not self._consumer.stopping.is_set():
             await self._consumer.pause()
@@ -263,7 +267,7 @@ class Subscription:
             if has_started:
                 try:
                     await self._look()
-                except Exception as error:  # noqa: BLE001  # whatever the broker's client raises
+                except Exception as error:  # noqa: BLE001  # the broker's client may raise anything
                     self.trouble = one_line(error)
 
     def _end(self, why: str) -> None:
@@ -281,11 +285,14 @@ class Subscription:
             self.trouble = "the connection is lost" if await is_away(self.subscriber) else ""
 
 
-_SETTLED: ContextVar[list[_Settlement]] = ContextVar("settled")  # what the message that is being handled was told
+_SETTLED: ContextVar[list[_Settlement]] = ContextVar("settled")  # settlements of the message that is being handled
 
 
 class _Guard(BaseMiddleware):
-    """Sees to it that a message is settled, whatever its handling raises; a broker would never give it to anybody."""
+    """Makes sure that a message is settled, whatever its handling raises.
+
+    A broker never delivers an unsettled one again.
+    """
 
     def __init__(self, subscription: Subscription, raw: Any, /, *, context: Any) -> None:
         super().__init__(raw, context=context)
@@ -324,7 +331,7 @@ class _Guard(BaseMiddleware):
 
 
 def _is_survivable(error: BaseException) -> bool:
-    """Whether an error is one of what was called, rather than the end of this task or of the process."""
+    """Returns True if the error comes from the called code; False if this task or the process is ending."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and not task.cancelling()

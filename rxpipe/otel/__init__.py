@@ -1,10 +1,8 @@
-"""Traces and metrics by OpenTelemetry; needs the extra ``otel``.
+"""Traces and metrics by OpenTelemetry. Needs the extra ``otel``.
 
-What is where:
-
-- ``listener.py``: ``OpenTelemetry``, which is given to pipelines
-- ``spans.py``: a span for each item, and one for each of its calls
-- ``metrics.py``: what is counted and measured
+- ``listener.py``: ``OpenTelemetry``, the listener that you give to pipelines
+- ``spans.py``: a span for each item, and a span for each of its calls
+- ``metrics.py``: the counters and histograms
 - ``attributes.py``: names and texts that both use
 """
 

@@ -1,6 +1,6 @@
 """Names of attributes, and texts that are safe as their values.
 
-Names follow the semantic conventions where there are some: https://opentelemetry.io/docs/specs/semconv/
+Names follow the semantic conventions where these define one: https://opentelemetry.io/docs/specs/semconv/
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ ATTEMPT = "rxpipe.call.attempt"
 CALL_STATUS = "rxpipe.call.status"
 
 CACHED = "rxpipe.cached"  # an event of the item's span
-SENT_BACK = "rxpipe.sent_back"  # the same
-OTHER = "_OTHER"  # what the conventions want where there are too many different values
-CANCELLED = "cancelled"  # as an error.type, too: of calls that were cut off
+SENT_BACK = "rxpipe.sent_back"  # an event of the item's span
+OTHER = "_OTHER"  # the conventions want this value where there are too many different ones
+CANCELLED = "cancelled"  # also an error.type: of calls that were cut off
 
-_LONGEST = 1_000  # characters of what an error says
+_LONGEST = 1_000  # characters of an error's text
 
 
 def error_type(error: BaseException) -> str:
-    """The name of an error's class, as the conventions want it: with its module, unless that is Python's own."""
+    """Returns the name of an error's class by the conventions: with its module, unless Python has it built in."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def description(error: BaseException) -> str:
-    """An error in one line, cut where it is very long."""
+    """Returns an error as one line, cut to 1,000 characters."""
     return _cut(describe(error))
 
 
 def message(error: BaseException) -> str:
-    """What an error says, cut where it is very long."""
+    """Returns an error's text, cut to 1,000 characters."""
     try:
         return _cut(str(error))
-    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
         return "(its text could not be read)"
 
 
@@ -55,5 +55,8 @@ def _cut(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """A text without what has no UTF-8, which would cost an exporter the whole batch."""
+    """Returns a text with escapes for characters that have no UTF-8.
+
+    Such a character would cost an exporter the whole batch.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""``OpenTelemetry``: what is told of items and calls, as spans and metrics."""
+"""``OpenTelemetry``: makes spans and metrics from a pipeline's events."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ class OpenTelemetry(Listener):
 
         pipeline = Pipeline(Stage("answering", answer), listeners=[OpenTelemetry()])
 
-    While a function runs, the span of its call is the current one: spans that it starts, or that an instrumented HTTP
-    client starts in it, are below it. The span of an item is below that of the request or message that submitted it,
-    where the pipeline is open; else below that in which the run was started. The span of a child is below its parent's.
+    Spans are nested like this:
 
-    It may be given to several pipelines. What functions get and return is never told; see docs/observability.md.
+    - While a function runs, the span of its call is the current span. Spans that the function starts, or that an
+      instrumented HTTP client starts in it, are below that span.
+    - In an open pipeline, the span of an item is below that of the request or message that submitted the item.
+      Elsewhere it is below the span that was current when the run was started.
+    - The span of a child is below its parent's span.
+
+    You may give it to several pipelines. Arguments and results of functions are never exported; see
+    docs/observability.md.
 
     Attributes:
-        items: Items on their way, and their traces; of one that ended before this was told that it was taken, how.
+        items: The trace of each item on its way. An item that ended before its ``taken`` event came has its outcome
+            instead.
     """
 
     def __init__(
@@ -46,14 +52,15 @@ class OpenTelemetry(Listener):
         meter_provider: MeterProvider | None = None,
         error_texts: bool = True,
     ) -> None:
-        """Tell of items and calls.
+        """Describe the listener; instruments are made when the first run starts.
 
         Args:
-            tracer_provider: Makes spans; the global one by default.
-            meter_provider: Collects metrics; by default what is the global one when the first run starts.
-            error_texts: Whether spans of what failed have the error's text and traceback, and those of dropped items
-                the reason, which is an attribute of metrics, too. These may quote what the function worked on;
-                without, spans have the error's type only.
+            tracer_provider: Makes spans; the global provider by default.
+            meter_provider: Collects metrics. The default is the provider that is the global one when the first run
+                starts.
+            error_texts: If True, spans of failed items and calls have the error's text and traceback, and spans of
+                dropped items have the reason. The reason is an attribute of metrics, too. These texts may quote the
+                function's data. If False, spans have the error's type only.
         """
         self.items: dict[ItemView, Trace | Outcome[Any]] = {}
         self._version = _version()
@@ -65,7 +72,7 @@ class OpenTelemetry(Listener):
 
     @property
     def metrics(self) -> Metrics:
-        """What is counted and measured; made when it is first asked for."""
+        """The instruments, made at the first access."""
         if (metrics := self._metrics) is None:
             with self._making_metrics:
                 metrics = self._metrics = self._metrics or Metrics(
@@ -74,7 +81,7 @@ class OpenTelemetry(Listener):
         return metrics
 
     def wrapped(self, stage: Stage, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The stage's function, for which its call's span is the current one."""
+        """Returns the stage's function, run with the span of its call as the current span."""
         return inside(stage, call, self._enter)
 
     def _enter(self, item: ItemView) -> Undo | None:
@@ -86,14 +93,14 @@ class OpenTelemetry(Listener):
         return lambda: contexts.detach(token)
 
     def run_started(self, run: RunView) -> None:
-        """Observe its stages."""
+        """Observe the run's stages."""
         self.metrics.runs.add(run)
 
-    # An item may end on one thread while another begins a call with it, or even takes it, where a run is disposed of.
-    # Each step is one that no thread can come between, and looks afterwards whether it came too late.
+    # When a run is disposed of, an item may end on one thread while another thread takes it or begins a call with it.
+    # Each step is atomic, and checks afterwards that it was not too late.
 
     def taken(self, item: ItemView) -> None:
-        """Start the item's span; that of a child is below its parent's."""
+        """Start the item's span. The span of a child is below its parent's."""
         parent = None if item.parent is None else self.items.get(item.parent)
         trace = Trace(self._tracer, item, parent.context if isinstance(parent, Trace) else None)
         outcome = self.items.setdefault(item, trace)
@@ -115,7 +122,7 @@ class OpenTelemetry(Listener):
             self._end_call(trace, error, call_status(error, again=again))
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
-        """Add it to the call's; of one that timed out, and has told only now, the span has ended."""
+        """Add the usage to the call's span. A call that timed out and reports late has no open span any more."""
         if isinstance(trace := self.items.get(item), Trace):
             for call in trace.calls[-1:]:
                 if call.attempt == attempt:
@@ -123,19 +130,19 @@ class OpenTelemetry(Listener):
         self.metrics.used(stage, usage)
 
     def cached(self, item: ItemView, stage: str, saved: Usage) -> None:
-        """An event of the item's span, with what was saved."""
+        """Add an event to the item's span, with the usage that was saved."""
         if isinstance(trace := self.items.get(item), Trace):
             trace.cached(stage, saved)
         self.metrics.cached(stage)
 
     def sent_back(self, item: ItemView, stage: str, to: str) -> None:
-        """An event of the item's span."""
+        """Add an event to the item's span."""
         if isinstance(trace := self.items.get(item), Trace):
             trace.sent_back(stage, to)
         self.metrics.sent_back(stage, to)
 
     def ended(self, item: ItemView, outcome: Outcome[Any]) -> None:
-        """End the item's span, and that of a call that was cut off."""
+        """End the item's span, and the span of a call that was cut off."""
         trace = self.items.setdefault(item, outcome)
         if isinstance(trace, Trace):
             del self.items[item]

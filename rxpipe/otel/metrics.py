@@ -1,4 +1,4 @@
-"""What is counted and measured, for each stage."""
+"""The counters and histograms of each stage."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from rxpipe.otel import attributes as names
 from rxpipe.pipeline.outcome import Outcome
 from rxpipe.pipeline.views import RunView, StageView
 
-# Those that the conventions want of calls to language models: seconds.
+# Bucket bounds in seconds, which the conventions want for calls to language models.
 _CALLS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _ITEMS = (*_CALLS, 163.84, 327.68, 655.36, 1310.72)
 
-_REASONS = 100  # for which items are dropped that are told apart
+_REASONS = 100  # different reasons of drops that are counted apart
 
 
 class Runs:
-    """The runs whose stages are observed: it is asked when metrics are collected, and costs nothing in between."""
+    """The runs whose stages are observed.
+
+    OpenTelemetry reads them when metrics are collected; in between they cost nothing.
+    """
 
     def __init__(self) -> None:
         self._runs: WeakSet[RunView] = WeakSet()
@@ -43,7 +46,7 @@ class Runs:
             self._runs.discard(run)
 
     def observe(self, count: Callable[[StageView], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        """What an instrument asks: a count of each stage, those of the same name added up."""
+        """Returns the callback of an instrument: a count for each stage. Stages of the same name are added up."""
 
         def callback(options: CallbackOptions) -> Iterable[Observation]:
             with self._lock:
@@ -51,14 +54,14 @@ class Runs:
             counts: Counter[str] = Counter()
             for run in runs:
                 for stage in run.stages:
-                    counts[stage.name] += max(0, count(stage))  # its parts are read one after the other
+                    counts[stage.name] += max(0, count(stage))  # the parts of a count are read one after the other
             return [Observation(value, {names.STAGE: stage}) for stage, value in counts.items()]
 
         return callback
 
 
 class _Observed:
-    """The runs of each meter provider: it keeps the first callback of an instrument, and drops those that follow."""
+    """The runs of each meter provider. A provider keeps the first callback of an instrument, and drops later ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,7 +79,7 @@ class Metrics:
     """The instruments.
 
     Attributes:
-        runs: Those whose stages are observed.
+        runs: The runs whose stages are observed.
     """
 
     def __init__(self, provider: MeterProvider, version: str) -> None:
@@ -125,7 +128,7 @@ class Metrics:
         )
 
     def called(self, stage: str, seconds: float, error: str | None, *, again: bool) -> None:
-        """A call has ended, with an error of this type."""
+        """Record a call that has ended, with the type of its error, if any."""
         attributes = {names.STAGE: stage}
         if error is not None:
             attributes[names.ERROR_TYPE] = error
@@ -134,7 +137,7 @@ class Metrics:
             self._retries.add(1, attributes)
 
     def used(self, stage: str, usage: Usage) -> None:
-        """A call has used this."""
+        """Count the usage of a call."""
         for kind, tokens in (("input", usage.prompt_tokens), ("output", usage.completion_tokens)):
             if tokens:
                 self._tokens.add(tokens, {names.STAGE: stage, names.TOKEN_TYPE: kind})
@@ -142,22 +145,22 @@ class Metrics:
             self._cost.add(usage.cost, {names.STAGE: stage})
 
     def cached(self, stage: str) -> None:
-        """An item got the result of an earlier call."""
+        """Count an item that got the result of an earlier call."""
         self._cached.add(1, {names.STAGE: stage})
 
     def sent_back(self, stage: str, to: str) -> None:
-        """A stage has sent an item back to another one."""
+        """Count an item that a stage has sent back to another stage."""
         self._sent_back.add(1, {names.STAGE: stage, names.SENT_BACK_TO: to})
 
     def _reason(self, error: BaseException) -> str:
-        """Why an item was dropped; each reason is a time series, so those beyond a number are one."""
+        """Returns the reason of a drop. Each reason is a time series, so all reasons beyond a limit share one."""
         reason = names.message(error)
         if len(self._reasons) < _REASONS:
             self._reasons.add(reason)
         return reason if reason in self._reasons else names.OTHER
 
     def ended(self, outcome: Outcome[Any], *, texts: bool = True) -> None:
-        """An item has ended; ``texts``: whether the reason for which it was dropped may be told."""
+        """Count an item that has ended. With ``texts``, the reason of a drop is an attribute."""
         attributes: dict[str, str] = {names.ITEM_STATUS: outcome.status}
         if outcome.status in ("failed", "dropped") and outcome.error is not None:
             if outcome.status == "failed":

@@ -1,4 +1,4 @@
-"""A span for each item, and below it one for each of its calls."""
+"""A span for each item, and below it a span for each of its calls."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ITEM = "rxpipe.item"
 
 
 class Call:
-    """A call that runs: its span, and the context in which that is the current one.
+    """A running call: its span, and the context in which that span is the current one.
 
     Attributes:
         stage: The stage's name.
-        attempt: The stage's so many-th with this item.
-        context: For what the function does.
+        attempt: The number of the stage's attempt with this item, from 1.
+        context: The context for the function.
     """
 
     __slots__ = ("_began", "_span", "_usage", "attempt", "context", "stage")
@@ -41,19 +41,19 @@ class Call:
         self._began = perf_counter()
 
     def used(self, usage: Usage) -> None:
-        """It has used this."""
+        """Add to the call's usage."""
         self._usage = usage if self._usage is None else self._usage + usage
 
     def end(self, error: BaseException | None, status: str, *, texts: bool) -> float:
-        """It has ended.
+        """End the call's span.
 
         Args:
-            error: With what, if it failed.
-            status: How.
-            texts: Whether what the error says may be told.
+            error: The error, if the call failed.
+            status: How the call ended; see ``call_status``.
+            texts: True if the span may have the error's text.
 
         Returns:
-            Seconds that it took.
+            The call's duration in seconds.
         """
         seconds = perf_counter() - self._began
         span = self._span
@@ -71,22 +71,22 @@ class Trace:
     """An item on its way: its span, and its calls.
 
     Attributes:
-        context: That in which its span is the current one.
-        calls: The one that runs, if one does. Whoever ends it takes it out first: so only one does.
-        failed_with: What the last call failed with.
+        context: The context in which the item's span is the current one.
+        calls: The running call, if any. Whoever ends the call removes it from the list first, so only one does.
+        failed_with: The error of the last call, if it failed.
     """
 
     __slots__ = ("_at", "_before", "_id", "_rounds", "_span", "_tracer", "calls", "context", "failed_with")
 
     def __init__(self, tracer: Tracer, item: ItemView, above: Context | None = None) -> None:
-        """Start its span.
+        """Start the item's span.
 
         Args:
             tracer: Makes spans.
             item: The item.
-            above: Of its parent; None to go by where the item comes from.
+            above: The context of the parent item; None to use the context that the item was submitted in.
         """
-        # A copy, as a context can be entered by one thread at a time only.
+        # A copy, as only one thread at a time can enter a context.
         if above is None and item.context is not None:
             above = item.context.copy().run(contexts.get_current)
         self._tracer = tracer
@@ -103,22 +103,22 @@ class Trace:
         self.failed_with: BaseException | None = None
 
     def begin(self, item: ItemView, stage: str) -> None:
-        """A call begins."""
+        """Start the span of a call."""
         if (stage, item.rounds) != self._at:
             self._at, self._before = (stage, item.rounds), item.attempts - 1
             self._rounds = item.rounds
         self.calls.append(Call(self._tracer, self.context, self._id, stage, item.attempts - self._before))
 
     def cached(self, stage: str, saved: Usage) -> None:
-        """It got the result of an earlier call, which had used this."""
+        """Add an event: the item got the result of an earlier call, which had this usage."""
         self._span.add_event(names.CACHED, {names.STAGE: stage, **_used(saved)})
 
     def sent_back(self, stage: str, to: str) -> None:
-        """A stage has sent it back to another one."""
+        """Add an event: a stage has sent the item back to another stage."""
         self._span.add_event(names.SENT_BACK, {names.STAGE: stage, names.SENT_BACK_TO: to})
 
     def end(self, outcome: Outcome[Any], *, texts: bool) -> None:
-        """It has ended."""
+        """End the item's span."""
         span = self._span
         if span.is_recording():
             span.set_attribute(names.ITEM_STATUS, outcome.status)
@@ -133,13 +133,13 @@ class Trace:
             if outcome.status == "failed" and outcome.error is not None:
                 if outcome.stage is not None:
                     span.set_attribute(names.STAGE, outcome.stage)
-                # In full only if no call has: a row that was refused, a checkpoint that could not be read.
+                # With text and traceback only if no call's span has them: a refused row, an unreadable checkpoint.
                 _failed(span, outcome.error, texts=texts, in_full=outcome.error is not self.failed_with)
         span.end()
 
 
 def call_status(error: BaseException | None, *, again: bool) -> str:
-    """How a call has ended."""
+    """Returns how a call ended: ``returned``, ``retried``, ``failed`` or ``cancelled``."""
     if error is None:
         return "returned"
     if isinstance(error, ItemCancelled):
@@ -159,7 +159,7 @@ def _failed(span: Span, error: BaseException, *, texts: bool, in_full: bool) -> 
     span.set_attribute(names.ERROR_TYPE, kind)
     span.set_status(Status(StatusCode.ERROR, names.description(error) if texts else kind))
     if in_full:
-        # What Span.record_exception does, but that fails where the error's own str does.
+        # Like Span.record_exception, which fails where the error's own str does.
         event = {"exception.type": kind}
         if texts:
             event["exception.message"] = names.message(error)
