@@ -1,16 +1,15 @@
-"""The run store: what each stage made of each item, so that a run goes on where it was left, whatever ended it.
+"""The run store: keeps the stage results of each item, so that a run goes on where it was left, whatever ended it.
 
-- ``store.py``: ``RunStore``, which a pipeline is given; ``session.py``: one process's part in a run
-- ``runs.py``: which run goes on; ``others_at_work.py``: whether others are at work on it
-- ``older_workers.py``: workers of an older version end before a newer one changes the store
-- ``submissions.py``: items that are put into a store for whichever worker takes them; ``wakeups.py``: how a worker that
-  stays learns of them
+- ``store.py``: ``RunStore``, the store that you give to a pipeline; ``session.py``: the part of one process in a run
+- ``runs.py``: which run goes on; ``others_at_work.py``: refuses changes while other workers are at work
+- ``older_workers.py``: ends workers of an older version before a newer one changes the store
+- ``submissions.py``: puts items into a store, for any worker; ``wakeups.py``: tells waiting workers about them
 - ``result_cache.py``: results that any run may use again
-- ``items/``: the items that come into the stages, and which worker has them
-- ``commits/``: what is kept of them
+- ``items/``: the items that come into the stages, and their workers
+- ``commits/``: writes results, failures and outcomes
 - ``schema/``: the tables, transactions, many rows in one statement
-- ``queries/``: what a store tells of runs; ``reading/``: what a page asks of them
-- ``maintenance/``: a run as a file; mending and deleting runs and results
+- ``queries/``: reads runs for commands; ``reading/``: reads runs for the page
+- ``maintenance/``: exports runs, mends and deletes runs and results
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``RunStore``: where a run is kept, so that any process can go on with it."""
+"""``RunStore``: keeps a run in a database, so that any process can go on with it."""
 
 from __future__ import annotations
 
@@ -42,24 +42,25 @@ from rxpipe.store.schema.tables import db_now
 from rxpipe.store.session import Session
 from rxpipe.store.wakeups import Wakeups
 
-_AHEAD = 64  # claimed items that wait for the stages, at most: one by one they cost two switches of threads each
-_LEAST_SILENCE = 20.0  # seconds without an answer that a busy server may take
+_AHEAD = 64  # claimed items that wait for the stages, at most; claimed one by one, each costs two thread switches
+_LEAST_SILENCE = 20.0  # seconds that a busy server may take to answer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class RunStore:
-    """Keeps what each stage made of each item, so that no finished call is ever made again.
+    """Keeps the result of each stage for each item, so that no finished call is ever made again.
 
     ::
 
         Pipeline(*stages, sink=DatabaseSink("postgresql://me@host/bank"), store=RunStore())
 
-    A run goes on where it was left, whatever ended it: a later ``run`` of the same pipeline takes up the items that
-    are not done, from the last stage that has returned for them, and adds the new IDs of its source. Several
-    processes may work on one run in PostgreSQL. In SQLite it is one process at a time.
+    A run goes on where it was left, whatever ended it. A later ``run`` of the same pipeline takes up the unfinished
+    items, each after the last stage that has returned for it, and adds the new IDs of its source. On PostgreSQL,
+    several processes may work on one run. On SQLite, one process at a time works on it.
 
-    It describes a store, and holds no connection; tables are made when a pipeline is first run with it.
+    A ``RunStore`` is only a description and holds no connection. The tables are made when a pipeline first runs with
+    it.
 
     Attributes:
         found_by: The options by which commands find the database, for hints; None for ``--database`` and its URL.
@@ -82,30 +83,33 @@ class RunStore:
         """Describe a store.
 
         Args:
-            database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine, which stays its owner's; by
-                default that of the pipeline's ``DatabaseSink``, and never another one, so that an item and its row
-                are committed together. Beside a ``JsonLinesSink`` it is by default an SQLite file next to the output.
-            name: What the run is found by; the pipeline's name by default. Another one is another run of the pipeline.
-            fresh: Begin a new run, also if there is one to go on with.
-            resume: Go on also if the stages have changed: the results of the first stages that are still the same
-                apply, the others are called again. For one run: take it out afterwards.
-            lease: Seconds after which a worker that shows no sign of life loses its items to others.
-            heartbeat: Seconds between its signs of life.
-            max_crashes: How many workers may die with an item before it is tried alone; from the second on it is tried
-                among fewer and fewer others. If three workers in a row die that had it alone, it is a dead letter.
-
-            on_change: What becomes of a record that the run knows, if its value has changed: ``keep`` the first one and
-                say how many; ``redo`` it with the new one, once it has ended; or ``fail``, with a ``ConfigError``.
-            keep_prompts: Keep what language models are asked in each call, and what they reply, for who looks at an
-                item: each text up to 20,000 characters. The values that prompts are made of, and what is made of
-                replies, are in the store anyway. Without them the store takes about half of the room.
-            stay: Go on when nothing is left to do, and take what others submit (see ``rxpipe.submit``): the run ends
-                when it is stopped. Seconds after which a worker with nothing to do looks though nobody has told it of
-                anything. On PostgreSQL a worker is told at once; on SQLite it looks every 2 seconds at least.
+            database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine. You stay the owner of an engine.
+                The default is the database of the pipeline's ``DatabaseSink``. With such a sink no other database is
+                allowed, so that an item and its row are committed together. With a ``JsonLinesSink`` the default is an
+                SQLite file next to the output.
+            name: The run's name; the pipeline's name by default. Another name is another run of the pipeline.
+            fresh: Begin a new run, even if an earlier one could go on.
+            resume: Go on even if the stages have changed. The results of the first stages that are unchanged still
+                apply; the other stages are called again. Meant for one run: remove the option afterwards.
+            lease: Seconds after which a worker that gives no sign of life loses its items to others.
+            heartbeat: Seconds between a worker's signs of life.
+            max_crashes: How many workers may die with an item before the item is tried alone. From the second death on,
+                the item is tried together with fewer and fewer others. If three workers in a row die while the item is
+                alone, it becomes a dead letter.
+            on_change: What to do when a record comes again with another value: ``keep`` the first value and report how
+                many changed; ``redo`` the item with the new value, once the item has ended; or ``fail`` with a
+                ``ConfigError``.
+            keep_prompts: Keep the prompts and replies of each call to a language model, each text up to 20,000
+                characters, so that you can read them in an item's details. Without them the store takes about half the
+                space. The inputs of prompts and the results made from replies are kept in any case.
+            stay: Keep the run open when nothing is left to do, and take items that others submit (see
+                ``rxpipe.submit``). The run ends when it is stopped. The number is the seconds after which an idle
+                worker looks for items by itself. On PostgreSQL a worker is told of new items at once; on SQLite it
+                looks at least every 2 seconds.
 
         Raises:
-            ValueError: A number is out of range, ``on_change`` is none of these, or both ``fresh`` and ``resume`` were
-                asked for.
+            ValueError: A number is out of range, ``on_change`` has another value, or both ``fresh`` and ``resume`` are
+                set.
         """
         if not 0 < heartbeat <= lease / 2:
             raise ValueError(f"heartbeat must be above 0, and at most half of the lease, not {heartbeat} of {lease}")
@@ -138,21 +142,21 @@ class RunStore:
         slots: float = math.inf,
         quota: Quota | None = None,
     ) -> Session:
-        """Begin a run or go on with one, as a worker of it; may block.
+        """Begin a run or go on with one, as a worker of the run. Blocks while it waits for the database.
 
         Args:
-            pipeline: What the run is found by, and its checkpoints depend on.
-            sink: Where the rows go.
+            pipeline: The pipeline's identity, by which the run and its checkpoints are found.
+            sink: The sink of the rows.
             window: How many items the stages hold.
             slots: How many calls may run at once.
             quota: How many items all workers of the run are to write; None for all.
 
         Raises:
-            OtherPipeline: The run, or the table of rows, is another pipeline's.
+            OtherPipeline: The run, or the table of rows, belongs to another pipeline.
             StagesChanged: The run began with other stages.
             StoreError: Another process has the SQLite file, or a newer rxpipe made the store.
             SinkError: The database cannot be opened.
-            ConfigError: It cannot hold a store.
+            ConfigError: The database cannot hold a store.
             TypeError: The sink is no ``StoreSink``.
         """
         with ExitStack() as opened:
@@ -163,7 +167,7 @@ class RunStore:
             opened.callback(database.close)
             database.found_by = self.found_by or database.found_by
             session = self._open(database, pipeline, beside, window, slots, quota, opened)
-            opened.pop_all()  # the session closes it
+            opened.pop_all()  # the session closes the database
             return session
 
     def _open(
@@ -176,7 +180,7 @@ class RunStore:
         quota: Quota | None,
         opened: ExitStack,
     ) -> Session:
-        database.first(lambda connection: None)  # what is wrong with the database is told before what is with its lock
+        database.first(lambda connection: None)  # errors of the database are reported before errors of its lock
         database.lock(holder)
         if (codec := database.first(partial(_migrated, database))) is not None:
             escape_what_has_no_character(database.engine, codec)
@@ -201,7 +205,8 @@ class RunStore:
                     check_owner_is_idle(connection, writer.place, writer.owner(connection), pipeline)
                 writer.claim(connection, pipeline, replace=replace, by_name=self.resume)
             lease = Lease(database, run_id, seconds=self.lease, heartbeat=self.heartbeat, lost=in_flight.lose)
-            opened.callback(_leave, database, lease)  # also if this is committed, and only the answer is lost
+            # Also if the registration is committed and only the answer is lost.
+            opened.callback(_leave, database, lease)
             lease.register(connection)
             return run_id, lease, reopen(connection, run_id)
 
@@ -264,12 +269,15 @@ class RunStore:
         )
 
     def _reap(self, database: Database, name: str, former: str | None) -> None:
-        """Take the items of dead workers; first, as changed stages are not adopted while the run has workers."""
+        """Take the items of dead workers.
+
+        This comes first, as changed stages are not adopted while the run has workers.
+        """
 
         def reap_dead(connection: Connection) -> None:
             refuse_others(database, connection)
             if latest := find(connection, name, former):
-                dead = not_ended if database.is_sqlite else certainly_dead  # in SQLite nobody else can be at work
+                dead = not_ended if database.is_sqlite else certainly_dead  # on SQLite nobody else can be at work
                 reap(connection, latest.id, dead(connection, latest.id))
 
         try:
@@ -278,13 +286,13 @@ class RunStore:
         except DBAPIError as error:
             if not is_transient(error):
                 raise
-            # One of the dead has locks yet, which the server takes for alive: heartbeats try again.
+            # A dead worker still holds locks, as the server takes it for alive. Heartbeats will try again.
             _log.debug("the items of dead workers are locked", error=one_line(error))
 
     def open_run(
         self, pipeline: Identity, sink: Sink | None, *, window: float, slots: float, quota: Quota | None = None
     ) -> RunPorts:
-        """The same, as what a pipeline asks of a store."""
+        """Begin a run or go on with one; see ``open``. Returns the ports that a pipeline needs."""
         session = self.open(pipeline, sink, window=window, slots=slots, quota=quota)
         with ExitStack() as opened:
             opened.callback(session.close)
@@ -293,48 +301,56 @@ class RunStore:
             return ports
 
     def reader(self) -> StoreRunsReader:
-        """What a page asks of the runs of the database, from any process.
+        """Returns a reader of all runs in the database, as the page uses it; from any process.
 
         Raises:
             StoreError: There is no store in the database yet.
-            ConfigError: It has no database of its own.
+            ConfigError: The ``RunStore`` has no database of its own.
         """
         return StoreRunsReader(self._database_with(None))
 
     def actor(self) -> StoreRunsActor:
-        """Does to the runs of the database what a page asks for, from any process; raises as ``reader``."""
+        """Returns an actor that requeues items and stops runs, as the page does; from any process.
+
+        Raises as ``reader``.
+        """
         return StoreRunsActor(self._database_with(None))
 
     def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
-        """A run's history from its beginning, from any process: sums over its workers.
+        """Returns a run's history from its beginning, summed over its workers; from any process.
 
-        Workers leave snapshots of themselves with their signs of life, four for each ``heartbeat``, and a last one
-        at their end. Those that have ended stay in the sum.
+        Each worker saves a snapshot of itself with its signs of life, four per ``heartbeat``, and a last one at its
+        end. Workers that have ended stay in the sum.
 
         Args:
             run: The run's number.
-            most: How many moments at most, evenly.
+            most: Most snapshots to return, evenly spaced.
 
         Raises:
             StoreError: There is no store in the database yet.
-            ConfigError: It has no database of its own.
+            ConfigError: The ``RunStore`` has no database of its own.
         """
         with self.reader() as reader:
             return reader.snapshots(run, most=most)
 
     def check_beside(self, sink: Sink | None) -> None:
-        """See whether it can be kept beside a sink; see ``_database_with``."""
+        """Raise if this store cannot be used with a sink; see ``database_beside``."""
         self.database_beside(sink)
 
     def database_beside(self, sink: Sink | None) -> str | URL | Engine:
-        """The database of the store of a pipeline with this sink; raises as ``Pipeline`` does."""
+        """Returns the store's database for a pipeline with this sink.
+
+        Raises:
+            ConfigError: The sink has another database, or there is no database.
+            TypeError: The sink is no ``StoreSink``.
+        """
         return self._database_with(_store_sink(sink))
 
     def _database_with(self, sink: StoreSink | None) -> str | URL | Engine:
-        """The database of a store beside a sink.
+        """Returns the store's database for a pipeline with this sink.
 
         Raises:
-            ConfigError: The sink has another one, or there is none.
+            ConfigError: The sink has another database, or there is no database.
         """
         if sink is not None:
             return sink.store_database(self.database)
@@ -373,12 +389,12 @@ def _ports_of(session: Session, window: float) -> RunPorts:
 
 
 def _migrated(database: Database, connection: Connection) -> str | None:
-    """Bring the store up to date, and say which encoding it has if that lacks characters."""
+    """Bring the store up to date. Returns the database's encoding if it lacks characters."""
     bring_up_to_date(database, connection)
     return codec_of(connection)
 
 
 def _leave(database: Database, lease: Lease) -> None:
     lease.stop()
-    with suppress(Exception), database.transaction() as connection:  # it is away: then the lease will run out
+    with suppress(Exception), database.transaction() as connection:  # the database is away: the lease will run out
         lease.release(connection)

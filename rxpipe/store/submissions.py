@@ -1,4 +1,4 @@
-"""Items that are put into a store for whichever worker takes them, now or later."""
+"""Puts items into a store, for any worker that takes them now or later."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _CHUNK = 1_000  # items in one transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """What became of items that were submitted.
+    """The result of a submission.
 
     Attributes:
-        run: The number of their run; None if there were none.
-        new: How many the run did not have.
-        known: How many it had, whether they have ended or not; nothing happens to these.
-        changed: How many of those came as records with another value than before. The first value stays.
-        has_workers: Whether a worker is at work on the run, and will take them.
+        run: The number of the run that got the items; None if no items were given.
+        new: Items that the run did not have.
+        known: Items that the run already had, ended or not. Nothing happens to these.
+        changed: Known items that came as records with another value than before. The first value stays.
+        has_workers: True if a worker is at work on the run, and will take the items.
     """
 
     run: int | None = None
@@ -52,26 +52,30 @@ class Submitted:
 
 
 def submit(pipeline: Pipeline[Any, Any], ids: Iterable[int | str | Record[Any]]) -> Submitted:
-    """Put items into a pipeline's store, to be done by its workers; it calls no stage.
+    """Put items into a pipeline's store for its workers. Calls no stage.
 
     ::
 
         rxpipe.submit(pipeline, ["essay-17", Record("essay-18", {"text": "..."})])
 
-    Exactly one worker takes each. A worker that stays (``rxpipe run --stay``, ``RunStore(stay=...)``) takes them at
-    once on PostgreSQL, within 2 seconds on SQLite; else the next run of the pipeline does. Any number of processes may
-    submit at the same time, also on SQLite, beside its one worker.
+    Exactly one worker takes each item:
+
+    - A worker that stays (``rxpipe run --stay``, ``RunStore(stay=...)``) takes it at once on PostgreSQL, and within 2
+      seconds on SQLite.
+    - Without such a worker, the next run of the pipeline takes it.
+
+    Any number of processes may submit at the same time, also on SQLite beside its one worker.
 
     Args:
-        pipeline: The pipeline, with its store. The items go to its latest run; without one, to a new one.
-        ids: IDs, or records, whose values are kept. They are committed in the order given, 1,000 at a time: after an
+        pipeline: The pipeline, with its store. The items go to its latest run. If there is none, a new run is made.
+        ids: IDs, or records, whose values are kept. They are committed in the order given, 1,000 at a time. After an
             error, submit all of them again.
 
     Raises:
-        ConfigError: The pipeline has no ``RunStore``, or something is no ID, or its value cannot be kept.
-        RecordChanged: A record has another value than before, and the store is told ``on_change="fail"``.
-        OtherPipeline: The run of this name is another pipeline's.
-        StoreError: The store was made by another version of rxpipe.
+        ConfigError: The pipeline has no ``RunStore``, or an ID is not valid, or a value cannot be kept.
+        RecordChanged: A record has another value than before, and the store has ``on_change="fail"``.
+        OtherPipeline: The run of this name belongs to another pipeline.
+        StoreError: Another version of rxpipe made the store.
         SinkError: The database cannot be opened, or written to.
     """
     store = pipeline.store
@@ -101,13 +105,14 @@ def submit(pipeline: Pipeline[Any, Any], ids: Iterable[int | str | Record[Any]])
 
 
 def _ready_for_submissions(connection: Connection) -> str | None:
-    """Make a store where there is none; Python's name of its encoding, if that lacks characters."""
+    """Make a store where there is none. Returns Python's name of the database's encoding if it lacks characters."""
     found = schema_version(connection)
-    if 0 < found < newest_version():  # its workers may be of that version, too
+    if 0 < found < newest_version():  # the store's workers may be of that version, too
         raise StoreError(
             "its run store is of an older rxpipe; the next run with it, or rxpipe migrate, brings it up to date"
         )
-    if found != newest_version():  # else there is nothing to wait for, while a newer rxpipe waits for workers
+    # A current store needs no migration, so nothing waits while a newer rxpipe waits for workers.
+    if found != newest_version():
         migrate(connection)
     return codec_of(connection)
 
@@ -127,7 +132,7 @@ class _Submitter:
         self._keys = keys
 
     def items(self, given: Iterable[Any]) -> dict[str, _Item]:
-        """Items by their keys; of those that come twice, the first."""
+        """Returns the items by their keys. Of items that come twice, the first counts."""
         found: dict[str, _Item] = {}
         for one in given:
             if (error := check_id(one)) is not None:
@@ -142,9 +147,9 @@ class _Submitter:
         return found
 
     def submit(self, connection: Connection, items: dict[str, _Item]) -> Submitted:
-        """Add the items that are not there, and wake who waits for them."""
+        """Add the items that the run does not have, and wake its waiting workers."""
         run_id = run_to_submit_to(connection, self._name, self._identity)
-        # Behind what waits already: places in a source are small numbers.
+        # Behind the items that wait already: places in a source are small numbers.
         first = int(connection.execute(select(db_now())).scalar_one() * 1e6)
         rows = [(key, item.is_integer, first + place) for place, (key, item) in enumerate(items.items())]
         parameters = {RUN: run_id, PARAMETER: as_parameter(rows)}

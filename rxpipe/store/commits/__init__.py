@@ -1,12 +1,12 @@
-"""What is kept of items: checkpoints, failed calls, outcomes.
+"""Writes checkpoints, failed calls and outcomes into the store.
 
-- ``records.py``: what happened to an item; ``outputs.py``: what a stage returned, as text or bytes
-- ``record_queue.py``: records in the order in which they happened
-- ``commits.py``: writes a batch of them in one transaction, by ``commit_statements.py``
-- ``state_changes.py``: what each of them does to its item
-- ``row_writer.py``: what a sink gives, to write rows in the same transactions
-- ``checkpoints.py``, ``children.py``, ``used_rows.py``: rows of results, of children, and of what calls have used
-- ``call_groups.py``, ``exchanges.py``: rows of calls, and of what language models were asked
+- ``records.py``: the events of an item; ``outputs.py``: stage results as text or bytes
+- ``record_queue.py``: records in the order of their events
+- ``commits.py``: writes a batch of records in one transaction, by ``commit_statements.py``
+- ``state_changes.py``: the effect of a batch on each item
+- ``row_writer.py``: the interface of a sink that writes rows in the same transactions
+- ``checkpoints.py``, ``children.py``, ``used_rows.py``: rows of results, of children, and of the usage of calls
+- ``call_groups.py``, ``exchanges.py``: rows of calls, and of the prompts and replies of language models
 - ``tallies.py``, ``error_sums.py``: sums of items by their states, and of failures by their kinds
 - ``shared_quota.py``: ``until`` for several workers
 - ``cached_results.py``: results for other runs; ``input_hash.py``: the hashes of their inputs

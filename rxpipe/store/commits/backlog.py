@@ -1,4 +1,4 @@
-"""Results that have returned and are not committed yet, and the calls that wait because of them."""
+"""Counts results that are not committed yet, and holds up calls while there are too many."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable
 
 Wake = Callable[[], None]
 
-_LATE = 0.1  # seconds behind their time after which results are late
-_SILENT = 2.0  # seconds after which the database must be taken for away
+_LATE = 0.1  # seconds of delay after which results are late
+_SILENT = 2.0  # seconds after which the database counts as away
 
 
 class Backlog:
-    """Counts what a kill would lose, and lets no call begin while that is too much.
+    """Counts the results that a kill would lose, and lets no call begin while there are too many.
 
-    Commits usually take a few hundredths of a second. On a loaded server they take longer, and more calls return
+    A commit usually takes a few hundredths of a second. On a loaded server it takes longer. More calls return
     meanwhile, so the next commit takes longer still. No call begins while
 
-    - results are late, and they are more than the calls that may run at once. So a kill costs about as many finished
-      calls as running ones. Slow calls on a distant server are never held up by this;
-    - a result waits for ``_SILENT`` seconds, or the last commit failed: the database is away;
+    - results are late, and there are more of them than calls that may run at once. So a kill costs about as many
+      finished calls as running calls. This never holds up slow calls on a distant server;
+    - a result has waited for ``_SILENT`` seconds, or the last commit failed: the database is away;
     - as many results wait as two commits take.
 
     Attributes:
-        results: Results of stages that are not committed.
+        results: Stage results that are not committed.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Backlog:
         Args:
             few: How many records may be late.
             most: How many records may wait at all.
-            window: Seconds for which records wait to share a commit.
-            now: A steady clock.
+            window: Seconds that records wait to share a commit.
+            now: A monotonic clock, in seconds.
         """
         self.results = 0
         self._few = few
@@ -45,20 +45,20 @@ class Backlog:
         self._late = window + _LATE
         self._silent = window + _SILENT
         self._now = now
-        self._noted: deque[float] = deque()  # when each record came, the oldest first
+        self._noted: deque[float] = deque()  # the arrival times of the records, the oldest first
         self._is_away = False
         self._waiting: dict[Wake, None] = {}
         self._lock = threading.Lock()
 
     def add(self, *, is_result: bool) -> None:
-        """Count a record; from any thread."""
+        """Count a record. From any thread."""
         with self._lock:
             self._noted.append(self._now())
             self.results += is_result
 
     def may_begin(self, wake: Wake) -> bool:
-        """Whether a call may begin; if not, ``wake`` is called once when it may be asked again. From any thread."""
-        if self._is_plainly_open():  # as nearly always: without the lock
+        """Returns True if a call may begin. Otherwise ``wake`` is called once when to ask again. From any thread."""
+        if self._is_plainly_open():  # nearly always true, and needs no lock
             return True
         with self._lock:
             if self._is_open():
@@ -67,20 +67,20 @@ class Backlog:
             return False
 
     def committed(self, records: int, results: int) -> None:
-        """Count records as committed: the oldest."""
+        """Count the oldest records as committed."""
         with self._lock:
             self._is_away = False
             for _ in range(records):
                 self._noted.popleft()
             self.results -= results
             if not self._is_open():
-                return  # the next commit will tell
+                return  # the next commit wakes the callers
             waiting, self._waiting = self._waiting, {}
         for wake in waiting:
             wake()
 
     def away(self) -> None:
-        """A commit failed: let no call begin until one succeeds."""
+        """Record that a commit failed: no call begins until a commit succeeds."""
         self._is_away = True
 
     def _is_plainly_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Rows of the cache: results of stages that any run may use again."""
+"""Rows of the cache: stage results that any run may use again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SIGNATURE = "signature_of_stage"
 
 
 def add_results(connection: Connection, checkpoints: Sequence[Checkpoint], now: float) -> None:
-    """Keep results, unless there are some for the same inputs.
+    """Keep results, unless the cache has results for the same inputs.
 
     Args:
         connection: In the transaction of the checkpoints.
-        checkpoints: Those whose ``new`` is set.
+        checkpoints: The checkpoints whose ``new`` is set.
         now: The database's time.
     """
     rows: list[dict[str, Any]] = [
@@ -41,7 +41,7 @@ def add_results(connection: Connection, checkpoints: Sequence[Checkpoint], now: 
         for one in checkpoints
         if one.new is not None
     ]
-    rows.sort(key=lambda row: (row["signature"], row["input_hash"]))  # else two workers might wait for each other
+    rows.sort(key=lambda row: (row["signature"], row["input_hash"]))  # otherwise two workers might wait for each other
     dialect = connection.dialect.name
     lists, large = portions(rows, [size(row["output"], row["pickled"]) for row in rows])
     for some in lists:
@@ -51,7 +51,7 @@ def add_results(connection: Connection, checkpoints: Sequence[Checkpoint], now: 
 
 
 def find_results(connection: Connection, signature: str, hashes: Sequence[str]) -> Mapping[str, Any]:
-    """The rows of the results that there are, by the hashes of their inputs."""
+    """Returns the cached rows, by the hashes of their inputs."""
     parameters = {_SIGNATURE: signature, PARAMETER: keys_as_parameter(hashes)}
     rows = connection.execute(_find_statement(connection.dialect.name), parameters)
     return {row.input_hash: row for row in rows}

@@ -1,7 +1,7 @@
-"""Calls that were made, those of a commit in one row: a row for each would cost as much as its checkpoint.
+"""Calls, with all calls of a commit in one row: a row for each call would cost as much as its checkpoint.
 
-A group's calls are columns of equal length in a JSON text, with times in whole microseconds. A column is left out where
-it says nothing: where all calls were first attempts, or ended well, or used no tokens.
+The calls of a group are columns of equal length in a JSON text, with times in whole microseconds. A column with nothing
+to say is left out: if all calls were first attempts, or ended well, or used no tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rxpipe.store.commits.records import Closing, PlainCall, Record
 from rxpipe.store.schema.tables import CALLS, RUNS, db_now
 
 ENDS = ("ok", "failed", "retried", "pushed_back", "dropped", "sent_back", "cancelled")
-"""How calls end; in a row each is its place here."""
+"""How calls end. A row has the index of the word in this tuple."""
 
 _CODES = {end: code for code, end in enumerate(ENDS)}
 _MICROSECONDS = 1e6
@@ -33,18 +33,18 @@ _COLUMNS = ("worker", "number", "from_at", "to_at", "count", "calls")
 
 
 class KeptCall(NamedTuple):
-    """A call as it is kept.
+    """A call as the store keeps it.
 
     Attributes:
         item: The item's key.
         stage: The stage's index.
-        attempt: The call's number in the stage, from 1.
-        began: When it began, in seconds since 1970.
+        attempt: The number of the attempt in the stage, from 1.
+        began: Start of the call, in seconds since 1970.
         waited: Seconds that the item had waited before.
-        seconds: How long it took.
-        in_flight: How many calls of the stage ran when it began, this one included.
+        seconds: Duration of the call in seconds.
+        in_flight: Running calls of the stage when the call began, the call included.
         ended: One of ``ENDS``.
-        usage: What it used.
+        usage: Tokens and cost of the call.
     """
 
     item: str
@@ -72,11 +72,11 @@ class CallGroup:
 
 @dataclass(frozen=True, slots=True)
 class MadeCalls:
-    """The calls that a batch tells of.
+    """The calls of a batch.
 
     Attributes:
-        group: When they were made; None if there are none.
-        said: Rows of what language models were asked in them, and replied.
+        group: The times of the calls; None if there are no calls.
+        said: Rows with the prompts and replies of language models in these calls.
     """
 
     group: CallGroup | None = None
@@ -84,12 +84,12 @@ class MadeCalls:
 
 
 def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
-    """The calls that a batch tells of.
+    """Returns the calls of a batch.
 
     Args:
-        batch: In the order in which it happened.
-        number: How many calls the process had made before.
-        epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
+        batch: The records, in the order of their events.
+        number: Calls that the process had made before.
+        epoch: The zero of the clock that times calls, in seconds since 1970.
     """
     keys: list[str] = []
     plain: list[PlainCall] = []
@@ -127,7 +127,7 @@ def made_in(batch: Sequence[Record], number: int, epoch: float) -> MadeCalls:
 
 
 def _columns(calls: Sequence[PlainCall]) -> tuple[float, float, dict[str, Sequence[Any]]]:
-    """When the first call began and the last one ended, and the columns of their times."""
+    """Returns the start of the first call, the end of the last call, and the columns of times."""
     stages, attempts, began, waited, seconds, in_flight, ended = zip(*calls, strict=True)
     first = min(began)
     columns: dict[str, Sequence[Any]] = {
@@ -177,7 +177,7 @@ def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
 
 
 def recorded_calls(connection: Connection, run_id: int) -> Iterator[KeptCall]:
-    """All calls of a run that are kept, about in the order in which they ended."""
+    """Returns all kept calls of a run, roughly in the order in which they ended."""
     query = select(CALLS).where(CALLS.c.run_id == run_id).order_by(CALLS.c.at, CALLS.c.worker, CALLS.c.number)
     with connection.execute(query.execution_options(yield_per=20)) as rows:
         for row in rows:
@@ -185,13 +185,13 @@ def recorded_calls(connection: Connection, run_id: int) -> Iterator[KeptCall]:
 
 
 def add_calls(connection: Connection, of_run: Mapping[str, Any], group: CallGroup, now: float | None) -> None:
-    """Keep the calls of a batch, once, however often it is committed or in how many parts.
+    """Keep the calls of a batch once, even if the batch is committed again or in parts.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
         group: The calls.
-        now: The time of the checkpoints that are committed with them; None for now.
+        now: The time of the checkpoints in the same commit; None for now.
     """
     parameters = {f"to_{name}": value for name, value in asdict(group).items()}
     connection.execute(_add_statement(connection.dialect.name), {**of_run, **parameters, "to_at_all": now})
@@ -202,7 +202,7 @@ def _add_statement(dialect: str) -> Insert:
     given = {CALLS.c[name]: bindparam(f"to_{name}", type_=CALLS.c[name].type) for name in _COLUMNS}
     at = func.coalesce(bindparam("to_at_all", type_=CALLS.c.at.type), db_now())
     values = {CALLS.c.run_id: this_run(), CALLS.c.at: at, **given}
-    # Of a run that was pruned meanwhile, nothing is to be left.
+    # A run that was pruned meanwhile must leave nothing behind.
     there = select(literal(1)).select_from(RUNS).where(RUNS.c.id == this_run()).exists()
     module: Any = postgresql if dialect == "postgresql" else sqlite
     added = module.insert(CALLS).from_select(list(values), select(*values.values()).where(true(), there))

@@ -12,7 +12,7 @@ from rxpipe.database.json_rows import PARAMETER, as_parameter, json_lists, this_
 from rxpipe.store.schema.tables import CHECKPOINTS
 
 _LARGEST = 4_000_000  # characters of checkpoints in one statement
-_LARGE = 1_000_000  # characters of a checkpoint that is no part of a JSON text, of which SQLite makes many copies
+_LARGE = 1_000_000  # characters of a checkpoint that stays out of a JSON text, as SQLite makes many copies of that text
 _COLUMNS = tuple(column for column in CHECKPOINTS.c if column is not CHECKPOINTS.c.run_id)
 
 
@@ -23,12 +23,12 @@ R = TypeVar("R")
 
 
 def add_checkpoints(connection: Connection, of_run: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Keep what stages returned, or what a source gave.
+    """Keep stage results, or values of a source.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
-        rows: What.
+        rows: The rows to keep.
     """
     dialect = connection.dialect.name
     lists, large = portions(rows, [size(row[3], row[4]) for row in rows])
@@ -40,13 +40,13 @@ def add_checkpoints(connection: Connection, of_run: Mapping[str, Any], rows: Seq
 
 
 def size(output: str, pickled: str | None) -> int:
-    """How many characters an output has."""
+    """Returns the length of an output in characters."""
     return len(output) + len(pickled or "")
 
 
 def portions(rows: Sequence[R], sizes: Sequence[int]) -> tuple[list[list[R]], list[R]]:
-    """Rows with outputs, in lists of a size that is no trouble to anyone, and those that are too large for a list."""
-    if sum(sizes) <= _LARGE:  # as nearly always
+    """Returns rows in lists of a moderate size, and the rows that are too large for a list."""
+    if sum(sizes) <= _LARGE:  # nearly always true
         return ([list(rows)] if rows else []), []
     lists: list[list[R]] = []
     large: list[R] = []

@@ -1,4 +1,4 @@
-"""Rows of children that stages have made, and parents that have waited for theirs."""
+"""Rows of children that stages have made, and parents that wait for their children."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def add_children(
 ) -> None:
     """Make items of children, and keep their values.
 
-    A child whose ID another item of the run has becomes none: its claim says so.
+    A child whose ID belongs to another item of the run becomes no item. Its claim says so.
 
     Args:
         connection: In a transaction that has locked the parents.
         of_run: The parameter of the run's number.
-        children: The children, and the rows of their parents.
+        children: The children, with the rows of their parents.
         now: The time.
     """
     for first in range(0, len(children), _MANY):
@@ -74,7 +74,7 @@ def _add(
     parameters = {**of_run, _NOW: now, PARAMETER: as_parameter(rows)}
     added = set(connection.execute(_add_statement(dialect), parameters).scalars())
     others = [row["item_key"] for row in rows if row["item_key"] not in added]
-    if others:  # of a commit whose answer was lost; or the IDs are taken
+    if others:  # from a commit whose answer was lost; or other items have these IDs
         parameters = {**of_run, PARAMETER: keys_as_parameter(others)}
         found = {row.item_key: row for row in connection.execute(_parents_statement(dialect), parameters)}
         for child, parent in children:
@@ -110,12 +110,12 @@ def _row(child: NewChild, parent: Row[Any]) -> dict[str, Any]:
 
 
 def retire_children(connection: Connection, of_run: Mapping[str, Any], parents: Mapping[str, int]) -> None:
-    """Mark children as those of an earlier round, by a number below 0: nobody is called with them.
+    """Mark children as those of an earlier round, by a number below 0. No stage is called with them.
 
     Args:
         connection: In a transaction that has locked the parents.
         of_run: The parameter of the run's number.
-        parents: The keys of items that were sent back, and the stages: what these and later ones have made is old.
+        parents: The keys of items that were sent back, with stages. Children of these and later stages are old.
     """
     keys: dict[int, list[str]] = {}
     for key, stage in parents.items():
@@ -126,14 +126,14 @@ def retire_children(connection: Connection, of_run: Mapping[str, Any], parents: 
 
 
 def wake_parents(connection: Connection, of_run: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Make parents ready that wait for their children, and whose last one has ended now.
+    """Make parents ready whose last child has now ended.
 
     Args:
-        connection: In a transaction that has locked them, whatever their states were, before it looks at children. So
-            of two workers, of which one ends a child and the other one ends another or lets the parent wait, the
-            second one sees what the first one did.
+        connection: In a transaction that has locked the parents, whatever their states were, before it reads children.
+            Suppose that one worker ends a child while another ends the next child or lets the parent wait: then the
+            second worker sees the first one's change.
         of_run: The parameter of the run's number.
-        keys: The parents.
+        keys: The keys of the parents.
     """
     if keys:
         parameters = {**of_run, PARAMETER: keys_as_parameter(keys)}
@@ -141,13 +141,13 @@ def wake_parents(connection: Connection, of_run: Mapping[str, Any], keys: Sequen
 
 
 def wake_all_parents(connection: Connection, of_run: Mapping[str, Any]) -> None:
-    """The same for all parents of a run that wait."""
+    """Make all waiting parents of a run ready whose children have all ended."""
     if connection.execute(_lock_all_waiting_statement(), of_run).scalars().all():
         connection.execute(_wake_all_statement(), of_run)
 
 
 def has_pending_children() -> Any:
-    """Whether an item of ``ITEMS`` has children that have not ended."""
+    """Returns the condition that an item of ``ITEMS`` has children that have not ended."""
     child = ITEMS.alias("child")
     return exists().where(
         child.c.run_id == ITEMS.c.run_id, child.c.parent_key == ITEMS.c.item_key, child.c.state.in_(PENDING)

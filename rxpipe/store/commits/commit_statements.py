@@ -1,4 +1,4 @@
-"""The statements that commits execute, each made once for all runs: to make one takes longer than to execute it."""
+"""The statements of commits, each made once for all runs: making a statement takes longer than executing it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SEEN: Sequence[Column[Any]] = (
 
 @cache
 def lock_statement(dialect: str) -> Select[Any]:
-    """Locks items, and tells what a batch goes by."""
+    """Locks items, and returns the columns that a batch is compared with."""
     return (
         select(*_SEEN, db_now().label("now"))
         .where(ITEMS.c.run_id == this_run(), is_in_keys(dialect, ITEMS.c.item_key))
-        .order_by(ITEMS.c.item_key)  # else two workers might wait for each other
+        .order_by(ITEMS.c.item_key)  # otherwise two workers might wait for each other
         .with_for_update(of=ITEMS)
     )
 
@@ -35,7 +35,7 @@ CHANGED = (
     *("to_state", "to_stage", "to_attempts", "to_failures", "to_error"),
     *("to_children", "to_collected_by", "to_rounds", "to_feedback"),
 )
-"""The parameters of what becomes of items."""
+"""The parameters of the items' new values."""
 
 ERASE_FROM = "erase_from"
 ENDED_AT = "has_ended_at"
@@ -51,7 +51,7 @@ def advance_statement(dialect: str) -> Update:
         *(ITEMS.c.children, ITEMS.c.collected_by, ITEMS.c.rounds, ITEMS.c.feedback),
     )
     to = {column: bindparam(name, type_=column.type) for column, name in zip(columns, CHANGED, strict=True)}
-    # A stage that has returned killed nobody: what follows is tried alone as often as this one was.
+    # A stage that has returned killed no worker: the next stage is tried alone as often as this one was.
     max_crashes = bindparam(MAX_CRASHES, type_=ITEMS.c.crashes.type)
     is_acquitted = and_(ITEMS.c.stage < to[ITEMS.c.stage], ITEMS.c.crashes > max_crashes)
     ended_at = bindparam(ENDED_AT, type_=ITEMS.c.ended_at.type)
@@ -61,20 +61,20 @@ def advance_statement(dialect: str) -> Update:
 
 @cache
 def give_back_statement(dialect: str) -> Update:
-    """The same, for items that wait for a worker then."""
+    """Moves items on, and makes them wait for a worker."""
     return advance_statement(dialect).values({ITEMS.c.ready_at: db_now()})
 
 
 @cache
 def erase_statement(dialect: str) -> Delete:
-    """Deletes checkpoints of a stage and later ones."""
+    """Deletes the checkpoints of a stage and of later stages."""
     ours = and_(CHECKPOINTS.c.run_id == this_run(), is_in_keys(dialect, CHECKPOINTS.c.item_key))
     return delete(CHECKPOINTS).where(ours, CHECKPOINTS.c.stage >= bindparam(ERASE_FROM, type_=Integer()))
 
 
 @cache
 def failures_statement(dialect: str) -> ReturningInsert[Any]:
-    """Keeps failed calls, each once."""
+    """Keeps each failed call once."""
     columns = [column for column in FAILURES.c if column is not FAILURES.c.run_id]
     rows = json_rows(dialect, *columns)
     values = select(this_run(), *(rows.c[column.name] for column in columns)).where(true())  # as in claims.py

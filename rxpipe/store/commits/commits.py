@@ -1,14 +1,14 @@
-"""Committing a batch of records: checkpoints, rows and what the items have come to, in one transaction.
+"""Commits a batch of records: checkpoints, rows and the items' new states, in one transaction.
 
-Only what this worker still has counts. An item's row is locked, and its owner, fence and stage are compared with what
-the batch goes by:
+Only items that this worker still has count. An item's row is locked, and its owner, fence and stage are compared with
+those in the batch:
 
-- all the same: the item is *held*, and moves on;
-- the owner and fence the same, and the item is where the batch would bring it: the batch *was committed* before, and
-  only the answer was lost;
-- anything else: the item is *lost*, another worker has taken it over, and what was made of it here is discarded.
+- All are the same: the item is *held*, and moves on.
+- The owner and fence are the same, and the item is where the batch would bring it: the batch *was committed* before,
+  and only the answer was lost.
+- Anything else: the item is *lost*. Another worker has taken it over, and the results of this worker are discarded.
 
-What calls have used is kept in any case: it was spent, whoever has the item now.
+The usage of calls is kept in any case: it was spent, whoever has the item now.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ from rxpipe.store.commits.used_rows import add_usage
 from rxpipe.store.schema.database import Database
 from rxpipe.store.schema.tables import ENDED, ITEMS
 
-_FAILURES = 100  # in one statement, as each has a traceback
-_SOON = 0.05  # seconds for which making statistics waits for whoever else makes them
-_MANY = 500  # items after which PostgreSQL is to know how many there are
+_FAILURES = 100  # rows in one statement; few, as each has a traceback
+_SOON = 0.05  # seconds to wait for another worker that makes statistics
+_MANY = 500  # items after which PostgreSQL should know their number
 
 
 class Commits:
@@ -91,16 +91,16 @@ class Commits:
         quota: SharedQuota | None = None,
         epoch: float = 0.0,
     ) -> None:
-        """Describe them.
+        """Describe the commits.
 
         Args:
-            database: The store's.
-            run_id: The run.
+            database: The store's database.
+            run_id: The run's number.
             rows: Writes the sink's rows, if there is a sink.
-            max_crashes: How many workers may be lost with an item before it is tried alone.
-            collects: Whether a stage collects children.
+            max_crashes: How many workers may be lost with an item before the item is tried alone.
+            collects: True if a stage collects children.
             quota: How many items all workers are to write; None for all.
-            epoch: When the clock that calls are timed with was at 0, in seconds since 1970.
+            epoch: The zero of the clock that times calls, in seconds since 1970.
         """
         self._database = database
         self._epoch = epoch
@@ -115,7 +115,7 @@ class Commits:
         self._until_many = _MANY if self._dialect == "postgresql" else math.inf
 
     def make_rows(self, batch: Sequence[Record]) -> None:
-        """Make the rows of the outcomes in a batch, once, however often it is committed.
+        """Make the rows of the outcomes in a batch, once, however often the batch is committed.
 
         This calls the user's code: hold no lock and no transaction meanwhile.
         """
@@ -134,14 +134,14 @@ class Commits:
         """Commit a batch whose rows are made.
 
         Args:
-            batch: In the order in which it happened.
+            batch: The records, in the order of their events.
 
         Returns:
-            The outcomes in it: ``failed`` if the row was refused, ``cancelled`` if the item was lost.
+            The outcomes in the batch: ``failed`` if the row was refused, ``cancelled`` if the item was lost.
 
         Raises:
-            SinkError: The database takes no rows at all, however long one waits.
-            Exception: It is away or busy (``is_transient`` is true): commit the same batch again.
+            SinkError: The database takes no rows at all, and waiting does not help.
+            Exception: The database is away or busy (``is_transient`` is true): commit the same batch again.
         """
         moves = moves_of(batch)
         standings = self._commit_moves(list(moves.values()), self._made_in(batch)) if moves else {}
@@ -162,18 +162,19 @@ class Commits:
         return outcomes
 
     def add_usage(self, connection: Connection, used: Sequence[Used]) -> None:
-        """Keep what calls have used whose items are given back."""
+        """Keep the usage of calls whose items are given back."""
         add_usage(connection, self._of_run, used)
 
     def release(self, connection: Connection) -> None:
-        """Nothing more is committed by this worker."""
+        """Record that this worker commits nothing more."""
         if self._rows is not None:
             self._rows.release(connection)
 
     def _make_statistics(self) -> None:
-        """Have PostgreSQL count items, once: it takes a run in a new table for a few, and reads them all each time.
+        """Have PostgreSQL count items, once.
 
-        It does so by itself after a minute or two, unless that is turned off.
+        Without statistics, PostgreSQL takes a run in a new table for a small one, and reads all its items each time. It
+        makes statistics by itself after a minute or two, unless that is turned off.
         """
         self._until_many = math.inf
         with suppress(Exception), self._database.transaction(wait=_SOON) as connection:  # the batch is committed anyway
@@ -181,7 +182,7 @@ class Commits:
 
     def _made_in(self, batch: Sequence[Record]) -> MadeCalls:
         first = next((record for record in batch if record.calls is not None), None)
-        if first is not self._first_with_calls:  # else it is the same batch once more, which has its number
+        if first is not self._first_with_calls:  # otherwise it is the same batch again, which has its number
             self._first_with_calls, self._calls_before = first, self._calls
         made = made_in(batch, self._calls_before, self._epoch)
         if made.group is not None:
@@ -195,7 +196,8 @@ class Commits:
         except Exception as error:  # noqa: BLE001 - bind processors raise anything; ours are raised again
             raise_unless_refused(error)
             reason = refusal(error)
-        # All was taken and the commit refused (a deferred constraint of the user's table): whose row is to blame?
+        # All rows were taken and the commit was refused (a deferred constraint of the user's table): find the row to
+        # blame.
         if len(moves) > 1:
             half = len(moves) // 2
             return self._commit_moves(moves[:half], calls) | self._commit_moves(moves[half:], calls)
@@ -204,13 +206,13 @@ class Commits:
             raise reason
         if move.refused is None and move.outcome is not None:
             move.refused = reason
-        else:  # not the row then, but what is to be kept: too large, or nothing that the database can hold
+        else:  # not the row, but a value to keep: too large, or nothing that the database can hold
             move.unkept, move.checkpoints, move.spawned, move.children = reason, [], None, ()
             move.results = []
         return self._commit_moves(moves, calls)
 
     def _move(self, connection: Connection, moves: Sequence[Move], calls: MadeCalls) -> dict[int, Standing]:
-        # Whoever has the items now.
+        # The current workers of the items.
         spent = add_usage(connection, self._of_run, [used for move in moves for used in move.used])
         worker = moves[0].claim.owner
         moves = [move for move in moves if move.changes]
@@ -244,7 +246,7 @@ class Commits:
             parents = {key for key in self._parents(held) if key in rows and rows[key].state == "waiting"}
             parents |= {move.claim.key for move in held if move.spawned is not None and move.state == "waiting"}
             wake_parents(connection, self._of_run, sorted(parents))
-            # Last, as rows that many commits change: nobody else does, but a server need not know that.
+            # Last, as many commits change these rows. No other worker does, but the server does not know that.
             self._errors.add(connection, self._of_run, [one for _, one in failures], worker, now)
         add_tally(connection, self._of_run, worker, Counter(move.state for move in held), spent)
         for move in moves:
@@ -254,7 +256,7 @@ class Commits:
         return standings
 
     def _parents(self, moves: Sequence[Move]) -> set[str]:
-        """The parents that may wait for items which end."""
+        """Returns the parents that may wait for items that end in this batch."""
         if not self._collects:
             return set()
         return {one.claim.parent for one in moves if one.claim.parent is not None and one.ends}
@@ -267,7 +269,7 @@ class Commits:
     def _add_children(
         self, connection: Connection, moves: Sequence[Move], rows: dict[str, Row[Any]], now: float
     ) -> None:
-        """Make items of the children of items that are held; those that are in the batch themselves are locked, too."""
+        """Make items of the children of held items, and lock those that are in the batch themselves."""
         parents = [move for move in moves if move.children]
         while parents:
             held = [move for move in parents if move.standing(rows.get(move.claim.key)) == "held"]
@@ -280,7 +282,7 @@ class Commits:
             parents = [move for move in parents if move not in held]  # children may have children
 
     def _keep_to_quota(self, connection: Connection, moves: Sequence[Move]) -> None:
-        """Write no more items than are missing: the others are given back."""
+        """Write no more items than are missing. The others are given back."""
         written = [move for move in moves if move.state == "written"]
         if self._quota is not None:
             for move in written[self._quota.missing(connection) :]:
@@ -319,7 +321,8 @@ class Commits:
         """Keep the failed calls.
 
         Returns:
-            Those that are new, each with its item's key: not those of a commit whose answer was lost.
+            The failed calls that are new, each with its item's key. Those of a commit whose answer was lost are not
+            new.
         """
         owners = {move.claim.key: move.claim.owner for move in moves}
         told = {failure.id: (move.claim.key, failure) for move in moves for failure in failures_of(move)}

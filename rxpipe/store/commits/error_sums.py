@@ -1,4 +1,4 @@
-"""Failed calls added up by what they have in common, as to read them all again takes long."""
+"""Sums of failed calls by kind: reading all failed calls again would take long."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rxpipe.pipeline.run.error_counts import LONGEST, without_what_varies
 from rxpipe.store.commits.records import FailedCall
 from rxpipe.store.schema.tables import ERRORS
 
-_KINDS = 200  # that a process tells apart, so that a million different texts leave few rows
+_KINDS = 200  # kinds that a process counts apart, so that a million different texts make few rows
 _OTHERS = "others"
 
 
 class ErrorSums:
-    """The failures of a run that this process keeps, added up."""
+    """The sums of a run's failures that this process keeps."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -34,8 +34,8 @@ class ErrorSums:
         Args:
             connection: In a transaction.
             of_run: The parameter of the run's number.
-            failures: What failed.
-            worker: Whose sums they are added to.
+            failures: The failed calls.
+            worker: The worker whose sums grow.
             now: The time.
         """
         sums: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Rows of what language models were asked and what they replied."""
+"""Rows with the prompts and replies of language models."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _AT = "to_time"
 
 
 def rows_of_notes(notes: Sequence[object], key: str, stage: str, attempt: int) -> list[Mapping[str, Any]]:
-    """The exchanges among what a function has left with its call.
+    """Returns rows of the exchanges among the notes of a call.
 
     Args:
-        notes: What it has left.
+        notes: The notes that the function has left with its call.
         key: The item's key.
         stage: The stage's name.
-        attempt: The call's number in the stage.
+        attempt: The number of the attempt in the stage, from 1.
     """
     exchanges = [note for note in notes if isinstance(note, Exchange)]
     return [
         {
-            "id": uuid.uuid4().hex,  # made once, so that the same one is not kept twice
+            "id": uuid.uuid4().hex,  # made once, so that the same exchange is not kept twice
             "item_key": key,
             "stage": clean_text(stage),
             "attempt": attempt,
@@ -51,14 +51,14 @@ def rows_of_notes(notes: Sequence[object], key: str, stage: str, attempt: int) -
 
 
 def note_call(claim: Claim, stages: Sequence[str], index: int, time: CallTime, notes: Sequence[object]) -> None:
-    """Leave a call that has ended with its item's claim, until what came of it is kept.
+    """Keep an ended call with its item's claim, until its result is kept.
 
     Args:
-        claim: The item's.
+        claim: The item's claim.
         stages: The stages' names.
         index: The index of the call's stage.
-        time: When it was made.
-        notes: What its function has left.
+        time: The times of the call.
+        notes: The notes that the function has left with its call.
     """
     before = claim.calls
     if before is None and claim.usage is None and not notes:
@@ -80,13 +80,13 @@ def note_call(claim: Claim, stages: Sequence[str], index: int, time: CallTime, n
 def add_exchanges(
     connection: Connection, of_run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], now: float | None
 ) -> None:
-    """Keep exchanges, each once.
+    """Keep each exchange once.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
-        rows: Those of ``rows_of_notes``.
-        now: The time of what is committed with them; None for now.
+        rows: Rows made by ``rows_of_notes``.
+        now: The time of the commit; None for now.
     """
     for some in _chunks(rows):
         parameters = {**of_run, _AT: now, PARAMETER: as_parameter(some)}
@@ -121,7 +121,7 @@ def _chunks(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
 def _add_statement(dialect: str) -> Insert:
     columns = [column for column in EXCHANGES.c if column.name not in ("run_id", "at")]
     rows = json_rows(dialect, *columns)
-    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))  # of a run that was pruned nothing is to be left
+    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))  # a run that was pruned must leave nothing behind
     at = func.coalesce(bindparam(_AT, type_=EXCHANGES.c.at.type), db_now())
     values = select(this_run(), at, *(rows.c[column.name] for column in columns)).where(there)
     module: Any = postgresql if dialect == "postgresql" else sqlite

@@ -1,4 +1,4 @@
-"""Committing batches for as long as it takes: what happens while the database is away, and if it takes no rows."""
+"""Commits batches, and tries again while the database is away or takes no rows."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from rxpipe.store.commits.records import Ended, Record, is_of_call, is_result
 
 T = TypeVar("T")
 
-_REMIND = 30.0  # seconds between two words about a database that stays away
+_REMIND = 30.0  # seconds between two log lines about a database that stays away
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Flusher:
-    """Commits batches, one at a time; while the database is away or full, it keeps them and tries again.
+    """Commits batches, one at a time. While the database is away or full, it keeps them and tries again.
 
     When the database takes no rows (their table is gone, a permission was revoked), or rows lack a column's field, it
     still commits what the stages returned. The items then wait in the store with all that was paid for, and their rows
     come with the next run.
 
     Attributes:
-        failure: Why no rows are written any more; None while they are.
+        failure: Why no rows are written any more; None while rows are written.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Flusher:
         failed: Callable[[], object],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Describe it.
+        """Describe a flusher.
 
         Args:
             commits: Commits a batch.
-            backlog: Told of what is committed, and of a database that is away.
+            backlog: Counts what is committed, and holds up calls while the database is away.
             retry: How long to try.
             counts: Counts what is committed.
             failed: Called once when no rows can be written any more.
-            now: A steady clock.
+            now: A monotonic clock, in seconds.
         """
         self.failure: SinkError | None = None
         self._commits = commits
@@ -93,10 +93,10 @@ class Flusher:
         return outcomes
 
     def patiently(self, action: Callable[[], T]) -> T:
-        """Do something with the database, again and again while it is away.
+        """Run an action on the database, again and again while the database is away.
 
         Raises:
-            SinkError: It stayed away for too long, or something else is wrong.
+            SinkError: The database stayed away for too long, or another error came.
         """
         began, told, attempt = self._now(), float("-inf"), 1
         while True:
@@ -122,11 +122,11 @@ class Flusher:
                 return result
 
     def give_up(self) -> None:
-        """Do not try again; from any thread."""
+        """Do not try again. From any thread."""
         self._over.set()
 
     def as_lost(self, error: Exception) -> SinkError:
-        """What ends the run, and how many results are lost by that."""
+        """Returns the error that ends the run, with the number of results that are lost."""
         told = as_sink_error(error)
         if not self._backlog.results:
             return told

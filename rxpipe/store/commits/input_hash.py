@@ -1,7 +1,7 @@
-"""A hash of a value that is the same in every process, for values that are equal in all their parts.
+"""A hash of a value that is the same in every process for values whose parts are all equal.
 
-Plain data go by their JSON. Anything else goes by what a pickle of it would be made of. The pickle itself would not do:
-it depends on which parts are the same object, and on the order of a set, which differs from process to process.
+Plain data are hashed by their JSON. Other values are hashed by the parts that a pickle would be made of. The pickle
+itself depends on which parts are the same object, and on the order of a set, which differs from process to process.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from rxpipe.errors import CheckpointError
 from rxpipe.store.commits.outputs import encode
 
-_DEEP = 100  # levels of nesting; what is deeper may be a circle
-_PROTOCOL = 4  # in the next one, large buffers are no part of what is reduced
-_ITEMS = (3, 4)  # where what is reduced has iterators, of a list's items and of a dictionary's
+_DEEP = 100  # levels of nesting; a deeper value may be circular
+_PROTOCOL = 4  # in the next protocol, large buffers are not among the parts
+_ITEMS = (3, 4)  # places of the iterators over a list's items and a dictionary's items
 _GLOBALS = (type, FunctionType, BuiltinFunctionType)
 
 
 def input_hash(value: Any) -> str | None:
-    """The hash of a value; None if it has none: it cannot be kept, or is too deep."""
+    """Returns the hash of a value. Returns None if the value cannot be kept, or is too deep."""
     try:
         text, pickled = encode(value)
         if pickled is None:
@@ -30,7 +30,7 @@ def input_hash(value: Any) -> str | None:
         return hashlib.sha256(_digest(value, _DEEP)).hexdigest()
     except CheckpointError:
         return None
-    except Exception:  # noqa: BLE001 - whatever a foreign __reduce_ex__ raises
+    except Exception:  # noqa: BLE001 - a foreign __reduce_ex__ may raise anything
         return None
 
 

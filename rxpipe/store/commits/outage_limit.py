@@ -12,35 +12,35 @@ _MOST = AWAY.max_attempts + 108  # attempts while results are in hand: nine more
 
 
 class Policy(Protocol):
-    """Says whether and when to try again: see ``Retry``."""
+    """Decides if and when to try again; see ``Retry``."""
 
     def applies(self, error: BaseException, attempt: int) -> bool:
-        """Whether to try again after attempt number ``attempt`` raised ``error``."""
+        """Returns True if another attempt follows after attempt number ``attempt`` raised ``error``."""
         ...
 
     def delay(self, attempt: int, error: BaseException) -> float:
-        """Seconds to wait before that."""
+        """Returns the seconds to wait before the next attempt."""
         ...
 
 
 class OutageLimit:
-    """The sink's policy, if the user gave one. Else a minute, or ten while there are results that would be lost."""
+    """The sink's policy, if the user gave one. Otherwise a minute, or ten minutes while results would be lost."""
 
     def __init__(self, retry: Retry, results: Callable[[], int]) -> None:
-        """Describe it.
+        """Describe the limit.
 
         Args:
             retry: The sink's policy.
-            results: How many results are in hand.
+            results: Returns the number of results in hand.
         """
         self._retry = retry
         self._results = results
 
     def applies(self, error: BaseException, attempt: int) -> bool:
-        """Whether to try again; see ``Policy``."""
+        """Returns True if another attempt follows; see ``Policy``."""
         most = _MOST if self._retry is AWAY and self._results() else self._retry.max_attempts
         return attempt < most
 
     def delay(self, attempt: int, error: BaseException) -> float:
-        """Seconds to wait before that."""
+        """Returns the seconds to wait before the next attempt."""
         return self._retry.delay(attempt, error)

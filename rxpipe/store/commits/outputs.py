@@ -1,7 +1,7 @@
-"""What a stage returned as a checkpoint, and back again.
+"""Turns a stage's result into a checkpoint, and back.
 
 Plain data (text, numbers, booleans, None, lists, and dictionaries with text as keys) is kept as JSON. Anything else,
-such as a dataclass, is pickled, beside a JSON text to read and export. Like any pickle, one must only be read from a
+such as a dataclass, is pickled, with a JSON text beside it to read and export. As with any pickle, only read one from a
 database that nobody else can write to.
 """
 
@@ -17,8 +17,8 @@ from rxpipe.database.encoding import is_interrupt, json_text, one_line
 from rxpipe.errors import CheckpointError
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_DEEP = 100  # levels of nesting; what is deeper is pickled
-_MANY = 100_000  # containers in it; what has more, or shares them, is pickled
+_DEEP = 100  # levels of nesting; deeper values are pickled
+_MANY = 100_000  # containers in a value; a value that has more, or shares them, is pickled
 _LARGE = 10_000_000  # bytes of a pickle that is not made readable
 
 
@@ -30,10 +30,10 @@ A plain tuple of texts, as the garbage collector soon looks at it no more.
 
 
 def encode(value: Any) -> Output:
-    """A value as it is kept.
+    """Returns a value as the store keeps it.
 
     Raises:
-        CheckpointError: It cannot be kept: neither plain data nor picklable, or an iterator, which is used up once.
+        CheckpointError: The value is neither plain data nor picklable, or is an iterator, which can be used only once.
     """
     try:
         return _encode(value)
@@ -48,10 +48,10 @@ def encode(value: Any) -> Output:
 
 
 def decode(text: str, pickled: str | None) -> Any:
-    """The value that was kept.
+    """Returns the value that was kept.
 
     Raises:
-        CheckpointError: It cannot be made again, as where its class is gone.
+        CheckpointError: The value cannot be restored, for example because its class is gone.
     """
     if pickled is None:
         return json.loads(text)
@@ -80,7 +80,7 @@ def _encode(value: Any) -> Output:
 
 
 def _is_plain(value: Any) -> bool | None:
-    """Whether JSON says all of it; ``None`` if there is too much of it to look through."""
+    """Returns True if JSON holds all of the value; None if the value is too large to check."""
     left = [(value, _DEEP)]
     looked = 0
     while left:
@@ -105,18 +105,18 @@ def _dumps(value: Any) -> str:
     if not text.isascii():
         try:
             text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which no database takes but as an escape
+        except UnicodeEncodeError:  # half of a surrogate pair, which databases take only as an escape
             return json.dumps(value)
     return text
 
 
 def _text_maker() -> Callable[[Any], str]:
-    """What ``json.dumps`` makes anew for each value; to make that takes five times as long as to use it."""
+    """Returns the encoder that ``json.dumps`` makes for each value. Making it takes five times as long as using it."""
     make: Any = getattr(json.encoder, "c_make_encoder", None)  # of CPython
     if make is None:
         return json.JSONEncoder(ensure_ascii=False).encode
     text_of_string = json.encoder.encode_basestring
-    parts_of = make(None, None, text_of_string, None, ": ", ", ", False, False, True)  # nothing circular comes here
+    parts_of = make(None, None, text_of_string, None, ": ", ", ", False, False, True)  # no circular value comes here
     return lambda value: "".join(parts_of(value, 0))
 
 
@@ -124,10 +124,10 @@ _plain_text = _text_maker()
 
 
 def _readable(pickled: bytes) -> str:
-    """A value for people; of a copy, as looking at an iterator in it uses that up."""
+    """Returns a value as text for people. Uses a copy, as reading an iterator in the value would use it up."""
     if len(pickled) > _LARGE:
         return "null"
     try:
         return json_text(pickle.loads(pickled))
-    except Exception:  # noqa: BLE001 - whatever a foreign attribute raises: it is pickled, and that is what counts
+    except Exception:  # noqa: BLE001 - a foreign attribute may raise anything; the pickle is what counts
         return "null"

@@ -1,4 +1,4 @@
-"""The line in which records wait for their commit."""
+"""The queue in which records wait for their commit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rxpipe.store.commits.records import Closing, Ended, Record, Used, failed_ca
 
 
 class RecordQueue(ListMachine[Outcome[Any], Record]):
-    """One line for checkpoints, failed calls and outcomes, and the closing behind them, in lists to commit.
+    """One queue for checkpoints, failed calls and outcomes, with a closing record at its end. Emits lists to commit.
 
     Attributes:
-        failure: What the stages failed with.
-        late: What calls on threads have used that ended behind the closing, as they could not be cancelled.
+        failure: The error that the stages failed with.
+        late: Usage of calls on threads that ended after the closing record, as they could not be cancelled.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class RecordQueue(ListMachine[Outcome[Any], Record]):
         clock: Clock,
         is_awaited: Callable[[], bool],
     ) -> None:
-        """Describe it.
+        """Describe a queue.
 
         Args:
             observer: Commits the records.
             stages: The names of the stages, and of the sink.
             max_items: The longest list.
-            max_seconds: How long a record waits for others.
-            clock: To wait on.
-            is_awaited: Asked behind a record that nothing need follow soon: an outcome, or what became of a quarantined
-                item. If nothing comes until it is committed, it does not wait. The sooner a result is committed, the
-                less often a worker's death is laid at its door.
+            max_seconds: Seconds that a record waits for others.
+            clock: The clock for waiting.
+            is_awaited: Returns True if no other record need follow soon. Called after an outcome, and after any record
+                of a quarantined item. If True, the record does not wait for others. The sooner a result is committed,
+                the less often a worker's death is blamed on its item.
         """
         super().__init__(max_items, max_seconds, clock, observer)
         self._stages = stages
@@ -53,14 +53,14 @@ class RecordQueue(ListMachine[Outcome[Any], Record]):
         self._is_closing = False
 
     def note(self, record: Record) -> None:
-        """Line up what happened to an item that goes on; from any thread."""
+        """Queue an event of an item that goes on. From any thread."""
         if self._is_closing and isinstance(record, Used):
             self.late.append(record)
         else:
             self.post(self._take, record)
 
     def _take(self, record: Record) -> None:
-        """Take a record beyond the bound; until it is emitted, there is one place less for outcomes."""
+        """Take a record beyond the bound. Until it is emitted, there is one place less for outcomes."""
         if self.over:
             return
         self.gate.released -= 1
@@ -69,8 +69,8 @@ class RecordQueue(ListMachine[Outcome[Any], Record]):
             self.flush()
 
     def arrive(self, value: Outcome[Any]) -> None:
-        """Line up an outcome; of an item that no stage was called with, also why."""
-        assert isinstance(value, ClaimedOutcome)  # of an item that the store has given
+        """Queue an outcome. For an item that failed before any call, also queue the reason."""
+        assert isinstance(value, ClaimedOutcome)  # the store has given this item
         claim = value.claim
         if claim.error is not None:
             stage = self._stages[claim.stage]
@@ -81,18 +81,18 @@ class RecordQueue(ListMachine[Outcome[Any], Record]):
             self.flush()
 
     def source_failed(self, error: Exception) -> None:
-        """What was lined up is still committed."""
+        """Keep the error. The queued records are still committed."""
         self.failure = error
         self.source_completed()
 
     def advance(self) -> None:
-        """Send what may go."""
+        """Emit the lists that are due."""
         if self.source_done and not (self._lists or self._is_closing):
             self._close()
         super().advance()
 
     def next_list(self) -> list[Record]:
-        """The list that is emitted now; behind the last record comes the closing."""
+        """Returns the list to emit now. The closing record follows the last record."""
         records = super().next_list()
         if self.source_done and not (self._lists or self._is_closing):
             self._close()

@@ -1,4 +1,4 @@
-"""What happens to claimed items, on its way into the store."""
+"""The events of claimed items, on their way into the store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rxpipe.pipeline.outcome import Outcome
 from rxpipe.store.commits.outputs import Output
 
 _LONGEST = 20_000  # characters of a traceback or an input that are kept
-_SHORT = reprlib.Repr()  # a plain one might write what a value shares without end
+_SHORT = reprlib.Repr()  # a plain Repr might write shared parts without end
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 4, _LONGEST, _LONGEST
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
-_MOST_TOKENS = 2**53  # of one call, so that sums of them fit into 64 bits
+_MOST_TOKENS = 2**53  # of one call, so that sums fit into 64 bits
 
 
 class MadeCall(NamedTuple):
@@ -31,9 +31,9 @@ class MadeCall(NamedTuple):
 
     Attributes:
         stage: The stage's index.
-        time: When it was made, and how it ended.
-        usage: What it used, if it told.
-        said: Rows of ``rxpipe_exchanges``, but for what the commit adds.
+        time: The times of the call, and how it ended.
+        usage: Tokens and cost of the call, if it reported them.
+        said: Rows of ``rxpipe_exchanges``, without the columns that the commit adds.
     """
 
     stage: int
@@ -53,12 +53,12 @@ Calls: TypeAlias = PlainCall | list[MadeCall]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewResult:
-    """What a checkpoint's result is kept by for other runs.
+    """The key under which other runs find a checkpoint's result.
 
     Attributes:
         stage: The stage's signature.
-        input_hash: The hash of what it was called with.
-        usage: What the calls used, in numbers that any database takes.
+        input_hash: The hash of the stage's input.
+        usage: Usage of the calls, in numbers that any database takes.
     """
 
     stage: StageSignature
@@ -71,14 +71,14 @@ class Checkpoint:
     """A stage has returned.
 
     Attributes:
-        claim: Of the item.
+        claim: The item's claim.
         stage: The stage's index.
         attempts: Calls made for the item so far.
-        output: What it returned.
-        start: How many stages had a checkpoint before, if not as many as ``stage`` says: an item that is called with
-            its children goes from the stage that made them to the one that collects them.
+        output: The stage's result.
+        start: Number of stages that had a checkpoint before; None if that is ``stage``. An item that is called with its
+            children goes from the stage that made them to the stage that collects them.
         new: Set if other runs may use the result again.
-        calls: Calls of the item that have ended since what was told before, or None.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -95,8 +95,8 @@ class NewChild:
     """A child that a stage has made.
 
     Attributes:
-        claim: The child's.
-        output: Its value; None if that cannot be kept.
+        claim: The child's claim.
+        output: The child's value; None if the value cannot be kept.
     """
 
     claim: Claim
@@ -108,18 +108,19 @@ class Spawned:
     """A stage has made children of an item.
 
     Attributes:
-        claim: Of the item.
+        claim: The item's claim.
         stage: The stage's index.
         attempts: Calls made for the item so far.
-        children: The new ones.
-        made: How many there are, with them.
-        is_all: Whether no more will come.
-        collected_by: Then: the index of the stage that is to be called with them, or None.
-        hands_over: Then: whether the store is to wait for them, as some are not in the hands of this worker.
-        start: As of a ``Checkpoint``.
-        outcome: How the item has ended with that, if it has: its row is written now, as its children may take long.
-        made_row: The row, once that was made.
-        calls: Calls of the item that have ended since what was told before, or None.
+        children: The new children.
+        made: Number of children so far, these included.
+        is_all: True if no more children will come.
+        collected_by: If ``is_all``: the index of the stage that is called with the children, or None.
+        hands_over: If ``is_all``: True if the store waits for the children, as this worker does not have all of them.
+        start: As in ``Checkpoint``.
+        outcome: The item's outcome, if the item ends with this record. Its row is written now, as its children may take
+            long.
+        made_row: The row, once it is made.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -138,18 +139,19 @@ class Spawned:
 
 @dataclass(slots=True, kw_only=True)
 class SentBack:
-    """A stage has sent an item back to an earlier one.
+    """A stage has sent an item back to an earlier stage.
 
     Attributes:
-        claim: Of the item.
+        claim: The item's claim.
         stage: The stage's index.
-        to: That of the earlier one.
-        kept: How many stages have a checkpoint then: ``to``, but fewer if that is called with the item's children.
+        to: The index of the earlier stage.
+        kept: Number of stages that keep a checkpoint: ``to``, or fewer if the earlier stage is called with the item's
+            children.
         attempts: Calls made for the item so far.
-        rounds: How often it was sent back by now.
-        feedback: What the earlier stage is told.
-        start: As of a ``Checkpoint``.
-        calls: Calls of the item that have ended since what was told before, or None.
+        rounds: How often the item was sent back by now.
+        feedback: The feedback for the earlier stage.
+        start: As in ``Checkpoint``.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -168,16 +170,16 @@ class FailedCall:
     """A call has failed.
 
     Attributes:
-        claim: Of the item.
-        id: Made once, so that the same one is not kept twice.
+        claim: The item's claim.
+        id: Made once, so that the same failure is not kept twice.
         stage: The stage's name; ``database`` for a refused row.
-        attempt: The call's number in this stage, from 1; 0 if the item failed before it was called with.
-        final: Whether no other call follows.
-        type: What it raised.
+        attempt: The number of the attempt in this stage, from 1; 0 if the item failed before any call.
+        final: True if no other call follows.
+        type: The type of the error.
         text: The error as one line.
-        traceback: Where.
-        input: What it was called with, as JSON; None if that cannot be said.
-        calls: Calls of the item that have ended since what was told before, or None.
+        traceback: The error's traceback.
+        input: The argument of the call, as JSON; None if it cannot be shown.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -194,16 +196,16 @@ class FailedCall:
 
 @dataclass(slots=True, kw_only=True)
 class Used:
-    """A call has used something, whether it failed or not.
+    """A call has used tokens or money, whether it failed or not.
 
     Attributes:
-        claim: Of the item.
-        id: Made once, so that the same one is not kept twice.
+        claim: The item's claim.
+        id: Made once, so that the same usage is not kept twice.
         stage: The stage's name.
-        attempt: The call's number in this stage, from 1.
-        usage: What, in numbers that any database takes.
-        saved: Whether an earlier call has, whose result was used again instead of a call.
-        calls: Calls of the item that have ended since what was told before, or None.
+        attempt: The number of the attempt in this stage, from 1.
+        usage: The usage, in numbers that any database takes.
+        saved: True if an earlier call had this usage, and its result was used again instead of a call.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -220,10 +222,10 @@ class Ended:
     """An item has left the stages.
 
     Attributes:
-        claim: Its.
-        outcome: What goes to the sink.
-        made: Its row, once that was made.
-        calls: Calls of the item that have ended since what was told before, or None.
+        claim: The item's claim.
+        outcome: The outcome that goes to the sink.
+        made: The item's row, once it is made.
+        calls: Calls of the item that have ended since its last record, or None.
     """
 
     claim: Claim
@@ -233,7 +235,7 @@ class Ended:
 
 
 class Closing:
-    """Nothing follows: give back what is unfinished."""
+    """Nothing follows: give back the unfinished items."""
 
     calls: None = None
 
@@ -246,17 +248,17 @@ _OF_CALLS = _RESULTS | {Used}
 
 
 def is_of_call(record: Record) -> bool:
-    """Whether a record tells of a call that has ended, which a kill would lose."""
+    """Returns True if a record is about an ended call that a kill would lose."""
     return record.__class__ in _OF_CALLS or (isinstance(record, FailedCall) and record.attempt > 0)
 
 
 def is_result(record: Record) -> bool:
-    """Whether a record has what a function returned."""
+    """Returns True if a record has the result of a function."""
     return record.__class__ in _RESULTS
 
 
 def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException, value: Any, final: bool) -> FailedCall:
-    """A failed call as it is kept."""
+    """Returns the record of a failed call."""
     kind = type(error)
     named = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return FailedCall(
@@ -273,7 +275,10 @@ def failed_call(claim: Claim, *, stage: str, attempt: int, error: BaseException,
 
 
 def used(claim: Claim, *, stage: str, attempt: int, usage: Usage, saved: bool = False) -> Used:
-    """What a call used as it is kept; ``saved``: an earlier call, whose result was used again."""
+    """Returns the record of a call's usage.
+
+    With ``saved``, an earlier call had the usage, and its result was used again.
+    """
     return Used(
         claim=claim,
         id=uuid.uuid4().hex,
@@ -285,7 +290,7 @@ def used(claim: Claim, *, stage: str, attempt: int, usage: Usage, saved: bool = 
 
 
 def plain_usage(usage: Usage) -> Usage:
-    """The same in numbers that any database takes."""
+    """Returns the usage in numbers that any database takes."""
     return Usage(
         prompt_tokens=min(int(usage.prompt_tokens), _MOST_TOKENS),
         completion_tokens=min(int(usage.completion_tokens), _MOST_TOKENS),
@@ -296,15 +301,15 @@ def plain_usage(usage: Usage) -> Usage:
 def _trace(error: BaseException) -> str:
     try:
         return clean_text("".join(traceback.format_exception(error)))[-_LONGEST:]
-    except Exception:  # noqa: BLE001 - an odd exception, of whose attributes Python expects something else
+    except Exception:  # noqa: BLE001 - an odd exception, with attributes that Python does not expect
         return ""
 
 
 def _shown(value: Any) -> str | None:
     ways: tuple[Callable[[Any], str], ...] = (json_text, _SHORT.repr)
-    for tell in ways[isinstance(value, Iterator) :]:  # as JSON an iterator would be used up
+    for tell in ways[isinstance(value, Iterator) :]:  # an iterator would be used up by JSON
         try:
             return clean_text(tell(value))[:_LONGEST]
-        except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
+        except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything
             continue
     return None

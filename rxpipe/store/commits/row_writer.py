@@ -1,4 +1,4 @@
-"""What a run store asks of a sink: a writer that writes rows in the store's own transactions."""
+"""The interface that a run store needs of a sink: a writer of rows in the store's own transactions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ Forget: TypeAlias = Callable[[Connection, Select[tuple[str]]], object]
 
 
 class Rows(Protocol):
-    """What writes the rows of a batch."""
+    """Writes the rows of a batch."""
 
     def make(self, batch: Sequence[Outcome[Any]]) -> list[Made]:
-        """Make the outcomes' rows, which calls the user's code."""
+        """Make the rows of outcomes. Calls the user's code."""
         ...
 
     def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
-        """Write rows in the connection's transaction, and tell which were refused, and why.
+        """Write rows in the connection's transaction. Returns why each row was refused, or None.
 
-        What is written elsewhere than in the database counts only if the transaction is committed.
+        Rows that go elsewhere than into the database count only if the transaction is committed.
         """
         ...
 
     def release(self, connection: Connection) -> None:
-        """This worker writes nothing more; in the connection's transaction, which may be tried again."""
+        """Record in the connection's transaction that this worker writes nothing more.
+
+        The transaction may be tried again.
+        """
         ...
 
 
@@ -42,43 +45,43 @@ class RowWriter(Rows, Protocol):
 
     @property
     def place(self) -> str:
-        """The name of the table or the file that the rows are in."""
+        """The name of the table or the file that has the rows."""
         ...
 
     def claim(self, connection: Connection, pipeline: Identity, *, replace: bool, by_name: bool = False) -> None:
-        """Make the place a pipeline's own, and see that it is as it was left.
+        """Give the place to a pipeline, and check that nobody has changed it since the last run.
 
         Args:
-            connection: In a transaction, which keeps it.
+            connection: In a transaction, which keeps the change.
             pipeline: The pipeline.
-            replace: Take it from another pipeline.
-            by_name: Take a pipeline of the same name for the same, whatever its stages.
+            replace: Take the place from another pipeline.
+            by_name: Treat a pipeline of the same name as the same pipeline, whatever its stages.
 
         Raises:
-            OtherPipeline: It belongs to another pipeline.
-            StoreError: It is not as it was left.
+            OtherPipeline: The place belongs to another pipeline.
+            StoreError: The place has changed since the last run.
         """
         ...
 
     def owner(self, connection: Connection) -> Owner | None:
-        """The pipeline that the place belongs to, if that is known."""
+        """Returns the pipeline that the place belongs to, if it is known."""
         ...
 
     def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
-        """Delete the rows of items that are there no more, where rows can be deleted.
+        """Delete the rows of deleted items, where rows can be deleted.
 
         Args:
-            connection: In a transaction of the store's.
-            keys: The items'.
+            connection: In a transaction of the store.
+            keys: The keys of the items.
         """
         ...
 
     def count_missing(self, connection: Connection, written: int) -> int:
-        """How many rows of so many written items are missing, at the least."""
+        """Returns how many rows are missing at least, if ``written`` items were written."""
         ...
 
     def close(self) -> None:
-        """Close what was opened, but for the store's engine."""
+        """Close everything that was opened, except the store's engine."""
         ...
 
 
@@ -87,9 +90,9 @@ class StoreSink(Protocol):
     """A sink whose rows a store commits with the items: ``DatabaseSink``, ``JsonLinesSink``.
 
     Attributes:
-        replace: Whether it may write where another pipeline has.
-        max_items: Rows in one transaction, at most.
-        max_seconds: How long a row may wait for others to share its transaction.
+        replace: True if the sink may overwrite rows of another pipeline.
+        max_items: Most rows in one transaction.
+        max_seconds: Seconds that a row may wait for others to share its transaction.
         retry: How long to try while nothing can be written.
     """
 
@@ -99,18 +102,20 @@ class StoreSink(Protocol):
     retry: Retry
 
     def store_database(self, given: str | URL | Engine | None) -> str | URL | Engine:
-        """The database of a store beside this sink.
+        """Returns the database of a store beside this sink.
 
         Args:
             given: The database that the store was given, if any.
 
         Raises:
-            ConfigError: The two do not go together.
+            ConfigError: The database and the sink do not go together.
         """
         ...
 
     def writer_on(self, database: Engine, *, owned: bool = False) -> RowWriter:
-        """An open writer for transactions on the store's database; a pipeline's, if ``owned``.
+        """Returns an open writer for transactions on the store's database.
+
+        With ``owned``, a pipeline will claim its place.
 
         Raises:
             SinkError: Nothing can be written.

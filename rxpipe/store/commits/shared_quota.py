@@ -1,4 +1,4 @@
-"""``until`` for several workers of one run: together they write so many items, no more."""
+"""``until`` for several workers of one run: together they write no more items than it says."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WRITTEN = "written_now"
 class SharedQuota:
     """One worker's part in the run's quota.
 
-    The run's row has how many items are written. Whoever adds to it, or claims items, locks the row.
+    The run's row has the number of written items. Every worker that adds to it, or claims items, locks the row.
 
     Attributes:
-        total: How many items are written, as far as this worker knows.
+        total: Number of written items, as far as this worker knows.
     """
 
     def __init__(self, quota: Quota, run_id: int) -> None:
@@ -32,22 +32,22 @@ class SharedQuota:
 
     @property
     def is_reached(self) -> bool:
-        """Whether none is missing any more."""
+        """True if no item is missing any more."""
         return self.total >= self._quota.until
 
     def open(self, connection: Connection) -> None:
-        """Count what is written, as runs without a quota do not."""
+        """Count the written items, as runs without a quota do not count them."""
         connection.execute(_lock_statement(), self._of_run)
         self.total = self._before = connection.execute(_count_statement(), self._of_run).scalar_one()
         connection.execute(_set_statement(), {**self._of_run, _WRITTEN: self.total})
 
     def missing(self, connection: Connection) -> int:
-        """How many items are to be written yet; no other worker writes any until the transaction ends."""
+        """Returns how many items are still to be written. No other worker writes any until the transaction ends."""
         self.total = connection.execute(_lock_statement(), self._of_run).scalar_one()
         return max(0, self._quota.until - self.total)
 
     def room(self, connection: Connection) -> int:
-        """How many more items may be on their way; no other worker claims any until the transaction ends."""
+        """Returns how many more items may be on their way. No other worker claims any until the transaction ends."""
         missing = self.missing(connection)
         self._tell()
         return max(0, missing - int(connection.execute(_running_statement(), self._of_run).scalar_one()))
@@ -58,7 +58,7 @@ class SharedQuota:
         connection.execute(_set_statement(), {**self._of_run, _WRITTEN: self.total})
 
     def committed(self, count: int) -> None:
-        """So many of this worker's items are written, and that is committed."""
+        """Count this worker's items whose transaction is committed."""
         self._own += count
         self._tell()
 

@@ -1,4 +1,4 @@
-"""What a batch of records does to each item, and what the item's row says to that."""
+"""The effect of a batch of records on each item, compared with the item's row."""
 
 from __future__ import annotations
 
@@ -34,53 +34,54 @@ Standing = Literal["held", "committed", "lost"]
 
 @dataclass(slots=True, eq=False)
 class Move:
-    """What a batch does to one item."""
+    """The effect of a batch on one item."""
 
     claim: Claim
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
-    results: list[Checkpoint] = field(default_factory=list[Checkpoint])  # that other runs may use, whatever came later
+    # Results that other runs may use, whatever happened later.
+    results: list[Checkpoint] = field(default_factory=list[Checkpoint])
     failed: list[FailedCall] = field(default_factory=list[FailedCall])
     used: list[Used] = field(default_factory=list[Used])
     outcome: ClaimedOutcome | None = None
     made: Made | None = None  # the outcome's row
-    spawned: Spawned | None = None  # the last time, since it was sent back
+    spawned: Spawned | None = None  # the last such record since the item was sent back
     children: Sequence[NewChild] = ()
-    began: int | None = None  # where the item was before the first of these
-    sent_back: SentBack | None = None  # the last time
-    erase_from: int | None = None  # checkpoints of this stage and later ones do not count any more
-    retire_from: int | None = None  # nor do children that this stage and later ones have made
-    was_expanded: bool = False  # whether all children of a stage were made, since it was sent back
-    collector: int | None = None  # the stage that it waits for its children before, if that is known here
+    began: int | None = None  # where the item was before the first record
+    sent_back: SentBack | None = None  # the last such record
+    erase_from: int | None = None  # checkpoints of this stage and later stages no longer count
+    retire_from: int | None = None  # children that this stage and later stages have made no longer count
+    was_expanded: bool = False  # all children of a stage were made since the item was sent back
+    collector: int | None = None  # the stage that waits for the item's children, if the batch says so
     knows_collector: bool = False
     refused: RowRefused | None = None
-    unkept: RowRefused | None = None  # why its checkpoints are not taken
-    is_surplus: bool = False  # whether so many are written already as are wanted
+    unkept: RowRefused | None = None  # why its checkpoints are refused
+    is_surplus: bool = False  # enough items are already written
 
     @property
     def changes(self) -> bool:
-        """Whether it does anything to the item, but for telling what its calls used."""
+        """True if the batch changes the item, and does not only report usage."""
         is_moved = self.checkpoints or self.outcome is not None or not self.is_plain
         return bool(is_moved or self.failed or self.unkept is not None)
 
     @property
     def start(self) -> int:
-        """Where the item is before: how many stages have a checkpoint."""
+        """Where the item is before the batch: the number of stages with a checkpoint."""
         return self.claim.stage if self.began is None else self.began
 
     @property
     def stage(self) -> int:
-        """Where it brings the item."""
+        """Where the batch brings the item."""
         if self.checkpoints:
             return self.checkpoints[-1].stage + 1
         return self.start if self.sent_back is None else self.sent_back.kept
 
     @property
     def all_spawned(self) -> Spawned | None:
-        """What says that all children are made."""
+        """The record that says that all children are made, if any."""
         return self.spawned if self.spawned is not None and self.spawned.is_all else None
 
     def take(self, record: Spawned | SentBack) -> None:
-        """It has children, or was sent back."""
+        """Take a record of new children, or of a way back."""
         if self.began is None:
             self.began = record.stage if record.start is None else record.start
         if isinstance(record, Spawned):
@@ -97,11 +98,11 @@ class Move:
 
     def _go_back(self, record: SentBack) -> None:
         self.spawned, self.made, self.was_expanded = None, None, False
-        if record.kept < record.to:  # to the stage that is called with its children
+        if record.kept < record.to:  # to the stage that is called with the item's children
             self.collector, self.knows_collector = record.to, True
         elif self.collector is not None and self.collector > record.to:
             self.collector = None
-        for child in self.children:  # of an earlier round; a batch that is committed again finds them marked
+        for child in self.children:  # children of an earlier round; a batch that is committed again finds them marked
             if child.claim.first > record.to and child.claim.number >= 0:
                 child.claim.number = -1 - child.claim.number
         self.sent_back = record
@@ -111,18 +112,18 @@ class Move:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no new children, and was not sent back."""
+        """True if the item has no new children and was not sent back."""
         return self.spawned is None and self.sent_back is None
 
     @property
     def ends(self) -> bool:
-        """Whether it ends the item; its own children may be on their way then."""
+        """True if the batch ends the item. The item's own children may still be on their way."""
         is_expanded = self.all_spawned is not None and self.all_spawned.collected_by is None
         return self.unkept is not None or self.outcome is not None or is_expanded
 
     @property
     def state(self) -> str:
-        """What it makes of the item."""
+        """The item's new state."""
         if self.unkept is not None:
             return "failed"
         if self.is_surplus:
@@ -130,7 +131,7 @@ class Move:
         if self.outcome is None:
             last = self.all_spawned
             if last is None or (self.checkpoints and self.checkpoints[-1].stage > last.stage):
-                return "running"  # also if it was called with its children since
+                return "running"  # also if the item was called with its children since
             if last.collected_by is None:
                 return "expanded" if self.refused is None else "failed"
             return "waiting" if last.hands_over else "running"
@@ -145,11 +146,11 @@ class Move:
         return max(0 if one is None else one.attempts for one in (last, self.spawned, self.sent_back, self.outcome))
 
     def standing(self, row: Row[Any] | None) -> Standing:
-        """How the item's row compares with what the batch goes by."""
+        """Compares the item's row with what the batch assumes."""
         claim = self.claim
         if row is None or claim.lost or (row.owner, row.fence) != (claim.owner, claim.fence):
-            return "lost"  # of one that is known to be, calls were left out
-        if claim.conflict is not None:  # its row is another item's
+            return "lost"  # of an item that is known to be lost, some calls were left out
+        if claim.conflict is not None:  # the row belongs to another item
             return "lost"
         if self.sent_back is not None and row.rounds >= self.sent_back.rounds:
             return "committed"
@@ -160,7 +161,10 @@ class Move:
 
 
 def moves_of(batch: Sequence[Record]) -> dict[int, Move]:
-    """What the batch does to each claim, by its identity: an item that was lost may be there twice."""
+    """Returns the effect of the batch on each claim, by the claim's identity.
+
+    An item that was lost may be there twice.
+    """
     moves: dict[int, Move] = {}
     for record in batch:
         if isinstance(record, Closing):
@@ -169,7 +173,7 @@ def moves_of(batch: Sequence[Record]) -> dict[int, Move]:
         move = moves.get(id(claim))
         if move is None:
             move = moves[id(claim)] = Move(claim)
-        if isinstance(record, Checkpoint):  # first, as most are
+        if isinstance(record, Checkpoint):  # first, as most records are checkpoints
             if move.began is None:
                 move.began = record.stage if record.start is None else record.start
             move.checkpoints.append(record)
@@ -188,12 +192,12 @@ def moves_of(batch: Sequence[Record]) -> dict[int, Move]:
 
 
 def is_handed_over(record: Record) -> bool:
-    """Whether a record tells that an item leaves this worker for the store, which knows that already."""
+    """Returns True if a record says that an item moves from this worker to the store, which already knows it."""
     return isinstance(record, Ended) and isinstance(record.outcome.error, HandedOver)
 
 
 def failures_of(move: Move) -> list[FailedCall]:
-    """The failures to keep: those of calls, and a refusal by the database."""
+    """Returns the failures to keep: failed calls, and a refusal by the database."""
     error = move.unkept or move.refused
     if error is None:
         return move.failed
@@ -202,7 +206,7 @@ def failures_of(move: Move) -> list[FailedCall]:
 
 
 def behind_the_way_back(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> dict[str, int]:
-    """The items that were sent back and had children, and the earliest stages to which."""
+    """Returns the items that were sent back and had children, with the earliest stage that each was sent back to."""
     found: dict[str, int] = {}
     for move in moves:
         row = rows.get(move.claim.key)
@@ -216,12 +220,12 @@ def behind_the_way_back(moves: Sequence[Move], rows: Mapping[str, Row[Any]]) -> 
 def destinations(
     moves: Sequence[Move], rows: Mapping[str, Row[Any]], failures: Mapping[str, int]
 ) -> dict[tuple[Any, ...], list[str]]:
-    """The new values of the items' columns, as ``commits._CHANGED`` names them, and the items that get each.
+    """Returns the new values of the items' columns, as ``commits._CHANGED`` names them, with the items that get each.
 
     Args:
-        moves: What happens to the items.
-        rows: The items as they are, by their keys.
-        failures: How many failed calls are new, by the items' keys.
+        moves: The effects on the items.
+        rows: The items' current rows, by their keys.
+        failures: Number of new failed calls, by the items' keys.
     """
     found: dict[tuple[Any, ...], list[str]] = {}
     for move in moves:
@@ -236,7 +240,7 @@ def destinations(
 
 
 def _children(move: Move, row: Row[Any]) -> tuple[int, int | None]:
-    """How many children of the item are kept, and which stage it waits for them before."""
+    """Returns how many children of the item are kept, and the stage that waits for them."""
     made = 0 if move.sent_back is not None else row.children
     if move.spawned is not None:
         made = move.spawned.made
@@ -247,8 +251,8 @@ def _children(move: Move, row: Row[Any]) -> tuple[int, int | None]:
 
 
 def _rounds(move: Move, row: Row[Any]) -> tuple[int, str | None]:
-    """How often it was sent back, and what the stage that it went back to is told."""
-    if move.sent_back is None:  # where it was expanded, the stage that collects is not told
+    """Returns how often the item was sent back, and the feedback for the stage that it went back to."""
+    if move.sent_back is None:  # after an expansion, the collecting stage gets no feedback
         return row.rounds, None if move.checkpoints or move.was_expanded else row.feedback
     is_over = move.was_expanded or (bool(move.checkpoints) and move.checkpoints[-1].stage >= move.sent_back.to)
     return move.sent_back.rounds, None if is_over else json.dumps(list(move.sent_back.feedback))
@@ -265,16 +269,16 @@ def _last_error(move: Move) -> str | None:
 
 
 def refused_before(move: Move, row: Row[Any]) -> RowRefused | None:
-    """Why a row was refused in a commit whose answer was lost."""
+    """Returns why a row was refused in a commit whose answer was lost."""
     if move.outcome is None or move.outcome.status not in ("written", "expanded"):
         return None
     return RowRefused(row.last_error or "the row was refused")
 
 
 def result_of(move: Move, standing: Standing) -> ClaimedOutcome:
-    """How the item ended: as the stages say, unless its row was refused or the item was lost."""
+    """Returns how the item ended: as the stages say, unless its row was refused or the item was lost."""
     outcome = move.outcome
-    assert outcome is not None  # of records that have one
+    assert outcome is not None  # only called for records that have an outcome
     if move.claim.conflict is not None:
         return replace(outcome, status="failed", error=move.claim.conflict)
     if standing == "lost":

@@ -1,7 +1,7 @@
-"""Sums that every commit adds to: to add up the rows of a large run takes a second.
+"""Sums that every commit adds to: adding up the rows of a large run would take a second.
 
-Each worker has a row of its own, so none waits for another one. Who changes ended items in another way adds what that
-changes, too.
+Each worker has a row of its own, so no worker waits for another. Code that changes ended items in another way adds its
+change to the sums, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rxpipe.store.schema.tables import ENDED, ITEMS, RUNS, TALLIES, USAGE
 
 _OF_USAGE = ("prompt_tokens", "completion_tokens", "cost")
 _SUMS = (*ENDED, *_OF_USAGE)
-_BEFORE = "before"  # who has what there was when sums began to be kept
+_BEFORE = "before"  # has what there was before sums were kept
 
 
 def add_tally(
@@ -32,9 +32,9 @@ def add_tally(
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
-        worker: Whose row it is added to; other changes than a worker's commits have one of their own.
-        ended: How many more items there are of each state in which items end; others do not count.
-        used: What calls have used besides.
+        worker: The worker whose row grows. Changes that are not commits of a worker have a row of their own.
+        ended: How many more items there are in each state that ends an item. Other states do not count.
+        used: Additional usage of calls.
     """
     sums: dict[str, float] = {f"to_{state}": ended.get(state, 0) for state in ENDED}
     if used is None and not any(sums.values()):
@@ -46,13 +46,13 @@ def add_tally(
 
 
 def take_from_tally(connection: Connection, run_id: int, ended: Mapping[str, int]) -> None:
-    """Items that had ended have not any more, how many of each state."""
+    """Subtract items that had ended and are open again, by state."""
     less = {state: -count for state, count in ended.items() if state in ENDED}
     add_tally(connection, {RUN: run_id}, uuid.uuid4().hex, less)
 
 
 def tallies(connection: Connection, run_ids: list[int] | None = None) -> dict[int, tuple[dict[str, int], Usage]]:
-    """How many items have ended, by state, and what calls have used, of each run."""
+    """Returns, for each run, how many items have ended, by state, and the usage of calls."""
     sums = [func.sum(TALLIES.c[name]).label(name) for name in _SUMS]
     query = select(TALLIES.c.run_id, *sums).group_by(TALLIES.c.run_id)
     if run_ids is not None:
@@ -71,13 +71,13 @@ def tallies(connection: Connection, run_ids: list[int] | None = None) -> dict[in
 
 
 def recount(connection: Connection, run_id: int) -> None:
-    """Add up a run's rows anew, in a transaction in which it has no workers."""
+    """Add up a run's rows anew, in a transaction in which the run has no workers."""
     connection.execute(delete(TALLIES).where(TALLIES.c.run_id == run_id))
     _count(connection, run_id)
 
 
 def begin_tallies(connection: Connection) -> None:
-    """Add up the rows of all runs, of which no sums were kept so far."""
+    """Add up the rows of all runs, whose sums were not kept so far."""
     for run_id in connection.execute(select(RUNS.c.id)).scalars().all():
         _count(connection, run_id)
 
@@ -99,7 +99,7 @@ def _add_statement(dialect: str) -> Insert:
         TALLIES.c.worker: bindparam("to_worker", type_=TALLIES.c.worker.type),
         **new,
     }
-    # Of a run that was pruned meanwhile, nothing is to be left.
+    # A run that was pruned meanwhile must leave nothing behind.
     there = select(literal(1)).select_from(RUNS).where(RUNS.c.id == this_run()).exists()
     module: Any = postgresql if dialect == "postgresql" else sqlite
     added = module.insert(TALLIES).from_select(list(values), select(*values.values()).where(true(), there))

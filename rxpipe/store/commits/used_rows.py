@@ -1,4 +1,4 @@
-"""Rows of what calls have used."""
+"""Rows with the usage of calls."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rxpipe.store.schema.tables import RUNS, USAGE, db_now
 
 
 def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequence[Used]) -> Usage | None:
-    """Keep what calls have used, each once.
+    """Keep the usage of each call once.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
-        records: What they have used.
+        records: The usage records.
 
     Returns:
-        The sum of what is new; None if nothing is. Not what was saved.
+        The sum of the new usage, without saved usage; None if nothing is new.
     """
     if not records:
         return None
@@ -56,7 +56,7 @@ def add_usage(connection: Connection, of_run: Mapping[str, Any], records: Sequen
 def _usage_statement(dialect: str) -> ReturningInsert[Any]:
     columns = [column for column in USAGE.c if column.name not in ("run_id", "at")]
     rows = json_rows(dialect, *columns)
-    # Of a run that was pruned meanwhile, nothing is to be left.
+    # A run that was pruned meanwhile must leave nothing behind.
     there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))
     values = select(this_run(), *(rows.c[column.name] for column in columns), db_now()).where(there)
     module: Any = postgresql if dialect == "postgresql" else sqlite
