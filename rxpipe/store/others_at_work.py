@@ -1,4 +1,4 @@
-"""What a store says when it is opened: who else is at work, and what is not as it was."""
+"""Checks and warnings when a store is opened: other processes at work, and changes since the last run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def tell_edited(names: Sequence[str]) -> None:
-    """Warn of stages whose code has changed, though what they returned stays."""
+    """Warn of stages whose code has changed, though their results stay."""
     if names:
         one = len(names) == 1
         stages, them = ("stage", "the stage") if one else ("stages", "the stages")
@@ -41,7 +41,7 @@ def tell_missing(run_id: int, place: str, missing: int, found_by: str) -> None:
 
 
 def holder(connection: Connection) -> str:
-    """Who has an SQLite file, as far as its store tells."""
+    """Returns the process that has an SQLite file, as far as its store tells."""
     if not schema_version(connection):
         return "another process"
     query = select(WORKERS).where(WORKERS.c.ended_at.is_(None))
@@ -50,10 +50,10 @@ def holder(connection: Connection) -> str:
 
 
 def refuse_others(database: Database, connection: Connection) -> None:
-    """See that nobody else is at work in an SQLite file, though its lock was free.
+    """Raise if another process is at work in an SQLite file, though the file's lock was free.
 
     Raises:
-        StoreError: Somebody is.
+        StoreError: Another process is at work.
     """
     if database.is_sqlite and (others := at_work(connection)):
         raise database.in_use_by(_named(others[-1]))

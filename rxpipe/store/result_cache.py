@@ -1,4 +1,4 @@
-"""Results of earlier calls, as a session looks for them and keeps new ones."""
+"""Finds results of earlier calls for a session, and describes new ones."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class ResultCache:
-    """The results of a pipeline's stages, of all runs."""
+    """The cached results of a pipeline's stages, from all runs."""
 
     def __init__(
         self, database: Database, stages: Sequence[StageSignature], *, retry: Policy, over: threading.Event
     ) -> None:
-        """Describe it.
+        """Describe the cache.
 
         Args:
-            database: The store's.
-            stages: The pipeline's, as they are now.
+            database: The store's database.
+            stages: The pipeline's current stages.
             retry: How long to try while the database is away.
-            over: Set when nothing more is looked for.
+            over: Set when nothing more is looked up.
         """
         self._database = database
         self._stages = stages
@@ -45,14 +45,14 @@ class ResultCache:
         self._has_told = False
 
     def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:
-        """What there is for values; where the database cannot tell, there is nothing. It may block."""
+        """Returns the cached results for values. If the database cannot tell, there are none. Blocks."""
         hashes = [input_hash(value) for value in values]
         known = list(dict.fromkeys(one for one in hashes if one is not None))
         found = self._found(self._stages[stage].result_key, known) if known else {}
         return [CacheLookup(one, None if one is None else _result_of(found.get(one))) for one in hashes]
 
     def new(self, stage: int, lookup: CacheLookup) -> NewResult | None:
-        """What a result is to be kept by; None if it is not."""
+        """Returns the key under which to keep a result; None if it is not to be kept."""
         if lookup.key is None:
             return None
         return NewResult(stage=self._stages[stage], input_hash=lookup.key, usage=plain_usage(lookup.usage))
@@ -63,7 +63,7 @@ class ResultCache:
 
         try:
             found = self._database.patiently(find, self._retry, self._over, again=lambda connection: None)
-        except Exception as error:  # noqa: BLE001 - what the commits will tell, too, if there is no more to it
+        except Exception as error:  # noqa: BLE001 - the commits will report the error, too, if it persists
             if not self._has_told:
                 self._has_told = True
                 _log.warning("results of earlier calls cannot be looked up", error=one_line(error.__cause__ or error))
@@ -76,7 +76,7 @@ def _result_of(row: Row[Any] | None) -> CachedResult | None:
         return None
     try:
         value = decode(row.output, row.pickled)
-    except CheckpointError:  # of a class that is gone
+    except CheckpointError:  # its class is gone
         return None
     usage = Usage(prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens, cost=row.cost)
     return CachedResult(value, usage, (row.output, row.pickled))

@@ -1,4 +1,4 @@
-"""Which run goes on: the latest of its name, if it is this pipeline's with these stages, or a new one."""
+"""Decides which run goes on: the latest of its name, if it is this pipeline's with these stages, or a new run."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Latest(NamedTuple):
 
 
 class How(NamedTuple):
-    """What the user asked for: see ``RunStore``.
+    """The user's options: see ``RunStore``.
 
     Attributes:
         fresh: Begin a new run.
-        resume: Go on also if the stages have changed.
+        resume: Go on even if the stages have changed.
         found_by: The options by which commands find the database.
     """
 
@@ -60,12 +60,12 @@ class How(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What there was of a run when a process began to work on it.
+    """The state of a run when a process began to work on it.
 
     Attributes:
-        counts: How many items, by state.
-        usage: What its calls had used.
-        mean_costs: What a call had cost on average, by the stage's name; of those that told what they used.
+        counts: Number of items, by state.
+        usage: Usage of the run's calls.
+        mean_costs: Mean cost of a call, by the stage's name. Only calls that reported their usage count.
     """
 
     counts: dict[str, int]
@@ -74,7 +74,7 @@ class Before(NamedTuple):
 
     @classmethod
     def of(cls, connection: Connection, run_id: int) -> Before:
-        """A run's."""
+        """Returns the state of a run."""
         return cls(counts(connection, run_id), usage.of_run(connection, run_id), usage.mean_costs(connection, run_id))
 
 
@@ -88,24 +88,24 @@ def begin_or_continue(
     replace: bool,
     forget: Forget | None = None,
 ) -> int:
-    """The run to work on.
+    """Returns the run to work on.
 
     Args:
         connection: In a transaction.
-        latest: The latest run, by ``find``.
+        latest: The latest run, found by ``find``.
         name: The name of the run.
         pipeline: The pipeline.
-        how: Whether to begin a new run, or go on also with changed stages.
-        replace: Whether rows of another pipeline may be overwritten.
-        forget: Deletes the rows of children that are to be made anew.
+        how: The options: begin a new run, or go on even with changed stages.
+        replace: True if rows of another pipeline may be overwritten.
+        forget: Deletes the rows of children that are made anew.
 
     Returns:
-        Its number.
+        The run's number.
 
     Raises:
-        OtherPipeline: The run is another pipeline's.
-        StagesChanged: The stages are others than those of the run, and ``resume`` was not asked for.
-        StoreError: Workers are busy with the run, or with the stages that it had.
+        OtherPipeline: The run belongs to another pipeline.
+        StagesChanged: The stages differ from those of the run, and ``resume`` is not set.
+        StoreError: Workers are busy with the run, or with its former stages.
     """
     stages = pipeline.stages
     is_other = latest is not None and pipeline.is_other(pipeline.name, latest.origin, latest.stages)
@@ -127,16 +127,16 @@ def begin_or_continue(
 
 
 def run_to_submit_to(connection: Connection, name: str, pipeline: Identity) -> int:
-    """The run that takes what is submitted: the latest of its name, whatever its stages, or a new one.
+    """Returns the run that takes submitted items: the latest of its name, whatever its stages, or a new run.
 
     Args:
-        connection: In a transaction, until the end of which nobody else begins, adopts or prunes the run.
+        connection: In a transaction. Until it ends, nobody else begins, adopts or prunes the run.
         name: The name of the run.
         pipeline: The pipeline.
 
     Raises:
-        OtherPipeline: The run is another pipeline's.
-        StoreError: A version of rxpipe began runs that knew no names of pipelines: this may be one of them.
+        OtherPipeline: The run belongs to another pipeline.
+        StoreError: The store has a run from a version of rxpipe that did not name pipelines. It may be this pipeline's.
     """
     latest = find(connection, name, None)
     if latest is None:
@@ -153,7 +153,7 @@ def run_to_submit_to(connection: Connection, name: str, pipeline: Identity) -> i
 
 
 def reopen(connection: Connection, run_id: int) -> float | None:
-    """Take a run for unfinished while somebody works on it. Returns when it was finished before, if it was."""
+    """Mark a run as unfinished while somebody works on it. Returns its former end, if it was finished."""
     finished_at = connection.execute(select(RUNS.c.finished_at).where(RUNS.c.id == run_id)).scalar_one()
     if finished_at is not None:
         connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(finished_at=None))
@@ -161,10 +161,10 @@ def reopen(connection: Connection, run_id: int) -> float | None:
 
 
 def check_owner_is_idle(connection: Connection, table: str, owner: Owner | None, pipeline: Identity) -> None:
-    """See that a table is not taken from another pipeline while that one's workers write into it.
+    """Raise if a table is to be taken from another pipeline whose workers write into it.
 
     Raises:
-        StoreError: They do.
+        StoreError: Its workers write into the table.
     """
     if owner is None or not owner.is_other_than(pipeline):
         return
@@ -174,12 +174,12 @@ def check_owner_is_idle(connection: Connection, table: str, owner: Owner | None,
 
 
 def find(connection: Connection, name: str, former: str | None) -> Latest | None:
-    """The latest run of a name; nobody else begins, adopts or prunes it until the transaction ends.
+    """Returns the latest run of a name. Nobody else begins, adopts or prunes it until the transaction ends.
 
     Args:
         connection: In a transaction.
         name: The name.
-        former: The name that the run may have if it was begun by a version of rxpipe that knew no names of pipelines.
+        former: The run's name if a version of rxpipe began it that did not name pipelines.
     """
     is_wanted = RUNS.c.name == name
     if former is not None:
@@ -195,30 +195,30 @@ def _latest(connection: Connection, condition: ColumnElement[bool], *first: Unar
 
 
 def _keep(connection: Connection, latest: Latest, name: str, pipeline: Identity, *, is_settled: bool) -> None:
-    """Keep what the run is known by from now on."""
-    # What is kept was made by the code of then: that stays known until it is made again.
+    """Keep the identity by which the run is known from now on."""
+    # Kept results were made by the code of their time. Its hash stays until they are made again.
     values = {"stages": to_text(merged(latest.stages, pipeline.stages))}
     if latest.origin is None or is_settled:
         values["origin"] = pipeline.origin
     connection.execute(update(RUNS).where(RUNS.c.id == latest.id).values(values))
-    if latest.name != name:  # with the earlier runs of that name
+    if latest.name != name:  # together with the earlier runs of that name
         is_former = and_(RUNS.c.name == latest.name, or_(RUNS.c.origin.is_(None), RUNS.c.id == latest.id))
         connection.execute(update(RUNS).where(is_former).values(name=name, origin=pipeline.origin))
 
 
 def stages_of(connection: Connection, run_id: int) -> tuple[StageSignature, ...]:
-    """A run's stages, as its checkpoints were made."""
+    """Returns a run's stages, as they were when its checkpoints were made."""
     return from_text(connection.execute(select(RUNS.c.stages).where(RUNS.c.id == run_id)).scalar_one())
 
 
 def counts(connection: Connection, run_id: int) -> dict[str, int]:
-    """How many items a run has, by state."""
+    """Returns how many items a run has, by state."""
     query = select(ITEMS.c.state, func.count().label("items")).where(ITEMS.c.run_id == run_id).group_by(ITEMS.c.state)
     return {row.state: row.items for row in connection.execute(query)}
 
 
 def has_workers(connection: Connection, run_id: int) -> bool:
-    """Whether any worker is, or may be, busy with a run."""
+    """Returns True if any worker is, or may be, busy with a run."""
     live = and_(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED))
     return bool(connection.execute(select(exists().where(live))).scalar_one())
 
@@ -227,7 +227,7 @@ def _begin(connection: Connection, name: str, pipeline: Identity, generation: in
     module = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"name": name, "generation": generation, "stages": to_text(pipeline.stages), "created_at": db_now()}
     row["origin"] = pipeline.origin
-    # Where another process has begun the same one at this moment, this is its run, too.
+    # If another process has just begun the same run, this process works on that run, too.
     connection.execute(module.insert(RUNS).values(**row).on_conflict_do_nothing())
     query = select(RUNS.c.id, RUNS.c.stages).where(RUNS.c.name == name, RUNS.c.generation == generation)
     begun = connection.execute(query).one()
@@ -237,13 +237,13 @@ def _begin(connection: Connection, name: str, pipeline: Identity, generation: in
 
 
 def _outdated(run_id: int, keep: int) -> ColumnElement[bool]:
-    """The items that have been further than the stages that are kept, or ended behind them."""
+    """Returns the condition for ended items that have been beyond the stages that are kept."""
     is_behind = or_(ITEMS.c.stage >= keep, _is_next_collected_behind(keep))
     return and_(ITEMS.c.run_id == run_id, is_behind, ITEMS.c.state.in_(ENDED))
 
 
 def _is_next_collected_behind(keep: int) -> ColumnElement[bool]:
-    """Items that were to be called next with their children, in a stage that is not kept."""
+    """Returns the condition for items whose next call, with their children, is in a stage that is not kept."""
     return and_(ITEMS.c.collected_by >= keep, ITEMS.c.stage <= ITEMS.c.collected_by)
 
 
@@ -272,7 +272,7 @@ def _told_other(latest: Latest, pipeline: Identity) -> str:
 
 
 def _adopt(connection: Connection, latest: Latest, pipeline: Identity, found_by: str, forget: Forget | None) -> int:
-    """Give a run other stages; how many items had come further than those that are the same."""
+    """Give a run other stages. Returns how many items had come beyond the unchanged stages."""
     stages = pipeline.stages
     if has_workers(connection, latest.id):
         raise StoreError(

@@ -1,4 +1,4 @@
-"""One process's part in a run: what it takes, and what it keeps of it."""
+"""One process's part in a run: takes items, and keeps their results."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Session:
-    """Both ends of a run's stages, and what keeps what happens between them.
+    """Both ends of a run's stages, and the keeper of everything that happens between them.
 
-    Checkpoints and outcomes go through one queue, in the order in which they happen, to one writer that commits them
-    in batches. An item does not wait for its checkpoints: it goes on to the next stage meanwhile.
+    Checkpoints and outcomes go through one queue, in the order in which they happen. One writer commits them in
+    batches. An item does not wait for its checkpoints: it goes on to the next stage meanwhile.
 
     Attributes:
         run_id: The run's number.
-        before: What there was of the run when this began.
-        is_finished: Whether nothing was left to do when it ended.
-        counts: What it commits.
+        before: The state of the run when this session began.
+        is_finished: True if nothing was left to do when the session ended.
+        counts: Counts of commits.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Session:
         patience = OutageLimit(retry, lambda: self._backlog.results)
         self.counts = CommitCounts()
         self._flusher = Flusher(commits, self._backlog, patience, self.counts, failed=self._take_no_more)
-        self._over = threading.Event()  # set when no more is claimed
+        self._over = threading.Event()  # set when no more items are claimed
         self._cache = ResultCache(database, stages, retry=patience, over=self._over)
         self._flush: Subject[None] = Subject()
         self._max_items, self._max_seconds = max_items, max_seconds
@@ -131,25 +131,25 @@ class Session:
         self._is_closed = False
         self._has_given_up = False
         self._ended = 0
-        self._statuses: Counter[str] = Counter()  # of all that have left the stages
+        self._statuses: Counter[str] = Counter()  # of all items that have left the stages
         self._lost = 0
-        self._state = "finished"  # how it has ended, as far as this knows
+        self._state = "finished"  # how the session has ended, as far as it knows
 
     def take(self, ids: Observable[Any]) -> Observable[Claim]:
-        """The items to take through the stages: those that wait, and what is new in the source."""
+        """Returns the items to take through the stages: those that wait, and new ones of the source."""
         return self._feed.observable(ids)
 
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
-        """Tell how IDs of the source end that the run knew already; it does not wait for what others have to do."""
+        """Report how IDs of the source end that the run already knew. Does not wait for the work of other workers."""
         self._feed.tell(tell)
 
     def checkpoint(
         self, claim: Claim, stage: int, attempts: int, value: Any, lookup: CacheLookup | None = None
     ) -> None:
-        """Keep what a stage returned; with ``lookup``, for other runs, too.
+        """Keep a stage's result. With ``lookup``, also keep it for other runs.
 
         Raises:
-            CheckpointError: It cannot be kept.
+            CheckpointError: The result cannot be kept.
         """
         output = encode(value)
         new = None if lookup is None else self._cache.new(stage, lookup)
@@ -158,18 +158,18 @@ class Session:
         self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=output, start=start, new=new))
 
     def look_up(self, stage: int, values: Sequence[Any]) -> list[CacheLookup]:
-        """What the cache has for values; it may block."""
+        """Returns the cached results for values. Blocks."""
         return self._cache.look_up(stage, values)
 
     def reused(self, claim: Claim, stage: int, attempts: int, hit: CachedResult) -> None:
-        """Keep a result of the cache as what a stage returned, and what that saved."""
+        """Keep a cached result as a stage's result, and the usage that it saved."""
         self._note(used(claim, stage=self._stages[stage], attempt=0, usage=hit.usage, saved=True))
         start = claim.noted
         claim.noted = stage + 1
         self._note(Checkpoint(claim=claim, stage=stage, attempts=attempts, output=hit.kept, start=start))
 
     def spawn(self, parent: Claim, children: Sequence[SourceRecord], spawning: Spawning) -> list[Claim]:
-        """Keep children of an item, which this worker has from the start."""
+        """Keep children of an item. They belong to this worker from the start."""
         new = [self._claims.child(parent, spawning, place, child) for place, child in enumerate(children)]
         self._in_flight.add(child.claim for child in new)
         self._note(
@@ -212,7 +212,7 @@ class Session:
         claim.noted = kept
 
     def called(self, claim: Claim, stage: int, call: CallTime, notes: Sequence[object] = ()) -> None:
-        """Keep that a call has ended, and its prompts and replies, with what is told of its item next."""
+        """Keep that a call has ended, with its prompts and replies, together with the item's next record."""
         note_call(claim, self._stages, stage, call, notes if self._keep_prompts else ())
 
     def call_failed(
@@ -222,7 +222,7 @@ class Session:
         self._note(failed_call(claim, stage=stage, attempt=attempt, error=error, value=value, final=final))
 
     def used(self, claim: Claim, stage: str, attempt: int, usage: Usage) -> None:
-        """Keep what a call has used."""
+        """Keep the usage of a call."""
         claim.usage = stage, attempt, usage
         self._note(used(claim, stage=stage, attempt=attempt, usage=usage))
 
@@ -231,11 +231,14 @@ class Session:
         self._lease.snapshots.watch(take, conclude)
 
     def stops(self, stop: Callable[[bool, Exception | None], object]) -> None:
-        """Stop the run when another process asks for that; see ``RunPorts.stops``."""
+        """Stop the run when another process asks for it; see ``RunPorts.stops``."""
         self._lease.asked = lambda how: stop(how == "abort", error_when_asked(how))
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
-        """Whether a call may begin; not while too many results wait for their commit. Then ``wake`` is called later."""
+        """Returns True if a call may begin; False while too many results wait for their commit.
+
+        Then calls ``wake`` later.
+        """
         return self._backlog.may_begin(wake)
 
     def _note(self, record: Checkpoint | Spawned | SentBack | FailedCall | Used) -> None:
@@ -246,7 +249,7 @@ class Session:
             self._line.note(record)
 
     def write(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
-        """Keep outcomes, and what was noted before each; they come out when they are committed."""
+        """Keep outcomes, and the records before each. Outcomes are emitted when they are committed."""
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             def line_up(records: ObserverBase[list[Record]], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -280,13 +283,13 @@ class Session:
         return reactivex.create(subscribe)
 
     def aborted(self) -> None:
-        """The run is aborted: commit what has returned, and fail if the database does not answer soon."""
+        """The run is aborted: commit the results that have come, and fail if the database does not answer soon."""
         self._state = "stopped"
         self._flush.on_next(None)
         self._abort_deadline.aborted()
 
     def fail(self, error: Exception) -> None:
-        """End the run now, as nothing can be kept any more; from any thread. It waits for nobody."""
+        """End the run now, as nothing can be kept any more. From any thread; waits for nobody."""
         self._has_given_up = True
         self._state = "failed"
         self._stop()
@@ -307,7 +310,7 @@ class Session:
                 outcomes = self._keep(records)
         except Exception:
             self._state = "failed"
-            self.close()  # here, where it may block, and before the run ends: nothing would wait for it then
+            self.close()  # here, where it may block, and before the run ends: nothing would wait for it afterwards
             raise
         self._in_flight.end(outcome.claim for outcome in outcomes)
         return outcomes
@@ -346,7 +349,7 @@ class Session:
             )
 
     def _close(self) -> None:
-        """Give back what is unfinished, and say whether anything is left for anybody."""
+        """Give back unfinished items, and record if any work is left for other workers."""
         self._stop()
         self._feed.end()
         last = self._lease.snapshots.last(self._statuses, self._state)
@@ -357,7 +360,7 @@ class Session:
             if self._line is not None:
                 self._commits.add_usage(connection, list(self._line.late))
             left = self._claims.left(connection)
-            # A session that ended nothing does not finish a run anew.
+            # A session in which nothing ended leaves the run's end as it was.
             finished = db_now() if self._ended else func.coalesce(RUNS.c.finished_at, self._finished_at, db_now())
             is_reached = self._claims.quota is not None and self._claims.quota.is_reached
             is_finished = is_reached or (not (left.ready or left.running) and self._feed.exhausted)
@@ -372,20 +375,20 @@ class Session:
         self._lease.stop()
 
     def _release_in_background(self) -> None:
-        """The run is over, or was disposed of: not here, which may be an event loop."""
+        """The run is over or disposed of. Closes on another thread, as this one may run an event loop."""
         self._stop()
         self._abort_deadline.close()
         if not self._is_closed:
-            # The program's end waits for it, also if a daemon starts it, unless there is nothing to wait for.
+            # The program's end waits for this thread, even if a daemon starts it, unless there is nothing to wait for.
             threading.Thread(target=self.close, name="rxpipe-release", daemon=self._has_given_up).start()
 
     def close(self) -> None:
-        """End it, whatever is on its way; nothing if it has ended. It takes a few seconds at most."""
+        """End the session, whatever is on its way. Does nothing if it has ended. Takes a few seconds at most."""
         self._stop()
         self._flusher.give_up()
         self._database.end_within(abort_deadline.SECONDS)
         if not self._at_work.acquire(timeout=abort_deadline.SECONDS):
-            return  # whoever is at work closes it
+            return  # the thread at work closes the session
         try:
             if not self._is_closed:
                 self._release()
@@ -395,6 +398,6 @@ class Session:
     def _release(self) -> None:
         try:
             self._close()
-        except Exception:  # noqa: BLE001 - the database does not answer: then the lease will run out
+        except Exception:  # noqa: BLE001 - the database does not answer: the lease will run out
             self._is_closed = True
             self._database.close()

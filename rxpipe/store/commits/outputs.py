@@ -23,9 +23,9 @@ _LARGE = 10_000_000  # bytes of a pickle that is not made readable
 
 
 Output: TypeAlias = tuple[str, str | None]
-"""A stage's result as it is kept: as JSON, and as a pickle in base64 where the JSON does not say all.
+"""A stage's result as the store keeps it: as JSON, and as a pickle in base64 if the JSON does not hold all of it.
 
-A plain tuple of texts, as the garbage collector soon looks at it no more.
+A plain tuple of texts, as the garbage collector soon ignores it.
 """
 
 

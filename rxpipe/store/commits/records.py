@@ -43,9 +43,9 @@ class MadeCall(NamedTuple):
 
 
 PlainCall: TypeAlias = tuple[int, int, float, float, float, int, str]
-"""A call's stage and then its time, where there is nothing more to tell, as nearly always.
+"""A call's stage and then its time, for the usual call that has nothing more to keep.
 
-A plain tuple of numbers and a text, as the garbage collector soon looks at it no more.
+A plain tuple of numbers and a text, as the garbage collector soon ignores it.
 """
 
 Calls: TypeAlias = PlainCall | list[MadeCall]

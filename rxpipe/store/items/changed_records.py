@@ -1,4 +1,4 @@
-"""Records that a run knows already, and that come with another value."""
+"""Records that a run already knows, and that come again with another value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OnChange: TypeAlias = Literal["keep", "redo", "fail"]
 
 
 def keep_values(connection: Connection, of_run: Mapping[str, Any], outputs: Mapping[str, Output | None]) -> None:
-    """Keep what a source gave, by the keys of the items."""
+    """Keep the values of a source, by the keys of the items."""
     kept = {key: output for key, output in outputs.items() if output is not None}
     if not kept:
         return
@@ -32,16 +32,16 @@ def keep_values(connection: Connection, of_run: Mapping[str, Any], outputs: Mapp
 
 
 class ChangedRecords:
-    """What becomes of them: the first value is kept, the item is done again with the new one, or that is an error.
+    """Handles changed records: keeps the first value, does the item again with the new one, or raises.
 
     Attributes:
-        kept: How many have kept their first value.
-        refuses: Whether one that is to be an error is that of its submission, and not of the run.
-        refused: Those of the last call, if so, and their errors.
+        kept: How many records have kept their first value.
+        refuses: True if an error is that of a submission, and not of the run.
+        refused: If ``refuses``: the records that the last call refused, with their errors.
     """
 
     def __init__(self, on_change: OnChange, run_id: int, lease: Lease, forget: Forget | None = None) -> None:
-        """Describe it; ``forget`` deletes the rows of children of records that are done again."""
+        """Describe the handling. ``forget`` deletes the rows of children of records that are done again."""
         self.kept = 0
         self.refuses = False
         self.refused: dict[KeyedId, RecordChanged] = {}
@@ -58,14 +58,14 @@ class ChangedRecords:
 
         Args:
             connection: In a transaction.
-            known: Those that the run knows, by their keys: what is claimed if they are to be done again.
-            outputs: The values that they have now.
+            known: The records that the run knows, by their keys, with the claims for those that are done again.
+            outputs: The current values of the records.
 
         Returns:
-            The keys of those that are to be done again, and are this worker's from now on.
+            The keys of the records to do again. They belong to this worker from now on.
 
         Raises:
-            RecordChanged: There is one, and that is to be an error of the run.
+            RecordChanged: A record has changed, and that is an error of the run.
         """
         before = kept_values(connection, self._of_run, list(known))
         changed = [key for key in known if is_changed(before.get(key, {}).get(SOURCE), outputs[key])]
@@ -83,7 +83,7 @@ class ChangedRecords:
         return set()
 
     def _begin_again(self, connection: Connection, claim: Claim) -> bool:
-        """Take an item that has ended, with all of its children; false if that is not so."""
+        """Take an item that has ended, with all of its children. Returns False if they have not ended."""
         ours = ITEMS.c.run_id == self._run_id
         below = and_(ours, ITEMS.c.root_key == claim.key)
         if connection.execute(select(ITEMS.c.item_key).where(below, ITEMS.c.state.in_(PENDING)).limit(1)).first():
@@ -126,7 +126,7 @@ class ChangedRecords:
 
 
 def is_changed(before: KeptValue | None, now: Output | None) -> bool:
-    """Whether a record has another value than is kept of it; not if its value now cannot be kept."""
+    """Returns True if a record has another value than the kept one; False if the new value cannot be kept."""
     if now is None:
         return False
     return before is None or (before.output, before.pickled) != now

@@ -1,4 +1,4 @@
-"""The statements that claim items, each made once for all runs: to make one takes longer than to execute it."""
+"""The statements that claim items, each made once for all runs: making a statement takes longer than executing it."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def _crashes() -> ColumnElement[int]:
 
 @cache
 def quarantined_statement() -> Select[Any]:
-    """The most crashes of a quarantined item that waits, among those with no more than ``CRASHES``."""
+    """The highest number of crashes, up to ``CRASHES``, of a quarantined item that waits."""
     ours = and_(ITEMS.c.run_id == this_run(), IS_READY, IS_QUARANTINED)
     return select(func.max(ITEMS.c.crashes)).where(ours, ITEMS.c.crashes <= _crashes())
 
 
 @cache
 def quarantined_claim_statement(dialect: str) -> Executable:
-    """Claims ``COUNT`` quarantined items at most, of those with ``CRASHES``."""
+    """Claims at most ``COUNT`` quarantined items that have ``CRASHES`` crashes."""
     return _claim_statement(dialect, and_(IS_QUARANTINED, ITEMS.c.crashes == _crashes()))
 
 
 @cache
 def others_claim_statement(dialect: str) -> Executable:
-    """Claims ``COUNT`` items at most that are not quarantined, or have more than ``CRASHES``."""
+    """Claims at most ``COUNT`` items that are not quarantined, or have more than ``CRASHES`` crashes."""
     return _claim_statement(dialect, not_(and_(IS_QUARANTINED, ITEMS.c.crashes <= _crashes())))
 
 
@@ -76,7 +76,7 @@ def _claim_statement(dialect: str, which: ColumnElement[bool]) -> Executable:
 
 @cache
 def left_statement() -> Executable:
-    """Whether any item waits for a worker, and whether any worker has one or a parent waits for its children."""
+    """Tells if any item waits for a worker; and if any worker has an item, or a parent waits for its children."""
     ours = ITEMS.c.run_id == this_run()
     return select(
         exists().where(ours, IS_READY), or_(exists().where(ours, IS_RUNNING), exists().where(ours, IS_WAITING))
@@ -112,7 +112,7 @@ def _add_statement(dialect: str, state: str, more: Mapping[Any, Any]) -> Returni
         **{column: literal_column(str(value)) if isinstance(value, int) else value for column, value in more.items()},
     }
     module: Any = postgresql if dialect == "postgresql" else sqlite
-    # SQLite takes the ON of ON CONFLICT for a join's, unless there is a WHERE.
+    # SQLite takes the ON of ON CONFLICT for that of a join, unless there is a WHERE.
     insert = module.insert(ITEMS).from_select(list(values), select(*values.values()).where(true()))
     statement: ReturningInsert[Any] = insert.on_conflict_do_nothing().returning(columns.item_key)
     return statement

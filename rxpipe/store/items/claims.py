@@ -1,4 +1,4 @@
-"""Which items this worker has: those that wait, and new ones from the source."""
+"""Claims items for a worker: those that wait, and new ones from the source."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ from rxpipe.store.schema.tables import IS_RUNNING, ITEMS, WORKERS
 TRIES_ALONE = 3
 """Workers that must die in a row while they try an item alone, in one stage, before it is a dead letter.
 
-A worker that is killed from outside may well have had an item alone. So more must die where workers die without the
-item, too: one more each time that the number of those doubles.
+A worker that is killed from outside may well have had an item alone. So if workers also die without the item, more must
+die with it: one more each time that the number of the others doubles.
 """
 
 _MORE_TRIES = 5
-_ANY = 2**31 - 1  # crashes of an item at most
+_ANY = 2**31 - 1  # most crashes of an item
 _NO_STAGES = StageOrder()
 
 
 class Left(NamedTuple):
-    """What there is still to do in a run, for all of its workers.
+    """The work that is left in a run, for all of its workers.
 
     Attributes:
-        ready: Whether any item waits.
-        running: Whether any worker has one.
+        ready: True if any item waits.
+        running: True if any worker has an item, or a parent waits for its children.
     """
 
     ready: bool
@@ -62,12 +62,12 @@ class Left(NamedTuple):
 
 
 class Claims:
-    """Claims items of one run for one worker; each method runs in a transaction of the caller's.
+    """Claims items of one run for one worker. Each method runs in a transaction of the caller.
 
     Attributes:
         quota: How many items all workers are to write; None for all.
-        room: How many items of the source may be claimed until it is asked again what waits.
-        changed: What becomes of records that the run knows with another value.
+        room: How many items of the source may be claimed before the waiting items are looked at again.
+        changed: Handles known records that come with another value.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class Claims:
         changed: ChangedRecords | None = None,
         quota: SharedQuota | None = None,
     ) -> None:
-        """Describe them.
+        """Describe the claims.
 
         Args:
-            dialect: The name of the database's.
-            run_id: The run.
-            lease: The worker's.
-            max_crashes: How many workers may be lost with an item before it is tried alone.
-            keys: The keys of IDs; by default those of a database that has all characters.
+            dialect: The name of the database's dialect.
+            run_id: The run's number.
+            lease: The worker's lease.
+            max_crashes: How many workers may be lost with an item before the item is tried alone.
+            keys: Makes keys of IDs; by default for a database that has all characters.
             order: The stages.
-            changed: What becomes of records that the run knows with another value; by default they keep the first one.
+            changed: Handles known records that come with another value; by default they keep the first one.
             quota: How many items all workers are to write; None for all.
         """
         self.quota = quota
@@ -104,27 +104,27 @@ class Claims:
         self._of_run = {RUN: run_id}
         self._lease = lease
         self._alone = max_crashes
-        self._most_crashes = max_crashes + TRIES_ALONE - 1  # with which an item is still tried
+        self._most_crashes = max_crashes + TRIES_ALONE - 1  # an item with more crashes is not tried again
 
     @property
     def owner(self) -> str:
-        """The worker that claims."""
+        """The name of the claiming worker."""
         return self._lease.owner
 
     def waiting(self, connection: Connection, count: int, window: int, *, idle: bool = True) -> list[Claim] | None:
-        """Claim items that wait: quarantined ones if there are any, else up to so many, in their order.
+        """Claim items that wait: quarantined items if there are any, otherwise up to ``count`` items, in their order.
 
-        Those that several workers were lost with are in quarantine. The more workers were, the fewer items are
-        claimed at a time, and at last one. So the one to blame is found, and those beside it come through.
+        Items that several workers were lost with are in quarantine. The more workers were lost, the fewer items are
+        claimed at a time, and finally one. So the guilty item is found, and the items beside it come through.
 
         Args:
             connection: In a transaction.
-            count: How many, of those that are not quarantined.
+            count: Most items to claim that are not quarantined.
             window: How many items the stages hold.
-            idle: Whether the worker has nothing in hand.
+            idle: True if the worker has nothing in hand.
 
         Returns:
-            What was claimed; ``None`` if quarantined items wait for the worker to be idle.
+            The claimed items; None if quarantined items wait until the worker is idle.
         """
         if not self._lease.hold(connection):
             return []
@@ -151,7 +151,10 @@ class Claims:
         return claims
 
     def _most(self, connection: Connection) -> int:
-        """With how many lost workers an item is still tried, given how many the run has lost in all."""
+        """Returns with how many lost workers an item is still tried.
+
+        Depends on how many workers the run has lost in all.
+        """
         lost = select(func.count()).where(WORKERS.c.run_id == self._run_id, WORKERS.c.ended_as == "lost")
         workers = connection.execute(lost).scalar_one()
         most = self._alone + TRIES_ALONE - 1
@@ -160,7 +163,7 @@ class Claims:
         return most
 
     def recover(self, connection: Connection, keys: Sequence[str]) -> None:
-        """Give back what the worker has by the store, but for these items: the answer to its claim was lost."""
+        """Give back the items that the worker has in the store, except these: the answer to its claim was lost."""
         in_hand = is_in_keys(self._dialect, ITEMS.c.item_key)
         stray = and_(IS_RUNNING, ITEMS.c.owner == self._lease.owner, not_(in_hand))
         back = update(ITEMS).where(ITEMS.c.run_id == self._run_id, stray).values(**GIVEN_BACK)
@@ -168,7 +171,7 @@ class Claims:
         wake_all_parents(connection, self._of_run)
 
     def child(self, parent: Claim, spawning: Spawning, place: int, record: Record) -> NewChild:
-        """A child that a stage has made, as this worker has it from the start."""
+        """Returns a child that a stage has made. It belongs to this worker from the start."""
         claim = self._new(record)
         claim.owner = parent.owner
         claim.parent, claim.root, claim.depth = parent.key, parent.root or parent.key, spawning.depth
@@ -181,15 +184,15 @@ class Claims:
         return NewChild(claim=claim, output=output)
 
     def new(self, connection: Connection, ids: Sequence[int | str | Record], first: int) -> list[Claim]:
-        """Claim IDs that the run does not know yet; the values of records are kept.
+        """Claim IDs that the run does not know yet. The values of records are kept.
 
         Args:
             connection: In a transaction.
-            ids: From the source; those that the run knows are left out, but for records that are to be done again.
-            first: The place of the first of them in the source.
+            ids: IDs from the source. Known ones are left out, except records that are done again.
+            first: The place of the first ID in the source.
 
         Raises:
-            ConfigError: A record that the run knows has another value now, and that is to be an error.
+            ConfigError: A known record has another value now, and that is an error.
         """
         if not self._lease.hold(connection):
             return []
@@ -215,7 +218,7 @@ class Claims:
             keep_values(connection, self._of_run, {key: outputs[key] for key in outputs if key in added | again})
             added |= again
         claims = [claim for key, claim in new.items() if key in added]
-        return claims + self.new(connection, repeated, first) if repeated else claims  # which the run knows by now
+        return claims + self.new(connection, repeated, first) if repeated else claims  # the run knows these by now
 
     def _new(self, given: int | str | Record) -> Claim:
         item_id, record = (given.id, given.value) if isinstance(given, Record) else (given, None)
@@ -228,13 +231,14 @@ class Claims:
         )
 
     def keyed(self, ids: Iterable[int | str | Record]) -> Iterator[KeyedId]:
-        """The IDs with their keys."""
+        """Returns the IDs with their keys."""
         plain = (one.id if isinstance(one, Record) else one for one in ids)
         return ((self._keys.of(one)[0], one) for one in plain)
 
     def left(self, connection: Connection) -> Left:
-        """What there is still to do."""
-        ready, running = connection.execute(left_statement(), self._of_run).one()  # or waits for its children
+        """Returns the work that is left."""
+        # Running, or waiting for its children.
+        ready, running = connection.execute(left_statement(), self._of_run).one()
         return Left(bool(ready), bool(running))
 
     def _claim(self, connection: Connection, statement: Executable, crashes: int, count: int) -> list[Claim]:
@@ -250,7 +254,7 @@ class Claims:
         if row.crashes > self._most_crashes:
             last = f"the last {row.crashes - self._alone} with nothing else in hand"
             error = WorkerLost(f"{row.crashes} workers died while they had it, {last}")
-        elif is_stand_in(row.item_key):  # given back before it had failed, or requeued
+        elif is_stand_in(row.item_key):  # given back before it failed, or requeued
             error = RowRefused(f"the ID {row.item_key} can be no key")
         feedback: Any = None
         try:
@@ -286,7 +290,10 @@ class Claims:
 
 
 def _encoded(claim: Claim) -> Output | None:
-    """A record's value as it is kept; None if it cannot be, and the claim says why."""
+    """Returns a record's value as the store keeps it.
+
+    If it cannot be kept, returns None and notes the error in the claim.
+    """
     try:
         return encode(claim.value)
     except CheckpointError as error:

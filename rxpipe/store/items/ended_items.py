@@ -1,4 +1,4 @@
-"""IDs that were asked for, and have ended before in the run, or with another worker."""
+"""Outcomes of requested IDs that have ended before in the run, or with another worker."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rxpipe.store.commits.outputs import decode
 from rxpipe.store.schema.tables import CHECKPOINTS, ENDED, IS_NEWEST_CHECKPOINT, ITEMS, PENDING
 
 KeyedId = tuple[str, int | str]
-"""An ID, and before it what the store knows it by: the same, if it is given as a text and as a number."""
+"""An ID with its key in front. An ID has the same key as a text and as a number."""
 
 
 def ended(
     connection: Connection, run_id: int, ids: Set[KeyedId], stages: Sequence[str]
 ) -> list[tuple[KeyedId, Outcome[Any]]]:
-    """How those of the items that have ended did.
+    """Returns how items ended, for those that have ended.
 
     Args:
-        connection: To read with.
-        run_id: The run.
+        connection: For reading.
+        run_id: The run's number.
         ids: The IDs.
-        stages: The stages' names, and that of the sink's.
+        stages: The names of the stages, and of the sink.
 
     Returns:
-        Each that has, and its outcome. What it failed with is only there as a text.
+        Each ended ID with its outcome. Of an error only the text is left.
     """
     parent = ITEMS.alias("parent")
     query = (
@@ -55,7 +55,7 @@ def ended(
 
 
 def _failures(connection: Connection, root: Row[Any], stages: Sequence[str]) -> tuple[Outcome[Any], ...]:
-    """How children of an item failed that no stage has collected, and theirs; the first ones."""
+    """Returns the first failed children of an item, and their failed children, if no stage has collected them."""
     parent = ITEMS.alias("parent")
     query = (
         select(ITEMS, CHECKPOINTS.c.output, CHECKPOINTS.c.pickled, parent.c.is_integer.label("is_of_integer"))
@@ -96,14 +96,17 @@ def _outcome(row: Row[Any], item_id: int | str, stages: Sequence[str]) -> Outcom
 
 
 def error_of(row: Row[Any]) -> BaseException | None:
-    """What an item that has ended failed with, or was dropped by; of a failure only the text is left."""
+    """Returns the error or the drop of an item that has ended. Of an error only the text is left."""
     if row.state == "dropped":
         return Drop(row.last_error or "")
     return CallFailed(row.last_error or "it failed before") if row.state == "failed" else None
 
 
 def stage_of(row: Row[Any]) -> int:
-    """The index of the stage that an item is at: of one that has children, the stage that is called with them."""
+    """Returns the index of the stage that an item is at.
+
+    For an item with children: the stage that is called with them.
+    """
     return int(row.stage if row.collected_by is None else max(row.stage, row.collected_by))
 
 
@@ -117,5 +120,5 @@ def _has_pending_descendants() -> ColumnElement[bool]:
 def _value(row: Row[Any]) -> Any:
     try:
         return decode(row.output, row.pickled)
-    except CheckpointError:  # of a class that is gone; the row is safe
+    except CheckpointError:  # its class is gone; the row is safe
         return None

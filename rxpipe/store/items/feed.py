@@ -1,4 +1,4 @@
-"""What comes into the stages: claimed items, first those that wait in the store, then those of the source."""
+"""Feeds claimed items into the stages: first those that wait in the store, then those of the source."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Feed:
-    """Gives claims one by one, and ends when nothing is left to do in the run, unless the worker stays.
+    """Gives claims one by one. Ends when nothing is left to do in the run, unless the worker stays.
 
-    A claim takes half as many items as the stages hold, or as many as come to an end in a second, if that is more, up
-    to 500: enough to keep calls busy, and few enough to leave some to other workers.
+    A claim takes half as many items as the stages hold, or as many as end in a second, if that is more, up to 500. That
+    is enough to keep calls busy, and leaves items to other workers.
 
     Attributes:
-        exhausted: Whether its source was read to the end, and nothing was left to do in the run.
-        is_waiting: Whether it gives nothing until what is in hand has ended.
+        exhausted: True if the source was read to its end, and nothing was left to do in the run.
+        is_waiting: True if the feed gives nothing until the items in hand have ended.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Feed:
         flush: Callable[[], object] = lambda: None,
         wakeups: Wakeups | None = None,
     ) -> None:
-        """Describe it.
+        """Describe a feed.
 
         Args:
-            database: The store's.
+            database: The store's database.
             claims: Claims the items.
-            in_flight: Where they go.
+            in_flight: Gets the claimed items.
             window: How many items the stages hold.
             retry: How long to try while the database is away.
             over: Set when the worker claims no more.
-            ended: Those of some items that have ended, as ``ended_items.ended`` finds them.
-            flush: Has what waits for its commit committed now.
-            wakeups: How a worker that stays learns of new items; None for one that ends when nothing is left to do.
+            ended: Returns the outcomes of those IDs that have ended, as ``ended_items.ended`` does.
+            flush: Commits waiting records now.
+            wakeups: Tells a worker that stays about new items; None for a worker that ends when nothing is left to do.
         """
         self._database = database
         self._claims = claims
@@ -80,7 +80,7 @@ class Feed:
         self._ended = ended
         self._window = max(1, int(min(MOST, window)))
         self.exhausted = False
-        self._clock: Clock = TIMER_THREAD  # until it begins
+        self._clock: Clock = TIMER_THREAD  # until the feed begins
         self._began = 0.0
         self._look = 1
         self._tell: Callable[[Outcome[Any]], None] | None = None
@@ -90,26 +90,29 @@ class Feed:
         self._claiming = threading.Lock()
         self._flush = flush
         self._wakeups = wakeups
-        self._wake: Callable[[], object] = lambda: None  # until it begins
+        self._wake: Callable[[], object] = lambda: None  # until the feed begins
         self.is_waiting = False
 
     def tell(self, tell: Callable[[Outcome[Any]], None]) -> None:
-        """Tell how IDs end that the run knew already; then it is over with its source, whatever others have to do."""
+        """Report how IDs end that the run already knew.
+
+        The feed then ends with its source, whatever others still have to do.
+        """
         self._tell = tell
         self._claims.changed.refuses = True
 
     def wake(self) -> None:
-        """The store may have something to do: look at once; from any thread."""
+        """Look at once for work in the store. From any thread."""
         self._wake()
 
     def watch(self, ids: Iterable[KeyedId]) -> None:
-        """Tell how these end, which this worker does not have."""
+        """Report how these IDs end, which this worker does not have."""
         if self._tell is not None:
             self._watched.update(ids)
             self._looked_at = 0.0
 
     def observable(self, ids: Observable[Any]) -> Observable[Claim]:
-        """The claims, pulled when there is room for them."""
+        """Returns the claims, pulled when there is room for them."""
 
         def subscribe(observer: ObserverBase[Claim], scheduler: SchedulerBase | None = None) -> DisposableBase:
             inbox = SourceIds()
@@ -131,7 +134,7 @@ class Feed:
                 break
             self._look_for_ended()
             if self._tell is not None and inbox.ended and not self._watched:
-                # What is in hand may be lost to others yet, and is watched then.
+                # Items in hand may still be lost to other workers, and are watched then.
                 if not self._wait_for_items() or self._watched:
                     continue
                 self.exhausted = inbox.error is None
@@ -143,7 +146,7 @@ class Feed:
                 self._wait_until_idle(inbox)
                 continue
             if not inbox.ended and not (claimed and (self._tell is None or inbox.empty)):
-                # Whoever submits an ID does not wait for all that an earlier process has left.
+                # A new submission does not wait for all items that an earlier process has left.
                 claimed = self._from_source(inbox, self._seconds(idle)) + claimed
             elif not claimed and self._wakeups is not None and inbox.error is None:
                 inbox.wait(self._seconds(idle))  # others may submit more
@@ -158,7 +161,7 @@ class Feed:
                 if not idle:
                     self._wait_for_items()
                 elif left.ready:
-                    inbox.pause(_POLL / 10)  # somebody is claiming them
+                    inbox.pause(_POLL / 10)  # another worker is claiming them
                 else:
                     self._wait_for_others(inbox)
             yield from self._wanted(claimed)
@@ -166,23 +169,26 @@ class Feed:
             raise inbox.error
 
     def _seconds(self, idle: bool) -> float:
-        """How long to wait for more. What is in hand may make more of it ready, which nobody tells then."""
+        """Returns how long to wait for more items, in seconds.
+
+        Items in hand may make more items ready without a wakeup.
+        """
         return _POLL if self._wakeups is None or not idle else self._wakeups.seconds
 
     def _wanted(self, claims: Iterable[Claim]) -> Iterator[Claim]:
-        """The claims, as long as it is not over: the others are given back when the worker ends."""
+        """Returns the claims until the worker is over. The other claims are given back when it ends."""
         return itertools.takewhile(lambda _: not self._over.is_set(), claims)
 
     def _waiting(self, connection: Connection, *, idle: bool) -> list[Claim] | None:
         return self._claims.waiting(connection, self._size(), self._window, idle=idle)
 
     def _wait_until_idle(self, inbox: SourceIds) -> None:
-        """Quarantined items are on their way, or wait to be: nothing else meanwhile."""
+        """Wait until nothing is in hand, as quarantined items run alone or wait to do so."""
         while not (self._over.is_set() or inbox.closed or self._wait_for_items()):
             pass
 
     def _wait_for_items(self) -> bool:
-        """Whether nothing is in hand, soon: what waits for its commit is hurried on, as nothing is to come after it."""
+        """Returns True if nothing is in hand soon. Commits waiting records now, as nothing is to follow them."""
         self.is_waiting = True
         self._flush()
         try:
@@ -191,7 +197,7 @@ class Feed:
             self.is_waiting = False
 
     def _wait_for_others(self, inbox: SourceIds) -> None:
-        """Other workers have what is left; they may lose it."""
+        """Wait, as other workers have the remaining items and may lose them."""
         if not self._told:
             self._told = True
             _log.info(
@@ -220,7 +226,7 @@ class Feed:
                 self._tell(_refused(one, error))
             added = {(claim.key, claim.id) for claim in new} | refused.keys()
             self.watch(one for one in self._claims.keyed(ids) if one not in added)
-        # Where nearly all are there already, there is nothing to be fair about: look at more of them.
+        # If nearly all IDs are known, fairness to other workers does not matter: look at more IDs at a time.
         self._look = min(MOST, 2 * len(ids)) if len(new) < len(ids) / 2 else 1
         return new
 
@@ -233,7 +239,7 @@ class Feed:
         self._looked_at = time.monotonic()
 
     def _look_for_the_last(self) -> None:
-        """Nothing is left to do: what has not ended is not there any more."""
+        """Look a last time, as nothing is left to do: watched items that have not ended are gone."""
         gone = self._watched.copy()
         self._looked_at = 0.0
         self._look_for_ended()
@@ -244,7 +250,7 @@ class Feed:
         return max(1, self._window // 2, min(MOST, int(self._in_flight.ended / max(seconds, 1e-3))))
 
     def end(self) -> None:
-        """Wait until nothing more can be claimed; the worker has said that it is over."""
+        """Wait until nothing more can be claimed. Call this after the worker is over."""
         with self._claiming:
             pass
 

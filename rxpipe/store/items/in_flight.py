@@ -1,4 +1,4 @@
-"""What a worker has in hand: items that it has claimed and that have not come to an end."""
+"""The items in a worker's hands: claimed and not ended."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rxpipe.pipeline.claim import Claim
 
 
 class InFlightClaims:
-    """The claims of one process; filled by its feed, emptied by its commits.
+    """The claims of one process. Its feed adds to them, and its commits remove them.
 
     Attributes:
-        ended: How many have come to an end.
+        ended: How many claims have ended.
     """
 
     def __init__(self) -> None:
@@ -21,12 +21,12 @@ class InFlightClaims:
         self._changed = threading.Condition()
 
     def add(self, claims: Iterable[Claim]) -> None:
-        """These were claimed."""
+        """Add claims."""
         with self._changed:
             self._claims.update((id(claim), claim) for claim in claims)
 
     def end(self, claims: Iterable[Claim]) -> None:
-        """These have come to an end."""
+        """Remove claims that have ended."""
         with self._changed:
             for claim in claims:
                 self._claims.pop(id(claim), None)
@@ -34,18 +34,18 @@ class InFlightClaims:
             self._changed.notify_all()
 
     def keys(self, owner: str) -> list[str]:
-        """The items that this owner has."""
+        """Returns the keys of this owner's items."""
         with self._changed:
             return [claim.key for claim in self._claims.values() if claim.owner == owner]
 
     def lose(self, owner: str) -> None:
-        """What this owner had belongs to others now."""
+        """Mark this owner's items as lost: they belong to other workers now."""
         with self._changed:
             for claim in self._claims.values():
                 if claim.owner == owner:
                     claim.lost = True
 
     def wait_until(self, most: int, seconds: float) -> bool:
-        """Whether there are so many at most, at the latest after so many seconds."""
+        """Wait until at most ``most`` claims are left, or ``seconds`` have passed. Returns True if so few are left."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._claims) <= most, seconds)

@@ -1,4 +1,4 @@
-"""What an item that is taken up again came with into each of its stages, as far as the store knows it."""
+"""The input of each stage for an item that is taken up again, as far as the store has it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rxpipe.store.items.kept_values import SOURCE, Group, KeptValue, groups_of, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOrder:
-    """The stages of a pipeline, as far as the store must know them to make an item's way again.
+    """The stages of a pipeline, as far as the store needs them to reconstruct an item's way.
 
     Attributes:
-        names: Their names, and that of the sink's.
-        makers: The stages that collect children, by their indexes, and those that make these.
+        names: The names of the stages, and of the sink.
+        makers: The index of each collecting stage, with the index of the stage that makes its children.
     """
 
     names: Sequence[str] = ()
@@ -32,15 +32,15 @@ class StageOrder:
 
 
 class Inputs(NamedTuple):
-    """Where an item goes on, and with what.
+    """The stage at which an item goes on, and the inputs of its stages.
 
     Attributes:
-        given: What it came with into each stage before the next one, as ``Deferred``.
-        next: The same for the next one; ``NOWHERE`` if that is gone.
-        finished: The index of the next one.
-        born: How many children were made of it in this round, by stages that are over.
-        unfinished: How many children are kept of a call of the next one that was interrupted.
-        record: What the source gave with its ID, or that of its first parent; None if that was an ID alone.
+        given: The input of each stage before the next one, as ``Deferred``.
+        next: The input of the next stage; ``NOWHERE`` if it is gone.
+        finished: The index of the next stage.
+        born: Children made of the item in this round, by finished stages.
+        unfinished: Kept children of an interrupted call of the next stage.
+        record: The source's value for the item, or for its first parent; None if the source gave only an ID.
     """
 
     given: list[Any]
@@ -54,7 +54,7 @@ class Inputs(NamedTuple):
 def read_inputs(
     connection: Connection, of_run: Mapping[str, Any], rows: Sequence[Row[Any]], order: StageOrder
 ) -> dict[str, Inputs]:
-    """Read what items came with.
+    """Read the inputs of items.
 
     Args:
         connection: In a transaction.
@@ -86,7 +86,7 @@ def read_inputs(
 def _read_what_children_were_called_with(
     connection: Connection, of_run: Mapping[str, Any], families: Mapping[str, Mapping[int, Group]], order: StageOrder
 ) -> None:
-    """Those that failed, or were dropped, by a call with their own children came to these."""
+    """Read the inputs of children that failed or were dropped in a call with their own children."""
     groups = [group for made in families.values() for group in made.values()]
     ended = {
         row.item_key: (row, group)
@@ -100,7 +100,7 @@ def _read_what_children_were_called_with(
 
 
 def waits(row: Row[Any]) -> bool:
-    """Whether an item is called next with its children."""
+    """Returns True if the next call of an item is made with its children."""
     return row.collected_by is not None and row.stage <= row.collected_by
 
 
@@ -111,17 +111,17 @@ def _inputs_of(
     record: KeptValue | None,
     order: StageOrder,
 ) -> Inputs:
-    """Put together what is kept of an item.
+    """Put together what the store has of an item.
 
-    A stage behind one with a checkpoint got what that returned. One that has a checkpoint itself, or has made children,
-    though the stage before has none, was called with the children of the stage that makes them for it. That one may
-    have made none, and may have been called with children itself.
+    A stage after one with a checkpoint got that checkpoint's value. A stage that has a checkpoint itself, or has made
+    children, though the stage before has none, was called with children. The stage that makes children for it may have
+    made none, and may have been called with children itself.
 
     Args:
         row: The item.
-        kept: What stages returned, and what its source gave.
-        groups: Its children, by the stages that made them.
-        record: What its source gave, or that of its first parent.
+        kept: Stage results, and the source's value.
+        groups: The item's children, by the stages that made them.
+        record: The source's value for the item, or for its first parent.
         order: The stages.
     """
     item_id = int(row.item_key) if row.is_integer else row.item_key
@@ -155,14 +155,14 @@ def _inputs_of(
 def _outcomes(
     children: Group, parent: int | str, record: KeptValue | None, stages: Sequence[str]
 ) -> list[Outcome[Any]]:
-    """How children ended.
+    """Returns how children ended.
 
     Raises:
-        CheckpointError: The value of one of them cannot be made again.
+        CheckpointError: The value of a child cannot be restored.
     """
     try:
         origin = Origin(parent=parent, record=loaded(record))
-    except CheckpointError:  # of a class that is gone: the children may not need it
+    except CheckpointError:  # its class is gone: the children may not need it
         origin = Origin(parent=parent)
     return [_outcome(row, children.called_with, origin, stages) for row in children.rows]
 
@@ -183,9 +183,9 @@ def _outcome(row: Row[Any], called_with: Mapping[str, Any], origin: Origin, stag
 
 
 def loaded(value: Any) -> Any:
-    """A value that may be ``Deferred``.
+    """Returns a value, loaded if it is ``Deferred``.
 
     Raises:
-        CheckpointError: It cannot be made again.
+        CheckpointError: The value cannot be restored.
     """
     return value.load() if isinstance(value, Deferred) else value

@@ -1,4 +1,4 @@
-"""What the store has kept of items: what stages returned, what sources gave, and how children ended."""
+"""Reads values that the store keeps: stage results, values of sources, and the ends of children."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from rxpipe.pipeline.claim import Deferred
 from rxpipe.store.commits.outputs import decode
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 
-SOURCE = -1  # the stage of what a source gave
+SOURCE = -1  # the index of a source's value among those of the stages
 
 
 @dataclass(frozen=True, slots=True)
 class KeptValue(Deferred):
-    """A value as it is kept, until it is asked for."""
+    """A kept value, decoded only when it is asked for."""
 
     output: str
     pickled: str | None
 
     def load(self) -> Any:
-        """The value.
+        """Returns the value.
 
         Raises:
-            CheckpointError: It cannot be made again.
+            CheckpointError: The value cannot be restored.
         """
         return decode(self.output, self.pickled)
 
@@ -36,7 +36,7 @@ class KeptValue(Deferred):
 def kept_values(
     connection: Connection, of_run: Mapping[str, Any], keys: Sequence[str]
 ) -> dict[str, dict[int, KeptValue]]:
-    """What is kept of items, by their keys and the indexes of the stages; that of -1 is what the source gave."""
+    """Returns the kept values of items, by their keys and the indexes of the stages. Index -1 is the source's value."""
     found: dict[str, dict[int, KeptValue]] = {}
     if keys:
         parameters = {**of_run, PARAMETER: keys_as_parameter(keys)}
@@ -46,13 +46,13 @@ def kept_values(
 
 
 class Group(NamedTuple):
-    """Children that one stage has made of an item, in the latest round.
+    """The children that one stage has made of an item, in the latest round.
 
     Attributes:
-        first: How many children of the item were made before them, in that round.
-        rows: How they ended, in the order in which they were made; of children that are collected.
-        called_with: What those of them came to that ended where they were called with children of their own, by
-            their keys. No checkpoint has that.
+        first: Children of the item that were made before these in that round.
+        rows: Their rows, in the order in which they were made; only for children that are collected.
+        called_with: Inputs, by key, of children that ended in a call with children of their own. No checkpoint has
+            these.
     """
 
     first: int
@@ -63,13 +63,13 @@ class Group(NamedTuple):
 def groups_of(
     connection: Connection, of_run: Mapping[str, Any], parents: Sequence[str], collected: Sequence[str]
 ) -> dict[str, dict[int, Group]]:
-    """The children of items, by the items' keys and the stages that made them.
+    """Returns the children of items, by the items' keys and the stages that made them.
 
     Args:
         connection: In a transaction.
         of_run: The parameter of the run's number.
-        parents: The items.
-        collected: Those of them that wait for their children, or were called with them.
+        parents: The keys of the items.
+        collected: The keys of those that wait for their children, or were called with them.
     """
     found: dict[str, dict[int, Group]] = {key: {} for key in parents}
     dialect = connection.dialect.name

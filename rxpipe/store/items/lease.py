@@ -1,9 +1,9 @@
-"""A worker's lease: it says that the worker lives, and takes the items of those that do not.
+"""A worker's lease: shows that the worker lives, and takes the items of dead workers.
 
-Every ``heartbeat`` seconds the worker's row is marked with the time. A worker that was not marked for as long as its
-lease is taken for dead by the others: its items become ready again, with a higher fence, so that nothing that it
-still writes counts. Only who has looked at the clocks without a break for one lease judges others: after an outage of
-the database, a jump of its clock, or a sleep of the whole machine, everybody gets the time to show up first.
+Every ``heartbeat`` seconds the worker's row is marked with the time. If a worker was not marked for the length of its
+lease, the others take it for dead. Its items become ready again, with a higher fence, so that none of its later writes
+count. A worker only judges others if it has read the clocks without a break for one lease. So after an outage of the
+database, a jump of its clock, or a sleep of the whole machine, all workers first get time to show that they live.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 UPGRADE = "upgrade"
 """Asks a worker to end as a newer rxpipe waits to change the store; versions that do not know it take it for a stop."""
 
-_STEPS = 4  # looks at the others' leases, for each heartbeat
+_STEPS = 4  # looks at the others' leases, per heartbeat
 
-# A mark in the future is none either: the clock was set back since.
+# A mark in the future is not valid either: the clock was set back since.
 HAS_EXPIRED = func.abs(db_now() - WORKERS.c.heartbeat_at) > WORKERS.c.lease
 
 
-# What becomes of an item that its worker has no more: one that was expanded waits for its children.
+# The new state of an item that its worker no longer has. An expanded item waits for its children.
 _WAITS = and_(ITEMS.c.collected_by.is_not(None), ITEMS.c.stage <= ITEMS.c.collected_by)
 GIVEN_BACK: Mapping[str, Any] = {
     "state": case((_WAITS, "waiting"), else_="ready"),
@@ -52,7 +52,7 @@ GIVEN_BACK: Mapping[str, Any] = {
 
 
 class Look(NamedTuple):
-    """A look at this machine's steady clock and at the database's, in seconds."""
+    """The readings of this machine's monotonic clock and of the database's clock, in seconds."""
 
     here: float
     there: float
@@ -62,9 +62,9 @@ class Lease:
     """One process's part in a run.
 
     Attributes:
-        owner: What the worker is called in the store; another name after it was taken for dead.
-        over: Set once it has ended.
-        broken: Called when it cannot be kept any more, however long one waits.
+        owner: The worker's name in the store. It changes after the worker was taken for dead.
+        over: Set once the lease has ended.
+        broken: Called when the lease cannot be kept any more, and waiting does not help.
         asked: Called with ``stop``, ``abort`` or ``upgrade`` when another process asks for that.
         snapshots: Keeps snapshots of the worker's part in the run.
     """
@@ -79,15 +79,15 @@ class Lease:
         lost: Callable[[str], None] = lambda owner: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Describe it; ``register`` begins it.
+        """Describe a lease; ``register`` begins it.
 
         Args:
-            database: The store's.
-            run_id: The run.
-            seconds: How long it lasts when it is not renewed.
-            heartbeat: Seconds from one renewal to the next.
-            lost: Called with the name that the worker had, when it finds out that it was taken for dead.
-            now: A steady clock.
+            database: The store's database.
+            run_id: The run's number.
+            seconds: Seconds after which the lease runs out if it is not renewed.
+            heartbeat: Seconds between two renewals.
+            lost: Called with the worker's former name when the worker finds that it was taken for dead.
+            now: A monotonic clock, in seconds.
         """
         self.owner = ""
         self.over = threading.Event()
@@ -109,7 +109,7 @@ class Lease:
         """Become a worker of the run.
 
         Raises:
-            StoreError: There is no such run any more.
+            StoreError: The run no longer exists.
         """
         run = select(RUNS.c.id).where(RUNS.c.id == self._run_id)
         if connection.execute(run.with_for_update(read=True, key_share=True)).first() is None:
@@ -126,17 +126,17 @@ class Lease:
         connection.execute(insert(WORKERS).values(**row, started_at=db_now(), heartbeat_at=db_now()))
 
     def start(self) -> None:
-        """Keep it from now on, on a thread."""
+        """Renew the lease from now on, on a thread."""
         self._thread.start()
 
     def hold(self, connection: Connection) -> bool:
-        """See that it holds for as long as the transaction, under another name if it was lost.
+        """Make sure that the lease holds for the length of the transaction; under another name if it was lost.
 
         Returns:
-            Whether it does: not if it has ended.
+            True if the lease holds; False if it has ended.
         """
         mine = select(WORKERS.c.id).where(WORKERS.c.id == self.owner, WORKERS.c.ended_at.is_(None))
-        # Shared: whoever ends it has to wait, the heartbeat does not.
+        # A shared lock: whoever ends the lease has to wait, the heartbeat does not.
         if connection.execute(mine.with_for_update(read=True, key_share=True)).first() is not None:
             return True
         if self.over.is_set():
@@ -147,10 +147,10 @@ class Lease:
         return True
 
     def release(self, connection: Connection) -> int:
-        """End it, and give back what is unfinished, without a mark against it.
+        """End the lease, and give back unfinished items without counting a crash.
 
         Returns:
-            How many items those are.
+            How many items are given back.
         """
         self.over.set()
         mine = WORKERS.c.id == self.owner
@@ -164,7 +164,7 @@ class Lease:
         return count
 
     def stop(self) -> None:
-        """Keep it no longer."""
+        """Do not renew the lease any more."""
         self.over.set()
 
     def _keep(self) -> None:
@@ -190,9 +190,9 @@ class Lease:
                     else:
                         _log.warning("another process asks this one to end the run", how=how)
                     self.asked(how)
-            except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may find it back
+            except Exception as error:  # noqa: BLE001 - the database is away: the next heartbeat may succeed
                 self._last = None
-                if isinstance(error, SinkError):  # or its file is gone, or the run: no heartbeat will
+                if isinstance(error, SinkError):  # or its file or the run is gone: no heartbeat will succeed
                     if not self.over.is_set():
                         self.broken(error)
                     return
@@ -202,29 +202,29 @@ class Lease:
 
     def beat(self, connection: Connection) -> None:
         """Mark that the worker lives."""
-        owner = self.owner  # once: it may have another name by the time the answer is here
+        owner = self.owner  # read once: the worker may have another name when the answer comes
         mine = update(WORKERS).where(WORKERS.c.id == owner, WORKERS.c.ended_at.is_(None))
         if not connection.execute(mine.values(heartbeat_at=db_now())).rowcount:
             self._lost(owner)
 
     def what_is_asked(self, connection: Connection) -> str | None:
-        """What another process asks this worker for: ``stop``, ``abort``, ``upgrade`` or None."""
+        """Returns what another process asks of this worker: ``stop``, ``abort``, ``upgrade`` or None."""
         mine = select(WORKERS.c.asked).where(WORKERS.c.id == self.owner)
         asked: str | None = connection.execute(mine).scalar()
         return asked
 
     def reap_others(self, connection: Connection) -> None:
-        """Take workers for dead whose process has ended here, or which have not been marked for their lease.
+        """Take workers for dead whose process on this machine has ended, or whose lease has run out.
 
-        Of the latter only if this one may judge.
+        The latter only if this worker may judge others.
         """
         if gone := certainly_dead(connection, self._run_id):
             reap(connection, self._run_id, gone)
         look = self._look(connection)
         if look.here - self._unbroken_since < self._seconds:
             return
-        # By the clock as it was looked at: who is stopped behind this line must not find that all others were silent.
-        # A mark in the future is none either: the clock was set back since.
+        # Uses the clock reading from above: a worker that is paused behind this line must not find all others silent. A
+        # mark in the future is not valid either: the clock was set back since.
         expired = func.abs(look.there - WORKERS.c.heartbeat_at) > WORKERS.c.lease
         others = and_(WORKERS.c.run_id == self._run_id, WORKERS.c.ended_at.is_(None), WORKERS.c.id != self.owner)
         found = select(WORKERS.c.id).where(others, expired).with_for_update(skip_locked=True)
@@ -245,7 +245,7 @@ class Lease:
 
 
 def error_when_asked(how: str) -> StoreError | None:
-    """What a run fails with that ends as another process asks for that; None if that is no failure."""
+    """Returns the error of a run that ends because another process asks for it; None if that is no failure."""
     if how != UPGRADE:
         return None
     return StoreError(
@@ -255,23 +255,23 @@ def error_when_asked(how: str) -> StoreError | None:
 
 
 def _tell_missed(missed: int, lease: float, error: Exception) -> None:
-    """Warn of the first in a row: others may soon take what this worker has."""
+    """Warn of the first missed heartbeat in a row: other workers may soon take this worker's items."""
     tell = _log.warning if missed == 1 else _log.debug
     tell("heartbeat missed", missed=missed, lease_seconds=lease, error=one_line(getattr(error, "orig", None) or error))
 
 
 def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
-    """Take workers for dead: what they had is ready again, with a mark for the crash.
+    """Take workers for dead: their items are ready again, with one more crash each.
 
     Returns:
-        How many items those are.
+        How many items become ready.
     """
     given = and_(WORKERS.c.run_id == run_id, WORKERS.c.id.in_(workers), WORKERS.c.ended_at.is_(None))
     lost = update(WORKERS).where(given).values(ended_at=db_now(), ended_as="lost")
     names = [f"{row.pid} on {row.host}" for row in connection.execute(lost.returning(WORKERS.c.pid, WORKERS.c.host))]
     ended = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_not(None))
     held = update(ITEMS).where(ITEMS.c.run_id == run_id, IS_RUNNING, ITEMS.c.owner.in_(ended))
-    # Who waits for children has no call that could have killed anybody, unless it is called with them.
+    # A parent that waits for its children has no call that could kill a worker, unless it is called with them.
     count = connection.execute(held.values(**GIVEN_BACK, crashes=ITEMS.c.crashes + 1)).rowcount
     if count:
         wake_all_parents(connection, {RUN: run_id})
@@ -282,19 +282,19 @@ def reap(connection: Connection, run_id: int, workers: Sequence[str]) -> int:
 
 
 def not_ended(connection: Connection, run_id: int) -> list[str]:
-    """The workers of a run that have not ended, as far as the store knows."""
+    """Returns the workers of a run that have not ended, as far as the store knows."""
     query = select(WORKERS.c.id).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
     return list(connection.execute(query).scalars())
 
 
 def at_work(connection: Connection) -> list[Row[Any]]:
-    """Workers of other processes of this machine that are certainly running, and were marked within their lease."""
+    """Returns workers of other processes on this machine that certainly run, and were marked within their lease."""
     query = select(WORKERS).where(WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED)).order_by(WORKERS.c.heartbeat_at)
     ours = this_process()
     return [row for row in connection.execute(query) if row.process != ours and is_running(row.process)]
 
 
 def certainly_dead(connection: Connection, run_id: int) -> list[str]:
-    """The workers of ended processes of this machine, which need not be waited for."""
+    """Returns the workers whose process on this machine has ended. Nobody needs to wait for their leases."""
     query = select(WORKERS.c.id, WORKERS.c.process).where(WORKERS.c.run_id == run_id, WORKERS.c.ended_at.is_(None))
     return [worker for worker, process in connection.execute(query) if is_gone(process)]

@@ -1,4 +1,4 @@
-"""A run that goes on with other stages: where its items are then."""
+"""Moves items when their run goes on with other stages."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def go_back(
     collectors: Mapping[int, int | None],
     forget: Forget | None = None,
 ) -> None:
-    """Let items go back to where the stages are the same.
+    """Move items back to the last stage up to which the stages are unchanged.
 
-    Children whose maker is called again are made anew. The others stay, and their parents wait for them again if the
-    stage that collects them is another one.
+    Children whose maker is called again are made anew. The other children stay. Their parents wait for them again if
+    another stage collects them now.
 
     Args:
         connection: In a transaction, while the run has no workers.
-        run_id: The run.
-        keep: How many stages are the same.
-        outdated: Which items have ended behind those.
-        collectors: The stages that expand items, and those that collect the children.
+        run_id: The run's number.
+        keep: How many stages are unchanged.
+        outdated: The condition for items that have ended behind those stages.
+        collectors: The stages that expand items, with the stages that collect the children.
         forget: Deletes the rows of children that are made anew.
     """
     ours = ITEMS.c.run_id == run_id
@@ -68,13 +68,13 @@ def go_back(
 
 
 def _checkpoints() -> ScalarSelect[int]:
-    """How many stages of an item have a checkpoint, of those that are left."""
+    """How many stages of an item still have a checkpoint."""
     its = and_(CHECKPOINTS.c.run_id == ITEMS.c.run_id, CHECKPOINTS.c.item_key == ITEMS.c.item_key)
     return select(func.coalesce(func.max(CHECKPOINTS.c.stage), -1) + 1).where(its).scalar_subquery()
 
 
 def _children() -> ScalarSelect[int]:
-    """How many children of an item are left, of its latest round."""
+    """How many children of an item are left from its latest round."""
     child = ITEMS.alias("child")
     its = and_(child.c.run_id == ITEMS.c.run_id, child.c.parent_key == ITEMS.c.item_key, child.c.number >= 0)
     return select(func.count()).select_from(child).where(its).scalar_subquery()

@@ -1,6 +1,6 @@
-"""Whether another worker's process is certainly gone, so that its items need not wait for its lease to run out.
+"""Finds out if another worker's process is certainly gone, so that its items need not wait for its lease to run out.
 
-Only Linux tells enough: a process is known by the machine's boot, its PID namespace, its number and when it started.
+Only Linux tells enough: a process is identified by the machine's boot, its PID namespace, its number and its start.
 Elsewhere nothing is certain, and the lease decides.
 """
 
@@ -13,13 +13,13 @@ _PROC = Path("/proc")
 
 
 def this_process() -> str | None:
-    """What tells this process from all others; None if the system does not say."""
+    """Returns a text that identifies this process; None if the system does not tell."""
     place, started = _place(), _started(os.getpid())
     return None if place is None or started is None else f"{place} {os.getpid()} {started}"
 
 
 def is_gone(process: str | None) -> bool:
-    """Whether the process that called itself so is certainly not running any more."""
+    """Returns True if the process with this identity certainly runs no more."""
     place = _place()
     if process is None or place is None:
         return False
@@ -28,7 +28,7 @@ def is_gone(process: str | None) -> bool:
 
 
 def is_running(process: str | None) -> bool:
-    """Whether the process that called itself so certainly runs, on this machine."""
+    """Returns True if the process with this identity certainly runs on this machine."""
     place = _place()
     if process is None or place is None:
         return False
@@ -44,7 +44,7 @@ def _has_ended(pid: int, started: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it is there: another user's, whose processes are hidden
+    except OSError:  # the process exists: it is another user's, whose processes are hidden
         return False
     return True  # a zombie
 
@@ -58,9 +58,9 @@ def _place() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in ticks since the boot; None if there is no such process, or it has ended."""
+    """Returns when a process started, in ticks since the boot; None if there is no such process, or it has ended."""
     try:
-        # The name before it may hold anything, but the last parenthesis ends it.
+        # The name in front may hold any character, but the last parenthesis ends it.
         fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None

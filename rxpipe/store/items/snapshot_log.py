@@ -1,4 +1,4 @@
-"""The snapshots that a worker leaves of itself: a bounded history, evenly spaced, and the newest one."""
+"""The snapshots that a worker keeps of itself: a bounded, evenly spaced history, and the newest snapshot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MOST = 1_000
-"""Snapshots that a worker leaves at most."""
+"""Most snapshots that a worker keeps."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -31,16 +31,16 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class SnapshotLog:
     """Keeps snapshots of this process's part in a run.
 
-    Each snapshot takes the place of the one before, unless that one's number is a multiple of the stride. When there
-    are too many, the stride doubles. So what is left is spaced evenly from the run's beginning on.
+    Each snapshot replaces the one before, unless the number of that one is a multiple of the stride. When there are too
+    many, the stride doubles. So the snapshots that are left are evenly spaced from the run's beginning.
     """
 
     def __init__(self, run_id: int, *, most: int = MOST) -> None:
-        """Begin with none.
+        """Begin without snapshots.
 
         Args:
-            run_id: The run.
-            most: How many are kept at most.
+            run_id: The run's number.
+            most: Most snapshots to keep.
         """
         self.take: Callable[[], Snapshot] | None = None
         self._conclude: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
@@ -56,37 +56,41 @@ class SnapshotLog:
         self.take, self._conclude = take, conclude
 
     def taken(self) -> str | None:
-        """A snapshot as it is kept; None if there is none to take. It calls the run: hold no transaction meanwhile."""
+        """Returns a snapshot as the store keeps it; None if there is none.
+
+        Calls the run: hold no transaction meanwhile.
+        """
         return None if self.take is None else self.as_text(self.take)
 
     def last(self, counts: dict[str, int], state: str | None) -> str | None:
-        """The run's last one. It has ended as far as the store knows, while the run itself does not know that yet.
+        """Returns the run's last snapshot, with ends that the store knows before the run does.
 
         Args:
-            counts: How many items have ended in this process, by how.
-            state: How the run has ended, unless it says so itself.
+            counts: How many items have ended in this process, by status.
+            state: How the run has ended, unless the run says so itself.
         """
         take = self.take
         return None if take is None else self.as_text(lambda: self._conclude(ended(take(), counts, state)))
 
     def as_text(self, take: Callable[[], Snapshot]) -> str | None:
-        """What it takes, as it is kept; None if that fails: a run does not depend on it."""
+        """Returns a snapshot as the store keeps it; None if that fails, as a run does not depend on it."""
         try:
             return to_text(take())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the heart has to go on beating
+        except Exception as error:  # noqa: BLE001 - whatever the error, heartbeats must go on
             if not self._has_failed:
                 _log.warning("no snapshot of the run can be kept", error=one_line(error))
             self._has_failed = True
             return None
 
     def keep(self, connection: Connection, owner: str, text: str | None, *, is_last: bool = False) -> None:
-        """Keep a snapshot; none behind the last one.
+        """Keep a snapshot; none after the last one.
 
         Args:
             connection: In a transaction.
             owner: The worker's name.
-            text: What ``taken`` gave, or ``last``.
-            is_last: Whether ``last`` gave it: a heartbeat may have taken another one before, and comes later.
+            text: The result of ``taken`` or ``last``.
+            is_last: True for the result of ``last``. A heartbeat may have taken another snapshot earlier, and keep it
+                later.
         """
         if text is None:
             return
@@ -94,7 +98,7 @@ class SnapshotLog:
             self._is_over |= is_last
             if self._is_over and not is_last:
                 return
-            if owner != self._owner:  # its first, or it has another name since it was taken for dead
+            if owner != self._owner:  # the first snapshot, or the worker has a new name since it was taken for dead
                 self._owner, self._number, self._stride = owner, 0, 1
             number, stride = self._number, self._stride
             while number // stride >= self._most - 1:
@@ -110,16 +114,16 @@ class SnapshotLog:
 
 @cache
 def adapter() -> TypeAdapter[Snapshot]:
-    """Makes snapshots of JSON."""
-    from pydantic import TypeAdapter  # takes long to import, and 5,000 objects; a run only writes
+    """Returns the adapter that makes snapshots of JSON."""
+    from pydantic import TypeAdapter  # its import takes long, and 5,000 objects; a run only writes
 
     return TypeAdapter(Snapshot)
 
 
 def to_text(snapshot: Snapshot) -> str:
-    """A snapshot as JSON that any encoding of a database has the characters of.
+    """Returns a snapshot as JSON, with characters that any database encoding has.
 
-    Not by pydantic, which takes longer to get ready for that than a short run lasts.
+    Does not use pydantic, which takes longer to get ready than a short run lasts.
     """
     return json.dumps(snapshot, default=_fields, separators=(",", ":"))
 
@@ -129,12 +133,12 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def from_text(text: str) -> Snapshot:
-    """The snapshot that was kept."""
+    """Returns the snapshot that was kept."""
     return adapter().validate_json(text)
 
 
 def ended(snapshot: Snapshot, counts: dict[str, int], state: str | None) -> Snapshot:
-    """A snapshot with what the store knows better: how many items have ended, and that the run is over."""
+    """Returns a snapshot with the store's newer facts: how many items have ended, and that the run is over."""
     more: dict[str, Any] = {name: max(count, getattr(snapshot, name)) for name, count in counts.items()}
     if state is not None and snapshot.state in ("running", "stopping"):
         more["state"] = state
@@ -150,10 +154,10 @@ def _add_statement(dialect: str) -> Insert:
         for column in (columns.worker, columns.number, columns.snapshot)
     }
     values: dict[Any, Any] = {columns.run_id: this_run(), **given, columns.at: db_now()}
-    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))  # not of a run that was pruned meanwhile
+    there = exists(select(RUNS.c.id).where(RUNS.c.id == this_run()))  # not for a run that was pruned meanwhile
     module: Any = postgresql if dialect == "postgresql" else sqlite
     added = module.insert(SNAPSHOTS).from_select(list(values), select(*values.values()).where(literal(1) == 1, there))
-    statement: Insert = added.on_conflict_do_update(  # of a transaction whose answer was lost
+    statement: Insert = added.on_conflict_do_update(  # from a transaction whose answer was lost
         index_elements=list(SNAPSHOTS.primary_key), set_={"snapshot": added.excluded.snapshot, "at": added.excluded.at}
     )
     return statement

@@ -1,4 +1,4 @@
-"""IDs of a source, on their way to the thread that claims items for them."""
+"""Buffers IDs of a source for the thread that claims items for them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class SourceIds(ObserverBase[Any]):
-    """IDs of a source, which pauses while many wait; taken by a thread that may wait for them.
+    """IDs of a source, which pauses while many wait. A thread takes them, and may wait for them.
 
     Attributes:
         taken: IDs taken out so far.
-        ended: Whether no more will come.
-        empty: Whether none is there now.
-        closed: Whether nobody wants any more.
-        error: What the source failed with.
+        ended: True if no more IDs will come and none waits.
+        empty: True if no ID waits now.
+        closed: True if nobody wants IDs any more.
+        error: The error that the source failed with.
     """
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class SourceIds(ObserverBase[Any]):
 
     @property
     def ended(self) -> bool:
-        """Whether no more will come, and none waits."""
+        """True if no more IDs will come and none waits."""
         return self._done and not self._ids
 
     @property
     def empty(self) -> bool:
-        """Whether none waits now."""
+        """True if no ID waits now."""
         return not self._ids
 
     def subscribe_to(self, ids: Observable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
@@ -56,7 +56,7 @@ class SourceIds(ObserverBase[Any]):
             return ids.subscribe(self, scheduler=scheduler)
 
     def on_next(self, value: Any) -> None:
-        """Queue an ID; what is none ends the source."""
+        """Queue an ID. A value that is no ID ends the source."""
         self._gate.admitted += 1
         error = check_id(value)
         if error is not None:
@@ -79,7 +79,7 @@ class SourceIds(ObserverBase[Any]):
             )
 
     def on_error(self, error: Exception) -> None:
-        """Keep the source's error; the IDs that wait are still given."""
+        """Keep the source's error. The IDs that wait are still given."""
         with self._changed:
             if not self._done:
                 self.error = error
@@ -87,13 +87,16 @@ class SourceIds(ObserverBase[Any]):
                 self._changed.notify_all()
 
     def on_completed(self) -> None:
-        """Note that no more will come."""
+        """Record that no more IDs will come."""
         with self._changed:
             self._done = True
             self._changed.notify_all()
 
     def take(self, most: int, seconds: float) -> list[int | str | Record]:
-        """Up to so many IDs: those that are there, or the next one if it comes in time and nobody wakes it before."""
+        """Returns up to ``most`` IDs.
+
+        Those that wait, or the next one if it comes within ``seconds`` and before a wakeup.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._ids or self._done or self.closed or self._is_woken, seconds)
             self._is_woken = False
@@ -104,29 +107,29 @@ class SourceIds(ObserverBase[Any]):
         return ids
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless it is closed meanwhile."""
+        """Wait for ``seconds``, or until the buffer is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed, seconds)
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless it is woken or closed meanwhile, or was woken since it last waited."""
+        """Wait for ``seconds``, or until the next wakeup or the close. A wakeup since the last wait counts."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._is_woken, seconds)
             self._is_woken = False
 
     def wake(self) -> None:
-        """There may be something to do elsewhere: end the wait, or the next one; from any thread."""
+        """End the current wait, or the next one: there may be work elsewhere. From any thread."""
         with self._changed:
             self._is_woken = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake whoever waits for IDs: nobody wants any more."""
+        """Wake the thread that waits for IDs: nobody wants them any more."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
 
 
 def plain_id(value: int | str) -> int | str:
-    """An ID that is no enum of IDs."""
+    """Returns an ID as a plain int or str, not as an enum."""
     return int(value) if isinstance(value, int) else str.__str__(value)

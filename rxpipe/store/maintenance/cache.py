@@ -1,4 +1,4 @@
-"""Results that any run may use again: which there are, and how to delete them."""
+"""Lists and deletes results that any run may use again."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.queries.existing_store import change
 from rxpipe.store.schema.tables import CACHE, db_now
 
-_CHUNK = 5_000  # results that are deleted in one transaction
+_CHUNK = 5_000  # results deleted in one transaction
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedFunction:
-    """The results of one function.
+    """The cached results of one function.
 
     Attributes:
         call: The function, as ``module:function``.
-        versions: How many versions of it they are of: of its code, its arguments and what the user says.
-        results: How many there are.
-        usage: What the calls used that they come from.
-        newest: When the last one was kept.
+        versions: How many versions of the function they come from: of its code, its arguments and the user's version.
+        results: How many results there are.
+        usage: Usage of the calls that returned them.
+        newest: When the newest result was kept.
     """
 
     call: str
@@ -34,7 +34,10 @@ class CachedFunction:
 
 
 def cached_functions(connection: Connection, *, older_than: float | None = None) -> list[CachedFunction]:
-    """The functions that there are results of, by name; with ``older_than``, of results older than so many days."""
+    """Returns the functions with cached results, by name.
+
+    With ``older_than``, counts only results older than that many days.
+    """
     query = select(
         CACHE.c.call,
         func.count(distinct(CACHE.c.signature)).label("versions"),
@@ -62,15 +65,15 @@ def cached_functions(connection: Connection, *, older_than: float | None = None)
 
 
 def clear(engine: Engine, call: str, *, older_than: float | None = None) -> int:
-    """Delete a function's results, in many transactions, so that none of them holds up others for long.
+    """Delete a function's results, in many short transactions, so that none holds up others for long.
 
     Args:
-        engine: The store's.
+        engine: The store's engine.
         call: The function, as ``module:function``.
-        older_than: Only results that are older than so many days.
+        older_than: Delete only results older than this many days.
 
     Returns:
-        How many were deleted.
+        How many results were deleted.
 
     Raises:
         SinkError: The database cannot be written to.

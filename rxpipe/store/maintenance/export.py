@@ -1,4 +1,4 @@
-"""A run as records, one for each item, in the order in which they were taken; children follow their parents."""
+"""A run as records, one for each item, in the order in which the items were taken. Children follow their parents."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ Status = Literal["written", "failed", "dropped", "expanded", "collected", "unfin
 STATUSES: tuple[Status, ...] = ("written", "failed", "dropped", "expanded", "collected", "unfinished")
 
 _BATCH = 200  # items in memory at once
-_DIGITS = 18  # of a number that fits into 64 bits in any case
+_DIGITS = 18  # digits of a number that fits into 64 bits in any case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRecord:
-    """An item.
+    """An item of a run.
 
     Attributes:
-        id: Its ID, as the source or a stage gave it.
-        parent: The ID of the item that it was made of; None if it came from the source.
-        status: How it ended; ``unfinished`` if it has not.
-        outputs: What each stage returned, in their order, as JSON text; None for those that have not.
-        given: What the source gave with its ID, as JSON text; None if that was the ID only.
-        error: Why it failed or was dropped; None if it was not.
-        failed_stage: Where; ``database`` if its row was refused.
-        attempts: Calls made for it.
-        failures: How many of them failed.
-        usage: What the calls for it used, also those whose results do not apply any more.
+        id: The item's ID, as the source or a stage gave it.
+        parent: The ID of the item's parent; None if the item came from the source.
+        status: How the item ended; ``unfinished`` if it has not ended.
+        outputs: The result of each stage, in order, as JSON text; None for stages without a result.
+        given: The source's value for the item, as JSON text; None if the source gave only an ID.
+        error: Why the item failed or was dropped; None otherwise.
+        failed_stage: The stage where it failed or was dropped; ``database`` if its row was refused.
+        attempts: Calls made for the item.
+        failures: How many of the calls failed.
+        usage: Usage of the item's calls, including calls whose results no longer apply.
     """
 
     id: int | str
@@ -68,31 +68,31 @@ class ItemRecord:
 
     @property
     def newest(self) -> str | None:
-        """What it is by now, as JSON text: what the last stage that has returned made of it."""
+        """The item's newest value, as JSON text: the result of the last stage that has returned."""
         return next((output for output in reversed(self.outputs) if output is not None), self.given)
 
 
 class Records(Protocol):
-    """What takes records: see ``export_files.py``."""
+    """Takes records: see ``export_files.py``."""
 
     def write(self, records: Sequence[ItemRecord]) -> None:
-        """Take some more."""
+        """Take more records."""
         ...
 
 
 def export(
     connection: Connection, run: RunInfo, to: Records, *, statuses: Collection[Status] = STATUSES
 ) -> Counter[str]:
-    """Hand all of a run over, in parts.
+    """Hand over all items of a run, in parts.
 
     Args:
         connection: In a transaction that sees one moment.
         run: The run.
         to: Takes the records.
-        statuses: Only items that ended so.
+        statuses: Only items with these statuses.
 
     Returns:
-        How many there were of each status.
+        How many items there were of each status.
     """
     counts: Counter[str] = Counter()
     for part in _parts(connection, run, statuses):
@@ -102,20 +102,20 @@ def export(
 
 
 def has_integer_ids(connection: Connection, run: RunInfo) -> bool:
-    """Whether all IDs are whole numbers of at most 64 bits; those of children are not."""
+    """Returns True if all IDs are whole numbers of at most 64 bits. IDs of children are not."""
     is_other = or_(ITEMS.c.is_integer.is_(False), func.length(ITEMS.c.item_key) > _DIGITS)
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run.id, is_other).limit(1)
     return connection.execute(query).first() is None
 
 
 def has_children(connection: Connection, run: RunInfo) -> bool:
-    """Whether items of a run have children."""
+    """Returns True if items of a run have children."""
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run.id, ITEMS.c.parent_key.is_not(None)).limit(1)
     return connection.execute(query).first() is not None
 
 
 def is_among(statuses: Collection[Status]) -> ColumnElement[bool]:
-    """Whether an item has one of these statuses."""
+    """Returns the condition that an item has one of these statuses."""
     states = [state for status in statuses for state in (PENDING if status == "unfinished" else (status,))]
     return ITEMS.c.state.in_(states)
 
@@ -133,9 +133,9 @@ def _parts(connection: Connection, run: RunInfo, statuses: Collection[Status]) -
 
 
 def _in_order(connection: Connection, run: RunInfo) -> Select[Any]:
-    """The items of a run: parents before their children, and these as they were made."""
+    """Returns the items of a run: parents before their children, and children in the order in which they were made."""
     deepest = connection.execute(select(func.max(ITEMS.c.depth)).where(ITEMS.c.run_id == run.id)).scalar_one() or 0
-    above = [ITEMS, *(ITEMS.alias() for _ in range(deepest))]  # an item, its parent, the parent of that, and so on
+    above = [ITEMS, *(ITEMS.alias() for _ in range(deepest))]  # an item, its parent, its parent's parent, and so on
     joined: FromClause = ITEMS
     for one, parent in pairwise(above):
         joined = joined.outerjoin(parent, and_(parent.c.run_id == one.c.run_id, parent.c.item_key == one.c.parent_key))
@@ -185,7 +185,7 @@ def _outputs(connection: Connection, run: RunInfo, keys: Sequence[str]) -> dict[
 
 
 def _errors(connection: Connection, run: RunInfo, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """The stage and the text of what made items dead letters."""
+    """Returns the stage and the text of the errors that made items dead letters."""
     if not keys:
         return {}
     final = final_failures(run, keys)

@@ -1,4 +1,4 @@
-"""Outputs of stages as data and as cells of a table."""
+"""Stage results as data and as cells of a table."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from rxpipe.store.queries.history import RunInfo
 from rxpipe.store.schema.tables import CHECKPOINTS, IS_NEWEST_CHECKPOINT, ITEMS
 
 VALUE = "value"
-"""The field of a value that has no fields of its own."""
+"""The field of a value without fields of its own."""
 
 ID = "id"
 """The field of a value that often is the item's own ID."""
 
 Kind = Literal["integer", "number", "truth", "text"]
-"""What is in a column that has one type."""
+"""The type of values in a column that has one type."""
 
 _ABSENT: Any = object()
-_TOO_LARGE = 2**63  # for an integer in a column
-_MOST_FIELDS = 100  # columns; values with more fields than that are a cell each
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones are full-width
+_TOO_LARGE = 2**63  # too large for an integer in a column
+_MOST_FIELDS = 100  # columns; a value with more fields becomes one cell
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width
 
 
 def data(output: str | None) -> Any:
-    """An output as data; NaN and the infinities, which JSON has not, are null, and a number of any length is read."""
+    """Returns an output as data. NaN and the infinities, which JSON does not have, are null.
+
+    Numbers may have any length.
+    """
     if output is None:
         return None
     try:
@@ -40,7 +43,7 @@ def data(output: str | None) -> Any:
 
 
 def cell(output: str | None) -> str | None:
-    """An output as the text of a cell: text as it is, anything else as JSON, null and no output as None."""
+    """Returns an output as the text of a cell: text as it is, other values as JSON, null and no output as None."""
     if output is None or output == "null":
         return None
     if output.startswith('"'):
@@ -55,9 +58,9 @@ class Fields:
     """The fields of values that have a column each.
 
     Attributes:
-        names: Those of inner mappings as ``outer.inner``; or dotted paths into the values.
-        chosen: Whether they are paths that somebody chose, and not the fields that were found.
-        kinds: What is in them, where a column has one type; text in those that are left out.
+        names: The fields, those of inner mappings as ``outer.inner``; or dotted paths into the values.
+        chosen: True if the names are paths that somebody chose, and not fields that were found.
+        kinds: The type of each column, for formats that need one; fields that are left out are text.
     """
 
     names: tuple[str, ...]
@@ -65,7 +68,7 @@ class Fields:
     kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
 
     def of(self, output: str | None) -> list[Any]:
-        """What an output has in them, as data; None where it has nothing."""
+        """Returns an output's value for each field, as data; None where it has none."""
         value = data(output)
         if self.chosen:
             return [_at(value, name) for name in self.names]
@@ -76,14 +79,14 @@ class Fields:
 
 
 def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None) -> Fields:
-    """The fields of the newest outputs of a run's items, in the order in which they are met.
+    """Returns the fields of the newest outputs of a run's items, in the order in which they first occur.
 
     A field ``id`` that is the item's own ID in all of them is left out, as that has a column.
 
     Args:
         connection: In a transaction that sees one moment.
         run: The run.
-        which: Only of these items.
+        which: Only these items.
     """
     found: dict[str, None] = {}
     is_own_id = True
@@ -101,7 +104,10 @@ def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[boo
 def nowhere(
     fields: Fields, connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None
 ) -> list[str]:
-    """The chosen paths that lead nowhere in all values; none if there are no values. Arguments as above."""
+    """Returns the chosen paths that lead nowhere in all values; an empty list if there are no values.
+
+    The arguments are those of ``fields_of_run``.
+    """
     missing, is_any = list(fields.names), False
     for _, output in _newest_outputs(connection, run, which):
         value, is_any = data(output), True
@@ -114,7 +120,7 @@ def nowhere(
 def with_kinds(
     fields: Fields, connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None
 ) -> Fields:
-    """The same fields with what is in them; arguments as above."""
+    """Returns the fields with the types of their values. The arguments are those of ``fields_of_run``."""
     kinds: dict[str, Kind] = {}
     for _, output in _newest_outputs(connection, run, which):
         for name, value in zip(fields.names, fields.of(output), strict=True):
@@ -151,19 +157,19 @@ def _either(one: Kind | None, other: Kind) -> Kind:
 
 
 def defused(text: str) -> str:
-    """A cell that a spreadsheet takes for text, though it begins like a formula; a number stays one."""
+    """Returns a cell that a spreadsheet takes for text, though it begins like a formula. A number stays a number."""
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def cell_of(value: Any) -> str | None:
-    """A value as the text of a cell, as above."""
+    """Returns a value as the text of a cell; see ``cell``."""
     if value is None:
         return None
     return clean_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _at(value: Any, path: str, default: Any = None) -> Any:
-    """What is at a dotted path in a value, such as ``answer.text`` or ``options.0``; names may have dots in them."""
+    """Returns the value at a dotted path, such as ``answer.text`` or ``options.0``. Names may have dots in them."""
     if isinstance(value, list):
         index, _, rest = path.partition(".")
         inner = cast("Sequence[Any]", value)

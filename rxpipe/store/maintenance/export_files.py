@@ -1,6 +1,6 @@
-"""Files of records: JSON lines, CSV and Parquet, complete or not there at all.
+"""Files of records: JSON lines, CSV and Parquet. A file is complete or not there at all.
 
-A record has what each stage returned; or, as a flat table, the fields of the newest output, each in a column.
+A record has the result of each stage. As a flat table, it has the fields of the newest output, each in a column.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _BEFORE = ("id", "status")
 _WITH_PARENT = ("id", "parent", "status")
 _AFTER = ("error", "failed_stage", "attempts", "failures")
 _USAGE = ("prompt_tokens", "completion_tokens", "cost")
-_GROUP_ITEMS = 10_000  # of a row group of Parquet, at most
+_GROUP_ITEMS = 10_000  # most rows of a row group of Parquet
 _GROUP_CHARACTERS = 16_000_000
 
 Row: TypeAlias = tuple[Any, ...]
 
 
 def columns(stages: Sequence[str], *, usage: bool = False, parents: bool = False) -> list[str]:
-    """The names of a record's fields; a stage that is called like another field gets ``_output`` behind its name.
+    """Returns the names of a record's fields. A stage with the name of another field gets ``_output`` behind its name.
 
     Args:
         stages: The names of the stages.
-        usage: Whether there is a field for what calls used.
-        parents: Whether there is a field for the parents of children.
+        usage: True if there are fields for usage.
+        parents: True if there is a field for the parents of children.
     """
     return _columns(stages, (VALUE, *_AFTER), usage=usage, parents=parents)
 
@@ -58,10 +58,11 @@ def _columns(stages: Sequence[str], after: tuple[str, ...], *, usage: bool, pare
 
 
 def check_file(path: Path) -> None:
-    """See that a file can be written.
+    """Check that a file can be written.
 
     Raises:
-        ConfigError: Its name does not say which kind, what is needed for that is not installed, or it can be no file.
+        ConfigError: Its name has no known ending, or a library for its format is not installed, or the path cannot be a
+            file.
     """
     kind = path.suffix.lower()
     if kind not in _KINDS:
@@ -86,20 +87,20 @@ def records_file(
     formulas: bool = False,
     bom: bool = False,
 ) -> Generator[Records]:
-    """Write a file, which is there when this is left without an error; else there is what was there before.
+    """Write a file. It appears when the block ends without an error; otherwise a former file stays as it was.
 
     Args:
-        path: The file; its ending says the kind.
+        path: The file. Its ending determines the format.
         stages: The names of the stages.
-        integer_ids: Whether IDs are numbers, where a column has one type.
-        usage: Whether it is to tell what calls used.
-        parents: Whether it is to tell the parents of children.
-        fields: Those of the newest output that have a column each, instead of what each stage returned.
-        formulas: In CSV, whether text that a spreadsheet takes for a formula is left as it is.
-        bom: Whether CSV begins with a byte order mark, by which Excel knows UTF-8.
+        integer_ids: True if IDs are numbers, in formats whose columns have one type.
+        usage: True to write the usage of calls.
+        parents: True to write the parents of children.
+        fields: The fields of the newest output that have a column each, instead of the stage results.
+        formulas: CSV only: True to leave text that a spreadsheet takes for a formula as it is.
+        bom: CSV only: True to begin with a byte order mark, by which Excel recognizes UTF-8.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     check_file(path)
     names = columns(stages, usage=usage, parents=parents)
@@ -127,16 +128,16 @@ def records_file(
 
 
 class _Form(NamedTuple):
-    """What a file's records are like.
+    """The layout of a file's records.
 
     Attributes:
-        names: Their columns.
-        integer_ids: Whether IDs are numbers.
-        usage: Whether there is what was used.
-        parents: Whether there are parents.
-        fields: The fields of the newest output that have a column each; None for what each stage returned.
-        formulas: Whether formulas are left as they are.
-        bom: Whether a byte order mark comes first.
+        names: The columns.
+        integer_ids: True if IDs are numbers.
+        usage: True if there are columns for usage.
+        parents: True if there is a column for parents.
+        fields: The fields of the newest output that have a column each; None for the stage results.
+        formulas: True if formulas are left as they are.
+        bom: True if a byte order mark comes first.
     """
 
     names: tuple[str, ...]
@@ -148,7 +149,7 @@ class _Form(NamedTuple):
     bom: bool
 
     def row(self, record: ItemRecord, of_stage: Callable[[str | None], Any], of_field: Callable[[Any], Any]) -> Row:
-        """A record as a row; what stages returned and what fields hold is made cells by these functions."""
+        """Returns a record as a row. The two functions turn stage results and fields into cells."""
         if self.fields is None:
             outputs = [of_stage(output) for output in record.outputs]
             cells = [*outputs, outputs[-1]]
@@ -164,7 +165,7 @@ class _Form(NamedTuple):
         return *before, *cells, *ended, *used
 
     def typed_row(self, record: ItemRecord) -> Row:
-        """A record as a row in which fields are of the kinds that their columns have, and IDs of one type."""
+        """Returns a record as a row whose cells have the types of their columns, with IDs of one type."""
         fields = self.fields
         if fields is None:
             row = self.row(record, cell, cell_of)
@@ -178,7 +179,7 @@ class _Form(NamedTuple):
 
 
 class _JsonLines:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._file = file
@@ -191,14 +192,14 @@ class _JsonLines:
         self._file.write(clean_text(text).encode())  # half of a surrogate pair has no UTF-8
 
     def close(self) -> None:
-        """Nothing is left to be written."""
+        """Nothing is left to write."""
 
     def release(self) -> None:
         """Nothing is held."""
 
 
 class _Csv:
-    """CSV in UTF-8, as spreadsheets read it; what is missing is empty."""
+    """CSV in UTF-8, as spreadsheets read it. Missing values are empty."""
 
     def __init__(self, file: BinaryIO, form: _Form) -> None:
         self._file = file
@@ -211,7 +212,7 @@ class _Csv:
         self._write([self._form.row(record, cell, cell_of) for record in records])
 
     def close(self) -> None:
-        """Nothing is left to be written."""
+        """Nothing is left to write."""
 
     def release(self) -> None:
         """Nothing is held."""
@@ -221,11 +222,14 @@ class _Csv:
         try:
             csv.writer(text).writerows(rows if self._form.formulas else map(_defused, rows))
         finally:
-            text.detach()  # which writes what it holds; else it would close the file
+            text.detach()  # detach writes the rest; without it, the wrapper would close the file
 
 
 class _Parquet:
-    """Parquet, in groups of rows that fit into memory; outputs of stages are text, as those of one may differ."""
+    """Parquet, in groups of rows that fit into memory.
+
+    Stage results are text, as those of one stage may have several types.
+    """
 
     def __init__(self, file: BinaryIO, form: _Form) -> None:
         arrow = self._arrow = _pyarrow()
@@ -260,7 +264,7 @@ class _Parquet:
         self._writer.close()
 
     def release(self) -> None:
-        """Have the library be done with the file, also where that goes wrong: else it tries again in the end."""
+        """Make the library release the file, even after an error: otherwise it tries again at exit."""
         with suppress(Exception):
             self._writer.close()
         self._writer.is_open = False
@@ -293,10 +297,10 @@ def _defused(row: Row) -> Row:
 
 
 def _pyarrow(path: Path | None = None) -> Any:
-    """The library for Parquet.
+    """Returns the library for Parquet.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: The library is not installed.
     """
     try:
         importlib.import_module("pyarrow.parquet")

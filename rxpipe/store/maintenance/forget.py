@@ -1,4 +1,7 @@
-"""Deletes all that a store has of an item: its values, calls, prompts, errors and rows, and its children's."""
+"""Deletes everything that a store has of an item.
+
+Its values, calls, prompts, errors and rows, and those of its children.
+"""
 
 from __future__ import annotations
 
@@ -32,24 +35,24 @@ from rxpipe.store.schema.tables import (
 )
 
 _CHUNK = 500  # keys in one statement
-_NOBODY = ""  # whose usage it is afterwards: what was paid stays paid
+_NOBODY = ""  # the owner of the usage afterwards: money that was spent stays counted
 _GONE = "(deleted)"
-_LONGEST = 200  # characters of a text by which it is found in others
+_LONGEST = 200  # characters of a text that is searched for in other texts
 
 
 @dataclass(kw_only=True)
 class Forgotten:
-    """What was deleted, in rows.
+    """What was deleted, counted in rows.
 
     Attributes:
         items: Items, with their children.
         rows: Rows of the table of results.
-        checkpoints: Values: what the source gave, and what stages returned.
+        checkpoints: Values: of the source, and stage results.
         calls: Calls that were made.
         exchanges: Prompts with their replies.
         failures: Failed calls.
         cached: Results that other runs would have used again.
-        unreadable: Values that cannot be read any more, so that nobody knows whether there is a cached result of them.
+        unreadable: Values that cannot be read any more. Cached results of these cannot be found.
     """
 
     items: int = 0
@@ -65,27 +68,27 @@ class Forgotten:
 def forget(
     engine: Engine, keys: Sequence[str], *, name: str | None, table: Table | None = None, dry_run: bool = False
 ) -> Forgotten:
-    """Delete all that a database has of some items, in one transaction.
+    """Delete everything that a database has of some items, in one transaction.
 
-    Sums stay: how many calls were made, and what they cost. What others have made of an item is not found: texts of it
-    in the values or prompts of other items, in logs, in backups.
+    Sums stay: the number of calls, and their cost. Copies of an item's texts are not found: in the values or prompts of
+    other items, in logs, in backups.
 
     Args:
-        engine: The store's.
+        engine: The store's engine.
         keys: The items' IDs, as text.
-        name: Of the runs of this name only; None for all runs.
+        name: Only in runs of this name; None for all runs.
         table: The table of results, in the same database; None to leave it.
-        dry_run: Only tell.
+        dry_run: Only count; delete nothing.
 
     Raises:
-        StoreError: There is nothing of an item, it is a child of another, or a worker has it; nothing was deleted.
+        StoreError: There is nothing of an item, or the item is a child, or a worker has it. Nothing was deleted.
         SinkError: The database cannot be written to.
     """
     told = Forgotten()
     try:
         with change(engine) as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("PRAGMA secure_delete = ON")  # nothing is left in free pages of the file
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")  # leaves nothing in free pages of the file
             _Forgetting(connection, _runs(connection, name), keys, told).all_of_it(table)
             if dry_run:
                 raise _OnlyTold
@@ -93,12 +96,12 @@ def forget(
         return told
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # nor in the log of changes
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # leaves nothing in the log of changes
     return told
 
 
 class _OnlyTold(Exception):
-    """Undoes the transaction."""
+    """Undoes the transaction of a dry run."""
 
 
 def _runs(connection: Connection, name: str | None) -> list[int]:
@@ -108,7 +111,7 @@ def _runs(connection: Connection, name: str | None) -> list[int]:
 
 @dataclass
 class _Texts:
-    """What is known of an item's errors: their kinds, and texts by which they are found elsewhere."""
+    """The texts of an item's errors: their kinds, and parts that are searched for in other places."""
 
     kinds: set[str] = field(default_factory=set[str])
     parts: set[str] = field(default_factory=set[str])
@@ -119,7 +122,7 @@ class _Texts:
             self.parts.add(part)
 
     def clean(self, entries: list[Any]) -> bool:
-        """Take the texts out of a snapshot's errors or reasons; whether there were any."""
+        """Take the texts out of a snapshot's errors or reasons. Returns True if there were any."""
         found = False
         for entry in entries:
             if any(part in entry.get("text", "") for part in self.parts):
@@ -137,11 +140,11 @@ class _Forgetting:
         self._told = told
 
     def all_of_it(self, table: Table | None) -> None:
-        """Delete it."""
+        """Delete everything."""
         families = {run: self._family(run) for run in self._runs}
         known = {row.item_key for rows in families.values() for row in rows}
         for key in self._keys:
-            # Also of an item whose run was pruned there may be a row.
+            # An item whose run was pruned may still have a row.
             gone = 0 if table is None else self._delete_rows(table, [key])
             if key not in known and not gone:
                 raise StoreError(f"there is no item {key}: nothing was deleted")
@@ -156,7 +159,7 @@ class _Forgetting:
                 self._delete(run, rows)
 
     def _family(self, run: int) -> list[Row[Any]]:
-        """The items and all below them, locked as workers lock them: in the order of their keys."""
+        """Returns the items and all items below them, locked in the order of their keys, as workers lock them."""
         found: list[Row[Any]] = []
         for some in _chunks(self._keys):
             which = or_(ITEMS.c.item_key.in_(some), ITEMS.c.root_key.in_(some))
@@ -238,7 +241,7 @@ class _Forgetting:
         return gone
 
     def _count_errors_anew(self, run: int, kinds: set[str]) -> None:
-        """Sums of failures quote the latest one: make them of the failures that are left."""
+        """Make the sums of failures again from those that are left, as a sum quotes its latest failure."""
         self._connection.execute(delete(ERRORS).where(ERRORS.c.run_id == run, ERRORS.c.kind.in_(kinds)))
         sums: dict[str, dict[str, Any]] = {}
         columns = FAILURES.c.stage, FAILURES.c.type, FAILURES.c.text, FAILURES.c.attempt, FAILURES.c.final
@@ -265,7 +268,7 @@ class _Forgetting:
                 self._connection.execute(changed.values(snapshot=json.dumps(snapshot)))
 
     def _delete_cached(self, run: int, rows: Sequence[Row[Any]]) -> None:
-        """Delete the results of calls with values that no other item has."""
+        """Delete the results of calls whose input no other item has."""
         keys = [row.item_key for row in rows]
         hashes: set[str | None] = set()
         for row in rows:

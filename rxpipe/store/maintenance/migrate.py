@@ -1,4 +1,4 @@
-"""Making a store's tables, or bringing them up to date, without a run: what the owner of the tables does."""
+"""Makes a store's tables, or brings them up to date, without a run. Meant for the owner of the tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rxpipe.store.schema.tables import METADATA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrated:
-    """What became of a store.
+    """The result of a migration.
 
     Attributes:
-        before: The version of its schema before; 0 if there was none.
+        before: The version of the schema before; 0 if there was no store.
         schema: The version now.
-        tables: How many tables it has.
+        tables: How many tables the store has.
     """
 
     before: int
@@ -30,17 +30,17 @@ class Migrated:
 
 
 def migrate_store(database: str | URL) -> Migrated:
-    """Make the tables of a store, or bring those of an earlier rxpipe up to date; no run begins.
+    """Make the tables of a store, or bring those of an earlier rxpipe up to date. Begins no run.
 
-    Workers of an earlier rxpipe are asked to end first, and waited for.
+    Asks workers of an earlier rxpipe to end first, and waits for them.
 
     Args:
         database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL.
 
     Raises:
-        StoreError: A newer rxpipe made it, its workers do not end, or another process has the SQLite file.
+        StoreError: A newer rxpipe made the store, or its workers do not end, or another process has the SQLite file.
         SinkError: The database cannot be opened, or the role may not make or change its tables.
-        ConfigError: It cannot hold a store.
+        ConfigError: The database cannot hold a store.
     """
     store = Database(database)
     try:

@@ -1,4 +1,4 @@
-"""Old runs that are deleted; the rows that they have written to tables of the user's stay."""
+"""Deletes old runs. Rows that they have written to the user's tables stay."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from rxpipe.store.schema.tables import (
     db_now,
 )
 
-_CHUNK = 500  # items that are deleted in one transaction
+_CHUNK = 500  # items deleted in one transaction
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was deleted of a run, in rows.
+    """What was deleted of a run, counted in rows.
 
     Attributes:
         items: Items.
-        checkpoints: Results of stages.
+        checkpoints: Stage results.
         failures: Failed calls.
         workers: Workers.
-        usage: What calls used.
+        usage: Usage of calls.
     """
 
     items: int
@@ -58,15 +58,15 @@ def chosen(
     older_than: float | None = None,
     keep: int | None = None,
 ) -> list[RunInfo]:
-    """The runs that all conditions apply to.
+    """Returns the runs that meet all conditions.
 
     Args:
         connection: In a transaction.
         found: All runs.
-        numbers: Only these, if there are any.
-        finished: Only those that are finished.
-        older_than: Only those without a sign of life for so many days.
-        keep: Of each name, not the latest ones, so many.
+        numbers: Only runs with these numbers; all if empty.
+        finished: Only finished runs.
+        older_than: Only runs without a sign of life for this many days.
+        keep: Leave out the latest runs of each name, this many.
     """
     now = connection.execute(select(db_now())).scalar_one()
     kept: set[int] = set()
@@ -85,7 +85,7 @@ def chosen(
 
 
 def extent(connection: Connection, one: RunInfo) -> Pruned:
-    """What there is of a run."""
+    """Returns what there is of a run."""
 
     def rows(table: Table) -> int:
         query = select(func.count()).select_from(table).where(table.c.run_id == one.id)
@@ -101,10 +101,10 @@ def extent(connection: Connection, one: RunInfo) -> Pruned:
 
 
 def prune(engine: Engine, number: int) -> Pruned:
-    """Delete a run, in many transactions, so that none of them holds up others for long.
+    """Delete a run, in many short transactions, so that none holds up others for long.
 
-    Should it be interrupted, what is left of the run is not continued by mistake, as it has another name by then; it
-    can be pruned again.
+    The run gets another name first. So after an interruption, no pipeline continues the rest by mistake. Prune it again
+    then.
 
     Raises:
         StoreError: There is no such run, or a worker is busy with it.
@@ -116,7 +116,7 @@ def prune(engine: Engine, number: int) -> Pruned:
     before: str | None = ""
     while before is not None:
         with change(engine) as connection:
-            _check_idle(connection, number)  # it might have come just before the name was changed
+            _check_idle(connection, number)  # a worker might have come just before the name was changed
             last = _last_of_next(connection, number, before)
             checkpoints += _delete(connection, CHECKPOINTS, number, before, last)
             failures += _delete(connection, FAILURES, number, before, last)
@@ -135,20 +135,20 @@ def prune(engine: Engine, number: int) -> Pruned:
 
 
 def _last_of_next(connection: Connection, number: int, before: str) -> str | None:
-    """The last key of the next part; None if what is left is one."""
+    """Returns the last key of the next part; None if the rest is one part."""
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == number, ITEMS.c.item_key > before)
     return connection.execute(query.order_by(ITEMS.c.item_key).offset(_CHUNK - 1).limit(1)).scalar_one_or_none()
 
 
 def _delete(connection: Connection, table: Table, number: int, before: str, last: str | None) -> int:
-    # A range, as PostgreSQL goes through all of the run for a list of keys, while it knows little of new tables.
+    # A range: for a list of keys, PostgreSQL reads the whole run while it has no statistics of new tables.
     key = table.c.item_key
     part = and_(key > before if before else true(), key <= last if last is not None else true())
     return connection.execute(delete(table).where(table.c.run_id == number, part)).rowcount
 
 
 def _delete_in_parts(engine: Engine, table: Table, number: int) -> None:
-    """Delete what is of no item, the oldest first."""
+    """Delete rows that belong to no item, the oldest first."""
     ours = table.c.run_id == number
     while True:
         with change(engine) as connection:

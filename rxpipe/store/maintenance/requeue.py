@@ -1,4 +1,4 @@
-"""Dead items that get another chance, and written ones whose rows are to be written again."""
+"""Makes dead letters ready again, and written items whose rows are to be written again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rxpipe.store.schema.tables import ITEMS, RUNS, db_now
 from rxpipe.store.wakeups import wake_workers
 
 _Wrong: TypeAlias = Callable[[Row[Any, Any, str]], str | None]
-"""Says why an item is none of those that are wanted."""
+"""Returns why an item is not one of the wanted items; None if it is."""
 
 _IS_WRITTEN = ITEMS.c.state == "written"
 _IS_COLLECTED_NEXT = ITEMS.c.collected_by >= ITEMS.c.stage
@@ -26,13 +26,13 @@ _MOST_NAMED = 5  # IDs that an error names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What parents and children there are among the failed items that are to be requeued.
+    """Parents and children among the failed items that are to be requeued.
 
     Attributes:
-        expanding: Items that failed while they were expanded, and have children: these stay.
-        collecting: Parents that failed when their children were collected, some of which are requeued, too: they wait
-            for these.
-        collected: Children whose parents were collected without them, and are not collected again.
+        expanding: Items that failed while they were expanded, and have children. The children stay.
+        collecting: Parents that failed when their children were collected, and some of whose children are requeued,
+            too. They wait for these children.
+        collected: Children whose parents were collected without them. They are not collected again.
     """
 
     expanding: int = 0
@@ -43,11 +43,11 @@ class Family:
 def family(
     connection: Connection, run: RunInfo, *, stage: str | None = None, ids: Sequence[str] | None = None
 ) -> Family:
-    """What ``requeue`` with the same arguments is about to do to parents and children."""
+    """Returns the effect that ``requeue`` with the same arguments has on parents and children."""
     which = _failed(run, stage)
     parent = ITEMS.alias()
     is_parent = and_(parent.c.run_id == ITEMS.c.run_id, parent.c.item_key == ITEMS.c.parent_key)
-    # The call of the collecting stage has returned, dropped the parent, or is made now.
+    # The call of the collecting stage has returned, has dropped the parent, or is running.
     is_past = or_(parent.c.stage > parent.c.collected_by, parent.c.state.in_(("written", "dropped", "running")))
     was_collected = exists().where(is_parent, parent.c.collected_by.is_not(None), is_past)
 
@@ -64,21 +64,22 @@ def family(
 
 
 def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, ids: Sequence[str] | None = None) -> int:
-    """Make failed items of a run ready again; what stages have returned for them stays, and is used.
+    """Make failed items of a run ready again. Their stage results stay, and are used.
 
-    Children that are there stay. A parent that failed when they were collected waits for those that are ready again.
+    Existing children stay. A parent that failed while its children were collected waits for children that are ready
+    again.
 
     Args:
         connection: In a transaction that writes.
         run: The run.
-        stage: Only those that failed there; ``database`` for those whose row was refused.
-        ids: Only these.
+        stage: Only items that failed in this stage; ``database`` for items whose row was refused.
+        ids: Only these items.
 
     Returns:
-        How many they are.
+        How many items are ready again.
 
     Raises:
-        StoreError: An ID is not that of an item that has failed, in the stage; or nobody would take them up.
+        StoreError: An ID belongs to no item that has failed in the stage; or a newer run has replaced this one.
     """
     which = _failed(run, stage)
     parents = _parents(connection, run, which, ids)
@@ -92,7 +93,7 @@ def requeue(connection: Connection, run: RunInfo, *, stage: str | None = None, i
 
 
 def requeue_where(connection: Connection, run: RunInfo, state: str, which: ColumnElement[bool]) -> int:
-    """Make items of a run ready again that are in a state and that a condition applies to.
+    """Make items of a run ready again that have a state and meet a condition.
 
     Args:
         connection: In a transaction that writes.
@@ -101,10 +102,10 @@ def requeue_where(connection: Connection, run: RunInfo, state: str, which: Colum
         which: The condition.
 
     Returns:
-        How many they are.
+        How many items are ready again.
 
     Raises:
-        StoreError: Nobody would take them up.
+        StoreError: A newer run has replaced this one, so nobody would take the items up.
     """
     of_state = and_(ITEMS.c.state == state, which)
     parents = _parents(connection, run, of_state, None)
@@ -114,18 +115,18 @@ def requeue_where(connection: Connection, run: RunInfo, state: str, which: Colum
 
 
 def requeue_rows(connection: Connection, run: RunInfo, *, ids: Sequence[str] | None = None) -> int:
-    """Make written items of a run ready again: the next run writes their rows from what is kept, without a call.
+    """Make written items of a run ready again. The next run writes their rows from the kept results, without a call.
 
     Args:
         connection: In a transaction that writes.
         run: The run.
-        ids: Only these.
+        ids: Only these items.
 
     Returns:
-        How many they are.
+        How many items are ready again.
 
     Raises:
-        StoreError: An ID is not that of an item that is written; or nobody would take them up.
+        StoreError: An ID belongs to no written item; or a newer run has replaced this one.
     """
     return _requeue(connection, run, _IS_WRITTEN, ids, "written", _wrong_unless_written)
 
@@ -135,21 +136,21 @@ def _failed(run: RunInfo, stage: str | None) -> ColumnElement[bool]:
 
 
 def _parents(connection: Connection, run: RunInfo, which: ColumnElement[bool], ids: Sequence[str] | None) -> list[str]:
-    """The keys of the parents of these items."""
+    """Returns the keys of the items' parents."""
     query = select(ITEMS.c.parent_key).where(ITEMS.c.run_id == run.id, ITEMS.c.parent_key.is_not(None)).distinct()
     found = (connection.execute(query.where(part)).scalars() for part in _parts(which, ids))
     return sorted({key for keys in found for key in keys if key is not None})
 
 
 def _let_wait(connection: Connection, run: RunInfo, parents: Sequence[str]) -> None:
-    """Have parents that are ready to be collected wait for the children that have just become ready."""
+    """Make parents wait that are ready to be collected, as some of their children are ready again."""
     ready = update(ITEMS).where(ITEMS.c.run_id == run.id, ITEMS.c.state == "ready")
     for some in _chunks(parents):
         connection.execute(ready.where(_IS_COLLECTED_NEXT, ITEMS.c.item_key.in_(some)).values(state="waiting"))
 
 
 def _parts(which: ColumnElement[bool], ids: Sequence[str] | None) -> list[ColumnElement[bool]]:
-    """The condition, once for each lot of IDs."""
+    """Returns the condition, once for each chunk of IDs."""
     return [which] if ids is None else [which & ITEMS.c.item_key.in_(some) for some in _chunks(ids)]
 
 
@@ -174,7 +175,7 @@ def _requeue(
 
 
 def _make_ready(connection: Connection, run: RunInfo, which: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
-    # Locked in the order in which workers lock them, lest each waits for the other.
+    # Locked in the order in which workers lock them, so that neither waits for the other.
     mine = ITEMS.c.run_id == run.id
     locked = select(ITEMS.c.item_key).where(mine, which).order_by(ITEMS.c.item_key).with_for_update()
     ready = update(ITEMS).where(mine, ITEMS.c.item_key.in_(locked.scalar_subquery()))

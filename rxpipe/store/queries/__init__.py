@@ -1,6 +1,6 @@
-"""What a store tells of runs.
+"""Reads runs from a store, for commands.
 
 - ``existing_store.py``: opens a store to look at it, and makes none
 - ``history.py``: runs and workers; ``details.py``: one item; ``failures.py``: failed calls; ``usage.py``: costs
-- ``backlog.py``: what waits
+- ``backlog.py``: waiting items
 """

@@ -1,4 +1,4 @@
-"""What waits in a store: for whoever watches a run."""
+"""Counts the unfinished items of a run, for those who watch it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rxpipe.store.schema.tables import ITEMS, TALLIES, db_now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Items of a run that somebody has yet to see to, of all workers.
+    """Unfinished items and dead letters of a run, over all workers.
 
     Attributes:
         ready: Items that wait for a worker.
         running: Items that a worker has.
         waiting: Items that wait for their children.
         dead_letters: Items that failed for good.
-        lag: Seconds for which the oldest of those that are ready has been waiting; 0 if there are none.
+        lag: Seconds that the oldest ready item has waited; 0 if no item is ready.
     """
 
     ready: int
@@ -30,7 +30,7 @@ class Backlog:
 
 
 def backlog_of(connection: Connection, run: int) -> Backlog:
-    """What waits in a run; along indexes, so that items that have ended cost nothing."""
+    """Returns the backlog of a run. Reads along indexes, so items that have ended cost nothing."""
     running, waiting = (pending_counts(connection, state, run).get(run, 0) for state in ("running", "waiting"))
     since = db_now() - func.min(ITEMS.c.ready_at)
     query = select(func.count(), since).where(is_in_state("ready"), ITEMS.c.run_id == run)
@@ -42,7 +42,7 @@ def backlog_of(connection: Connection, run: int) -> Backlog:
 
 
 def pending_counts(connection: Connection, state: str, run: int | None = None) -> dict[int, int]:
-    """How many items of each run, or of one, are in a state in which they have not ended."""
+    """Returns how many items of each run, or of one run, are in a state in which items have not ended."""
     which = [is_in_state(state)] if run is None else [is_in_state(state), ITEMS.c.run_id == run]
     query = select(ITEMS.c.run_id, func.count().label("items")).where(*which).group_by(ITEMS.c.run_id)
     query = query.with_hint(ITEMS, f"INDEXED BY rxpipe_items_{state}", "sqlite")

@@ -18,7 +18,7 @@ from rxpipe.store.schema.tables import CHECKPOINTS, FAILURES, ITEMS, PENDING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentiles:
-    """How long calls took, or their items had waited: not longer for half of them, 95 and 99 in a hundred; seconds."""
+    """Percentiles of durations, in seconds: at most this long for 50, 95 and 99 of 100 calls or waits."""
 
     p50: float
     p95: float
@@ -26,7 +26,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, durations: Durations) -> Percentiles | None:
-        """Those of a histogram; None if it is empty."""
+        """Returns the percentiles of a histogram; None if it is empty."""
         p50, p95, p99 = (durations.quantile(share) for share in (0.5, 0.95, 0.99))
         return None if p50 is None or p95 is None or p99 is None else cls(p50=p50, p95=p95, p99=p99)
 
@@ -36,18 +36,18 @@ class StageInfo:
     """A stage of a run.
 
     Attributes:
-        name: Its name; ``database`` stands for the writing of rows, and None for failures that name no stage.
-        call: Its function; None where there is none, and for a stage that the run has no longer.
-        version: Its version.
-        checkpoints: Items for which it has returned.
-        failed_calls: Calls that failed, also those that another one followed.
-        failed: Items that have failed, and had come to it.
-        dropped: Items that it has dropped.
-        usage: What its calls used, also for results that do not apply any more.
-        cached: How often a result of an earlier call was used instead of a call.
-        saved: What those earlier calls had used.
-        seconds: How long its calls took; None if that was not kept.
-        waits: How long their items had waited in its queue; None if that was not kept.
+        name: The stage's name. ``database`` is the writing of rows; None is for failures that name no stage.
+        call: The stage's function; None if there is none, or if the run no longer has the stage.
+        version: The stage's version.
+        checkpoints: Items for which the stage has returned.
+        failed_calls: Calls that failed, including those that were tried again.
+        failed: Items that failed at this stage.
+        dropped: Items that the stage has dropped.
+        usage: Usage of the stage's calls, including those whose results no longer apply.
+        cached: How often the result of an earlier call was used instead of a call.
+        saved: The usage of those earlier calls.
+        seconds: Durations of the calls; None if they were not kept.
+        waits: Times that items waited in the stage's queue; None if they were not kept.
     """
 
     name: str | None
@@ -69,9 +69,9 @@ class Parent:
     """An item that waits for its children.
 
     Attributes:
-        id: Its ID.
-        stage: The name of the stage that is to collect the children; None if none is.
-        children: How many there are.
+        id: The item's ID.
+        stage: The name of the stage that collects the children; None if no stage does.
+        children: How many children the item has.
         unfinished: How many of them have not ended.
     """
 
@@ -83,15 +83,15 @@ class Parent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetails:
-    """What there is to know of a run.
+    """The details of a run.
 
     Attributes:
         run: The run.
-        stages: Its stages in order, and what else calls failed in.
-        causes: The errors that most calls failed with.
-        drops: The reasons for which most items were dropped.
-        parents: The first of those that wait for their children.
-        workers: Those that have not ended.
+        stages: The run's stages in order, and other places where calls failed.
+        causes: The commonest errors of calls.
+        drops: The commonest reasons of drops.
+        parents: The first parents that wait for their children.
+        workers: Workers that have not ended.
     """
 
     run: RunInfo
@@ -103,7 +103,7 @@ class RunDetails:
 
 
 def details(connection: Connection, run: RunInfo) -> RunDetails:
-    """All of a run."""
+    """Returns the details of a run."""
     return RunDetails(
         run=run,
         stages=_stages(connection, run),
@@ -115,7 +115,7 @@ def details(connection: Connection, run: RunInfo) -> RunDetails:
 
 
 def waiting_parents(connection: Connection, run: RunInfo, most: int = 5) -> list[Parent]:
-    """Items whose children have not all ended, in the order in which they were taken."""
+    """Returns items whose children have not all ended, in the order in which the items were taken."""
     child = ITEMS.alias()
     is_unfinished = case((child.c.state.in_(PENDING), 1), else_=0)
     of_parent = and_(child.c.run_id == ITEMS.c.run_id, child.c.parent_key == ITEMS.c.item_key)
@@ -139,7 +139,7 @@ def waiting_parents(connection: Connection, run: RunInfo, most: int = 5) -> list
 
 
 def _by_stage(connection: Connection, run: RunInfo, which: ColumnElement[bool]) -> dict[int, int]:
-    """How many items there are of a kind, by the index of the stage that they are at."""
+    """Returns how many items meet a condition, by the index of the stage that they are at."""
     index = INDEX_OF_STAGE.label("stage_index")
     counts = select(index, func.count().label("items")).where(ITEMS.c.run_id == run.id, which).group_by(index)
     return {row.stage_index: row.items for row in connection.execute(counts)}

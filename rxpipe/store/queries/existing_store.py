@@ -1,4 +1,4 @@
-"""A run store that is there already, opened to look at or to mend: what is not there is never made."""
+"""Opens an existing run store, to look at it or to mend it. Never makes one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rxpipe.store.schema.tables import VERSION
 
 @contextmanager
 def opened(database: str) -> Generator[Engine]:
-    """A store's engine, for ``snapshot`` and ``change``; its connections are closed at the end.
+    """Gives a store's engine, for ``snapshot`` and ``change``. Its connections are closed at the end.
 
     Args:
         database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL.
 
     Raises:
-        StoreError: There is no store in it, or one of another version of rxpipe.
-        SinkError: It cannot be opened.
-        ConfigError: It is a database that can hold no store.
+        StoreError: There is no store in the database, or a store of another version of rxpipe.
+        SinkError: The database cannot be opened.
+        ConfigError: The database cannot hold a store.
     """
     engine = checked_engine(database)
     try:
@@ -36,7 +36,7 @@ def opened(database: str) -> Generator[Engine]:
 
 
 def checked_engine(database: str | URL | Engine) -> Engine:
-    """The same, for as long as its owner wants; an engine that is given stays its owner's."""
+    """Returns a store's engine, which the caller closes; see ``opened``. A given engine stays its owner's."""
     engine = database if isinstance(database, Engine) else _engine(database)
     try:
         with snapshot(engine) as connection:
@@ -52,7 +52,7 @@ def checked_engine(database: str | URL | Engine) -> Engine:
 def snapshot(engine: Engine) -> Generator[Connection]:
     """A transaction that sees one moment of the store, and changes nothing.
 
-    It keeps no run from going on, but for one in an SQLite database that is not in WAL mode, which waits.
+    It holds no run up, except on SQLite without WAL mode: there the run waits.
 
     Raises:
         SinkError: The database cannot be read.
@@ -64,7 +64,7 @@ def snapshot(engine: Engine) -> Generator[Connection]:
                 yield connection
         else:
             connection.exec_driver_sql("PRAGMA query_only = ON")
-            connection.exec_driver_sql("BEGIN")  # sqlite3 does not begin one to read
+            connection.exec_driver_sql("BEGIN")  # sqlite3 does not begin a transaction for reading
             try:
                 yield connection
             finally:
@@ -74,7 +74,7 @@ def snapshot(engine: Engine) -> Generator[Connection]:
 
 @contextmanager
 def change(engine: Engine) -> Generator[Connection]:
-    """A transaction that may write, committed when left, rolled back when left by an error.
+    """A transaction that may write. Commits at its end; rolls back after an error.
 
     Raises:
         StoreError: A newer rxpipe has changed the store since it was opened.
@@ -94,7 +94,7 @@ def _errors_told(engine: Engine) -> Generator[None]:
 
 
 def _engine(database: str | URL) -> Engine:
-    engine = open_engine(database)  # which says what is wrong with a URL, and does not connect
+    engine = open_engine(database)  # reports a wrong URL, and does not connect
     name = engine.dialect.name
     if name == "postgresql":
         return engine
@@ -110,8 +110,8 @@ def _engine(database: str | URL) -> Engine:
     place = Path(path).as_uri()
 
     def connect() -> sqlite3.Connection:
-        # Neither made if it is gone by now, nor brought into another journal mode, as the engine above would. "ro"
-        # would leave files behind that the last connection is to delete.
+        # Must not make the file if it is gone by now, nor change its journal mode, as the engine above would. "ro"
+        # would leave files behind that the last connection should delete.
         return sqlite3.connect(f"{place}?mode=rw", uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
 
     return create_engine(engine.url, creator=connect)

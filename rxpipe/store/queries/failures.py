@@ -1,4 +1,4 @@
-"""Failed calls, the items that they made dead letters, and why items were dropped."""
+"""Failed calls, the items that they made dead letters, and the reasons of drops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rxpipe.store.schema.tables import FAILURES, ITEMS
 
 IS_FAILED = ITEMS.c.state == "failed"
 INDEX_OF_STAGE = case((ITEMS.c.collected_by > ITEMS.c.stage, ITEMS.c.collected_by), else_=ITEMS.c.stage)
-"""The index of the stage that an item is at: of a parent whose children are made, that of their collector."""
+"""The index of the stage that an item is at. For a parent whose children are made: the stage that collects them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +24,16 @@ class FailureInfo:
 
     Attributes:
         id: The item's ID, as the source gave it.
-        state: What the item has come to since.
-        stage: Where it failed; None if that is not known.
-        attempt: The call's number.
-        calls: Calls made for the item in all.
-        final: Whether no other call followed it.
-        type: What it raised.
+        state: The item's state now.
+        stage: The stage that failed; None if it is not known.
+        attempt: The number of the attempt, from 1.
+        calls: All calls made for the item.
+        final: True if no other call followed.
+        type: The type of the error.
         text: The error as one line.
-        at: When.
-        traceback: Where; None unless it was asked for.
-        input: What it was called with, as JSON text; None unless it was asked for, and where it cannot be said.
+        at: The time of the failure.
+        traceback: The error's traceback; None unless it was asked for.
+        input: The argument of the call, as JSON text; None unless it was asked for, or if it cannot be shown.
     """
 
     id: int | str
@@ -51,14 +51,14 @@ class FailureInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Failed calls with the same error, but for numbers in its text.
+    """Failed calls with the same error, except for numbers in its text.
 
     Attributes:
-        stage: Where.
-        type: What was raised.
-        text: The error of some of them, as one line.
-        count: How many.
-        same: Whether all had that very text.
+        stage: The stage that failed.
+        type: The type of the error.
+        text: The error of some of the calls, as one line.
+        count: How many calls failed.
+        same: True if all calls had exactly this text.
     """
 
     stage: str | None
@@ -71,14 +71,14 @@ class Cause:
 def dead_letters(
     connection: Connection, run: RunInfo, *, stage: str | None = None, limit: int | None = None, verbose: bool = False
 ) -> Generator[FailureInfo]:
-    """The items that have failed now, each with its final failure, the latest first.
+    """Returns the items that are dead letters now, each with its final failure, the latest first.
 
     Args:
-        connection: In a transaction, until the last one was taken, or the generator is closed.
+        connection: In a transaction, until the last failure was read or the generator is closed.
         run: The run.
-        stage: Only those that failed there.
-        limit: So many at most.
-        verbose: With tracebacks and inputs.
+        stage: Only items that failed in this stage.
+        limit: Most items to return.
+        verbose: Include tracebacks and inputs.
     """
     final = final_failures(run)
     columns = _columns(verbose=verbose)
@@ -93,7 +93,10 @@ def dead_letters(
 def failed_calls(
     connection: Connection, run: RunInfo, *, stage: str | None = None, limit: int | None = None, verbose: bool = False
 ) -> Generator[FailureInfo]:
-    """All failed calls, also those that another one followed, the latest first; arguments as above."""
+    """Returns all failed calls, including those that were tried again, the latest first.
+
+    Arguments as in ``dead_letters``.
+    """
     place = func.nullif(FAILURES.c.stage, "").label("stage")
     query = select(*_columns(verbose=verbose), place).join(ITEMS, _is_of_item).where(FAILURES.c.run_id == run.id)
     if stage is not None:
@@ -102,19 +105,19 @@ def failed_calls(
 
 
 def count_failed_calls(connection: Connection, run: RunInfo, stage: str | None = None) -> int:
-    """How many there are."""
+    """Returns the number of failed calls."""
     query = select(func.count()).select_from(FAILURES).where(FAILURES.c.run_id == run.id)
     return connection.execute(query if stage is None else query.where(FAILURES.c.stage == stage)).scalar_one()
 
 
 def count_failed(connection: Connection, run: RunInfo, stage: str | None = None) -> int:
-    """How many items have failed."""
+    """Returns the number of failed items."""
     query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run.id, IS_FAILED)
     return connection.execute(query if stage is None else query.where(stage_of_item(run) == stage)).scalar_one()
 
 
 def causes(connection: Connection, run: RunInfo, most: int = 5) -> list[Cause]:
-    """The errors that most calls failed with, the commonest first."""
+    """Returns the commonest errors of calls, the commonest first."""
     text = func.substr(FAILURES.c.text, 1, LONGEST).label("text")
     columns = FAILURES.c.stage, FAILURES.c.type, text
     calls = func.count().label("calls")
@@ -130,7 +133,7 @@ def causes(connection: Connection, run: RunInfo, most: int = 5) -> list[Cause]:
 
 
 def drops(connection: Connection, run: RunInfo, most: int = 5) -> list[CommonError]:
-    """The reasons for which most items were dropped, the commonest first."""
+    """Returns the commonest reasons of drops, the commonest first."""
     text = func.coalesce(func.substr(ITEMS.c.last_error, 1, LONGEST), "").label("text")
     columns = stage_of_item(run).label("stage_name"), text
     items = func.count().label("items")
@@ -147,14 +150,14 @@ def drops(connection: Connection, run: RunInfo, most: int = 5) -> list[CommonErr
 
 
 def final_failures(run: RunInfo, keys: Sequence[str] | None = None) -> Subquery:
-    """The IDs of failures (``id``), for each item that has one that of its last final failure.
+    """Returns the ID (``id``) of each item's last final failure, for items that have one.
 
     Args:
         run: The run.
         keys: Only those of these items.
     """
-    # The rows of one commit have the same time: an item that failed in a stage, and whose row that says so was
-    # refused besides, failed in the stage.
+    # The rows of one commit have the same time. Suppose an item failed in a stage, and its row that says so was
+    # refused: then the item failed in the stage.
     last = FAILURES.c.at.desc(), case((FAILURES.c.stage == DATABASE, 1), else_=0), FAILURES.c.id
     place = func.row_number().over(partition_by=FAILURES.c.item_key, order_by=last).label("place")
     finals = select(FAILURES.c.id, place).where(FAILURES.c.run_id == run.id, FAILURES.c.final)
@@ -163,13 +166,13 @@ def final_failures(run: RunInfo, keys: Sequence[str] | None = None) -> Subquery:
 
 
 def stage_of_item(run: RunInfo) -> ColumnElement[str]:
-    """The name of the stage that an item is at, as far as its checkpoints tell."""
+    """Returns the name of the stage that an item is at, as far as its checkpoints tell."""
     names = {index: stage.name for index, stage in enumerate(run.stages)}
     return case(names, value=INDEX_OF_STAGE, else_=DATABASE)
 
 
 def item_id(key: str, is_integer: bool) -> int | str:
-    """An item's ID as the source gave it."""
+    """Returns an item's ID as the source gave it."""
     return int(key) if is_integer else key
 
 

@@ -1,4 +1,4 @@
-"""What runs and workers a store knows, and how far they are."""
+"""The runs and workers of a store, and how far they are."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RunState = Literal["running", "unfinished", "finished"]
 WorkerState = Literal["alive", "late", "stopped", "lost"]
 
 DATABASE = "database"
-"""Where an item is that has been through all stages: its row is left to be written."""
+"""The place of an item that has passed all stages: only its row is left to write."""
 
-_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
+_LARGEST = 2**31 - 1  # highest number of a run, in PostgreSQL
 _MOST_NAMED = 10  # runs that an error names
 
 
@@ -30,14 +30,14 @@ class WorkerInfo:
     """A process's part in a run.
 
     Attributes:
-        id: What the store calls it.
+        id: The worker's name in the store.
         run_id: The run's number.
         host: The machine's name.
-        pid: The process's number there.
-        started_at: When it came.
-        heartbeat_at: When it last showed a sign of life.
-        ended_at: When it left, or was found to be lost; None if it has not been so far.
-        held: Items that it has.
+        pid: The process's number on that machine.
+        started_at: When the worker began, in seconds since 1970, like all times here.
+        heartbeat_at: The worker's last sign of life.
+        ended_at: When it left, or was found to be lost; None if it has not ended.
+        held: Items that the worker has.
         state: ``alive``; ``late``: its lease ran out, and nobody has taken its items yet; ``stopped`` by itself;
             ``lost``: its process is gone.
     """
@@ -58,12 +58,12 @@ class RunInfo:
     """A run, with all of its workers.
 
     Attributes:
-        id: Its number.
-        name: What it is found by when it is continued.
-        generation: Of the runs of a name, the one with the highest is continued.
-        stages: The stages that its checkpoints are of.
-        state: ``running``: a worker is alive; ``finished``: nothing is left to do; else ``unfinished``.
-        workers: How many are alive.
+        id: The run's number.
+        name: The name by which the run is continued.
+        generation: Of the runs of a name, the one with the highest generation is continued.
+        stages: The stages of the run's checkpoints.
+        state: ``running``: a worker is alive; ``finished``: nothing is left to do; ``unfinished`` otherwise.
+        workers: How many workers are alive.
         written: Items that are written.
         failed: Items that failed for good.
         ready: Items that wait for a worker.
@@ -72,11 +72,11 @@ class RunInfo:
         dropped: Items that a stage has dropped.
         expanded: Items that ended with their children, as a report counts them.
         collected: Children that ended in their parent.
-        calls: Calls made for all of them, failed ones included.
-        created_at: When it began.
-        finished_at: When the last item ended; None if it is not finished.
-        active_at: When a worker last showed a sign of life.
-        usage: What its calls used, as far as they told.
+        calls: Calls made for all items, failed calls included.
+        created_at: When the run began, in seconds since 1970, like all times here.
+        finished_at: When the last item ended; None if the run is not finished.
+        active_at: The last sign of life of a worker.
+        usage: Usage of the run's calls, as far as they reported it.
     """
 
     id: int
@@ -101,21 +101,21 @@ class RunInfo:
 
     @property
     def items(self) -> int:
-        """How many it knows, children included."""
+        """All items of the run, children included."""
         ended = self.written + self.failed + self.dropped + self.expanded + self.collected
         return ended + self.ready + self.running + self.waiting
 
 
 def runs(connection: Connection) -> list[RunInfo]:
-    """All runs, the first one first."""
+    """Returns all runs, the first one first."""
     return _runs(connection, true())
 
 
 def run(connection: Connection, number: int | None = None) -> RunInfo:
-    """One run, by its number, or the latest.
+    """Returns a run by its number, or the latest run.
 
     Raises:
-        StoreError: There is no such run; names those that there are.
+        StoreError: There is no such run. The error names the existing runs.
     """
     latest = select(func.max(RUNS.c.id)).scalar_subquery()
     which = RUNS.c.id == (latest if number is None else number)
@@ -126,12 +126,12 @@ def run(connection: Connection, number: int | None = None) -> RunInfo:
 
 
 def workers(connection: Connection, run_id: int | None = None, *, ended: bool = False) -> list[WorkerInfo]:
-    """Workers, the first one first.
+    """Returns workers, the first one first.
 
     Args:
         connection: In a transaction.
-        run_id: Only those of this run.
-        ended: Also those that have stopped or are lost.
+        run_id: Only workers of this run.
+        ended: Include workers that have stopped or are lost.
     """
     held = select(ITEMS.c.owner, func.count().label("held")).where(IS_RUNNING).group_by(ITEMS.c.owner).subquery()
     query = select(WORKERS, held.c.held, db_now().label("now")).outerjoin(held, held.c.owner == WORKERS.c.id)
@@ -157,7 +157,7 @@ def workers(connection: Connection, run_id: int | None = None, *, ended: bool = 
 
 
 def alive(found: Iterable[WorkerInfo]) -> list[WorkerInfo]:
-    """Those that are alive."""
+    """Returns the workers that are alive."""
     return [worker for worker in found if worker.state == "alive"]
 
 
@@ -165,8 +165,8 @@ def _state(row: Row[Any]) -> WorkerState:
     if row.ended_at is not None:
         return "stopped" if row.ended_as == "stopped" else "lost"
     if is_gone(row.process):
-        return "lost"  # though none of the others has noticed
-    # A mark in the future is none either, as for those who judge it; see lease.py.
+        return "lost"  # though no other worker has noticed
+    # A mark in the future is not valid either, as for the workers that judge others; see lease.py.
     return "late" if abs(row.now - row.heartbeat_at) > row.lease else "alive"
 
 
@@ -195,7 +195,7 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
             running=states.get("running", 0),
             calls=calls.get(row.id, 0),
             created_at=row.created_at,
-            # An earlier end is none while there is more to do.
+            # An earlier end does not count while there is more to do.
             finished_at=row.finished_at if is_finished and not at_work else None,
             active_at=max(row.created_at, row.finished_at or 0, signs.get(row.id, 0)),
             usage=used.get(row.id, Usage()),
@@ -209,7 +209,7 @@ def _runs(connection: Connection, which: ColumnElement[bool]) -> list[RunInfo]:
 
 
 def _items(connection: Connection, numbers: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[int, int]]:
-    """How many items runs have, by state, and how many calls were made for them."""
+    """Returns how many items runs have, by state, and how many calls were made for them."""
     columns = ITEMS.c.run_id, ITEMS.c.state
     query = select(*columns, func.count().label("items"), func.sum(ITEMS.c.attempts).label("calls"))
     if len(numbers) == 1:
@@ -227,14 +227,14 @@ def _is_pending(states: Mapping[str, int]) -> bool:
 
 
 def _unfinished_parents(connection: Connection, run_id: int) -> int:
-    """How many items are expanded, though children of theirs have not ended, or children of those."""
+    """Returns how many expanded items have descendants that have not ended."""
     unfinished = unfinished_parents(run_id)
     query = select(func.count()).select_from(ITEMS).where(ITEMS.c.run_id == run_id, ITEMS.c.state == "expanded")
     return connection.execute(query.where(ITEMS.c.item_key.in_(select(unfinished.c.parent_key)))).scalar_one()
 
 
 def unfinished_parents(run_id: int) -> CTE:
-    """The keys of all items above those that have not ended, as a query."""
+    """Returns a query for the keys of all items above those that have not ended."""
     pending = and_(ITEMS.c.run_id == run_id, ITEMS.c.state.in_(PENDING), ITEMS.c.parent_key.is_not(None))
     above = select(ITEMS.c.parent_key).where(pending).cte("above", recursive=True)
     parent = ITEMS.alias("parent")
@@ -243,7 +243,7 @@ def unfinished_parents(run_id: int) -> CTE:
 
 
 def _signs(connection: Connection) -> dict[int, float]:
-    """When each run's workers last showed a sign of life."""
+    """Returns the last sign of life of each run's workers."""
     last = func.max(WORKERS.c.heartbeat_at).label("at")
     rows = connection.execute(select(WORKERS.c.run_id, last).group_by(WORKERS.c.run_id))
     return {row.run_id: row.at for row in rows}

@@ -1,4 +1,4 @@
-"""What the calls of runs have used, added up."""
+"""The usage of the calls of runs, added up."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _IS_USED = not_(USAGE.c.saved)
 
 
 def of_run(connection: Connection, run_id: int) -> Usage:
-    """What all calls of a run have used, those of items that were done again included."""
+    """Returns the usage of all calls of a run, including calls of items that were done again."""
     return by_run(connection, [run_id]).get(run_id, Usage())
 
 
 def by_run(connection: Connection, numbers: Sequence[int]) -> dict[int, Usage]:
-    """The same of several runs; those that used nothing are left out."""
+    """Returns the usage of several runs. Runs without usage are left out."""
     found: dict[int, Usage] = _grouped(connection, USAGE.c.run_id, USAGE.c.run_id.in_(numbers))
     return found
 
 
 def by_stage(connection: Connection, run_id: int) -> dict[str, Usage]:
-    """What a run's calls have used, by the stage's name; also of stages that the run has no longer."""
+    """Returns the usage of a run's calls, by the stage's name. Includes stages that the run no longer has."""
     found: dict[str, Usage] = _grouped(connection, USAGE.c.stage, USAGE.c.run_id == run_id)
     return found
 
 
 def mean_costs(connection: Connection, run_id: int) -> dict[str, float]:
-    """What a call of a run has cost on average, by the stage's name; of those that told what they used."""
+    """Returns the mean cost of a call of a run, by the stage's name. Only calls that reported their usage count."""
     query = select(USAGE.c.stage, func.avg(USAGE.c.cost)).where(USAGE.c.run_id == run_id, _IS_USED)
     query = query.group_by(USAGE.c.stage)
     return {stage: float(mean) for stage, mean in connection.execute(query)}
 
 
 def by_item(connection: Connection, run_id: int, keys: Sequence[str]) -> dict[str, Usage]:
-    """What was used for each of these items; those for which nothing was are left out."""
+    """Returns the usage of each of these items. Items without usage are left out."""
     found: dict[str, Usage] = _grouped(
         connection, USAGE.c.item_key, USAGE.c.run_id == run_id, USAGE.c.item_key.in_(keys)
     )
@@ -52,13 +52,13 @@ def by_item(connection: Connection, run_id: int, keys: Sequence[str]) -> dict[st
 
 
 def has_usage(connection: Connection, run_id: int) -> bool:
-    """Whether any call of a run has told what it used."""
+    """Returns True if any call of a run has reported usage."""
     query = select(USAGE.c.id).where(USAGE.c.run_id == run_id, _IS_USED).limit(1)
     return connection.execute(query).first() is not None
 
 
 def saved_by_stage(connection: Connection, run_id: int) -> dict[str, tuple[int, Usage]]:
-    """How often a run used a result of an earlier call, and what those calls had used, by the stage's name."""
+    """Returns how often a run used a result of an earlier call, with the usage of those calls, by the stage's name."""
     query = select(USAGE.c.stage, func.count(), *_SUMS).where(USAGE.c.run_id == run_id, USAGE.c.saved)
     return {stage: (count, _usage(*sums)) for stage, count, *sums in connection.execute(query.group_by(USAGE.c.stage))}
 

@@ -1,4 +1,4 @@
-"""What a page asks of the runs of a store, answered in a fraction of a second however many items there are.
+"""Answers the page's questions about runs, in a fraction of a second however many items there are.
 
 - ``reader.py``: answers, as ``rxpipe.insight.reading.RunsReader``; ``actor.py``: acts, as ``RunsActor``
 - ``lists.py``: runs, workers and errors, from sums that commits keep

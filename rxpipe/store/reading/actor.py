@@ -1,4 +1,4 @@
-"""``StoreRunsActor``: does to the runs of a store what a page asks for."""
+"""``StoreRunsActor``: changes the runs of a store for the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rxpipe.store.reading.item_filters import conditions, narrowed
 from rxpipe.store.schema.tables import ITEMS, WORKERS, db_now
 
 _AGAIN = ("failed", "dropped")
-_MOST_IDS = 500  # in one statement
+_MOST_IDS = 500  # IDs in one statement
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -26,12 +26,12 @@ class StoreRunsActor:
     """Changes the runs of a database; see ``RunsActor``. A context manager: leaving it closes its connections."""
 
     def __init__(self, database: str | URL | Engine) -> None:
-        """Connect; as ``StoreRunsReader``."""
+        """Connect, like ``StoreRunsReader``."""
         self._engine = checked_engine(database)
         self._is_ours = self._engine is not database
 
     def close(self) -> None:
-        """Close its connections, unless the engine is its owner's."""
+        """Close the connections, unless the engine belongs to the caller."""
         if self._is_ours:
             self._engine.dispose()
 
@@ -42,17 +42,17 @@ class StoreRunsActor:
         self.close()
 
     def requeue(self, run: int, wanted: ItemFilter | Sequence[str]) -> int:
-        """Have failed or dropped items processed again; what stages have returned for them stays, and is used.
+        """Process failed or dropped items again. Their stage results stay, and are used.
 
         Args:
-            run: The run.
-            wanted: Which items, or their IDs; those that have neither failed nor been dropped stay as they are.
+            run: The run's number.
+            wanted: A filter of items, or their IDs. Items that have neither failed nor been dropped stay as they are.
 
         Returns:
-            How many they are.
+            How many items are requeued.
 
         Raises:
-            StoreError: There is no such run, or nobody would take them up.
+            StoreError: There is no such run, or a newer run has replaced it.
         """
         with change(self._engine) as connection:
             found = sum(
@@ -65,14 +65,14 @@ class StoreRunsActor:
         return found
 
     def stop(self, run: int, *, abort: bool = False) -> int:
-        """Have the workers of a run stop, or abort: each does when it shows its next sign of life.
+        """Ask the workers of a run to stop, or to abort. Each does so at its next sign of life.
 
         Args:
-            run: The run.
-            abort: Cancel the calls that run, where they can be.
+            run: The run's number.
+            abort: Cancel running calls, where that is possible.
 
         Returns:
-            How many workers were told.
+            How many workers were asked.
         """
         how = "abort" if abort else "stop"
         live = and_(WORKERS.c.run_id == run, WORKERS.c.ended_at.is_(None), not_(HAS_EXPIRED))

@@ -1,4 +1,4 @@
-"""Calls of a part of a run, as a timeline draws them."""
+"""The calls of a part of a run, as a timeline draws them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _bars(
 
 
 def _integers(connection: Connection, run_id: int, keys: set[str]) -> set[str]:
-    """Those of which the source gave whole numbers."""
+    """Returns the keys whose IDs the source gave as whole numbers."""
     query = select(ITEMS.c.item_key).where(ITEMS.c.run_id == run_id, ITEMS.c.is_integer)
     query = query.where(is_in_keys(connection.dialect.name, ITEMS.c.item_key))
     return set(connection.execute(query, {PARAMETER: keys_as_parameter(sorted(keys))}).scalars())

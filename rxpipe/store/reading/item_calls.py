@@ -1,4 +1,4 @@
-"""The calls that were made for an item, put together from what is kept of them in several places."""
+"""The calls made for an item, put together from several tables."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.commits.call_groups import KeptCall, calls_of
 from rxpipe.store.schema.tables import CALLS, CHECKPOINTS, EXCHANGES, FAILURES, USAGE
 
-_MOST_GROUPS = 100  # that are searched for calls of which no other table says when they were committed
+_MOST_GROUPS = 100  # groups that are searched for calls whose commit no other table tells
 _MOST = 2_000  # rows of one kind
 
 _FAILED = ("failed", "retried", "pushed_back")
 
 
 def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: Sequence[str]) -> list[CallRow]:
-    """The calls of an item, the first one first.
+    """Returns the calls of an item, the first one first.
 
     Args:
         connection: In a transaction that reads.
-        run_id: The run.
-        item: Its row.
+        run_id: The run's number.
+        item: The item's row.
         stages: The names of the run's stages.
     """
 
@@ -44,7 +44,7 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
         name = stages[call.stage] if call.stage < len(stages) else str(call.stage)
         failure = _taken(left, name, call.attempt) if call.ended in _FAILED else None
         found.append(_of_kept(call, name, failure))
-    if not kept and item.attempts:  # of a store that kept no calls then
+    if not kept and item.attempts:  # from a store that kept no calls then
         cached = {row.stage for row in used if row.saved}
         places: list[int] = [row.stage for row in checkpoints]
         called = [stages[place] for place in places if 0 <= place < len(stages)]
@@ -57,7 +57,10 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
 
 
 def _kept(connection: Connection, run_id: int, item: Row[Any], times: Sequence[float]) -> list[KeptCall]:
-    """Its calls in the groups that were committed with its rows; else in all while it was on its way."""
+    """Returns the item's calls from groups committed with its rows.
+
+    Otherwise from all groups while it was on its way.
+    """
     moments = {*times, *([] if item.ended_at is None else [item.ended_at])}
     ours = select(CALLS).where(CALLS.c.run_id == run_id)
     rows: Sequence[Row[Any]] = []
@@ -80,7 +83,7 @@ def _in(rows: Sequence[Row[Any]], key: str) -> list[KeptCall]:
 
 
 def _taken(failures: list[Row[Any]], stage: str, attempt: int) -> Row[Any] | None:
-    """The first failure of such a call, taken out."""
+    """Returns the first failure of such a call, and removes it from the list."""
     for place, failure in enumerate(failures):
         if (failure.stage, failure.attempt) == (stage, attempt):
             return failures.pop(place)
@@ -124,7 +127,7 @@ def _usage(row: Row[Any]) -> Usage:
 
 
 def _place(call: CallRow, stages: Sequence[str]) -> int:
-    """Before all others what has no time; calls of which it is known are sorted by it."""
+    """Returns the sort key of a call. Calls without a time come first, in the order of the stages."""
     if call.began_at is not None:
         return len(stages) + 1
     return stages.index(call.stage) if call.stage in stages else len(stages)

@@ -1,4 +1,4 @@
-"""All that is kept of one item."""
+"""Everything that a store keeps of one item."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rxpipe.store.reading.item_calls import calls_of_item
 from rxpipe.store.reading.item_pages import item_row, rows_of
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
-_MOST_CHILDREN = 5_000  # that are counted
+_MOST_CHILDREN = 5_000  # children that are counted
 _MOST_PARENTS = 100
 _LONGEST = 1_000_000  # characters of a value
 
 
 def item_details(connection: Connection, run_id: int, stages: Sequence[str], key: str) -> ItemDetails | None:
-    """All of an item; None if there is none of this key. Nothing is unpickled."""
+    """Returns the details of an item; None if there is no item with this key. Unpickles nothing."""
     row = item_row(connection, run_id, key)
     if row is None:
         return None
@@ -48,14 +48,14 @@ def _outputs(connection: Connection, run_id: int, key: str) -> Sequence[Any]:
 
 
 def _before_first(connection: Connection, run_id: int, key: str) -> int | None:
-    """The stage whose place a child's value has: that which made it."""
+    """Returns the index under which a child's value is kept: that of the stage that made it."""
     query = select(ITEMS.c.made_by).where(ITEMS.c.run_id == run_id, ITEMS.c.item_key == key)
     made_by: int | None = connection.execute(query).scalar()
     return made_by
 
 
 def _shown(output: str) -> Any:
-    """A value as JSON data; the beginning of its text if it is very long."""
+    """Returns a value as JSON data; of a very long value, the beginning of its text."""
     if len(output) > _LONGEST:
         return output[:_LONGEST] + "…"
     try:

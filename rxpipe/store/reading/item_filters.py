@@ -1,4 +1,4 @@
-"""Which items a list has, as conditions of a query."""
+"""Filters of item lists, as conditions of a query."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _PAST_STAGES = ("written", "expanded", "collected")
 
 
 def narrowed(wanted: ItemFilter) -> ItemFilter:
-    """The same filter, without what says nothing."""
+    """Returns the filter with empty texts replaced by None."""
     return replace(wanted, error=wanted.error or None, text=wanted.text or None, stage=wanted.stage or None)
 
 
 def can_be(text: str | None) -> bool:
-    """Whether a database may have a text; none has a NUL or half a character in it."""
+    """Returns True if a database can hold a text. No database holds a NUL or half a surrogate pair."""
     return text is None or ("\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text))
 
 
 def can_have_items(wanted: ItemFilter) -> bool:
-    """Whether items may be like these."""
+    """Returns True if any item can match the filter."""
     return all(can_be(text) for text in (wanted.stage, wanted.error, wanted.text, wanted.parent))
 
 
 def conditions(
     wanted: ItemFilter, stages: Sequence[str], *, segment: str | None, now: float
 ) -> list[ColumnElement[bool]]:
-    """What applies to items that are wanted.
+    """Returns the conditions for the wanted items.
 
     Args:
-        wanted: Which items are.
+        wanted: The filter.
         stages: The names of the run's stages.
-        segment: The segment that is read, ``ended`` or a state; None for items of any.
+        segment: The segment that is read, ``ended`` or a state; None for items in any segment.
         now: The time.
     """
     found: list[ColumnElement[bool]] = []

@@ -1,8 +1,8 @@
-"""In which order items are listed, and where a page goes on.
+"""The order of items in lists, and where a page goes on.
 
-An order is a row of segments, one behind the other. Each is read along an index, so that a page takes as long at the
-end of a million items as at their beginning. Of a place, its segment is kept, and two values that the index is sorted
-by: so it stays where it is while items come and go.
+An order is a sequence of segments. Each is read along an index, so a page takes as long at the end of a million items
+as at their beginning. A place consists of its segment and two values that the index is sorted by. So a place stays
+where it is while items come and go.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Place(NamedTuple):
     """A place in an order.
 
     Attributes:
-        segment: The number of its segment.
-        value: What the segment is sorted by.
-        key: The item's key, for those with equal values.
+        segment: The number of the place's segment.
+        value: The value that the segment is sorted by.
+        key: The item's key, for items with equal values.
     """
 
     segment: int
@@ -48,15 +48,15 @@ class Place(NamedTuple):
     key: str
 
     def to_text(self) -> str:
-        """As a page tells it."""
+        """Returns the place as text for a page."""
         return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
 
     @classmethod
     def of(cls, text: str) -> Place:
-        """From what a page told.
+        """Returns the place of a page's text.
 
         Raises:
-            StoreError: It is none.
+            StoreError: The text is no place.
         """
         try:
             segment, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -70,11 +70,11 @@ class Segment:
     """A part of an order.
 
     Attributes:
-        name: What items it has: a state in which they have not ended, or ``ended``.
-        column: What it is sorted by, and then by the item's key.
-        falls: Whether the greatest comes first.
-        index: The index to read it along, for databases that want to be told.
-        condition: Which items it has.
+        name: The state of its items, or ``ended``.
+        column: The column that it is sorted by, before the item's key.
+        falls: True if the greatest value comes first.
+        index: The index to read along, for databases that take such a hint.
+        condition: The condition for its items.
     """
 
     name: str
@@ -85,25 +85,26 @@ class Segment:
 
     @property
     def ordering(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-        """What a query is ordered by."""
+        """The columns that a query is ordered by."""
         columns = self.column, ITEMS.c.item_key
         return (columns[0].desc(), columns[1].desc()) if self.falls else (columns[0].asc(), columns[1].asc())
 
     def behind(self, place: Place) -> ColumnElement[bool]:
-        """Which items come later."""
+        """Returns the condition for items after a place."""
         value, here, there = self._compared(place)
-        first = self.column <= value if self.falls else self.column >= value  # what SQLite goes by
+        # The condition that SQLite uses the index for.
+        first = self.column <= value if self.falls else self.column >= value
         return and_(first, there < here if self.falls else there > here)
 
     def up_to(self, place: Place) -> ColumnElement[bool]:
-        """Which come no later."""
+        """Returns the condition for items up to a place."""
         value, here, there = self._compared(place)
         first = self.column >= value if self.falls else self.column <= value
         return and_(first, there >= here if self.falls else there <= here)
 
     @property
     def beginning(self) -> Place:
-        """The place before all of its items; its number is left to others."""
+        """The place before all items of the segment. The caller sets its segment number."""
         return Place(0, _FAR, _LAST) if self.falls else Place(0, -_FAR, "")
 
     def _compared(self, place: Place) -> tuple[Any, Any, Any]:
@@ -112,13 +113,13 @@ class Segment:
         return value, tuple_(value, literal(place.key, ITEMS.c.item_key.type)), tuple_(self.column, ITEMS.c.item_key)
 
     def value_of(self, row: Row[Any]) -> float | None:
-        """What a row is sorted by."""
+        """Returns the value that a row is sorted by."""
         value: float | None = getattr(row, self.column.name)
         return value
 
 
 def segments_of(order: Order, wanted: ItemFilter) -> Sequence[Segment]:
-    """The segments of an order that may have items that are wanted, no longer than they need be."""
+    """Returns the segments of an order that may have wanted items, as short as possible."""
     falls = order == "newest"
     pending = [
         Segment("running", ITEMS.c.seq, falls, "rxpipe_items_running", IS_RUNNING),
@@ -152,14 +153,14 @@ def _by_end(wanted: ItemFilter, *, falls: bool) -> Segment:
 
 
 def is_in_state(state: str) -> ColumnElement[bool]:
-    """Whether an item is in a state; as a literal, as a partial index is not used for a parameter."""
+    """Returns the condition that an item is in a state, as a literal: partial indexes are not used for parameters."""
     if not state.isalpha():
         raise StoreError(f"{state!r} is no state of an item")
     return ITEMS.c.state == literal_column(f"'{state}'")
 
 
 def place_of(segments: Sequence[Segment], row: Row[Any]) -> Place | None:
-    """Where a row is in an order; None if it is nowhere."""
+    """Returns the place of a row in an order; None if it has none."""
     name = "ended" if row.ended_at is not None else row.state
     for number, segment in enumerate(segments):
         if segment.name == name:
@@ -169,7 +170,7 @@ def place_of(segments: Sequence[Segment], row: Row[Any]) -> Place | None:
 
 
 def in_order(segments: Sequence[Segment], places: Iterable[Place]) -> list[Place]:
-    """Places sorted as the database sorts items, but for the keys, which it may have rules of its own for."""
+    """Returns places sorted as the database sorts items, except for the keys, which it may sort by other rules."""
     found: list[Place] = []
     for number, of_segment in groupby(sorted(places, key=lambda place: place.segment), lambda place: place.segment):
         found += sorted(of_segment, key=lambda place: (place.value, place.key), reverse=segments[number].falls)
@@ -177,7 +178,7 @@ def in_order(segments: Sequence[Segment], places: Iterable[Place]) -> list[Place
 
 
 def is_behind(segments: Sequence[Segment], place: Place, after: Place) -> bool:
-    """Whether a place comes later than another one."""
+    """Returns True if a place comes after another one."""
     if place.segment != after.segment:
         return place.segment > after.segment
     one, other = (place.value, place.key), (after.value, after.key)

@@ -1,7 +1,7 @@
-"""Pages of items, and how many there are: at most a fraction of a second each, whatever is filtered.
+"""Pages and counts of items, each within a fraction of a second, whatever the filter.
 
-Where a filter leaves few items by an index, these are all read and sorted. Else items are looked through in their
-order, a part at a time: when the time is over, the page is short, or empty, and the next one goes on behind it.
+If a filter leaves few items by an index, all of them are read and sorted. Otherwise items are searched in their order,
+a part at a time. When the time is over, the page is short or empty, and the next page goes on from there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from rxpipe.store.reading.item_order import Place, Segment, in_order, is_behind,
 from rxpipe.store.schema.tables import ENDED, HAS_ENDED, HAS_SECONDS, ITEMS, PENDING
 
 SECONDS = 0.12
-"""How long a page, or a count, looks for items."""
+"""Seconds that a page, or a count, looks for items."""
 
-_FEW = 10_000  # items that are read and sorted
-_PART = 1_000  # items that are looked through at a time; then as many as ``_PART_SECONDS`` do for
+_FEW = 10_000  # most items that are read and sorted
+_PART = 1_000  # items in the first part; later parts are sized to take ``_PART_SECONDS``
 _SMALLEST_PART, _LARGEST_PART = 200, 20_000
 _PART_SECONDS = 0.03
 _LONGEST = 1_000  # characters of an error in a list
@@ -41,13 +41,13 @@ _SORTED = ITEMS.c.item_key, ITEMS.c.state, ITEMS.c.seq, ITEMS.c.ended_at, ITEMS.
 
 
 class Question(NamedTuple):
-    """What is asked for.
+    """A question about items.
 
     Attributes:
-        run_id: The run.
-        stages: The names of its stages.
-        wanted: Which items.
-        order: In which order.
+        run_id: The run's number.
+        stages: The names of the run's stages.
+        wanted: The filter.
+        order: The order of the items.
         now: The time by the database's clock.
     """
 
@@ -67,18 +67,18 @@ def page(
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> ItemPage:
-    """A page of items.
+    """Returns a page of items.
 
     Args:
         connection: In a transaction that reads.
-        question: Which items.
+        question: The question.
         after: The ``following`` of the page before.
-        most: How many at most.
-        seconds: How long it may look for them.
-        clock: A steady clock.
+        most: Most items on the page.
+        seconds: Seconds that it may look for items.
+        clock: A monotonic clock, in seconds.
 
     Raises:
-        StoreError: ``after`` is no page's.
+        StoreError: ``after`` comes from no page.
     """
     question = question._replace(wanted=narrowed(question.wanted))
     segments = segments_of(question.order, question.wanted)
@@ -109,7 +109,7 @@ def count(
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """How many there are, as far as that can be found out in time; ``most`` for that many or more."""
+    """Returns how many items match, as far as the time allows; ``most`` stands for that many or more."""
     wanted = narrowed(question.wanted)
     question = question._replace(wanted=wanted)
     if wanted == ItemFilter(status=wanted.status):
@@ -133,7 +133,7 @@ def count(
 
 
 def rows_of(connection: Connection, run_id: int, stages: Sequence[str], rows: Sequence[Row[Any]]) -> list[ItemRow]:
-    """Items as a list shows them."""
+    """Returns items as a list shows them."""
     parents = {row.parent_key for row in rows if row.parent_key is not None}
     integers: set[str] = set()
     if parents:
@@ -158,7 +158,7 @@ def rows_of(connection: Connection, run_id: int, stages: Sequence[str], rows: Se
 
 
 def item_row(connection: Connection, run_id: int, key: str) -> Row[Any] | None:
-    """An item as ``rows_of`` takes it; None if there is none."""
+    """Returns an item as ``rows_of`` takes it; None if there is no such item."""
     return connection.execute(_of_run(run_id, *_ROW).where(ITEMS.c.item_key == key)).first()
 
 
@@ -176,7 +176,7 @@ def _of_run(run_id: int, *columns: Any) -> Select[Any]:
 
 
 def _exactly(connection: Connection, question: Question) -> Row[Any] | None:
-    """The item whose ID is the very text that is looked for."""
+    """Returns the item whose ID is exactly the searched text."""
     if question.wanted.text is None:
         return None
     which = conditions(question.wanted, question.stages, segment=None, now=question.now)
@@ -185,7 +185,7 @@ def _exactly(connection: Connection, question: Question) -> Row[Any] | None:
 
 
 def _few(connection: Connection, question: Question) -> ColumnElement[bool] | None:
-    """A condition that an index has, and that leaves few items of those that are wanted; None if there is none."""
+    """Returns a condition that an index has and that leaves few of the wanted items; None if there is none."""
     wanted = question.wanted
     candidates: list[tuple[str, ColumnElement[bool]]] = []
     if wanted.parent is not None:
@@ -237,10 +237,10 @@ def _walk(
     until: float,
     clock: Callable[[], float],
 ) -> tuple[list[Row[Any]], Place | None]:
-    """Look through items in their order.
+    """Search items in their order.
 
     Returns:
-        Those that were found, and where to go on; None if nothing is left.
+        The items found, and the place where to go on; None if nothing is left.
     """
     found: list[Row[Any]] = []
     for number, segment in enumerate(segments):
@@ -265,7 +265,7 @@ def _walk(
 def _parts(
     connection: Connection, run_id: int, segment: Segment, after: Place | None
 ) -> Iterator[tuple[Place | None, Place | None]]:
-    """Parts of a segment, each by the places before its first item and of its last; None where that is open."""
+    """Returns the parts of a segment: the places before its first item and of its last item; None where it is open."""
     size = _PART
     while True:
         began = time.monotonic()
@@ -293,7 +293,7 @@ def _along(query: Select[Any], index: str) -> Select[Any]:
 
 
 def _counts(connection: Connection, run_id: int, status: str | None) -> Iterator[int]:
-    """How many items there are of each state, or of one."""
+    """Returns how many items there are in each state, or in one state."""
     if status is None or status in ENDED:
         found = tallies(connection, [run_id]).get(run_id)
         ended = {} if found is None else found[0]

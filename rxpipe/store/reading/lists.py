@@ -1,4 +1,4 @@
-"""Runs, workers and errors as a page lists them: from sums that commits keep, so that no large table is read."""
+"""Runs, workers and errors in lists, from sums that commits keep. Reads no large table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rxpipe.store.queries.history import alive, workers
 from rxpipe.store.schema.tables import ENDED, ERRORS, PENDING, RUNS, WORKERS
 
 _MOST_ERRORS = 50
-_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
+_LARGEST = 2**31 - 1  # highest number of a run, in PostgreSQL
 
 
 def run_rows(connection: Connection, number: int | None = None) -> list[RunRow]:
-    """All runs, or one, the latest first."""
+    """Returns all runs, or one run, the latest first."""
     if number is not None and not 0 <= number <= _LARGEST:
         return []
     query = select(RUNS).order_by(RUNS.c.id.desc())
@@ -52,7 +52,7 @@ def run_rows(connection: Connection, number: int | None = None) -> list[RunRow]:
 
 
 def worker_rows(connection: Connection, run_id: int) -> list[WorkerRow]:
-    """A run's workers, also those that have ended, the latest first."""
+    """Returns a run's workers, including ended ones, the latest first."""
     return [
         WorkerRow(
             id=one.id,
@@ -68,7 +68,7 @@ def worker_rows(connection: Connection, run_id: int) -> list[WorkerRow]:
 
 
 def error_rows(connection: Connection, run_id: int) -> list[ErrorRow]:
-    """Failures in groups, the commonest first."""
+    """Returns failures in groups, the commonest first."""
     kinds: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(select(ERRORS).where(ERRORS.c.run_id == run_id)):
         kinds.setdefault(row.kind, []).append(row)
@@ -96,7 +96,7 @@ def _pending(connection: Connection, number: int | None) -> dict[int, dict[str, 
 
 
 def _signs(connection: Connection, number: int | None) -> dict[int, float]:
-    """When each run's workers last showed a sign of life."""
+    """Returns the last sign of life of each run's workers."""
     query = select(WORKERS.c.run_id, func.max(WORKERS.c.heartbeat_at).label("at")).group_by(WORKERS.c.run_id)
     rows = connection.execute(query if number is None else query.where(WORKERS.c.run_id == number))
     return {row.run_id: row.at for row in rows}

@@ -1,4 +1,4 @@
-"""``StoreRunsReader``: answers a page from the store of a database."""
+"""``StoreRunsReader``: answers the page's questions from a store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rxpipe.store.reading.lists import error_rows, run_rows, worker_rows
 from rxpipe.store.reading.snapshot_history import SnapshotHistory
 from rxpipe.store.schema.tables import RUNS, db_now
 
-_LARGEST = 2**31 - 1  # number of a run, in PostgreSQL
-_MOST = 1_000  # items on a page
+_LARGEST = 2**31 - 1  # highest number of a run, in PostgreSQL
+_MOST = 1_000  # most items on a page
 
-# Walks along indexes are what is wanted, whatever the statistics say of a table that grows; and compiling a query
-# takes longer than to execute it.
+# Queries must walk along indexes, whatever the statistics say of a growing table. Compiling a query takes longer than
+# executing it.
 _PLANS = text(
     "SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), "
     "set_config('enable_bitmapscan', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
@@ -33,21 +33,21 @@ _PLANS = text(
 
 
 class StoreRunsReader:
-    """Reads the runs of a database; see ``RunsReader``. Its functions may be called by any thread.
+    """Reads the runs of a database; see ``RunsReader``. Any thread may call its methods.
 
-    It changes nothing, and holds no run up. A context manager: leaving it closes its connections.
+    It changes nothing, and holds up no run. A context manager: leaving it closes its connections.
     """
 
     def __init__(self, database: str | URL | Engine) -> None:
         """Connect.
 
         Args:
-            database: That of the store, as for ``RunStore``.
+            database: The store's database, as for ``RunStore``.
 
         Raises:
-            StoreError: There is no store in it, or one of another version of rxpipe.
-            SinkError: It cannot be opened.
-            ConfigError: It can hold no store.
+            StoreError: There is no store in the database, or a store of another version of rxpipe.
+            SinkError: The database cannot be opened.
+            ConfigError: The database cannot hold a store.
         """
         self._engine = checked_engine(database)
         self._is_ours = self._engine is not database
@@ -55,7 +55,7 @@ class StoreRunsReader:
         self._history_lock = threading.Lock()
 
     def close(self) -> None:
-        """Close its connections, unless the engine is its owner's."""
+        """Close the connections, unless the engine belongs to the caller."""
         if self._is_ours:
             self._engine.dispose()
 
@@ -66,50 +66,50 @@ class StoreRunsReader:
         self.close()
 
     def runs(self) -> Sequence[RunRow]:
-        """All runs, the latest first."""
+        """Returns all runs, the latest first."""
         with self._look() as connection:
             return run_rows(connection)
 
     def run(self, number: int) -> RunRow | None:
-        """One run; None if there is none of this number."""
+        """Returns a run; None if there is no run of this number."""
         with self._look() as connection:
             return next(iter(run_rows(connection, number)), None)
 
     def backlog(self, run: int) -> Backlog:
-        """What waits in a run, and for how long."""
+        """Returns the unfinished items of a run, and how long the oldest has waited."""
         with self._look() as connection:
             return backlog_of(connection, run)
 
     def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
-        """The run's history: sums over its workers from its beginning, evenly thinned out to so many."""
+        """Returns the run's history from its beginning: sums over its workers, at most ``most``, evenly spaced."""
         with self._history_lock, self._look() as connection:
             return self._history.all(connection, run, most) if _is_number(run) else []
 
     def latest(self, run: int) -> Snapshot | None:
-        """The newest sum over the workers of a run; None if none was kept."""
+        """Returns the newest sum over the workers of a run; None if no snapshot was kept."""
         with self._history_lock, self._look() as connection:
             return self._history.latest(connection, run) if _is_number(run) else None
 
     def workers(self, run: int) -> Sequence[WorkerRow]:
-        """The run's workers, also those that have ended; the latest first."""
+        """Returns the run's workers, including ended ones, the latest first."""
         with self._look() as connection:
             return worker_rows(connection, run) if _is_number(run) else []
 
     def errors(self, run: int) -> Sequence[ErrorRow]:
-        """Failures in groups, the commonest first; 50 at most."""
+        """Returns failures in groups, the commonest first; 50 at most."""
         with self._look() as connection:
             return error_rows(connection, run) if _is_number(run) else []
 
     def items(
         self, run: int, wanted: ItemFilter, *, order: Order = "newest", after: str | None = None, most: int = 100
     ) -> ItemPage:
-        """A page of items; ``after`` is an earlier page's ``following``.
+        """Returns a page of items. ``after`` is the ``following`` of an earlier page.
 
-        A page may be short, or empty, and have a ``following`` all the same: where few items are like those that are
-        wanted, it looks for a fraction of a second, and the next page goes on from there.
+        A page may be short or empty, and still have a ``following``: if few items match, the search ends after a
+        fraction of a second, and the next page goes on from there.
 
         Raises:
-            StoreError: ``after`` is none.
+            StoreError: ``after`` comes from no page.
         """
         with self._look() as connection:
             if (question := _question(connection, run, wanted, order)) is None:
@@ -117,16 +117,16 @@ class StoreRunsReader:
             return page(connection, question, after=after, most=max(1, min(most, _MOST)))
 
     def count(self, run: int, wanted: ItemFilter, *, most: int = 10_000) -> int:
-        """How many items there are; ``most`` stands for that many or more.
+        """Returns how many items match; ``most`` stands for that many or more.
 
-        It counts for a fraction of a second. What it has not come to by then is not in the number.
+        Counts for a fraction of a second. Items that it has not reached by then are not in the number.
         """
         with self._look() as connection:
             question = _question(connection, run, wanted, "newest")
             return 0 if question is None else count(connection, question, most=most)
 
     def item(self, run: int, item: str) -> ItemDetails | None:
-        """All that is kept of an item; None if there is none of this ID."""
+        """Returns the details of an item; None if there is no item with this ID."""
         with self._look() as connection:
             stages = _stages(connection, run) if can_be(item) else None
             return None if stages is None else item_details(connection, run, stages, item)

@@ -1,4 +1,4 @@
-"""Sums of the snapshots that a run's workers have left: of now, and of the time since its beginning."""
+"""Sums of the snapshots of a run's workers: now, and since the run's beginning."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.items.snapshot_log import from_text
 from rxpipe.store.schema.tables import RUNS, SNAPSHOTS, WORKERS
 
-_MOST_READ = 300  # snapshots for one answer: each takes a fraction of a millisecond
-_LEAST = 20  # moments that a history has however many workers there are
-_KEPT = 3_000  # snapshots, and sums of them, that are remembered
-_SILENT = 15.0  # seconds after its last snapshot from which a worker that has ended does not count as at work
+_MOST_READ = 300  # snapshots read for one answer; each takes a fraction of a millisecond
+_LEAST = 20  # least moments of a history, however many workers there are
+_KEPT = 3_000  # snapshots, and sums of snapshots, that are remembered
+_SILENT = 15.0  # seconds after its last snapshot until an ended worker counts as gone
 _CHUNK = 200
 
 
@@ -28,14 +28,14 @@ class _Mark(NamedTuple):
 
 
 class SnapshotHistory:
-    """Adds up snapshots, and remembers those that it has read; they never change."""
+    """Adds up snapshots, and remembers those that it has read. Snapshots never change."""
 
     def __init__(self) -> None:
         self._read: OrderedDict[tuple[int, str, int, float], Snapshot | None] = OrderedDict()
         self._added: OrderedDict[tuple[Any, ...], Snapshot] = OrderedDict()
 
     def latest(self, connection: Connection, run_id: int) -> Snapshot | None:
-        """The newest sum; None if there is none."""
+        """Returns the newest sum; None if there is none."""
         newest = select(SNAPSHOTS.c.worker, func.max(SNAPSHOTS.c.number).label("number"))
         newest_rows = newest.where(SNAPSHOTS.c.run_id == run_id).group_by(SNAPSHOTS.c.worker).subquery()
         query = select(SNAPSHOTS.c.worker, SNAPSHOTS.c.number, SNAPSHOTS.c.at).where(SNAPSHOTS.c.run_id == run_id)
@@ -48,7 +48,7 @@ class SnapshotHistory:
         return found[-1] if found else None
 
     def all(self, connection: Connection, run_id: int, most: int) -> list[Snapshot]:
-        """The history, thinned out to so many moments at most, and fewer where there are many workers."""
+        """Returns the history, thinned to at most ``most`` moments; fewer if there are many workers."""
         query = select(SNAPSHOTS.c.worker, SNAPSHOTS.c.number, SNAPSHOTS.c.at).where(SNAPSHOTS.c.run_id == run_id)
         marks: dict[str, list[_Mark]] = {}
         for row in connection.execute(query.order_by(SNAPSHOTS.c.worker, SNAPSHOTS.c.number)):
@@ -133,19 +133,22 @@ def workers_began(connection: Connection, run_id: int) -> list[float]:
 
 
 def _is_over(ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float) -> bool:
-    """Whether a worker was gone at a moment, as far as its latest snapshot then tells."""
+    """Returns True if a worker was gone at a moment, as far as its latest snapshot at that time tells."""
     return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
 
 
 def _readable(row: Row[Any]) -> Snapshot | None:
     try:
         return from_text(row.snapshot)
-    except ValueError:  # of another version of rxpipe
+    except ValueError:  # from another version of rxpipe
         return None
 
 
 def _thinned(moments: Sequence[float], most: int) -> list[float]:
-    """So many at most, evenly, and the last one; nearly the same when there are a few more, so that they are known."""
+    """Returns at most ``most`` moments, evenly spaced, and the last one.
+
+    With a few more moments the result is nearly the same, so most sums are remembered.
+    """
     stride = 1
     while (len(moments) + stride - 1) // stride + 1 > max(2, most):
         stride *= 2
@@ -154,7 +157,7 @@ def _thinned(moments: Sequence[float], most: int) -> list[float]:
 
 
 def _at(marks: dict[str, list[_Mark]], moment: float) -> dict[str, _Mark]:
-    """The latest snapshot of each worker at a moment."""
+    """Returns the latest snapshot of each worker at a moment."""
     found: dict[str, _Mark] = {}
     for worker, of_worker in marks.items():
         place = bisect_right(of_worker, moment, key=lambda mark: mark.at)
@@ -164,7 +167,7 @@ def _at(marks: dict[str, list[_Mark]], moment: float) -> dict[str, _Mark]:
 
 
 def _as_gone(snapshot: Snapshot) -> Snapshot:
-    """What is left of a worker that is not there any more: what it has done, and nothing that it does or could do."""
+    """Returns the snapshot of a gone worker: its counts, with nothing running and no capacity."""
     now_nothing: dict[str, Any] = {"running": 0, "waiting": 0, "delayed": 0, "blocked_now": 0, "oldest": None}
     stages = tuple(
         replace(
@@ -183,7 +186,10 @@ def _as_gone(snapshot: Snapshot) -> Snapshot:
 
 
 def _summed(parts: Sequence[Snapshot], moment: float, first: Snapshot, began: float | None) -> Snapshot:
-    """A sum of workers, with what there was before the first of them; that of the later ones is in the sum."""
+    """Returns the sum of workers, with the counts from before the first worker.
+
+    Those of later workers are in the sum.
+    """
     before: dict[str, Any] = {"written_before": first.written_before, "failed_before": first.failed_before}
     before["usage_before"] = first.usage_before or Usage()
     elapsed = max(one.elapsed for one in parts) if began is None else max(0.0, moment - began)

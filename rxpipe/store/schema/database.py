@@ -1,4 +1,4 @@
-"""The store's database: one transaction at a time on SQLite, as many as there are threads on PostgreSQL."""
+"""The store's database: one transaction at a time on SQLite, one per thread on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ T = TypeVar("T")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# For this transaction only: the connection may be the user's. A plan is made for each execution, as one that was made
-# while the tables were nearly empty reads the whole run when they no longer are.
+# For this transaction only: the connection may be the user's. Each execution gets a plan of its own, as a plan that was
+# made while the tables were nearly empty reads the whole run when they are full.
 _LIMITS = text(
     "SELECT set_config('idle_in_transaction_session_timeout', :stuck, true), set_config('lock_timeout', :wait, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
 _SELECT_VERSION = f"SELECT version FROM {VERSION.name}"
-# The same, and the store's version, with no further question to the server.
+# Also reads the store's version, without another question to the server.
 _LIMITS_AND_VERSION = text(f"{_LIMITS.text}, ({_SELECT_VERSION})")
-_JUST_MADE = ("42P07", "42701", "42710", "23505")  # a table, a column, something else, or its entry in a catalog
+_JUST_MADE = ("42P07", "42701", "42710", "23505")  # a table, a column, another object, or its entry in a catalog
 _LOCK_NOT_AVAILABLE = "55P03"
 _WITHOUT = "to run without one, set database.durable: false (in code: no store)"
 
@@ -52,17 +52,18 @@ _WITHOUT = "to run without one, set database.durable: false (in code: no store)"
 class Database:
     """Transactions for all threads of one process.
 
-    On PostgreSQL a transaction whose process stopped in the middle of it is ended by the server, as it would keep
-    others from what it has locked; and none waits for a lock for ever.
+    On PostgreSQL, the server ends a transaction whose process has stopped in the middle of it, as its locks would hold
+    up others. No transaction waits for a lock for ever.
 
-    On SQLite they take turns, so that none waits in SQLite's own busy loop; and the file is locked for other
-    processes, by an exclusive transaction on an empty file beside it, which ends with the process however it dies.
+    On SQLite, transactions take turns, so that none waits in SQLite's own busy loop. The file is locked for other
+    processes by an exclusive transaction on an empty file beside it. The lock ends with the process, however the
+    process dies.
 
     Attributes:
-        engine: Its engine.
-        is_sqlite: Whether it is SQLite.
-        found_by: The options by which commands find it.
-        expected: The schema version that each transaction must find; None while the store may have another one.
+        engine: The engine.
+        is_sqlite: True on SQLite.
+        found_by: The options by which commands find the database.
+        expected: The schema version that each transaction must find; None while the store may have another version.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Database:
 
         Args:
             database: SQLite or PostgreSQL, as a URL or an engine.
-            stuck_after: Seconds after which the server ends a transaction that does nothing.
-            silent_after: Seconds that a transaction may take; then the server counts as away.
+            stuck_after: Seconds after which the server ends an idle transaction.
+            silent_after: Seconds that a transaction may take; after that the server counts as away.
 
         Raises:
-            SinkError: There can be no such engine.
-            ConfigError: The store cannot be kept in such a database.
+            SinkError: No engine can be made of it.
+            ConfigError: A store cannot be kept in such a database.
         """
         self.engine = open_engine(database)
         self.found_by = database_option(self.engine)
@@ -107,14 +108,14 @@ class Database:
 
     @contextmanager
     def transaction(self, *, wait: float | None = None, is_first: bool = False) -> Generator[Connection]:
-        """A transaction, committed when left, rolled back when left by an error.
+        """A transaction. Commits at its end; rolls back after an error.
 
         Args:
-            wait: Seconds for which it waits for a lock, at most; on SQLite its own waiting counts.
-            is_first: Whether it is of the start, which may have much to do: then it takes as long as it takes.
+            wait: Most seconds to wait for a lock. On SQLite, waiting for other threads counts.
+            is_first: True for a transaction of the start, which may have much to do and has no time limit.
 
         Raises:
-            StoreError: It is closed, or about to be; or the store has another version than was expected.
+            StoreError: The database is closed or about to be; or the store has another version than expected.
             SinkError: The SQLite file was deleted or moved.
         """
         with self._changed:
@@ -136,7 +137,7 @@ class Database:
                 self._changed.notify_all()
 
     def _begun(self, connection: Connection, wait: float | None) -> None:
-        """Limit a transaction, and see that it finds the expected version, which then lasts as long as it does."""
+        """Limit a transaction, and check the store's version, which then stays until the transaction ends."""
         expected, found = self.expected, None
         if self.is_sqlite:
             if expected is not None:
@@ -148,7 +149,7 @@ class Database:
                 connection.execute(_LIMITS, limits)
             else:
                 if connection.dialect.default_isolation_level != "READ COMMITTED":
-                    # All statements see what the first one saw: that must not be from before a migration's end.
+                    # All statements see what the first one saw. That must not be older than the end of a migration.
                     connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS SHARE MODE")
                 found = connection.execute(_LIMITS_AND_VERSION, limits).one()[-1]
         if found != expected:
@@ -162,7 +163,7 @@ class Database:
 
         Raises:
             SinkError: The database cannot be opened.
-            ConfigError: What ``action`` raises.
+            ConfigError: ``action`` raised it.
         """
         if self._lock is not None and self._is_ours:
             make(str(self.engine.url.database))
@@ -174,17 +175,20 @@ class Database:
         except SinkError as error:
             place = shown(self.engine)
             raise error if place in str(error) else type(error)(f"{place}: {error}") from error.__cause__
-        except ConfigError:  # of the action: nothing is wrong with the database
+        except ConfigError:  # from the action: nothing is wrong with the database
             raise
-        except Exception as error:  # noqa: BLE001 - raised again as what it means
+        except Exception as error:  # noqa: BLE001 - raised again as the error that it means
             raise failed_to_open(self.engine, error) from getattr(error, "orig", None) or error
 
     def _serialized(self, action: Callable[[Connection], T], attempts: int = 10) -> T:
-        """Run ``action`` in a transaction, anew where it got in the way of another one's.
+        """Run ``action`` in a transaction, and again after a conflict with another transaction.
 
-        That is a conflict (SERIALIZABLE), a deadlock, a table that another one has just made and that this one does not
-        see yet (REPEATABLE READ), or a lock of a worker that was stopped, or whose network failed, in a transaction:
-        its server ends that as late as this one gives up waiting.
+        Conflicts are:
+
+        - a serialization failure (SERIALIZABLE) or a deadlock;
+        - a table that another transaction has just made, and that this one does not see yet (REPEATABLE READ);
+        - a lock of a worker that was stopped, or lost its network, in a transaction. The server ends that transaction
+          as late as this one gives up waiting.
         """
         for _ in range(attempts - 1):
             try:
@@ -206,17 +210,19 @@ class Database:
         over: threading.Event,
         again: Callable[[Connection], object],
     ) -> T | None:
-        """Run ``action`` in a transaction, again and again while the database is away; ``None`` if it is over first.
+        """Run ``action`` in a transaction, again and again while the database is away.
+
+        Returns None if ``over`` is set first.
 
         Args:
-            action: What to do.
+            action: The action.
             retry: How long to try.
-            over: Set when it is not wanted any more.
-            again: Called before it, in the same transaction, if one may have been committed whose answer was lost.
+            over: Set when the action is no longer wanted.
+            again: Called before the action, in the same transaction, if an earlier try may have been committed.
 
         Raises:
-            SinkError: It stayed away for too long, or something else is wrong.
-            ConfigError: What ``action`` raises.
+            SinkError: The database stayed away for too long, or another error came.
+            ConfigError: ``action`` raised it.
         """
         attempt = 1
         while not over.is_set():
@@ -237,13 +243,13 @@ class Database:
         return None
 
     def lock(self, holder: Callable[[Connection], str]) -> None:
-        """Keep other processes away from an SQLite file; nothing on PostgreSQL.
+        """Keep other processes away from an SQLite file. Does nothing on PostgreSQL.
 
         Args:
-            holder: Says who has it, from what the store holds.
+            holder: Returns who has the file, as far as the store tells.
 
         Raises:
-            StoreError: Another process has it.
+            StoreError: Another process has the file.
         """
         if self._lock is None:
             return
@@ -257,22 +263,22 @@ class Database:
                 raise self.in_use_by(holder(connection)) from None
 
     def in_use_by(self, who: str) -> StoreError:
-        """The error that says that another process has an SQLite file."""
+        """Returns the error for an SQLite file that another process has."""
         return StoreError(
             f"{shown(self.engine)} is in use by {who}: SQLite takes one process at a time; for several workers "
             "use PostgreSQL, such as postgresql://user@host/name"
         )
 
     def end_within(self, seconds: float) -> None:
-        """Let all transactions end by then, whether the server answers or not; blocks nobody."""
+        """End all transactions within ``seconds``, even if the server does not answer. Blocks nobody."""
         self._transaction_limit.end_within(seconds)
 
     def closes(self, close: Callable[[], object]) -> None:
-        """Have something closed with it, once no transaction uses that any more."""
+        """Close something together with the database, once no transaction uses it any more."""
         self._beside.callback(close)
 
     def close(self) -> None:
-        """Let transactions end, close the connections unless the engine is its owner's, and let go of the lock."""
+        """Let transactions end, close the connections unless the engine is its owner's, and release the lock."""
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: self._active == 0, self._stuck_after)
@@ -284,9 +290,9 @@ class Database:
 
 
 def _execute_many(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
-    """Execute many, and then nothing, by which the server begins to count the time in which nothing is done.
+    """Execute many statements, and then an empty one, so that the server begins to measure idle time.
 
-    Behind a pipeline, in which psycopg executes many, it does not.
+    After a pipeline, which psycopg uses to execute many, the server does not measure it.
     """
     cursor.executemany(statement, parameters)
     cursor.connection.execute("")

@@ -1,4 +1,4 @@
-"""One process for an SQLite file, and a file that only its owner reads."""
+"""Admits one process to an SQLite file, and makes files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import suppress
 
 _SUFFIX = "-rxpipe-lock"
 
-_held: dict[str, int] = {}  # paths that are locked here, and the process, as a forked one inherits this
+_held: dict[str, int] = {}  # locked paths with their process, as a forked process inherits this
 _lock = threading.Lock()
 
 
 class InUse(Exception):
-    """Somebody has the lock."""
+    """Another process or run has the lock."""
 
 
 class FileLock:
     """Keeps other processes from an SQLite file.
 
-    It is an exclusive transaction on an empty file beside it: SQLite's own lock, which ends with the process however
-    that ends. It fails where the file is deleted, or opened and closed by this process, as locks are like that in
-    POSIX. So whoever has it must also look for an owner in the store.
+    The lock is an exclusive transaction on an empty file beside it. This is SQLite's own lock, which ends with the
+    process however that ends. It fails if the lock file is deleted, or if this process opens and closes it, as POSIX
+    locks work that way. So a process that has the lock must also look for an owner in the store.
     """
 
     def __init__(self, database: str) -> None:
@@ -32,11 +32,11 @@ class FileLock:
         self._connection: sqlite3.Connection | None = None
 
     def acquire(self) -> None:
-        """Take it; nothing if this one has it.
+        """Take the lock. Does nothing if this object has it.
 
         Raises:
-            InUse: Another process has it, or another run of this one.
-            sqlite3.Error: The lock's file cannot be used.
+            InUse: Another process has the lock, or another run of this process.
+            sqlite3.Error: The lock file cannot be used.
         """
         if self._connection is not None:
             return
@@ -47,7 +47,7 @@ class FileLock:
             _held[self._database] = os.getpid()
 
     def release(self) -> None:
-        """Let go of it, if it is held."""
+        """Release the lock, if it is held."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with _lock:
@@ -59,7 +59,7 @@ class FileLock:
             make(self.path, os.stat(self._database).st_mode & 0o777)
         connection = sqlite3.connect(self.path, timeout=0.2, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=MEMORY")  # no file of its own is left when it is killed
+            connection.execute("PRAGMA journal_mode=MEMORY")  # a killed process leaves no journal file
             connection.execute("BEGIN EXCLUSIVE")
         except BaseException as error:
             connection.close()
@@ -71,9 +71,9 @@ class FileLock:
 
 
 def make(path: str, mode: int = 0o600) -> None:
-    """Make an empty file that only some may read, unless there is one: a store holds inputs, outputs and pickles.
+    """Make an empty file with restricted permissions, unless it exists: a store holds inputs, outputs and pickles.
 
-    SQLite gives the files beside it the same permissions. One that cannot be made is left for SQLite to tell of.
+    SQLite gives the files beside it the same permissions. If the file cannot be made, SQLite reports that later.
     """
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))

@@ -1,4 +1,4 @@
-"""What a store knows IDs by, and what the encoding of its database has no characters for."""
+"""The keys of IDs, and characters that the encoding of a database does not have."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from rxpipe.database.error_kinds import RowRefused
 from rxpipe.database.json_rows import PARAMETER
 from rxpipe.database.rows import key_text
 
-_SHOWN = 200  # characters of an ID that can be no key
-_DIGITS = 16  # of its hash
+_SHOWN = 200  # characters shown of an ID that cannot be a key
+_DIGITS = 16  # digits of its hash
 _STAND_IN = re.compile(rf" \(\d+ characters, [0-9a-f]{{{_DIGITS}}}\)$")
-_ANY = frozenset({"UTF8", "SQL_ASCII", "MULE_INTERNAL"})  # encodings of PostgreSQL that take any text, or any bytes
+_ANY = frozenset({"UTF8", "SQL_ASCII", "MULE_INTERNAL"})  # PostgreSQL encodings that take any text, or any bytes
 
 
 class Keys:
-    """The keys of IDs. An ID that can be no key has a stand-in, under which the store keeps that it failed."""
+    """Makes the keys of IDs. An ID that cannot be a key has a stand-in, under which the store keeps its failure."""
 
     def __init__(self, codec: str | None = None) -> None:
-        """Describe them.
+        """Describe the keys.
 
         Args:
-            codec: Python's name of the database's encoding; None if that has all characters.
+            codec: Python's name of the database's encoding; None if the encoding has all characters.
         """
         self._codec = codec
 
     def of(self, item_id: int | str) -> tuple[str, RowRefused | None]:
-        """An ID's key, and why it is a stand-in, if it is."""
+        """Returns an ID's key. If the key is a stand-in, also returns the reason."""
         try:
             key = key_text(item_id)
             if self._codec is not None:
@@ -46,12 +46,12 @@ class Keys:
 
 
 def is_stand_in(key: str) -> bool:
-    """Whether a key stands for an ID that can be none."""
+    """Returns True if a key stands for an ID that cannot be a key."""
     return _STAND_IN.search(key) is not None
 
 
 def codec_of(connection: Connection) -> str | None:
-    """Python's name of a database's encoding; None if that has all characters."""
+    """Returns Python's name of a database's encoding; None if the encoding has all characters."""
     if connection.dialect.name != "postgresql":
         return None
     driver: Any = connection.connection.driver_connection
@@ -63,7 +63,7 @@ def codec_of(connection: Connection) -> str | None:
 
 
 def escape_what_has_no_character(engine: Engine, codec: str) -> None:
-    """Have a store's statements write such characters as escapes: in JSON the value stays the same."""
+    """Make a store's statements write missing characters as escapes. In JSON, the value stays the same."""
 
     def before(
         _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
@@ -85,7 +85,7 @@ def _escaped(character: str, codec: str, *, is_json: bool) -> str:
         return character
     except UnicodeEncodeError:
         escape = json.dumps(character)[1:-1]
-        # In a text within JSON, which may be JSON itself, the backslash needs another one.
+        # For a text within JSON, which may be JSON itself, the backslash needs another backslash.
         return escape.replace("\\", "\\\\") if is_json else escape
 
 

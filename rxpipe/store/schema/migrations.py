@@ -1,4 +1,4 @@
-"""How a new store is made, and how an older one becomes one of today."""
+"""Makes a new store, and brings an older store up to date."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _add_origin(connection: Connection) -> None:
 
 
 def _say_written_and_failed(connection: Connection) -> None:
-    """Call how items end by the names that they have everywhere."""
+    """Rename the states of ended items to the names used everywhere else."""
     connection.exec_driver_sql(
         "UPDATE rxpipe_items SET state = CASE state WHEN 'done' THEN 'written' ELSE 'failed' END "
         "WHERE state IN ('done', 'dead')"
@@ -41,7 +41,7 @@ def _say_written_and_failed(connection: Connection) -> None:
 
 
 def _add_children(connection: Connection) -> None:
-    """Items get parents, rounds and feedback; and results are kept for other runs."""
+    """Give items parents, rounds and feedback; keep results for other runs."""
     if connection.dialect.name == "postgresql":  # SQLite has no lengths
         connection.exec_driver_sql("ALTER TABLE rxpipe_items ALTER COLUMN state TYPE VARCHAR(16)")
     for column in (
@@ -58,7 +58,8 @@ def _add_children(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN {column}")
     connection.exec_driver_sql("ALTER TABLE rxpipe_runs ADD COLUMN written BIGINT")
     METADATA.create_all(connection, [CACHE], checkfirst=False)
-    if all(column["name"] != "saved" for column in inspect(connection).get_columns(USAGE.name)):  # by _add_usage
+    # If _add_usage did not make it.
+    if all(column["name"] != "saved" for column in inspect(connection).get_columns(USAGE.name)):
         connection.exec_driver_sql("ALTER TABLE rxpipe_usage ADD COLUMN saved BOOLEAN NOT NULL DEFAULT false")
     new = ("rxpipe_items_children", "rxpipe_items_below", "rxpipe_items_waiting")
     for index in ITEMS.indexes:
@@ -67,9 +68,9 @@ def _add_children(connection: Connection) -> None:
 
 
 def _add_insight(connection: Connection) -> None:
-    """Items get times, and calls, sums, snapshots, prompts and replies are kept.
+    """Give items times; keep calls, sums, snapshots, prompts and replies.
 
-    When an item was taken nobody knows. It ended with its last checkpoint or failure, as far as these tell.
+    Nobody knows when an older item was taken. Its end is that of its last checkpoint or failure, as far as these tell.
     """
     for column in ("taken_at", "ended_at", "seconds"):
         connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN {column} {_SECONDS[connection.dialect.name]}")
@@ -93,7 +94,7 @@ def _add_insight(connection: Connection) -> None:
 
 
 def _add_ready_at(connection: Connection) -> None:
-    """Items get the time since when they wait for a worker. Of those that wait nobody knows it: they begin now."""
+    """Give items the time since when they wait for a worker. Waiting items of older stores begin now."""
     connection.exec_driver_sql(f"ALTER TABLE rxpipe_items ADD COLUMN ready_at {_SECONDS[connection.dialect.name]}")
     connection.execute(update(ITEMS).where(IS_READY).values(ready_at=db_now()))
     connection.exec_driver_sql("DROP INDEX rxpipe_items_ready")
@@ -102,7 +103,7 @@ def _add_ready_at(connection: Connection) -> None:
 
 _SECONDS = {"postgresql": "DOUBLE PRECISION", "sqlite": "DOUBLE"}
 
-# The first makes a store of version 2 of one of version 1, and so on; none is ever changed once released.
+# The first turns a store of version 1 into one of version 2, and so on. Released migrations never change.
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_usage,
     _add_origin,
@@ -112,17 +113,17 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_ready_at,
 )
 
-_ADVISORY_LOCK = 7_275_637_263  # any number that others do not take
+_ADVISORY_LOCK = 7_275_637_263  # any number that others do not use
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the store of a database up to date, in the transaction that the connection is in.
+    """Bring the store of a database up to date, in the connection's transaction.
 
-    Workers of older versions may be at work. Each of their transactions reads the version first: those that have read
-    it end before the store is changed, and those that read it later find the new one, and write nothing.
+    Workers of older versions may be at work. Each of their transactions reads the version first. Transactions that have
+    read it end before the store is changed. Those that read it later find the new version, and write nothing.
 
     Raises:
-        StoreError: It was made by a newer rxpipe.
+        StoreError: A newer rxpipe made the store.
         SinkError: The role may not make or change tables.
     """
     take_turns(connection)
@@ -138,7 +139,7 @@ def migrate(connection: Connection) -> None:
         connection.execute(VERSION.insert().values(version=newest))
     elif found < newest:
         with tables_of_owner():
-            if connection.dialect.name == "postgresql":  # first, as who waits for it has no other lock yet
+            if connection.dialect.name == "postgresql":  # first, as a process that waits for it has no other lock yet
                 connection.exec_driver_sql(f"LOCK TABLE {VERSION.name} IN ACCESS EXCLUSIVE MODE")
             for migration in MIGRATIONS[found - 1 :]:
                 migration(connection)
@@ -146,18 +147,18 @@ def migrate(connection: Connection) -> None:
 
 
 def take_turns(connection: Connection) -> None:
-    """Keep all others from making or migrating the store, and so from starting, until the transaction has ended."""
+    """Keep all other processes from making or migrating the store, and so from starting, until the transaction ends."""
     if connection.dialect.name == "postgresql":  # SQLite's transaction is exclusive anyway
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
 
 
 def newest_version() -> int:
-    """The version of a store that is made today."""
+    """Returns the version of a store that is made today."""
     return 1 + len(MIGRATIONS)
 
 
 def schema_version(connection: Connection) -> int:
-    """The version of a database's store; 0 if it has none."""
+    """Returns the version of a database's store; 0 if it has none."""
     if not inspect(connection).has_table(VERSION.name):
         return 0
     return int(connection.execute(select(VERSION.c.version)).scalar_one())

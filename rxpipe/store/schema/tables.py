@@ -1,11 +1,11 @@
 """The tables of the run store.
 
-An item is one ID of a run, or a child that a stage has made of one. Its row says who has it and how far it is; what
-each stage made of it is a row of ``rxpipe_checkpoints``. The value of a record is kept there, too, as if stage -1 had
-returned it. Times are seconds since 1970 by the database's clock, so that all workers of a run go by the same one.
+An item is an ID of a run, or a child that a stage has made of an item. Its row has its worker and its state. The result
+of each stage is a row of ``rxpipe_checkpoints``. The value of a record is kept there, too, with the stage -1. Times are
+seconds since 1970 by the database's clock, so that all workers of a run use the same clock.
 
 ``rxpipe_calls``, ``rxpipe_tallies``, ``rxpipe_errors``, ``rxpipe_snapshots`` and ``rxpipe_exchanges`` are for those who
-look at runs; no run goes by them.
+look at runs. No run depends on them.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ RUNS = Table(
     METADATA,
     Column("id", Integer(), primary_key=True),
     Column("name", String(KEY_LENGTH), nullable=False),
-    Column("generation", Integer(), nullable=False),  # the highest of a name is the run that is continued
+    Column("generation", Integer(), nullable=False),  # the highest one of a name is continued
     Column("stages", Text(), nullable=False),
     Column("created_at", SECONDS, nullable=False),
     Column("finished_at", SECONDS),
-    Column("origin", Text()),  # of its name, see Identity; null: begun by a version that knew no names of pipelines
-    Column("written", BigInteger()),  # items, kept for runs with ``until`` only
-    UniqueConstraint("name", "generation"),  # of two processes that begin one at once, the second joins the first
-    sqlite_autoincrement=True,  # the number of a run that was pruned is not given again
+    Column("origin", Text()),  # of the name, see Identity; null: a version began the run that did not name pipelines
+    Column("written", BigInteger()),  # items; kept only for runs with ``until``
+    UniqueConstraint("name", "generation"),  # if two processes begin a run at once, the second joins the first
+    sqlite_autoincrement=True,  # the number of a pruned run is never used again
 )
 
 WORKERS = Table(
@@ -63,13 +63,13 @@ WORKERS = Table(
     Column("run_id", Integer(), nullable=False),
     Column("host", String(KEY_LENGTH), nullable=False),
     Column("pid", Integer(), nullable=False),
-    Column("process", Text()),  # tells whether a process of this machine is the same one; see process.py
+    Column("process", Text()),  # identifies a process on its machine; see process_identity.py
     Column("lease", SECONDS, nullable=False),
     Column("started_at", SECONDS, nullable=False),
     Column("heartbeat_at", SECONDS, nullable=False),
     Column("ended_at", SECONDS),
     Column("ended_as", String(16)),  # stopped: by itself; lost: its lease ran out
-    Column("asked", String(16)),  # by another process: stop, abort, or upgrade
+    Column("asked", String(16)),  # what another process asks for: stop, abort, or upgrade
 )
 
 ITEMS = Table(
@@ -82,34 +82,38 @@ ITEMS = Table(
     Column("state", String(16), nullable=False),  # see PENDING and ENDED
     Column("stage", Integer(), nullable=False),  # how many stages have a checkpoint
     Column("fence", Integer(), nullable=False),  # rises whenever the item changes hands, and never falls
-    Column("owner", String(32)),  # the worker that has it, or finished it
+    Column("owner", String(32)),  # the worker that has the item, or finished it
     Column("attempts", Integer(), nullable=False),  # calls made
-    Column("failures", Integer(), nullable=False),  # of them failed
-    Column("crashes", Integer(), nullable=False),  # workers that were lost while they had it
-    Column("last_error", Text()),  # or why it was dropped
-    # Texts without a length: PostgreSQL takes rows for wider otherwise, and for so few that it plans to read them all.
+    Column("failures", Integer(), nullable=False),  # failed calls
+    Column("crashes", Integer(), nullable=False),  # workers that were lost while they had the item
+    Column("last_error", Text()),  # or the reason of its drop
+    # Texts without a length: otherwise PostgreSQL takes rows for wider and fewer than they are, and plans to read them
+    # all.
     Column("parent_key", Text()),
-    Column("root_key", Text()),  # of the parent that has none
-    Column("number", BigInteger()),  # which of its parent's children it is
-    Column("depth", Integer(), nullable=False, server_default="0"),  # how many parents are above it
-    Column("made_by", Integer()),  # the stage that made it of its parent
-    Column("children", BigInteger(), nullable=False, server_default="0"),  # how many of its own are kept
-    Column("collected_by", Integer()),  # the stage that it waits for its children before, once all are made
-    Column("rounds", Integer(), nullable=False, server_default="0"),  # how often it was sent back
-    Column("feedback", Text()),  # what it was sent back with, until the stage that it went back to has returned
-    Column("taken_at", SECONDS),  # when a worker took it; null: by an earlier version, or nobody has since it was ready
-    Column("ended_at", SECONDS),  # null while it has not
-    Column("seconds", SECONDS),  # from when it was taken to its end
-    Column("ready_at", SECONDS),  # since when it waits for a worker, or did; null: it never has
+    Column("root_key", Text()),  # the key of the topmost parent
+    Column("number", BigInteger()),  # the item's number among its parent's children
+    Column("depth", Integer(), nullable=False, server_default="0"),  # number of parents above the item
+    Column("made_by", Integer()),  # the stage that made the item of its parent
+    # Number of the item's own children that are kept.
+    Column("children", BigInteger(), nullable=False, server_default="0"),
+    Column("collected_by", Integer()),  # the stage that waits for the item's children, once all are made
+    Column("rounds", Integer(), nullable=False, server_default="0"),  # how often the item was sent back
+    # The feedback for the stage that the item was sent back to, until that stage has returned.
+    Column("feedback", Text()),
+    # When a worker took the item; null: taken by an earlier version, or not taken since it was ready.
+    Column("taken_at", SECONDS),
+    Column("ended_at", SECONDS),  # null until the item has ended
+    Column("seconds", SECONDS),  # from taking to end
+    Column("ready_at", SECONDS),  # since when the item waits for a worker, or last waited; null: it never waited
 )
 PENDING = ("ready", "running", "waiting")
-"""What has not ended: waits for a worker, is in the hands of one, or waits for its children."""
+"""States of unfinished items: an item waits for a worker, is in a worker's hands, or waits for its children."""
 
 ENDED = ("written", "failed", "dropped", "expanded", "collected")
 
-IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: a partial index is not used for a parameter
+IS_READY = ITEMS.c.state == literal_column("'ready'")  # literals: partial indexes are not used for parameters
 IS_RUNNING = ITEMS.c.state == literal_column("'running'")
-IS_QUARANTINED = ITEMS.c.crashes > literal_column("1")  # one crash may have come from outside
+IS_QUARANTINED = ITEMS.c.crashes > literal_column("1")  # a single crash may have come from outside
 _WAIT_IN_QUARANTINE = and_(IS_READY, IS_QUARANTINED)
 Index(
     "rxpipe_items_quarantined",
@@ -118,14 +122,14 @@ Index(
     postgresql_where=_WAIT_IN_QUARANTINE,
     sqlite_where=_WAIT_IN_QUARANTINE,
 )
-Index(  # the time last, for those who look how many items wait, and for how long
+Index(  # the time comes last, for those who ask how many items wait, and for how long
     "rxpipe_items_ready",
     *(ITEMS.c.run_id, ITEMS.c.seq, ITEMS.c.ready_at),
     postgresql_where=IS_READY,
     sqlite_where=IS_READY,
 )
 _IS_CHILD = ITEMS.c.parent_key.is_not(None)
-# With the state: whether any of a million children has not ended is asked with each commit that ends some.
+# Includes the state: every commit that ends children asks if any of a million children has not ended.
 Index(
     "rxpipe_items_children",
     *(ITEMS.c.run_id, ITEMS.c.parent_key, ITEMS.c.state),
@@ -143,7 +147,7 @@ IS_WAITING = ITEMS.c.state == literal_column("'waiting'")
 Index("rxpipe_items_waiting", ITEMS.c.run_id, ITEMS.c.item_key, postgresql_where=IS_WAITING, sqlite_where=IS_WAITING)
 Index("rxpipe_items_running", ITEMS.c.run_id, ITEMS.c.owner, postgresql_where=IS_RUNNING, sqlite_where=IS_RUNNING)
 
-# For those who look: of items that have ended, each is put there once, and none that has not ended.
+# For those who look at runs. Each item enters this index once, when it ends.
 HAS_ENDED = ITEMS.c.ended_at.is_not(None)
 Index(
     "rxpipe_items_ended",
@@ -151,7 +155,7 @@ Index(
     postgresql_where=HAS_ENDED,
     sqlite_where=HAS_ENDED,
 )
-HAS_FAILED = and_(  # SQLite looks for one of the two in a query, and would not for a part of a list
+HAS_FAILED = and_(  # SQLite finds one of the two states in a query, but not a part of a list
     HAS_ENDED, or_(ITEMS.c.state == literal_column("'failed'"), ITEMS.c.state == literal_column("'dropped'"))
 )
 Index(
@@ -189,12 +193,12 @@ IS_NEWEST_CHECKPOINT = and_(
 FAILURES = Table(
     "rxpipe_failures",
     METADATA,
-    Column("id", String(32), primary_key=True),  # made where it failed, so that telling it twice leaves one row
+    Column("id", String(32), primary_key=True),  # made where the call failed, so that a repeated commit leaves one row
     Column("run_id", Integer(), nullable=False),
     Column("item_key", String(KEY_LENGTH), nullable=False),
     Column("stage", Text(), nullable=False),
     Column("attempt", Integer(), nullable=False),
-    Column("final", Boolean(), nullable=False),  # whether it made the item a dead letter
+    Column("final", Boolean(), nullable=False),  # true if the failure made the item a dead letter
     Column("type", Text(), nullable=False),
     Column("text", Text(), nullable=False),
     Column("traceback", Text(), nullable=False),
@@ -207,7 +211,7 @@ Index("rxpipe_failures_of_run", FAILURES.c.run_id, FAILURES.c.item_key)
 USAGE = Table(
     "rxpipe_usage",
     METADATA,
-    Column("id", String(32), primary_key=True),  # made where it was used, so that telling it twice leaves one row
+    Column("id", String(32), primary_key=True),  # made where the usage arose, so that a repeated commit leaves one row
     Column("run_id", Integer(), nullable=False),
     Column("item_key", String(KEY_LENGTH), nullable=False),
     Column("stage", Text(), nullable=False),
@@ -217,13 +221,13 @@ USAGE = Table(
     Column("cost", MONEY, nullable=False),
     Column("worker", String(32), nullable=False),
     Column("at", SECONDS, nullable=False),
-    # By an earlier call, whose result was used again: so this is what no call used.
+    # True for the usage of an earlier call whose result was used again. No call of this run has that usage.
     Column("saved", Boolean(), nullable=False, server_default=false()),
 )
 Index("rxpipe_usage_of_run", USAGE.c.run_id, USAGE.c.item_key)
 
 CACHE = Table(
-    "rxpipe_cache",  # of no run: results that any run may use again
+    "rxpipe_cache",  # belongs to no run: results that any run may use again
     METADATA,
     Column("signature", String(64), primary_key=True),  # StageSignature.result_key
     Column("input_hash", String(64), primary_key=True),  # see input_hash.py
@@ -231,31 +235,32 @@ CACHE = Table(
     Column("version", Text()),
     Column("output", Text(), nullable=False),  # see outputs.py
     Column("pickled", Text()),
-    Column("prompt_tokens", BigInteger(), nullable=False),  # by the call, with its retries
+    Column("prompt_tokens", BigInteger(), nullable=False),  # of the call, with its retries
     Column("completion_tokens", BigInteger(), nullable=False),
     Column("cost", MONEY, nullable=False),
     Column("at", SECONDS, nullable=False),
 )
 
 CALLS = Table(
-    "rxpipe_calls",  # calls that were made, those of a commit in one row; see commits/call_groups.py
+    "rxpipe_calls",  # the calls of each commit in one row; see commits/call_groups.py
     METADATA,
     Column("run_id", Integer(), primary_key=True),
     Column("worker", String(32), primary_key=True),
-    Column("number", BigInteger(), primary_key=True),  # of the first of them among the worker's
-    Column("at", SECONDS, nullable=False),  # when they were committed, as of the checkpoints that were with them
-    Column("from_at", SECONDS, nullable=False),  # when the first began
-    Column("to_at", SECONDS, nullable=False),  # when the last ended
+    Column("number", BigInteger(), primary_key=True),  # number of the first call among the worker's calls
+    Column("at", SECONDS, nullable=False),  # when the calls were committed, like the checkpoints with them
+    Column("from_at", SECONDS, nullable=False),  # start of the first call
+    Column("to_at", SECONDS, nullable=False),  # end of the last call
     Column("count", Integer(), nullable=False),
     Column("calls", Text(), nullable=False),
 )
 Index("rxpipe_calls_at", CALLS.c.run_id, CALLS.c.at)
 
 TALLIES = Table(
-    "rxpipe_tallies",  # sums of what is in other tables, which would take long to add up
+    "rxpipe_tallies",  # sums over other tables, which would take long to add up
     METADATA,
     Column("run_id", Integer(), primary_key=True),
-    Column("worker", String(32), primary_key=True),  # each adds to its own, so that nobody waits for another one
+    # Each worker adds to its own row, so that no worker waits for another.
+    Column("worker", String(32), primary_key=True),
     *(Column(state, BigInteger(), nullable=False) for state in ENDED),  # items
     Column("prompt_tokens", BigInteger(), nullable=False),
     Column("completion_tokens", BigInteger(), nullable=False),
@@ -263,21 +268,21 @@ TALLIES = Table(
 )
 
 ERRORS = Table(
-    "rxpipe_errors",  # sums of failures, by what they have in common
+    "rxpipe_errors",  # sums of failures, by kind
     METADATA,
     Column("run_id", Integer(), primary_key=True),
     Column("worker", String(32), primary_key=True),
     Column("kind", String(64), primary_key=True),  # a hash of stage, type, and the text without its numbers
     Column("stage", Text(), nullable=False),
     Column("type", Text(), nullable=False),
-    Column("text", Text(), nullable=False),  # of the latest
+    Column("text", Text(), nullable=False),  # of the latest failure
     Column("items", BigInteger(), nullable=False),
     Column("calls", BigInteger(), nullable=False),
     Column("last_at", SECONDS, nullable=False),
 )
 
 SNAPSHOTS = Table(
-    "rxpipe_snapshots",  # what workers have said of themselves; see items/snapshot_log.py
+    "rxpipe_snapshots",  # snapshots of workers; see items/snapshot_log.py
     METADATA,
     Column("run_id", Integer(), primary_key=True),
     Column("worker", String(32), primary_key=True),
@@ -287,23 +292,24 @@ SNAPSHOTS = Table(
 )
 
 EXCHANGES = Table(
-    "rxpipe_exchanges",  # what language models were asked, and what they replied
+    "rxpipe_exchanges",  # prompts and replies of language models
     METADATA,
-    Column("id", String(32), primary_key=True),  # made where it was, so that telling it twice leaves one row
+    # Made where the exchange took place, so that a repeated commit leaves one row.
+    Column("id", String(32), primary_key=True),
     Column("run_id", Integer(), nullable=False),
     Column("item_key", String(KEY_LENGTH), nullable=False),
     Column("stage", Text(), nullable=False),
     Column("attempt", Integer(), nullable=False),
-    Column("place", Integer(), nullable=False),  # among those of the call
+    Column("place", Integer(), nullable=False),  # place among the exchanges of the call
     Column("model", Text(), nullable=False),
     Column("messages", Text(), nullable=False),
-    Column("reply", Text()),  # null: there was none
+    Column("reply", Text()),  # null: there was no reply
     Column("at", SECONDS, nullable=False),
 )
 Index("rxpipe_exchanges_of_run", EXCHANGES.c.run_id, EXCHANGES.c.item_key)
 
 OF_LOOKERS = (CALLS, TALLIES, ERRORS, SNAPSHOTS, EXCHANGES)
-"""Tables that no run goes by."""
+"""Tables that no run depends on."""
 
 
 class db_now(FunctionElement[float]):
