@@ -1,4 +1,4 @@
-"""How a sequence of commits ends in time once its run is aborted, whether the database answers or not."""
+"""Ends a sequence of commits in time once its run is aborted, even if the database does not answer."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from rxpipe.operators.core.machine import Machine
 
 B = TypeVar("B")
 
-SECONDS = 3.0  # that the database may leave an aborted run without an answer
+SECONDS = 3.0  # that an aborted run waits for an answer of the database
 
 
 class AbortDeadline:
     """Passes committed batches on, and gives up when an aborted run waits too long for the database.
 
-    The time counts while a commit is being tried, so an observer that is slow does not use it up.
+    The time only counts while a commit is being tried, so a slow observer does not use it up.
     """
 
     def __init__(self, give_up: Callable[[Exception], None], name: str = "the database") -> None:
-        """Describe it.
+        """Describe the deadline.
 
         Args:
-            give_up: Called with the error when the time is up; it calls ``fail``.
-            name: What does not answer then.
+            give_up: Called with the error when the time is up. It calls ``fail``.
+            name: The name of the database or file, for the error.
         """
         self._give_up = give_up
         self._name = name
@@ -44,7 +44,7 @@ class AbortDeadline:
         self._is_asked = False
 
     def through(self, committed: Observable[B]) -> Observable[B]:
-        """The same batches, in a sequence that ``fail`` can end."""
+        """Returns the same batches, in a sequence that ``fail`` can end."""
 
         def subscribe(observer: ObserverBase[B], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._clock = clock_for(None, scheduler)
@@ -74,12 +74,12 @@ class AbortDeadline:
             self._timer.disposable = None
 
     def fail(self, error: Exception) -> None:
-        """End the sequence with an error now, unless it has ended; from any thread."""
+        """End the sequence with an error now, unless it has ended. From any thread."""
         if self._outlet is not None:
             self._outlet.fail(error)
 
     def close(self) -> None:
-        """The sequence is over: no time is limited any more."""
+        """The sequence is over: stop the timer."""
         self._timer.dispose()
 
     def _limit(self) -> None:
@@ -90,7 +90,10 @@ class AbortDeadline:
 
 
 class _Outlet(Machine[B, B]):
-    """A thread that waits for a silent server cannot be stopped; ``fail`` ends the sequence without it."""
+    """Passes batches on. ``fail`` ends it without the thread that waits for a silent server.
+
+    That thread cannot be stopped.
+    """
 
     def __init__(self, observer: ObserverBase[B]) -> None:
         super().__init__(observer, 1)
@@ -101,11 +104,11 @@ class _Outlet(Machine[B, B]):
         self._batches.append(value)
 
     def fail(self, error: Exception) -> None:
-        """End the sequence with an error now, unless it has ended; from any thread."""
+        """End the sequence with an error now, unless it has ended. From any thread."""
         self.post(self.end, error)
 
     def advance(self) -> None:
-        """Pass on what may go."""
+        """Pass on the batches that may go."""
         while self._batches and not self.over and self.may_emit():
             self.emit(self._batches.popleft())
             self.gate.release()
@@ -113,5 +116,5 @@ class _Outlet(Machine[B, B]):
             self.end()
 
     def free(self) -> None:
-        """Forget what was not passed on."""
+        """Drop the batches that were not passed on."""
         self._batches.clear()

@@ -37,12 +37,12 @@ _ROOTS: dict[str, Get] = {"value": lambda outcome: outcome.value, "record": lamb
 
 
 class Untyped(UserDefinedType[Any]):
-    """The type of a column of which only the database knows the type, where the table is there already.
+    """The type of a column whose type only the existing table knows.
 
-    Values go to the database as they are, which takes text and numbers in columns of most types.
+    Values go to the database as they are. Columns of most types take text and numbers.
 
     Attributes:
-        created_as: Its type if the table is created.
+        created_as: The column's type if the table is created.
     """
 
     cache_ok = True
@@ -51,7 +51,7 @@ class Untyped(UserDefinedType[Any]):
         self.created_as = created_as
 
     def bind_processor(self, dialect: Dialect) -> Any:
-        """What makes a value into what the driver takes."""
+        """Returns the function that makes a value into what the driver takes."""
         return _without_times if dialect.name == "sqlite" else None
 
 
@@ -61,21 +61,21 @@ def _created_as(untyped: Untyped, compiler: Any, **options: Any) -> str:
 
 
 def _without_times(value: Any) -> Any:
-    """SQLite has no times."""
+    """Returns a time as text, as SQLite has no times."""
     if isinstance(value, datetime):
         return value.isoformat(" ")
     return value.isoformat() if isinstance(value, date | time) else value
 
 
 def columns_table(name: str, columns: Mapping[str, str]) -> Table:
-    """The table with these columns, as it is created where it is not there.
+    """Returns the table with these columns, as it is created if it does not exist.
 
-    Its columns are text, but for a ``score``, ``attempts`` and ``seconds``, which are numbers. That of the ``id`` is
-    its primary key.
+    The columns are text, except ``score``, ``attempts`` and ``seconds``, which are numbers. The column of the ``id`` is
+    the primary key.
 
     Args:
         name: The table's name.
-        columns: Where to find what each column holds.
+        columns: The paths by the names of the columns.
     """
     return Table(
         name,
@@ -98,15 +98,18 @@ def _type_of(path: str) -> TypeEngine[Any]:
 
 
 def columns_row(columns: Mapping[str, str]) -> RowFunction:
-    """What makes rows with these columns.
+    """Returns the function that makes rows with these columns.
 
-    A path is the name of a field (a mapping's key or an object's attribute) or a place in a list, or several with dots
-    between. It begins in the value; behind ``record``, in what the source gave. ``id``, ``status``, ``error``,
-    ``stage``, ``attempts``, ``seconds`` and ``parent`` are the outcome's. A field of the value that has such a name is
-    ``value.stage``. With a ``?`` behind it, a path may lead nowhere, and gives None there. Any other path must lead
-    somewhere in the first value that is written; in later ones it may not.
+    A path is the name of a field (a mapping's key or an object's attribute) or a place in a list, or several of these
+    with dots between. These are the rules:
 
-    If no column is the ``status``, nothing would tell a failed item from a good one: then only written ones have rows.
+    - A path begins in the value. A path that begins with ``record`` begins in the source's record.
+    - ``id``, ``status``, ``error``, ``stage``, ``attempts``, ``seconds`` and ``parent`` are those of the outcome. A
+      field of the value with such a name is written as ``value.stage``.
+    - A path that ends with ``?`` may lead nowhere, and gives None there. Any other path must lead somewhere in the
+      first value that is written; in later values it may lead nowhere.
+    - If no column is the ``status``, nothing would tell a failed item from a good one. Then only written items have
+      rows.
 
     Args:
         columns: The paths by the names of the columns.
@@ -115,7 +118,7 @@ def columns_row(columns: Mapping[str, str]) -> RowFunction:
 
 
 def columns_object(columns: Mapping[str, str]) -> RowFunction:
-    """The same for JSON: an ID is as the source gave it, and lists and mappings stay what they are."""
+    """Returns the same function for JSON: IDs stay as the source gave them, and lists and mappings stay as they are."""
     return _row_of({column: _maker(path) for column, path in columns.items()}, columns)
 
 
@@ -131,7 +134,7 @@ def _row_of(makers: Mapping[str, Get], columns: Mapping[str, str]) -> RowFunctio
 
 
 def root_of(path: str) -> tuple[str, list[str]]:
-    """Where a path begins, ``value``, ``record`` or ``outcome``, and the names of the fields that it goes through."""
+    """Returns where a path begins, ``value``, ``record`` or ``outcome``, and the names of the fields on it."""
     if path in _OUTCOMES:
         return "outcome", []
     first, *rest = path.removesuffix(OPTIONAL).split(".")
@@ -178,7 +181,7 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 
 def _cell(value: Any) -> Any:
-    """A value as columns of most types take it: text, a number or a time; and of anything else its JSON."""
+    """Returns a value as most columns take it: text, a number or a time; other values as JSON."""
     if value is None or isinstance(value, datetime | date | time):
         return value
     if type(value) is str:

@@ -1,4 +1,4 @@
-"""Committing a batch: in one transaction when all is well, and without the rows that are refused when not."""
+"""Commits a batch in one transaction; if rows are refused, without them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rxpipe.database.rows import Row
 from rxpipe.database.upsert import Upserts
 from rxpipe.errors import SinkError
 
-Entry: TypeAlias = tuple[int, Row]  # a row, and its place in the batch
+Entry: TypeAlias = tuple[int, Row]  # a row with its place in the batch
 Begin: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 Replace: TypeAlias = Callable[[int, RowRefused], Row | None]
 
@@ -25,7 +25,7 @@ class Committer:
 
     Args:
         upserts: The statements.
-        begin: A transaction, committed when left, rolled back when left by an error.
+        begin: Begins a transaction, which commits at its end and rolls back after an error.
         keys: The keys of the primary key's columns, if any.
     """
 
@@ -40,16 +40,16 @@ class Committer:
         """Commit all rows that the database takes.
 
         Args:
-            entries: The rows. Of two with the same primary key the last one counts.
-            replace: What to write in place of a refused row, if anything.
+            entries: The rows. Of two with the same primary key, the last one counts.
+            replace: Returns what to write in place of a refused row, if anything.
             look: Called in the transaction, before anything is written.
 
         Returns:
             The refused rows, by their place in the batch.
 
         Raises:
-            SinkError: The database takes no rows at all, however long one waits.
-            Exception: It is away or busy. Nothing was committed.
+            SinkError: The database takes no rows at all, and waiting does not help.
+            Exception: The database is away or busy. Nothing was committed.
         """
         if not entries:
             return {}
@@ -66,11 +66,11 @@ class Committer:
         return self._commit_others(entries, replace)
 
     def write_in(self, connection: Connection, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
-        """The same in a transaction of the caller's, which commits it.
+        """Write rows in the caller's transaction; see ``commit``. The caller commits it.
 
         Raises:
-            SinkError: The database takes no rows at all, however long one waits.
-            Exception: It is away or busy.
+            SinkError: The database takes no rows at all, and waiting does not help.
+            Exception: The database is away or busy.
         """
         refused: dict[int, RowRefused] = {}
         for group in self._groups(entries) if entries else []:
@@ -78,7 +78,7 @@ class Committer:
         return refused
 
     def _commit_others(self, entries: Sequence[Entry], replace: Replace) -> dict[int, RowRefused]:
-        """Commit what is left without the refused rows, which are searched by halves.
+        """Commit the rows without the refused ones, which are found by halving.
 
         One bad row among 500 takes nine halvings: 20 statements, each in a savepoint, in one transaction.
         """
@@ -88,7 +88,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - as above
             raise_unless_refused(error)
             reason = refusal(error)
-        # All were taken and the commit was refused (a deferred constraint): halves get their own transactions.
+        # All rows were taken and the commit was refused (a deferred constraint): each half gets its own transaction.
         if len(entries) > 1:
             half = len(entries) // 2
             first = self._commit_others(entries[:half], replace)
@@ -109,7 +109,7 @@ class Committer:
                 continue
             if len(part) > 1:
                 half = len(part) // 2
-                # The first half is taken first: of rows with one key the last one counts.
+                # The first half comes first: of rows with one key the last one counts.
                 waiting += [part[half:], part[:half]]
                 continue
             index = part[0][0]
@@ -120,12 +120,12 @@ class Committer:
         return refused
 
     def _attempt(self, connection: Connection, rows: Sequence[Row]) -> Exception | None:
-        """Write rows or none of them, and say why not."""
+        """Write all rows or none. Returns the error if none is written."""
         savepoint = connection.begin_nested()
         try:
             self._upserts.execute(connection, rows)
         except Exception as error:  # noqa: BLE001 - as above
-            # Before any rollback: a deadlock has ended the whole transaction, savepoint and all.
+            # Before any rollback: a deadlock has ended the whole transaction, including the savepoint.
             raise_unless_refused(error)
             savepoint.rollback()
             return error
@@ -133,7 +133,7 @@ class Committer:
         return None
 
     def _groups(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-        """The rows by the columns they have, a statement each; rows with the same key stay in order."""
+        """Returns the rows grouped by their columns, for a statement each. Rows with the same key stay in order."""
         first = entries[0][1].keys()
         if all(row.keys() == first for _, row in entries):
             return [entries]
@@ -147,14 +147,14 @@ class Committer:
         return [groups[turn] for turn in sorted(groups, key=lambda turn: turn[0])]
 
     def _key_of(self, row: Row) -> str | None:
-        """What tells whether two rows are the same one; None for a row whose key the database makes."""
+        """Returns a text that is equal for equal primary keys; None for a row whose key the database makes."""
         if not self._keys or not all(name in row for name in self._keys):
             return None
-        return repr([row[name] for name in self._keys])  # a key need not be hashable to be refused
+        return repr([row[name] for name in self._keys])  # a key may be unhashable, and is refused later
 
 
 def raise_unless_refused(error: Exception) -> None:
-    """Raise an error that is no row's fault: as it is if waiting may help, as a ``SinkError`` if not."""
+    """Raise an error that no row causes: as it is if waiting may help, as a ``SinkError`` if not."""
     verdict = judge(error)
     if verdict == "transient" or isinstance(error, SinkError):
         raise error

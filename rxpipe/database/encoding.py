@@ -1,8 +1,8 @@
 """Values as JSON and text that every database takes.
 
-What no database can hold is replaced rather than refused, since the answer around it was paid for: a NUL
-character and half of a surrogate pair become U+FFFD (the replacement character), NaN and the infinities
-become ``null``.
+Characters and numbers that no database can hold are replaced, not refused, since the answer around them was paid for.
+A NUL character and half of a surrogate pair become U+FFFD (the replacement character). NaN and the infinities become
+``null``.
 """
 
 from __future__ import annotations
@@ -19,19 +19,24 @@ from rxpipe.database.text import clean_text
 from rxpipe.operators.errors import describe
 
 _LONG_NUMBER = re.compile(rf"\d{{{LONGEST_NUMBER + 1}}}")
-# A NUL as JSON escapes it, and not the text "\u0000" behind an escaped backslash.
+# Matches a NUL as JSON escapes it, but not the text "\u0000" after an escaped backslash.
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def json_text(value: Any) -> str:
-    r"""A value as JSON text.
+    r"""Returns a value as JSON text.
 
-    Takes what pydantic takes (dataclasses, models, dates, Decimal, UUID, sets, enums), bytes as base64 (as
-    UTF-8 most bytes are not valid, and a column must not hold both), errors as ``Type: text``, numbers and arrays of
-    numpy, paths, ranges, and a plain object as its public attributes. A number of more than 4,300 digits is text.
+    Takes the types that pydantic takes (dataclasses, models, dates, Decimal, UUID, sets, enums), and
+
+    - bytes, as base64: most bytes are not valid UTF-8, and a column must not hold both;
+    - errors, as ``Type: text``;
+    - numbers and arrays of numpy, paths and ranges;
+    - plain objects, as their public attributes.
+
+    A number of more than 4,300 digits becomes text.
 
     Raises:
-        ValueError: The value cannot be encoded: it is cyclic, too deep, or of a type that is not data; or it holds the
+        ValueError: The value cannot be encoded. It is cyclic, too deep, or of a type that is not data; or it holds the
             same parts so often that its JSON would be too long.
     """
     check_repeated(value)
@@ -45,19 +50,19 @@ def json_text(value: Any) -> str:
 
 
 def _plain_text(value: Any, error: Exception | None = None) -> str:
-    """The same, for what is no key or no number of JSON."""
+    """Returns the same JSON text for keys and numbers that JSON does not have."""
     try:
         return json.dumps(as_plain(value), ensure_ascii=False, separators=(",", ":"))
-    except Exception as reason:  # whatever a foreign attribute raises
+    except Exception as reason:  # a foreign attribute may raise anything
         told = str(error or reason).removeprefix("Error serializing to JSON: ")
         raise ValueError(told) from reason
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one clean line, ``Type: text``."""
+    """Returns an error as one clean line, ``Type: text``."""
     return clean_text(" ".join(describe(error).split()))
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is a Ctrl-C meant for the program, not something that a user's value raised."""
+    """Returns True if an error is a Ctrl-C for the program, and was not raised by a user's value."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -1,4 +1,4 @@
-"""Engines from URLs, and every way a database cannot be opened as one clear error that shows no password."""
+"""Engines from URLs. If a database cannot be opened, raises one clear error that shows no password."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from rxpipe.database.prepared_statements import stop_preparing_when_lost, thresh
 from rxpipe.errors import SinkError
 from rxpipe.extras import install
 
-CONNECT_SECONDS = 5  # a server that does not answer by then is away
-SILENT_SECONDS = 60.0  # that a transaction may take; then, too, the server counts as away
-BUSY_SECONDS = 5  # how long SQLite waits for another writer
-# A server that vanished without a word is noticed within half a minute instead of after hours.
+CONNECT_SECONDS = 5  # seconds after which a server that does not answer is away
+SILENT_SECONDS = 60.0  # most seconds of a transaction; after that, too, the server counts as away
+BUSY_SECONDS = 5  # seconds that SQLite waits for another writer
+# Notices a silently vanished server within half a minute instead of after hours.
 _SILENT_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 
-# SQLAlchemy 2.0 and 2.1 differ in the driver they take for these, and neither may be the one that is
-# installed.
+# SQLAlchemy 2.0 and 2.1 choose different drivers for these, and either may not be installed.
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -42,35 +41,36 @@ _SYNC = {
     "mariadb": "mariadb+pymysql",
 }
 _SECRET_OPTIONS = ("password", "passwd", "sslpassword")
-# A connection that is lost is an error of the call that needed it. psycopg warns of it besides, which Python writes to
-# standard error where nobody has set up logging.
+# A lost connection is an error of the call that needed it. psycopg also warns of it, and Python writes that to standard
+# error if nobody has set up logging.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 def shown(database: str | URL | Engine) -> str:
-    """A database's URL without its passwords."""
+    """Returns a database's URL without its passwords."""
     if isinstance(database, str):
         try:
             url = _url(database)
-        except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
+        except Exception:  # noqa: BLE001 - ArgumentError, or ValueError for a port: both mean that it is no URL
             scheme, separator, rest = database.partition("://")
             return f"{scheme}://***" if separator and rest else re.sub(r":.*@", ":***@", database)
     else:
         url = database.url if isinstance(database, Engine) else database
     query = {name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()}
-    bare = url if url.database is None else url.set(database="")  # SQLAlchemy would escape all that is not ASCII
+    # SQLAlchemy would escape all characters that are not ASCII.
+    bare = url if url.database is None else url.set(database="")
     text = bare.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
     before, mark, options = text.partition("?")
     return f"{before}{_path(url.database or '')}{mark}{options}"
 
 
 def database_option(database: str | URL | Engine) -> str:
-    """The option that has a command use this database, from any folder, as a shell takes it."""
+    """Returns the option by which a command uses this database, from any folder, quoted for a shell."""
     return f"--database {shlex.quote(whole_url(database))}"
 
 
 def whole_url(database: str | URL | Engine) -> str:
-    """A database's URL, of a file with its whole path; without passwords."""
+    """Returns a database's URL without passwords; for a file, with its whole path."""
     url = database.url if isinstance(database, Engine) else _parse(database)
     query = {name: value for name, value in url.query.items() if name not in _SECRET_OPTIONS}
     place = file_of(url) or url.database
@@ -79,9 +79,9 @@ def whole_url(database: str | URL | Engine) -> str:
 
 
 def is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
-    """Whether two name the same database, as far as their URLs tell."""
+    """Returns True if two values name the same database, as far as their URLs tell."""
     if isinstance(one, Engine) or isinstance(other, Engine):
-        return one is other  # its driver may be told to connect to anywhere
+        return one is other  # an engine's driver may be told to connect anywhere
     try:
         return make_url(one) == make_url(other)
     except exc.ArgumentError:
@@ -89,21 +89,21 @@ def is_same(one: str | URL | Engine, other: str | URL | Engine) -> bool:
 
 
 def file_of(url: URL) -> str | None:
-    """The whole path of an SQLite file; None of any other database."""
+    """Returns the whole path of an SQLite file; None for other databases."""
     name = url.database if url.get_backend_name() == "sqlite" else None
     return os.path.abspath(name) if name and ":memory:" not in name and not name.startswith("file:") else None
 
 
 def _path(name: str) -> str:
-    """A database's name as people write it; escaped is only what would have another meaning in a URL."""
+    """Returns a database's name as people write it. Escapes only what would have another meaning in a URL."""
     return re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", name).replace("?", "%3F")
 
 
 def open_engine(database: str | URL | Engine) -> Engine:
-    """The engine of a URL, not connected yet, or the engine that was given.
+    """Returns the engine of a URL, not connected yet, or the given engine.
 
     Raises:
-        SinkError: There can be no such engine.
+        SinkError: No engine can be made of it.
     """
     if isinstance(database, Engine):
         if database.dialect.is_async:
@@ -131,7 +131,7 @@ def open_engine(database: str | URL | Engine) -> Engine:
 
 
 def failed_to_open(database: Engine, error: BaseException) -> SinkError:
-    """The error that says that, and why, an engine's database cannot be opened."""
+    """Returns the error for an engine whose database cannot be opened, with the reason."""
     cause = getattr(error, "orig", None) or error
     reason = one_line(cause)
     if "readonly" in reason or "unable to open" in reason:
@@ -140,7 +140,7 @@ def failed_to_open(database: Engine, error: BaseException) -> SinkError:
 
 
 def without_password(text: str, url: URL) -> str:
-    """The text with ``***`` for the URL's password, should a driver have quoted it."""
+    """Returns a text with ``***`` in place of the URL's password, in case a driver has quoted it."""
     secrets = [str(url.password or ""), *(str(url.query.get(option, "")) for option in _SECRET_OPTIONS)]
     for secret in secrets:
         if len(secret) > 3:  # a shorter one would blot out half of the text
@@ -150,22 +150,22 @@ def without_password(text: str, url: URL) -> str:
 
 @contextmanager
 def begin(engine: Engine, check: Callable[[], object] = lambda: None) -> Generator[Connection]:
-    """A transaction that can write from the start, committed when left, rolled back when left by an error.
+    """A transaction that can write from the start. Commits at its end; rolls back after an error.
 
     Args:
         engine: The engine.
-        check: Called with the connection made, and again when all is committed; raises if something is wrong.
+        check: Called once connected, and again when all is committed. Raises if something is wrong.
 
     Raises:
-        SinkError: No connection can be made, and waiting will not help.
+        SinkError: No connection can be made, and waiting does not help.
     """
     with _connect(engine) as connection:
         check()
         with connection.begin():
             driver: Any = connection.connection.dbapi_connection
             if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", False):
-                # sqlite3 begins a transaction at the first INSERT and not at a savepoint, which would then commit
-                # when it is released; and a transaction that begins by reading may find that it cannot write.
+                # sqlite3 begins a transaction at the first INSERT and not at a savepoint. Then the release of the
+                # savepoint would commit. And a transaction that begins by reading may find that it cannot write.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
         check()
@@ -177,11 +177,11 @@ def _connect(engine: Engine) -> Connection:
     except Exception as error:
         if is_transient(error):
             raise
-        raise failed_to_open(engine, error) from error  # whatever it is, no row is to blame
+        raise failed_to_open(engine, error) from error  # whatever the error, no row is to blame
 
 
 def commits_by_itself(connection: Connection) -> bool:
-    """Whether a connection is in autocommit mode, where there are no transactions to rely on."""
+    """Returns True if a connection is in autocommit mode, where there are no transactions to rely on."""
     driver: Any = connection.connection.dbapi_connection
     asked = getattr(driver, "get_autocommit", None)  # PyMySQL and mysqlclient
     return bool(asked()) if callable(asked) else getattr(driver, "autocommit", False) is True
@@ -197,11 +197,11 @@ def _url(database: str | URL) -> URL:
 def _parse(database: str | URL) -> URL:
     try:
         url = _url(database)
-    except Exception:  # noqa: BLE001 - ArgumentError, ValueError for a port: all mean that it is no URL
+    except Exception:  # noqa: BLE001 - ArgumentError, or ValueError for a port: both mean that it is no URL
         hint = "postgresql://user:password@host/name (special characters of a password as %XX)"
         if "://" not in str(database):
             hint = f"sqlite:///{database}" if "@" not in str(database) else hint
-        # From none: what SQLAlchemy says quotes the URL, password and all.
+        # From None: SQLAlchemy's error quotes the URL with its password.
         raise SinkError(f"{shown(database)} is not a database URL; it looks like {hint}") from None
     if url.drivername in _DRIVERS:
         url = url.set(drivername=_DRIVERS[url.drivername])
@@ -231,12 +231,12 @@ def _missing(url: URL, error: ImportError) -> str:
 
 
 def _check_path(url: URL) -> None:
-    """Say what is wrong with a path: SQLite itself says "unable to open database file" to everything."""
+    """Raise if a path cannot hold a database: SQLite itself says "unable to open database file" for any reason."""
     name = url.database
     if not name or name == ":memory:" or name.startswith("file:"):
         return
     path = Path(name)
-    if os.path.isdir(path):  # never raises, unlike Path's, which does for a name that is too long
+    if os.path.isdir(path):  # never raises, unlike Path.is_dir, which does for a name that is too long
         raise SinkError(f"cannot open {shown(url)}: {path} is a directory")
     if not os.path.isdir(path.absolute().parent):
         raise SinkError(f"cannot open {shown(url)}: there is no directory {path.absolute().parent}")
@@ -251,7 +251,7 @@ def _create(url: URL) -> Engine:
         options |= _SILENT_NETWORK if driver in ("psycopg", "psycopg2") else {}
     arguments: dict[str, Any] = {name: value for name, value in options.items() if name not in url.query}
     if driver == "psycopg" and "client_encoding" not in url.query:
-        arguments["client_encoding"] = "utf8"  # of SQL_ASCII psycopg makes bytes of text
+        arguments["client_encoding"] = "utf8"  # from SQL_ASCII, psycopg makes bytes of text
     arguments |= threshold_in(url) if driver == "psycopg" else {}
     answers_late = driver == "pymysql" and "read_timeout" not in url.query
     if answers_late:
@@ -274,12 +274,12 @@ def _in_memory(url: URL) -> bool:
 
 
 def _take_its_time(connection: Any, _record: Any) -> None:
-    """Limit the server's greeting only: PyMySQL's ``connect_timeout`` does not, and no statement may be cut so soon."""
+    """Limit only the server's greeting, which PyMySQL's ``connect_timeout`` does not. Statements may take longer."""
     connection._read_timeout = None
 
 
 def _durable_and_fast(connection: Any, _record: Any) -> None:
-    """WAL, so that readers never block the writer; synced, so that a commit survives a power cut."""
+    """Set WAL, so that readers never block the writer; and full sync, so that a commit survives a power cut."""
     cursor = connection.cursor()
     try:
         cursor.execute("PRAGMA journal_mode=WAL")

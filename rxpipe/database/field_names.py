@@ -1,4 +1,7 @@
-"""Tells a misspelt field from one that only some values have: ``score`` must be there, ``score?`` may be."""
+"""Tells a misspelt field from a field that only some values have.
+
+``score`` must be there, ``score?`` may be missing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from rxpipe.database.rows import fields_of
 from rxpipe.errors import StopRun
 
 OPTIONAL = "?"
-"""Behind a field's name: some values do not have it."""
+"""The mark after a field's name: some values do not have the field."""
 
 _ABSENT: Any = object()
 _TIMES = frozenset({"created_at", "inserted_at", "written_at", "timestamp", "now"})
@@ -22,28 +25,28 @@ class NoSuchField(StopRun):
 
 
 class FieldReader:
-    """Reads fields of values by one name that stands in a config.
+    """Reads a field of values by a name from a config.
 
-    The first value must have the field. Once a value had it, others may lack it.
+    The first value must have the field. Once a value has had it, others may lack it.
     """
 
     def __init__(self, name: str, key: str, path: str = "") -> None:
-        """Describe it.
+        """Describe a reader.
 
         Args:
-            name: The field; with ``?`` behind it, one that values may lack from the start.
+            name: The field. With ``?`` at its end, values may lack it from the start.
             key: Where the name stands, for the error.
-            path: What stands there, if that is more than the name.
+            path: The text that stands there, if it is more than the name.
         """
         self.name = name.removesuffix(OPTIONAL)
         self._key, self._path = key, path or name
         self._is_known = name != self.name
 
     def read(self, value: Any, default: Any = None) -> Any:
-        """The field of a value.
+        """Returns the field of a value.
 
         Raises:
-            NoSuchField: The value has no such field, and no value before it had.
+            NoSuchField: The value has no such field, and no earlier value had it.
         """
         found = fields_of(value)(self.name, _ABSENT)
         if found is not _ABSENT:
@@ -63,20 +66,20 @@ def time_hint(name: str) -> str:
 
 
 def lacking(name: str, value: Any) -> str:
-    """Says that a value has no such field, and which ones it has."""
+    """Returns a message that a value has no such field, and which fields it has."""
     names = names_in(value)
     has = "it has no fields" if not names else f"it has {listed(names)}"
     return f"a {type(value).__name__} has no field {name!r}: {has}"
 
 
 def listed(names: list[str]) -> str:
-    """Names of fields, not too many."""
+    """Returns names of fields as text, at most 20."""
     return ", ".join(names[:_MOST]) + (", …" if len(names) > _MOST else "")
 
 
 def names_in(value: Any) -> list[str]:
-    """The names of a value's fields, as far as they can be told."""
-    given: object = value  # for the type checkers, which do not know what ``value`` holds
+    """Returns the names of a value's fields, as far as they can be found."""
+    given: object = value  # for the type checkers, which do not know the type of ``value``
     kind: Any = type(given)
     if isinstance(given, Mapping):
         return [str(name) for name in value]

@@ -1,6 +1,7 @@
 """Many rows as one parameter: a JSON text, which the database takes apart.
 
-A statement with a parameter for every value of 500 rows takes a driver longer to prepare than the database to execute.
+With a parameter for every value of 500 rows, a driver needs longer to prepare the statement than the database to
+execute it.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ def this_run() -> ColumnElement[int]:
 
 
 def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
-    """Rows to select from, with the names and types of these columns, from JSON text in ``PARAMETER``.
+    """Returns rows to select from, with the names and types of these columns, from the JSON text in ``PARAMETER``.
 
     Args:
         dialect: ``postgresql`` or ``sqlite``.
-        columns: What they have; a row that lacks one has NULL there.
+        columns: The columns. A row that lacks one has NULL there.
 
     Returns:
         A table of the statement, called ``json_rows``.
@@ -58,9 +59,9 @@ def json_rows(dialect: str, *columns: Column[Any]) -> FromClause:
 
 
 def json_lists(dialect: str, *columns: Column[Any], parameter: str = PARAMETER) -> FromClause:
-    """The same from rows that are lists of values in the order of the columns: half the work where rows are many.
+    """Returns the same for rows that are lists of values, in the order of the columns: half the work for many rows.
 
-    PostgreSQL takes them as JSONB. In JSON it would read a list up to the value, and that for each column.
+    PostgreSQL takes the rows as JSONB. From JSON it would read a list up to the value, once for each column.
     """
     value = _each(dialect, parameter)
     values = (_nth(dialect, value, place, one).label(one.name) for place, one in enumerate(columns))
@@ -68,14 +69,14 @@ def json_lists(dialect: str, *columns: Column[Any], parameter: str = PARAMETER) 
 
 
 def json_keys(dialect: str) -> Select[Any]:
-    """The keys of ``PARAMETER``, as ``keys_as_parameter`` gives them."""
+    """Returns the keys in ``PARAMETER``, as ``keys_as_parameter`` gives them."""
     if dialect == "postgresql":
         return select(func.json_array_elements_text(_json(), type_=Text()).column_valued("json_keys"))
     return select(_each(dialect))
 
 
 def _each(dialect: str, parameter: str = PARAMETER) -> ColumnElement[Any]:
-    """A column with each element of a list."""
+    """Returns a column with each element of a list."""
     if dialect == "postgresql":
         given = cast(bindparam(parameter, type_=String()), JSONB)
         return func.jsonb_array_elements(given, type_=JSONB()).column_valued("json_each")
@@ -93,16 +94,16 @@ def _nth(dialect: str, value: ColumnElement[Any], place: int, column: Column[Any
 
 
 def _unbounded(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """A text without a length: one that is too long for its column is refused then, and not cut."""
+    """Returns a text type without a length, so that a text too long for its column is refused and not cut."""
     is_text = isinstance(kind, String) or (isinstance(kind, TypeDecorator) and isinstance(kind.impl_instance, String))
     return Text() if is_text else kind
 
 
 def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnElement[bool]:
-    """Whether a column's value is among selected ones, so that each is looked up in the index of the column.
+    """Returns the condition that a column's value is among selected values. Each is looked up in the column's index.
 
-    PostgreSQL takes an array for that. It knows little of a table that is new, takes a run for small, and would read
-    the whole run to join it with what was selected.
+    PostgreSQL takes an array for that. It has no statistics of a new table, takes a run for small, and would read the
+    whole run to join it with the selected values.
     """
     if dialect == "postgresql":
         return column == any_(func.array(values.scalar_subquery()))
@@ -110,15 +111,15 @@ def is_among(dialect: str, column: Column[Any], values: Select[Any]) -> ColumnEl
 
 
 def is_in_keys(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
-    """Whether a column's value is among the keys of ``PARAMETER``."""
+    """Returns the condition that a column's value is among the keys in ``PARAMETER``."""
     return is_among(dialect, column, json_keys(dialect))
 
 
 def as_parameter(rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
-    """Rows as ``PARAMETER`` takes them: mappings for ``json_rows``, lists for ``json_lists``."""
-    return to_json(list(rows)).decode()  # with no escaped characters, which not every encoding of a database takes
+    """Returns rows as ``PARAMETER`` takes them: mappings for ``json_rows``, lists for ``json_lists``."""
+    return to_json(list(rows)).decode()  # without escapes, which not every encoding of a database takes
 
 
 def keys_as_parameter(keys: Iterable[str]) -> str:
-    """Items' keys as ``PARAMETER`` takes them."""
+    """Returns items' keys as ``PARAMETER`` takes them."""
     return to_json(list(keys)).decode()

@@ -35,10 +35,10 @@ _OUTCOMES: dict[str, Maker] = {
 
 
 def table_of(table: Table | type[Any]) -> tuple[Table, dict[str, str]]:
-    """A user's table, and the names that a row may use for each column, by the key that SQLAlchemy wants.
+    """Returns a user's table, and the names that a row may use for each column, with the keys that SQLAlchemy needs.
 
     Raises:
-        ConfigError: It is neither a ``Table`` nor a declarative class that maps to one table.
+        ConfigError: The value is neither a ``Table`` nor a declarative class of one table.
     """
     names: dict[str, str] = {}
     found: Any = table
@@ -49,7 +49,7 @@ def table_of(table: Table | type[Any]) -> tuple[Table, dict[str, str]]:
             raise ConfigError(f"table: a name, a Table or a declarative class of one table, not {table!r}")
         found = tables[0]
         names = {attribute.key: attribute.columns[0].key for attribute in mapper.column_attrs}
-    # A column's own name beats an attribute that is called like another column.
+    # A column's own name takes precedence over an attribute with another column's name.
     return found, names | {column.key: column.key for column in found.columns} | _names(found)
 
 
@@ -65,11 +65,11 @@ def _names(table: Table) -> dict[str, str]:
 
 
 def function_row(function: RowFunction, names: Mapping[str, str], outcome: Outcome[Any]) -> Row | None:
-    """The row that a user's function makes of an outcome, by the keys of the columns; None to write nothing.
+    """Returns the row that a user's function makes of an outcome, by the keys of the columns; None to write nothing.
 
     Raises:
-        RowRefused: The function raised, or what it returned is not a row of the table.
-        NoSuchField: It reads a field that no value has.
+        RowRefused: The function raised, or did not return a row of the table.
+        NoSuchField: The function reads a field that no value has.
     """
     try:
         made: Any = function(outcome)
@@ -92,16 +92,17 @@ def function_row(function: RowFunction, names: Mapping[str, str], outcome: Outco
 
 
 class ColumnMapping:
-    """Rows by the names of a table's columns, where there is no row function.
+    """Makes rows by the names of a table's columns, where there is no row function.
 
-    The primary key is the outcome's ID (of several columns, the one called ``id``, the others being the
-    value's own). ``status``, ``error``, ``stage``, ``attempts``, ``seconds``, ``created_at``, ``updated_at``
-    and ``value`` mean what they mean in the default table; every other column is the value's field of that
-    name (of an ORM class, also of the attribute's), where it has one. Columns of text take what is not text
-    as JSON.
-
-    In a table without a ``status`` nothing would tell a failed item from a good one, so only written ones go
-    there.
+    - The primary key is the outcome's ID. In a primary key of several columns, ``id`` is the outcome's ID, and the
+      others are fields of the value.
+    - ``status``, ``error``, ``stage``, ``attempts``, ``seconds``, ``created_at``, ``updated_at`` and ``value`` have the
+      meaning that they have in the default table.
+    - Every other column is the value's field of that name, if the value has it. For an ORM class, the attribute's name
+      works, too.
+    - Text columns take values that are not text as JSON.
+    - In a table without a ``status``, nothing would tell a failed item from a good one. So only written items have rows
+      there.
     """
 
     def __init__(self, table: Table, names: Mapping[str, str]) -> None:
@@ -112,11 +113,11 @@ class ColumnMapping:
         self._makers = list(_makers(table, aliases))
 
     def row(self, outcome: Outcome[Any], now: datetime) -> Row | None:
-        """An outcome's row, or None to write nothing.
+        """Returns an outcome's row, or None to write nothing.
 
         Raises:
             RowRefused: The ID does not fit the primary key.
-            Exception: Whatever reading or encoding the value raises.
+            Exception: Any error that reading or encoding the value raises.
         """
         if not self._has_status and outcome.status != "written":
             return None
@@ -147,7 +148,7 @@ def _makers(table: Table, aliases: Mapping[str, list[str]]) -> Iterator[tuple[st
 
 
 def _key_maker(column: Column[Any]) -> Maker:
-    """The ID as the column's type has it: ``"7"`` in a column of text, 7 in one of integers, UUIDs too."""
+    """Returns the ID in the column's type: ``"7"`` in a column of text, 7 in a column of integers; UUIDs too."""
     try:
         wanted = column.type.python_type
     except NotImplementedError:
@@ -199,7 +200,7 @@ def _field_maker(names: list[str], convert: Callable[[Any], Any]) -> Maker:
 
 
 def _coercion(column: Column[Any]) -> Callable[[Any], Any]:
-    """What makes of a field what the column's type takes; types not known here take it as it is."""
+    """Returns the function that makes a field into what the column's type takes. Unknown types take it as it is."""
     if isinstance(column.type, JsonText):
         return json_text
     if isinstance(column.type, JSON):

@@ -1,4 +1,4 @@
-"""A database or a file that is away: how long to try, and what to say in the end."""
+"""A database or a file that is away: how long to try, and the error at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AWAY = Retry(max_attempts=18, initial=0.1, max_delay=5.0, retry_on=is_transient)
 
 
 def as_sink_error(error: Exception) -> SinkError:
-    """What a database's error means for a run that cannot go on without it."""
+    """Returns the error that ends a run which cannot go on without the database."""
     if isinstance(error, SinkError):
         return error
     if isinstance(error, FileAway):

@@ -1,4 +1,4 @@
-"""Values as plain data, where pydantic alone would refuse them, or would never come to an end."""
+"""Values as plain data, where pydantic alone would refuse them, or would never end."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pydantic_core import to_json, to_jsonable_python
 from rxpipe.database.text import clean_text
 from rxpipe.operators.errors import describe
 
-LONGEST_NUMBER = 4_300  # digits; Python reads no longer ones
+LONGEST_NUMBER = 4_300  # digits; Python reads no longer numbers
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _LISTS = frozenset({list, tuple, set, frozenset, deque})
-_FEW = 10_000  # parts that are quicker to encode than to compare
-_MOST_REPEATED = 50_000_000  # characters that are there more than once
+_FEW = 10_000  # parts; so few are quicker to encode than to compare
+_MOST_REPEATED = 50_000_000  # characters that occur more than once
 _DEEPEST = 250  # levels; pydantic takes no more
 _LONGEST_RANGE = 100_000
 
 
 def as_plain(value: Any, levels: int = _DEEPEST) -> Any:
-    """A value as what JSON has: keys are text, and numbers are such as can be read again.
+    """Returns a value as types that JSON has: keys are text, and numbers can be read again.
 
     Raises:
-        ValueError: It is too deep, or contains itself.
-        TypeError: Something in it is not data.
+        ValueError: The value is too deep, or contains itself.
+        TypeError: A part of the value is not data.
     """
     if not levels:
         raise ValueError("it is too deep, or contains itself")
@@ -50,10 +50,10 @@ def as_plain(value: Any, levels: int = _DEEPEST) -> Any:
 
 
 def as_data(value: object) -> object:
-    """What to encode in place of a value of a type that pydantic does not know.
+    """Returns what to encode in place of a value whose type pydantic does not know.
 
     Raises:
-        TypeError: It is not data.
+        TypeError: The value is not data.
     """
     data: Any = value
     if isinstance(value, BaseException):
@@ -68,7 +68,7 @@ def as_data(value: object) -> object:
         return list(data)
     if callable(value):
         raise _not_data(value)
-    if callable(listed := getattr(value, "tolist", None)):  # numbers and arrays of numpy, and others like them
+    if callable(listed := getattr(value, "tolist", None)):  # numbers and arrays of numpy, and similar types
         return listed()
     fields = {name: each for name, each in _attributes(data) if not name.startswith("_")}
     if not fields:
@@ -77,10 +77,10 @@ def as_data(value: object) -> object:
 
 
 def check_repeated(value: Any) -> None:
-    """See that JSON, which cannot say that parts are the same, would not write a few of them without end.
+    """Raise if a value holds the same parts so often that its JSON would be too long. JSON cannot share parts.
 
     Raises:
-        ValueError: It would.
+        ValueError: The JSON would be too long.
     """
     left = [value]
     looked = 0
@@ -96,10 +96,10 @@ def check_repeated(value: Any) -> None:
 
 
 class _Sizes:
-    """How long values are, in about so many characters.
+    """The sizes of values, in characters, approximately.
 
     Attributes:
-        held: Of all values seen, each once.
+        held: The size of all values seen, each counted once.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Sizes:
         self._known: dict[int, int | None] = {}
 
     def written(self, value: Any, levels: int) -> int:
-        """How long its JSON is."""
+        """Returns the length of a value's JSON."""
         known = self._known.get(id(value), 0)
         if known:
             return known
@@ -150,7 +150,7 @@ def _key(key: Any) -> str:
 
 
 def _number(value: int) -> int | str:
-    """The number, or its digits as text."""
+    """Returns the number, or its digits as text if it has too many."""
     if -(10**18) < value < 10**18:
         return value
     digits = to_json(value).decode()
@@ -165,7 +165,7 @@ def _is_short(value: range) -> bool:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """Those that an object has in slots, and those that it has not."""
+    """Returns an object's attributes, in slots or not."""
     for cls in reversed(type(value).__mro__):
         slots: Any = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

@@ -1,4 +1,4 @@
-"""Seeing that the table is there and takes rows, before the first one is written."""
+"""Makes the table, or checks that it takes rows, before the first row is written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rxpipe.errors import SinkError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What writing must know of a database.
+    """Facts about a database that writing needs.
 
     Attributes:
-        portable: Whether to do without the dialect's own upsert.
-        largest: How many bytes a row may have, or None if the server says so itself.
-        has_owners: Whether the database has the table of owners.
+        portable: True to do without the dialect's own upsert.
+        largest: Most bytes of a row; None if the server itself reports rows that are too large.
+        has_owners: True if the database has the table of owners.
         stale: The owner of a former table of this name, which is gone.
     """
 
@@ -34,13 +34,13 @@ class Prepared:
 
 
 def prepare(engine: Engine, table: Table, *, is_default: bool) -> Prepared:
-    """Create the table if it is not there, and check it if it is.
+    """Create the table if it does not exist, and check it if it does.
 
     Raises:
-        SinkError: It does not take the rows.
-        Exception: The database cannot be opened, or the table not be created.
+        SinkError: The table does not take the rows.
+        Exception: The database cannot be opened, or the table cannot be created.
     """
-    # What cannot be said in SQL fails here, before a file is created.
+    # Types that SQL cannot express fail here, before a file is created.
     CreateTable(table).compile(engine)
     with engine.connect() as connection:
         if commits_by_itself(connection):
@@ -53,7 +53,7 @@ def prepare(engine: Engine, table: Table, *, is_default: bool) -> Prepared:
         if not is_new:
             _check(connection, table, is_default=is_default)
         if engine.dialect.name in ("mysql", "mariadb"):
-            # Its upsert goes by every unique key, and would overwrite another item's row.
+            # MySQL's upsert goes by every unique key, and would overwrite another item's row.
             indexes = inspect(connection).get_indexes(table.name, schema=table.schema)
             is_portable, largest = any(index["unique"] for index in indexes), _largest_row(connection)
     return Prepared(portable=is_portable, largest=largest, has_owners=is_owned, stale=stale)
@@ -64,7 +64,7 @@ def _exists(connection: Connection, table: Table) -> bool:
 
 
 def _create(engine: Engine, table: Table) -> bool:
-    """Create it; False if another process was quicker."""
+    """Create the table. Returns False if another process was quicker."""
     try:
         with tables_of_owner():
             table.create(engine, checkfirst=False)
@@ -83,7 +83,7 @@ def _check(connection: Connection, table: Table, *, is_default: bool) -> None:
 
 
 def _unreadable(connection: Connection, table: Table) -> list[str]:
-    """What the database says to reading all columns of a user's table."""
+    """Returns the database's errors when all columns of a user's table are read."""
     try:
         connection.execute(select(table).where(false())).close()
     except DBAPIError as error:
@@ -92,9 +92,9 @@ def _unreadable(connection: Connection, table: Table) -> list[str]:
 
 
 def _largest_row(connection: Connection) -> int:
-    """How many bytes of text fit into MySQL's longest statement.
+    """Returns how many bytes of text fit into MySQL's longest statement.
 
-    The server answers a longer one by closing the connection: the batch would be written again, forever.
+    The server answers a longer statement by closing the connection. The batch would then be written again, forever.
     """
     packet = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
-    return packet - 16_384  # for the statement around them
+    return packet - 16_384  # the rest is for the statement around the values

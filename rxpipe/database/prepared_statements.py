@@ -1,8 +1,8 @@
 """Prepared statements, which connection poolers between a program and PostgreSQL may lose.
 
-A pooler in transaction mode, such as PgBouncer, gives each transaction any connection of the server's. A statement that
-psycopg prepared on one of them is not there on the next. The URL can say ``prepare_threshold=none``: then psycopg
-prepares nothing. Without that, the first statement that was lost has an engine do the same from then on.
+A pooler in transaction mode, such as PgBouncer, gives each transaction any connection of the server. A statement that
+psycopg prepared on one of them does not exist on the next. With ``prepare_threshold=none`` in the URL, psycopg prepares
+nothing. Without it, the engine stops preparing after the first lost statement.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sqlalchemy.engine import ExceptionContext
 from rxpipe.errors import SinkError
 
 _OPTION = "prepare_threshold"
-LOST_STATES = frozenset({"26000", "42P05"})  # no such prepared statement; there is one of that name already
+LOST_STATES = frozenset({"26000", "42P05"})  # no such prepared statement; a statement of that name exists already
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def threshold_in(url: URL) -> dict[str, int | None]:
-    """What the URL says of prepared statements, as psycopg takes it.
+    """Returns what the URL says about prepared statements, as psycopg takes it.
 
     Raises:
-        SinkError: It is neither a whole number nor ``none``.
+        SinkError: The option is neither a whole number nor ``none``.
     """
     given = url.query.get(_OPTION)
     if given is None:
@@ -38,7 +38,7 @@ def threshold_in(url: URL) -> dict[str, int | None]:
 
 
 def stop_preparing_when_lost(engine: Engine) -> None:
-    """Prepare no more statements on any connection of the engine once one was lost."""
+    """Prepare no more statements on any connection of the engine once a statement was lost."""
     are_lost = False
 
     def failed(context: ExceptionContext) -> None:

@@ -1,6 +1,6 @@
-"""IDs that come more than once in a run without a store: of their rows the last one counts, and that is told.
+"""Warns of IDs that come more than once in a run without a store. Of their rows, the last one counts.
 
-Nothing is kept in memory for that: the table is asked which of a batch's rows were written since the writer was made.
+This keeps no IDs in memory: it asks the table which of a batch's rows were written since the writer was made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class RepeatedIds:
-    """Counts rows of the default table that were written in place of earlier ones of the same writer."""
+    """Counts rows of the default table that replaced earlier rows of the same writer."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -29,14 +29,14 @@ class RepeatedIds:
         self._is_again = self._is_any = False
 
     def of(self, keys: Iterable[str], at: datetime) -> RepeatedIds:
-        """Begin with a batch of rows that have these keys, and were made at this time."""
+        """Begin with a batch of rows, which have these keys and were made at this time."""
         self._first = self._first or at
-        self._is_again, self._found = bool(self._keys), 0  # one that failed may have been committed
+        self._is_again, self._found = bool(self._keys), 0  # a failed batch may have been committed
         self._keys = list(keys)
         return self
 
     def look(self, connection: Connection) -> None:
-        """See which rows of the batch are there already."""
+        """Count the rows of the batch that exist already."""
         times = Counter(self._keys)
         self._found = len(self._keys) - len(times)
         example = times.most_common(1)[0][0] if self._found else None
@@ -55,7 +55,7 @@ class RepeatedIds:
         self._keys, self._is_any = [], True
 
     def tell(self) -> None:
-        """Say how many there were."""
+        """Log how many rows were replaced."""
         if self._count:
             _log.warning(
                 "IDs came more than once: each was worked on again, and of their rows the last one was kept",

@@ -18,18 +18,18 @@ from rxpipe.pipeline.outcome import Outcome
 
 Row: TypeAlias = dict[str, Any]
 
-# Attributes of these are Python's, not the user's: a list's `index` is no column.
+# Attributes of these types are Python's, not the user's: a list's `index` is no column.
 _NO_FIELDS = (type(None), str, bytes, bytearray, int, float, complex, list, set, frozenset)
 
 
 def outcome_row(outcome: Outcome[Any], now: datetime) -> Row:
-    """An outcome's row in the default table.
+    """Returns an outcome's row in the default table.
 
-    ``question``, ``answer`` and ``score`` come from the value where it has them, as keys or as attributes.
+    ``question``, ``answer`` and ``score`` come from the value if it has them, as keys or as attributes.
 
     Raises:
         RowRefused: The ID cannot be a key.
-        Exception: Whatever reading or encoding the value raises.
+        Exception: Any error that reading or encoding the value raises.
     """
     value, error = outcome.value, outcome.error
     field = fields_of(value)
@@ -50,12 +50,12 @@ def outcome_row(outcome: Outcome[Any], now: datetime) -> Row:
 
 
 def refused_row(outcome: Outcome[Any], reason: BaseException, now: datetime) -> Row:
-    """The row in place of one that was refused: that the item failed, and why; nothing of its value.
+    """Returns the row in place of a refused one: the item failed, with the reason, and without its value.
 
     Raises:
         RowRefused: The ID cannot be a key.
     """
-    return {  # every column, so that it shares a statement with the other rows
+    return {  # has every column, so that it shares a statement with the other rows
         "id": key_text(outcome.id),
         "status": "failed",
         "question": None,
@@ -72,11 +72,11 @@ def refused_row(outcome: Outcome[Any], reason: BaseException, now: datetime) -> 
 
 
 class Removal(dict[str, Any]):
-    """In place of a row: the key of one that is to be deleted, if it is there."""
+    """Stands in place of a row: the key of a row to delete, if it exists."""
 
 
 def removal(outcome: Outcome[Any]) -> Removal | None:
-    """What deletes an outcome's row from the default table; None for an ID that no row can have."""
+    """Returns the removal of an outcome's row from the default table; None for an ID that no row can have."""
     try:
         return Removal(id=key_text(outcome.id))
     except RowRefused:
@@ -84,15 +84,15 @@ def removal(outcome: Outcome[Any]) -> Removal | None:
 
 
 def key_text(item_id: object) -> str:
-    """An ID's key: its text, so that 1 and ``"1"`` are the same item.
+    """Returns an ID's key: its text, so that 1 and ``"1"`` are the same item.
 
     Raises:
-        RowRefused: The text is too long, or holds a character that databases refuse. Replacing it, as
-            elsewhere, could make one key of two IDs.
+        RowRefused: The text is too long, or has a character that databases refuse. Replacing that character, as
+            elsewhere, could give two IDs the same key.
     """
     try:
         text = str(item_id)
-    except ValueError as error:  # Python refuses, too, where a number has thousands of digits
+    except ValueError as error:  # Python, too, refuses numbers of thousands of digits
         raise RowRefused("the ID is a number of too many digits") from error
     if type(item_id) is not int and clean_text(text) != text:
         raise RowRefused(f"the ID {text!a} holds a NUL or half of a surrogate pair")
@@ -102,7 +102,7 @@ def key_text(item_id: object) -> str:
 
 
 def fields_of(value: Any) -> Callable[[str, Any], Any]:
-    """How to read a field of a value, a mapping's key or an object's attribute: ``field(name, default)``."""
+    """Returns a function that reads a field of a value, a key or an attribute: ``field(name, default)``."""
     if isinstance(value, (dict, Mapping)):  # a dict first: asking an abstract class takes longer
         return value.get  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - any mapping
     if isinstance(value, _NO_FIELDS):
@@ -120,7 +120,7 @@ def _no_field(name: str, default: Any) -> Any:
 
 
 def statement_bytes(row: Row) -> int:
-    """How long a row's values are in a MySQL statement: in UTF-8, JSON as text, and with a backslash before some."""
+    """Returns the bytes of a row's values in a MySQL statement: UTF-8, JSON as text, backslashes before some bytes."""
     literals = [_literal(value) for value in row.values() if isinstance(value, (str, bytes, dict, list))]
     if sum(map(len, literals)) < 100_000:  # at most eight times as many bytes, which every server takes
         return 0
@@ -137,14 +137,14 @@ def _literal(value: Any) -> bytes:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text: text as it is (cleaned), None as it is, and anything else as JSON."""
+    """Returns a value as text: text as it is (cleaned), None as it is, and other values as JSON."""
     if value is None:
         return None
     return clean_text(value) if isinstance(value, str) else json_text(value)
 
 
 def score_of(value: Any) -> float | None:
-    """A value as a score: a finite number, and None for all else. True is an answer, not a score."""
+    """Returns a value as a score: a finite number; None for all other values. True is an answer, not a score."""
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
             return None
@@ -156,5 +156,5 @@ def score_of(value: Any) -> float | None:
 
 
 def stage_of(outcome: Outcome[Any]) -> str | None:
-    """The stage's name as its column takes it."""
+    """Returns the stage's name as its column takes it."""
     return None if outcome.stage is None else clean_text(outcome.stage)[:KEY_LENGTH]

@@ -1,4 +1,4 @@
-"""``DatabaseSink``: outcomes in, rows committed in the background, outcomes out once they are safe."""
+"""``DatabaseSink``: takes outcomes, commits their rows in the background, and emits the outcomes once they are safe."""
 
 from __future__ import annotations
 
@@ -31,29 +31,30 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class DatabaseSink(ObserverBase[Any]):
-    """Writes outcomes into a table, a row each, by one writer that groups rows into transactions.
+    """Writes each outcome as a row of a table. One writer groups rows into transactions.
 
     ::
 
         Pipeline(*stages, sink=DatabaseSink("sqlite:///questions.db"))
 
-    A row is committed within ``max_seconds`` and the time that the commit takes; rows that arrive meanwhile go
-    together. Rows are upserted by primary key, so that a second run of an ID updates its row. While the database is
-    away, the same rows are tried again with backoff, and what comes waits. A row that the database refuses fails
-    alone.
+    - A row is committed within ``max_seconds`` plus the time of the commit. Rows that arrive meanwhile share the next
+      transaction.
+    - Rows are upserted by primary key, so a second run of an ID updates its row.
+    - While the database is away, the same rows are tried again with backoff, and new rows wait.
+    - If the database refuses a row, only the item of that row fails.
 
-    It is also an observer, and can end a chain, one only: ``chain.subscribe(sink)`` writes what the chain emits, each
-    value by its ``id``; the transactions go on after the chain has completed, until ``finished`` resolves.
-    ``chain.pipe(sink.open())`` does the same as part of a chain, and has the source wait without blocking a thread.
+    The sink is also an observer, and can end one chain: ``chain.subscribe(sink)`` writes the values that the chain
+    emits, each by its ``id``. The transactions go on after the chain has completed, until ``finished`` resolves.
+    ``chain.pipe(sink.open())`` does the same as part of a chain, and makes the source wait without blocking a thread.
 
     Attributes:
-        database: Where.
+        database: The database.
         table: The table's name.
-        replace: Whether it may overwrite rows of another pipeline.
-        max_items: Rows in one transaction, at most.
-        max_seconds: How long a row may wait for others to share its transaction.
+        replace: True if the sink may overwrite rows of another pipeline.
+        max_items: Most rows in one transaction.
+        max_seconds: Seconds that a row may wait for others to share its transaction.
         retry: How long to try while the database is away.
-        finished: As an observer: resolves once everything is committed, or raises what went wrong.
+        finished: For use as an observer: resolves once everything is committed, or raises the error.
     """
 
     def __init__(
@@ -71,19 +72,19 @@ class DatabaseSink(ObserverBase[Any]):
         """Describe a sink; nothing is opened yet.
 
         Args:
-            database: An SQLAlchemy URL, or an engine, which stays its owner's.
-            table: The name of a table that rxpipe makes, or the user's own ``Table`` or ORM class.
-            row: Makes a row of the user's table from an outcome: a mapping from column names.
-            rows: Which items have a row, by how they end; add ``dropped``, ``expanded`` or ``collected`` to see those,
-                too.
+            database: An SQLAlchemy URL or an engine. You stay the owner of an engine.
+            table: The name of a table that rxpipe makes, or your own ``Table`` or ORM class.
+            row: A function that makes a row of your table from an outcome: a mapping from column names.
+            rows: The statuses of items that have a row. Add ``dropped``, ``expanded`` or ``collected`` to see those
+                items, too.
             replace: Write into a table that belongs to another pipeline, and overwrite its rows of the same IDs.
-            max_items: Rows in one transaction, at most.
-            max_seconds: How long a row may wait for others to share its transaction.
+            max_items: Most rows in one transaction.
+            max_seconds: Seconds that a row may wait for others to share its transaction.
             retry: How long to try while the database is away; a minute by default.
 
         Raises:
             ConfigError: ``table`` or ``row`` cannot be used.
-            ValueError: A number is out of range, or ``rows`` names no such end.
+            ValueError: A number is out of range, or ``rows`` has an unknown status.
         """
         if unknown := set(rows) - set(get_args(Status)):
             raise ValueError(f"rows must be of {', '.join(get_args(Status))}, not {', '.join(sorted(unknown))}")
@@ -105,24 +106,24 @@ class DatabaseSink(ObserverBase[Any]):
         self._ended = False
         self._warned = False
         self.finished: Future[None] = Future()
-        self.finished.set_running_or_notify_cancel()  # whoever waits for it with a timeout must not cancel it
+        self.finished.set_running_or_notify_cancel()  # a caller that waits for it with a timeout must not cancel it
 
     def open(self) -> Write:
-        """Connect, see to the table, and give the operator that writes outcomes.
+        """Connect, make or check the table, and return the operator that writes outcomes.
 
         Returns:
-            An operator: each outcome comes out once its row is committed, in order; as ``failed`` if its row was
-            refused. When its source fails, what has arrived is written first. It holds ``2 * max_items`` rows that
-            are not committed, at most. It may be subscribed to again when it has ended.
+            An operator. It emits each outcome once its row is committed, in order; as ``failed`` if its row was
+            refused. When its source fails, it first writes what has arrived. It holds at most ``2 * max_items``
+            uncommitted rows. You may subscribe to it again when it has ended.
 
         Raises:
-            OtherPipeline: The table belongs to a pipeline, and ``replace`` was not asked for.
+            OtherPipeline: The table belongs to a pipeline, and ``replace`` is not set.
             SinkError: The database cannot be opened; nothing was written.
         """
         return self._open(None)
 
     def open_for(self, pipeline: Identity) -> Write:
-        """The same for a pipeline, which owns the table from then on."""
+        """Returns the operator for a pipeline, which owns the table from then on; see ``open``."""
         return self._open(pipeline)
 
     def _open(self, pipeline: Identity | None) -> Write:
@@ -136,13 +137,13 @@ class DatabaseSink(ObserverBase[Any]):
         return Writing(writer, self._batches, self.retry)
 
     def store_database(self, given: str | URL | Engine | None) -> str | URL | Engine:
-        """The database of a run store beside this sink: this one.
+        """Returns the database of a run store beside this sink: the sink's own database.
 
         Args:
             given: The database that the store was given, if any.
 
         Raises:
-            ConfigError: It is another one.
+            ConfigError: The store was given another database.
         """
         if given is not None and given is not self.database and not is_same(given, self.database):
             raise ConfigError(
@@ -152,7 +153,9 @@ class DatabaseSink(ObserverBase[Any]):
         return self.database
 
     def writer_on(self, database: str | URL | Engine, *, owned: bool = False) -> Writer:
-        """An open writer of the same rows, on the given database; a pipeline's, if ``owned``, claims its table.
+        """Returns an open writer of the same rows, on the given database.
+
+        If ``owned``, a pipeline will claim its table.
 
         Raises:
             SinkError: The database cannot be opened.
@@ -164,9 +167,9 @@ class DatabaseSink(ObserverBase[Any]):
     # As an observer at the end of any chain
 
     def on_next(self, value: Any) -> None:
-        """Take a value; waits while the writer is behind, except on an event loop, which must not be blocked.
+        """Take a value. Blocks while the writer is behind, except on an event loop, which must not be blocked.
 
-        A value without an ``id`` is refused, unless the user's own table or ``row`` does without.
+        A value without an ``id`` is refused, unless your own table or ``row`` needs none.
 
         Raises:
             SinkError: The database cannot be opened or stayed away, or the sink was used before.
@@ -180,7 +183,7 @@ class DatabaseSink(ObserverBase[Any]):
             incoming.on_next(outcome)
 
     def on_error(self, error: Exception) -> None:
-        """Commit what has arrived, then let ``finished`` raise the error."""
+        """Commit what has arrived, then make ``finished`` raise the error."""
         self._end(error)
 
     def on_completed(self) -> None:
@@ -193,19 +196,19 @@ class DatabaseSink(ObserverBase[Any]):
         try:
             incoming = self._begun()
         except SinkError:
-            return  # the database cannot be opened; finished says so
+            return  # the database cannot be opened; finished raises the error
         self._ended = True
         incoming.on_completed() if error is None else incoming.on_error(error)
 
     def _begun(self) -> Subject[Outcome[Any]]:
-        """Where values go; opens the database at the first."""
+        """Returns the subject that takes values. Opens the database for the first value."""
         if self._ended or self.finished.done():
             error = self.finished.exception() if self.finished.done() else None
             raise error or SinkError("this sink has ended: every chain needs one of its own")
         if self._incoming is None:
             incoming = Subject[Outcome[Any]]()
             try:
-                with announcing(None):  # whoever is being subscribed to at the moment has gates of its own
+                with announcing(None):  # the chain that is being subscribed to has gates of its own
                     incoming.pipe(self.open()).subscribe(self._written, self._finish, self._finish)
             except BaseException as error:
                 self.finished.set_exception(error)
@@ -224,7 +227,7 @@ class DatabaseSink(ObserverBase[Any]):
         if warn:
             _log.warning("sink is behind, its rows queue without bound", hint="use chain.pipe(sink.open())")
         if self.finished.done():
-            self._begun()  # raises why
+            self._begun()  # raises the reason
 
     def _written(self, outcome: Outcome[Any]) -> None:
         with self._changed:
@@ -243,7 +246,7 @@ class DatabaseSink(ObserverBase[Any]):
 
 
 def _outcome_of(value: Any) -> Outcome[Any]:
-    """A value from a plain chain, as an outcome: its ``id`` is the value's own."""
+    """Returns a value of a plain chain as an outcome, with the value's own ``id``."""
     if isinstance(value, Outcome):
         return value  # pyright: ignore[reportUnknownVariableType] - an outcome of anything
     item_id = fields_of(value)("id", None)

@@ -13,20 +13,20 @@ from rxpipe.errors import SinkError
 class OpenFile:
     """Notices that the path of a database leads to another file, or to none.
 
-    SQLite goes on without a word then, in a file that nobody finds any more.
+    SQLite itself goes on silently, in a file that nobody can find.
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Remember nothing yet; nor ever, if the database is no plain file."""
+        """Remember no file yet. If the database is no plain file, never remember one."""
         self._path = file_of(engine.url)
         self._shown = shown(engine)
         self._known: tuple[int, int] | None = None
 
     def check(self) -> None:
-        """Remember the file, the first time; later see that it is the same.
+        """Remember the file at the first call. Later, check that it is the same file.
 
         Raises:
-            SinkError: It is not.
+            SinkError: The path leads to another file, or to none.
         """
         if self._path is None:
             return

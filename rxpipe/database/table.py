@@ -1,4 +1,4 @@
-"""The default table, one row an item, and whether a table that is already there will do."""
+"""The default table, with one row per item, and the check of an existing table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY_LENGTH = 255
 
 
 class KeyText(TypeDecorator[str]):
-    """An ID's text, compared exactly: MySQL's usual collations hold ``A``, ``a`` and ``a `` for the same."""
+    """An ID's text, compared exactly: MySQL's usual collations treat ``A``, ``a`` and ``a `` as equal."""
 
     impl = String(KEY_LENGTH)
     cache_ok = True
@@ -51,17 +51,17 @@ class KeyText(TypeDecorator[str]):
 
 
 class JsonText(TypeDecorator[Any]):
-    """JSON that is written as text already encoded, and read as data."""
+    """JSON that is written as encoded text, and read as data."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> None:
-        """None: the text goes to the database as it is."""
+        """Returns None: the text goes to the database as it is."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC, timezone-aware in Python also where the database keeps no zone."""
+    """A time in UTC. In Python it is timezone-aware, even if the database keeps no zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -73,13 +73,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         return self.impl_instance
 
     def bind_processor(self, dialect: Dialect) -> Any:
-        """What makes a time into what the driver takes: once for a batch, whose rows have the same."""
+        """Returns the function that converts a time for the driver.
+
+        It converts a time once per batch, as all rows of a batch have the same time.
+        """
         process: Any = super().bind_processor(dialect)
         last: tuple[datetime | None, Any] = (None, None)
 
         def process_once(value: datetime | None) -> Any:
             nonlocal last
-            seen = last  # threads share this: take both or neither
+            seen = last  # threads share this: take both values or neither
             if value is not seen[0]:
                 last = seen = (value, process(value))
             return seen[1]
@@ -87,22 +90,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         return process_once
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The time as the driver takes it."""
+        """Returns the time as the driver takes it."""
         return value if value is None or dialect.name == "postgresql" else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The time as Python gets it."""
+        """Returns the time as Python gets it."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def default_table(name: str, metadata: MetaData | None = None) -> Table:
-    """The table that a sink creates when it is given a name: one row for each item, whatever became of it.
+    """Returns the table that a sink creates when it is given a name: one row per item, however the item ended.
 
     Args:
         name: The table's name.
-        metadata: Where to register it; a new ``MetaData`` if not given.
+        metadata: Where to register it; a new ``MetaData`` by default.
     """
     long_text = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb")
     number: TypeEngine[Any] = Double()
@@ -126,8 +129,7 @@ def default_table(name: str, metadata: MetaData | None = None) -> Table:
     )
 
 
-# What a column of the default table may be instead, where others made the table: the same to every row of
-# ours.
+# Types that a column of the default table may also have if others made the table. They take the same rows.
 _COMPATIBLE: dict[str, tuple[type[TypeEngine[Any]], ...]] = {
     "score": (Float, Numeric),
     "seconds": (Float, Numeric),
@@ -139,7 +141,7 @@ _COMPATIBLE: dict[str, tuple[type[TypeEngine[Any]], ...]] = {
 
 
 def mismatches(connection: Connection, table: Table) -> list[str]:
-    """Why the table of that name cannot take the rows of the default table; empty if it can."""
+    """Returns the reasons why the table of that name cannot take the rows of the default table; empty if it can."""
     inspector = inspect(connection)
     found = {column["name"]: column for column in inspector.get_columns(table.name)}
     reasons: list[str] = []

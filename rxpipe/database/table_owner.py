@@ -1,8 +1,8 @@
-"""Which pipeline writes into a table, so that no other one overwrites its rows unasked.
+"""Keeps which pipeline writes into a table, so that no other pipeline overwrites its rows by accident.
 
-The first pipeline that writes into a table owns it. Another one is refused before it makes a call, unless it was told
-to replace rows; then it owns the table. The owners are kept in a small table, ``rxpipe_tables``, beside the table of
-rows: so that works with a run store or without one, for tables of the user's too, and in every database.
+The first pipeline that writes into a table owns it. Another pipeline is refused before it makes a call, unless it was
+told to replace rows; then it owns the table. The owners are kept in a small table, ``rxpipe_tables``, beside the table
+of rows. So this works with or without a run store, for the user's own tables, and in every database.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ class Owner(NamedTuple):
 
     @classmethod
     def of(cls, pipeline: Identity) -> Owner:
-        """A pipeline as it is kept."""
+        """Returns a pipeline as the table of owners keeps it."""
         return cls(str(pipeline.name), pipeline.origin, to_text(pipeline.stages))
 
     def is_other_than(self, pipeline: Identity) -> bool:
-        """Whether it is another pipeline."""
+        """Returns True if the owner is another pipeline."""
         return pipeline.is_other(self.pipeline, self.origin, from_text(self.stages))
 
 
 def has_owners(connection: Connection) -> bool:
-    """Whether a database has the table of owners."""
+    """Returns True if a database has the table of owners."""
     return inspect(connection).has_table(OWNERS.name)
 
 
 def owner_of(connection: Connection, table: str) -> Owner | None:
-    """The pipeline that a table belongs to, by the table of owners; None if it belongs to none."""
+    """Returns the pipeline that a table belongs to, from the table of owners; None if it belongs to none."""
     query = select(OWNERS.c.pipeline, OWNERS.c.origin, OWNERS.c.stages).where(OWNERS.c.name == table)
     row = connection.execute(query).first()
     return None if row is None else Owner(*row)
 
 
 def make_owners(engine: Engine) -> bool:
-    """Create the table of owners; False where that may not be: then no table has an owner."""
+    """Create the table of owners. Returns False if that is not allowed: then no table has an owner."""
     try:
         OWNERS.create(engine, checkfirst=False)
     except DBAPIError as error:
@@ -90,18 +90,18 @@ def claim(
     by_name: bool = False,
     stale: Owner | None = None,
 ) -> None:
-    """Make a table a pipeline's own, in a database that has owners.
+    """Give a table to a pipeline, in a database that has owners.
 
     Args:
-        connection: In a transaction, which keeps it.
+        connection: In a transaction, which keeps the change.
         table: The table's name.
         pipeline: The pipeline; None for a sink at the end of a plain chain, which owns nothing.
-        replace: Take it from another pipeline.
-        by_name: Take a pipeline of the same name for the same, whatever its stages.
+        replace: Take the table from another pipeline.
+        by_name: Treat a pipeline of the same name as the same pipeline, whatever its stages.
         stale: The owner of a former table of this name, which is gone.
 
     Raises:
-        OtherPipeline: It belongs to another pipeline.
+        OtherPipeline: The table belongs to another pipeline.
     """
     owner = owner_of(connection, table)
     if owner is None and pipeline is not None:
@@ -116,7 +116,7 @@ def claim(
     is_allowed = replace or owner == stale or (by_name and pipeline is not None and pipeline.name == owner.pipeline)
     if is_other and not is_allowed:
         raise OtherPipeline(_refusal(connection, table, owner, pipeline))
-    # The same pipeline on another machine leaves it as it is.
+    # The same pipeline on another machine leaves the entry as it is.
     if pipeline is not None and (is_other or pipeline.origin in ("", owner.origin)):
         values = Owner.of(pipeline)._asdict()
         connection.execute(update(OWNERS).where(OWNERS.c.name == table).values(values))

@@ -1,4 +1,4 @@
-"""Who may make tables: where a role may not, the error names the command for the role that may."""
+"""Roles that may not make tables: the error names the command for the role that may."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORBIDDEN = "42501"  # PostgreSQL's insufficient_privilege
 
 @contextmanager
 def tables_of_owner() -> Generator[None]:
-    """Tables are made or changed inside.
+    """Make or change tables inside.
 
     Raises:
         SinkError: The role may not do that.

@@ -1,4 +1,4 @@
-"""Limits how long transactions take, also where the server does not answer at all."""
+"""Limits the time of transactions, even if the server does not answer at all."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rxpipe.operators.core.clock import TIMER_THREAD
 
 
 class TransactionLimit:
-    """Cuts the connections of an engine when a transaction takes too long; the thread that waits gets an error.
+    """Cuts the connections of an engine when a transaction takes too long. The waiting thread gets an error.
 
-    A server may be stopped, or a firewall forget a connection, while the network still takes what is sent. No driver
-    and no setting of the server notices that.
+    A server may be stopped, or a firewall may forget a connection, while the network still accepts data. No driver and
+    no setting of the server notices that.
     """
 
     def __init__(self, engine: Engine, *, is_ours: bool) -> None:
@@ -29,13 +29,13 @@ class TransactionLimit:
 
         Args:
             engine: The engine.
-            is_ours: Whether nobody else uses it. Then a connection is also cut while it is made ready for use.
+            is_ours: True if nobody else uses the engine. Then a connection is also cut while it is made ready for use.
         """
         self._is_ours = is_ours
         self._deadline = math.inf
-        self._connections: set[Any] = set()  # the driver's
-        self._here = threading.local()  # ``over``: whether the time of this thread's transaction is up
-        self._lock = threading.Lock()  # held while connections are cut: what is returned meanwhile is still ours
+        self._connections: set[Any] = set()  # connections of the driver
+        self._here = threading.local()  # ``over``: set when the time of this thread's transaction is up
+        self._lock = threading.Lock()  # held while connections are cut: a connection returned meanwhile is still ours
         if is_ours:
             event.listen(engine, "do_connect", self._opening)
             event.listen(engine, "connect", self._opened)
@@ -43,19 +43,19 @@ class TransactionLimit:
 
     @contextmanager
     def limited(self, most: float = math.inf) -> Generator[None]:
-        """Limits what is done inside, to so many seconds at most.
+        """Limit the time of the code inside, to at most ``most`` seconds.
 
         Raises:
-            SinkError: The time for all is up.
+            SinkError: The time for all transactions is up.
         """
         left = min(most, self._deadline - time.monotonic())
         if left <= 0:
             raise _too_late()
-        around: threading.Event | None = getattr(self._here, "over", None)  # of the transaction that this one is within
+        around: threading.Event | None = getattr(self._here, "over", None)  # that of the outer transaction
         over = self._here.over = threading.Event()
 
         def time_is_up() -> None:
-            over.set()  # before the cut: a connection that is still being made is cut as soon as it is there
+            over.set()  # before the cut: a connection that is still being made is cut as soon as it exists
             self._cut()
 
         timer = TIMER_THREAD.call_later(left, time_is_up)
@@ -67,7 +67,7 @@ class TransactionLimit:
 
     @contextmanager
     def using(self, connection: Connection) -> Generator[None]:
-        """Says that this connection is the one to cut."""
+        """Name the connection to cut."""
         if self._is_ours:
             yield
             return
@@ -79,7 +79,10 @@ class TransactionLimit:
             self._closed(driver, None)
 
     def end_within(self, seconds: float) -> None:
-        """Cut whatever takes longer from now on, and let nothing begin after that; blocks nobody."""
+        """Cut everything that takes longer than ``seconds`` from now, and let nothing begin after that.
+
+        Blocks nobody.
+        """
         self._deadline = min(self._deadline, time.monotonic() + seconds)
         if seconds > 0:
             TIMER_THREAD.call_later(seconds, self._cut)
@@ -107,7 +110,7 @@ class TransactionLimit:
     def _cut(self) -> None:
         with self._lock:
             for driver in self._connections:
-                with suppress(Exception):  # it has ended by itself
+                with suppress(Exception):  # the connection has ended by itself
                     _cut(driver)
 
 
@@ -119,8 +122,8 @@ def _cut(driver: Any) -> None:
     if isinstance(driver, sqlite3.Connection):
         driver.interrupt()
         return
-    # Closing it here would free what the other thread is using; like this, that thread reads an end of file.
-    # PyMySQL says in no other way which its socket is.
+    # Closing the socket here would free what the other thread is using. After a shutdown, that thread reads an end of
+    # file. PyMySQL has no public access to its socket.
     stream = socket.socket(fileno=(driver if hasattr(driver, "fileno") else driver._sock).fileno())
     try:
         stream.shutdown(socket.SHUT_RDWR)

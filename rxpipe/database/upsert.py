@@ -1,10 +1,10 @@
-"""Writing rows so that writing them again changes nothing: insert, or update what is there by primary key.
+"""Writes rows so that writing them again changes nothing: inserts them, or updates existing ones by primary key.
 
-Rows of items that end without one are deleted, in the default table.
+In the default table, rows of items that end without a row are deleted.
 
-Only the columns that a row has are updated, never its primary key nor ``created_at``. Without a primary key
-in the table, or in the rows (the database numbers them), there is nothing to recognize a row by: they are
-inserted, and inserted again when written again.
+Only the columns that a row has are updated, never its primary key nor ``created_at``. If the table or the rows have no
+primary key (the database numbers them), nothing identifies a row: rows are inserted, and inserted again when written
+again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROWS = "rows_of_outcomes"
 _TEXTS = ("question", "answer", "error", "value")  # columns that may be long
 _LONG = 1_500  # characters of a row
 _LONGEST = 10_000_000  # characters in one statement
-_CHUNK = 100  # keys asked for in one statement: SQL Server takes 2,100 parameters, and a key may have many columns
+_CHUNK = 100  # keys in one statement: SQL Server takes 2,100 parameters, and a key may have many columns
 
 
 class Upserts:
@@ -33,9 +33,9 @@ class Upserts:
     Args:
         table: The table.
         dialect: The name of the engine's dialect.
-        is_plain: Whether all rows are those of ``outcome_row``, which PostgreSQL takes as one JSON text in less time.
-        portable: Use SELECT, UPDATE and INSERT though the dialect has an upsert of its own. MySQL's goes by
-            every unique key of a table, not by the primary key alone, and would overwrite another item's row.
+        is_plain: True if all rows are those of ``outcome_row``, which PostgreSQL takes faster as one JSON text.
+        portable: Use SELECT, UPDATE and INSERT even if the dialect has an upsert of its own. MySQL's upsert goes by
+            every unique key of a table, not only by the primary key, and would overwrite another item's row.
     """
 
     def __init__(self, table: Table, dialect: str, *, portable: bool = False, is_plain: bool = False) -> None:
@@ -45,7 +45,7 @@ class Upserts:
         self._executes: dict[frozenset[str], Execute] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Write rows that have the same columns, or delete some. Of rows with the same key the last one counts."""
+        """Write rows that have the same columns, or delete rows. Of rows with the same key, the last one counts."""
         if isinstance(rows[0], Removal):
             self._delete(connection, rows)
             return
@@ -81,8 +81,7 @@ class Upserts:
             return _AsJson(self._table, upsert) if self._is_plain and self._dialect == "postgresql" else upsert
         if self._dialect in ("mysql", "mariadb"):
             merge = mysql.insert(self._table)
-            # A row of nothing but its key is set to what it is: MySQL knows no DO NOTHING, and IGNORE hides
-            # errors.
+            # A row with only its key is set to what it is: MySQL has no DO NOTHING, and IGNORE hides errors.
             inserted = {column.key: merge.inserted[column.key] for column in changed or keys[:1]}
             return _statement(merge.on_duplicate_key_update(inserted))
         return _Portable(self._table, keys, changed)
@@ -96,9 +95,10 @@ def _statement(statement: Any) -> Execute:
 
 
 class _AsJson:
-    """Upserts the rows of a default table as one JSON text, or one by one where they are long.
+    """Upserts the rows of a default table as one JSON text, or one by one if they are long.
 
-    Of short rows that costs the process and the server 9 µs each instead of 20; of 2,000 characters both cost as much.
+    For short rows, the process and the server take 9 µs per row instead of 20. For 2,000 characters the two ways take
+    the same time.
     """
 
     def __init__(self, table: Table, one_by_one: Execute) -> None:
@@ -124,13 +124,13 @@ class _AsJson:
 
 
 class _Portable:
-    """SELECT the keys that exist, UPDATE those rows, INSERT the others."""
+    """SELECT the existing keys, UPDATE their rows, INSERT the others."""
 
     def __init__(self, table: Table, keys: Sequence[Column[Any]], changed: Sequence[Column[Any]]) -> None:
         self._keys = keys
         self._changed = changed
         self._insert = insert(table)
-        # A parameter must not be called like a column, which would be set to it.
+        # A parameter must not have the name of a column, which would be set to it.
         this: ColumnElement[bool] = and_(
             *(column == bindparam(f"rxpipe_key_{column.key}", type_=column.type) for column in keys)
         )
@@ -143,7 +143,7 @@ class _Portable:
         updates: list[Row] = []
         for row in rows:
             key = self._key(row)
-            # A single row is found by asking, however differently the database spells its key (1 for "1").
+            # A single row is found by the query, however differently the database spells its key (1 for "1").
             if key in existing or (len(rows) == 1 and existing):
                 updates.append(self._parameters(row))
             else:

@@ -1,4 +1,4 @@
-"""The operator that a sink gives a run: outcomes in, committed in batches, and out again."""
+"""The operator that a sink gives a run: takes outcomes, commits them in batches, and emits them again."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ Batches = Callable[[Observable[Any]], Observable[list[Any]]]
 
 
 class BatchWriter(Protocol):
-    """What writes batches, by one thread at a time: see ``Writer``."""
+    """Writes batches, on one thread at a time: see ``Writer``."""
 
     def open(self) -> object:
-        """Make ready; nothing if it is open."""
+        """Open the writer. Does nothing if it is open."""
         ...
 
     def write(self, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
-        """Write a batch, and tell which outcomes were refused, and why.
+        """Write a batch. Returns why each outcome was refused, or None.
 
         Raises:
-            SinkError: Nothing can be written, however long one waits.
+            SinkError: Nothing can be written, and waiting does not help.
             Exception: ``is_transient`` of it is true: write the batch again.
         """
         ...
 
     def end_within(self, seconds: float) -> None:
-        """Let what is being written end by then; blocks nobody."""
+        """End the current write within ``seconds``. Blocks nobody."""
         ...
 
     def close(self) -> None:
-        """Let go of what was opened; nothing if it is closed."""
+        """Close what was opened. Does nothing if the writer is closed."""
         ...
 
 
 class Writing:
-    """Writes outcomes by one writer; see ``DatabaseSink.open``. It may be subscribed to again when it has ended.
+    """Writes outcomes by one writer; see ``DatabaseSink.open``. You may subscribe to it again when it has ended.
 
     Attributes:
-        counts: What it commits.
+        counts: Counts of commits.
     """
 
     def __init__(self, writer: BatchWriter, batches: Batches, retry: Retry, name: str = "the database") -> None:
-        """Describe it.
+        """Describe the operator.
 
         Args:
             writer: Writes batches; it is open.
             batches: Groups outcomes.
             retry: How long to try while the database is away.
-            name: What is written to, in errors.
+            name: The name of the database or file, for errors.
         """
         self._writer = writer
         self._name = name
@@ -74,7 +74,7 @@ class Writing:
         self._commits: _Commits | None = None
 
     def __call__(self, outcomes: Observable[Outcome[Any]]) -> Observable[Outcome[Any]]:
-        """The same outcomes, each once its row is committed; as failed if its row was refused."""
+        """Returns the same outcomes, each once its row is committed; as failed if its row was refused."""
 
         def subscribe(observer: ObserverBase[Outcome[Any]], scheduler: SchedulerBase | None = None) -> DisposableBase:
             self._writer.open()  # nothing to do, the first time
@@ -120,7 +120,7 @@ class Writing:
 
 
 class _Commits:
-    """The writer of one subscription, which is closed once it is neither wanted nor at work.
+    """The writer of one subscription, closed once nobody wants it and it is idle.
 
     Attributes:
         arrived: How many outcomes have arrived.
@@ -138,7 +138,7 @@ class _Commits:
         self._is_closed = False
 
     def __call__(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
-        """Commit outcomes, and tell which were refused."""
+        """Commit outcomes, and mark those that were refused."""
         with self._lock:
             if self._is_closed:
                 return []
@@ -165,7 +165,7 @@ class _Commits:
         ]
 
     def as_lost(self, error: Exception) -> SinkError:
-        """What ends the run, and how many rows are lost by that."""
+        """Returns the error that ends the run, with the number of rows that are lost."""
         told = as_sink_error(error)
         rows = self.arrived - self._committed
         if not rows:
@@ -175,7 +175,7 @@ class _Commits:
         return lost
 
     def close(self) -> None:
-        """Close the writer, or have that done when it has committed what it is at; that has a limit, too."""
+        """Close the writer; if it is at work, once its commit is done. That has a time limit, too."""
         self.abort_deadline.close()
         with self._lock:
             if self._is_closed:

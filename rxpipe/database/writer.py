@@ -1,4 +1,4 @@
-"""The writer: outcomes in, committed rows out, one batch at a time."""
+"""The writer: takes outcomes and commits their rows, one batch at a time."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Commit: TypeAlias = Callable[[Sequence[Entry], Replace], dict[int, RowRefused]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What is to be written for an outcome.
+    """A made row of an outcome.
 
     Attributes:
         outcome: The outcome.
-        row: Its row, as its writer takes it; a ``Removal`` to delete it; None to write nothing.
-        refused: Why no row could be made of it; then ``row`` takes its place, if there is one.
-        at: When it was made.
+        row: The row, as its writer takes it; a ``Removal`` to delete it; None to write nothing.
+        refused: Why no row could be made of the outcome. ``row`` then replaces it, if there is one.
+        at: When the row was made.
     """
 
     outcome: Outcome[Any]
@@ -56,27 +56,26 @@ class Made:
 class Writer:
     """Writes batches of outcomes into one table, each batch in one transaction.
 
-    Writing the same outcomes again leaves the table as it is, so a batch whose commit was not answered is
-    simply written again. The exception are tables without a primary key, and rows that leave theirs to the
-    database: those are inserted once more.
+    Writing the same outcomes again leaves the table as it is. So a batch whose commit got no answer is simply written
+    again. There are two exceptions, whose rows are inserted once more: tables without a primary key, and rows whose key
+    the database makes.
 
-    Not thread-safe: one thread at a time, though not always the same one.
+    Not thread-safe: one thread at a time, though not always the same thread.
 
     Args:
-        database: An SQLAlchemy URL, or an engine, which stays open when the writer is closed. The driver is a
-            synchronous one.
-        table: A name, for the default table of that name (see ``default_table``); or a ``Table`` or a
-            declarative class of the user's own. It is created if it is not there.
-        row: Makes an outcome's row: a mapping by column names (of a class, also its attributes' names), or
-            None to write nothing for this one, which counts as written. If not given, a table of the user's
-            is filled by the names of its columns (see ``ColumnMapping``). Column defaults apply to columns
-            that a row leaves out; ``onupdate`` does not apply: a row that is written again changes the
-            columns that it has, no others.
-        rows: Outcomes of which status have a row. In the default table, the row that an item has from before is
-            deleted when it ends otherwise.
+        database: An SQLAlchemy URL with a synchronous driver, or an engine. An engine stays open when the writer is
+            closed.
+        table: A name, for the default table of that name (see ``default_table``); or the user's own ``Table`` or
+            declarative class. It is created if it does not exist.
+        row: Makes an outcome's row: a mapping by column names (for a class, attribute names work, too), or None to
+            write nothing, which counts as written. Without it, a user's table is filled by the names of its columns
+            (see ``ColumnMapping``). Defaults apply to columns that a row leaves out. ``onupdate`` does not apply: a row
+            that is written again only changes the columns that it has.
+        rows: The statuses of outcomes that have a row. In the default table, the earlier row of an item that ends
+            otherwise is deleted.
 
     Raises:
-        ConfigError: ``table`` or ``row`` is none of these. Nothing else is looked at before ``open``.
+        ConfigError: ``table`` or ``row`` is none of these. Everything else is checked by ``open``.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Writer:
         self._database = database
         self._is_default = isinstance(table, str)
         self._may_write_nothing = row is not None
-        # Else a row may have been there before rxpipe filled some of its columns, and its key is not known.
+        # Otherwise a row may exist before rxpipe fills some of its columns, and its key is not known.
         self._is_ours = self._is_default and row is None
         self._table, names = table_of(default_table(table) if isinstance(table, str) else table)
         self._make = self._maker(row, names)
@@ -110,7 +109,7 @@ class Writer:
 
     @property
     def table(self) -> Table:
-        """The table written to."""
+        """The table that the writer fills."""
         return self._table
 
     @property
@@ -130,13 +129,14 @@ class Writer:
         return self._engine
 
     def open(self, *, owned: bool = False) -> None:
-        """Connect, and see that the table is there and takes the rows; nothing if the writer is open already.
+        """Connect, and make or check the table. Does nothing if the writer is open.
 
         Args:
-            owned: Whether a pipeline will ``claim`` the table.
+            owned: True if a pipeline will ``claim`` the table.
 
         Raises:
-            SinkError: One of these cannot be, with the URL (no password) and the reason. Nothing was created.
+            SinkError: The connection or the table failed, with the URL (without password) and the reason. Nothing was
+                created.
         """
         if self._engine is not None:
             return
@@ -159,24 +159,24 @@ class Writer:
         self._check()
 
     def claim(self, connection: Connection, pipeline: Identity | None, *, replace: bool, by_name: bool = False) -> None:
-        """Make the table a pipeline's own, in a transaction of the caller's; see ``owner.claim``.
+        """Give the table to a pipeline, in the caller's transaction; see ``table_owner.claim``.
 
         Raises:
-            OtherPipeline: It belongs to another pipeline.
+            OtherPipeline: The table belongs to another pipeline.
         """
         if self._has_owners:
             table = self._table.fullname
             claim(connection, table, pipeline, replace=replace, by_name=by_name, stale=self._stale)
 
     def owner(self, connection: Connection) -> Owner | None:
-        """The pipeline that the table belongs to, if that is known."""
+        """Returns the pipeline that the table belongs to, if it is known."""
         return owner_of(connection, self._table.fullname) if self._has_owners else None
 
     def claim_alone(self, pipeline: Identity | None, *, replace: bool) -> None:
-        """The same in a transaction of its own; where nothing is to be written, it waits for no lock.
+        """Give the table to a pipeline in a transaction of its own. If nothing changes, it waits for no lock.
 
         Raises:
-            OtherPipeline: It belongs to another pipeline.
+            OtherPipeline: The table belongs to another pipeline.
             SinkError: The database cannot be read or written.
         """
         engine = self.engine
@@ -195,20 +195,20 @@ class Writer:
     def write(self, batch: Sequence[Outcome[Any]]) -> list[RowRefused | None]:
         """Commit a batch.
 
-        A row that cannot be made, or that the database refuses, is left out alone. In the default table a row
-        without the value takes its place, failed, with the reason as its error, if that one can be written.
+        A row that cannot be made, or that the database refuses, is left out alone. In the default table, a failed row
+        without the value replaces it, with the reason as its error, if that row can be written.
 
         Args:
             batch: The outcomes. Of two with the same ID the last one counts; both are committed.
 
         Returns:
-            For each outcome None if its row is committed, else why it is not.
+            For each outcome None if its row is committed, otherwise the reason why not.
 
         Raises:
-            SinkError: The writer is not open, or the database will not take any row however long one waits (a
-                full disk, a read-only database, a table that is gone).
-            Exception: ``is_transient`` of it is true, and nothing was committed (in the rare case of a
-                constraint that is checked at the commit, part of the batch may be): write the batch again.
+            SinkError: The writer is not open, or the database takes no rows and waiting does not help (a full disk, a
+                read-only database, a table that is gone).
+            Exception: ``is_transient`` of it is true, and nothing was committed: write the batch again. In the rare
+                case of a constraint that is checked at the commit, part of the batch may be committed.
         """
         made, committer = self.make(batch), self._open_committer()
         if not self._is_ours or not made:
@@ -220,7 +220,10 @@ class Writer:
         return refused
 
     def count_missing(self, connection: Connection, written: int) -> int:
-        """How many rows of so many written items are missing, at the least; a row function may write fewer."""
+        """Returns how many rows are missing at least, if ``written`` items were written.
+
+        A row function may write fewer.
+        """
         there = connection.execute(select(func.count()).select_from(self._table)).scalar_one()
         return max(0, written - there) if there == 0 or not self._may_write_nothing else 0
 
@@ -230,18 +233,18 @@ class Writer:
         return [self._made(outcome, now) for outcome in batch]
 
     def write_in(self, connection: Connection, batch: Sequence[Made]) -> list[RowRefused | None]:
-        """Write rows in a transaction of the caller's, on this writer's database, which commits it; see ``write``."""
+        """Write rows in the caller's transaction, on this writer's database; see ``write``. The caller commits it."""
         committer = self._open_committer()
         return self._write(batch, lambda entries, replace: committer.write_in(connection, entries, replace))
 
     def forget(self, connection: Connection, keys: Select[tuple[str]]) -> None:
-        """Delete the rows of items that are there no more, in a transaction of the caller's; in the default table."""
+        """Delete the rows of deleted items, in the caller's transaction. Applies to the default table only."""
         if self._is_ours:
             (key,) = self._table.primary_key
             connection.execute(delete(self._table).where(key.in_(keys)))
 
     def release(self, connection: Connection) -> None:
-        """Nothing more is written: for a table there is nothing to do."""
+        """Does nothing: for a table, nothing is left to do after the last row."""
 
     def _open_committer(self) -> Committer:
         if self._committer is None:
@@ -253,16 +256,16 @@ class Writer:
         unwritten = commit(
             entries, lambda index, reason: self._replacement(batch[index].outcome, reason, batch[index].at)
         )
-        # Of a row in place of one that could not be made, the first reason counts.
+        # If a replacement is refused, too, the first reason counts.
         return [made.refused or unwritten.get(index) for index, made in enumerate(batch)]
 
     def end_within(self, seconds: float) -> None:
-        """Let the transaction at work end by then, whether the server answers or not; blocks nobody."""
+        """End the current transaction within ``seconds``, even if the server does not answer. Blocks nobody."""
         if self._transaction_limit is not None:
             self._transaction_limit.end_within(seconds)
 
     def close(self) -> None:
-        """Close the connections, unless the engine was the user's; nothing if the writer is closed."""
+        """Close the connections, unless the engine is the user's. Does nothing if the writer is closed."""
         engine, self._engine, self._committer = self._engine, None, None
         if engine is not None:
             self._repeated.tell()
@@ -300,7 +303,7 @@ class Writer:
         return Made(outcome=outcome, row=row, refused=None, at=now)
 
     def _replacement(self, outcome: Outcome[Any], reason: RowRefused, now: datetime) -> Row | None:
-        """The row in place of a refused one, in the default table."""
+        """Returns the row that replaces a refused one, in the default table."""
         if not self._is_default:
             return None
         try:
@@ -308,7 +311,7 @@ class Writer:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            return None  # the ID itself is what cannot be written
+            return None  # the ID itself cannot be written
 
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
@@ -323,7 +326,7 @@ class Writer:
 
 
 def as_refused(error: BaseException) -> RowRefused:
-    """Why no row could be made of an outcome."""
+    """Returns why no row could be made of an outcome."""
     if isinstance(error, RowRefused):
         return error
     refused = RowRefused(f"the value cannot be written: {one_line(error)}")

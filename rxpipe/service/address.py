@@ -12,7 +12,7 @@ _HIGHEST = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen.
+    """An address to listen at.
 
     Attributes:
         host: A name or an address; IPv6 without brackets.
@@ -24,11 +24,11 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, option: str) -> Address:
-        """``127.0.0.1:9464``, ``localhost:0`` or ``[::1]:9464``.
+        """Returns the address of a text like ``127.0.0.1:9464``, ``localhost:0`` or ``[::1]:9464``.
 
         Args:
-            text: What was given.
-            option: What it was given for, for the message.
+            text: The text.
+            option: The option that it was given for, for the message.
 
         Raises:
             ConfigError: The text is no such address.
@@ -44,17 +44,17 @@ class Address:
         return cls(host, int(port))
 
     def listen(self, option: str) -> socket.socket:
-        """Listen there.
+        """Listen at the address.
 
         Raises:
-            ConfigError: The address is not one of this machine, or the port is taken.
+            ConfigError: The address does not belong to this machine, or the port is taken.
         """
         try:
             family = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][0]
             return socket.create_server((self.host, self.port), family=family, backlog=64)
-        except (OSError, UnicodeError) as error:  # UnicodeError: of a name with a label that is too long
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is too long
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            # Python repeats the address in newer versions.
+            # Newer versions of Python repeat the address.
             raise ConfigError(f"{option}: cannot listen at {self}: {reason.partition(' (while')[0]}") from None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The metrics that no listener has: how the run and its store are. Read when metrics are collected."""
+"""The metrics that no listener has: the state of the run and its store. They are read when metrics are collected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Values: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
 
 
 class _Gauges:
-    """What each gauge reads."""
+    """Reads the value of each gauge."""
 
     def __init__(self, health: HealthWatch, store: StoreWatch | None) -> None:
         self._health = health
@@ -78,10 +78,10 @@ def add_gauges(meter: Meter, health: HealthWatch, store: StoreWatch | None, buil
     """Make the instruments.
 
     Args:
-        meter: Makes them.
-        health: How the run is.
-        store: How its store is; None without one.
-        build: What is running, as labels.
+        meter: Makes the instruments.
+        health: Watches the run.
+        store: Watches its store; None without one.
+        build: The versions that are running, as labels.
     """
     of = _Gauges(health, store)
 

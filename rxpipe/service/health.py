@@ -1,4 +1,4 @@
-"""Whether a run is alive, draining or stalled; for probes, metrics and watchdogs."""
+"""Finds out if a run is alive, draining or stalled; for probes, metrics and watchdogs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rxpipe.pipeline.stage import Stage
 
 Status = Literal["starting", "alive", "draining", "stalled", "ended"]
 
-_FIRST_CALL = 600.0  # seconds that a call may take where there is no timeout, and too few have ended to tell
-_TIMES = 3.0  # the 99.9th percentile of a stage's calls
-_FEW = 10  # calls: fewer say little of how long others may take
-_GAP = 5.0  # seconds between two looks that count; this process did not run for the rest of a longer gap
+_FIRST_CALL = 600.0  # seconds that a call may take if there is no timeout, and too few calls have ended to compare with
+_TIMES = 3.0  # times the 99.9th percentile of a stage's calls
+_FEW = 10  # calls; fewer say little about how long others may take
+_GAP = 5.0  # most seconds that count between two looks; for the rest of a longer gap this process did not run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHealth:
-    """How a run is.
+    """The health of a run.
 
     Attributes:
-        status: ``starting``: it has not begun; ``alive``; ``draining``: it takes no more items and finishes those that
-            it has; ``stalled``: it has items, and nothing has happened to any of them for too long; ``ended``.
-        reason: Why it is not alive, or what it waits for; empty if there is nothing to say.
+        status: ``starting``: the run has not begun; ``alive``; ``draining``: it takes no more items and finishes those
+            that it has; ``stalled``: it has items, and nothing has happened to any of them for too long; ``ended``.
+        reason: Why the run is not alive, or what it waits for; empty if there is nothing to say.
         silence: Seconds since something happened; 0 if there is nothing to do.
     """
 
@@ -38,20 +38,25 @@ class RunHealth:
 
 
 class WatchedRun(Protocol):
-    """A run that is looked at."""
+    """A run that is watched."""
 
     def snapshot(self) -> Snapshot:
-        """All of its numbers at this moment."""
+        """Returns all numbers of the run at this moment."""
         ...
 
 
 class HealthWatch:
-    """Finds out how a run is, by looking at its numbers now and then; from any thread.
+    """Finds out the health of a run, by looking at its numbers now and then. From any thread.
 
-    A run is stalled if it has items and nothing has happened for its patience: 60 s, or 1.5 times the longest timeout,
-    delay or batch of its stages if that is more; 10 minutes if a stage has no timeout; or 3 times what nearly all calls
-    of a stage take. Time in which the database is away or a server has calls pause does not count: waiting is right
-    then, and a restart would lose what is in hand. Nor does time in which this whole process was stopped.
+    A run is stalled if it has items and nothing has happened for its patience. The patience is the largest of
+
+    - 60 seconds;
+    - 1.5 times the longest timeout, delay or batch of its stages;
+    - 10 minutes, if a stage has no timeout;
+    - 3 times as long as nearly all calls of a stage take.
+
+    Some time does not count. While the database is away or a server makes calls pause, waiting is right, and a restart
+    would lose the items in hand. Time in which the whole process was stopped does not count either.
 
     Attributes:
         latest: The snapshot of the last look; None before the run has begun.
@@ -61,7 +66,7 @@ class HealthWatch:
         """Watch no run yet.
 
         Args:
-            now: A steady clock, in seconds.
+            now: A monotonic clock, in seconds.
         """
         self.latest: Snapshot | None = None
         self._now = now
@@ -75,7 +80,7 @@ class HealthWatch:
         self._lock = threading.Lock()
 
     def begin(self, run: WatchedRun, stages: Iterable[Stage[Any, Any]]) -> None:
-        """The run has begun."""
+        """Watch this run from now on."""
         stages = list(stages)
         least = _FIRST_CALL if any(stage.timeout is None for stage in stages) else 0.0
         with self._lock:
@@ -85,16 +90,16 @@ class HealthWatch:
             self._looked_at = self._now()
 
     def drain(self) -> None:
-        """It takes no more items from now on."""
+        """Record that the run takes no more items."""
         self._draining = True
 
     @property
     def is_draining(self) -> bool:
-        """Whether it takes no more."""
+        """True if the run takes no more items."""
         return self._draining or (self.latest is not None and self.latest.state == "stopping")
 
     def look(self) -> RunHealth:
-        """How it is now. To be asked every few seconds."""
+        """Returns the health of the run now. Call this every few seconds."""
         with self._lock:
             if self._run is None:
                 status: Status = "draining" if self._draining else "starting"
@@ -120,13 +125,13 @@ class HealthWatch:
 
     @property
     def away(self) -> float | None:
-        """Seconds for which nothing could be committed; None while commits get through, as at the last look."""
+        """Seconds for which nothing could be committed; None if commits got through at the last look."""
         sink = None if self.latest is None else self.latest.sink
         return None if sink is None else sink.away
 
     @property
     def commit_trouble(self) -> str:
-        """That the run waits for its database or file; empty if it does not."""
+        """A message that the run waits for its database or file; empty if it does not."""
         if self.latest is None or (sink := self.latest.sink) is None or sink.away is None:
             return ""
         return f"waiting for the {sink.name} for {sink.away:.0f} s: nothing is committed"
@@ -146,7 +151,7 @@ class HealthWatch:
 
 
 def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
-    """Numbers of which one changes whenever anything happens."""
+    """Returns numbers, at least one of which changes whenever anything happens."""
     stages = tuple(
         (one.calls, one.running, one.waiting, one.delayed, one.blocked_now, one.finished, one.spawned, one.cached)
         for one in snapshot.stages
@@ -156,13 +161,13 @@ def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
 
 
 def _waits_for_its_time(snapshot: Snapshot) -> bool:
-    """Whether all items in flight wait for the time of their next attempt, which a server may have set."""
+    """Returns True if all items in flight wait for the time of their next attempt, which a server may have set."""
     delayed = sum(stage.delayed for stage in snapshot.stages)
     return delayed > 0 and delayed == snapshot.in_flight and not any(stage.running for stage in snapshot.stages)
 
 
 def _usual(snapshot: Snapshot) -> float:
-    """How long nothing may happen, going by how long calls take and how slow limits are, in seconds."""
+    """Returns how long nothing may happen, in seconds, by the durations of calls and the rates of limits."""
     calls = [
         _TIMES * (one.seconds.quantile(0.999) or 0.0)
         for one in snapshot.stages

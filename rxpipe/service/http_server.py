@@ -1,4 +1,4 @@
-"""A small HTTP server on threads, which answers also while a run's event loop is blocked."""
+"""A small HTTP server on threads. It answers even while a run's event loop is blocked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _POLL = 0.1  # seconds that the end of a server may take
 
 
 class Answer(NamedTuple):
-    """What a path answers.
+    """The answer of a path.
 
     Attributes:
         status: The HTTP status.
-        content_type: Of the body.
+        content_type: The type of the body.
         body: The body.
     """
 
@@ -40,11 +40,11 @@ class HttpServer:
     """
 
     def __init__(self, listening: socket.socket, paths: Mapping[str, Answering]) -> None:
-        """Prepare it.
+        """Prepare the server.
 
         Args:
             listening: The socket, which is closed at the end.
-            paths: What each path answers; others are not found.
+            paths: The answer of each path. Other paths are not found.
         """
         host, port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -66,12 +66,12 @@ class HttpServer:
 class _Server(ThreadingHTTPServer):
     def __init__(self, listening: socket.socket, paths: Mapping[str, Answering]) -> None:
         super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()  # the one that it has made
+        self.socket.close()  # the socket that super().__init__ has made
         self.socket = listening
         self.paths = paths
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a client that went away is no error of the run's."""
+        """Does nothing: a client that went away is no error of the run."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -98,4 +98,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: a probe every few seconds is no news."""
+        """Does nothing: a probe every few seconds is not worth a line."""

@@ -1,4 +1,4 @@
-"""Everything that goes to standard error as lines of JSON: structlog's, those of logging, and what functions print."""
+"""Turns all of standard error into lines of JSON: lines of structlog, of logging, and the output of functions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Origin:
-    """A processor that says of which run a line is, and calls an item's ID ``item``.
+    """A processor that adds the run to each line, and calls an item's ID ``item``.
 
     Attributes:
-        pipeline: The pipeline's name; None as long as nobody knows it.
+        pipeline: The pipeline's name; None while it is not known.
         run: The run's number in its store; None without one.
     """
 
@@ -32,7 +32,7 @@ class Origin:
         self.run: int | None = None
 
     def __call__(self, _: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """The line, with what was missing in it."""
+        """Returns the line with the missing fields added."""
         if "id" in event:
             event["item"] = event.pop("id")
         if self.pipeline is not None:
@@ -43,7 +43,7 @@ class Origin:
 
 
 def processors(origin: Origin) -> list[Processor]:
-    """What makes lines of JSON: ``timestamp`` first, then ``level``, ``event``, and the rest."""
+    """Returns the processors that make lines of JSON: ``timestamp`` first, then ``level``, ``event``, and the rest."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -59,7 +59,7 @@ def configure_json_logs(origin: Origin, *, quiet: bool = False) -> None:
     """Let structlog write lines of JSON to standard error.
 
     Args:
-        origin: Says of which run they are.
+        origin: Adds the run to the lines.
         quiet: Only log errors.
     """
     structlog.configure(
@@ -71,19 +71,19 @@ def configure_json_logs(origin: Origin, *, quiet: bool = False) -> None:
 
 
 def are_json() -> bool:
-    """Whether lines of JSON are what structlog makes now."""
+    """Returns True if structlog makes lines of JSON now."""
     made = structlog.get_config()["processors"]
     return bool(made) and isinstance(made[-1], structlog.processors.JSONRenderer)
 
 
 def log_error(text: str) -> None:
-    """What a command has to say as it ends."""
+    """Log the final error of a command."""
     _log.error("command failed", error=text)
 
 
 @contextmanager
 def all_in_json() -> Generator[None]:
-    """Meanwhile, what ``logging`` logs and functions print goes there, as the events ``logged`` and ``printed``."""
+    """Inside, output of ``logging`` and of functions becomes lines, too: the events ``logged`` and ``printed``."""
     handler, root = _Handler(), logging.getLogger()
     root.addHandler(handler)
     logging.captureWarnings(True)
@@ -98,14 +98,14 @@ def all_in_json() -> Generator[None]:
 
 
 class LoggedProgress:
-    """No progress: metrics tell of that. What a signal does is a line."""
+    """Shows no progress, as metrics do that. Logs a line for each signal."""
 
     def begin(self, meter: Meter) -> None:
         """The run has started."""
         self._meter = meter
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
-        """A signal came, the first or the second."""
+        """Log a signal, the first or the second."""
         event = "signal received, finishing items" if count == 1 else "signal received, cancelling items"
         _log.info(event, signal=number.name, in_flight=self._meter.read().in_flight)
 
@@ -121,7 +121,7 @@ class _Handler(logging.Handler):
             say = {logging.WARNING: _log.warning, logging.INFO: _log.info, logging.DEBUG: _log.debug}
             more: dict[str, Any] = {} if record.exc_info is None else {"exc_info": record.exc_info}
             say.get(record.levelno, _log.error)("logged", logger=record.name, text=record.getMessage(), **more)
-        except Exception:  # noqa: BLE001 - as logging has it: a line that cannot be written costs nothing else
+        except Exception:  # noqa: BLE001 - as in logging: an unwritable line must not stop the program
             self.handleError(record)
 
 
@@ -142,13 +142,13 @@ class _Printed(io.TextIOBase):
         return len(text)
 
     def flush_rest(self) -> None:
-        """Log what no line end has come after."""
+        """Log the text after the last line end."""
         if self._rest.strip():
             self.write("\n")
 
 
 def _json(event: Any, **options: Any) -> str:
-    """A line; what has no UTF-8 is escaped, as JSON has it, too."""
+    """Returns a line. Characters without UTF-8 are escaped, as in JSON."""
     return json.dumps(event, **options).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What systemd is told of a run, and when."""
+"""The messages about a run to systemd, and when they are sent."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rxpipe.insight.snapshot import Snapshot
 from rxpipe.service.health import HealthWatch, RunHealth
 from rxpipe.service.systemd import NotifySocket, extend, status
 
-_SECONDS = 5.0  # between two messages, at most
-_MARGIN = 30.0  # seconds that a starting or stopping process gets from one message on
+_SECONDS = 5.0  # most seconds between two messages
+_MARGIN = 30.0  # seconds that each message gives a starting or stopping process
 
 
 class Notifying:
-    """Tells the service manager that the run has begun, how it is, and that it stops.
+    """Tells the service manager when the run begins, its health, and when it stops.
 
     Attributes:
-        seconds: How often it tells, at least.
+        seconds: Most seconds between two messages.
     """
 
     def __init__(self, to: NotifySocket, health: HealthWatch, *, now: Callable[[], float] = time.monotonic) -> None:
-        """Tell nothing yet.
+        """Send nothing yet.
 
         Args:
-            to: Where to.
-            health: The run's.
-            now: A steady clock, in seconds.
+            to: The socket of the service manager.
+            health: Watches the run.
+            now: A monotonic clock, in seconds.
         """
         self._to = to
         self._health = health
@@ -34,22 +34,24 @@ class Notifying:
         self._is_ready = self._is_stopping = False
         self._told: str | None = None
         self._told_at = 0.0
-        # Half of the time is what systemd recommends, and leaves room for a thread that is late.
+        # systemd recommends half of the time, which leaves room for a late thread.
         self.seconds = _SECONDS if to.watchdog is None else min(_SECONDS, to.watchdog / 2)
 
     def begin(self) -> None:
-        """The run has begun."""
+        """Report that the run has begun."""
         if not self._is_ready:
             self._is_ready = True
             self._to.send("READY=1", status("running"))
 
     def tick(self, found: RunHealth) -> None:
-        """Tell how the run is, if that is due or has changed. To be called more often than every ``seconds``.
+        """Report the health of the run, if a message is due or the status has changed.
 
-        A run that is stalled gives no sign of life, and gets no more time to stop.
+        Call this more often than ``seconds``.
+
+        A stalled run gives no sign of life, and gets no more time to stop.
 
         Args:
-            found: What a look at its health has just found.
+            found: The health that was just found.
         """
         now = self._now()
         if found.status == self._told and now - self._told_at < self.seconds:
@@ -67,7 +69,7 @@ class Notifying:
         self._to.send(*messages)
 
     def end(self) -> None:
-        """All is over; the process is about to end."""
+        """Report that all is over; the process is about to end."""
         if not self._is_stopping:
             self._is_stopping = True
             self._to.send("STOPPING=1")

@@ -1,4 +1,4 @@
-"""What a user may ask for, of what a run tells others."""
+"""The user's options for reports of a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceOptions:
-    """The options of ``rxpipe run`` that are about this.
+    """The options of ``rxpipe run`` for reports.
 
     Attributes:
         metrics: Serve ``/metrics`` at this address, ``HOST:PORT``.
-        health: Serve ``/livez`` and ``/readyz`` at this one. It may be the same.
+        health: Serve ``/livez`` and ``/readyz`` at this address. It may be the same.
         json_logs: Log lines of JSON, and show no progress.
         quiet: Log errors only.
     """

@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: whether to restart the process, and whether it takes items."""
+"""``/livez`` tells if the process should be restarted, and ``/readyz`` if it takes items."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rxpipe.service.http_server import Answer, Answering
 
 
 def probes(health: HealthWatch, store_trouble: Callable[[], str]) -> dict[str, Answering]:
-    """What the two paths answer.
+    """Returns the answers of the two paths.
 
     Args:
-        health: The run's.
-        store_trouble: Says why nobody should count on the store; empty if there is no reason.
+        health: Watches the run.
+        store_trouble: Returns why nobody should count on the store; empty if there is no reason.
     """
 
     def live(_: str) -> Answer:

@@ -1,4 +1,4 @@
-"""``/metrics``: what the OpenTelemetry listener measures, and a few gauges, as Prometheus's text.
+"""``/metrics``: the metrics of the OpenTelemetry listener, and a few gauges, in Prometheus's text format.
 
 Needs the extra ``metrics``.
 """
@@ -22,36 +22,36 @@ from rxpipe.service.store_watch import StoreWatch
 
 
 class PrometheusMetrics:
-    """Measures one run after the other, and tells at ``/metrics``.
+    """Measures one run after the other, and reports at ``/metrics``.
 
     Attributes:
-        listener: To be given to the pipelines.
+        listener: The listener to give to pipelines.
     """
 
     def __init__(self, name: str, version: str, health: HealthWatch, store: StoreWatch | None) -> None:
         """Measure nothing yet.
 
         Args:
-            name: The pipeline's, which is ``service_name`` in ``target_info``.
-            version: Of rxpipe.
-            health: How the run is.
-            store: How its store is; None without one.
+            name: The pipeline's name, which is ``service_name`` in ``target_info``.
+            version: The version of rxpipe.
+            health: Watches the run.
+            store: Watches its store; None without one.
         """
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         reader = PrometheusMetricReader(registry=self._registry, scope_info_enabled=False)
         resource = Resource.create({"service.name": name, "service.namespace": "rxpipe"})
         self._provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
-        # Reasons for drops and texts of errors may quote what functions work on: no label has them.
+        # Reasons of drops and texts of errors may quote the functions' data, so no label has them.
         self.listener = OpenTelemetry(meter_provider=self._provider, error_texts=False)
         meter = self._provider.get_meter("rxpipe", version)
         add_gauges(meter, health, store, {"version": version, "python": platform.python_version()})
 
     def answer(self, accept: str) -> Answer:
-        """All metrics now, in the newest format that is asked for."""
+        """Returns all metrics now, in the newest format that the client accepts."""
         encode, content_type = choose_encoder(accept)
         return Answer(HTTPStatus.OK, content_type, encode(self._registry))
 
     def close(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._provider.shutdown()

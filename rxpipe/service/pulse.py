@@ -1,4 +1,4 @@
-"""Looks at a run's health once a second, and tells whoever should know at once when it changes."""
+"""Looks at a run's health once a second, and reports changes at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rxpipe.pipeline.run.run import Run
 from rxpipe.service.health import HealthWatch, RunHealth
 from rxpipe.service.notifying import Notifying
 
-_SECONDS = 1.0  # between two looks
+_SECONDS = 1.0  # seconds between two looks
 
 
 class Pulse:
-    """Tells a run's listeners that it is stalled or draining, and systemd how it is, on a thread of its own.
+    """Tells a run's listeners when it is stalled or draining, and systemd its health, on a thread of its own.
 
-    A context manager: it looks while it is entered. The thread is not the run's, so it also looks while the run's event
+    A context manager: it looks while it is entered. Its thread is not the run's, so it looks even while the run's event
     loop is blocked.
     """
 
@@ -67,7 +67,7 @@ class Pulse:
             self._notifying.end()
 
     def _look_now_and_then(self) -> None:
-        # A sign of life that is due must not wait for the next look for long.
+        # A due sign of life must not wait long for the next look.
         seconds = _SECONDS if self._notifying is None else min(_SECONDS, self._notifying.seconds / 2)
         while not self._is_over:
             self.beat()

@@ -1,4 +1,4 @@
-"""``Service``: what a run tells the machinery around it, from before it begins to its end."""
+"""``Service``: reports a run to its environment, from before it begins to its end."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Service:
-    """Metrics, probes, JSON logs and systemd's notifications beside a run; each only if it is asked for.
+    """Metrics, probes, JSON logs and systemd's notifications beside a run, each only if the options ask for it.
 
-    A context manager, entered before anything is run and left when all is over. Standard output is for results: what
-    functions print meanwhile goes to standard error.
+    A context manager. Enter it before anything is run, and leave it when all is over. Standard output is for results:
+    what functions print meanwhile goes to standard error.
 
     Attributes:
-        listeners: To be given to the pipeline.
-        progress: What shows the run, in place of a screen; None for the usual one.
+        listeners: The listeners to give to the pipeline.
+        progress: Shows the run, in place of a screen; None for the usual screen.
     """
 
     def __init__(self, options: ServiceOptions, *, name: str, store: str | URL | None, origin: Origin) -> None:
-        """Look at the options.
+        """Check the options.
 
         Args:
-            options: What is asked for.
+            options: The options.
             name: The pipeline's name.
             store: The database of its store; None without one.
-            origin: What lines of JSON say of the run.
+            origin: Adds the run to lines of JSON.
 
         Raises:
-            ConfigError: An address is none, or an extra is not installed.
+            ConfigError: An address is not valid, or an extra is not installed.
         """
         self._options = options
         self._origin = origin
@@ -105,7 +105,7 @@ class Service:
         return self
 
     def _served(self) -> dict[Address, tuple[str, dict[str, Answering]]]:
-        """What is served where; if both options name one address, one server is for both."""
+        """Returns the paths of each address. If both options name one address, one server serves both."""
         found: dict[Address, tuple[str, dict[str, Answering]]] = {}
         for option, address in self._addresses.items():
             found.setdefault(address, (option, {}))[1].update(self._paths[option])
@@ -136,14 +136,14 @@ class Service:
 
 
 def check_installed() -> None:
-    """Refuse where metrics cannot be told.
+    """Raise if metrics cannot be served.
 
     Raises:
         ConfigError: The extra is not installed.
     """
     try:
         missing = [one for one in ("opentelemetry.exporter.prometheus", "prometheus_client") if find_spec(one) is None]
-    except ModuleNotFoundError:  # of a package that is above one of them
+    except ModuleNotFoundError:  # a parent package is missing
         missing = ["opentelemetry"]
     if missing:
         raise ConfigError(f"--metrics needs the extra metrics: {install('metrics')}")

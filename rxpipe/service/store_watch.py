@@ -1,4 +1,4 @@
-"""Whether a run's store answers, and how many items wait in it and for how long."""
+"""Checks that a run's store answers, and counts the items that wait in it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rxpipe.errors import RxPipeError
 from rxpipe.log_values import one_line
 from rxpipe.store.queries.backlog import Backlog
 
-SECONDS = 5.0  # between two looks, at least
-_REST = 50.0  # times as long as a look takes: so looks take 2% of a connection's time at most
-_LATE = 10.0  # seconds beyond its time that an answer may take
+SECONDS = 5.0  # least seconds between two looks
+_REST = 50.0  # rests this many times as long as a look takes, so looks take at most 2% of a connection's time
+_LATE = 10.0  # seconds after its due time that an answer may come
 
 
 class BacklogReader(Protocol):
-    """Asks a store."""
+    """Reads the backlog of a store."""
 
     def backlog(self, run: int) -> Backlog:
-        """What waits in a run, and for how long."""
+        """Returns the items that wait in a run, and how long the oldest has waited."""
         ...
 
 
@@ -29,22 +29,22 @@ OpenReader = Callable[[], AbstractContextManager[BacklogReader]]
 
 
 class StoreWatch:
-    """Looks at a store every few seconds, on a thread, so that nobody who asks has to wait for a database.
+    """Looks at a store every few seconds, on a thread, so that no reader has to wait for a database.
 
-    A context manager; it looks while it is entered, from when ``begin`` was called on.
+    A context manager. It looks while it is entered, after ``begin`` was called.
 
     Attributes:
-        trouble: What the last look was answered with if it failed; empty if it did not.
+        trouble: The error of the last look; empty if it succeeded.
     """
 
     def __init__(self, reader: OpenReader, *, now: Callable[[], float] = time.monotonic) -> None:
-        """Describe it.
+        """Describe the watch.
 
         Args:
-            reader: Opens the store; asked again after a failure.
-            now: A steady clock, in seconds.
+            reader: Opens the store; called again after a failure.
+            now: A monotonic clock, in seconds.
         """
-        self._seen: tuple[Backlog, float] | None = None  # and when; in one, as others read it
+        self._seen: tuple[Backlog, float] | None = None  # with its time, in one tuple, as other threads read it
         self.trouble = ""
         self._reader = reader
         self._now = now
@@ -62,14 +62,14 @@ class StoreWatch:
 
     @property
     def backlog(self) -> Backlog | None:
-        """What waited at the last look that was answered; None before the first."""
+        """The backlog at the last successful look; None before the first."""
         return None if self._seen is None else self._seen[0]
 
     @property
     def lag(self) -> float | None:
-        """Seconds for which the oldest item that waited at the last look has been waiting; 0 if none did.
+        """Seconds that the oldest waiting item of the last look has waited by now; 0 if no item waited.
 
-        None before the first look that was answered.
+        None before the first successful look.
         """
         if self._seen is None:
             return None
@@ -78,7 +78,7 @@ class StoreWatch:
 
     @property
     def reason(self) -> str:
-        """Why nobody should count on the store; empty if it answers."""
+        """Why nobody should count on the store; empty if the store answers."""
         if self.trouble:
             return f"the store does not answer: {self.trouble}"
         if self._due is not None and (late := self._now() - self._due) > 0:
@@ -86,10 +86,10 @@ class StoreWatch:
         return ""
 
     def look(self, reader: BacklogReader) -> None:
-        """Ask it once.
+        """Look once.
 
         Raises:
-            RxPipeError: It did not answer.
+            RxPipeError: The store did not answer.
         """
         if self._run is not None:
             self._seen = reader.backlog(self._run), self._now()
@@ -102,7 +102,7 @@ class StoreWatch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._begun.set()
-        self._thread.join(_LATE)  # a database that does not answer holds nobody up for longer
+        self._thread.join(_LATE)  # a database that does not answer delays the end no longer than this
 
     def _watch(self) -> None:
         self._begun.wait()

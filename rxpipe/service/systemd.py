@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-_SENDING = 1.0  # seconds that a full queue of the receiver may hold the sender up
+_SENDING = 1.0  # seconds that a full queue of the receiver may hold up the sender
 _LONGEST = 500  # characters of a status
 
 
 @dataclass(frozen=True, slots=True)
 class NotifySocket:
-    """Where to send notifications.
+    """The socket for notifications.
 
     Attributes:
         path: A path, or ``@`` and an abstract name.
@@ -29,14 +29,14 @@ class NotifySocket:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> NotifySocket | None:
-        """That of this process; None if nobody wants to be notified, or not by a socket of this kind."""
+        """Returns this process's socket; None if nobody wants notifications, or not by a socket of this kind."""
         path = environment.get("NOTIFY_SOCKET", "")
         if path[:1] not in ("/", "@") or not hasattr(socket, "AF_UNIX"):
             return None
         return cls(path, _watchdog(environment))
 
     def send(self, *assignments: str) -> None:
-        """Send assignments, such as ``READY=1``, as one datagram; a receiver that is gone is no error."""
+        """Send assignments, such as ``READY=1``, as one datagram. A receiver that is gone is no error."""
         name = f"\0{self.path[1:]}" if self.path.startswith("@") else self.path
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.settimeout(_SENDING)
@@ -45,18 +45,18 @@ class NotifySocket:
 
 
 def status(text: str) -> str:
-    """What ``systemctl status`` shows, on one line."""
+    """Returns the line that ``systemctl status`` shows."""
     line = " ".join(text.split())
     return f"STATUS={line[:_LONGEST]}"
 
 
 def extend(seconds: float) -> str:
-    """Starting or stopping takes so many seconds more, from now on."""
+    """Returns a request for ``seconds`` more, from now on, to start or to stop."""
     return f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}"
 
 
 def _watchdog(environment: Mapping[str, str]) -> float | None:
-    """How often a sign of life is wanted, if it is wanted of this process and not of its parent."""
+    """Returns the seconds within which a sign of life is wanted of this process (not of its parent), or None."""
     whose, microseconds = environment.get("WATCHDOG_PID", ""), environment.get("WATCHDOG_USEC", "")
     if not (microseconds.isascii() and microseconds.isdecimal() and int(microseconds)):
         return None

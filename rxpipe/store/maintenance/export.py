@@ -141,7 +141,10 @@ def _in_order(connection: Connection, run: RunInfo) -> Select[Any]:
         joined = joined.outerjoin(parent, and_(parent.c.run_id == one.c.run_id, parent.c.item_key == one.c.parent_key))
 
     def at(level: int, column: str) -> UnaryExpression[Any]:
-        """Of an item, or of what is above it, that which has so many parents; nothing if the item itself has fewer."""
+        """Returns a column of the item's ancestor that has ``level`` parents, or of the item itself.
+
+        Null if it has fewer.
+        """
         found = {depth: above[depth - level].c[column] for depth in range(level, deepest + 1)}
         place: UnaryExpression[Any] = nulls_first(case(found, value=ITEMS.c.depth))
         return place
