@@ -1,10 +1,10 @@
-"""The same work on every strategy and scheduler, side by side: what ``rxpipe compare`` shows.
+"""The same work on every strategy and scheduler, side by side, for ``rxpipe compare``.
 
 - ``running.py``: `compare`, which makes the runs, each into a temporary database of its own
 - ``simulated.py``: `compare_simulated`, which only simulates them
 - ``least_time.py``: the least time that each strategy can take
-- ``recording.py``: stages that note when each of their calls ran, after a latency where one is given
-- ``timeline.py``: what was noted
+- ``recording.py``: stages that record when each of their calls ran, with an added latency if one is given
+- ``timeline.py``: the recorded calls and commits
 - ``comparison.py``: the figures, as data and as the cells of a table
 - ``html.py``, ``svg.py``: the page with a timeline of each run
 - ``interrupts.py``: Ctrl-C

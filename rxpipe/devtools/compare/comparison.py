@@ -18,15 +18,15 @@ class Row:
 
     Attributes:
         strategy: How the stages were composed.
-        scheduler: What they ran on.
+        scheduler: The scheduler that the stages ran on.
         slots: How many calls could run at once in each stage.
-        report: What the run reported; its seconds are the wall time, from its beginning to the last commit.
-        rows: Rows found in its database afterwards.
-        expected_rows: How many there should be: one for each ID.
-        bound: The least seconds that it could have taken; None if no latency was given.
-        speed_up: How many times faster than ``staged`` on the same scheduler; None if either did not end well.
-        timeline: What happened when.
-        error: What ended the run early, or None.
+        report: The run's report. Its seconds are the wall time, from its beginning to the last commit.
+        rows: Rows found in the run's database afterwards.
+        expected_rows: Rows that should be there: one for each ID.
+        bound: The least seconds that the run could have taken; None if no latency was given.
+        speed_up: How many times faster it was than ``staged`` on the same scheduler; None if either did not end well.
+        timeline: The times of calls and commits.
+        error: The error that ended the run early, or None.
     """
 
     strategy: Strategy
@@ -47,14 +47,14 @@ class Row:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every item ended, written or failed, and has its row."""
+        """True if every item ended, written or failed, and has its row."""
         return self.error is None and not self.report.cancelled and self.rows == self.expected_rows
 
     @property
     def share(self) -> float | None:
-        """The bound as a share of the time that was taken, at most 1; None where that means nothing.
+        """The bound as a share of the run's time, at most 1; None if the share would mean nothing.
 
-        That is if there is no bound, or if items failed: they skip stages, or are tried again after a delay.
+        It means nothing without a bound, or if items failed: these skip stages, or are tried again after a delay.
         """
         report = self.report
         undisturbed = self.is_complete and not report.failed and not any(stage.retried for stage in report.stages)
@@ -62,16 +62,16 @@ class Row:
 
     @property
     def busy(self) -> float:
-        """The share of all slots' time in which calls ran; the slots are those of all stages together."""
+        """The share of all slots' time in which calls ran, 0 to 1. The slots are those of all stages together."""
         all_slots = self.slots[0] if self.strategy == "per_item" else sum(self.slots)
         slot_seconds = all_slots * self.report.seconds
         return sum(s.busy_seconds for s in self.timeline.stages) / slot_seconds if slot_seconds else 0.0
 
     @property
     def at_once(self) -> str:
-        """How many calls could run at once: ``9``, or ``3+3+3`` where each stage has its own slots.
+        """How many calls could run at once: ``9``, or ``3+3+3`` if each stage has its own slots.
 
-        With ``staged`` that is the number of one stage, or ``3 to 8`` if they differ.
+        With ``staged`` it is the number of one stage, or ``3 to 8`` if the stages differ.
         """
         least, most = min(self.slots), max(self.slots)
         if self.strategy != "per_stage":
@@ -82,7 +82,7 @@ class Row:
 
     @property
     def written(self) -> str:
-        """How many rows were written, and what became of the other items."""
+        """How many rows were written, and how the other items ended, as text."""
         report = self.report
         text = str(report.written)
         if report.failed:
@@ -100,9 +100,9 @@ class Comparison:
 
     Attributes:
         count: How many items.
-        stages: What each had to go through.
+        stages: The stages that each item went through.
         rows: The runs: the three strategies on one scheduler, then on the other.
-        simulated: Whether this is what they would do, by a simulation.
+        simulated: True if the runs were only simulated.
     """
 
     count: int
@@ -112,11 +112,11 @@ class Comparison:
 
     @property
     def has_latency(self) -> bool:
-        """Whether any stage was given one; else it is rxpipe's overhead that is compared."""
+        """True if any stage was given a latency. Otherwise the comparison is of rxpipe's overhead."""
         return any(stage.latency for stage in self.stages)
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data, for JSON: the figures, without the timelines."""
+        """Returns the figures as plain data, for JSON, without the timelines."""
         return {
             "simulated": self.simulated,
             "count": self.count,
@@ -142,12 +142,15 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The headings of the table, which has room in 80 characters; the first column is text, the rest figures."""
+        """The headings of the table, which fits into 80 characters.
+
+        The first column is text, the others are figures.
+        """
         per_item = "of bound" if self.has_latency else "an item"
         return ("run", "at once", "time", "first row", "held", per_item, "speed-up", "rows")
 
     def cells(self, row: Row) -> tuple[str, ...]:
-        """The cells of a row of the table, one for each column."""
+        """Returns the cells of a row of the table, one for each column."""
         report = row.report
         if self.has_latency:
             efficiency = "-" if row.share is None else f"{row.share:.1%}"
@@ -166,7 +169,7 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has to be known to read the table, a sentence or two each."""
+        """Facts needed to read the table, in a sentence or two each."""
         slots = ", ".join(f"{stage.name} {stage.slots}" for stage in self.stages)
         total = items_at_once(self.stages)
         notes = [
@@ -210,12 +213,12 @@ SIMULATED = (
 
 
 def items_text(count: int) -> str:
-    """So many items."""
+    """Returns a number of items as text."""
     return "1 item" if count == 1 else f"{count:,} items"
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration in three figures or so: ``12.1 s``, ``0.18 s``, ``42 ms``, ``17 µs``."""
+    """Returns a duration in about three figures: ``12.1 s``, ``0.18 s``, ``42 ms``, ``17 µs``."""
     if seconds >= 9.995:
         return f"{seconds:.1f} s"
     if seconds >= 0.0995:

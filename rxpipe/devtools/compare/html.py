@@ -8,7 +8,7 @@ from rxpipe.devtools.compare.comparison import SIMULATED, Comparison, Row, items
 from rxpipe.devtools.compare.least_time import items_at_once
 from rxpipe.devtools.compare.svg import COLOURS, escaped, picture
 
-# For both modes, and told apart with any colour vision by their lightness too; names stand beside them anyway.
+# For light and dark mode. The colours also differ in lightness, for any colour vision, and names stand beside them.
 _LIGHT = ("#2f6fd0", "#c8660a", "#16866a", "#8b4cc2", "#c03a6b", "#6f7a12")
 _DARK = ("#79a8ff", "#f2a14e", "#45c79c", "#c39bff", "#f5809f", "#bcc94d")
 
@@ -48,7 +48,7 @@ svg .name, svg .mark { font-weight: 600 } svg .mark { font-size: 12.5px; paint-o
 
 
 def page(comparison: Comparison) -> str:
-    """The page of a comparison. All runs are drawn to the same scale."""
+    """Returns the page of a comparison. All runs are drawn to the same scale."""
     names = ", ".join(stage.name for stage in comparison.stages)
     items = items_text(comparison.count)
     how = " (simulated)" if comparison.simulated else ""
@@ -56,14 +56,14 @@ def page(comparison: Comparison) -> str:
 
 
 def document(title: str, heading: str, body: Iterable[str]) -> str:
-    """A page, as HTML that is well-formed XML too.
+    """Returns a page as HTML that is also well-formed XML.
 
-    It fetches nothing and runs no script, and its policy forbids it to.
+    The page fetches nothing and runs no script, and its policy forbids both.
 
     Args:
-        title: The window's.
-        heading: The page's.
-        body: What follows, as HTML.
+        title: The window's title.
+        heading: The page's heading.
+        body: The rest of the page, as HTML.
     """
     head = (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
@@ -92,7 +92,7 @@ def _style() -> str:
 
 
 def _summary(rows: list[Row]) -> str:
-    """What came out, in a sentence; as it reads with any figures, it praises nothing."""
+    """Returns the result in a sentence, without praise, so that it is right for any figures."""
     staged, *others = rows
     first = staged.report.first_seconds
     if first is None or any(row.report.first_seconds is None for row in others):

@@ -11,16 +11,16 @@ from rxpipe.pipeline.run.run import Run
 
 
 class Interrupts:
-    """Cancels a run at the first Ctrl-C; at the second, ``KeyboardInterrupt`` is raised without waiting for that.
+    """Cancels a run at the first Ctrl-C. At the second, raises ``KeyboardInterrupt`` without waiting for the run.
 
-    A pipeline's own way is to let its items finish first, as they are paid for. Half a comparison is of no use, and
-    a batch may take minutes to drain.
+    A pipeline itself would let its items finish first, as they are paid for. But half a comparison is useless, and a
+    batch may take minutes to drain.
 
-    A handler runs between any two instructions of the main thread, which may hold a lock: so it leaves the work to a
-    thread. On other threads than the main one nothing is done, as signals go to the main thread.
+    A handler runs between any two instructions of the main thread, which may hold a lock. So it leaves the work to a
+    thread. On other threads than the main one it does nothing, as signals go to the main thread.
 
     Attributes:
-        came: Whether there was one.
+        came: True if a Ctrl-C came.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Interrupts:
         self._installed = False
 
     def watch(self, run: Run) -> None:
-        """Cancel this run, should it come to that."""
+        """Cancel this run if a Ctrl-C comes."""
         self._run = run
         if self.came:
             run.abort()

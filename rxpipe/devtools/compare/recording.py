@@ -1,7 +1,7 @@
-"""Stages and a sink that note what happens when, and stages that take longer than their functions.
+"""Stages and a sink that record the times of calls and commits, and stages that take longer than their functions.
 
-Between the stages each value travels with the ID of its item, so that a call knows whom it is made for; the sink gets
-the bare value. All this costs about a microsecond a call.
+Between the stages, each value travels with the ID of its item, so that a call knows its item. The sink gets the bare
+value. All this costs about a microsecond per call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Carried:
 
 
 class _Entry:
-    """A call in the making; written to by whichever thread makes it."""
+    """A call that is being made. The thread that makes it writes to it."""
 
     __slots__ = ("began", "ended", "item", "ok", "timed_out")
 
@@ -48,7 +48,7 @@ class _Entry:
         self.began = began
         self.ended = math.inf
         self.ok = False
-        self.timed_out = False  # as its stage says; by the clock alone, a late call that still counts looks the same
+        self.timed_out = False  # set by the stage; by the clock alone, a late call that still counts looks the same
 
     def end(self, ok: bool) -> None:
         self.ended = time.perf_counter()
@@ -56,21 +56,21 @@ class _Entry:
 
 
 class Recorder:
-    """Takes the notes of one run."""
+    """Records the calls and commits of one run."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        """Make ready to note the calls of these stages."""
+        """Prepare to record the calls of these stages."""
         self._stages = stages
         self._entries: list[list[_Entry]] = [[] for _ in stages]
         self._latest: dict[tuple[str, int | str], _Entry] = {}  # by the stage's name and the item's ID
         self._commits: list[tuple[int | str, float, bool]] = []
 
     def stages(self, plans: Sequence[StagePlan], scheduler: Scheduler) -> list[Stage]:
-        """The stages, noting their calls, each of which takes the latency that its plan says.
+        """Returns the stages, with recorded calls that take the latency of their plan.
 
-        The latency comes before the function's own time, except where a plain function is called for a pipeline on
-        asyncio: it runs on a worker thread there, as it always does, so that one that blocks can time out and hold
-        nobody up; then the latency is awaited on the loop, as a coroutine function would await a model's answer.
+        The latency comes before the function's own time. There is one exception: a plain function of a pipeline on
+        asyncio runs on a worker thread, as always, so that a blocking function can time out and holds nobody up. Then
+        the latency is awaited on the loop, as a coroutine function would await a model's answer.
         """
         return [
             replace(stage, call=self._wrap(index, stage.call, plan.latency, scheduler), cache=False)
@@ -79,20 +79,20 @@ class Recorder:
 
     @property
     def listener(self) -> Listener:
-        """For the pipeline: it notes which calls have timed out."""
+        """The listener for the pipeline. It records which calls have timed out."""
         return _TimedOut(self._latest)
 
     def sink(self, sink: Sink) -> Sink:
-        """The sink, with the commits noted."""
+        """Returns the sink, with recorded commits."""
         return _RecordingSink(sink, self._commits)
 
     def timeline(self, zero: float, seconds: float, slots: Sequence[int]) -> Timeline:
-        """What was noted so far.
+        """Returns the records so far.
 
         Args:
             zero: When the run began, by ``time.perf_counter``.
-            seconds: How long it took; a call that still runs is cut off there. One that timed out ends at that
-                moment, though its thread may go on: its slot has been given to another.
+            seconds: The run's duration in seconds. A call that still runs is cut off there. A call that timed out ends
+                at that moment, though its thread may go on: its slot has been given to another call.
             slots: How many calls could run at once, in each stage.
         """
         end = zero + seconds
@@ -164,7 +164,7 @@ class _TimedOut(Listener):
 class _Later:
     """The rest of a call, to be awaited: a latency, an awaitable that the function returned, or both.
 
-    Not a coroutine: one that is never awaited, since its call has timed out meanwhile, would warn of that.
+    It is no coroutine: one that is never awaited, since its call has timed out meanwhile, would cause a warning.
     """
 
     __slots__ = ("_entry", "_latency", "_result", "_returned")
@@ -192,7 +192,7 @@ class _Later:
 
 
 def _followed(source: Observable[Any], entry: _Entry, pack: Callable[[_Entry, Any], Any]) -> Observable[Any]:
-    """An Observable that a function returned: the call ends with it."""
+    """Returns an Observable that a function returned, recorded: the call ends when the Observable ends."""
 
     def to_packed(value: Any) -> Any:
         return pack(entry, value)
@@ -218,7 +218,7 @@ def _is_awaitable(result: object) -> TypeGuard[Awaitable[Any]]:
 
 
 class _RecordingSink:
-    """A sink behind which the commits are noted."""
+    """A sink with recorded commits."""
 
     def __init__(self, sink: Sink, commits: list[tuple[int | str, float, bool]]) -> None:
         self._sink = sink
@@ -238,13 +238,13 @@ class _RecordingSink:
 
 
 def _bare(outcome: Outcome[Any]) -> Outcome[Any]:
-    """The outcome without what a failed item's value was carried in."""
+    """Returns the outcome with the bare value of a failed item."""
     return replace(outcome, value=outcome.value.value) if isinstance(outcome.value, _Carried) else outcome
 
 
 def _calls(entries: list[_Entry], zero: float, end: float, timeout: float | None) -> Generator[Call]:
     allowed = math.inf if timeout is None else timeout
-    for entry in list(entries):  # a thread that was abandoned may still add to them
+    for entry in list(entries):  # an abandoned thread may still add entries
         if entry.began <= end:
             ended = min(entry.ended, entry.began + allowed if entry.timed_out else math.inf, end)
             yield Call(entry.item, entry.began - zero, ended - zero, entry.ok and ended == entry.ended)

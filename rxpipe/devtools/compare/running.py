@@ -48,20 +48,20 @@ def compare(
     count: int,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Run the config's stages over the same IDs in every way that rxpipe has, and compare.
+    """Run the config's stages over the same IDs with every strategy on every scheduler, and compare.
 
-    That is six runs, one after the other: ``staged``, ``per_item`` and ``per_stage``, on ``threads`` and on
-    ``asyncio``. Stages keep their settings: slots, queues, timeouts and retries. ``staged`` and ``per_stage`` have
-    each stage's slots as configured, ``per_item`` as many items at once as there are slots in all stages together,
+    These are six runs, one after the other: ``staged``, ``per_item`` and ``per_stage``, on ``threads`` and on
+    ``asyncio``. Stages keep their settings: slots, queues, timeouts and retries. ``staged`` and ``per_stage`` have each
+    stage's slots as configured. ``per_item`` has as many items at once as there are slots in all stages together,
     whatever ``parallel_pipelines`` says: see ``items_at_once``.
 
-    The stages' functions are called, six times for each ID: think of that if calls cost money. With a latency they
-    need not: give the config functions that return at once, such as the question bank's, and the comparison shows
-    what calls to a slow model would do. A plain function waits on its worker thread on ``threads``, and on the event
-    loop on ``asyncio``, whose timers are a millisecond coarse; a coroutine function always waits on its loop. Without
+    The stages' functions are called six times for each ID: mind the cost of calls. With a latency you can avoid that:
+    give the config functions that return at once, such as the question bank's, and the comparison shows how calls to a
+    slow model would behave. A plain function waits on its worker thread on ``threads``, and on the event loop on
+    ``asyncio``, whose timers have a resolution of a millisecond. A coroutine function always waits on its loop. Without
     any latency the comparison is of overhead.
 
-    Each run writes into a temporary SQLite database of its own, which is removed, however the run ends. The config's
+    Each run writes into a temporary SQLite database of its own, which is removed however the run ends. The config's
     database is not opened, unless its IDs are queried from there.
 
     Args:
@@ -71,11 +71,11 @@ def compare(
         progress: Called with a line of text as each run begins.
 
     Returns:
-        The figures and timelines. Items that fail are counted, and so are runs that do.
+        The figures and timelines. Failed items are counted, and so are failed runs.
 
     Raises:
         ConfigError: A latency or the count is out of range, or the config's stages or IDs cannot be used.
-        KeyboardInterrupt: At Ctrl-C, when the run of the moment has been cancelled.
+        KeyboardInterrupt: At Ctrl-C, after the current run has been cancelled.
         RuntimeError: An event loop is running on this thread.
     """
     if running_loop() is not None:
@@ -102,7 +102,7 @@ def compare(
 
 
 class _Work:
-    """What every run does."""
+    """The work of every run."""
 
     def __init__(self, stages: Sequence[Stage], plans: Sequence[StagePlan], ids: Sequence[Any]) -> None:
         self._stages = stages
@@ -111,12 +111,12 @@ class _Work:
         self._expected_rows = len({key for item in ids if (key := _key(item)) is not None})
 
     def bound(self, strategy: Strategy) -> float | None:
-        """The least seconds that it can take, where there is a latency."""
+        """Returns the least seconds that a strategy can take, if there is a latency."""
         return least_seconds(strategy, self._plans, len(self._ids)) or None
 
     def run(self, strategy: Strategy, scheduler: Scheduler) -> Row:
-        """Do it once, in a temporary database."""
-        # What a second Ctrl-C leaves open must not keep the rest from being removed.
+        """Do the work once, in a temporary database."""
+        # Files that a second Ctrl-C leaves open must not keep the rest from being removed.
         with tempfile.TemporaryDirectory(prefix="rxpipe-compare-", ignore_cleanup_errors=True) as folder:
             database = URL.create("sqlite", database=str(Path(folder) / "questions.db"))
             recorder = Recorder(self._stages)
@@ -148,7 +148,7 @@ class _Work:
 
 
 def _key(item: Any) -> str | None:
-    """The key of an ID's row; None for one that has none."""
+    """Returns the key of an ID's row; None for an ID that has none."""
     try:
         return key_text(item) if isinstance(item, int | str) else None
     except RowRefused:
@@ -156,10 +156,10 @@ def _key(item: Any) -> str | None:
 
 
 def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | None]:
-    """The run, when it began, and what it failed with."""
+    """Returns the run, when it began, and the error that it failed with."""
     started: list[tuple[Run, float]] = []
     error: str | None = None
-    with seen_on_copies(), Interrupts() as interrupts:  # each run has the texts that were there before
+    with seen_on_copies(), Interrupts() as interrupts:  # each run shows the texts that were there before
 
         def on_start(run: Run) -> None:
             started.append((run, time.perf_counter() - run.seconds))
@@ -168,8 +168,8 @@ def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | No
         try:
             run_blocking(pipeline, ids, started=on_start, signals=())
         except ConfigError:
-            raise  # an ID that is none, as it will be in all runs
-        except Exception as failure:  # this run's failure, whatever it is: the others may do better
+            raise  # a value that is no ID, as in all runs
+        except Exception as failure:  # this run's failure, whatever it is: the other runs may do better
             if not started:
                 raise
             error = describe(failure)
@@ -180,16 +180,16 @@ def _drive(pipeline: Pipeline, ids: Sequence[Any]) -> tuple[Run, float, str | No
 
 
 def _rows_in(database: URL) -> int:
-    """The rows that are there: what was reported is checked against what was kept."""
+    """Returns the rows in a database, to check the report against them."""
     with Writer(database) as writer, writer.engine.connect() as connection:
         return connection.execute(select(func.count()).select_from(writer.table)).scalar_one()
 
 
 def plans_of(config: Config, stages: Sequence[Stage], latency: Mapping[str, float]) -> tuple[StagePlan, ...]:
-    """The stages as they are compared.
+    """Returns the stages as they are compared.
 
     Raises:
-        ConfigError: A latency is out of range, or of no stage.
+        ConfigError: A latency is out of range, or belongs to no stage.
     """
     names = [stage.name for stage in stages]
     timeouts = {stage.name: math.inf if stage.timeout is None else stage.timeout for stage in stages}
@@ -211,10 +211,10 @@ def plans_of(config: Config, stages: Sequence[Stage], latency: Mapping[str, floa
 
 
 def ids_of(config: Config, count: int) -> list[Any]:
-    """The IDs that all runs have, read once: the source may not give the same ones again.
+    """Returns the IDs of all runs, read once: the source may not give the same IDs again.
 
     Raises:
-        ConfigError: There is none, or the source cannot be read.
+        ConfigError: There are no IDs, or the source cannot be read.
     """
     if count < 1:
         raise ConfigError(f"count: {given(count, 'a whole number, 1 or more')}")
@@ -235,7 +235,7 @@ async def _collected(source: AsyncIterable[Any]) -> list[Any]:
 
 
 def with_speed_up(row: Row, rows: Sequence[Row]) -> Row:
-    """The row with how many times faster it is than ``staged`` on the same scheduler."""
+    """Returns the row with its speed-up over ``staged`` on the same scheduler."""
     (baseline,) = (other for other in rows if (other.strategy, other.scheduler) == ("staged", row.scheduler))
     if row.error or baseline.error or not row.report.seconds:
         return row

@@ -1,4 +1,4 @@
-"""``compare_simulated``: the ways side by side in virtual time. Nothing is called, and nothing is written."""
+"""``compare_simulated``: the strategies side by side in virtual time. Calls no function, and writes nothing."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def compare_simulated(
 ) -> Comparison:
     """Simulate the config's stages over the same IDs with every strategy, and compare.
 
-    As ``compare``, but in virtual time: each strategy takes a fraction of a second, whatever its calls would take. They
-    take the latencies; without any, as long as recorded calls. What the functions, the database and rxpipe itself take
-    is not in it. So the schedulers come out alike.
+    Like ``compare``, but in virtual time: each strategy takes a fraction of a second, whatever its calls would take.
+    Calls take the latencies; without any latency, as long as recorded calls. The time of the functions, the database
+    and rxpipe itself is not included. So the schedulers come out alike.
 
     Args:
         config: The stages, their settings, and the source of IDs.
-        latency: Seconds that calls take, by the name of the stage; in other stages they take no time.
+        latency: Seconds that calls take, by the name of the stage. In other stages they take no time.
         count: How many IDs to take.
-        record: Gives calls of an earlier run; called if there is no latency.
-        seed: What all chance follows from.
+        record: Returns the calls of an earlier run. Called if there is no latency.
+        seed: The seed of all random draws.
 
     Raises:
-        ConfigError: A latency or the count is out of range, the config's stages or IDs cannot be used, or there is
-            nothing to go by.
+        ConfigError: A latency or the count is out of range, or the config's stages or IDs cannot be used, or there is
+            neither a latency nor a record.
         TypeError: A limiter of the user's own cannot be simulated.
     """
     pipeline = pipeline_of(config)
@@ -81,7 +81,7 @@ def _simulated(
     try:
         make: Callable[..., Pipeline[Any, Any]] = Pipeline
         pipeline = make(*drawn.stages, strategy=strategy, concurrency=total, name="simulation")
-    except ValueError as error:  # a stage that the strategy does not allow
+    except ValueError as error:  # the strategy does not allow a stage
         raise ConfigError(str(error)) from None
     noted = _Noted(time)
     errors: list[Exception] = []
@@ -110,7 +110,7 @@ def _simulated(
 
 
 class _Noted(Listener):
-    """Notes when calls ran and when items ended, in virtual time."""
+    """Records when calls ran and when items ended, in virtual time."""
 
     def __init__(self, time: VirtualTime) -> None:
         self._time = time
@@ -126,12 +126,12 @@ class _Noted(Listener):
         self._calls.setdefault(stage, []).append(call)
 
     def committed(self, outcome: Outcome[Any]) -> None:
-        """An item has ended."""
+        """Record that an item has ended."""
         if outcome.status in ("written", "failed"):
             self.commits.append(Commit(outcome.id, self._time.seconds, outcome.status == "written"))
 
     def timeline(self, seconds: float, plans: Sequence[StagePlan], slots: Sequence[int]) -> Timeline:
-        """What was noted."""
+        """Returns the records."""
         return Timeline(
             seconds=seconds,
             stages=tuple(

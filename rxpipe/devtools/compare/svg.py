@@ -1,8 +1,8 @@
 """The timeline of one run as an SVG picture: a band for each stage, the commits below, time to the right.
 
-A band's height at a moment is the number of calls that run, its full height all slots. Where stages share their slots
-(``per_item``), there is one band for all of them, in layers. Of many calls averages over short parts of the time are
-drawn, so that a picture stays small.
+The height of a band at a moment is the number of running calls; its full height is all slots. If stages share their
+slots (``per_item``), there is one band for all of them, in layers. For many calls, averages over short parts of the
+time are drawn, so that a picture stays small.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ from collections.abc import Iterable, Sequence
 from rxpipe.devtools.compare.comparison import Row, seconds_text
 from rxpipe.devtools.compare.timeline import Call, Commit, StageTimeline, averages, changes
 
-LEFT, PLOT, RIGHT = 178, 784, 78  # the names, the time, and room for figures at the end of it
+LEFT, PLOT, RIGHT = 178, 784, 78  # the names, the time, and room for figures at its end
 WIDTH = LEFT + PLOT + RIGHT
 COLOURS = 6
 _TOP, _BAND, _GAP, _AXIS = 6, 34, 9, 22
 _NAME_LENGTH = 22
-_CALLS = 3000  # in one picture, that are drawn as they were
-_PART = 2  # pixels that are one, where averages are drawn
-_CORNERS = 400  # of the curve of commits, at most
+_CALLS = 3000  # most calls in a picture that are drawn exactly
+_PART = 2  # pixels of a part, if averages are drawn
+_CORNERS = 400  # most corners of the curve of commits
 
 
 def escaped(text: object) -> str:
-    """Text for HTML and XML; what neither allows, or nobody can see, becomes a replacement character."""
+    """Returns text for HTML and XML.
+
+    Characters that they forbid, or that are invisible, become a replacement character.
+    """
     return html.escape("".join(c if c.isprintable() else "\ufffd" for c in str(text)))
 
 
 def picture(row: Row, *, key: str, span: float) -> str:
-    """The SVG of one run.
+    """Returns the SVG of one run.
 
     Args:
         row: The run.
-        key: A name for the picture's parts that no other picture has.
-        span: The seconds that its width stands for; the same for all runs, so that they can be compared.
+        key: A prefix for the names of the picture's parts that no other picture has.
+        span: The seconds that the width stands for; the same for all runs, so that they can be compared.
     """
     return "".join(_Picture(row, key, span).parts())
 
@@ -66,7 +69,7 @@ class _Picture:
         yield "</svg>"
 
     def _told(self) -> str:
-        """The picture in words."""
+        """Returns the picture in words."""
         stages = (
             f"{stage.name}: {len(stage.calls)} calls"
             + (f" from {seconds_text(stage.calls[0].began)} to {seconds_text(_last(stage))}" if stage.calls else "")
@@ -77,13 +80,13 @@ class _Picture:
         first, last = seconds_text(self._first.at), seconds_text(self._line.commits[-1].at)
         return f"{'; '.join(stages)}; first result committed after {first}, last row after {last}."
 
-    # Where things are
+    # Positions
 
     def _x(self, seconds: float) -> float:
         return LEFT + PLOT * seconds / self._span
 
     def _y(self, band: int) -> int:
-        """The lower edge of a band."""
+        """Returns the lower edge of a band."""
         return _TOP + band * (_BAND + _GAP) + _BAND
 
     def _axis(self) -> str:
@@ -105,14 +108,14 @@ class _Picture:
         )
 
     def _room(self, top: int, bottom: int) -> str:
-        """All that could be filled while the run lasted: what stays of it to see was idle."""
+        """Returns the area that calls could fill while the run lasted. The part that stays visible was idle."""
         width = _n(PLOT * self._line.seconds / self._span)
         return f'<rect class="room" x="{LEFT}" y="{top}" width="{width}" height="{bottom - top}"/>'
 
     # The stages
 
     def _bands(self) -> str:
-        """A band for each stage."""
+        """Returns a band for each stage."""
         parts: list[str] = []
         for index, stage in enumerate(self._line.stages):
             bottom, unit = self._y(index), _BAND / stage.slots
@@ -126,7 +129,7 @@ class _Picture:
         return "".join(parts)
 
     def _layers(self) -> str:
-        """One band for all stages, the first on top, since they share the slots."""
+        """Returns one band for all stages, the first on top, since they share the slots."""
         stages = self._line.stages
         bottom, slots = self._y(len(stages) - 1), stages[0].slots
         unit = (bottom - _TOP) / slots
@@ -156,7 +159,7 @@ class _Picture:
         return f'<path class="failed" d="{self._area((*below, *failed), unit, bottom)}"/>' if failed else ""
 
     def _area(self, calls: Sequence[Call], unit: float, bottom: int) -> str:
-        """How many calls ran, ``unit`` pixels each; what happened within a tenth of a pixel is one step."""
+        """Returns the area of running calls, ``unit`` pixels each. Changes within a tenth of a pixel are one step."""
         seconds = self._line.seconds
         if self._is_exact or not seconds:
             levels = changes(calls)
@@ -185,7 +188,7 @@ class _Picture:
             parts.append(f'<path class="commits" d="{self._curve(commits, bottom)}"/>')
         if first := self._first:
             at = self._x(first.at)
-            # Beside the end of the line that leads there, and not on it.
+            # Beside the end of the line that leads there, not on it.
             late = at > LEFT + PLOT / 2
             x, y, anchor = (at - 9, bottom - 4, "end") if late else (at + 9, bottom - _BAND + 13, "start")
             parts.append(
@@ -195,7 +198,7 @@ class _Picture:
         return "".join((*parts, "</g>"))
 
     def _curve(self, commits: Sequence[Commit], bottom: int) -> str:
-        """How many rows there were, as an area; a commit of many is one step."""
+        """Returns the number of rows as an area. A commit of many rows is one step."""
         total = len(commits)
         path = [f"M{_n(self._x(commits[0].at))} {bottom}"]
         every = max(1, total // _CORNERS)
@@ -205,7 +208,7 @@ class _Picture:
         return "".join((*path, f"H{_n(self._x(self._line.seconds))}V{bottom}Z"))
 
     def _journey(self) -> str:
-        """The way of the item whose row was first, from call to call and to its commit."""
+        """Returns the way of the item whose row was first, from call to call and to its commit."""
         first = self._first
         if first is None:
             return ""
@@ -232,7 +235,7 @@ class _Picture:
 
 
 def ticks(span: float) -> list[float]:
-    """Round times from 0 to ``span``, about eight of them."""
+    """Returns about eight round times from 0 to ``span``."""
     power = 10.0 ** math.floor(math.log10(span / 8))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * 8 >= span * 0.999)
     return [round(step * number, 9) for number in range(math.floor(span / step * 1.000001) + 1)]
@@ -243,5 +246,5 @@ def _last(stage: StageTimeline) -> float:
 
 
 def _n(value: float) -> str:
-    """A number in a path: a tenth of a pixel is enough."""
+    """Returns a number for a path: a tenth of a pixel is exact enough."""
     return f"{value:.1f}".removesuffix(".0")

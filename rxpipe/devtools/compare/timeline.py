@@ -1,4 +1,4 @@
-"""What happened when in one run: its calls and its commits."""
+"""The times of the calls and commits of one run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 
 class Call(NamedTuple):
-    """One call of a stage's function, latency included; times are seconds since the run began.
+    """One call of a stage's function, with its latency. Times are seconds since the run began.
 
     Attributes:
-        item: The ID of the item that it was made for.
-        began: When it began.
-        ended: When it ended: returned, raised, timed out or was cut off by the end of the run.
-        ok: Whether it returned.
+        item: The ID of the call's item.
+        began: When the call began.
+        ended: When it ended: it returned, raised, timed out or was cut off by the end of the run.
+        ok: True if it returned.
     """
 
     item: int | str
@@ -24,12 +24,12 @@ class Call(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """The end of one item; times are seconds since the run began.
+    """The end of one item. Times are seconds since the run began.
 
     Attributes:
-        item: Its ID.
+        item: The item's ID.
         at: When its row was committed.
-        written: Whether the row has a result; else it tells of a failure.
+        written: True if the row has a result; False if it has a failure.
     """
 
     item: int | str
@@ -43,8 +43,8 @@ class StageTimeline:
 
     Attributes:
         name: The stage's name.
-        slots: How many could run at once.
-        calls: In the order in which they began.
+        slots: How many calls could run at once.
+        calls: The calls in the order in which they began.
     """
 
     name: str
@@ -53,7 +53,7 @@ class StageTimeline:
 
     @property
     def busy_seconds(self) -> float:
-        """How long the calls took, added up."""
+        """Total seconds spent in calls."""
         return sum(call.ended - call.began for call in self.calls)
 
 
@@ -62,8 +62,8 @@ class Timeline:
     """One run.
 
     Attributes:
-        seconds: How long it took.
-        stages: What each stage did, in order.
+        seconds: The run's duration in seconds.
+        stages: The calls of each stage, in order.
         commits: The rows, in the order in which they were committed.
     """
 
@@ -72,13 +72,13 @@ class Timeline:
     commits: tuple[Commit, ...]
 
     def journey(self, item: int | str) -> list[tuple[int, Call]]:
-        """The calls made for one item, each with the number of its stage, in order."""
+        """Returns the calls made for one item, each with the number of its stage, in order."""
         calls = [(index, call) for index, stage in enumerate(self.stages) for call in stage.calls if call.item == item]
         return sorted(calls, key=lambda pair: pair[1].began)
 
 
 def changes(calls: Collection[Call]) -> list[tuple[float, float]]:
-    """How many of the calls ran at once: each moment at which that changed, and the number from then on."""
+    """Returns how many of the calls ran at once: each moment of a change, with the number from then on."""
     ends = sorted([(call.began, 1) for call in calls] + [(call.ended, -1) for call in calls])
     levels: list[tuple[float, float]] = []
     level = 0
@@ -89,13 +89,13 @@ def changes(calls: Collection[Call]) -> list[tuple[float, float]]:
 
 
 def averages(calls: Iterable[Call], seconds: float, parts: int) -> list[tuple[float, float]]:
-    """The same as averages over equal parts of ``seconds``: as many numbers however many calls there are.
+    """Returns averages over equal parts of ``seconds``: as many numbers however many calls there are.
 
-    The area stays the same: it is the calls' time, however short they are against a part.
+    The area stays the same: it is the calls' time, however short they are compared with a part.
     """
     part = seconds / parts
     means = [0.0] * parts
-    change = [0] * (parts + 1)  # of the calls that run throughout a part
+    change = [0] * (parts + 1)  # of calls that run throughout a part
     for call in calls:
         began, ended = call.began / part, call.ended / part
         first, last = min(int(began), parts - 1), min(int(ended), parts - 1)

@@ -1,13 +1,13 @@
-"""A server that speaks OpenAI's chat completions, costs nothing and fails as it is told, for tests and benchmarks.
+"""A server that speaks OpenAI's chat completions, costs nothing and fails on demand, for tests and benchmarks.
 
-- ``behaviour.py``: ``Behaviour``, how quick, how limited and how faulty it is, and ``Rate``
-- ``server.py``: ``FakeServer``; ``http.py``: what is HTTP of it (needs aiohttp)
-- ``running.py``: ``serving``, one on a thread of its own
-- ``completions.py``: one call, from its body to its response; ``draws.py``: whether it fails, by seed, key and attempt
-- ``chat.py``: what a request asks for, or what is wrong with it; ``responses.py``: the bodies that OpenAI answers with
+- ``behaviour.py``: ``Behaviour``: the server's speed, limits and faults; and ``Rate``
+- ``server.py``: ``FakeServer``; ``http.py``: its HTTP part (needs aiohttp)
+- ``running.py``: ``serving``, a server on a thread of its own
+- ``completions.py``: one call, from its body to its response; ``draws.py``: draws its faults, by seed, key and attempt
+- ``chat.py``: reads and checks a request; ``responses.py``: the bodies that OpenAI answers with
 - ``load.py``: calls that run at the same time slow each other down
-- ``limits.py``: token buckets, and headers that tell of them; ``counts.py``: what was counted, as ``/stats`` shows it
-- ``reply_texts.py``: the texts that it answers with; ``chinese.py``: those in Chinese
+- ``limits.py``: token buckets, and the headers about them; ``counts.py``: the counts, as ``/stats`` shows them
+- ``reply_texts.py``: the texts of answers; ``chinese.py``: those in Chinese
 - ``schema_instances.py``: an instance of any JSON schema; ``json_values.py``: JSON that may be anything
 
 Example::

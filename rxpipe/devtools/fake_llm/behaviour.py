@@ -1,4 +1,4 @@
-"""How the server behaves: how quick, how limited, how faulty."""
+"""The server's behaviour: its speed, limits and faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHARES = ("hang", "fail", "limited", "invalid", "refuse", "length")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in so much time.
+    """A number of requests or tokens in a time.
 
     Attributes:
-        count: How many; so many may also come at once.
-        seconds: In how many seconds.
+        count: How many. As many may also come at once.
+        seconds: The time in seconds.
     """
 
     count: int
@@ -31,10 +31,10 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """``60/s``, ``600/m`` or ``9000/h``.
+        """Returns the rate of a text like ``60/s``, ``600/m`` or ``9000/h``.
 
         Raises:
-            ValueError: It is none of them.
+            ValueError: The text has another form.
         """
         found = re.fullmatch(r"([1-9][0-9]{0,14})/([smh])", text)
         if found is None:
@@ -44,30 +44,30 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How the server behaves; by default it answers every call at once, and well.
+    """The server's behaviour. By default it answers every call at once, and well.
 
-    What befalls a call is drawn from the seed, the call's messages and how often they have come, so that it is the
-    same in whatever order calls come. The shares exclude each other, so that they sum up to 1 at most.
+    The fate of a call is drawn from the seed, the call's messages and how often they have come. So it is the same in
+    whatever order calls come. The shares are from 0 to 1 and exclude each other, so their sum is at most 1.
 
     Attributes:
-        latency: Seconds that an answer takes, a range of them, or a distribution of them, such as
-            ``parse_distribution("lognormal(median=0.5, p95=2)")``; a 500 takes a tenth of that.
-        load_slots: With n calls running, each goes at the speed min(1, load_slots / n), as on a server that shares
-            itself evenly among them. Running calls are those that are answered after a latency. None if load does not
-            matter.
-        rate_limit: No more requests than that are let in; the others get a 429.
-        token_limit: Likewise for tokens, of prompts and replies.
+        latency: Seconds that an answer takes, or a range, or a distribution such as
+            ``parse_distribution("lognormal(median=0.5, p95=2)")``. A 500 takes a tenth of that.
+        load_slots: With n calls running, each runs at the speed min(1, load_slots / n), as on a server that shares
+            itself evenly among them. Running calls are those that are answered after a latency. None if load has no
+            effect.
+        rate_limit: Requests that are let in; others get a 429.
+        token_limit: Tokens of prompts and replies that are let in; others get a 429.
         slots: Calls that are served at once; one more gets a 429. None for any number.
-        retry_after: Seconds to wait that a 429 tells for want of a slot, and one by chance.
+        retry_after: Seconds to wait that a 429 names if it comes for want of a slot, or by chance.
         hang: The share of calls that get no answer at all.
         fail: The share that get a 500.
         limited: The share that get a 429.
-        invalid: The share whose text is not what was asked for.
-        refuse: The share that are refused by the model.
-        length: The share whose text is cut, with the ``finish_reason`` that tells so.
-        key: What clients must send as a bearer token; None for anything.
-        no_schema: Whether a JSON schema is refused, as by models that know none.
-        seed: Of all chance.
+        invalid: The share whose text is not of the requested form.
+        refuse: The share that the model refuses.
+        length: The share whose text is cut, with the ``finish_reason`` that says so.
+        key: The bearer token that clients must send; None for any.
+        no_schema: True to refuse a JSON schema, like models that know none.
+        seed: The seed of all random draws.
     """
 
     latency: float | tuple[float, float] | Distribution = 0.0
@@ -107,7 +107,7 @@ class Behaviour:
 
     @property
     def latencies(self) -> Distribution:
-        """How long answers take."""
+        """The distribution of the seconds that answers take."""
         match self.latency:
             case Distribution():
                 return self.latency
@@ -118,5 +118,5 @@ class Behaviour:
 
     @property
     def shares(self) -> list[tuple[str, float]]:
-        """What may befall a call besides a good answer, and how often."""
+        """The faults that a call may meet, with their shares."""
         return [(name, getattr(self, name)) for name in _SHARES]

@@ -1,4 +1,4 @@
-"""What a request for a completion asks for, or what is wrong with it."""
+"""Reads a request for a completion, or finds what is wrong with it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ChatRequest:
     """A request for a completion.
 
     Attributes:
-        model: As the client calls it.
-        key: Of its messages.
-        form: Which form the reply shall have.
-        schema: The JSON schema that was asked for; None if there is none.
+        model: The model's name, as the client writes it.
+        key: The key of the request's messages.
+        form: The form of the reply.
+        schema: The JSON schema of the reply; None without one.
         user: The text of the last message of a user.
         prompt_tokens: About as many as all messages have.
     """
@@ -37,11 +37,11 @@ def parse(body: bytes, *, no_schema: bool) -> ChatRequest:
     """Read a request's body.
 
     Args:
-        body: JSON.
-        no_schema: Whether to refuse a JSON schema.
+        body: The body, as JSON.
+        no_schema: True to refuse a JSON schema.
 
     Raises:
-        Refusal: It cannot be answered.
+        Refusal: The request cannot be answered.
     """
     try:
         given: Any = json.loads(body)
@@ -83,7 +83,7 @@ def _messages(request: dict[str, Any]) -> tuple[list[Any], list[tuple[str, str]]
 
 
 def _message(message: Any, where: str) -> tuple[str, str]:
-    """The role and the text of a message."""
+    """Returns the role and the text of a message."""
     fields = as_object(message)
     role, content = fields.get("role"), fields.get("content")
     if not isinstance(role, str):

@@ -1,4 +1,4 @@
-"""What the server says in Chinese: questions of arithmetic that it writes, and reads back to answer them."""
+"""The server's texts in Chinese: questions of arithmetic that it writes, and reads back to answer them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Kind:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """What reads the text back, with a group for each number."""
+        """The pattern that reads the text back, with a group for each number."""
         parts = _SLOT.split(self.text)
         found = "".join(re.escape(one) if place % 2 == 0 else _expression(one) for place, one in enumerate(parts))
         return re.compile(found)
@@ -78,18 +78,18 @@ _PATTERNS = [(kind.pattern, kind) for kind in _KINDS]
 
 
 def is_chinese(text: str) -> bool:
-    """Whether there is Chinese in it."""
+    """Returns True if a text has Chinese characters."""
     return _HAN.search(text) is not None
 
 
 def asked_for(text: str, otherwise: int) -> int:
-    """How many questions a message asks for: ``请写出 5 道不同的题``."""
+    """Returns how many questions a message asks for: ``请写出 5 道不同的题``."""
     said = _COUNT.search(text)
     return int(said[1]) if said else otherwise
 
 
 def generate(key: str) -> tuple[str, str]:
-    """The question that belongs to a key, and its answer: always the same ones."""
+    """Returns the question of a key and its answer, always the same ones."""
     dice = Dice(f"chinese {key}")
     kind = dice.pick(_KINDS)
     numbers = kind.draw(dice)
@@ -98,7 +98,7 @@ def generate(key: str) -> tuple[str, str]:
 
 
 def answer(question: str) -> str | None:
-    """The answer to a question, from its text alone; None if the text is of no known wording, or has no answer."""
+    """Returns the answer to a question, from its text alone; None if the wording is unknown, or there is no answer."""
     for pattern, kind in _PATTERNS:
         if (found := pattern.fullmatch(question.strip())) is not None:
             try:
@@ -109,10 +109,10 @@ def answer(question: str) -> str | None:
 
 
 def ambiguous(question: str) -> str:
-    """Why a question may be taken for unclear."""
+    """Returns why a question may be taken for unclear."""
     return f"这句话可以有两种理解：{question[:20]}"
 
 
 def compared(given: str, reference: str, *, right: bool) -> str:
-    """The reason of a grade."""
+    """Returns the reason of a grade."""
     return f"答案 {given} 与参考答案 {reference} {'一致' if right else '不一致'}。"

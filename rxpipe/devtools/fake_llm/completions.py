@@ -20,18 +20,18 @@ from rxpipe.llm.tokens import about_tokens
 
 
 class Completions:
-    """Answers calls as a behaviour says, and counts them; not of HTTP's business.
+    """Answers calls by a behaviour, and counts them. Knows nothing of HTTP.
 
-    A call passes the key, the check of its body, the slots and the rate limits before what befalls it is drawn.
-    What they refuse is no attempt, so that the n-th attempt fares the same however many were refused before.
+    A call passes the key, the check of its body, the slots and the rate limits before its fault is drawn. A call that
+    these refuse is no attempt. So the n-th attempt has the same fate however many calls were refused before.
     """
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
-        """Without any calls yet.
+        """Begin without calls.
 
         Args:
-            behaviour: How to answer.
-            clock: Seconds, by which rate limits go; latencies go by the event loop.
+            behaviour: The server's behaviour.
+            clock: The clock of the rate limits, in seconds. Latencies use the event loop's clock.
         """
         self.counts = Counts()
         self._behaviour = behaviour
@@ -41,20 +41,20 @@ class Completions:
         self._serve = asyncio.sleep if slots is None else SharedServer(slots).serve
 
     def allowed(self, authorization: str) -> bool:
-        """Whether the header has the key."""
+        """Returns True if the header has the key."""
         key = self._behaviour.key
         if key is None:
             return True
-        # Both may hold bytes that are no UTF-8, as surrogates.
+        # Both may hold bytes that are not UTF-8, as surrogates.
         given, wanted = (text.encode(errors="surrogatepass") for text in (authorization, f"Bearer {key}"))
         return hmac.compare_digest(given, wanted)
 
     async def complete(self, body: bytes, authorization: str) -> Response:
-        """Answer a call, or never; it is cancelled when its client goes.
+        """Answer a call, or never. The call is cancelled when its client goes.
 
         Args:
-            body: The request's.
-            authorization: That header's text, which may be empty.
+            body: The request's body.
+            authorization: The text of the ``Authorization`` header, which may be empty.
         """
         self.counts.calls += 1
         if not self.allowed(authorization):

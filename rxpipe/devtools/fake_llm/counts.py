@@ -1,4 +1,4 @@
-"""What a server has counted."""
+"""The counts of a server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class KeyStats(TypedDict):
     """The calls of one key.
 
     Attributes:
-        calls: How many came.
-        ok: How many got a 200.
+        calls: Calls that came.
+        ok: Calls that got a 200.
     """
 
     calls: int
@@ -18,17 +18,17 @@ class KeyStats(TypedDict):
 
 
 class Stats(TypedDict):
-    """What a server has counted; calls are those in flight and those by status, together.
+    """The counts of a server. Calls are those in flight and those by status, together.
 
     Attributes:
-        calls: Completions that were asked for, in whatever way they ended.
-        in_flight: Those that are being served now.
-        most_in_flight: The most that were at once; what is refused at once does not count.
-        by_status: How they ended: an HTTP status; ``"hung"``, without answer, when the client went; or ``"gone"``, if
-            the client went before the answer.
+        calls: Requests for completions, however they ended.
+        in_flight: Calls that are being served now.
+        most_in_flight: Most calls that were served at once. Calls that are refused at once do not count.
+        by_status: How calls ended: an HTTP status; ``"hung"``: the client went while its call hung; ``"gone"``: the
+            client went before the answer.
         by_key: The calls of each key.
-        prompt_tokens: Of all 200s.
-        completion_tokens: Of all 200s.
+        prompt_tokens: Prompt tokens of all 200s.
+        completion_tokens: Completion tokens of all 200s.
     """
 
     calls: int
@@ -41,10 +41,10 @@ class Stats(TypedDict):
 
 
 class Counts:
-    """Counts calls, on the server's loop; may be looked at on any thread."""
+    """Counts calls, on the server's loop. Any thread may read the counts."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Begin at 0."""
         self.calls = 0
         self.in_flight = 0
         self._most_in_flight = 0
@@ -62,7 +62,7 @@ class Counts:
         entry[0] += 1
 
     def attempt(self, key: str) -> int:
-        """A call was let in: which one of its key, from 0."""
+        """A call was let in. Returns its number among those of its key, from 0."""
         entry = self._by_key[key]
         entry[2] += 1
         return entry[2] - 1
@@ -73,7 +73,7 @@ class Counts:
         self._most_in_flight = max(self._most_in_flight, self.in_flight)
 
     def left(self) -> None:
-        """It no longer is."""
+        """A call is no longer being served."""
         self.in_flight -= 1
 
     def ended(self, status: str) -> None:
@@ -87,8 +87,8 @@ class Counts:
         self._completion_tokens += completion_tokens
 
     def stats(self) -> Stats:
-        """All of it."""
-        keys = list(self._by_key.items())  # at one go, as the loop may add to them meanwhile
+        """Returns all counts."""
+        keys = list(self._by_key.items())  # copied at once, as the loop may add entries meanwhile
         return Stats(
             calls=self.calls,
             in_flight=self.in_flight,

@@ -1,4 +1,4 @@
-"""What befalls a call: chance by seed, key and attempt, the same in every process and in whatever order calls come."""
+"""The fate of a call: chance by seed, key and attempt, the same in every process and in whatever order calls come."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rxpipe.devtools.fake_llm.behaviour import Behaviour
 
 _ENCODER = json.JSONEncoder(sort_keys=True)
 _WHOLE = float(2**64)
-_SHARES = float(2**52)  # of so many, the first and the last are still above 0 and below 1
+_SHARES = float(2**52)  # of this many shares, the first and the last are still above 0 and below 1
 
 
 class Draw(NamedTuple):
-    """What happens to a call.
+    """The fate of a call.
 
     Attributes:
         kind: ``"good"``, or the name of a share in the behaviour.
-        latency: Seconds that its answer takes if the server is not loaded.
+        latency: Seconds that its answer takes on an idle server.
         variant: A number by which invalid texts differ.
     """
 
@@ -30,17 +30,17 @@ class Draw(NamedTuple):
 
 
 def key_of(messages: list[Any]) -> str:
-    """What tells calls apart: 16 hex digits of the SHA-256 of the messages, as JSON with sorted keys."""
+    """Returns the key of messages: 16 hex digits of the SHA-256 of their JSON with sorted keys."""
     return sha256(_ENCODER.encode(messages).encode()).hexdigest()[:16]
 
 
 def chance(seed: int, key: str, purpose: str) -> float:
-    """A number from 0 up to 1."""
+    """Returns a number from 0 up to 1."""
     return int.from_bytes(blake2b(f"{seed} {key} {purpose}".encode(), digest_size=8).digest(), "big") / _WHOLE
 
 
 def draws(behaviour: Behaviour) -> Callable[[str, int], Draw]:
-    """What tells the draw of the n-th call of a key."""
+    """Returns the function that draws the fate of the n-th call of a key."""
     names, shares = zip(*behaviour.shares, strict=True)
     bounds = [(bound, name) for bound, name in zip(accumulate(shares), names, strict=True) if bound]
     latency = behaviour.latencies

@@ -1,4 +1,4 @@
-"""What is HTTP of the server: paths and methods, connections, headers. Needs aiohttp."""
+"""The HTTP part of the server: paths and methods, connections, headers. Needs aiohttp."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _MODELS = {"object": "list", "data": [{"id": "fake-model", "object": "model", "c
 
 
 class Listener:
-    """Listens at an address, and answers what comes there.
+    """Listens at an address, and answers requests.
 
-    It is aiohttp's low-level server: an application with its routes and signals costs half as much again, of the
-    time that clients under measurement do not get.
+    This is aiohttp's low-level server. An application with its routes and signals takes half as much time again, which
+    clients under measurement would miss.
     """
 
     def __init__(self, completions: Completions) -> None:
-        """Not yet listening; to be made on the event loop.
+        """Prepare to listen. Call this on the event loop.
 
         Args:
-            completions: What answers calls.
+            completions: Answers calls.
         """
         self._completions = completions
         # Without the cancellation, nobody would notice that a client has gone while its call hangs.
@@ -29,7 +29,7 @@ class Listener:
         self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
 
     async def listen(self, host: str, port: int) -> str:
-        """Begin to listen; the URL without path."""
+        """Begin to listen. Returns the URL without a path."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()

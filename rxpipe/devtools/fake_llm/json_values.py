@@ -6,12 +6,12 @@ from typing import Any, TypeGuard
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """The value if it is an object, else an empty one."""
+    """Returns the value if it is an object, otherwise an empty object."""
     return value if _is_object(value) else {}
 
 
 def as_array(value: Any) -> list[Any]:
-    """The value if it is an array, else an empty one."""
+    """Returns the value if it is an array, otherwise an empty array."""
     return value if _is_array(value) else []
 
 

@@ -1,4 +1,4 @@
-"""Rate limits as token buckets, and the headers in which OpenAI tells of them."""
+"""Rate limits as token buckets, and the headers in which OpenAI reports them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rxpipe.devtools.fake_llm.behaviour import Behaviour, Rate
 
 
 class Bucket:
-    """A token bucket: it is full at first, holds a rate's count, and fills up evenly within the rate's time."""
+    """A token bucket. It is full at first, holds a rate's count, and fills up evenly within the rate's time."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
-        """Full.
+        """Begin full.
 
         Args:
-            rate: How much it holds, and how fast it fills.
-            clock: Seconds, from anywhere.
+            rate: How much the bucket holds, and how fast it fills.
+            clock: A clock in seconds, with any zero.
         """
         self.size = rate.count
         self._speed = rate.count / rate.seconds
@@ -26,38 +26,41 @@ class Bucket:
         self._at = clock()
 
     def wait(self, amount: int) -> float:
-        """Seconds until so much can be taken; what is more than fits in is let through when it is full."""
+        """Returns the seconds until ``amount`` can be taken.
+
+        An amount above the bucket's size needs only a full bucket.
+        """
         return max(0.0, min(amount, self.size) - self._filled()) / self._speed
 
     def take(self, amount: int) -> None:
-        """Take so much, also if it is not there: then others wait for longer."""
+        """Take ``amount``, even if it is not there: then others wait longer."""
         self._level = self._filled() - amount
 
     @property
     def remaining(self) -> int:
-        """What can be taken now."""
+        """The amount that can be taken now."""
         return max(0, int(self._filled()))
 
     @property
     def reset(self) -> float:
-        """Seconds until it is full."""
+        """Seconds until the bucket is full."""
         return (self.size - self._filled()) / self._speed
 
     def _filled(self) -> float:
         now = self._clock()
-        # Rounded, so that what was waited for is there, and not all but a billionth of it.
+        # Rounded, so that after a wait the whole amount is there, not all but a billionth of it.
         self._level = min(float(self.size), round(self._level + (now - self._at) * self._speed, 6))
         self._at = now
         return self._level
 
 
 class Excess(NamedTuple):
-    """Why a call is not let in.
+    """The reason why a call is not let in.
 
     Attributes:
         what: ``"requests"`` or ``"tokens"``.
-        limit: How many there may be.
-        wait: Seconds until it would be.
+        limit: The limit.
+        wait: Seconds until the call would be let in.
     """
 
     what: str
@@ -69,17 +72,17 @@ class Limits:
     """The limits of a server, on requests and on tokens."""
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], float]) -> None:
-        """All full.
+        """Begin with full buckets.
 
         Args:
-            behaviour: Which there are.
-            clock: Seconds, from anywhere.
+            behaviour: Has the limits.
+            clock: A clock in seconds, with any zero.
         """
         named = ("requests", behaviour.rate_limit), ("tokens", behaviour.token_limit)
         self._buckets = {what: Bucket(rate, clock) for what, rate in named if rate is not None}
 
     def enter(self, prompt_tokens: int) -> Excess | None:
-        """Take a request and the tokens of its prompt, or tell why not; then nothing is taken."""
+        """Take a request and the tokens of its prompt. If that is not possible, take nothing and return the reason."""
         amounts = {"requests": 1, "tokens": prompt_tokens}
         worst: Excess | None = None
         for what, bucket in self._buckets.items():
@@ -97,7 +100,7 @@ class Limits:
             bucket.take(tokens)
 
     def headers(self) -> dict[str, str]:
-        """How things stand; nothing without limits."""
+        """Returns the state of the limits as headers; none without limits."""
         headers: dict[str, str] = {}
         for what, bucket in self._buckets.items():
             headers[f"x-ratelimit-limit-{what}"] = str(bucket.size)
@@ -107,12 +110,12 @@ class Limits:
 
 
 def retry_headers(seconds: float) -> dict[str, str]:
-    """How long to wait: in whole seconds, rounded up, and in milliseconds."""
+    """Returns the headers with the time to wait: in whole seconds, rounded up, and in milliseconds."""
     return {"Retry-After": str(math.ceil(round(seconds, 6))), "retry-after-ms": str(_milliseconds(seconds))}
 
 
 def duration(seconds: float) -> str:
-    """Seconds as OpenAI writes them: ``16ms``, ``1s``, ``1.5s``, ``6m0s``, ``1h0m0s``."""
+    """Returns seconds as OpenAI writes them: ``16ms``, ``1s``, ``1.5s``, ``6m0s``, ``1h0m0s``."""
     milliseconds = _milliseconds(seconds)
     if 0 < milliseconds < 1000:
         return f"{milliseconds}ms"

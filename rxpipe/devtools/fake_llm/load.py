@@ -10,32 +10,32 @@ from itertools import count
 class SharedServer:
     """A server that shares itself evenly among its running calls (processor sharing).
 
-    With n calls running, each goes at the speed min(1, slots / n). All go at the same speed, so the work done for a
-    call since the beginning of time is one number, the mark: a call is done when the mark has risen by its seconds.
-    So a call that comes, ends or goes changes when the next one ends, and nothing else.
+    With n calls running, each runs at the speed min(1, slots / n). All have the same speed. So the work done for each
+    call since the beginning of time is one number, the mark: a call is done when the mark has risen by its seconds. A
+    call that comes, ends or goes only changes when the next call ends.
 
-    Belongs to one event loop, by whose time it goes.
+    Belongs to one event loop, and uses its time.
     """
 
     def __init__(self, slots: int) -> None:
-        """Idle.
+        """Begin idle.
 
         Args:
-            slots: Up to so many calls, none is slowed down.
+            slots: Most calls at once that are not slowed down.
         """
         self._slots = slots
         self._running = 0
         self._mark = 0.0
-        self._at = 0.0  # when the mark was that
-        self._ends: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap; with calls that have gone
+        self._at = 0.0  # when the mark had this value
+        self._ends: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap; includes calls that have gone
         self._numbers = count()
         self._alarm: asyncio.TimerHandle | None = None
 
     async def serve(self, seconds: float) -> None:
-        """Take as long as a call does.
+        """Take as long as a call takes.
 
         Args:
-            seconds: What it takes if it runs alone.
+            seconds: How long the call takes if it runs alone.
         """
         loop = asyncio.get_running_loop()
         self._advance(loop)
@@ -46,16 +46,16 @@ class SharedServer:
         try:
             await done
         except asyncio.CancelledError:
-            if done.cancelled():  # otherwise it was done just before
+            if done.cancelled():  # otherwise the call was done just before
                 self._advance(loop, gone=1)
                 self._set_alarm(loop)
             raise
 
     def _advance(self, loop: asyncio.AbstractEventLoop, gone: int = 0) -> None:
-        """Raise the mark to what it is now, call by call: those that have ended meanwhile made the others quicker.
+        """Raise the mark to its current value, call by call: each call that has ended made the others quicker.
 
         Args:
-            loop: Whose time it is.
+            loop: The loop whose time is used.
             gone: How many calls have just been cancelled.
         """
         now = loop.time()

@@ -1,9 +1,9 @@
-"""The texts that the server answers with: it writes, checks, answers and grades questions of arithmetic, mostly well.
+"""The texts of answers: the server writes, checks, answers and grades questions of arithmetic, mostly well.
 
-It answers in Chinese where the last message of the user, or the question in it, is in Chinese.
+It answers in Chinese if the last message of the user, or the question in it, is in Chinese.
 
-Which of them is asked for is seen from the schema's properties; without a schema, from tags and names in the last
-message of the user: ``<question>``, ``<reference>`` and ``<answer>``, ``"questions"`` and ``"clear"``.
+The schema's properties determine the task. Without a schema, tags and names in the last message of the user do:
+``<question>``, ``<reference>`` and ``<answer>``, ``"questions"`` and ``"clear"``.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ REFUSED = "I'm sorry, but I can't help with that."
 PROSE = "That is a good one! Let me think about it for a while before I put anything into writing."
 UNKNOWN = "I do not know"
 WRONG = 0.15
-"""The share of answers that are wrong."""
+"""The share of answers that are wrong, 0 to 1."""
 UNCLEAR = 0.1
-"""The share of questions that it finds unclear, of those that it can answer."""
+"""The share of answerable questions that it finds unclear, 0 to 1."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _COUNT = re.compile(r"\b([0-9]{1,3})(?: [a-z]+)? questions\b")
-_SEVERAL = 3  # questions, where the message does not say how many
+_SEVERAL = 3  # questions, if the message does not say how many
 _RIGHT_WORDS = ("correct", "right", "pass", "passed", "true", "yes", True)
 _WRONG_WORDS = ("wrong", "incorrect", "fail", "failed", "false", "no", False)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A text with JSON in it, and where that is.
+    """A text with JSON in it.
 
     Attributes:
-        value: What the JSON says.
-        before: The text before it.
-        after: The text behind it.
+        value: The value of the JSON.
+        before: The text before the JSON.
+        after: The text after it.
     """
 
     value: Any
@@ -54,17 +54,17 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return f"{self.before}{_json(self.value)}{self.after}"
 
     @property
     def cut(self) -> str:
-        """Up to the middle of the JSON."""
+        """The text up to the middle of the JSON."""
         inside = _json(self.value)
         return self.before + inside[: len(inside) // 2]
 
     def spoiled(self, variant: int) -> str:
-        """A text that is not what was asked for: no JSON, half of it, JSON of other types, or nothing."""
+        """Returns a text of a wrong form: no JSON, half of it, JSON of other types, or nothing."""
         match variant % 4:
             case 0:
                 return PROSE
@@ -77,7 +77,7 @@ class Reply:
 
 
 def reply(request: ChatRequest, seed: int) -> Reply:
-    """The model's reply, which is the same for the same messages and seed."""
+    """Returns the model's reply, which is the same for the same messages and seed."""
     if request.schema is not None:
         instances = Instances(request.schema)
         task = _task_of_schema(instances.properties)
@@ -146,7 +146,7 @@ def _answer(request: ChatRequest, seed: int) -> dict[str, Any]:
 
 
 def _solved(question: str) -> str | None:
-    """The answer to a question in one of the two languages; None if it cannot be answered."""
+    """Returns the answer to a question in either language; None if it cannot be answered."""
     if chinese.is_chinese(question):
         return chinese.answer(question)
     try:
@@ -170,14 +170,14 @@ def _grade(request: ChatRequest, seed: int) -> dict[str, Any]:
 
 
 def _tagged(text: str, tag: str) -> str | None:
-    """What is in the last such tag: instructions may speak of the tag before."""
+    """Returns the content of the last such tag: instructions before it may mention the tag."""
     end = text.rfind(f"</{tag}>")
     start = text.rfind(f"<{tag}>", 0, max(end, 0))
     return None if start < 0 else text[start + len(tag) + 2 : end].strip()
 
 
 def _fitted(value: Any, name: str, instances: Instances) -> Any:
-    """A task's value as the schema wants that property."""
+    """Returns a task's value in the form that the schema wants for that property."""
     schema = instances.resolved(instances.properties.get(name))
     kind = schema.get("type")
     if name == "score":
@@ -193,7 +193,10 @@ def _fitted(value: Any, name: str, instances: Instances) -> Any:
 
 
 def _verdict(right: bool, allowed: list[Any]) -> Any:
-    """The word for it among those that are allowed; else the first one is taken for right, the last one for wrong."""
+    """Returns the allowed word for a verdict.
+
+    If no known word is allowed, the first means right and the last means wrong.
+    """
     words = _RIGHT_WORDS if right else _WRONG_WORDS
     if not allowed:
         return words[0]
@@ -208,7 +211,7 @@ def _number(text: str) -> float:
 
 
 def _other_types(value: Any) -> Any:
-    """The same with other types in it: objects stay, of all else none is what it was."""
+    """Returns the value with other types in it: objects stay, everything else changes its type."""
     if fields := as_object(value):
         return {name: None if isinstance(one, (list, dict)) else [one] for name, one in fields.items()}
     return [value]

@@ -1,4 +1,4 @@
-"""Responses with bodies as OpenAI's."""
+"""Responses with bodies like OpenAI's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a client gets.
+    """The response to a client.
 
     Attributes:
-        status: Of HTTP.
-        body: JSON.
-        headers: Those of its own.
+        status: The HTTP status.
+        body: The body, as JSON.
+        headers: Additional headers.
     """
 
     status: int
@@ -32,7 +32,7 @@ class Refusal(Exception):
 
 
 def success(value: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """A 200."""
+    """Returns a 200."""
     return Response(200, json.dumps(value).encode(), headers or {})
 
 
@@ -45,32 +45,32 @@ def error(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An error, in the form that OpenAI's have."""
+    """Returns an error, in OpenAI's form."""
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return Response(status, json.dumps(body).encode(), headers or {})
 
 
 def failure(headers: Mapping[str, str]) -> Response:
-    """A 500."""
+    """Returns a 500."""
     text = "The server had an error while processing your request. Sorry about that!"
     return error(500, text, kind="server_error", headers=headers)
 
 
 def limited(model: str, what: str, detail: str, headers: Mapping[str, str]) -> Response:
-    """A 429.
+    """Returns a 429.
 
     Args:
-        model: As the client calls it.
+        model: The model's name, as the client writes it.
         what: ``"requests"`` or ``"tokens"``.
         detail: The limit, and when to come again.
-        headers: With ``Retry-After``.
+        headers: Headers with ``Retry-After``.
     """
     text = f"Rate limit reached for {model} on {what}: {detail}"
     return error(429, text, kind=what, code="rate_limit_exceeded", headers=headers)
 
 
 def unauthorized(authorization: str) -> Response:
-    """A 401, which does not repeat what was sent."""
+    """Returns a 401, which does not repeat the sent key."""
     if not authorization:
         text = "You didn't provide an API key: send it in an Authorization header, as Bearer auth."
         return error(401, text)
@@ -78,17 +78,17 @@ def unauthorized(authorization: str) -> Response:
 
 
 def no_such_model(model: str) -> Response:
-    """A 404, of a model."""
+    """Returns a 404 for a model."""
     text = f"The model `{model}` does not exist or you do not have access to it."
     return error(404, text, code="model_not_found")
 
 
 def no_such_path(method: str, path: str) -> Response:
-    """A 404, of a path."""
+    """Returns a 404 for a path."""
     return error(404, f"Invalid URL ({method} {path})")
 
 
 def wrong_method(method: str, allowed: str) -> Response:
-    """A 405."""
+    """Returns a 405."""
     text = f"Only {allowed} requests are accepted, not {method}."
     return error(405, text, code="method_not_supported", headers={"Allow": allowed})

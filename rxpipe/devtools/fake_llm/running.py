@@ -1,4 +1,4 @@
-"""Ways to run a server: on a thread of its own, or until a signal comes."""
+"""Runs a server: on a thread of its own, or until a signal comes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def serving(
     """A server on a thread of its own, while the context lasts.
 
     Args:
-        behaviour: How it answers; by default at once, and well.
-        port: Where it listens, at 127.0.0.1; 0 for a port that is free.
-        clock: Seconds, by which rate limits go.
+        behaviour: The server's behaviour; by default it answers at once, and well.
+        port: The port at 127.0.0.1; 0 for a free port.
+        clock: The clock of the rate limits, in seconds.
 
     Yields:
-        The server, which has started; its `url` is for clients.
+        The started server; its `url` is for clients.
 
     Raises:
         ConfigError: The port cannot be used, or aiohttp is missing.
@@ -38,7 +38,7 @@ def serving(
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         try:
             await server.start()
-        except BaseException as error:  # noqa: BLE001 - raised where the server was asked for
+        except BaseException as error:  # noqa: BLE001 - raised again where the server was asked for
             started.set_exception(error)
             return
         started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
@@ -58,10 +58,10 @@ def serving(
 
 
 def serve_until_signal(server: FakeServer, on_start: Callable[[FakeServer], None]) -> None:
-    """Run a server on the main thread, until Ctrl-C or SIGTERM; then it ends at once.
+    """Run a server on the main thread, until Ctrl-C or SIGTERM. Then it ends at once.
 
     Args:
-        server: Not yet started.
+        server: The server, not yet started.
         on_start: Called when it has started.
 
     Raises:

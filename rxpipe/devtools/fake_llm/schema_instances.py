@@ -1,4 +1,4 @@
-"""An instance of a JSON schema: a plain value for what must be there."""
+"""An instance of a JSON schema: a plain value for each required part."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 from rxpipe.devtools.fake_llm.json_values import as_array, as_object
 
-_DEEPEST = 8  # of a schema that contains itself
-_LONGEST = 1000  # of a text or an array, whatever a schema says
+_DEEPEST = 8  # levels of a schema that contains itself
+_LONGEST = 1000  # most elements of a text or an array, whatever a schema says
 
 
 class Instances:
-    """Makes instances of a schema and of what is in it."""
+    """Makes instances of a schema and of its parts."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Of nothing yet.
+        """Describe the schema.
 
         Args:
-            schema: The outermost one, which the references in it are looked up in.
+            schema: The outermost schema, in which references are looked up.
         """
         self._root = schema
 
     def resolved(self, schema: Any) -> dict[str, Any]:
-        """A schema without a reference or an alternative at its top; the first of alternatives."""
+        """Returns a schema without a reference or alternatives at its top. Of alternatives, the first counts."""
         fields = as_object(schema)
         for _ in range(_DEEPEST):
             if isinstance(reference := fields.get("$ref"), str):
@@ -40,14 +40,14 @@ class Instances:
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """What the outermost schema has."""
+        """The properties of the outermost schema."""
         return as_object(self.resolved(self._root).get("properties"))
 
     def make(self, known: Mapping[str, Any] | None = None) -> Any:
-        """An instance of the outermost schema.
+        """Returns an instance of the outermost schema.
 
         Args:
-            known: Values for properties of it, which are left out where it has no such property.
+            known: Values for its properties. Values of other properties are left out.
         """
         return self._instance(self._root, _DEEPEST, known or {})
 
@@ -98,7 +98,7 @@ def _type(fields: dict[str, Any]) -> Any:
 
 
 def _number(fields: dict[str, Any], kind: str) -> float:
-    """The allowed number that is nearest to 1, and a whole one if there is one."""
+    """Returns the allowed number that is nearest to 1; a whole number if there is one."""
 
     def bound(name: str, otherwise: float) -> float:
         value = fields.get(name)

@@ -20,8 +20,8 @@ class FakeServer:
     """A server of chat completions, at one address, on the event loop where it is started.
 
     Attributes:
-        url: What clients take for a base URL, once it has started.
-        stats_url: Where its counts are, as JSON.
+        url: The base URL for clients, once the server has started.
+        stats_url: The URL of its counts, as JSON.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class FakeServer:
         port: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Not yet started.
+        """Describe a server; nothing is started yet.
 
         Args:
-            behaviour: How it answers; by default at once, and well.
+            behaviour: The server's behaviour; by default it answers at once, and well.
             host: The address to listen at.
-            port: The port; 0 for one that is free.
-            clock: Seconds, by which rate limits go.
+            port: The port; 0 for a free port.
+            clock: The clock of the rate limits, in seconds.
         """
         self.url = ""
         self.stats_url = ""
@@ -71,11 +71,11 @@ class FakeServer:
         self.url, self.stats_url = f"{origin}/v1", f"{origin}/stats"
 
     async def stop(self) -> None:
-        """Stop listening and drop all connections at once, also of calls that hang."""
+        """Stop listening and drop all connections at once, including those of calls that hang."""
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
 
     def stats(self) -> Stats:
-        """What it has counted until now; may be called on any thread."""
+        """Returns the counts so far. From any thread."""
         return self._completions.counts.stats()
