@@ -53,7 +53,8 @@ class HealthWatch:
     - 60 seconds;
     - 1.5 times the longest timeout, delay or batch of its stages;
     - 10 minutes, if a stage has no timeout;
-    - 3 times as long as nearly all calls of a stage take.
+    - 3 times as long as nearly all calls of a stage take;
+    - 1.5 times the interval between two calls that the slowest limit of calls allows.
 
     Some time does not count. While the database is away or a server makes calls pause, waiting is right, and a restart
     would lose the items in hand. Time in which the whole process was stopped does not count either.

@@ -26,7 +26,7 @@ class FailureInfo:
         id: The item's ID, as the source gave it.
         state: The item's state now.
         stage: The stage that failed; None if it is not known.
-        attempt: The number of the attempt, from 1.
+        attempt: The number of the attempt, from 1; 0 if the item failed before any call.
         calls: All calls made for the item.
         final: True if no other call followed.
         type: The type of the error.
