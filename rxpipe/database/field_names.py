@@ -59,7 +59,7 @@ class FieldReader:
 
 
 def time_hint(name: str) -> str:
-    """What to write for the time of writing, if a field's name asks for that."""
+    """Returns how to write the time of writing, if a field's name asks for it; otherwise an empty text."""
     if name not in _TIMES:
         return ""
     return "; for the time of writing, leave it out, and give your table's column DEFAULT CURRENT_TIMESTAMP"

@@ -22,7 +22,7 @@ class ChatRequest:
         form: The form of the reply.
         schema: The JSON schema of the reply; None without one.
         user: The text of the last message of a user.
-        prompt_tokens: About as many as all messages have.
+        prompt_tokens: Estimated tokens of all messages.
     """
 
     model: str

@@ -145,7 +145,7 @@ def _columns(calls: Sequence[PlainCall]) -> tuple[float, float, dict[str, Sequen
 
 
 def calls_of(row: Row[Any]) -> Iterator[KeptCall]:
-    """The calls of a row of ``rxpipe_calls``."""
+    """Returns the calls of a row of ``rxpipe_calls``."""
     columns: dict[str, list[Any]] = json.loads(row.calls)
     count = len(columns["item"])
     nothing = [0] * count

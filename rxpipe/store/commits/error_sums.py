@@ -60,7 +60,7 @@ class ErrorSums:
 
 
 def kind_of(stage: str, error_type: str, text: str) -> str:
-    """What failures have in common whose texts differ in numbers only."""
+    """Returns a key that is the same for failures whose texts differ only in parts that vary, such as numbers."""
     told = "\0".join((stage, error_type, without_what_varies(text[:LONGEST])))
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -32,9 +32,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Flusher:
     """Commits batches, one at a time. While the database is away or full, it keeps them and tries again.
 
-    When the database takes no rows (their table is gone, a permission was revoked), or rows lack a column's field, it
-    still commits what the stages returned. The items then wait in the store with all that was paid for, and their rows
-    come with the next run.
+    If the database takes no rows (their table is gone, a permission was revoked), or rows lack a column's field, the
+    stage results are still committed. The items then wait in the store with all results that were paid for, and the
+    next run writes their rows.
 
     Attributes:
         failure: Why no rows are written any more; None while rows are written.
@@ -70,7 +70,7 @@ class Flusher:
         self._over = threading.Event()
 
     def make_rows(self, records: Sequence[Record]) -> None:
-        """Make the rows of a batch; if a column's field is missing, no rows are written from now on."""
+        """Make the rows of a batch. If a column's field is missing, no rows are written from now on."""
         try:
             self._commits.make_rows(records)
         except NoSuchField as error:
@@ -144,7 +144,7 @@ class Flusher:
         except SinkError as error:
             if may_pass(error):
                 raise
-            outcomes = self._commit_without_rows(records, error)  # if that fails, too, rows are not the trouble
+            outcomes = self._commit_without_rows(records, error)  # if this fails, too, the rows are not the cause
             self._write_no_rows(error)
         return outcomes
 

@@ -52,7 +52,7 @@ class SnapshotLog:
         self._lock = threading.Lock()
 
     def watch(self, take: Callable[[], Snapshot], conclude: Callable[[Snapshot], Snapshot]) -> None:
-        """Keep snapshots from now on; ``conclude`` adds to the last one what held the run up."""
+        """Keep snapshots from now on. ``conclude`` adds to the last one what held the run up."""
         self.take, self._conclude = take, conclude
 
     def taken(self) -> str | None:

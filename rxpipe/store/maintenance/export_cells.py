@@ -18,7 +18,7 @@ VALUE = "value"
 """The field of a value without fields of its own."""
 
 ID = "id"
-"""The field of a value that often is the item's own ID."""
+"""The field of a value that is often the item's own ID."""
 
 Kind = Literal["integer", "number", "truth", "text"]
 """The type of values in a column that has one type."""
@@ -81,7 +81,7 @@ class Fields:
 def fields_of_run(connection: Connection, run: RunInfo, which: ColumnElement[bool] | None = None) -> Fields:
     """Returns the fields of the newest outputs of a run's items, in the order in which they first occur.
 
-    A field ``id`` that is the item's own ID in all of them is left out, as that has a column.
+    If a field ``id`` is the item's own ID in all of them, it is left out, as the ID has a column already.
 
     Args:
         connection: In a transaction that sees one moment.
@@ -132,7 +132,7 @@ def with_kinds(
 def _newest_outputs(
     connection: Connection, run: RunInfo, which: ColumnElement[bool] | None
 ) -> Iterator[tuple[str, str]]:
-    """The items' keys, and their outputs."""
+    """Returns the items' keys with their newest outputs."""
     query = (
         select(ITEMS.c.item_key, CHECKPOINTS.c.output).join(ITEMS, IS_NEWEST_CHECKPOINT).where(ITEMS.c.run_id == run.id)
     )

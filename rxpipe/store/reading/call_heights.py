@@ -1,4 +1,4 @@
-"""How many calls ran at a time: means over equal parts of it, in which every second of every call counts once."""
+"""How many calls ran at a time: means over equal parts of the time. Every second of every call counts once."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ class CallHeights:
     """Adds up the calls of one stage."""
 
     def __init__(self, since: float, seconds: float, parts: int) -> None:
-        """Prepare it.
+        """Begin without calls.
 
         Args:
-            since: When the time begins, in seconds.
-            seconds: Its length.
-            parts: How many parts it has.
+            since: The beginning of the time, in seconds.
+            seconds: The length of the time, in seconds.
+            parts: How many parts the time has.
         """
         self._since, self._parts = since, parts
         self._scale = parts / seconds
-        self._inside = [0.0] * (parts + 1)  # of calls that began or ended within a part
-        self._changes = [0] * (parts + 1)  # of the number of calls that ran during the whole part
+        self._inside = [0.0] * (parts + 1)  # shares of calls that began or ended within a part
+        self._changes = [0] * (parts + 1)  # changes of the number of calls that ran during the whole part
 
     def add(self, began: float, seconds: float) -> None:
-        """Add a call; what is outside the time does not count."""
+        """Add a call. Only the part of the call within the time counts."""
         start = min(max(0.0, (began - self._since) * self._scale), self._parts)
         end = min(max(0.0, (began + seconds - self._since) * self._scale), self._parts)
         first, last = int(start), int(end)
@@ -35,6 +35,6 @@ class CallHeights:
         self._changes[last] -= 1
 
     def means(self) -> tuple[float, ...]:
-        """The mean number of calls that ran in each part."""
+        """Returns the mean number of running calls in each part."""
         whole = accumulate(self._changes)
         return tuple(inside + level for inside, level in zip(self._inside, whole, strict=True))[: self._parts]

@@ -14,8 +14,8 @@ from rxpipe.store.queries.failures import item_id
 from rxpipe.store.reading.call_heights import CallHeights
 from rxpipe.store.schema.tables import CALLS, ITEMS, RUNS
 
-_MOST_READ = 25_000  # calls: more take longer than a page should wait
-_LATE = 86_400.0  # seconds from a call's beginning to its commit, at most
+_MOST_READ = 25_000  # calls; a page should not wait for more
+_LATE = 86_400.0  # most seconds from a call's beginning to its commit
 _EARLY = 1.0  # seconds by which clocks differ
 
 
@@ -29,16 +29,16 @@ def timeline(
     most: int,
     parts: int,
 ) -> Timeline:
-    """Calls that ran in a part of a run.
+    """Returns the calls that ran in a part of a run.
 
     Args:
         connection: In a transaction that reads.
-        run_id: The run.
-        stages: The names of its stages.
-        since: The part's beginning, in seconds from the run's.
-        seconds: Its length.
-        most: How many bars at most: the longest calls.
-        parts: How many means the heights have.
+        run_id: The run's number.
+        stages: The names of the run's stages.
+        since: The beginning of the part, in seconds from the beginning of the run.
+        seconds: The length of the part in seconds.
+        most: Most bars to return: those of the longest calls.
+        parts: How many means each of the heights has.
     """
     began = connection.execute(select(RUNS.c.created_at).where(RUNS.c.id == run_id)).scalar()
     if began is None:
@@ -61,13 +61,13 @@ def timeline(
 
 
 def _ran(run_id: int, first: float, last: float) -> tuple[ColumnElement[bool], ...]:
-    """Groups with calls of a time."""
+    """Returns the conditions for groups with calls in a time."""
     of_run, at = CALLS.c.run_id == run_id, CALLS.c.at
     return of_run, at >= first - _EARLY, at <= last + _LATE, CALLS.c.to_at >= first, CALLS.c.from_at <= last
 
 
 def _some(run_id: int, first: float, last: float, calls: int) -> Select[Any]:
-    """Some of these groups, evenly, with no more calls than can be read."""
+    """Returns a query for some of these groups, evenly spread, with no more calls than can be read."""
     order = func.row_number().over(order_by=(CALLS.c.at, CALLS.c.worker, CALLS.c.number))
     columns = CALLS.c.worker, CALLS.c.number, order.label("place")
     groups = select(*columns).where(*_ran(run_id, first, last)).subquery()

@@ -132,9 +132,14 @@ class StoreRunsReader:
             return None if stages is None else item_details(connection, run, stages, item)
 
     def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000, parts: int = 600) -> Timeline:
-        """Calls that ran in a part of the run, ``since`` in seconds from its beginning.
+        """Returns calls that ran in a part of the run.
 
-        ``most`` is the number of bars at most, ``parts`` the number of means in each of the heights.
+        Args:
+            run: The run's number.
+            since: The beginning of the part, in seconds from the beginning of the run.
+            seconds: The length of the part in seconds.
+            most: Most bars to return.
+            parts: How many means each of the heights has.
         """
         with self._look() as connection:
             stages = _stages(connection, run)

@@ -123,9 +123,9 @@ class SnapshotHistory:
 
 
 def workers_began(connection: Connection, run_id: int) -> list[float]:
-    """When workers of a run began, in seconds since 1970 by their clocks, from the first snapshot of each.
+    """Returns when workers of a run began, in seconds since 1970 by their clocks, from the first snapshot of each.
 
-    Those that used results of the cache at once are left out: their first call says nothing of how long a start takes.
+    Workers that used cached results at once are left out: their first call does not show how long a start takes.
     """
     query = select(SNAPSHOTS).where(SNAPSHOTS.c.run_id == run_id, SNAPSHOTS.c.number == 0).limit(_MOST_READ)
     found = [snapshot for row in connection.execute(query) if (snapshot := _readable(row)) is not None]
