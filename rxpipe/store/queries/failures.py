@@ -51,7 +51,7 @@ class FailureInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Failed calls with the same error, except for numbers in its text.
+    """Failed calls with the same error, except for details in its text, such as numbers.
 
     Attributes:
         stage: The stage that failed.
