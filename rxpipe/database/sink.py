@@ -72,7 +72,7 @@ class DatabaseSink(ObserverBase[Any]):
         """Describe a sink; nothing is opened yet.
 
         Args:
-            database: An SQLAlchemy URL or an engine. You stay the owner of an engine.
+            database: An SQLAlchemy URL or an engine. An engine is not closed.
             table: The name of a table that rxpipe makes, or your own ``Table`` or ORM class.
             row: A function that makes a row of your table from an outcome: a mapping from column names.
             rows: The statuses of items that have a row. Add ``dropped``, ``expanded`` or ``collected`` to see those

@@ -235,10 +235,7 @@ class Session:
         self._lease.asked = lambda how: stop(how == "abort", error_when_asked(how))
 
     def may_begin(self, wake: Callable[[], None]) -> bool:
-        """Returns True if a call may begin; False while too many results wait for their commit.
-
-        Then calls ``wake`` later.
-        """
+        """Returns True if a call may begin. While too many results wait for their commit, calls ``wake`` later."""
         return self._backlog.may_begin(wake)
 
     def _note(self, record: Checkpoint | Spawned | SentBack | FailedCall | Used) -> None:

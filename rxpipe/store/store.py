@@ -83,8 +83,8 @@ class RunStore:
         """Describe a store.
 
         Args:
-            database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine. You stay the owner of an engine.
-                The default is the database of the pipeline's ``DatabaseSink``. With such a sink no other database is
+            database: SQLite (a file) or PostgreSQL, as an SQLAlchemy URL or an engine. An engine is not closed. The
+                default is the database of the pipeline's ``DatabaseSink``. With such a sink no other database is
                 allowed, so that an item and its row are committed together. With a ``JsonLinesSink`` the default is an
                 SQLite file next to the output.
             name: The run's name; the pipeline's name by default. Another name is another run of the pipeline.
