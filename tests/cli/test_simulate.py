@@ -59,9 +59,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_without_a_record(folder: Path) -> None:
-    """Nothing is called, connected to, read or written if all stages have a latency."""
+    """Nothing is called, connected to or written if all stages have a latency."""
     config = never_run(folder, source={"range": 40}, database={"url": "postgresql://nobody@127.0.0.1:1/none"})
-    before = {path: path.stat() for path in folder.rglob("*")}
+    before = states_of(folder)
     lines = simulated(config, *LATENCIES, "--replications=5").splitlines()
     assert lines[0] == "pipeline: a simulation, all calls are drawn from the latencies given"
     rows = {line[:17].strip(): line[17:].split() for line in lines[4:14]}
@@ -73,7 +73,12 @@ def test_without_a_record(folder: Path) -> None:
     assert "- two takes lognormal(median=2, p95=6) seconds, and no call of it fails" in text
     assert "- 6 simulations with seed 0" in text
     assert max(map(len, lines[:-7])) <= 80
-    assert {path: path.stat() for path in folder.rglob("*")} == before
+    assert states_of(folder) == before
+
+
+def states_of(folder: Path) -> dict[Path, tuple[int, int]]:
+    """When each file was written last, and how large it is; modules are read."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 
 
 def test_predicates_and_records_are_not_called(folder: Path) -> None:
