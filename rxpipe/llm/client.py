@@ -1,4 +1,4 @@
-"""The HTTP side of a provider: one ``openai`` client per event loop, and what its errors mean."""
+"""The HTTP side of a provider: one ``openai`` client for each event loop, and the meaning of the client's errors."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ _CONNECTIONS = 1_000_000
 LARGEST = 2_000_000  # bytes of a reply
 _BUSY = 429
 _TRANSIENT = frozenset({408, 409, 425})
-_PAYMENT_REQUIRED = 402  # with a time to wait, OpenRouter means calls that are in flight
-_FILTERED = "content_filter"  # of a prompt, as a 400
+_PAYMENT_REQUIRED = 402  # with a time to wait, OpenRouter means that calls are in flight
+_FILTERED = "content_filter"  # the code of a refused prompt, with status 400
 _TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
-_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what no key looks like
+_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # no key looks like this
 
 Connect = Callable[[], AbstractAsyncContextManager["openai.AsyncOpenAI"]]
 
 
 class PerLoop:
-    """A client for each event loop that calls are made on: opened by the first call, closed with the loop.
+    """Keeps one client for each event loop that makes calls.
 
-    A connection pool belongs to a loop. A task of that loop holds it: ``asyncio.run``, and rxpipe's own loop, cancel
-    the tasks that are left at their end, and wait for them.
+    The first call on a loop opens the client. The client is closed with the loop: a connection pool belongs to one
+    loop, so a task of that loop holds it. ``asyncio.run`` and rxpipe's own loop cancel the tasks that are left at their
+    end, and wait for them.
     """
 
     def __init__(self, connected: Connect) -> None:
@@ -45,10 +46,10 @@ class PerLoop:
         self._held: dict[asyncio.AbstractEventLoop, tuple[asyncio.Future[openai.AsyncOpenAI], asyncio.Task[None]]] = {}
 
     async def get(self) -> openai.AsyncOpenAI:
-        """The running loop's client.
+        """Returns the running loop's client.
 
         Raises:
-            Exception: What opening it raised; the next call tries again.
+            Exception: The client could not be opened. The next call tries again.
         """
         loop = asyncio.get_running_loop()
         if loop not in self._held:
@@ -58,7 +59,7 @@ class PerLoop:
         ready = self._held[loop][0]
         if ready.done():
             return ready.result()
-        with time_held():  # it may take longer than a call: a second, for an import alone
+        with time_held():  # opening may take longer than a call: the import alone takes a second
             return await asyncio.shield(ready)
 
     async def aclose(self) -> None:
@@ -71,12 +72,12 @@ class PerLoop:
         try:
             async with self._connected() as client:
                 ready.set_result(client)
-                await loop.create_future()  # until it is cancelled
+                await loop.create_future()  # until the task is cancelled
         except Exception as error:
             if ready.done():
                 raise
             ready.set_exception(error)
-            ready.exception()  # seen, if nobody waits for it any more
+            ready.exception()  # marks the error as seen, if nobody waits for it any more
         finally:
             ready.cancel()
             if (held := self._held.get(loop)) is not None and held[0] is ready:
@@ -85,12 +86,12 @@ class PerLoop:
 
 @asynccontextmanager
 async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.AsyncOpenAI]:
-    """A client, on a connection pool of its own, which makes each request once."""
-    openai = await asyncio.to_thread(import_module, "openai")  # a second, for which the loop must not stand still
-    # Stages bound their calls. No bound here would be aiohttp's default, of 100.
+    """Yields a client with its own connection pool. The client makes each request once."""
+    openai = await asyncio.to_thread(import_module, "openai")  # takes a second; the loop must not stand still meanwhile
+    # Stages bound their calls. Without a number here, aiohttp's default of 100 would apply.
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=_CONNECTIONS)
     http = openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bounding()]})
-    identity = {"Accept-Encoding": "identity"}  # so that what is counted is what is read
+    identity = {"Accept-Encoding": "identity"}  # so that the bytes counted are the bytes read
     async with openai.AsyncOpenAI(
         base_url=base_url, api_key=key, max_retries=0, http_client=http, default_headers=identity
     ) as client:
@@ -98,14 +99,14 @@ async def connected(base_url: str | None, key: str) -> AsyncGenerator[openai.Asy
 
 
 def key_from(variable: str | None, *, where: str = "api_key_env") -> str:
-    """The key in an environment variable, or in the file that ``NAME_FILE`` names.
+    """Returns the key in an environment variable, or in the file that ``NAME_FILE`` names.
 
     Raises:
-        ConfigError: It is not set, its file cannot be read, or it cannot be sent. What may be a key, by mistake, is
-            not shown.
+        ConfigError: The variable is not set, its file cannot be read, or the key cannot be sent. The error does not
+            show a name that may be a key by mistake.
     """
     if variable is None:
-        return "none"  # the client wants one, servers of one's own do not
+        return "none"  # the client needs a key, private servers do not
     shown = shown_name(variable) or "that it names"
     try:
         key = secret(variable) or ""
@@ -123,16 +124,16 @@ def _nor_file(variable: str) -> str:
 
 
 def shown_name(variable: str) -> str | None:
-    """A variable's name, unless it looks as if it might be a key."""
+    """Returns a variable's name, or None if the name looks like a key."""
     return variable if _NAME.fullmatch(variable) else None
 
 
 class _TooLarge(Exception):
-    """More came than anybody would have asked for."""
+    """The body of a reply is larger than any useful reply."""
 
 
 def _bounding() -> Callable[[httpx2.Response], Awaitable[None]]:
-    """What has the body of each response end with an error, when it is read, where it is too large."""
+    """Returns a hook for responses. Reading a body that is too large then raises ``_TooLarge``."""
     import httpx2
 
     class Bounded(httpx2.AsyncByteStream):
@@ -152,14 +153,14 @@ def _bounding() -> Callable[[httpx2.Response], Awaitable[None]]:
 
     async def bound(response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise _TooLarge  # a small body that may become any size
+            raise _TooLarge  # a small compressed body may become any size
         response.stream = Bounded(cast("httpx2.AsyncByteStream", response.stream))
 
     return bound
 
 
 def told(error: Exception) -> LLMError:
-    """What an error of the client means; its text may be long, and have the key in it."""
+    """Returns the error that an error of the client means. Its text may be long, and may contain the key."""
     import httpx2
     import openai
 
@@ -167,7 +168,7 @@ def told(error: Exception) -> LLMError:
         return _status_error(error)
     if isinstance(error, _TooLarge) or isinstance(error.__cause__, _TooLarge):
         return InvalidOutput(f"the reply was cut: it is larger than {LARGEST:,} bytes, or compressed")
-    # aiohttp's errors of connecting all come as a timeout of it
+    # All of aiohttp's connection errors come as a connect timeout.
     if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, httpx2.ConnectTimeout):
         return Unavailable("no answer in time")
     if isinstance(error, openai.APIConnectionError):
@@ -216,7 +217,7 @@ def _message(error: openai.APIStatusError) -> str:
     message = cast("dict[str, Any]", body).get("message") if isinstance(body, dict) else body
     if not isinstance(message, str) or not message.strip():
         return error.response.reason_phrase or "no message"
-    if message.lstrip().startswith("<"):  # a page, of what stands before the server: its title says all there is
+    if message.lstrip().startswith("<"):  # a page of a proxy or gateway before the server: the title says enough
         title = _TITLE.search(message)
         return title[1].strip() if title else error.response.reason_phrase or message
     return message

@@ -1,19 +1,19 @@
-"""What can go wrong with a call to a language model, by kind.
+"""The errors of calls to a language model, by kind.
 
 ::
 
     LLMError
     ├── RateLimited         429: too many calls; made again when the server allows, and no attempt is used up
-    ├── Unavailable         5xx, no connection, no answer in time, or none that can be read: worth another attempt
-    ├── InvalidOutput       the reply is not of the form that was asked for: worth another attempt
+    ├── Unavailable         5xx, no connection, no answer in time, or an unreadable answer: worth another attempt
+    ├── InvalidOutput       the reply does not have the requested form: worth another attempt
     ├── Refused             the model declined
     └── PermanentError      400, 404 and such: the same request would fail again
 
     StopRun (rxpipe.errors)
-    └── ProviderUnusable    a wrong key, no quota left, nobody there: no call can succeed, so the run stops
+    └── ProviderUnusable    a wrong key, no quota left, no server there: no call can succeed, so the run stops
 
-Their ``kind`` (``rate_limited``, ``transient``, ``invalid_output``, ``refused``, ``permanent``) is what a ``Retry`` can
-name as ``retry_on``. Texts come from servers: they are cut, and the key is taken out of them.
+Each error has a ``kind``: ``rate_limited``, ``transient``, ``invalid_output``, ``refused`` or ``permanent``. A
+``Retry`` can name kinds as ``retry_on``. The texts come from servers: they are cut, and the key is removed from them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LLMError(RxPipeError):
 
     Attributes:
         status: The HTTP status, or None.
-        retry_after: Seconds to wait before the next call, as the server says; None if it does not.
+        retry_after: Seconds to wait before the next call, as the server says; None if the server does not say.
     """
 
     kind = "error"
@@ -35,17 +35,17 @@ class LLMError(RxPipeError):
 
 
 class RateLimited(LLMError):
-    """The server has had too many calls for now."""
+    """The server received too many calls for now."""
 
     kind = "rate_limited"
     uses_attempt = False
 
 
 class Unavailable(LLMError):
-    """The server failed, could not be reached, or sent what is no chat completion.
+    """The server failed, could not be reached, or sent something else than a chat completion.
 
     Attributes:
-        reached: Whether there was a connection.
+        reached: True if there was a connection.
     """
 
     reached = True
@@ -54,23 +54,24 @@ class Unavailable(LLMError):
 
 
 class InvalidOutput(LLMError):
-    """The reply is not what was asked for."""
+    """The reply does not have the requested form."""
 
     kind = "invalid_output"
 
 
 class Refused(LLMError):
-    """The model declined to answer, or a filter kept its answer back."""
+    """The model declined to answer, or a filter kept the answer back."""
 
     kind = "refused"
     is_permanent = True
 
 
 class PermanentError(LLMError):
-    """The server will not take this request, however often it is made.
+    """The server does not accept this request, however often the request is made.
 
     Attributes:
-        exhausted: Why it will not take any other either, if it says so: the account has nothing left, say.
+        exhausted: Why the server accepts no other request either, such as an account with nothing left; None if the
+            server does not say so.
     """
 
     exhausted: str | None = None
@@ -80,4 +81,4 @@ class PermanentError(LLMError):
 
 
 class ProviderUnusable(StopRun):
-    """No call to this provider can succeed: says why, and what to do."""
+    """No call to this provider can succeed. The text says why, and what to do."""

@@ -1,7 +1,7 @@
-"""Which replies say that an account has nothing left, so that no other call can succeed either.
+"""Recognizes replies that say that an account has nothing left, so that no other call can succeed either.
 
-Services say so with many statuses and codes, often with the 429 that stands for too many calls. The table below has the
-codes, each with its source, read in 2026:
+Services use many statuses and codes for this, often status 429, which also stands for too many calls. The table below
+has the codes, each with its source, read in 2026:
 
 - OpenAI: https://developers.openai.com/api/docs/guides/error-codes
 - Zhipu and Z.AI: https://docs.bigmodel.cn/cn/api/api-code, https://docs.z.ai/api-reference/api-code
@@ -13,7 +13,7 @@ codes, each with its source, read in 2026:
 - AiHubMix and others that run one-api: https://docs.aihubmix.com/cn/FAQs/HTTP-Codes
 - Anthropic: https://portkey.ai/error-library/insufficient-balance-error-10489
 
-A 402 needs no code: DeepSeek, OpenRouter, Together and Mistral have it for just that.
+A 402 needs no code: DeepSeek, OpenRouter, Together and Mistral use the status for exactly this.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ _CODES: dict[str, str] = {
     # one-api: with a 403
     "insufficient_user_quota": NO_QUOTA,
 }
-# At these hosts a code means something else: at Alibaba Cloud that tokens come too fast, which a minute mends
-# (https://help.aliyun.com/zh/model-studio/rate-limit).
+# At these hosts a code has another meaning. At Alibaba Cloud the code says that tokens come too fast, which ends within
+# a minute (https://help.aliyun.com/zh/model-studio/rate-limit).
 _ELSEWHERE: dict[str, frozenset[str]] = {"aliyuncs.com": frozenset({"insufficient_quota"})}
-_SAID = (  # where there is no code, or another one: words of a message that no limit of a minute has
+_SAID = (  # for replies with no code or another code: words that no message about a limit per minute has
     "欠费",
     "余额不足",
     "insufficient balance",
@@ -73,22 +73,22 @@ _SAID = (  # where there is no code, or another one: words of a message that no 
     "credit balance is too low",
     "free allocated quota exceeded",
 )
-_MAY_SAY = frozenset({403, 429})  # a 400 may quote anybody's text
+_MAY_SAY = frozenset({403, 429})  # a 400 may quote any text
 _BEGINS = "your credit balance is too low"  # Anthropic, with a 400
 
 
 def why_exhausted(status: int, codes: Sequence[object], message: str, host: str, *, may_wait: bool) -> str | None:
-    """Why no other call can succeed either, if a reply with an error says so.
+    """Returns the reason why no other call can succeed either, if an error reply says so.
 
     Args:
         status: The HTTP status.
-        codes: The error's code and type: text, a number, or whatever came.
-        message: Its message.
+        codes: The error's code and type: text, a number, or any other value that the server sent.
+        message: The error's message.
         host: The server's name.
-        may_wait: Whether the server says how long to wait.
+        may_wait: True if the server says how long to wait.
 
     Returns:
-        None if the reply does not say that.
+        The reason, or None if the reply does not say so.
     """
     if status == _PAYMENT_REQUIRED:
         return None if may_wait else NO_QUOTA

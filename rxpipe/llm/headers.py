@@ -1,4 +1,4 @@
-"""How long a server asks to wait, from its reply's headers."""
+"""Reads from a reply's headers how long a server asks to wait."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 86_400.0  # seconds: what is longer is a time, or a mistake
+_LONGEST = 86_400.0  # seconds; a larger number is a point in time, or a mistake
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait before another call.
+    """Returns the seconds to wait before another call.
 
-    From ``retry-after-ms``; else ``Retry-After``, in seconds or as a date (RFC 9110, 10.2.3); else from
-    ``x-ratelimit-reset-requests`` and ``-tokens``, of those of which nothing remains, or nobody knows.
+    The sources, in this order:
+
+    1. ``retry-after-ms``
+    2. ``Retry-After``, in seconds or as a date (RFC 9110, 10.2.3)
+    3. ``x-ratelimit-reset-requests`` and ``-tokens``: of a limit with nothing remaining, or else of a limit whose
+       remaining number is unknown
 
     Args:
-        headers: Of the reply; names are looked up in lower case.
-        now: The time, where a date is compared with it.
+        headers: The reply's headers. Names are looked up in lower case.
+        now: The time to compare a date with; the current time by default.
 
     Returns:
-        None if the server does not say, or a time that is over or more than a day away.
+        The seconds, or None if the server does not say, or says a time in the past or more than a day away.
     """
     for found in (_milliseconds(headers), _seconds_or_date(headers, now), _resets(headers)):
         if found is not None and 0 < found <= _LONGEST:
@@ -32,7 +36,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def seconds_of(text: str) -> float | None:
-    """A duration like ``6m0s``, ``1.5s``, ``20ms`` or ``3`` (seconds); None if it is none."""
+    """Returns the seconds of a duration like ``6m0s``, ``1.5s``, ``20ms`` or ``3`` (seconds); None for other text."""
     text = text.strip()
     number = _number(text)
     if number is not None:
@@ -72,8 +76,8 @@ def _seconds_or_date(headers: Mapping[str, str], now: datetime | None) -> float 
 
 
 def _resets(headers: Mapping[str, str]) -> float | None:
-    """The longest time until a limit that is used up starts anew; else one of which nobody says what remains."""
-    waits: dict[float | None, list[float]] = {}  # by what remains
+    """Returns the longest time until a used-up limit starts anew, else that of a limit whose rest is unknown."""
+    waits: dict[float | None, list[float]] = {}  # by the remaining number
     for limit in ("requests", "tokens"):
         reset = seconds_of(headers.get(f"x-ratelimit-reset-{limit}", ""))
         if reset is not None:

@@ -1,4 +1,4 @@
-"""Whether calls to a provider can succeed at all: judged by what came of those so far."""
+"""Judges from the calls so far whether calls to a provider can succeed at all."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from rxpipe.llm.client import shown_name
 from rxpipe.llm.errors import LLMError, PermanentError, RateLimited, Unavailable
 from rxpipe.operators.core.running_call import will_retry
 
-_REFUSED = 3  # requests in a row, before any was answered: then all will be
-_LOST = 5  # items in a row that nobody was there for
-_MISSED = 5.0  # seconds in which nobody was there, before anything ever was
-_ONLY_REFUSED = 30.0  # seconds in which a server had no reply but 429s: somebody should know what they say
-_NOBODY = frozenset({None, 502, 503, 504})  # no connection; or what is in between has none, or the model is not loaded
+_REFUSED = 3  # refused requests in a row before any answer: then all will be refused
+_LOST = 5  # items in a row that found no server
+_MISSED = 5.0  # seconds without a server, before the server was ever reached
+_ONLY_REFUSED = 30.0  # seconds in which a server sent nothing but 429s: a user should read them
+_NOBODY = frozenset({None, 502, 503, 504})  # no connection, a proxy without a connection, or a model not loaded
 
 
 class Health:
-    """Counts what came of a provider's calls."""
+    """Counts the answers and errors of a provider's calls."""
 
     def __init__(self, *, key_env: str | None) -> None:
-        """Know of no calls yet.
+        """Start without any calls.
 
         Args:
             key_env: The environment variable that holds the key, or None.
@@ -26,32 +26,32 @@ class Health:
         name = None if key_env is None else shown_name(key_env)
         self._key = f"the key in {name}" if name else "the key"
         self._has_answered = False
-        self._reached = False  # by any request, whatever came of it
+        self._reached = False  # by any request, answered or not
         self._missed_since: float | None = None
         self._was_told = False
         self._refused = 0
         self._lost = 0
-        self._limited_since: float | None = None  # by 429s, with nothing else between
+        self._limited_since: float | None = None  # by 429s, with no other reply between
         self._told_of_limit = False
 
     def answered(self) -> None:
-        """A call was answered."""
+        """Count a call that was answered."""
         self._has_answered = self._reached = True
         self._refused = self._lost = 0
         self._limited_since = None
 
     def is_first_miss(self, error: LLMError) -> bool:
-        """Whether nobody was there for the first call that is made again: those who watch should not have to guess."""
+        """Returns True for the first call that finds no server and is made again. Then the caller logs a warning."""
         is_miss = isinstance(error, Unavailable) and error.status in _NOBODY and will_retry(error)
         is_first = is_miss and not self._has_answered and not self._was_told
         self._was_told = self._was_told or is_first
         return is_first
 
     def is_only_refusing(self, error: LLMError, now: float) -> bool:
-        """Whether there was nothing but 429s for half a minute; told once.
+        """Returns True if the server has sent nothing but 429s for half a minute. Returns True once only.
 
         Args:
-            error: What a call failed with.
+            error: The error of a call.
             now: The time, in seconds.
         """
         if not isinstance(error, RateLimited):
@@ -63,10 +63,10 @@ class Health:
         return is_only
 
     def why_unusable(self, error: LLMError, now: float) -> str | None:
-        """What to do, if after this error no call can be expected to succeed; None if others may.
+        """Returns advice if no call can be expected to succeed after this error; None if other calls may succeed.
 
         Args:
-            error: What a call failed with.
+            error: The error of a call.
             now: The time, in seconds.
         """
         self._reached = self._reached or not isinstance(error, Unavailable) or error.reached
@@ -78,7 +78,7 @@ class Health:
             return error.exhausted or self._why_refused(error.status)
         if isinstance(error, Unavailable) and error.status in _NOBODY:
             self._lost += not will_retry(error)
-            if self._lost >= (_LOST if self._has_answered else 1):  # then others need not use up their attempts
+            if self._lost >= (_LOST if self._has_answered else 1):  # then other items need not use up their attempts
                 return "check that the server runs, and base_url"
         return None
 
@@ -86,7 +86,7 @@ class Health:
         if status == 401:
             return f"check {self._key}" if self._has_key else "it wants a key: name its variable with api_key_env"
         if self._has_answered:
-            return None  # it is this request that is not taken
+            return None  # the server refuses this request only
         self._refused += 1
         if status == 403:
             return f"check {self._key}, and what it may be used for"

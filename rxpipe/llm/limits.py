@@ -1,4 +1,4 @@
-"""Limits that all calls to one server share: requests and tokens a minute, and a pause when it refuses nearly all."""
+"""Limits that all calls to one server share: requests and tokens a minute, and a pause when most calls are refused."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from rxpipe.operators.core.running_call import running_call
 from rxpipe.operators.stages.limiter import LimitUse, RateLimiter, Unit
 
 _RECENT = 20  # replies that are looked at
-_ENOUGH = 10  # of them, to judge by
-_FIRST_ESTIMATE = 500.0  # tokens of a call, before there is a reply to go by
+_ENOUGH = 10  # replies needed to judge
+_FIRST_ESTIMATE = 500.0  # tokens of a call, before the first reply
 _WEIGHT = 0.1  # of a new reply in the estimate
 
 
 class Limits:
-    """How often a server may be called; a ``Limiter`` for stages, which takes its place before a call gets a slot.
+    """Limits how often a server may be called. A ``Limiter`` for stages: a call takes its place before it gets a slot.
 
     ::
 
         limits = Limits(requests_per_minute=600, tokens_per_minute=100_000)
 
-    Calls are spaced evenly. How many tokens a call takes is known afterwards only: an estimate, the recent mean, is
-    taken, and the difference is given back, or taken, when the reply is there. When most of the last 20 replies are
-    429s, everything pauses for as long as the server asked last; a single one holds up its own item only.
+    - Calls are spaced evenly.
+    - The tokens of a call are known only afterwards. An estimate, the recent mean, is taken before the call. The
+      difference is given back, or taken, when the reply is there.
+    - When most of the last 20 replies are 429s, all calls pause, for the time that the server asked for last. A single
+      429 delays its own item only.
 
     Safe to share between providers, stages and threads.
 
     Attributes:
-        name: What the limits are called where they hold a run up: that of the provider, if nobody has named them.
+        name: The name of the limits in reports of what holds a run up. The first provider with these limits sets its
+            own name, unless a name is set already.
     """
 
     def __init__(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
-        """Limit what is given.
+        """Set the limits that are given.
 
         Args:
             requests_per_minute: Calls a minute, at least 1; ``None`` for no limit.
@@ -52,15 +55,15 @@ class Limits:
         self._tokens = None if tokens_per_minute is None else RateLimiter(tokens_per_minute, 60)
         self._estimate = _FIRST_ESTIMATE
         self._taken: deque[float] = deque()  # for calls that have a place, and have not called the server
-        self._begun: WeakSet[object] = WeakSet()  # calls that have
-        self._recent: deque[bool] = deque(maxlen=_RECENT)  # whether they were refused
-        self._pause = 0.0  # seconds, from the next time that somebody asks
+        self._begun: WeakSet[object] = WeakSet()  # calls that have called the server
+        self._recent: deque[bool] = deque(maxlen=_RECENT)  # True for each reply that was a 429
+        self._pause = 0.0  # seconds, from the next call of reserve
         self._paused_until = float("-inf")
-        self._paused = 0.0  # seconds in all
+        self._paused = 0.0  # seconds in total
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether tokens are limited: only for calls of a provider that has these limits."""
+        """True if tokens are limited. They are limited only for calls of a provider that has these limits."""
         return self._tokens is not None
 
     def reserve(self, now: float) -> float:
@@ -86,25 +89,25 @@ class Limits:
             return wait
 
     def fresh(self) -> Limits:
-        """The same limits, of which nothing was taken; see ``FreshLimiter``."""
+        """Returns the same limits with nothing taken; see ``FreshLimiter``."""
         requests, tokens = self._given
         fresh = Limits(requests_per_minute=requests, tokens_per_minute=tokens)
         fresh.name = self.name
         return fresh
 
     def begin(self, call: object | None = None) -> float:
-        """The server is about to be called.
+        """Note that a call of a stage is about to call the server.
 
         Args:
-            call: The stage's call that calls it; by default the running one.
+            call: The stage's call; by default the running call.
 
         Returns:
-            How many tokens were taken for that: none if nobody has reserved a place, or if the running call of a stage
-            has called the server before.
+            The tokens that were taken for the call. 0 if no place is reserved, or if the stage's call has called the
+            server before.
         """
         if call is None:
             running: Any = running_call.get()
-            call = getattr(running, "call", running)  # of a worker, its present one
+            call = getattr(running, "call", running)  # a worker has its present call as an attribute
         with self._lock:
             if call is not None and call in self._begun:
                 return 0.0
@@ -113,9 +116,10 @@ class Limits:
             return self._taken.popleft() if self._taken else 0.0
 
     def call_ended(self, call: object | None) -> None:
-        """A call with a place has ended, or (with ``None``) a place is not used: take no tokens for it if it used none.
+        """Note that a call with a place has ended, or (with ``None``) that a place is not used.
 
-        Such calls count in the estimate, too: of calls that rarely need the server, little is taken.
+        The estimated tokens are given back if the call did not use the server. Such calls count in the estimate, too:
+        if calls rarely need the server, the estimate becomes small.
         """
         with self._lock:
             if call is not None and call in self._begun:
@@ -127,11 +131,11 @@ class Limits:
                 self._estimate -= _WEIGHT * self._estimate
 
     def answered(self, taken: float, used: int) -> None:
-        """A call was answered.
+        """Count a call that was answered.
 
         Args:
-            taken: What ``begin`` gave for it.
-            used: Tokens that it used.
+            taken: The tokens that ``begin`` returned for the call.
+            used: The tokens that the call used.
         """
         with self._lock:
             self._recent.append(False)
@@ -140,17 +144,17 @@ class Limits:
                 self._tokens.give_back(taken - used)
 
     def failed(self, taken: float) -> None:
-        """A call failed without having used any tokens."""
+        """Give back the tokens of a call that failed without using any."""
         with self._lock:
             if self._tokens is not None:
                 self._tokens.give_back(taken)
 
     def refused(self, taken: float, retry_after: float) -> None:
-        """A call was refused, as there were too many.
+        """Count a call that was refused with a 429.
 
         Args:
-            taken: What ``begin`` gave for it.
-            retry_after: Seconds that the server asks to wait; 0 if it does not say.
+            taken: The tokens that ``begin`` returned for the call.
+            retry_after: Seconds that the server asks to wait; 0 if the server does not say.
         """
         with self._lock:
             self._recent.append(True)
@@ -160,7 +164,7 @@ class Limits:
                 self._pause = max(self._pause, retry_after or 1.0)
 
     def uses(self) -> Sequence[LimitUse]:
-        """How much of each limit was used; see ``CountingLimiter``."""
+        """Returns how much of each limit was used; see ``CountingLimiter``."""
         limits: tuple[tuple[Unit, RateLimiter | None], ...] = ("calls", self._requests), ("tokens", self._tokens)
         return [
             replace(use, name=self.name, unit=unit, paused=self._paused)

@@ -18,7 +18,7 @@ from rxpipe.llm.small_model import FETCH_COMMAND, model_path
 
 _TOKENS = 2048  # of a prompt and its reply together
 _QUIET = -1
-_LONGEST_TEXT = 300  # characters that the model may write at a time: a small one finds no end by itself
+_LONGEST_TEXT = 300  # characters of each text; without a limit a small model may never end a text
 
 
 def local_provider(
@@ -30,19 +30,19 @@ def local_provider(
     options: Mapping[str, Any] | None = None,
     name: str = "local",
 ) -> Provider:
-    """A provider that runs a model in this process, for trying things without a network, a key or a bill.
+    """Returns a provider that runs a model in this process. Use it to try things without a network, a key or a bill.
 
-    The server is started by the first call, and stopped with the event loop. More calls at once than ``slots`` wait
-    for each other, within their timeouts.
+    The first call starts the server. The server stops with the event loop. More calls at once than ``slots`` wait for
+    each other, within their timeouts.
 
     Args:
         gguf: The model's file. The default is SmolLM2-135M, which ``rxpipe fetch-model`` downloads. It is small and
             quick, and often wrong.
-        slots: Calls that are worked on at once, at least 1.
+        slots: How many calls the model works on at once, at least 1.
         limits: As for ``Provider``.
         prices: As for ``Provider``.
-        options: Parameters of every request; by default ``max_tokens`` is 256.
-        name: What errors call it.
+        options: Parameters of every request. ``max_tokens`` is 256 by default.
+        name: The provider's name in errors.
 
     Raises:
         ConfigError: The model's file, a package of the extra ``local``, or a library of the system is missing.
@@ -65,7 +65,7 @@ def local_provider(
         finally:
             servers = [running]
             del running
-            await asyncio.to_thread(servers.clear)  # it stops when it goes away, and that takes a moment
+            await asyncio.to_thread(servers.clear)  # deleting the server stops it, which takes a moment
 
     return Provider(
         model=path.stem,
@@ -82,7 +82,7 @@ def _llama() -> Any:
     """Import llama.cpp, which has no types.
 
     Raises:
-        ConfigError: It needs a library of the system that is missing; slim images have no ``libgomp.so.1``.
+        ConfigError: A library of the system is missing. Slim images have no ``libgomp.so.1``.
     """
     try:
         return import_module("xllamacpp")
@@ -92,7 +92,7 @@ def _llama() -> Any:
 
 
 def _start(path: Path, slots: int) -> Any:
-    """A running server, ready for calls.
+    """Start a server, and return it when it is ready for calls.
 
     Raises:
         ConfigError: The model cannot be loaded.
@@ -103,11 +103,11 @@ def _start(path: Path, slots: int) -> Any:
     parameters.port = 0
     parameters.n_parallel = slots
     parameters.n_ctx = slots * _TOKENS
-    # Its threads wait for each other by spinning: one without a processor of its own would hold up all.
+    # llama.cpp's threads wait for each other by spinning. A thread without its own processor would delay all others.
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = max(1, (os.cpu_count() or 1) // 2)
     parameters.verbosity = _QUIET
     parameters.ui = False
     try:
         return xllamacpp.Server(parameters)
-    except Exception as error:  # noqa: BLE001 - whatever it raises where a file is no model
+    except Exception as error:  # noqa: BLE001 - any error of a file that is no model
         raise ConfigError(f"{path}: the model cannot be loaded: {error}") from None

@@ -13,13 +13,13 @@ from rxpipe.llm.record_path import PATH, as_text, is_record_path, read_record
 
 _FIELD = re.compile(rf"\{{([a-z_][a-z0-9_]*|{PATH})\}}")
 _RECORD = "record"
-# A paragraph that is there for what an item was sent back with.
+# A paragraph for the feedback that an item was sent back with.
 _FEEDBACK = re.compile(r"(?<![^\n])(?:[^\n]+\n)*?<feedback>\s*\{feedback\}\s*</feedback>(?:\n[^\n]+)*(?:\n\s*|$)")
 _DIVIDER = re.compile(r"^---[ \t\r]*$", re.MULTILINE)
 
 
 class Prompt:
-    """A system and a user message with fields like ``{topic}`` in them.
+    """A system message and a user message with fields like ``{topic}`` in them.
 
     ::
 
@@ -27,15 +27,16 @@ class Prompt:
         ---
         Write a question about {topic}.
 
-    What stands before a line of three dashes is the system message; without such a line, all of it is the user's.
-    ``{record.level}`` is a field of the record that the source gave. Braces around anything else than that or a word in
-    lower case are left as they are. A paragraph with ``<feedback>{feedback}</feedback>`` is left out where there is no
-    feedback.
+    - The text before a line of three dashes is the system message. Without such a line, all text is the user's message.
+    - ``{record.level}`` is a field of the record that the source gave.
+    - A field is a word in lower case, or a path into the record. Braces around any other text stay as they are.
+    - A paragraph with ``<feedback>{feedback}</feedback>`` is left out if there is no feedback.
 
     Attributes:
-        fields: The fields that may be used; ``record`` for all fields of the record.
-        record_paths: What the text uses of the record: ``record.level``, or ``record`` for all of it.
-        version: A hash of the text: another one says that what a stage made with it does not apply any more.
+        fields: The fields that may be used; ``record`` stands for all fields of the record.
+        record_paths: The parts of the record that the text uses: ``record.level``, or ``record`` for all of the record.
+        version: A hash of the text. When the version changes, results that a stage made with the old text do not apply
+            any more.
     """
 
     def __init__(self, text: str, fields: Collection[str] | None = None, *, where: str = "the prompt") -> None:
@@ -43,11 +44,11 @@ class Prompt:
 
         Args:
             text: The text.
-            fields: Those that there will be; ``None`` for those that the text has.
-            where: What to call it in errors.
+            fields: The fields that will have values; ``None`` for the fields that the text uses.
+            where: The prompt's name in errors.
 
         Raises:
-            ConfigError: It uses another field, or says nothing.
+            ConfigError: The text uses another field, or has no user's message.
         """
         used = dict.fromkeys(_FIELD.findall(text))
         self._where, self._used = where, tuple(dict.fromkeys(map(_base, used)))
@@ -64,27 +65,29 @@ class Prompt:
 
     @classmethod
     def read(cls, path: Path, fields: Collection[str] | None = None) -> Prompt:
-        """A prompt from a file in UTF-8.
+        """Read a prompt from a file in UTF-8.
 
         Raises:
-            ConfigError: The file cannot be read, or the prompt not be used.
+            ConfigError: The file cannot be read, or the prompt cannot be used.
         """
         try:
             text = path.read_text("utf-8-sig")
-        except (OSError, ValueError) as error:  # ValueError: of UTF-8, and of a NUL in the path
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
             raise ConfigError(f"{path}: the prompt cannot be read: {reason}") from None
         return cls(text, fields, where=str(path))
 
     def messages(self, **values: Any) -> list[dict[str, str]]:
-        """The messages, with values in place of the fields.
+        """Returns the messages, with values in place of the fields.
 
-        Values may be anybody's text: what looks like a field in one stays as it is, and a tag named as the field,
-        such as ``</answer>``, cannot be closed from within, however it is written.
+        Values may be text that users or models wrote, so they cannot break out of the prompt:
+
+        - Text in a value that looks like a field stays as it is.
+        - A value cannot close a tag that is named like its field, such as ``</answer>``, in any spelling.
 
         Raises:
-            StopRun: A field that the text uses has no value, and would have none in other calls either; or the record
-                lacks one.
+            StopRun: A field that the text uses has no value and would have none in other calls either, or the record
+                lacks a field.
         """
         if missing := [field for field in self._used if field not in values]:
             raise StopRun(f"{self._where}: {_no_value(missing[0], values)}")

@@ -36,26 +36,28 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _UNKNOWN_FORM = frozenset({400, 404, 422, 501})
 _SHOWN = 300  # characters of a server's text
-_LONG_WAIT = 60.0  # seconds that a server asks for, and that are worth a line in the log
+_LONG_WAIT = 60.0  # seconds; a longer wait that a server asks for is worth a log line
 
 
 class Provider:
-    """A model behind an OpenAI-compatible endpoint: a hosted one, vLLM, llama.cpp, Ollama.
+    """A model behind an OpenAI-compatible endpoint: a hosted model, vLLM, llama.cpp, Ollama.
 
     ::
 
         main = Provider(model="gpt-4.1-mini", limits=Limits(requests_per_minute=600))
         Stage("answering", partial(answer, provider=main), concurrency=AdaptiveConcurrency(), rate_limit=main.limits)
 
-    Stages share it, and with it the connections and the limits. Each call makes one request: trying again is the
-    stage's part (``Retry``), which takes ``Retry-After`` and kinds of errors into account. What calls use is counted
-    by ``record_usage``. Connections are opened by the first call on an event loop, and closed with the loop or by
-    ``aclose``.
+    Stages may share one provider, and with it the connections and the limits.
+
+    - Each call makes one request. The stage retries (``Retry``), and takes ``Retry-After`` and the kinds of errors into
+      account.
+    - ``record_usage`` counts the tokens and the cost of calls.
+    - The first call on an event loop opens connections. They are closed with the loop, or by ``aclose``.
 
     Attributes:
-        name: What errors call it.
-        model: The model's name there.
-        limits: To be taken by the stages that call it.
+        name: The provider's name in errors.
+        model: The model's name at the endpoint.
+        limits: The limits. Give them to the stages that call the provider, as ``rate_limit``.
     """
 
     def __init__(
@@ -72,25 +74,27 @@ class Provider:
         server: Server | None = None,
         name: str | None = None,
     ) -> None:
-        """Describe a provider; nothing is connected to yet.
+        """Describe a provider. No connection is opened yet.
 
         Args:
-            model: The model's name there.
-            base_url: The endpoint, up to what stands before ``/chat/completions``; OpenAI's by default.
-            api_key_env: The environment variable that holds the key: ``OPENAI_API_KEY`` by default for OpenAI, and
-                none for others. If it is not set, ``NAME_FILE`` names a file with the key.
-            limits: Taken by stages that have them as ``rate_limit``; may be shared with other providers.
-            prices: For counting what calls cost.
-            structured: How JSON is asked for: as a schema, as any JSON, or in words only; ``auto`` finds out what the
-                server takes, in this order.
-            longest_text: Characters that a schema allows for each text, where the server holds the model to it.
-            options: Parameters of every request, such as ``temperature``. Those in ``extra_body``, as the ``openai``
-                client calls it, are sent beside the others.
-            server: Runs the server: entered before the first call, it gives the ``base_url``; left with the loop.
-            name: What errors call it; the model's name by default.
+            model: The model's name at the endpoint.
+            base_url: The endpoint: the part of the URL before ``/chat/completions``; OpenAI's by default.
+            api_key_env: The environment variable that holds the key. The default is ``OPENAI_API_KEY`` for OpenAI, and
+                no key for other endpoints. If the variable is not set, ``NAME_FILE`` names a file with the key.
+            limits: The limits for stages that have them as ``rate_limit``. Other providers may share them.
+            prices: The prices of tokens, to count what calls cost.
+            structured: How to ask for JSON: with a schema (``json_schema``), as any JSON (``json_object``), or in words
+                only (``text``). ``auto`` tries these in this order, and keeps the first that the server accepts.
+            longest_text: The most characters that a schema allows for each text, for servers that hold the model to the
+                schema.
+            options: Parameters of every request, such as ``temperature``. Parameters in ``extra_body``, as the
+                ``openai`` client calls it, are sent beside the others.
+            server: A context manager that runs the server. The first call enters it and gets the ``base_url`` from it.
+                It is left with the loop.
+            name: The provider's name in errors; the model's name by default.
 
         Raises:
-            ValueError: ``structured`` is not one of those, or ``extra_body`` no mapping.
+            ValueError: ``structured`` is not one of these values, or ``extra_body`` is no mapping.
         """
         if structured not in get_args(Structured):
             raise ValueError(f"structured must be one of {', '.join(get_args(Structured))}, not {structured!r}")
@@ -106,23 +110,23 @@ class Provider:
         self._options = parameters(options or {})
         self._longest_text = longest_text
         self._forms = list(get_args(Structured)[1:]) if structured == "auto" else [structured]
-        self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making one takes longer than sending it
-        self._form = 0  # of these: the one to ask in
+        self._schemas: dict[type[BaseModel], dict[str, Any]] = {}  # making a schema takes longer than sending it
+        self._form = 0  # index of the form to ask in
         self._form_works = len(self._forms) == 1
-        self._told_until = 0.0  # of a long wait
+        self._told_until = 0.0  # the end of a long wait that was logged
         self._health = Health(key_env=self._key_env)
         self._clients = PerLoop(self._connected)
 
     @property
     def model_key(self) -> str:
-        """The model and the parameters of every request, as text: what replies depend on, wherever they come from."""
+        """The model and the parameters of every request, as text. Replies depend on these alone, at any endpoint."""
         return json.dumps([self.model, self._options], sort_keys=True, default=repr)
 
     def check(self, *, where: str = "api_key_env") -> None:
-        """Look for what is needed to call it, without calling it.
+        """Check that all that a call needs is there, without a call.
 
         Args:
-            where: What to call the key's variable in errors.
+            where: The name of the key's variable in errors.
 
         Raises:
             ConfigError: The key is not there, or a package is missing.
@@ -131,16 +135,16 @@ class Provider:
         key_from(self._key_env, where=where)
 
     async def ask(self, messages: Sequence[Message], output: type[M], **options: Any) -> M:
-        """Have the model answer with an object.
+        """Ask the model, and return its answer as an object.
 
         Args:
             messages: Mappings with ``role`` and ``content``.
             output: The pydantic model of the reply.
-            options: Parameters of the request; those that are None are left out.
+            options: Parameters of the request. Parameters that are None are left out.
 
         Raises:
             InvalidOutput: The reply is no such object.
-            Exception: What ``chat`` raises.
+            Exception: Any error of ``chat``.
         """
         reply = await self._chat(messages, output, options)
         try:
@@ -148,27 +152,28 @@ class Provider:
         except InvalidOutput as error:
             cut = "the reply was cut at the most tokens allowed; " if reply.finish_reason == "length" else ""
             text = f"{self.name}: {cut}{self._shown(str(error))}"
-        raise InvalidOutput(text)  # outside, so that all of the reply is not chained to it
+        raise InvalidOutput(text)  # outside the handler, so that the error does not chain the whole reply
 
     async def chat(self, messages: Sequence[Message], **options: Any) -> Reply:
-        """Have the model answer with text.
+        """Ask the model, and return its answer as text.
 
         Args:
             messages: Mappings with ``role`` and ``content``.
-            options: Parameters of the request; those that are None are left out.
+            options: Parameters of the request. Parameters that are None are left out.
 
         Raises:
-            RateLimited: 429, which uses up no attempt of the stage.
-            Unavailable: The server failed, could not be reached, or sent what is no chat completion.
+            RateLimited: The server sent a 429. This uses up no attempt of the stage.
+            Unavailable: The server failed, could not be reached, or sent something else than a chat completion.
             Refused: The model declined.
-            InvalidOutput: What came is far too long.
-            PermanentError: The server does not take the request.
-            ProviderUnusable: It will not take any: a wrong key, no quota, an unknown model, nobody there.
+            InvalidOutput: The reply is far too long.
+            PermanentError: The server does not accept the request.
+            ProviderUnusable: The server accepts no request: a wrong key, no quota, an unknown model, or no server
+                there.
         """
         return await self._chat(messages, None, options)
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop; a later call opens new ones."""
+        """Close the connections of the running loop. A later call opens new connections."""
         await self._clients.aclose()
 
     @asynccontextmanager
@@ -200,20 +205,20 @@ class Provider:
                 _log.warning("nothing but 429s for half a minute", provider=self.name, error=self._shown(str(error)))
             if advice := self._health.why_unusable(error, now):
                 raised = ProviderUnusable(f"{str(raised).rstrip('.。')}; {advice}")
-        raise raised  # outside, so that nothing of the client's is chained to it
+        raise raised  # outside the handler, so that the error chains nothing of the client
 
     async def _request_as(self, client: openai.AsyncOpenAI, body: dict[str, Any], output: type[BaseModel]) -> Reply:
-        """Request JSON, in the first form that the server takes."""
+        """Request JSON, in the first form that the server accepts."""
         form = self._form
         while True:
             try:
                 reply = await self._request(client, body | self._response_format(self._forms[form], output))
             except (PermanentError, Unavailable) as error:
-                # A server that does not know a form says so in many ways.
+                # Servers that do not know a form say so in many ways.
                 known = self._form_works and form == self._form
                 if known or form + 1 == len(self._forms) or error.status not in _UNKNOWN_FORM:
                     raise
-                form = max(form + 1, self._form)  # another call may have found out meanwhile
+                form = max(form + 1, self._form)  # another call may have found the form meanwhile
             else:
                 if not self._form_works:
                     self._form, self._form_works = form, True
@@ -227,13 +232,13 @@ class Provider:
         return {"response_format": {"type": "json_object"}} if form == "json_object" else {}
 
     async def _request(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Reply:
-        """One request, and all that is to be counted of it."""
+        """Make one request, and count its usage and its errors."""
         messages = body["messages"]
         taken = self.limits.begin()
         try:
             answer: Any = await client.post("/chat/completions", body=body, cast_to=object)
             check(answer)
-        except Exception as error:  # noqa: BLE001 - of many kinds, the HTTP library's own among them
+        except Exception as error:  # noqa: BLE001 - many kinds of errors, those of the HTTP library among them
             found = error if isinstance(error, LLMError) else told(error)
             self._note(messages, self._shown(str(found)), failed=True)
             self._count_failed(found, taken)
@@ -253,7 +258,7 @@ class Provider:
     def _note(
         self, messages: Sequence[Mapping[str, str]], reply: str, usage: Usage | None = None, *, failed: bool = False
     ) -> None:
-        """Leave a request and what came of it to whoever looks, without the key, should a text have it."""
+        """Add a request and its reply to the transcript. The key is removed from both."""
         key = self._key()
         if key and (key in reply or any(key in str(message) for message in messages)):
             reply = reply.replace(key, "***")
@@ -268,12 +273,12 @@ class Provider:
             return
         self.limits.refused(taken, error.retry_after or 0.0)
         seconds, now = error.retry_after or 0.0, asyncio.get_running_loop().time()
-        if seconds > _LONG_WAIT and now >= self._told_until:  # once, however many calls it is asked of
+        if seconds > _LONG_WAIT and now >= self._told_until:  # once, for all calls that are asked to wait
             self._told_until = now + seconds
             _log.warning("the server asks to wait", provider=self.name, seconds=seconds)
 
     def _shown(self, text: str) -> str:
-        """A server's text, short, and without the key, which some repeat."""
+        """Returns a server's text, cut, and without the key, which some servers repeat."""
         key = self._key()
         text = " ".join((text.replace(key, "***") if key else text).split())
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
@@ -281,7 +286,7 @@ class Provider:
     def _key(self) -> str:
         try:
             return (secret(self._key_env) or "") if self._key_env else ""
-        except ConfigError:  # its file has gone since the key was read
+        except ConfigError:  # the key's file has gone since the key was read
             return ""
 
     def __repr__(self) -> str:
@@ -289,7 +294,7 @@ class Provider:
 
 
 def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a request, those of ``extra_body`` among them.
+    """Returns the parameters of a request, those of ``extra_body`` among them.
 
     Raises:
         ValueError: ``extra_body`` is no mapping.
@@ -302,14 +307,14 @@ def parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def need(*modules: str, extra: str) -> None:
-    """Say how to install what is missing.
+    """Check that modules are installed. The error says how to install the missing ones.
 
     Args:
-        modules: What is needed.
-        extra: The extra that has it.
+        modules: The modules that are needed.
+        extra: The extra that contains them.
 
     Raises:
-        ConfigError: One of them is missing.
+        ConfigError: A module is missing.
     """
     if missing := [module for module in modules if find_spec(module) is None]:
         raise ConfigError(f"{' and '.join(missing)} must be installed: {install(extra)}")

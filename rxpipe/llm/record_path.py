@@ -1,4 +1,4 @@
-"""Fields of records by name, such as ``record.level``: what the source gave, in prompts and in options."""
+"""Fields of the source's records by name, such as ``record.level``, in prompts and in options."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any, cast
 from rxpipe.errors import StopRun
 
 PATH = r"record(?:\.[^\s{}.?][^{}.?\n]*)+\??"
-"""A path as a regular expression: ``record``, and behind dots the names of the fields that it goes through."""
+"""A regular expression for a path: ``record``, then the names of the fields on the way, each after a dot."""
 
 _PATH = re.compile(PATH)
 _MOST = 20  # names in a message
 
 
 def is_record_path(text: object) -> bool:
-    """Whether a text names a field of the record."""
+    """Returns True if a text names a field of the record."""
     return isinstance(text, str) and _PATH.fullmatch(text) is not None
 
 
 def read_record(path: str, record: Any, where: str) -> Any:
-    """The field of a record that a path leads to; None where a path with a ``?`` behind it leads nowhere.
+    """Returns the field of a record at a path. A path that ends with ``?`` and leads nowhere gives None.
 
     Args:
         path: Such as ``record.level``, ``record.grade.text`` or ``record.level?``.
-        record: What the source gave.
-        where: Where the path stands, for the error.
+        record: The record that the source gave.
+        where: The place of the path, for the error.
 
     Raises:
-        StopRun: It leads nowhere: the record lacks the field, or the source gives no records.
+        StopRun: The path leads nowhere: the record lacks the field, or the source gives no records.
     """
     value = record
     for name in path.removesuffix("?").split(".")[1:]:
@@ -50,7 +50,7 @@ def read_record(path: str, record: Any, where: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A field of a record as a prompt has it: text as it is, nothing for None, and of anything else its JSON."""
+    """Returns a field's value as a prompt shows it: text as it is, an empty text for None, JSON for other values."""
     if value is None or isinstance(value, str):
         return value or ""
     if not isinstance(value, list | tuple):

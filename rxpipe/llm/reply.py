@@ -1,4 +1,4 @@
-"""What a model answered, read from a chat completion that may be anything."""
+"""Reads a model's answer from a chat completion. The chat completion may be any JSON."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from rxpipe.llm.errors import Refused, Unavailable
 from rxpipe.llm.tokens import about_tokens
 from rxpipe.operators.core.running_call import Usage
 
-_MOST = 1_000_000_000  # tokens of a call: what is more is no count
+_MOST = 1_000_000_000  # tokens of a call; a larger number is no count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What tokens cost, in any currency, per million.
+    """The prices of a million tokens, in any currency.
 
     Attributes:
-        prompt: Tokens that are sent.
-        completion: Tokens that are returned.
+        prompt: The price of a million tokens that are sent.
+        completion: The price of a million tokens that are returned.
     """
 
     prompt: float
     completion: float
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What a call costs."""
+        """Returns the cost of a call."""
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model answered.
+    """The answer of a model.
 
     Attributes:
-        text: Its text.
-        finish_reason: Why it ended: ``stop``, or ``length`` if it was cut.
-        usage: What it used.
+        text: The text of the answer.
+        finish_reason: Why the answer ended: ``stop``, or ``length`` if the answer was cut; None if the server does not
+            say.
+        usage: The tokens and the cost of the call.
     """
 
     text: str
@@ -47,7 +48,7 @@ class Reply:
 
 
 def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices | None) -> Usage:
-    """What a call used, as the server counts; where it does not, about as many tokens as the texts have."""
+    """Returns the usage of a call as the server counts it, else an estimate from the length of the texts."""
     counts = _get(answer, "usage")
     prompt = _count(_get(counts, "prompt_tokens"), *(str(message.get("content", "")) for message in messages))
     completion = _count(_get(counts, "completion_tokens"), _text(answer))
@@ -56,10 +57,10 @@ def usage_of(answer: Any, messages: Sequence[Mapping[str, str]], prices: Prices 
 
 
 def check(answer: Any) -> None:
-    """Whether an answer is a chat completion.
+    """Check that an answer is a chat completion.
 
     Raises:
-        Unavailable: It is something else, such as an error that came with a status of success.
+        Unavailable: The answer is something else, such as an error with a status of success.
     """
     if not isinstance(_get(_choice(answer), "message"), dict):
         message = _get(_get(answer, "error"), "message") or (repr(answer) if isinstance(answer, str) else None)
@@ -67,7 +68,7 @@ def check(answer: Any) -> None:
 
 
 def reply_of(answer: Any, usage: Usage) -> Reply:
-    """The reply in a chat completion.
+    """Returns the reply in a chat completion.
 
     Raises:
         Refused: The model declined, or a filter kept the reply back.

