@@ -1,6 +1,6 @@
-"""What annotations say of the values that go from stage to stage, before anything is called.
+"""Checks from annotations which values go from stage to stage, before any call.
 
-An annotation that says little is taken to fit: only what surely cannot is refused.
+An annotation that says little counts as fitting. Only values that surely do not fit are refused.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _NO_RECORDS = (*_TEXTS, int, float, complex, Sequence, AbstractSet, Iterator, As
 
 
 def misfit(hint: Any, function: object, options: Options | None = None, *, collect: bool = False) -> str | None:
-    """Why a function cannot take values that are annotated so; None if it may.
+    """Returns why a function cannot take values with this annotation; None if it may take them.
 
     Args:
-        hint: The annotation; with ``collect`` that of the children's values.
+        hint: The annotation; with ``collect`` the annotation of the children's values.
         function: The function.
-        options: Its options.
-        collect: Whether it gets the children of an item.
+        options: The function's options.
+        collect: True if the function gets the children of an item.
     """
     found = declared(function)
     needed = found.needed(options or {})
@@ -45,29 +45,29 @@ def misfit(hint: Any, function: object, options: Options | None = None, *, colle
 
 
 def gives(function: object, hints: Mapping[str, Any], options: Options) -> Any:
-    """The annotation of what a function returns.
+    """Returns the annotation of a function's result.
 
     Args:
         function: The function.
-        hints: Its annotations.
-        options: Its options.
+        hints: The function's annotations.
+        options: The function's options.
     """
     says = declared(function).gives
     return hints.get("return", Any) if says is None else says(options)
 
 
 def passed_on(returned: Any, before: Any, *, many: bool = False, optional: bool = False) -> Any:
-    """The annotation of what goes on to the next stage.
+    """Returns the annotation of the values that go on to the next stage.
 
     Args:
-        returned: What the function returns. ``Same`` and type variables stand for what it got, and ``Becomes`` for
-            what that becomes.
-        before: What the function got.
-        many: Whether each of the values that it returns goes on: with ``expand`` and with ``batch``.
-        optional: Whether some items pass the stage: with ``when``.
+        returned: The annotation of the function's result. ``Same`` and type variables stand for the function's input,
+            and ``Becomes`` for what its input becomes.
+        before: The annotation of the function's input.
+        many: True if each value in the result goes on by itself: with ``expand`` and with ``batch``.
+        optional: True if some items skip the stage: with ``when``.
 
     Returns:
-        The annotation, without decisions and errors; None if ``many`` and it surely does not give many values.
+        The annotation, without decisions and errors. None if ``many`` is set and the result surely has not many values.
     """
     found = _members(returned, many=many)
     if many and found:
@@ -78,11 +78,11 @@ def passed_on(returned: Any, before: Any, *, many: bool = False, optional: bool 
     found = [kind for one in found for kind in _resolved(one, before)]
     if optional:
         found.append(before)
-    return typing.Union[tuple(found)] if found else Any  # noqa: UP007 - as many as there are
+    return typing.Union[tuple(found)] if found else Any  # noqa: UP007 - a union of as many types as there are
 
 
 def _resolved(returned: Any, before: Any) -> list[Any]:
-    """What stands for something else, as that."""
+    """Replace ``Same``, type variables and ``Becomes`` by the annotations that they stand for."""
     if isinstance(returned, Becomes):
         return [kind for one in _members(before) for kind in _becoming(returned, typing.get_origin(one) or one)]
     return [before if returned is Same or isinstance(returned, TypeVar) else returned]
@@ -95,7 +95,7 @@ def _becoming(rule: Becomes, kind: Any) -> list[Any]:
 
 
 def fields_of_hint(hint: Any) -> list[str] | None:
-    """The fields that values of an annotation may have; None where it does not say."""
+    """Returns the fields that values of an annotation may have; None if the annotation does not say."""
     kinds = [typing.get_origin(one) or one for one in _members(hint)]
     found = [_names(kind) for kind in kinds]
     if not found or None in found:
@@ -105,9 +105,10 @@ def fields_of_hint(hint: Any) -> list[str] | None:
 
 
 def _members(hint: Any, *, many: bool = False) -> list[Any]:
-    """The alternatives of an annotation, without errors and decisions, such as ``Drop``.
+    """Returns the alternatives of an annotation, without errors and decisions, such as ``Drop``.
 
-    What can be awaited, as an Observable can, is its last value; but with ``many`` an Observable is all of them.
+    An awaitable stands for its last value, and an Observable is awaitable. But with ``many`` an Observable stands for
+    all its values.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -122,7 +123,7 @@ def _members(hint: Any, *, many: bool = False) -> list[Any]:
 
 
 def _elements(hint: Any) -> list[Any] | None:
-    """What is in a value of an annotation; None if it surely is not one of many values."""
+    """Returns the annotations of the elements of a value; None if the value surely has no elements."""
     kind, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if not isinstance(kind, type) or kind in (Any, object):  # Any is a class, too, since Python 3.11
         return [Any]
@@ -134,7 +135,7 @@ def _elements(hint: Any) -> list[Any] | None:
 
 
 def _lacking(hint: Any, needed: Sequence[str]) -> str | None:
-    """What values of an annotation are, if they surely lack something."""
+    """Describe the values of an annotation, if they surely lack a needed field; else None."""
     kind = typing.get_origin(hint) or hint
     if not isinstance(kind, type):
         return None
@@ -146,7 +147,7 @@ def _lacking(hint: Any, needed: Sequence[str]) -> str | None:
 
 
 def _names(kind: Any) -> Sequence[str] | None:
-    """The fields of a class, where it declares them."""
+    """Returns the fields of a class, if the class declares them."""
     if typing.is_typeddict(kind):
         return list(kind.__annotations__)
     if hasattr(kind, "model_fields"):

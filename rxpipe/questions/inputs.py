@@ -1,7 +1,7 @@
-"""What the shipped stages take: values of their own classes, or any record that has the fields they need.
+"""The inputs of the shipped stages: values of their own classes, or any record with the fields that they need.
 
-A record is a mapping, a dataclass or a pydantic model. A stage that got a record returns a dict with
-everything that was in it, so that your own fields travel on.
+A record is a mapping, a dataclass or a pydantic model. A stage that gets a record returns a dict with all its fields,
+so that your own fields travel on.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ _DECLARED = "_rxpipe_declared"
 
 
 class WrongInput(RxPipeError):
-    """A stage got a value that it cannot use: says what came and what it takes. It is not called with it again."""
+    """A stage got a value that it cannot use.
+
+    The text says which value came and what the stage takes. The stage is not called with the value again.
+    """
 
     is_permanent = True
 
 
 class Same:
-    """Stands for what a function got, in ``Declared.gives``: type variables get lost in a ``functools.partial``."""
+    """Stands for a function's input in ``Declared.gives``. Type variables get lost in a ``functools.partial``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Becomes:
-    """Stands for what ``as_given`` returns, in ``Declared.gives``: that depends on what the function got.
+    """Stands for the result of ``as_given`` in ``Declared.gives``. The result depends on the function's input.
 
     Attributes:
         base: The class of the bank's own values.
-        result: What they become; other records become a dict.
+        result: The class that these values become. Other records become a dict.
     """
 
     base: type
@@ -44,16 +47,16 @@ class Becomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a stage's function says of itself that its annotations do not.
+    """Facts about a stage's function that its annotations do not have.
 
     Attributes:
-        fields: The fields that it needs of a record.
-        named_by: For fields that users may name otherwise: the option that does.
-        children: Whether it takes the ``Children`` of an item, the values of which are those records.
-        from_record: Its options that may name a field of the record.
-        gives: What it returns with given options, as an annotation.
-        back_to: The stage that it may send items back to with given options, or None.
-        module: What it imports when it is called, if that is optional.
+        fields: The fields that the function needs of a record.
+        named_by: For fields that users may rename: the option that has the new name.
+        children: True if the function takes the ``Children`` of an item, whose values are such records.
+        from_record: The options that may name a field of the record.
+        gives: Returns the annotation of the function's result for given options.
+        back_to: Returns the stage that the function may send items back to with given options, or None.
+        module: An optional module that the function imports when it is called.
         extra: The extra that has the module.
     """
 
@@ -67,7 +70,7 @@ class Declared:
     extra: str = ""
 
     def needed(self, options: Options) -> list[str]:
-        """The names of the fields, with these options."""
+        """Returns the names of the needed fields, with these options."""
         return [str(options.get(self.named_by.get(name, ""), name)) for name in self.fields]
 
 
@@ -81,7 +84,7 @@ def takes(
     module: str | None = None,
     extra: str = "",
 ) -> Callable[[F], F]:
-    """Declares what a stage's function needs and does; the arguments are the attributes of ``Declared``."""
+    """Declare what a stage's function needs and does. The arguments are the attributes of ``Declared``."""
     says = Declared(
         fields=fields,
         named_by=named_by or {},
@@ -101,18 +104,18 @@ def takes(
 
 
 def declared(function: object) -> Declared:
-    """What a function declares; nothing by default."""
+    """Returns the declaration of a function; an empty one by default."""
     found: Declared = getattr(function, _DECLARED, Declared())
     return found
 
 
 def record(value: object, function: Callable[..., Any], options: Options | None = None) -> dict[str, Any]:
-    """The fields of a value, by name.
+    """Returns the fields of a value, by name.
 
     Args:
-        value: What the function got.
+        value: The function's input.
         function: The function.
-        options: Its options, as far as they name fields.
+        options: The function's options; only those that name fields are needed.
 
     Raises:
         WrongInput: The value is no record, or lacks a field that the function needs.
@@ -126,13 +129,13 @@ def record(value: object, function: Callable[..., Any], options: Options | None 
 
 
 def as_given(value: object, base: type, result: type[Result], known: Mapping[str, Any]) -> Result | dict[str, Any]:
-    """What a stage returns: a value of the bank's own if it got one, else a dict.
+    """Returns a stage's result: a value of the bank's own class if the stage got one, else a dict.
 
     Args:
-        value: What the stage got.
+        value: The stage's input.
         base: The class of the bank's own values, a dataclass.
-        result: Their class behind this stage.
-        known: The fields of the value, and what the stage has found.
+        result: The class of the bank's values after this stage.
+        known: The fields of the input, and the fields that the stage adds.
     """
     if not isinstance(value, base):
         return dict(known)
@@ -141,21 +144,21 @@ def as_given(value: object, base: type, result: type[Result], known: Mapping[str
 
 
 def fields_of(value: object) -> dict[str, Any] | None:
-    """The fields of a value, by name; None if it is no record."""
+    """Returns the fields of a value, by name; None if the value is no record."""
     if isinstance(value, Mapping):
         return {str(name): one for name, one in cast("Mapping[str, Any]", value).items()}
     kind = type(value)
-    if dump := getattr(kind, "model_dump", None):  # pydantic, which takes time to import
+    if dump := getattr(kind, "model_dump", None):  # a pydantic model; importing pydantic takes time
         return dict(dump(value))
     return {one.name: getattr(value, one.name) for one in fields(kind)} if is_dataclass(kind) else None
 
 
 def taken(needed: Sequence[str]) -> str:
-    """The records that have these fields, in words."""
+    """Describe the records that have these fields."""
     return f"a mapping (or a dataclass, or a pydantic model) with {listed(needed)}"
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names in words, not too many."""
+    """List names in a text, at most 20."""
     shown = [str(name) for name in names]
     return ", ".join(shown[:20]) + (", …" if len(shown) > 20 else "") or "nothing in it"

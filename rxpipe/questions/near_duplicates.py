@@ -1,4 +1,4 @@
-"""The stage that drops questions which resemble an earlier one."""
+"""The stage that drops questions that resemble an earlier one."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ def distinct(
     shingle: Annotated[int, Field(ge=1, le=100)] = 3,
     field: str = "question",
 ) -> Any:
-    """Drops a question whose text resembles that of an earlier one, and remembers the text of any other.
+    """Drop a question whose text resembles an earlier text. Remember the text of any other question.
 
     ::
 
         Stage("distinct", partial(distinct, state="questions.seen"))
 
-    Two texts resemble each other by the Jaccard index of their shingles: the share of the pieces of ``shingle``
-    characters that are in both. Case, white space and widths of characters do not count.
+    The likeness of two texts is the Jaccard index of their shingles: the share of pieces of ``shingle`` characters that
+    are in both texts. Case, white space and widths of characters do not count.
 
-    The file remembers which item had which text, and is committed before the function returns. So an item is never
-    compared with itself, also when it is done again after a kill. If it comes with another text, because it was sent
-    back, that replaces the first one. Threads and processes may share the file. Use another one for another bank, or
-    delete it before you begin anew. ``rxpipe preview`` and ``rxpipe compare`` work on copies of the file.
-
-    Items keep their ID by being in a pipeline. In another process, and in a batch, it is the field ``id``.
+    - **Resume.** The file remembers which item had which text. The text is committed before the function returns. So an
+      item is never compared with itself, also when it is done again after a kill.
+    - **Sent back.** If an item comes with another text, because it was sent back, the new text replaces the old one.
+    - **Sharing.** Threads and processes may share the file. Use another file for another bank, or delete the file
+      before you begin anew.
+    - **Previews.** ``rxpipe preview`` and ``rxpipe compare`` work on copies of the file.
+    - **IDs.** In a pipeline the item's ID is known. In another process, and in a batch, the field ``id`` is the ID.
 
     Args:
-        question: The question, or a record with the field ``field``; it is returned as it is.
-        state: An SQLite file, which is made if it is missing.
-        threshold: How alike two texts must be, from 0 to 1, for the later one to be dropped.
-        shingle: Characters in a shingle: 3 for most texts, 2 for short ones in Chinese or Japanese.
+        question: The question, or a record with the field ``field``. The result is the same value.
+        state: An SQLite file. A missing file is created.
+        threshold: The least likeness, above 0 and at most 1, at which the later text is dropped.
+        shingle: Characters in a shingle: 3 for most texts, 2 for short texts in Chinese or Japanese.
         field: The field with the text.
 
     Raises:
-        Drop: Its text resembles an earlier one.
+        Drop: The text resembles an earlier one.
         StopRun: The file cannot be used, or the extra ``distinct`` is not installed.
-        WrongInput: The value is not usable, or nobody knows its ID.
+        WrongInput: The value is not usable, or its ID is not known.
     """
     known = record(question, distinct, {"field": field})
     own = item_id()

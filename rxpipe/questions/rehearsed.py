@@ -1,8 +1,8 @@
-"""The arithmetic bank, with waits and faults like those of calls to a model: a rehearsal, without a model.
+"""The arithmetic bank with waits and faults like those of calls to a model. Use it to rehearse a run without a model.
 
-Each function returns what its namesake in ``rxpipe.questions.arithmetic`` does. Before that it waits as long as a call
-might take, and now and then it fails, or is refused as by a 429. Waits, faults and wrong answers are drawn by the seed,
-the stage, the ID and the attempt, so that every run gives the same rows.
+Each function returns the same as its namesake in ``rxpipe.questions.arithmetic``. Before that the function waits as
+long as a call might take. Now and then the function fails, or is refused as by a 429. The seed, the stage, the ID and
+the attempt decide the waits, faults and wrong answers, so that every run gives the same rows.
 
 Example::
 
@@ -47,8 +47,8 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 _SPREAD = 0.5  # the standard deviation of the logarithm of a call's seconds
-_RETRY_AFTER = 1.0  # seconds that a refusal asks for
-_QUICKER = 10  # a call that fails ends so many times sooner
+_RETRY_AFTER = 1.0  # seconds that a refusal asks to wait
+_QUICKER = 10  # a call that fails ends this many times sooner
 
 _state = {"waits": True}
 _failures: dict[tuple[str, int | str], int] = {}  # of questions whose latest call has failed
@@ -57,13 +57,13 @@ _failures: dict[tuple[str, int | str], int] = {}  # of questions whose latest ca
 async def generate(
     question_id: int | str, *, latency: Seconds = 0.3, faults: Share = 0.03, busy: Share = 0.01, seed: int = 1
 ) -> Question:
-    """Writes the question that belongs to an ID, after a wait.
+    """Write the question that belongs to an ID, after a wait.
 
     Args:
         question_id: The ID.
-        latency: Mean seconds that a call takes; single ones are drawn from a lognormal distribution.
-        faults: The share of calls that fail and are worth another attempt.
-        busy: The share of calls that are refused for now, as by a 429. Those use up no attempt.
+        latency: The mean seconds of a call. Each call's seconds are drawn from a lognormal distribution.
+        faults: The share of calls, 0 to 1, that fail and are worth another attempt.
+        busy: The share of calls, 0 to 1, that are refused for now, as by a 429. These use up no attempt.
         seed: Another seed draws other waits and faults.
 
     Raises:
@@ -83,14 +83,14 @@ async def answer(
     mistakes: Share = 0.1,
     seed: int = 1,
 ) -> Answered:
-    """Solves a question, after a wait; now and then wrongly.
+    """Solve a question, after a wait; now and then wrongly.
 
     Args:
         question: The question.
-        latency: Mean seconds that a call takes; single ones are drawn from a lognormal distribution.
-        faults: The share of calls that fail and are worth another attempt.
-        busy: The share of calls that are refused for now, as by a 429. Those use up no attempt.
-        mistakes: The share of questions whose answer is wrong.
+        latency: The mean seconds of a call. Each call's seconds are drawn from a lognormal distribution.
+        faults: The share of calls, 0 to 1, that fail and are worth another attempt.
+        busy: The share of calls, 0 to 1, that are refused for now, as by a 429. These use up no attempt.
+        mistakes: The share of questions, 0 to 1, whose answer is wrong.
         seed: Another seed draws other waits, faults and mistakes.
 
     Raises:
@@ -110,13 +110,13 @@ async def answer(
 async def grade(
     answered: Answered, *, latency: Seconds = 0.25, faults: Share = 0.03, busy: Share = 0.01, seed: int = 1
 ) -> Graded:
-    """Compares an answer with the reference, after a wait.
+    """Compare an answer with the reference, after a wait.
 
     Args:
         answered: The question and its answer.
-        latency: Mean seconds that a call takes; single ones are drawn from a lognormal distribution.
-        faults: The share of calls that fail and are worth another attempt.
-        busy: The share of calls that are refused for now, as by a 429. Those use up no attempt.
+        latency: The mean seconds of a call. Each call's seconds are drawn from a lognormal distribution.
+        faults: The share of calls, 0 to 1, that fail and are worth another attempt.
+        busy: The share of calls, 0 to 1, that are refused for now, as by a 429. These use up no attempt.
         seed: Another seed draws other waits and faults.
 
     Raises:
@@ -129,13 +129,16 @@ async def grade(
 
 
 def is_rehearsed(call: str) -> bool:
-    """Whether a config's ``call`` names a function of this module."""
+    """Returns True if a config's ``call`` names a function of this module."""
     return call.partition(":")[0] == __name__
 
 
 @contextmanager
 def without_waits() -> Generator[None]:
-    """Leaves waits, faults and refusals out in this process, for tests and those in a hurry. The rows are the same."""
+    """Leave out waits, faults and refusals in this process. Use this for tests and quick runs.
+
+    The rows are the same.
+    """
     before = _state["waits"]
     _state["waits"] = False
     try:
@@ -145,7 +148,7 @@ def without_waits() -> Generator[None]:
 
 
 async def _call(stage: str, number: int | str, latency: float, faults: float, busy: float, seed: int) -> None:
-    """Waits as long as a call takes, or raises what befalls it."""
+    """Wait as long as a call takes, or raise the fault or refusal that was drawn."""
     if not _state["waits"]:
         return
     failed = _failures.get((stage, number), 0)
@@ -172,5 +175,5 @@ def _fail(stage: str, number: int | str, failed: int, error: LLMError) -> None:
 
 
 def _dice(seed: int, *what: object) -> Random:
-    # A string's seed gives the same numbers in every version and process.
+    # A string as a seed gives the same numbers in every version and process.
     return Random(f"rehearsed {seed} {' '.join(map(str, what))}")

@@ -1,8 +1,8 @@
-"""The texts that were seen so far, in an SQLite file, and which of them resemble another one.
+"""The earlier texts, in an SQLite file, and the search for texts that resemble another text.
 
-Candidates are found by MinHash and banding (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
-chapter 3): texts that share two bands of their signatures. Each candidate is then compared exactly. One shared band
-would do with longer bands, but finds ten times as many candidates among texts of the same wording.
+MinHash and banding find candidates (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter
+3): texts that share two bands of their signatures. Each candidate is then compared exactly. With longer bands one
+shared band would do, but finds ten times as many candidates among texts of the same wording.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 from rxpipe.errors import StopRun
 from rxpipe.extras import install
 
-_HASHES = 256  # in a signature
-_FOUND = 0.97  # of the texts that are just alike enough, at least this share
-_PATIENCE = 60.0  # seconds for other processes that write to the file
+_HASHES = 256  # hashes in a signature
+_FOUND = 0.97  # the least share found of texts that are just alike enough
+_PATIENCE = 60.0  # seconds to wait for other processes that write to the file
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS texts (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS bands (band INTEGER, number INTEGER, PRIMARY KEY (band, number)) WITHOUT ROWID;
@@ -36,10 +36,10 @@ CREATE TABLE IF NOT EXISTS likeness (how TEXT NOT NULL);
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
-    """When two texts are alike.
+    """Decides when two texts are alike.
 
     Attributes:
-        threshold: The least Jaccard index of their shingles.
+        threshold: The least Jaccard index of their shingles, above 0 and at most 1.
         shingle: Characters in a shingle.
     """
 
@@ -47,18 +47,18 @@ class Likeness:
     shingle: int
 
     def shingles(self, text: str) -> frozenset[str]:
-        """The pieces of a text; a short text is one piece."""
+        """Returns the shingles of a text. A short text is one shingle."""
         last = max(0, len(text) - self.shingle)
         return frozenset(text[start : start + self.shingle] for start in range(last + 1))
 
     def holds(self, one: frozenset[str], other: frozenset[str]) -> bool:
-        """Whether texts with these shingles are alike."""
+        """Returns True if texts with these shingles are alike."""
         common = len(one & other)
         return common >= self.threshold * (len(one) + len(other) - common)
 
     @property
     def rows(self) -> int:
-        """Hashes in a band: as many as still find most texts that are just alike enough."""
+        """Hashes in a band: the largest number that still finds most texts that are just alike enough."""
         fits = (rows for rows in range(_HASHES // 2, 1, -1) if self._share_found(rows) >= _FOUND)
         return next(fits, 1)
 
@@ -68,7 +68,7 @@ class Likeness:
 
 
 def plain(text: str) -> str:
-    """A text without what does not count: case, white space, widths of characters."""
+    """Returns a text in lower case, without extra white space and with normal widths of characters."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -76,10 +76,10 @@ class SeenTexts:
     """Texts in a file, each with the ID of its item. Safe for threads, and for processes that share the file."""
 
     def __init__(self, path: Path, likeness: Likeness) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Raises:
-            StopRun: It cannot be used, or a package is missing.
+            StopRun: The file cannot be used, or a package is missing.
         """
         self._path, self._likeness, self._rows = path, likeness, likeness.rows
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class SeenTexts:
                 # In this mode a commit survives the end of the process, and needs no fsync.
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = NORMAL")
-                self._database.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: bands are all over the file
+                self._database.execute("PRAGMA wal_autocheckpoint = 8000")  # pages; bands are all over the file
                 self._database.executescript(_SCHEMA)
             except sqlite3.Error:
                 self._database.close()
@@ -106,14 +106,14 @@ class SeenTexts:
             self._database.close()
 
     def keep(self, item: str, text: str) -> bool:
-        """Remember a text, unless another item has one that is like it.
+        """Remember a text, unless the text of another item is like it.
 
         Args:
-            item: The item's ID. A text that it had before is forgotten.
+            item: The item's ID. The item's earlier text is forgotten.
             text: The text.
 
         Returns:
-            Whether the text is remembered. It is committed then.
+            True if the text is remembered. The text is then committed.
 
         Raises:
             StopRun: The file cannot be used.
@@ -148,7 +148,7 @@ class SeenTexts:
         self._database.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", ((one, number) for one in bands))
 
     def _bands(self, shingles: Iterable[str]) -> list[int]:
-        """What a text is found by: hashes of the parts of its signature."""
+        """Returns the bands of a text: hashes of the parts of its signature."""
         minhash = self._minhash(num_perm=_HASHES, seed=1)
         minhash.update(list(shingles))
         signature, rows = minhash.digest(), self._rows
@@ -168,9 +168,9 @@ class SeenTexts:
             self._database.execute("COMMIT")
 
     def _index_anew(self) -> None:
-        """The bands in the file are those of other settings, or of another version of the package."""
+        """Make the bands anew. Those in the file belong to other settings, or to another version of the package."""
         self._database.execute("DELETE FROM bands")
-        # Sorted first: in any other order each row would be written to another page of the file.
+        # Sorted first. In any other order each row would go to another page of the file.
         self._database.execute("CREATE TEMP TABLE unsorted (band INTEGER, number INTEGER)")
         for number, text in self._database.execute("SELECT number, text FROM texts"):
             self._insert_bands(self._bands(self._likeness.shingles(text)), number, "unsorted")
@@ -196,7 +196,7 @@ def _hashed(start: int, part: list[int]) -> int:
 
 
 class _Open:
-    """The files that this process has open; one that was deleted meanwhile is opened anew."""
+    """The files that this process has open. A file that was deleted meanwhile is opened anew."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -205,7 +205,7 @@ class _Open:
 
     @contextmanager
     def copies(self) -> Generator[None]:
-        """Work on copies of the files, which are thrown away at the end. One at a time."""
+        """Work on copies of the files, which are deleted at the end. Only one caller may do so at a time."""
         with TemporaryDirectory(prefix="rxpipe-") as folder:
             self.close()
             self._copies = Path(folder), {}
@@ -256,7 +256,7 @@ def _copy(path: Path, copy: Path) -> None:
 
 
 def _which(path: Path) -> object:
-    """What tells a file from another one of its name."""
+    """Returns a key that tells a file from another file with the same path."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The stages around several answers to one question: copies of it before, the commonest answer behind.
+"""The stages around several answers to one question: copies of the question before, the most common answer behind.
 
 ::
 
@@ -21,35 +21,35 @@ from rxpipe.questions.inputs import Same, WrongInput, fields_of, takes
 
 _APOSTROPHES = re.compile("['\u2019\u02bc`]")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-# Of punctuation, what belongs to a number stays, and what some words consist of.
+# Punctuation stays if it belongs to a number, or if words consist of it.
 _PUNCTUATION = re.compile(r"(?<=\d)[.,:/](?=\d)|(?<![^\s(])-(?=[\d.])|(?<!\w)\.(?=\d)|[#%&@]|(?P<dropped>[^\w\s])")
 
 
 @takes(gives=lambda _: list[Same])
 def samples(question: Any, *, count: Annotated[int, Field(ge=1, le=1000)] = 5) -> list[Any]:
-    """Copies of a question, for a stage with ``expand=True``.
+    """Returns copies of a question, for a stage with ``expand=True``.
 
     Args:
-        question: Anything.
-        count: How many copies.
+        question: Any value.
+        count: How many copies, 1 to 1000.
     """
     return [question] * count
 
 
 @takes("answer", children=True)
 def majority(children: Children[Any]) -> dict[str, Any]:
-    """The question with the answer that most of its copies were given, for a stage with ``collect=True``.
+    """Returns the question with the most common answer of its copies, for a stage with ``collect=True``.
 
-    Answers are the same if they differ in case, white space, punctuation or widths of characters alone. Punctuation
-    in numbers counts, but for commas between thousands: ``3.5`` is not ``35``, ``1,000`` is ``1000``. Of answers that
-    are equally common, the one that an earlier copy has wins.
+    Answers are the same if they differ only in case, white space, punctuation or widths of characters. Punctuation in
+    numbers counts, except commas between thousands: ``3.5`` is not ``35``, ``1,000`` is ``1000``. If several answers
+    are equally common, the answer of the earliest copy wins.
 
     Args:
         children: Records with the field ``answer``. Copies that failed or were dropped have no vote.
 
     Returns:
-        What is in the first copy with that answer, and ``votes``, how many copies have that answer, and
-        ``agreement``, which share that is of those that have any.
+        The fields of the first copy with that answer; ``votes``, how many copies have that answer; and ``agreement``,
+        their share (0 to 1) of the copies with an answer.
 
     Raises:
         WrongInput: No copy has an answer.
@@ -58,12 +58,12 @@ def majority(children: Children[Any]) -> dict[str, Any]:
     if not found:
         raise WrongInput(f"majority takes children with answers, but none of the {_ends(children)} has one")
     answers = [_plain(str(fields["answer"])) for fields in found]
-    ((winner, votes),) = Counter(answers).most_common(1)  # the first of those that are equally common
+    ((winner, votes),) = Counter(answers).most_common(1)  # the first of equally common answers
     return {**found[answers.index(winner)], "votes": votes, "agreement": votes / len(answers)}
 
 
 def _plain(answer: str) -> str:
-    """An answer without what does not count; all of it if nothing else is in it."""
+    """Returns an answer without differences that do not count; the whole answer if nothing else is left."""
     text = unicodedata.normalize("NFKC", answer).casefold().replace("\u2212", "-")
     text = _APOSTROPHES.sub("", text)
     text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
@@ -76,7 +76,7 @@ def _is_dropped(sign: str) -> bool:
 
 
 def _ends(children: Children[Any]) -> str:
-    """How many there were, how they ended, and the first error."""
+    """Describe how many children there were, how they ended, and the first error."""
     ends = ", ".join(f"{count} {status}" for status, count in Counter(one.status for one in children).items())
     error = next((one.error for one in children if one.error is not None), None)
     first = "" if error is None else f"; first: {type(error).__name__}: {error}"

@@ -1,12 +1,12 @@
 """An arithmetic question bank that needs no network and no key: three plain functions, ready to be stages.
 
-- ``values.py``: what travels from stage to stage, `Question`, `Answered`, `Graded`, and `UnreadableQuestion`
+- ``values.py``: the values that go from stage to stage, `Question`, `Answered`, `Graded`, and `UnreadableQuestion`
 - ``bank.py``: the stages `generate` and `answer`
 - ``grading.py``: the stage `grade`
 - ``kinds.py``: the table of the kinds of question; a new kind is one more entry
 - ``wording.py``: templates that write a question and read it back
 - ``numbers.py``: exact numbers, read from text and written as text
-- ``words.py``: the names, things and units that questions speak of
+- ``words.py``: the names, things and units in questions
 
 Example::
 

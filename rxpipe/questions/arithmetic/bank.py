@@ -13,9 +13,10 @@ from rxpipe.questions.inputs import Becomes, as_given, record, takes
 
 
 def generate(question_id: int | str) -> Question:
-    """Writes the question that belongs to an ID: always the same one, in every process and Python version.
+    """Write the question that belongs to an ID.
 
-    The int 7 and the string ``"7"`` give the same text.
+    An ID always gives the same question, in every process and Python version. The int 7 and the string ``"7"`` give the
+    same text.
     """
     dice = Dice(f"arithmetic {question_id}")
     kind = dice.pick(KINDS)
@@ -30,17 +31,16 @@ def answer(question: Question) -> Answered: ...
 def answer(question: Mapping[str, Any]) -> dict[str, Any]: ...
 @takes("question", gives=lambda _: Becomes(Question, Answered))
 def answer(question: Question | Mapping[str, Any]) -> Answered | dict[str, Any]:
-    """Solves a question from its text alone, in exact arithmetic.
+    """Solve a question from its text alone, in exact arithmetic.
 
-    The text may come from anywhere, as long as it has one of the known wordings, with any numbers, names and
-    things.
+    The text may come from any source. It needs one of the known wordings, with any numbers, names and things.
 
     Args:
-        question: The question, or a record with the field ``question``; of a record the result is a dict.
+        question: The question, or a record with the field ``question``. For a record the result is a dict.
 
     Raises:
-        UnreadableQuestion: The text has no known wording, or no answer: it divides by zero, or gives away
-            more than there is.
+        UnreadableQuestion: The text has no known wording, or no answer: it divides by zero, or gives away more than
+            there is.
         WrongInput: The value is not usable.
     """
     known = record(question, answer)

@@ -24,14 +24,20 @@ def grade(answered: Answered) -> Graded: ...
 def grade(answered: Mapping[str, Any]) -> dict[str, Any]: ...
 @takes("reference", "answer", gives=lambda _: Becomes(Question, Graded))
 def grade(answered: Answered | Mapping[str, Any]) -> Graded | dict[str, Any]:
-    """Compares an answer with the reference by value: 1.0 and ``"correct"`` if they are equal, else 0.0.
+    """Compare an answer with the reference by value: 1.0 and ``"correct"`` if they are equal, else 0.0 and ``"wrong"``.
 
-    The form does not matter: ``0.5``, ``.50``, ``1/2`` and ``2/4`` are equal, as are ``7/2`` and ``3 1/2``,
-    ``1250`` and ``$1,250.00``, ``4 remainder 2`` and ``4 r 2``, ``4 remainder 0`` and ``4``. Nothing is
-    rounded: ``0.33`` is not ``1/3``. Answers that are no numbers are compared as text, in any case.
+    The form of a number does not matter. These are equal:
+
+    - ``0.5``, ``.50``, ``1/2`` and ``2/4``
+    - ``7/2`` and ``3 1/2``
+    - ``1250`` and ``$1,250.00``
+    - ``4 remainder 2`` and ``4 r 2``
+    - ``4 remainder 0`` and ``4``
+
+    Nothing is rounded: ``0.33`` is not ``1/3``. Answers that are no numbers are compared as text, in any case.
 
     Args:
-        answered: The question and its answer, or a record with the fields ``reference`` and ``answer``; of a record
+        answered: The question and its answer, or a record with the fields ``reference`` and ``answer``. For a record
             the result is a dict.
 
     Raises:
@@ -45,7 +51,7 @@ def grade(answered: Answered | Mapping[str, Any]) -> Graded | dict[str, Any]:
 
 
 def _value(answer: str) -> tuple[Fraction, Fraction] | str:
-    """The number and the remainder that an answer stands for, or its text if it is no number."""
+    """Returns the number and the remainder of an answer, or its text if the answer is no number."""
     text = " ".join(answer.casefold().split())
     form = _FORM.fullmatch(text)
     if form is None:
@@ -56,6 +62,6 @@ def _value(answer: str) -> tuple[Fraction, Fraction] | str:
             for group, default in (("whole", "0"), ("top", "0"), ("bottom", "1"), ("left", "0"))
         )
         value = whole + top / bottom
-    except (ValueError, ZeroDivisionError):  # too many digits to read, or a fraction of nothing
+    except (ValueError, ZeroDivisionError):  # too many digits to read, or a denominator of 0
         return text
     return (-value if form["sign"] in ("-", "\u2212") else value), left

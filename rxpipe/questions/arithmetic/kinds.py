@@ -1,4 +1,4 @@
-"""The kinds of question, one entry each: the numbers it draws, how they are solved, and how it is worded."""
+"""The kinds of question, one entry each: how to draw its numbers, how to solve it, and its wordings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Kind:
     """A kind of question.
 
     Attributes:
-        name: What a `Question.kind` calls it.
-        draw: Numbers for all its number slots, such that the question makes sense and comes out even.
-        solve: The answer, from the numbers and words of a question. Raises a ValueError or an ArithmeticError
-            if they make no sense together, as those of a text from elsewhere may.
-        wordings: Ways to say it; all have the same number slots and ask for the same thing.
+        name: The name of the kind, in `Question.kind`.
+        draw: Draws numbers for all number slots. With these numbers the question makes sense and comes out even.
+        solve: Returns the answer from the numbers and words of a question. Raises a ValueError or an ArithmeticError if
+            they make no sense together, which may happen with a text from elsewhere.
+        wordings: Ways to word the question. All have the same number slots and ask for the same thing.
     """
 
     name: str
@@ -46,7 +46,7 @@ def _part(dice: Dice) -> Mapping[str, Number]:
 
 
 def _two_parts(dice: Dice) -> Mapping[str, Number]:
-    # Both are less than a half, so that something is left.
+    # Both fractions are less than a half, so that something is left.
     (p, q), (r, s) = (Fraction(dice(1, (n - 1) // 2), n).as_integer_ratio() for n in (dice(3, 9), dice(3, 9)))
     return {"p": p, "q": q, "r": r, "s": s}
 
@@ -100,7 +100,7 @@ def _row(dice: Dice) -> Mapping[str, Number]:
     return {slot: start + step * index for index, slot in enumerate("abcd")}
 
 
-# The order of the entries, the draws and the words decide which question an ID gives: one change changes all.
+# The order of the entries, the draws and the words decide which question an ID gives. Any change changes all questions.
 KINDS = (
     _kind(
         "sum",

@@ -1,4 +1,4 @@
-"""Exact numbers, read from text and written as text; a float never comes into it."""
+"""Exact numbers, read from text and written as text, without floats."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from fractions import Fraction
 Number = int | Fraction
 
 NUMBER = r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
-"""What a number looks like in a text, as a regular expression: ``7``, ``1,250`` or ``2.50``."""
+"""A regular expression for a number in a text: ``7``, ``1,250`` or ``2.50``."""
 
 
 def read(text: str) -> Number:
-    """The number that a text which matches `NUMBER` stands for."""
+    """Returns the number in a text that matches `NUMBER`."""
     whole, _, decimals = text.replace(",", "").partition(".")
     return Fraction(int(whole + decimals), 10 ** len(decimals)) if decimals else int(whole)
 
 
 def plain(value: Number) -> str:
-    """A number as people write it: whole if it is, a decimal if that ends, else a fraction.
+    """Write a number in the common form: a whole number, a decimal if the decimal ends, else a fraction.
 
     Raises:
-        ValueError: The number is negative, which no question of this bank has for an answer.
+        ValueError: The number is negative. No question of this bank has a negative answer.
     """
     _not_negative(value)
     denominator, places = value.denominator, 0
@@ -32,7 +32,7 @@ def plain(value: Number) -> str:
 
 
 def money(value: Number) -> str:
-    """An amount with its two decimals, or as an exact fraction where cents do not suffice.
+    """Write an amount with two decimals, or as an exact fraction where cents do not suffice.
 
     Raises:
         ValueError: The amount is negative.
@@ -42,7 +42,7 @@ def money(value: Number) -> str:
 
 
 def fraction(value: Number) -> str:
-    """A number as a fraction in lowest terms, such as ``3/4``; a whole number is written as it is.
+    """Write a number as a fraction in lowest terms, such as ``3/4``. A whole number has no denominator.
 
     Raises:
         ValueError: The number is negative.
@@ -52,7 +52,7 @@ def fraction(value: Number) -> str:
 
 
 def remainder(value: Number, by: Number) -> str:
-    """The quotient and what is left over, such as ``4 remainder 2``.
+    """Write the quotient and the remainder, such as ``4 remainder 2``.
 
     Raises:
         ZeroDivisionError: `by` is zero.

@@ -1,15 +1,15 @@
-"""Wordings: templates that write a question's text, and read the text back into what it says.
+"""Wordings: templates that write a question's text, and read the facts back from the text.
 
-A template is text with slots. The expression that reads it is derived from it, so the two cannot drift apart:
+A template is text with slots. The expression that reads a text is made of the template, so the two cannot differ:
 
 - ``{a}`` a number
 - ``{price:$}`` an amount of dollars, with its two decimals
 - ``{a:item}`` a number of things of the slot ``item``, in the singular or plural: 1 apple, 4 apples
-- ``{a:hour}`` the same with a noun that is fixed
+- ``{a:hour}`` the same with a fixed noun
 - ``{item}``, ``{items}`` the word of a slot, in the singular or plural; ``{who}`` a name
 
-A slot that occurs twice must hold the same word each time, in either number: "Ann has 3 apples" does not go
-with a question about Ben or about pears, and a text that tries is left unread rather than answered wrongly.
+A slot that occurs twice must hold the same word each time, in the singular or plural. "Ann has 3 apples" does not fit a
+question about Ben or about pears. Such a text is not read, rather than answered wrongly.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SLOT = re.compile(r"\{(\w+)(?::(\w+|\$))?\}")
 _WORDS = {slot for slots in POOLS for slot in slots}
 _PLURALS = {plural(slot): slot for slot in _WORDS}
 
-# At most three words each, so that a text which fits nowhere fails fast.
+# At most three words each, so that a text that fits nowhere fails fast.
 _NAME = r"[^\W\d_][\w.'-]*(?: [^\W\d_][\w.'-]*){0,2}?"
 _NOUN = r"[^\W\d_][\w'-]*?(?: [^\W\d_][\w'-]*?){0,2}?"
 _UNIT = "|".join(UNITS)
 _PATTERNS = {"who": _NAME, "friend": _NAME, "large": _UNIT, "small": _UNIT}
-_ENDING = "(?:e?s|y|ies)?"  # after what is common to both numbers of a noun: box(es), cherr(y|ies)
+_ENDING = "(?:e?s|y|ies)?"  # the ending after the common part of singular and plural: box(es), cherr(y|ies)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a question says: its numbers by slot, and its words by slot."""
+    """The facts of a question: its numbers by slot, and its words by slot."""
 
     numbers: Mapping[str, Number]
     words: Mapping[str, str]
@@ -45,7 +45,7 @@ class Facts:
 
 
 class Wording:
-    """One template, compiled: it writes `Facts` as text, and reads them from text."""
+    """One compiled template. It writes `Facts` as text, and reads them from text."""
 
     __slots__ = ("_numbers", "_parts", "_pattern", "_pools", "_start", "_tail", "_words")
 
@@ -54,28 +54,28 @@ class Wording:
         self._start, *parts = _SLOT.split(template)
         self._parts = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
         self._tail: str = parts[-1]
-        self._numbers: dict[str, None] = {}  # as ordered sets
+        self._numbers: dict[str, None] = {}  # both are ordered sets
         self._words: dict[str, None] = {}
         self._pattern = re.compile(_literal(self._start) + "".join(self._expression(*part) for part in self._parts))
         self._pools = [(slots, rows) for slots, rows in POOLS.items() if not self._words.keys().isdisjoint(slots)]
 
     def cast(self, dice: Dice) -> dict[str, str]:
-        """Words for all slots of the wording that take one."""
+        """Draw words for all word slots of the wording."""
         words: dict[str, str] = {}
         for slots, rows in self._pools:
             words.update(zip(slots, dice.pick(rows), strict=True))
         return words
 
     def write(self, facts: Facts) -> str:
-        """The question in this wording."""
+        """Returns the question in this wording."""
         text = self._start
         for slot, noun, literal in self._parts:
             text += _filled(slot, noun, facts) + literal
         return text
 
     def read(self, text: str) -> Facts | None:
-        """What a text says, or None if it is not of this wording."""
-        # Most texts are of another wording, and their ends tell that at a tenth of the price.
+        """Returns the facts in a text, or None if the text has another wording."""
+        # Most texts have another wording. Their ends show that at a tenth of the price.
         match = self._pattern.fullmatch(text) if text.endswith(self._tail) else None
         if match is None:
             return None
@@ -103,7 +103,7 @@ class Wording:
 
 
 def _literal(text: str) -> str:
-    # Another noun may want the other article: a bag, an envelope.
+    # Another noun may need the other article: a bag, an envelope.
     return re.sub(r"\b([Aa])(?=(?:\\ | )$)", r"\1n?", re.escape(text))
 
 

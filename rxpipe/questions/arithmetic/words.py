@@ -1,4 +1,4 @@
-"""The names, things and units that questions speak of, and chance that is the same everywhere."""
+"""The names, things and units in questions, and random numbers that are the same everywhere."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _UNITS: dict[str, dict[str, Fraction | int]] = {
 }
 
 UNITS = {unit: (measure, Fraction(size)) for measure, units in _UNITS.items() for unit, size in units.items()}
-"""Every unit, in the singular: what it measures, and its size in the base unit of that."""
+"""Every unit, in the singular: the measure, and the unit's size in the base unit of that measure."""
 
-# A row fills several slots at once where one must suit the other: two people differ, and units convert.
+# A row fills several slots at once if their words depend on each other: two people differ, and units convert.
 POOLS: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {
     ("who", "friend"): tuple(permutations(_NAMES, 2)),
     ("item",): tuple(
@@ -50,19 +50,19 @@ POOLS: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {
         ("day", "hour"), ("week", "day"),
     ),
 }  # fmt: skip
-"""Slots of a wording, and the rows of words that can fill them; nouns are in the singular."""
+"""Slots of a wording, and the rows of words that can fill them. Nouns are in the singular."""
 
 
 def plural(noun: str) -> str:
-    """The plural of a regular noun: apples, boxes, peaches."""
+    """Returns the plural of a regular noun: apples, boxes, peaches."""
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 class Dice:
-    """Chance from a seed, the same on every version, process and platform.
+    """Random numbers from a seed, the same in every version and process and on every platform.
 
-    Of the `random` module only a string's seed and `Random.random` promise to stay as they are, so these draw
-    on nothing else; `Random.choice` and `Random.randint` do not promise it.
+    The `random` module promises only that seeding with a string and `Random.random` stay as they are. So this class
+    uses nothing else, neither `Random.choice` nor `Random.randint`.
     """
 
     __slots__ = ("_random",)
@@ -71,9 +71,9 @@ class Dice:
         self._random = Random(seed).random
 
     def __call__(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """Draw a whole number from `low` to `high`, both included."""
         return low + int(self._random() * (high - low + 1))
 
     def pick(self, rows: Sequence[T]) -> T:
-        """One of the rows."""
+        """Draw one of the rows."""
         return rows[int(self._random() * len(rows))]

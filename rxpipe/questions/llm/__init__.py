@@ -1,10 +1,10 @@
 """A question bank that a language model fills: generate questions, check, answer and grade them.
 
 - ``stages.py``: the stages ``generate``, ``generate_several``, ``check``, ``answer`` and ``grade``, coroutine functions
-- ``values.py``: what travels from stage to stage, ``Question``, ``Answered`` and ``Graded``
-- ``languages.py``: the languages that there are prompts in
-- ``prompts/``: what the model is told, in English, and in Chinese in ``zh/``; each can be replaced by a file
-  of your own with the same fields
+- ``values.py``: the values that go from stage to stage, ``Question``, ``Answered`` and ``Graded``
+- ``languages.py``: the languages of the prompts
+- ``prompts/``: the prompts in English, and in Chinese in ``zh/``. You can replace each by your own file with the same
+  fields
 
 Example::
 

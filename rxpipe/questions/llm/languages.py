@@ -1,4 +1,4 @@
-"""The languages that there are prompts in, and which of them a question asks for."""
+"""The languages of the prompts, and the choice of prompts for a question's language."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _NAMES = {
     "en": ("en", "english"),
     "zh": ("zh", "zh-cn", "zh-hans", "chinese", "simplified chinese", "中文", "汉语", "简体中文"),
 }
-_TOLD = {"en": "English", "zh": "中文"}  # what a prompt calls them
+_TOLD = {"en": "English", "zh": "中文"}  # the languages' names in prompts
 _DEFAULTS = {"zh": {"general knowledge": "常识", "a question with a short answer": "答案简短的题", "medium": "中等"}}
-_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")  # names of languages begin with a capital, or are no ASCII
+_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")  # a language's name begins with a capital, or is not ASCII
 _ALLOWED = "en, zh, or a language's name, such as French, which the English prompts then ask for"
 
 
 def prompts_of(language: str) -> str | None:
-    """The code of the prompts in a language; None if it has none of its own."""
+    """Returns the code of the prompts in a language; None if the language has no prompts."""
     said = language.strip().casefold().replace("_", "-")
     return next((code for code, names in _NAMES.items() if said in names), None)
 
 
 def told(language: str) -> str:
-    """A language as prompts call it: a code that they know by its name, anything else as it is."""
+    """Returns a language's name for prompts. A language without prompts keeps its text."""
     code = prompts_of(language)
     return language if code is None else _TOLD[code]
 
 
 def localized(about: Mapping[str, str]) -> dict[str, str]:
-    """What a question is about, with defaults in its language; what somebody chose stays as it is."""
+    """Translate default topics, kinds and difficulties into the question's language. Other texts stay as they are."""
     words = _DEFAULTS.get(prompts_of(about["language"]) or "en", {})
     return {name: words.get(text, text) for name, text in about.items()}
 
@@ -53,10 +53,10 @@ Languages: TypeAlias = Language | Annotated[Sequence[Language], Field(min_length
 
 
 def check_languages(languages: str | Sequence[str]) -> None:
-    """Refuses a code that there are no prompts for.
+    """Refuse a language code without prompts.
 
     Raises:
-        StopRun: There is one: every call would have it.
+        StopRun: There are no prompts for a code. Every call would fail in the same way.
     """
     for one in [languages] if isinstance(languages, str) else languages:
         try:
@@ -66,7 +66,7 @@ def check_languages(languages: str | Sequence[str]) -> None:
 
 
 class ShippedPrompt(Prompt):
-    """A prompt that there is in each of the languages. By itself it is the English one."""
+    """A prompt with a text in each language. The object itself is the English prompt."""
 
     def __init__(self, name: str, *fields: str) -> None:
         super().__init__((_PROMPTS / f"{name}.md").read_text("utf-8"), fields)
@@ -75,10 +75,10 @@ class ShippedPrompt(Prompt):
         }
 
     def of(self, language: str) -> Prompt:
-        """The prompt that asks for this language."""
+        """Returns the prompt for this language."""
         return self._others.get(prompts_of(language) or "en", self)
 
 
 def in_language(prompt: Prompt, language: str) -> Prompt:
-    """A prompt that ships in the language; one that a user has put in its place as it is."""
+    """Returns the text of a shipped prompt for the language. A user's own prompt stays as it is."""
     return prompt.of(language) if isinstance(prompt, ShippedPrompt) else prompt

@@ -89,37 +89,40 @@ async def generate(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> Question | list[Question]:
-    """Have a model write the question that belongs to an ID, or several.
+    """Have a model write the question that belongs to an ID, or several questions.
 
     ::
 
         Stage("generation", partial(generate, provider=main, topic="fractions"))
 
-    An item that was sent back is written anew: the prompt has what it was sent back with.
+    An item that was sent back gets a new question. The prompt then contains the feedback.
 
     Args:
-        question_id: The ID; or a record, of which ``topic``, ``kind``, ``difficulty`` and ``language`` count instead
-            of the options, as far as it has them. An option such as ``record.level`` names another of its fields.
+        question_id: The ID, or a record. The record's own ``topic``, ``kind``, ``difficulty`` and ``language`` replace
+            the options. An option such as ``record.level`` names another field of the record.
         provider: The model.
         per_call: How many questions to ask for in one call. Then the result is a list, for a stage with
-            ``expand=True``: of those that can be read, at least one and at most so many, each with the ID of its item.
-            mypy takes any ``partial(generate, ...)`` for one that gives a ``Question``: use ``generate_several``.
-        topic: What it is to be about; of several, the ID decides which one, the same in every run.
-        kind: What kind of question.
-        difficulty: How hard.
-        language: In which language: ``zh`` for Chinese, by prompts in Chinese; others by name, such as ``French``.
-        prompt: With the fields ``id``, ``topic``, ``kind``, ``difficulty``, ``language``, ``feedback`` (empty unless
-            the item was sent back) and ``count`` (``per_call``), and ``record.NAME`` for fields of the record.
-        temperature: How freely the model chooses its words; its own by default.
-        max_tokens: Tokens of the reply, at most.
+            ``expand=True``. The list has the readable questions, at least 1 and at most ``per_call``, each with the ID
+            of its item. mypy takes any ``partial(generate, ...)`` for one that returns a ``Question``: use
+            ``generate_several`` instead.
+        topic: The topic of the question. If you give several topics, the ID decides which one, the same in every run.
+            The same goes for ``kind``, ``difficulty`` and ``language``.
+        kind: The kind of the question.
+        difficulty: The difficulty of the question.
+        language: The language of the question: ``zh`` for Chinese, with prompts in Chinese; other languages by name,
+            such as ``French``.
+        prompt: A prompt with the fields ``id``, ``topic``, ``kind``, ``difficulty``, ``language``, ``feedback`` (empty
+            unless the item was sent back) and ``count`` (``per_call``), and ``record.NAME`` for fields of the record.
+        temperature: How freely the model chooses its words; the server's default if None.
+        max_tokens: The most tokens of the reply.
 
     Returns:
-        A ``Question``; with ``per_call`` a list of them.
+        A ``Question``; with ``per_call`` a list of questions.
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
-        StopRun: There are no prompts for a code of a language.
-        WrongInput: A record has no ID: there is no running item, and it has no field ``id``.
+        StopRun: There are no prompts for a language code.
+        WrongInput: A record has no ID: no item is running, and the record has no field ``id``.
     """
     check_languages(language)
     number, given = _id_and_fields(question_id)
@@ -159,7 +162,7 @@ async def generate_several(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> list[Question]:
-    """Have a model write several questions in one call: ``generate`` with ``per_call``, whose arguments it takes.
+    """Have a model write several questions in one call. The arguments are those of ``generate``.
 
     ::
 
@@ -195,26 +198,27 @@ async def check(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> Any:
-    """Have a model say whether a question is clear and can be answered; one that is not goes back, or is dropped.
+    """Have a model judge whether a question is clear and can be answered. An unclear question goes back, or is dropped.
 
-    ``generate`` is told why. A question that is one of several of a call cannot go back behind that: drop it.
+    ``generate`` gets the reason as feedback. A question that is one of several of a call cannot go back to the stage
+    that made the call: drop it.
 
     Args:
-        question: The question, or a record with the field ``question``; it is returned as it is.
+        question: The question, or a record with the field ``question``. The result is the same value.
         provider: The model.
-        unclear: What becomes of a question that is not clear.
-        back_to: The name of the stage that writes it anew.
-        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
-        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty``, ``language``
+        unclear: What to do with an unclear question: ``send_back`` or ``drop``.
+        back_to: The name of the stage that writes the question anew.
+        language: The language of the prompt, ``en`` or ``zh``; the question's own language by default.
+        prompt: A prompt with the field ``question``, and optionally ``topic``, ``kind``, ``difficulty``, ``language``
             and ``record.NAME``.
-        temperature: How freely the model chooses its words; its own by default.
-        max_tokens: Tokens of the reply, at most.
+        temperature: How freely the model chooses its words; the server's default if None.
+        max_tokens: The most tokens of the reply.
 
     Raises:
-        SendBack: It is not clear; with the reason.
-        Drop: It is not clear, and ``unclear`` says so.
+        SendBack: The question is unclear. Contains the reason.
+        Drop: The question is unclear, and ``unclear`` is ``drop``.
         LLMError: The call failed; see ``rxpipe.llm.errors``.
-        WrongInput: The value is not usable; no call was made.
+        WrongInput: The value is not usable. No call was made.
     """
     messages = _messages(prompt, _CHECK, record(question, check), language)
     found = await provider.ask(messages, Clarity, temperature=temperature, max_tokens=max_tokens)
@@ -255,20 +259,20 @@ async def answer(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> Answered | dict[str, Any]:
-    """Have a model answer a question, of which it sees the text alone.
+    """Have a model answer a question. By default the model sees only the text of the question.
 
     Args:
-        question: The question, or a record with the field ``question``; of a record the result is a dict.
+        question: The question, or a record with the field ``question``. For a record the result is a dict.
         provider: The model.
-        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
-        prompt: With the field ``question``, and if it likes ``topic``, ``kind``, ``difficulty``, ``language``
+        language: The language of the prompt, ``en`` or ``zh``; the question's own language by default.
+        prompt: A prompt with the field ``question``, and optionally ``topic``, ``kind``, ``difficulty``, ``language``
             and ``record.NAME``.
-        temperature: How freely the model chooses its words; its own by default.
-        max_tokens: Tokens of the reply, at most.
+        temperature: How freely the model chooses its words; the server's default if None.
+        max_tokens: The most tokens of the reply.
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
-        WrongInput: The value is not usable; no call was made.
+        WrongInput: The value is not usable. No call was made.
     """
     known = record(question, answer)
     messages = _messages(prompt, _ANSWER, known, language)
@@ -308,20 +312,21 @@ async def grade(
 ) -> Graded | dict[str, Any]:
     """Have a model compare an answer with the reference.
 
-    Where the last attempt's reply cannot be read either, the answer is ``ungraded``, never wrong.
+    If the reply of the last attempt cannot be read, the answer is ``ungraded``, never wrong.
 
     Args:
-        answered: The question and its answer, or a record with the fields ``question``, ``reference`` and ``answer``;
-            of a record the result is a dict.
+        answered: The question and its answer, or a record with the fields ``question``, ``reference`` and ``answer``.
+            For a record the result is a dict.
         provider: The model.
-        language: Of the prompt, ``en`` or ``zh``; by default the question's own.
-        prompt: With the fields ``question``, ``reference`` and ``answer``, and those of ``answer``'s prompt.
-        temperature: How freely the model chooses its words; its own by default.
-        max_tokens: Tokens of the reply, at most.
+        language: The language of the prompt, ``en`` or ``zh``; the question's own language by default.
+        prompt: A prompt with the fields ``question``, ``reference`` and ``answer``, and optionally those of the prompt
+            of ``answer``.
+        temperature: How freely the model chooses its words; the server's default if None.
+        max_tokens: The most tokens of the reply.
 
     Raises:
         LLMError: The call failed; see ``rxpipe.llm.errors``.
-        WrongInput: The value is not usable; no call was made.
+        WrongInput: The value is not usable. No call was made.
     """
     known = record(answered, grade)
     messages = _messages(prompt, _GRADE, known, language)
@@ -337,7 +342,7 @@ async def grade(
 
 
 def _messages(prompt: Prompt, shipped: Prompt, known: Mapping[str, Any], language: str | None) -> list[dict[str, str]]:
-    """A prompt's messages about a record. It is never told the reference where that is to be found out."""
+    """Returns a prompt's messages about a record. Prompts whose task is to find the answer never get the reference."""
     check_languages(language or "en")
     values = {name: known[name] for name in shipped.fields if name in known}
     if prompt.record_paths:
@@ -346,7 +351,7 @@ def _messages(prompt: Prompt, shipped: Prompt, known: Mapping[str, Any], languag
 
 
 def _id_and_fields(given: object) -> tuple[int | str, Mapping[str, Any]]:
-    """The ID to write a question for, and what is known of the question."""
+    """Returns the ID to write a question for, and the fields that are known of the question."""
     if isinstance(given, int | str):
         return given, {}
     known = fields_of(given) or {}
@@ -358,13 +363,13 @@ def _id_and_fields(given: object) -> tuple[int | str, Mapping[str, Any]]:
 
 
 def _own(given: Mapping[str, Any]) -> dict[str, OneOf]:
-    """What a record says of the question to write: texts, or lists of them."""
+    """Returns a record's own options for the question: texts, or lists of texts."""
     said = {name: given[name] for name in _ABOUT if given.get(name)}
     return {name: _texts(one) for name, one in said.items()}
 
 
 def _of_record(name: str, path: object, record: Any) -> OneOf:
-    """What an option is that names a field of the record; its default where the field is empty."""
+    """Returns the value of an option that names a field of the record; the option's default if the field is empty."""
     found = read_record(str(path), record, name)
     return cast("str", (generate.__kwdefaults__ or {})[name]) if found in (None, "", [], ()) else _texts(found)
 

@@ -1,4 +1,4 @@
-"""The values that travel from stage to stage, and what the model is asked for in each."""
+"""The values that go from stage to stage, and the replies that the model is asked for."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ class Question:
         row = dataclasses.asdict(question)
 
     Attributes:
-        id: The ID of its item: the one that it was generated for, or ``17/0`` of several for the ID 17.
-        topic: What it is about.
-        kind: What kind of question it is.
-        difficulty: How hard it is.
-        language: The language that it is in.
-        question: The text, all that an answerer may look at.
+        id: The ID of the question's item. If one call writes several questions for the ID 17, their IDs are ``17/0``,
+            ``17/1`` and so on.
+        topic: The topic of the question.
+        kind: The kind of the question.
+        difficulty: The difficulty of the question.
+        language: The language of the question.
+        question: The text. An answerer may look at nothing else.
         reference: The right answer.
     """
 
@@ -51,10 +52,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Question):
-    """A question and the answer that was given: all that a ``Question`` has, and more.
+    """A question and an answer to it. Has all attributes of a ``Question``, too.
 
     Attributes:
-        answer: What was answered.
+        answer: The answer.
     """
 
     answer: str
@@ -62,12 +63,13 @@ class Answered(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded(Answered):
-    """An answered question and its grade: all that an ``Answered`` has, and more.
+    """An answered question and its grade. Has all attributes of an ``Answered``, too.
 
     Attributes:
-        score: From 0 (wrong) to 1 (fully correct); None if it is ungraded.
-        verdict: In a word; ``ungraded`` if the grader's replies could not be read, which says nothing of the answer.
-        reason: Why.
+        score: From 0 (wrong) to 1 (fully correct); None if the answer is ungraded.
+        verdict: The grade in a word. ``ungraded`` means that the grader's replies could not be read, and says nothing
+            about the answer.
+        reason: The reason for the grade.
     """
 
     score: float | None
@@ -83,7 +85,7 @@ class WrittenQuestion(BaseModel):
 
 
 def _readable(entries: object) -> object:
-    """Those of the entries that are questions, each once."""
+    """Returns the entries that are questions, each text once."""
     if not isinstance(entries, list):
         return entries
     found: dict[str, WrittenQuestion] = {}
@@ -102,14 +104,14 @@ class WrittenQuestions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_one(cls, reply: Any) -> object:
-        """What is left of a reply that was cut off: its first entry."""
+        """Use the first entry of a reply that was cut off."""
         fields = cast("dict[str, object]", reply) if isinstance(reply, dict) else {}
         return {"questions": [fields]} if "question" in fields else cast("object", reply)
 
 
 @cache
 def written_questions(count: int) -> type[WrittenQuestions]:
-    """``WrittenQuestions`` whose schema says how many, for servers that hold the model to it."""
+    """Returns ``WrittenQuestions`` with the count in its schema, for servers that hold the model to the schema."""
     bounds = Field(min_length=1, json_schema_extra={"minItems": count, "maxItems": count})
     questions: Any = (Annotated[list[WrittenQuestion], BeforeValidator(_readable), bounds], ...)
     return create_model("WrittenQuestions", __base__=WrittenQuestions, questions=questions)
