@@ -1,4 +1,4 @@
-"""The arguments that a stage's function is given by its config, besides the value: ``with``."""
+"""The arguments of a stage's function that its config sets, besides the value: ``with``."""
 
 from __future__ import annotations
 
@@ -35,21 +35,24 @@ Find = Callable[[object, str], Provider]
 
 
 def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, provider: Find) -> Function:
-    """A function of one value, with the other arguments in place.
+    """Returns a function of one value, with the other arguments set.
 
-    What an argument may be follows from its annotation: a ``Provider`` is named, a ``Prompt`` is a file, found from
-    the config's folder; anything else is checked by pydantic. One without an annotation may be anything, but for one
-    that is called ``provider``.
+    The annotation of an argument decides which values it may have:
+
+    - ``Provider``: the name of a provider. An argument called ``provider`` without an annotation is treated the same.
+    - ``Prompt``: a file, found from the config's folder.
+    - any other annotation: pydantic checks the value.
+    - no annotation: any value.
 
     Args:
         call: The function.
-        options: Its arguments, by name.
+        options: The function's arguments, by name.
         folder: The config file's folder.
         provider: Finds a provider by its name, for an argument.
 
     Raises:
-        ArgumentError: It has no such argument, cannot have such a value, or needs one that is not given.
-        ConfigError: What ``provider`` raises.
+        ArgumentError: The function has no such argument, refuses the value, or needs an argument that is not given.
+        ConfigError: Any error of ``provider``.
     """
     signature = signature_of(call)
     if signature is None:
@@ -72,10 +75,10 @@ def bound(call: Function, options: Mapping[str, Any], *, folder: Path | None, pr
 
 
 class ArgumentError(ConfigError):
-    """An argument that cannot be.
+    """An argument that cannot be used.
 
     Attributes:
-        name: Its name; None if it is about all of them.
+        name: The argument's name; None if the error is about all arguments.
     """
 
     def __init__(self, name: str | None, text: str) -> None:
@@ -84,7 +87,7 @@ class ArgumentError(ConfigError):
 
 
 def hints_of(call: Function) -> dict[str, Any]:
-    """A function's annotations, resolved; empty where that cannot be done."""
+    """Returns a function's resolved annotations; an empty dict if they cannot be resolved."""
     while isinstance(call, functools.partial):
         call = call.func
     annotated: Any = call
@@ -98,7 +101,7 @@ def hints_of(call: Function) -> dict[str, Any]:
 
 
 def _resolved(annotated: Any, names: dict[str, Any]) -> dict[str, Any]:
-    """Resolve annotations. A name that is imported for type checkers alone may be anything, but for our own."""
+    """Resolve annotations. A name that only type checkers import counts as ``Any``, except rxpipe's own names."""
     while True:
         try:
             return typing.get_type_hints(annotated, localns=names, include_extras=True)
@@ -110,10 +113,12 @@ def _resolved(annotated: Any, names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(annotated: Any, error: NameError) -> Any:
-    """Something with the same annotations, as text. Since Python 3.14 they know no other names than their own module's.
+    """Returns an object with the same annotations as text.
+
+    Since Python 3.14 annotations know no names except those of their own module.
 
     Raises:
-        NameError: They are text, or there is no such text.
+        NameError: The annotations are text already, or this Python has no such text.
     """
     is_text = isinstance(annotated, SimpleNamespace)
     if sys.version_info >= (3, 14) and not is_text:
@@ -126,7 +131,7 @@ def _as_text(annotated: Any, error: NameError) -> Any:
 def _converted(
     name: str, value: Any, hint: Any, parameter: inspect.Parameter | None, folder: Path | None, provider: Find
 ) -> Any:
-    kinds = typing.get_args(hint) or (hint,)  # of an argument that may be left out, too: Provider | None
+    kinds = typing.get_args(hint) or (hint,)  # also for an argument that may be left out: Provider | None
     if (Provider in kinds or (hint is Any and name == "provider")) and value is not None:
         return provider(value, name)
     if Prompt in kinds and value is not None:
@@ -137,12 +142,12 @@ def _converted(
     except ValidationError as error:
         allowed = [_in_words(one["msg"]) for one in error.errors(include_url=False)]
         raise ArgumentError(name, given(value, " or ".join(dict.fromkeys(allowed)))) from None
-    except (PydanticSchemaGenerationError, PydanticUserError):  # a type that pydantic knows nothing of
+    except (PydanticSchemaGenerationError, PydanticUserError):  # pydantic does not know the type
         return value
 
 
 def _in_words(message: str) -> str:
-    """What pydantic says of a type, in words of YAML."""
+    """Translate pydantic's text about a type into words of YAML."""
     message = message.removeprefix("Input should be ")
     return _WORDS.get(message.partition(", unable")[0], message)
 

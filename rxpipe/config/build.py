@@ -1,4 +1,4 @@
-"""From a config to what it describes."""
+"""Builds the pipeline that a config describes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from rxpipe.store import RunStore
 
 
 class RunOptions(TypedDict, total=False):
-    """What may be said of a config's run, beside what the config says.
+    """Options of a config's run, besides the config itself.
 
     Attributes:
-        fresh: Begin a new run, also if there is one to go on with.
-        resume: Go on with a run also if the stages have changed.
+        fresh: Begin a new run, also if there is an unfinished run.
+        resume: Continue a run also if the stages have changed.
         replace: Overwrite rows of another pipeline.
-        max_cost: What a run may cost; see ``Pipeline``.
-        listeners: Told of all items and calls.
+        max_cost: The most that a run may cost; see ``Pipeline``.
+        listeners: Receive the events of all items and calls.
     """
 
     fresh: bool
@@ -49,11 +49,11 @@ class RunOptions(TypedDict, total=False):
 
 
 def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
-    """The pipeline that a config describes; imports its stages, and touches nothing else.
+    """Returns the pipeline that a config describes. Imports its stages, and opens and writes nothing.
 
     Raises:
-        ConfigError: A stage cannot be imported, or its function cannot be called with one value; or the run should be
-            begun anew or gone on with, and the config keeps none.
+        ConfigError: A stage cannot be imported, or its function cannot be called with one value. Or ``fresh`` or
+            ``resume`` is set, and the config keeps no progress.
         TypeError: There is no such option.
     """
     refuse_unknown(options, RunOptions, "the run of a config")
@@ -61,7 +61,7 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
     if (fresh or resume) and not config.durable:
         raise ConfigError(f"{'fresh' if fresh else 'resume'}: a run that keeps no progress has nothing to go on with")
     for stage in config.resolved_stages():
-        if stage.cache and not config.durable:  # as another strategy was asked for: the file itself is checked before
+        if stage.cache and not config.durable:  # another strategy was asked for; the file itself is checked earlier
             where = config.where(f"{stage.key}.cache")
             raise ConfigError(f"{where}: given true; allowed: false, where no results are kept")
     providers = Providers(config)
@@ -79,12 +79,12 @@ def pipeline_of(config: Config, **options: Unpack[RunOptions]) -> Pipeline:
             listeners=options.get("listeners", ()),
             name=config.pipeline_name,
         )
-    except ValueError as error:  # stages that do not fit together, as another strategy was asked for
+    except ValueError as error:  # the stages do not fit the strategy that was asked for
         raise ConfigError(f"{config.where('stages')}: {error}") from None
 
 
 def sink_of(config: Config, *, replace: bool = False) -> DatabaseSink | JsonLinesSink:
-    """Where the rows of a config go; nothing is opened."""
+    """Returns the sink for the rows of a config. Nothing is opened."""
     if config.output is not None:
         return _file_sink_of(config.output, replace=replace)
     database = config.database
@@ -157,7 +157,7 @@ def _stage_of(stage: StageSettings, config: Config, providers: Providers) -> Sta
 
 
 def _flow_of(stage: StageSettings, config: Config) -> dict[str, Any]:
-    """The options of a stage that say what goes in and out, as far as they are given."""
+    """Returns the given options about the input and output of a stage."""
     options: dict[str, Any] = {
         "when": _when_of(stage, config),
         "key": _key_of(stage, config),

@@ -1,7 +1,7 @@
-"""Problems of a config's keys that are each right by themselves and not together.
+"""Problems of keys that are each right by themselves, but contradict each other.
 
-They are found in plain data, parts of which may be wrong, so that they are told along with all other
-problems of a file: pydantic compares keys only once each of them is right.
+The search works on plain data that may be partly wrong. So these problems are reported together with all other problems
+of a file. pydantic would compare keys only once each of them is right.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rxpipe.files.sink import store_url
 
 
 def contradictions(data: Any, *, stages: Sequence[str], retry: Mapping[str, Any]) -> Iterator[Problem]:
-    """Compares the keys of a config.
+    """Compare the keys of a config.
 
     Args:
         data: The config as plain data, right or wrong.
-        stages: The names of the stages that a config without ``stages`` has.
-        retry: The retry settings where the config has none.
+        stages: The names of the stages of a config without ``stages``.
+        retry: The retry settings of a config without its own.
     """
     shared, listed = mapping(data, "pipeline_config"), items(data, "stages")
     names = list(stages) if listed is None else [get(stage, "name") for stage in listed]
@@ -55,14 +55,14 @@ def contradictions(data: Any, *, stages: Sequence[str], retry: Mapping[str, Any]
 
 
 def store_of(data: Any) -> str | None:
-    """The URL of the run store beside the output file of a config, if that has one."""
+    """Returns the URL of the run store beside a config's output file; None if the config has no output file."""
     file = get(get(data, "output"), "jsonl")
     return store_url(file) if isinstance(file, str) else None
 
 
 def _output(data: Any) -> Iterator[Problem]:
     database = get(data, "database")
-    if database is not None and database != {"url": store_of(data)}:  # which is there by default
+    if database is not None and database != {"url": store_of(data)}:  # that URL is the default
         yield Problem(("database",), "given beside output; allowed: one of them")
     source = get(data, "source")
     if get(source, "sql") is not None and get(source, "url") is None:
@@ -80,7 +80,7 @@ def _same_names(names: list[Any]) -> Iterator[Problem]:
 def _names_without_stage(shared: Mapping[Any, Any], names: list[Any]) -> Iterator[Problem]:
     known = [name for name in names if isinstance(name, str)]
     if len(known) < len(names):
-        return  # a stage's name is missing or wrong, and may be the one meant
+        return  # a stage's name is missing or wrong, and may be the right one
     for key in ("timeouts", "queue_sizes"):
         for name in mapping(shared, key):
             if isinstance(name, str) and name not in known:
@@ -91,7 +91,7 @@ def _names_without_stage(shared: Mapping[Any, Any], names: list[Any]) -> Iterato
 def _source(source: Mapping[Any, Any], *, is_durable: bool) -> Iterator[Problem]:
     found = [kind for kind in KINDS if kind in source]
     if len(found) != 1:
-        # A key that is spelled wrongly is reported as unknown, with the nearest; it need not be told twice.
+        # A misspelled key is reported as unknown, with the nearest key. One report is enough.
         if found or not any(near(key, KINDS) for key in source):
             what = " and ".join(found) if found else "no kind of source"
             yield Problem(("source",), f"given {what}; allowed: one of {', '.join(KINDS)}")
@@ -115,7 +115,7 @@ def _either(names: Sequence[str]) -> str:
 def _executor(loc: Loc, stage: Mapping[Any, Any]) -> Iterator[Problem]:
     executor, concurrency = mapping(stage, "executor"), get(stage, "concurrency")
     found = [kind for kind in EXECUTORS if kind in executor]
-    if len(found) > 1 or not executor:  # another key is told as unknown
+    if len(found) > 1 or not executor:  # any other key is reported as unknown
         what = " and ".join(found) if found else "no kind of executor"
         yield Problem((*loc, "executor"), f"given {what}; allowed: one of {', '.join(EXECUTORS)}")
     dask = mapping(executor, "dask")

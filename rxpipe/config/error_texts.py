@@ -1,7 +1,7 @@
-"""What is wrong with a config, in words: where, what was given, what is allowed.
+"""Error messages about a config: the place, the given value, and the allowed values.
 
-pydantic finds the problems; what it says of them is about pydantic. Here each becomes a ``Problem``: the path
-to the key and one line of text. A type says what it allows in the same place as its limits, through `says`.
+pydantic finds the problems, but its texts are about pydantic. This module turns each into a ``Problem``: the path to
+the key and one line of text. A type says in words what it allows, beside its limits, through `says`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 Loc: TypeAlias = tuple[str | int, ...]
 
 NOT_ALLOWED: LiteralString = "not_allowed"
-"""The error type of a value that its own type refused; its message says what is allowed."""
+"""The error type of a value that its own type refused. The message says what is allowed."""
 NOT_SHOWN: LiteralString = "not_shown"
-"""The same, of a value that may be a key or a password by mistake."""
+"""Like ``NOT_ALLOWED``, for a value that may be a key or a password by mistake."""
 SAID: LiteralString = "said"
-"""The same, where the message says all."""
+"""Like ``NOT_ALLOWED``, for a message that already says everything."""
 CONTRADICTION: LiteralString = "contradiction"
-"""The error type of keys that are right by themselves and not together."""
+"""The error type of keys that are right by themselves, but contradict each other."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the path to the key, and what to say of it."""
+    """One problem: the path to the key, and the text about it."""
 
     loc: Loc
     text: str
@@ -41,14 +41,14 @@ class Says(WrapValidator):
     """A validator that answers any wrong value with what is allowed.
 
     Attributes:
-        allowed: What is, in the words of a user.
+        allowed: What is allowed, in the words of a user.
     """
 
     allowed: str = ""
 
 
 def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> Says:
-    """Makes a type answer any wrong value with what it allows, in the words of a user."""
+    """Make a type answer any wrong value with what it allows, in the words of a user."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -60,7 +60,7 @@ def says(allowed: LiteralString, kind: LiteralString = NOT_ALLOWED) -> Says:
 
 
 def dotted(loc: Loc) -> str:
-    """The path to a key as a user writes it: ``stages[0].retry.max_attempts``."""
+    """Returns the path to a key as a user writes it: ``stages[0].retry.max_attempts``."""
     text = ""
     for part in loc:
         if isinstance(part, str) and re.fullmatch(r"[^\W\d][\w-]*", part):
@@ -71,7 +71,7 @@ def dotted(loc: Loc) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from a config in a few words, with its kind where that matters; never a password."""
+    """Describe a value from a config in a few words, with its type where that matters; without passwords."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -83,43 +83,43 @@ def shown(value: object) -> str:
 
 
 def redact(text: str) -> str:
-    """Takes out what may be a password: whatever stands between the first ``:`` and the last ``@``; or a key."""
+    """Remove possible passwords and keys: the text between the first ``:`` and the last ``@``, and key-like words."""
     text = re.sub(r":[^\n]*@", ":***@", text)
     text = re.sub(r"\bsk-[\w-]+", "sk-***", text)
     return re.sub(r"(?i)(passw\w*|pwd|secret|token|api_?key)(=|'?: ?'?)[^&\s'\"}]+", r"\1\2***", text)
 
 
 def near(name: object, known: Iterable[str]) -> str:
-    """Asks ``; did you mean 'x'?`` if a known name is close to this one, else says nothing."""
+    """Returns ``; did you mean 'x'?`` if a known name is similar, else an empty text."""
     close = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
-    """Says that a name is unknown, which known one is nearest, and all that are known."""
+    """Say that a name is unknown, which known name is nearest, and which names are known."""
     names = list(known)
     hint = near(name, names)
     return f"{what}{hint or ';'} allowed: {', '.join(names)}"
 
 
 def given(value: object, allowed: str, hint: str = "") -> str:
-    """Says what was given and what is allowed."""
+    """Say which value was given and what is allowed."""
     return f"given {shown(value)}{hint or ';'} allowed: {allowed}"
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """What pydantic found wrong with data for ``model``, contradictions apart."""
+    """Returns pydantic's problems with data for ``model``, without contradictions."""
     return [
         Problem(detail["loc"][:-1] if detail["loc"][-1:] == ("[key]",) else detail["loc"], _text(detail, model))
         for detail in error.errors(include_url=False)
-        # A list whose items are all wrong is too short for pydantic, besides.
+        # pydantic also calls a list too short if all its items are wrong.
         if detail["type"] != CONTRADICTION and not (detail["type"] == "too_short" and detail["input"])
     ]
 
 
 def _text(detail: ErrorDetails, model: type[BaseModel]) -> str:
     loc, value = detail["loc"], detail["input"]
-    if loc[-1:] == ("[key]",):  # pydantic's sign that it means the key itself and not its value
+    if loc[-1:] == ("[key]",):  # pydantic means the key itself, not its value
         return f"given the key {_short(value)}; allowed: {detail['msg']}"
     match detail["type"]:
         case "extra_forbidden" | "invalid_key":
@@ -161,9 +161,9 @@ def _described(model: type[BaseModel], loc: Loc) -> str:
 
 
 def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
-    """The model of the section at this path; an index into a list stays with the model of its items."""
+    """Returns the model of the section at this path. For an index into a list it is the model of the list's items."""
     found: type[BaseModel] | None = model
-    names_next = False  # in a mapping of sections, of which each has a name
+    names_next = False  # True in a mapping of sections by name
     for part in loc:
         if names_next or isinstance(part, int):
             names_next = False
@@ -181,7 +181,7 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 
 class _Short(reprlib.Repr):
-    """Values at no great length; a password is taken out before its text is cut, which may hide its end."""
+    """Short texts of values. Passwords are removed before the text is cut: a cut might hide the end of one."""
 
     def repr_str(self, x: str, level: int) -> str:
         return super().repr_str(redact(x), level)
@@ -189,7 +189,7 @@ class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         try:
             str(x)
-        except ValueError:  # Python refuses to print a number of more than 4300 digits
+        except ValueError:  # Python does not print a number of more than 4300 digits
             return "a number of thousands of digits"
         return super().repr_int(x, level)
 

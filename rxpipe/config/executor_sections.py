@@ -1,4 +1,4 @@
-"""The sections of a config that say where else than on threads a stage's calls run."""
+"""The sections of a config about where a stage's calls run instead of on threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCAL = "local"
 
 
 def _dask_schema(schema: dict[str, Any]) -> None:
-    """The short form stands beside the mapping in the schema, as it does in the file."""
+    """Add the short form to the schema beside the mapping, as in the file."""
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
@@ -30,7 +30,7 @@ def _dask_schema(schema: dict[str, Any]) -> None:
 
 
 class DaskConfig(Section):
-    """A Dask cluster: by its scheduler's address, or one of this machine that is started for the run."""
+    """A Dask cluster: an address of a scheduler, or a cluster on this machine that is started for the run."""
 
     model_config = ConfigDict(json_schema_extra=_dask_schema)
 
@@ -81,7 +81,7 @@ class ExecutorConfig(Section):
 
     @property
     def width(self) -> int | None:
-        """How many calls can run there at once, if that is known: as many slots its stage has by default."""
+        """The number of calls that can run there at once, if known. The stage has this many slots by default."""
         if self.dask is None:
             return self.processes
         return None if self.dask.address is not None else self.dask.workers or os.cpu_count()

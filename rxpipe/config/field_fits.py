@@ -1,4 +1,4 @@
-"""Fields that a config names and that values surely do not have, told before anything is called."""
+"""Finds fields that a config names and that values surely do not have, before any call."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from rxpipe.questions.inputs import declared
 
 
 def check_stage_fields(config: Config, stage: StageSettings, hint: Any) -> None:
-    """See that the fields of a stage's ``when`` and ``key`` are there.
+    """Check that values have the fields of a stage's ``when`` and ``key``.
 
     Args:
         config: The config.
         stage: The stage.
-        hint: The annotation of the value that it gets.
+        hint: The annotation of the stage's input.
 
     Raises:
-        ConfigError: The annotation has fields, and not this one.
+        ConfigError: The annotation declares fields, and lacks a named field.
     """
     _refuse(config, _of_stage(stage), fields_of_hint(hint), "the value")
 
 
 def check_columns(config: Config, hint: Any) -> None:
-    """See that the fields of the last value that columns name are there; ``hint`` is its annotation.
+    """Check that the last value has the fields that columns name. ``hint`` is the value's annotation.
 
     Raises:
-        ConfigError: The annotation has fields, and not this one.
+        ConfigError: The annotation declares fields, and lacks a named field.
     """
     _refuse(config, _of_columns(config, "value"), fields_of_hint(hint), "the value")
 
 
 def check_source_fields(config: Config, items: Any) -> None:
-    """See that the first record has the fields that columns, the first stage, options and prompts name.
+    """Check that the first record has the fields that columns, the first stage, options and prompts name.
 
     Args:
         config: The config.
-        items: What the source gives. It is only looked at if it can be read again.
+        items: The IDs or records of the source. They are looked at only if they can be read again.
 
     Raises:
-        ConfigError: It does not have one of them; or an option or a prompt names one, and the source gives IDs.
+        ConfigError: The record lacks a named field. Or an option or a prompt names a field, and the source gives IDs.
     """
     asked = [(key, name) for stage in config.resolved_stages() for key, name in _of_options(config, stage)]
-    given: object = items  # for the type checkers, which do not know what ``items`` holds
+    given: object = items  # for the type checkers, which do not know the type of the items
     first: Any = next(iter(items), None) if isinstance(given, Iterable) and isinstance(given, Sized) else None
     found: object = first
     if isinstance(found, Record):
@@ -71,7 +71,7 @@ def check_source_fields(config: Config, items: Any) -> None:
 
 
 def _of_stage(stage: StageSettings) -> Iterator[tuple[str, str]]:
-    """The keys of a stage that name fields, and these."""
+    """Yields the keys of a stage that name fields, and these fields."""
     for name, wanted in stage.when.items() if isinstance(stage.when, Mapping) else ():
         if wanted is not None and not (isinstance(wanted, list) and None in wanted):
             yield f"{stage.key}.when", name
@@ -80,7 +80,7 @@ def _of_stage(stage: StageSettings) -> Iterator[tuple[str, str]]:
 
 
 def _of_options(config: Config, stage: StageSettings) -> Iterator[tuple[str, str]]:
-    """The options of a stage that name fields of the record, themselves or in a prompt, and these fields."""
+    """Yields the options of a stage that name fields of the record, directly or in a prompt, and these fields."""
     call = resolve(stage.call, config.folder, where=config.where(f"{stage.key}.call"))
     hints = hints_of(call)
     for option, value in stage.options.items():
@@ -97,7 +97,7 @@ def _of_options(config: Config, stage: StageSettings) -> Iterator[tuple[str, str
 
 
 def _of_columns(config: Config, root: str) -> Iterator[tuple[str, str]]:
-    """The columns that begin in the value or in the record, and their first fields."""
+    """Yields the columns that begin in the value or in the record, and their first fields."""
     place, section = ("database", config.database) if config.output is None else ("output", config.output)
     for column, path in (section.columns or {}).items():
         start, parts = root_of(path)

@@ -1,4 +1,4 @@
-"""Problems of stages that expand, collect and batch, of which each key is right by itself."""
+"""Contradictions between stages that expand, collect and batch. Each key is right by itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rxpipe.config.plain_data import get
 
 
 def flow_contradictions(stages: Sequence[Any], *, is_staged: bool, is_durable: bool) -> Iterator[Problem]:
-    """Compares the keys of stages that say what goes in and out.
+    """Compare the keys of stages about their inputs and outputs.
 
     Args:
         stages: The stages as plain data, right or wrong.
-        is_staged: Whether the strategy is ``staged``.
-        is_durable: Whether progress is kept.
+        is_staged: True if the strategy is ``staged``.
+        is_durable: True if progress is kept.
     """
     expanded = 0  # stages whose children no stage has collected yet
     for index, stage in enumerate(stages):

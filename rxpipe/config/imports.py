@@ -1,4 +1,4 @@
-"""Finding the function that a config names as ``module:function``."""
+"""Finds the function that a config names as ``module:function``."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ _FORM = "module:function, like my_stages:generate, with dots for packages and at
 
 
 def resolve(target: str, beside: Path | None = None, *, where: str = "") -> Callable[..., Any]:
-    """Imports a module and returns the function it names.
+    """Import a module, and return the function that the target names.
 
-    A module in the folder ``beside`` wins over an installed one of the same name. For that the folder is
-    put at the front of ``sys.path``, and it stays there, as a script's own folder does when Python runs it:
-    functions may import their neighbours when they are called, and process pools import their module again.
-    The folder is put there only if the module is in it. Where a module of the same name but from elsewhere
-    is loaded already, taking either would surprise someone, and that is an error.
+    A module in the folder ``beside`` wins over an installed module of the same name. For that the folder is put at the
+    front of ``sys.path``, if the module is in it. The folder stays there, as a script's own folder does when Python
+    runs the script: functions may import their neighbours when they are called, and process pools import their module
+    again.
+
+    If a module of the same name from elsewhere is loaded already, either choice would surprise somebody, so that is an
+    error.
 
     Args:
         target: ``module:function``; both may be dotted, as in ``package.module:Class.method``.
         beside: The folder where modules are looked for first, usually the config file's.
-        where: The file and key that named the function, put at the front of errors.
+        where: The file and key that name the function. Errors begin with this text.
 
     Raises:
-        ConfigError: The target is malformed, its module is missing or fails, or it has no such function.
+        ConfigError: The target is malformed, its module is missing or fails, or the module has no such function.
     """
     start = f"{where}: " if where else ""
     module_name, _, attributes = target.partition(":")
     if not (_is_dotted(module_name) and _is_dotted(attributes)):
         raise ConfigError(start + given(target, _FORM))
     start += f"{target}: "
-    # A module that was just written is not in the listings of folders that the finders keep.
+    # The finders keep listings of folders, which lack a module that was just written.
     importlib.invalidate_caches()
     if beside is not None:
         _put_first(start, module_name.partition(".")[0], beside.absolute())
@@ -50,13 +52,13 @@ def resolve(target: str, beside: Path | None = None, *, where: str = "") -> Call
 
 
 def describe_raised(error: BaseException, folder: Path | None) -> str:
-    """What a user's code raised and where, in one line: ``ValueError: text (/app/stages.py, line 3)``.
+    """Describe an error of a user's code and its place in one line: ``ValueError: text (/app/stages.py, line 3)``.
 
-    The place is the last line that ran in a file of ``folder``, as what a library raises is mostly owed to
-    its caller; failing that, it is the last line that ran in the file where the user's code began.
+    The place is the last line that ran in a file of ``folder``, as a library's error is mostly caused by its caller.
+    Without such a line, the place is the last line that ran in the file where the user's code began.
 
     Args:
-        error: What was raised, caught in the function that called the user's code.
+        error: The error, caught in the function that called the user's code.
         folder: The folder of the user's own files.
     """
     text = " ".join(describe(error).split())
@@ -74,7 +76,7 @@ def describe_raised(error: BaseException, folder: Path | None) -> str:
 
 
 def _put_first(start: str, name: str, folder: Path) -> None:
-    """Puts the folder at the front of ``sys.path``, if a module or package of this name is in it."""
+    """Put the folder at the front of ``sys.path``, if a module or package of this name is in it."""
     spec = PathFinder.find_spec(name, [str(folder)])
     if spec is None:
         return
@@ -139,7 +141,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _is_own(filename: str, folder: Path | None) -> bool:
-    """Whether a file is in the folder, and not in a virtual environment in the folder."""
+    """Returns True if a file is in the folder, and not in a virtual environment in the folder."""
     if folder is None:
         return False
     inside = os.path.realpath(filename).startswith(os.path.join(os.path.realpath(folder), ""))

@@ -1,4 +1,4 @@
-"""The sections of a config that are about language models and limits."""
+"""The sections of a config about language models and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCAL = "local"
 """The provider that every config has: a small model in this process."""
 
 _OURS = frozenset({"model", "messages", "response_format", "stream"})
-"""Parameters of requests that a provider decides on."""
+"""Parameters of requests that the provider sets."""
 
 Name: TypeAlias = Annotated[
     str, Field(pattern=r"^\S(.*\S)?$"), says("a name: text on one line, with no space around it")
@@ -34,7 +34,7 @@ Variable: TypeAlias = Annotated[
 
 
 def _limits_schema(schema: dict[str, Any]) -> None:
-    """The short form stands beside the mapping in the schema, as it does in the file."""
+    """Add the short form to the schema beside the mapping, as in the file."""
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
@@ -68,7 +68,7 @@ class LimitsConfig(Section):
 
 
 class PricesConfig(Section):
-    """What tokens cost, per million, in any currency."""
+    """The prices of a million tokens, in any currency."""
 
     prompt: Price = Field(description="What a million tokens cost that are sent.")
     completion: Price = Field(description="What a million tokens cost that are returned.")

@@ -1,9 +1,9 @@
-"""The YAML config of a pipeline: its keys as a whole, their defaults, and `load_config`.
+"""The YAML config of a pipeline: all its keys, their defaults, and `load_config`.
 
-Every key is optional; an empty mapping runs the embedded question bank on 100 IDs. The models describe and
-check the file, and ``Config.model_json_schema()`` is the schema for editors. What follows from the keys
-together is asked of the result: `Config.resolved_stages`, `Config.folder`, `Config.where`. Nothing here
-opens or imports anything but the config file itself.
+Every key is optional. An empty mapping runs the embedded question bank on 100 IDs. The models describe and check the
+file, and ``Config.model_json_schema()`` is the schema for editors. Some methods combine several keys:
+`Config.resolved_stages`, `Config.folder`, `Config.where`. This module opens and imports nothing except the config file
+itself.
 """
 
 from __future__ import annotations
@@ -41,28 +41,29 @@ from rxpipe.operators.stages.adaptive import AdaptiveConcurrency
 
 @dataclass(frozen=True, kw_only=True)
 class StageSettings:
-    """A stage with every default filled in.
+    """A stage with all defaults filled in.
 
     Attributes:
-        name: Its name.
-        call: Its function, as ``module:function``.
+        name: The stage's name.
+        call: The stage's function, as ``module:function``.
         options: Arguments of the function, besides the value.
-        concurrency: Calls at the same time.
-        executor: Where they run, or None.
+        concurrency: The most calls at the same time.
+        executor: Where the calls run, or None.
         timeout: Seconds that one call may take.
         queue_size: Items that may wait.
-        max_abandoned: Calls that timed out and do without a slot; None for as many as there are slots.
-        version: Which of its results are its own, or None.
-        retry: Its retries.
-        rate_limit: Limits of its calls, or None.
-        key: Where it stands in the file, for error messages: ``stages[0]``.
-        when: Which values it is called with, as module:function or as fields; None for all.
-        order_key: The field, or module:function, that gives the key in whose order calls are made; or None.
-        expand: Whether it gives many values.
-        collect: Whether it is called with all children of an item.
-        batch: How many values it is called with at once; None for one.
-        max_rounds: How often an item may go back; None for what a ``Stage`` has by default.
-        cache: Whether results of earlier runs are used.
+        max_abandoned: Calls that timed out, have not returned, and hold no slot; None for as many as there are slots.
+        version: The version of the stage's results. Results of other versions are not used; or None.
+        retry: The stage's retries.
+        rate_limit: Limits of the calls, or None.
+        key: The stage's place in the file, for error messages: ``stages[0]``.
+        when: The values that the stage is called with, as module:function or as fields; None for all.
+        order_key: The field, or module:function, of the ordering key. Calls with the same key are made in order. Or
+            None.
+        expand: True if the function returns many values.
+        collect: True if the function is called with all children of an item.
+        batch: How many values the function is called with at once; None for one.
+        max_rounds: How often an item may go back; None for the default of a ``Stage``.
+        cache: True if results of earlier runs are used.
     """
 
     name: str
@@ -137,9 +138,9 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _own_database(cls, data: Any, info: ValidationInfo) -> Any:
-        """The default database goes by the name, so that two configs in one folder have one each.
+        """Set the default database by the pipeline's name, so that two configs in one folder have one each.
 
-        That of an output file stands beside it; only the run store is kept there.
+        With an output file the database stands beside the file, and keeps only the run store.
         """
         if not isinstance(data, Mapping):
             return data
@@ -154,9 +155,9 @@ class Config(Section):
         return {**keys, "database": with_url}
 
     def model_post_init(self, context: Any, /) -> None:
-        """Keeps the path of the config's file, which `load_config` passes as pydantic's context."""
+        """Keep the path of the config's file, which `load_config` passes as pydantic's context."""
         if isinstance(context, Path):
-            # Absolute now, since the process may change its directory before the IDs are read.
+            # Absolute now, as the process may change its directory before the IDs are read.
             self._path, self._folder = context, context.absolute().parent
 
     @model_validator(mode="after")
@@ -178,29 +179,29 @@ class Config(Section):
         return self._folder
 
     def where(self, key: str) -> str:
-        """A key with the file it stands in, as error messages name it."""
+        """Returns a key with the file that contains it, for error messages."""
         return f"{self._path}: {key}" if self._path else key
 
     @property
     def durable(self) -> bool:
-        """Whether there is a run store: not with the strategy ``staged``, which holds everything to the end."""
+        """True if there is a run store. The strategy ``staged``, which holds all results to the end, has none."""
         return self.asks_durable and self.strategy != "staged"
 
     @property
     def asks_durable(self) -> bool:
-        """Whether the file asks for a run store."""
+        """True if the file asks for a run store."""
         return self.database.durable if self.output is None else self.output.durable
 
     @property
     def where_results(self) -> str:
-        """The key that says where the results go, with the file it stands in."""
+        """The key that says where the results go, with the file that contains it."""
         return self.where("database.url" if self.output is None else "output.jsonl")
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
-        """The same config with some settings instead of its own: ``{"stages.answering.concurrency": 14}``.
+        """Returns the same config with some settings changed: ``{"stages.answering.concurrency": 14}``.
 
         Args:
-            settings: Values by their paths; a stage goes by its name.
+            settings: Values by their paths. A path names a stage by its name.
 
         Raises:
             ConfigError: There is no such key or stage, or the value is not allowed there.
@@ -217,7 +218,7 @@ class Config(Section):
             raise ConfigError("\n".join(lines)) from None
 
     def resolved_stages(self) -> tuple[StageSettings, ...]:
-        """The stages in order, with every default filled in."""
+        """Returns the stages in order, with all defaults filled in."""
         return tuple(self._resolved(index, stage) for index, stage in enumerate(self.stages))
 
     def _resolved(self, index: int, stage: StageConfig) -> StageSettings:
@@ -253,7 +254,7 @@ def _default_name(path: Path | None) -> DefaultName:
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
-    """Reads and checks a config file; nothing else is opened, imported or written.
+    """Read and check a config file. Nothing else is opened, imported or written.
 
     Args:
         path: The YAML file, in UTF-8.
@@ -262,7 +263,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         The config, which knows its file: `Config.folder`.
 
     Raises:
-        ConfigError: The file cannot be read or used. All of its problems are named, a line each.
+        ConfigError: The file cannot be read or used. The text names all problems, one in each line.
     """
     document = read_yaml(Path(path))
     if document.data is None:
@@ -271,7 +272,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     try:
         return Config.model_validate(document.data, context=Path(path))
     except ValidationError as error:
-        # Raised from None: what pydantic says of it is for programmers.
+        # Raised from None: pydantic's own text is for programmers.
         raise document.error(explain(error, Config) + _contradictions(document.data)) from None
 
 

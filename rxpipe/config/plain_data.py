@@ -1,4 +1,4 @@
-"""Looking into plain data, parts of which may be wrong."""
+"""Looks up values in plain data that may be partly wrong."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any, TypeGuard, cast
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
-    """Whether it is a mapping of anything."""
+    """Returns True for any mapping."""
     return isinstance(value, Mapping)
 
 
 def get(data: Any, key: str) -> Any:
-    """What a mapping has there; None if it has nothing there, or is no mapping."""
+    """Returns the value of a key; None if the key is missing or ``data`` is no mapping."""
     return data.get(key) if is_mapping(data) else None
 
 
 def mapping(data: Any, key: str) -> Mapping[Any, Any]:
-    """The mapping that a mapping has there; an empty one if there is none."""
+    """Returns the mapping at a key; an empty mapping if there is none."""
     value = get(data, key)
     return value if is_mapping(value) else {}
 
 
 def items(data: Any, key: str) -> list[Any] | None:
-    """The list that a mapping has there, or None."""
+    """Returns the list at a key, or None."""
     value = get(data, key)
     return list(cast("list[Any]", value)) if isinstance(value, list | tuple) else None

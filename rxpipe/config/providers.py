@@ -1,4 +1,4 @@
-"""The providers and limits of a config, each made once and shared by all that name it."""
+"""The providers and limits of a config. Each is made once, and shared by all stages that name it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rxpipe.llm.reply import Prices
 
 
 class Providers:
-    """What stages may name, made when it is first asked for."""
+    """The providers and limits that stages may name. Each is made on first use."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -23,14 +23,14 @@ class Providers:
         self._limits: dict[str, Limits] = {}
 
     def provider(self, name: object, *, key: str) -> Provider:
-        """A provider by its name.
+        """Returns a provider by its name.
 
         Args:
             name: The name.
-            key: Where it is named, for errors.
+            key: The key that contains the name, for errors.
 
         Raises:
-            ConfigError: There is none, or it cannot be used: its key or a package is missing.
+            ConfigError: There is no such provider, or its key or a package is missing.
         """
         known = dict.fromkeys([*self._config.providers, LOCAL])
         if not isinstance(name, str) or name not in known:
@@ -41,10 +41,10 @@ class Providers:
         return self._providers[name]
 
     def limits(self, section: LimitsConfig, *, key: str) -> Limits:
-        """Limits, those of a name always the same.
+        """Returns limits. The same name always gives the same object.
 
         Raises:
-            ConfigError: There are none of that name.
+            ConfigError: There are no limits with that name.
         """
         if section.shared is None:
             return Limits(requests_per_minute=section.requests_per_minute, tokens_per_minute=section.tokens_per_minute)

@@ -14,18 +14,18 @@ from rxpipe.pipeline.pipeline import Pipeline
 
 
 def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -> Pipeline:
-    """Return the pipeline that a config describes; ``docs/config_file.md`` has its keys.
+    """Returns the pipeline that a config describes; ``docs/config_file.md`` has the keys of a config.
 
-    Of its ``source`` only ``on_change`` is used.
+    Of the config's ``source`` only ``on_change`` is used.
 
     Args:
         path: The YAML file.
-        **options: ``fresh=True``: begin a new run, also if there is one to go on with. ``resume=True``: go on with
-            a run also if the stages have changed. ``replace=True``: overwrite rows of another pipeline.
-            ``max_cost``: what a run may cost. ``listeners``: told of all items and calls.
+        **options: ``fresh=True``: begin a new run, also if there is an unfinished run. ``resume=True``: continue a run
+            also if the stages have changed. ``replace=True``: overwrite rows of another pipeline. ``max_cost``: the
+            most that a run may cost. ``listeners``: objects that receive the events of all items and calls.
 
     Raises:
-        ConfigError: The config cannot be used; names file, key, value and what is allowed.
+        ConfigError: The config cannot be used. The text names the file, the key, the value and what is allowed.
         TypeError: There is no such option.
     """
     return pipeline_of(load_config(path), **options)
@@ -34,7 +34,7 @@ def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -
 def run_config(
     path: str | os.PathLike[str], *, count: int | None = None, until: int | None = None, **options: Unpack[RunOptions]
 ) -> Report:
-    """Run the pipeline that a config describes over its source, as ``rxpipe run`` does, and wait for it.
+    """Run the pipeline that a config describes over its source, as ``rxpipe run`` does, and wait for its end.
 
     ::
 
@@ -42,14 +42,14 @@ def run_config(
 
     Args:
         path: The YAML file.
-        count: Take this many IDs or records at most; by default all that the source gives.
-        until: End the run when so many items are written; by default what the config says.
+        count: Take at most this many IDs or records; by default all that the source gives.
+        until: End the run when this many items are written; by default the config's ``until``.
         **options: As for ``load_pipeline``.
 
     Raises:
-        ConfigError: The config cannot be used; names file, key, value and what is allowed.
+        ConfigError: The config cannot be used. The text names the file, the key, the value and what is allowed.
         TypeError: There is no such option.
-        Exception: What ``Pipeline.run`` raises.
+        Exception: Any error of ``Pipeline.run``.
     """
     config = load_config(path)
     limit = config.until if until is None else until

@@ -1,6 +1,6 @@
-"""What all sections of a config have in common, and the types of their keys.
+"""The base of all sections of a config, and the types of their keys.
 
-A type says what it allows in words too, right beside its limits, for the error messages.
+A type says in words what it allows, right beside its limits, for the error messages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Target: TypeAlias = Annotated[
 
 
 def _filled(value: Any) -> Any:
-    """A URL with its secrets; what one of them holds is never shown."""
+    """Fill the secrets into a URL. Errors never show a secret."""
     if not isinstance(value, str) or "${" not in value:
         return value
     try:
@@ -49,14 +49,14 @@ _SCHEME = r"^[A-Za-z][\w+.-]*://"
 _A_URL: LiteralString = "a database URL, like sqlite:///questions.db or postgresql+psycopg://user@host/name"
 Url: TypeAlias = Annotated[
     str,
-    Field(pattern=rf"{_SCHEME}|^\$\{{\w+\}}$"),  # in the file, which the schema is of: also a variable for all of it
+    Field(pattern=rf"{_SCHEME}|^\$\{{\w+\}}$"),  # the schema is of the file: a variable may be the whole URL
     says(_A_URL),
     BeforeValidator(_filled),
 ]
 
 
 def without_nulls(schema: dict[str, Any]) -> None:
-    """Takes null out of a section's schema: there None is no value but the absence of a key."""
+    """Remove null from a section's schema. None only means that the key is absent, and is no value."""
     for name, key in schema["properties"].items():
         if key.get("default", ...) is None:
             kinds = [kind for kind in key["anyOf"] if kind != {"type": "null"}]
@@ -72,7 +72,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _not_null(cls, value: Any) -> Any:
-        """A key with nothing behind it is more likely unfinished than meant: None only stands for no key."""
+        """Refuse a key with an empty value, which is probably unfinished. None only means that there is no key."""
         if value is None:
             raise PydanticCustomError(NOT_ALLOWED, "a value, or leave the key out for its default")
         return value

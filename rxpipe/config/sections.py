@@ -1,4 +1,4 @@
-"""The sections of a config: what each key means, what it allows, and its default."""
+"""The sections of a config: the meaning, the allowed values and the default of each key."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ValuePath: TypeAlias = Annotated[
 
 
 class RetryConfig(Section):
-    """How often a failed call is made again, and when; the delays grow by a factor, with jitter."""
+    """How often a failed call is made again, and when. The delays grow by a factor, with jitter."""
 
     max_attempts: Count = Field(default=3, description="Calls in all, the first included.")
     backoff_factor: Factor = Field(default=2.0, description="What each delay is multiplied by to give the next.")
@@ -105,7 +105,7 @@ class PipelineConfig(Section):
 
 
 def _batch_schema(schema: dict[str, Any]) -> None:
-    """The short form stands beside the mapping in the schema, as it does in the file."""
+    """Add the short form to the schema beside the mapping, as in the file."""
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
@@ -122,7 +122,7 @@ def _item_rate_schema(schema: dict[str, Any]) -> None:
 
 
 class ItemRateConfig(Section):
-    """How many values calls get in some time: a whole number a second, or ``{limit: 3000, seconds: 60}``."""
+    """How many values calls get in a time: a whole number a second, or ``{limit: 3000, seconds: 60}``."""
 
     model_config = ConfigDict(json_schema_extra=_item_rate_schema)
 
@@ -251,7 +251,7 @@ class DatabaseConfig(Section):
     """Where the results go."""
 
     url: Url = Field(
-        default_factory=lambda: "sqlite:///questions.db",  # no default of the schema's: see Config
+        default_factory=lambda: "sqlite:///questions.db",  # not a default of the schema: see Config
         repr=False,
         description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. ${VARIABLE} "
         "stands for an environment variable, or for the content of the file that VARIABLE_FILE names. By default "

@@ -15,10 +15,10 @@ _STAGES = "stages."
 
 
 def setting_of(text: str) -> tuple[str, Any]:
-    """A path and its value: ``stages.answering.concurrency=14``; the value is read as YAML.
+    """Split ``stages.answering.concurrency=14`` into a path and a value. The value is read as YAML.
 
     Raises:
-        ConfigError: It is not of that form.
+        ConfigError: The text does not have that form.
     """
     path, equals, value = (part.strip() for part in text.partition("="))
     if not (path and equals):
@@ -27,10 +27,10 @@ def setting_of(text: str) -> tuple[str, Any]:
 
 
 def value_of(text: str) -> Any:
-    """A value as it would stand in the file.
+    """Returns the value that a text means in the config file.
 
     Raises:
-        ConfigError: It is no YAML.
+        ConfigError: The text is not YAML.
     """
     try:
         return yaml.safe_load(text)
@@ -39,11 +39,11 @@ def value_of(text: str) -> Any:
 
 
 def changed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's data with some settings instead of its own.
+    """Returns the config's data with some settings changed.
 
     Args:
         data: Plain data of the config, with its stages.
-        settings: Values by their paths. A stage goes by its name: ``stages.NAME.KEY``.
+        settings: Values by their paths. A path names a stage by its name: ``stages.NAME.KEY``.
 
     Raises:
         ConfigError: There is no such stage.
@@ -56,11 +56,11 @@ def changed(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
 
 
 def location(path: str, names: Sequence[str]) -> Loc:
-    """Where a path leads to in the data.
+    """Returns the place in the data that a path leads to.
 
     Args:
-        path: As the user writes it.
-        names: Those of the stages.
+        path: The path as the user writes it.
+        names: The names of the stages.
 
     Raises:
         ConfigError: There is no such stage.
@@ -68,7 +68,7 @@ def location(path: str, names: Sequence[str]) -> Loc:
     if not path.startswith(_STAGES):
         return tuple(path.split("."))
     rest = path.removeprefix(_STAGES)
-    for name in sorted(names, key=len, reverse=True):  # a name may have dots in it
+    for name in sorted(names, key=len, reverse=True):  # a name may contain dots
         if rest.startswith(f"{name}."):
             return ("stages", names.index(name), *rest.removeprefix(f"{name}.").split("."))
     if rest in names:
@@ -78,14 +78,14 @@ def location(path: str, names: Sequence[str]) -> Loc:
 
 
 def by_name(loc: Loc, names: Sequence[str]) -> Loc:
-    """The same place with a stage's name instead of its number."""
+    """Returns the same place with a stage's name instead of its number."""
     if len(loc) > 1 and loc[0] == "stages" and isinstance(loc[1], int):
         return ("stages", names[loc[1]], *loc[2:])
     return loc
 
 
 def _with(data: Any, loc: Loc, value: Any) -> Any:
-    """A copy of the data with a value at a place; mappings on the way there are made."""
+    """Returns a copy of the data with a value at a place. Missing mappings on the way are created."""
     if not loc:
         return value
     first, *rest = loc

@@ -1,4 +1,4 @@
-"""The section of a config that says where IDs and records come from."""
+"""The section of a config about the source of IDs and records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rxpipe.config.section_base import Integer, Section, Target, Text, Url, with
 
 
 def _encoding(name: str) -> str:
-    "".encode(name)  # raises LookupError also for what is no encoding of text, such as base64
+    "".encode(name)  # raises LookupError also for encodings that are not for text, such as base64
     return codecs.lookup(name).name
 
 
@@ -34,7 +34,7 @@ Delimiter: TypeAlias = Annotated[
 
 
 def _range_schema(schema: dict[str, Any]) -> None:
-    """The two short forms stand beside the mapping in the schema, as they do in the file."""
+    """Add the two short forms to the schema beside the mapping, as in the file."""
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
@@ -83,7 +83,7 @@ class RangeConfig(Section):
         return self
 
     def ids(self, count: int | None = None) -> range:
-        """The IDs; with ``count``, that many from the start, wherever the range would stop."""
+        """Returns the IDs. With ``count``, exactly that many from the start, whatever ``stop`` says."""
         if count is None and self.stop is not None:
             return range(self.start, self.stop, self.step)
         return range(self.start, self.start + self.step * (100 if count is None else count), self.step)
@@ -91,7 +91,7 @@ class RangeConfig(Section):
 
 KINDS = ("range", "rows", "file", "csv", "jsonl", "parquet", "sql", "call")
 NEED_ID = ("rows", "csv", "jsonl", "parquet")
-"""Kinds whose records have no ID unless ``id`` says where it is."""
+"""Kinds whose records have an ID only if ``id`` says where it is."""
 BESIDE: Mapping[str, tuple[str, ...]] = {
     "id": (*NEED_ID, "sql", "call"),
     "on_change": (*NEED_ID, "sql", "call"),

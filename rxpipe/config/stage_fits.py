@@ -1,4 +1,4 @@
-"""Whether stages fit together, as far as annotations and what the shipped functions declare say."""
+"""Checks that stages fit together, as far as annotations and the declarations of shipped functions say."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from rxpipe.questions.inputs import declared
 
 
 def check_fits(config: Config) -> None:
-    """See that each stage can take what the stage before gives, and sends items back to where they can go.
+    """Check that each stage accepts the result of the stage before, and can send items back where it wants to.
 
     Raises:
-        ConfigError: A shipped stage cannot take what the one before is annotated to return, or the ID if it is the
-            first; or sends items back to a stage that they have not been through themselves. Or a ``when``, a ``key``
-            or a column names a field that values are annotated not to have. Or the extra that a stage needs is missing.
+        ConfigError: One of these:
+
+            - A shipped stage cannot take the annotated result of the stage before; the first stage cannot take the ID.
+            - A stage sends items back to a stage that they have not been through themselves.
+            - A ``when``, a ``key`` or a column names a field that annotated values do not have.
+            - The extra that a stage needs is missing.
     """
     if "stages" not in config.model_fields_set and config.source.id is not None:
         text = "missing; the source gives records, and the question bank, which is there by default, takes IDs"
@@ -68,13 +71,13 @@ def _shown(hint: Any) -> str:
 
 
 def _of_source(config: Config) -> Any:
-    """What the first stage gets, as far as that is known: IDs, or records."""
+    """Returns the annotation of the first stage's input, as far as known: IDs, or records."""
     source = config.source
     return Any if source.id is not None or source.call is not None else int | str
 
 
 def _no_way_back(stages: Sequence[StageSettings], index: int, to: str) -> str | None:
-    """Why items cannot go back from a stage to another one; None if they can."""
+    """Returns why items cannot go back from a stage to another stage; None if they can."""
     names = [stage.name for stage in stages[: index + 1]]
     if to not in names:
         return f"there is no stage of that name before it; there are {', '.join(names[:-1]) or 'none'}"
@@ -86,7 +89,7 @@ def _no_way_back(stages: Sequence[StageSettings], index: int, to: str) -> str | 
 
 
 def _parents(stages: Sequence[StageSettings], index: int) -> list[int]:
-    """The stages that have made the items of a stage, without those whose children are collected again."""
+    """Returns the stages that have made the items of a stage, without stages whose children are collected again."""
     found: list[int] = []
     for number, stage in enumerate(stages[: index + 1]):
         if stage.collect and found:

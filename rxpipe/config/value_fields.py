@@ -1,4 +1,4 @@
-"""What a config says of a value's fields: ``when: {topic: sums}`` and ``key: topic``."""
+"""Fields of values in a config: ``when: {topic: sums}`` and ``key: topic``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ABSENT: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class FieldsAre:
-    """A predicate of values: whether all of these fields have these values.
+    """A predicate of values. True if all these fields have these values.
 
     Attributes:
-        wanted: What each field must be; of a list, one of its items. A field that only some values have is written
-            with a ``?``, unless it may be None, which it is where it is missing.
-        where: Where they stand, for errors.
+        wanted: The value that each field must have; for a list, one of its items. A field that only some values have is
+            written with a ``?``. The ``?`` is not needed if None is allowed: a missing field counts as None.
+        where: The place of the fields in the config, for errors.
     """
 
     wanted: Mapping[str, Any]
@@ -29,12 +29,12 @@ class FieldsAre:
         object.__setattr__(self, "_readers", tuple(_readers(self.wanted, self.where)))
 
     def __call__(self, value: Any) -> bool:
-        """Whether the value has them.
+        """Returns True if the value's fields have the wanted values.
 
         Raises:
-            NoSuchField: It lacks one that no value before it had.
+            NoSuchField: The value lacks a field that no earlier value had.
         """
-        found = [reader.read(value) for reader in self._readers]  # all of them, so that the first value tells
+        found = [reader.read(value) for reader in self._readers]  # all, so that the first value shows all errors
         return all(_is(one, wanted) for one, wanted in zip(found, self.wanted.values(), strict=True))
 
 
@@ -50,17 +50,17 @@ def _is(found: Any, wanted: Any) -> bool:
 
 
 def _equal(found: Any, wanted: Any) -> bool:
-    """1 and true are not the same in a config."""
+    """Compare two values. 1 and true are different in a config."""
     return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldOf:
-    """A function of values: one of their fields.
+    """A function that returns one field of a value.
 
     Attributes:
-        name: The field, a mapping's key or an object's attribute.
-        where: Where it stands, for errors.
+        name: The field: a mapping's key or an object's attribute.
+        where: The place of the field in the config, for errors.
     """
 
     name: str
@@ -71,13 +71,13 @@ class FieldOf:
         object.__setattr__(self, "_reader", FieldReader(self.name, self.where))
 
     def __call__(self, value: Any) -> Hashable:
-        """The field.
+        """Returns the field.
 
         Raises:
-            NoSuchField: The value has none of that name, and no value before it had.
-            LookupError: The value has none of that name.
+            NoSuchField: The value has no such field, and no earlier value had one.
+            LookupError: The value has no such field.
         """
         found = self._reader.read(value, _ABSENT)
         if found is _ABSENT:
             raise LookupError(f"a {type(value).__name__} has no {self._reader.name!r}, which is to be its key")
-        return found  # type: ignore[no-any-return] # a stage says so of what is not hashable
+        return found  # type: ignore[no-any-return] # a stage reports values that are not hashable

@@ -1,7 +1,7 @@
-"""YAML files to plain data, with the line of every key, and every failure as one clear `ConfigError`.
+"""Reads YAML files as plain data, with the line of every key. Every failure becomes one clear `ConfigError`.
 
-It reads what ``yaml.safe_load`` reads, except that a key given twice is an error: PyYAML takes the last in
-silence.
+The reader accepts the same files as ``yaml.safe_load``, except that a repeated key is an error. PyYAML would silently
+use the last value.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What a YAML file holds.
+    """The content of a YAML file.
 
     Attributes:
         name: The file, as the user named it.
-        data: Its plain data; None if it is empty.
+        data: The file's plain data; None if the file is empty.
         root: The tree that the data were made of, which knows the lines; None if the file is empty.
     """
 
@@ -37,7 +37,7 @@ class Document:
     root: yaml.Node | None
 
     def line(self, loc: Loc) -> int | None:
-        """The line of a key, or of the nearest section around it that the file has."""
+        """Returns the line of a key, or of the nearest section around it in the file."""
         node = self.root
         line = node.start_mark.line + 1 if node and node.start_mark else None
         for part in loc:
@@ -49,16 +49,16 @@ class Document:
         return line
 
     def error(self, problems: list[Problem]) -> ConfigError:
-        """All of a file's problems as one error: a line each, in the order of the file."""
+        """Returns all problems of a file as one error: a line each, in the order of the file."""
         placed = sorted(((self.line(loc) or 0, dotted(loc), text) for loc, text in problems), key=lambda p: p[0])
         return ConfigError("\n".join(_placed(self.name, line, key, text) for line, key, text in placed))
 
 
 def read_yaml(path: Path) -> Document:
-    """Reads one YAML document in UTF-8.
+    """Read one YAML document in UTF-8.
 
     Raises:
-        ConfigError: The file cannot be read, is not UTF-8 or not YAML, or gives a key twice.
+        ConfigError: The file cannot be read, is not UTF-8 or not YAML, or has a repeated key.
     """
     name = str(path)
     text = _decoded(name, read_bytes(path))
@@ -80,7 +80,7 @@ def read_yaml(path: Path) -> Document:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; a `ConfigError` that names it where it cannot be read."""
+    """Returns the file's bytes. A `ConfigError` names a file that cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -94,19 +94,19 @@ def read_bytes(path: Path) -> bytes:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose errors in scalars say where they are."""
+    """PyYAML's safe loader, but errors in scalars say their place."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)  # pyright: ignore[reportUnknownMemberType] - stub
-        # What its int(), date() and look-ups raise on `!!int x`, 2024-99-99 and `!!bool x`.
+        # Errors of PyYAML's int(), date() and look-ups for `!!int x`, 2024-99-99 and `!!bool x`.
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
             problem = f"{str(node.value)[:40]!r} cannot be read as {_tag(node.tag)}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
 
 def _repeated_keys(root: yaml.Node) -> Iterator[Problem]:
-    """Looks at each node once, however many aliases lead to it, and without recursion."""
+    """Yields the repeated keys. Visits each node once, however many aliases lead to it, and without recursion."""
     waiting: list[tuple[yaml.Node, Loc]] = [(root, ())]
     known: set[int] = set()
     while waiting:
@@ -133,7 +133,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[Any, yaml.Node] | N
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part].start_mark, node.value[part]
     if isinstance(node, yaml.MappingNode):
-        # From the back: a mapping's own keys stand behind those merged into it, and win.
+        # From the back: a mapping's own keys stand behind the merged keys, and win.
         for key, value in reversed(node.value):
             if isinstance(key, yaml.ScalarNode) and key.value == str(part):
                 return key.start_mark, value

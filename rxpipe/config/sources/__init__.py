@@ -1,9 +1,9 @@
 """The ``source`` of a config: IDs, or records.
 
-- ``source.py``: ``read_source``, which asks the one for the kind that is given
+- ``source.py``: ``read_source``, which calls the reader of the given kind
 - ``text_file.py``, ``csv_file.py``, ``jsonl_file.py``, ``parquet_file.py``, ``sql.py``, ``call.py``: one kind each
-- ``ids.py``: which field of a row is its ID; ``flaws.py``: what is wrong with a file, all of it at once
-- ``open_text.py``: text files in any encoding; ``spool.py``: what was checked, in a temporary file
+- ``ids.py``: the ID of a row; ``flaws.py``: reports all problems of a file at once
+- ``open_text.py``: text files in any encoding; ``spool.py``: keeps checked items in a temporary file
 """
 
 from __future__ import annotations

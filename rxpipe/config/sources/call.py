@@ -1,4 +1,4 @@
-"""``source: {call: "my_module:ids"}``: whatever a function gives."""
+"""``source: {call: "my_module:ids"}``: the items that a function returns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rxpipe.pipeline.record import from_records
 
 
 def called(config: Config, target: str, count: int | None) -> Iterable[Any] | AsyncIterable[Any]:
-    """Calls the function, and gives what it returns, with the IDs that ``id`` says.
+    """Call the function, and return its items, with the IDs that ``id`` says.
 
     Raises:
-        ConfigError: There is no such function, it raises, or it gives nothing to iterate.
+        ConfigError: There is no such function, the function raises, or its result cannot be iterated.
     """
     start, by = config.where("source.call"), config.source.id
     function = resolve(target, config.folder, where=start)
@@ -52,7 +52,7 @@ def _is_sync(ids: object) -> TypeGuard[Iterable[Any]]:
 
 
 async def _first(ids: AsyncIterable[Any], count: int) -> AsyncIterator[Any]:
-    """The first of the IDs; no more than those are asked for, and the source is closed then."""
+    """Yields the first IDs. No more IDs than these are taken, and then the source is closed."""
     iterator = aiter(ids)
     try:
         for _ in range(count):

@@ -21,15 +21,15 @@ _ALLOWED = "a text file with a header, and a record a row"
 def records_of(
     path: Path, where: str, by: str, where_id: str, *, delimiter: str | None, encoding: str | None
 ) -> Iterator[Record]:
-    """The records of a file; what is wrong is told at the end.
+    """Yields the records of a file. All problems are reported at the end.
 
     Args:
         path: The file.
-        where: The key that names it.
+        where: The config key of the file.
         by: The column of the ID, or ``hash``.
-        where_id: The key that says so.
-        delimiter: What is between fields; by default a tab in a ``.tsv`` file, else a comma.
-        encoding: By default that of a byte order mark, else UTF-8.
+        where_id: The config key of the ID's column.
+        delimiter: The character between fields; by default a tab in a ``.tsv`` file, else a comma.
+        encoding: The encoding; by default that of a byte order mark, else UTF-8.
 
     Raises:
         ConfigError: The file cannot be read, or is no such table.
@@ -49,7 +49,7 @@ def records_of(
 
 
 def _rows(file: TextIO, delimiter: str, flaws: Flaws) -> Iterator[tuple[int, list[str]]]:
-    """All rows that are not empty, each with the number of its first line."""
+    """Yields all rows that are not empty, each with the number of its first line."""
     before = csv.field_size_limit(_LONGEST)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     number = 1

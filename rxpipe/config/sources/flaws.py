@@ -1,4 +1,4 @@
-"""What is wrong with the lines or rows of a source: all of it is told at once."""
+"""Collects the problems of a source's lines or rows, to report all of them at once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Flaws:
     """The flaws of one source, with the numbers of the lines or rows that have them.
 
     Args:
-        start: What the source is called in messages: the key, and the file.
-        unit: What is counted: ``line`` or ``row``.
+        start: The name of the source in messages: the key, and the file.
+        unit: The word for what is counted: ``line`` or ``row``.
     """
 
     def __init__(self, start: str, unit: str = "line") -> None:
@@ -28,16 +28,16 @@ class Flaws:
         self._counts: dict[str, int] = defaultdict(int)
 
     def add(self, number: int, flaw: str, detail: str = "") -> None:
-        """Line ``number`` has this flaw; ``detail`` is its own part of it."""
+        """Add a flaw of line ``number``. ``detail`` is shown with this line only."""
         self._counts[flaw] += 1
         if len(self._found[flaw]) < _SHOWN:
             self._found[flaw].append(f"{number} ({detail})" if detail else str(number))
 
     def refuse(self) -> None:
-        """Tell all flaws, if there are any.
+        """Report all flaws, if there are any.
 
         Raises:
-            ConfigError: There are.
+            ConfigError: There are flaws.
         """
         if self._found:
             raise ConfigError("\n".join(f"{self._start}, {self._numbers(flaw)}: {flaw}" for flaw in self._found))
@@ -50,15 +50,15 @@ class Flaws:
 
 @contextmanager
 def reading(path: Path, where: str, allowed: str) -> Generator[None]:
-    """Tells why a file cannot be read.
+    """Turn errors of reading a file into clear messages.
 
     Args:
         path: The file.
-        where: The key that names it.
-        allowed: What it should be.
+        where: The config key of the file.
+        allowed: A description of the right kind of file.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The file cannot be read.
     """
     try:
         yield

@@ -14,16 +14,16 @@ from rxpipe.errors import ConfigError
 from rxpipe.pipeline.record import Record, content_id
 
 HASH = "hash"
-"""As ``id``: an ID made of the row's content."""
+"""The value of ``id`` for an ID made of the row's content."""
 
 
 def records(rows: Iterable[tuple[int, dict[str, Any]]], by: str, flaws: Flaws) -> Iterator[Record]:
-    """Numbered rows as records; those without an ID of their own are flaws.
+    """Turn numbered rows into records. Rows without a unique ID become flaws.
 
     Args:
-        rows: Each with the number of its line or row.
+        rows: The rows, each with the number of its line or row.
         by: The field that is the ID, or ``hash``.
-        flaws: What is wrong is added to these.
+        flaws: Problems are added to these.
     """
     repeated = Repeats()
     for number, row in rows:
@@ -45,7 +45,7 @@ def records(rows: Iterable[tuple[int, dict[str, Any]]], by: str, flaws: Flaws) -
 
 
 def id_flaw(one: object) -> str | None:
-    """Why a value is no ID; None if it is one."""
+    """Returns why a value cannot be an ID; None if the value can."""
     if isinstance(one, bool) or not isinstance(one, int | str):
         return "the ID is neither a whole number nor text"
     if isinstance(one, str) and "\0" in one:
@@ -54,10 +54,10 @@ def id_flaw(one: object) -> str | None:
 
 
 def hash_of(row: Mapping[str, Any]) -> str:
-    """An ID made of a row's content, which may have dates and the like.
+    """Returns an ID made of a row's content. The row may have dates and similar values.
 
     Raises:
-        ConfigError: It has what is no data.
+        ConfigError: The row has a value that is no data.
     """
     try:
         return content_id(row)

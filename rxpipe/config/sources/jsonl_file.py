@@ -14,16 +14,16 @@ from rxpipe.pipeline.record import Record
 
 
 def records_of(path: Path, where: str, by: str, *, encoding: str | None) -> Iterator[Record]:
-    """The records of a file; what is wrong is told at the end. Blank lines are no records.
+    """Yields the records of a file. All problems are reported at the end. Blank lines are skipped.
 
     Args:
         path: The file.
-        where: The key that names it.
+        where: The config key of the file.
         by: The field of the ID, or ``hash``.
-        encoding: By default that of a byte order mark, else UTF-8.
+        encoding: The encoding; by default that of a byte order mark, else UTF-8.
 
     Raises:
-        ConfigError: The file cannot be read, or has other lines.
+        ConfigError: The file cannot be read, or has lines that are no JSON objects.
     """
     flaws = Flaws(f"{where}: {path}")
     with (

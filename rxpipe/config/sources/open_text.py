@@ -1,4 +1,4 @@
-"""Text files in any encoding, where one byte that is wrong does not hide the others."""
+"""Opens text files in any encoding. One wrong byte does not hide other wrong bytes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TextIO
 
 UNREADABLE = "\udcff"
-"""In place of bytes that are not in the encoding; no text that was decoded has it otherwise."""
+"""Replaces bytes that are not in the encoding. Decoded text contains it nowhere else."""
 
 _HANDLER = "rxpipe.unreadable"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before that of UTF-16, with which it begins
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before that of UTF-16, which is its beginning
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -32,20 +32,20 @@ codecs.register_error(_HANDLER, _replaced)
 
 @contextmanager
 def open_text(path: Path, encoding: str | None, *, newline: str) -> Generator[tuple[TextIO, str]]:
-    """A text file, and what is said of its encoding where bytes are not in it.
+    """Yields a text file, and the message for bytes that are not in its encoding.
 
     Args:
         path: The file.
-        encoding: Its encoding; by default that of its byte order mark, else UTF-8.
+        encoding: The file's encoding; by default that of its byte order mark, else UTF-8.
         newline: As for ``open``.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
     found = encoding or _encoding_of(path)
     flaw = f"not {found.removesuffix('-sig').upper()}; save the file so, or give its encoding with encoding:"
     with path.open(encoding=found, errors=_HANDLER, newline=newline) as file:
-        if file.read(1) != "\ufeff":  # a mark that is no part of the encoding
+        if file.read(1) != "\ufeff":  # a byte order mark that the encoding does not remove
             file.seek(0)
         yield file, flaw
 

@@ -14,20 +14,20 @@ from rxpipe.errors import ConfigError
 from rxpipe.extras import install
 from rxpipe.pipeline.record import Record
 
-_ROWS = 1000  # read at a time
+_ROWS = 1000  # rows read at a time
 
 
 def records_of(path: Path, where: str, by: str, where_id: str) -> Iterator[Record]:
-    """The records of a file; what is wrong is told at the end.
+    """Yields the records of a file. All problems are reported at the end.
 
     Args:
         path: The file.
-        where: The key that names it.
+        where: The config key of the file.
         by: The column of the ID, or ``hash``.
-        where_id: The key that says so.
+        where_id: The config key of the ID's column.
 
     Raises:
-        ConfigError: pyarrow is missing, or the file cannot be read, or rows have no ID of their own.
+        ConfigError: pyarrow is missing, the file cannot be read, or rows have no unique ID.
     """
     arrow = _pyarrow(f"{where}: {path}")
     flaws = Flaws(f"{where}: {path}", "row")

@@ -1,4 +1,4 @@
-"""Where the items of a pipeline come from: the ``source`` of its config."""
+"""Reads the items of a pipeline: the ``source`` of its config."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from rxpipe.pipeline.record import Record
 
 
 def read_source(config: Config, *, count: int | None = None) -> Iterable[Any] | AsyncIterable[Any]:
-    """The IDs or records that a config's source gives, to be iterated when there is room for them.
+    """Returns the IDs or records of a config's source. Iterate the result when there is room for more items.
 
     - ``range``: whole numbers.
-    - ``file``: text, one ID a line without the space around it; also digits stay text.
+    - ``file``: text, one ID a line without the space around it. IDs of digits stay text.
     - ``csv``, ``jsonl``, ``parquet``: records, whose values are dicts of a row. As with ``file`` the whole file is
-      checked here, before anything runs; what was checked is kept in a temporary file.
-    - ``rows``: records that stand in the config.
-    - ``sql``: the first column, whole numbers or text; with ``id`` records. The query is run here, once, in a
-      read-only transaction; the rows are kept in a temporary file, since a cursor that stays open for as long as a
-      pipeline runs holds a transaction open, which keeps SQLite from writing and PostgreSQL from cleaning up.
-    - ``call``: whatever the function's iterable or async iterable gives, unchecked, as it may be endless; with ``id``
-      records of it. The function is called here, and it may only be possible to iterate its result once.
+      checked here, before anything runs. The checked records are kept in a temporary file.
+    - ``rows``: the records in the config.
+    - ``sql``: the first column, whole numbers or text; with ``id`` records. The query runs here, once, in a read-only
+      transaction. The rows are kept in a temporary file. A cursor that stays open during a whole run would hold a
+      transaction open, which keeps SQLite from writing and PostgreSQL from cleaning up.
+    - ``call``: the items of the function's iterable or async iterable; with ``id`` records of these items. The function
+      is called here. Its items are not checked, as they may be endless. Perhaps you can iterate the result only once.
 
     Args:
-        config: What ``source``, ``database`` and the config file's folder are taken from.
-        count: How many to take at most; of a range exactly that many from its start, wherever it stops.
+        config: The config; ``source``, ``database`` and the config file's folder are used.
+        count: Take at most this many items; of a range exactly this many from its start, whatever its ``stop`` says.
 
     Raises:
-        ConfigError: The source cannot be read, or an ID in it is blank, there twice or of a wrong type.
+        ConfigError: The source cannot be read, or an ID in it is blank, repeated or of a wrong type.
     """
     source = config.source
     if count is not None and count < 0:
@@ -58,7 +58,7 @@ def read_source(config: Config, *, count: int | None = None) -> Iterable[Any] | 
 
 def _records(config: Config) -> Iterator[Record]:
     source, where_id = config.source, config.where("source.id")
-    # A config whose source has no kind at all, or a file of records and no ID, cannot be made.
+    # The config's own checks refuse a source without a kind, and a file of records without an ID.
     assert source.id is not None
     if source.csv is not None:
         return csv_file.records_of(
@@ -79,7 +79,7 @@ def _path(config: Config, file: str) -> Path:
 
 
 def _first(all_of_them: Iterator[Record], count: int | None) -> Iterator[Record]:
-    """The first records; the others are looked at, too, so that a trial run finds what would stop the whole one."""
+    """Yields the first records, and reads the others, too: a trial run then finds all problems of the whole run."""
     for index, record in enumerate(all_of_them):
         if count is None or index < count:
             yield record

@@ -1,4 +1,4 @@
-"""What a source gave, looked at once in full and read back one by one, in constant memory."""
+"""Keeps the items of a source: all are checked once, then read back one by one, in constant memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Generic, TypeAlias, TypeVar
 Id: TypeAlias = int | str
 T = TypeVar("T")
 
-_IN_MEMORY = 2**20  # bytes; more goes to a temporary file
+_IN_MEMORY = 2**20  # bytes; a larger spool goes to a temporary file
 _BLOCK = 2**16
 
 
 class Spool(Generic[T]):
-    """IDs or records in the order they came, kept in a temporary file that goes away with this object.
+    """IDs or records in their order, kept in a temporary file that is deleted with this object.
 
-    What is iterated is what was checked, whatever becomes of the file or table that it is from. It can be iterated
-    several times, also at the same time and from several threads.
+    Iteration gives the checked items, whatever happens to the file or table that they came from. You can iterate the
+    object several times, also at the same time and from several threads.
     """
 
     def __init__(self, values: Iterable[T]) -> None:
@@ -59,17 +59,17 @@ class Spool(Generic[T]):
 
 
 class Repeats:
-    """Tells which IDs were there before; 1 and "1" count as the same, as a column of text makes them so.
+    """Finds repeated IDs. 1 and "1" count as the same, as a column of text makes them the same.
 
-    This is the one thing whose memory grows with the number of IDs: a digest of 16 bytes for each, in all
-    about 100 MB a million, until the IDs are checked.
+    Memory grows with the number of IDs: about 100 MB for a million IDs, with a digest of 16 bytes each, until the IDs
+    are checked. Nothing else in a source grows like this.
     """
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
     def __call__(self, one: Id) -> bool:
-        """Whether this ID was there before; from now on it was."""
+        """Returns True if this ID was there before, and remembers the ID."""
         digest = hashlib.blake2b(str(one).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest in self._seen:
             return True

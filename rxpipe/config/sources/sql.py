@@ -20,8 +20,8 @@ from rxpipe.database.engine import shown as url_text
 from rxpipe.errors import ConfigError, SinkError
 from rxpipe.pipeline.record import Record
 
-_ROWS = 1000  # fetched at a time
-# Not everything can be rolled back: MySQL, and SQLite's driver, commit a `drop table` by themselves.
+_ROWS = 1000  # rows fetched at a time
+# A rollback does not undo everything: MySQL, and SQLite's driver, commit a `drop table` by themselves.
 _READ_ONLY = {
     "sqlite": "PRAGMA query_only = ON",
     "postgresql": "SET TRANSACTION READ ONLY",
@@ -31,10 +31,10 @@ _READ_ONLY = {
 
 
 def rows_of(config: Config, sql: str, count: int | None) -> Iterator[Id | Record]:
-    """Runs the query, and gives its first column; with ``id``, records of its rows.
+    """Run the query, and yield its first column; with ``id``, records of its rows.
 
     Raises:
-        ConfigError: It cannot be run, or a row has no ID of its own.
+        ConfigError: The query cannot be run, or a row has no unique ID.
     """
     url_key, where = "source.url" if config.source.url else "database.url", config.where("source.sql")
     engine = _engine(config.source.url or config.database.url, config.where(url_key))
@@ -49,7 +49,7 @@ def rows_of(config: Config, sql: str, count: int | None) -> Iterator[Id | Record
 
 
 def _rows(connection: Connection, sql: str, by: str | None, count: int | None) -> Iterator[Id | Record]:
-    """Runs a query as it stands, with ``%`` and ``:`` in it, and gives what is in it as it arrives."""
+    """Run a query as it stands, with ``%`` and ``:`` in it, and yield the items as they arrive."""
     if read_only := _READ_ONLY.get(connection.dialect.name):
         connection.exec_driver_sql(read_only)
     options = connection.execution_options(stream_results=True, yield_per=_ROWS, no_parameters=True)
@@ -88,18 +88,18 @@ def _engine(url: str, where: str) -> Engine:
         return engine
     name = engine.url.database
     if name and name != ":memory:" and not name.startswith("file:") and not Path(name).exists():
-        # SQLite would make an empty one.
+        # SQLite would create an empty file.
         raise ConfigError(f"{where}: {url_text(engine)}: no such file: {Path(name).absolute()}")
-    # The sink's engine changes the file's journal, which a reader has no business to do.
+    # The sink's engine changes the file's journal mode. A reader must not do that.
     return create_engine(engine.url)
 
 
 @contextmanager
 def _told(start: str, engine: Engine) -> Generator[None]:
-    """Makes what a driver raises, or a check of rows, one line that shows no password."""
+    """Turn an error of a driver, or of a check of rows, into one line without a password."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - drivers also raise what is no SQLAlchemyError
+    except Exception as error:  # noqa: BLE001 - drivers also raise errors that are no SQLAlchemyError
         cause = getattr(error, "orig", None) or error
         text = str(error) if type(error) is ValueError else one_line(cause)
         raise ConfigError(f"{start}: {without_password(text, engine.url)}") from None

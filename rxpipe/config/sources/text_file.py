@@ -22,10 +22,10 @@ _TABLES = {
 
 
 def ids_of(path: Path, where: str, count: int | None) -> Iterator[str]:
-    """Reads the whole file, and gives the first IDs of it unless anything in it is wrong.
+    """Read the whole file, and yield its first IDs unless a line is wrong.
 
     Raises:
-        ConfigError: It cannot be read, or has lines that are no IDs.
+        ConfigError: The file cannot be read, or has lines that are no IDs.
     """
     if path.suffix.lower() in _TABLES:
         kind = _TABLES[path.suffix.lower()]
@@ -46,7 +46,7 @@ def ids_of(path: Path, where: str, count: int | None) -> Iterator[str]:
 
 
 def _line(raw: bytes, repeated: Repeats) -> tuple[str, str | None]:
-    """A line's ID, and what is wrong with it along with what to do."""
+    """Returns a line's ID, and its problem together with the remedy, or None."""
     try:
         one = raw.decode().strip()
     except UnicodeDecodeError:
