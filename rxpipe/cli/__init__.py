@@ -1,7 +1,7 @@
 """The command line (needs the extra ``cli``).
 
-- ``app.py``: where the program starts
-- ``parser/``: the commands with their options; ``commands/``: what they do; ``views/``: what is drawn
+- ``app.py``: the start of the program
+- ``parser/``: the commands with their options; ``commands/``: the code behind the commands; ``views/``: their output
 - ``messages.py``: errors, exit codes, logs
-- ``templates/``: what ``rxpipe init`` writes
+- ``templates/``: the files that ``rxpipe init`` writes
 """

@@ -1,4 +1,4 @@
-"""Where the program starts."""
+"""The start of the program."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code, where the libraries of the command line are missing; else it exits by itself.
+        The exit code, if the libraries of the command line are missing. Otherwise the call ends by ``SystemExit``.
     """
     for package in ("typer", "rich"):
         if find_spec(package) is None:
             print(f"error: the command line needs the extra cli: {install('cli')}", file=sys.stderr)
             return 2
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks is no reason to fail
+        if isinstance(stream, TextIOWrapper):  # a character that the terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
 
     from rxpipe.cli.messages import ExitCode
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _is_read() -> bool:
-    """Whether somebody reads what was printed: ``head`` ends early, and Python would tell of that at its own end."""
+    """Returns False if the reader of the output has gone: ``head`` ends early. Python would report that at its end."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -56,7 +56,7 @@ def _is_read() -> bool:
 
 
 def _leave_within(seconds: float, code: int) -> None:
-    """Limit what Python does at its end: it waits for ever for a thread of a pool, as of ``asyncio.to_thread``."""
+    """Limit the seconds of Python's own end. Python would wait for ever for a pool's thread, as of ``to_thread``."""
 
     def leave() -> None:
         time.sleep(seconds)

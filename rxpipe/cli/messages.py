@@ -1,4 +1,4 @@
-"""What users are told besides results: errors, with the exit codes that go with them, and logs."""
+"""Messages to users besides results: errors with their exit codes, and logs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the program ends with."""
+    """The exit codes of the program."""
 
     OK = 0
     FAILED = 1
     """Some items failed, or the run did."""
     USAGE = 2
-    """Nothing was run: bad usage, a bad config, a database that cannot be opened."""
+    """Nothing was run: bad usage, a bad config, or a database that cannot be opened."""
     INTERRUPTED = 130
     TERMINATED = 143
 
 
 def flowing(app: typer.Typer) -> None:
-    """Let the paragraphs of commands' help fill the width that there is; typer keeps the line ends of docstrings.
+    """Let paragraphs of commands' help fill the available width. typer would keep the line ends of docstrings.
 
-    And flags take no value there.
+    Flags are shown without a value there.
     """
     from rxpipe.cli.parser.help import Command
 
@@ -45,7 +45,7 @@ def flowing(app: typer.Typer) -> None:
 
 
 def tell_error(text: str) -> None:
-    """One clear message on standard error."""
+    """Print one clear message to standard error."""
     from rxpipe.service.json_logs import are_json, log_error
 
     if are_json():
@@ -61,10 +61,10 @@ def tell_error(text: str) -> None:
 
 @contextmanager
 def errors_told(folder: Path | None = None) -> Generator[None]:
-    """Ends the program with a message where what is inside raises.
+    """End the program with a message if the code inside raises.
 
     Args:
-        folder: Where the user's own files are, to name the line of them that raised.
+        folder: The folder of the user's own files. The message names the line there that raised.
     """
     from rxpipe.errors import ConfigError, SinkError  # quick, but not needed for --help
 
@@ -78,13 +78,13 @@ def errors_told(folder: Path | None = None) -> Generator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, users want to know what, and not how it came up
+    except Exception as error:  # noqa: BLE001 - for any error users want to know the reason, not a traceback
         tell_error(raised_text(error, folder))
         raise typer.Exit(ExitCode.FAILED) from None
 
 
 def raised_text(error: BaseException, folder: Path | None) -> str:
-    """An error in words: rxpipe's own say all by themselves, of others the kind and the place matter."""
+    """Describe an error. rxpipe's own errors say everything; for others the type and the place matter."""
     from rxpipe.config.imports import describe_raised
     from rxpipe.errors import RxPipeError
 
@@ -92,12 +92,12 @@ def raised_text(error: BaseException, folder: Path | None) -> str:
 
 
 def _shown(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """What is logged, without what a terminal would act on: IDs and errors come from anywhere."""
+    """Escape control characters in a log event: IDs and errors may come from any source."""
     return {screen_text(key): screen_text(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _traceback(file: TextIO, raised: Any) -> None:
-    """A traceback, likewise."""
+    """Write a traceback, also escaped."""
     import structlog
 
     text = StringIO()
@@ -106,14 +106,14 @@ def _traceback(file: TextIO, raised: Any) -> None:
 
 
 def configure_logs(*, quiet: bool = False, as_json: bool = False) -> Origin:
-    """Let structlog write to standard error, whatever that is at the time: a live view puts its own there.
+    """Let structlog write to the current standard error, which a live view may replace.
 
     Args:
-        quiet: Only log errors.
-        as_json: Lines of JSON.
+        quiet: Log only errors.
+        as_json: Write lines of JSON.
 
     Returns:
-        What lines of JSON say of the run, to be filled in as it becomes known.
+        The facts about the run in lines of JSON. Fill them in when they become known.
     """
     import structlog
 

@@ -21,13 +21,13 @@ _OF_PROVIDER = ".calls"
 def advise(
     request: Request, *, deadline: float | None, max_cost: float | None, at_most: Sequence[str], as_json: bool
 ) -> ExitCode:
-    """Look for the settings that finish a config's run soonest, or the smallest that meet a deadline, and show them.
+    """Find and show the settings that finish a config's run soonest, or the smallest settings that meet a deadline.
 
     Returns:
-        What the program is to end with.
+        The exit code of the program.
 
     Raises:
-        ConfigError: It cannot be simulated, or an option cannot be used.
+        ConfigError: The config cannot be simulated, or an option cannot be used.
     """
     configure_logs()
     subject = subject_of(request)
@@ -52,7 +52,7 @@ def advise(
 
 
 def yaml_of(found: Recommendation) -> str:
-    """What changes, as it is to stand in the config; blank if nothing does."""
+    """Returns the changes as YAML for the config; an empty text if nothing changes."""
     lines: list[str] = []
     for change in sorted(found.changes, key=lambda change: list(found.settings).index(change.setting)):
         if change.setting == "concurrency":
@@ -73,7 +73,7 @@ def _json(subject: Subject, found: Recommendation) -> Mapping[str, object]:
 
 
 def _bounds(texts: Sequence[str], config: Config) -> dict[str | tuple[str, ...], int]:
-    """What ``--at-most answering=64``, ``total=100`` or ``main.calls=64`` say."""
+    """Read ``--at-most answering=64``, ``total=100`` or ``main.calls=64``."""
     stages = [stage.name for stage in config.stages]
     groups = {f"{name}{_OF_PROVIDER}": _stages_of(name, config) for name in config.providers}
     known = [*stages, *(name for name in (TOTAL,) if name not in stages), *(name for name, of in groups.items() if of)]
@@ -94,5 +94,5 @@ def _bounds(texts: Sequence[str], config: Config) -> dict[str | tuple[str, ...],
 
 
 def _stages_of(provider: str, config: Config) -> tuple[str, ...]:
-    """The stages that are given a provider."""
+    """Returns the stages that use a provider."""
     return tuple(stage.name for stage in config.stages if provider in stage.options.values())

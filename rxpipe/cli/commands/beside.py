@@ -1,4 +1,4 @@
-"""What ``rxpipe run`` has beside a run: metrics, probes, JSON logs, and systemd's notifications."""
+"""The parts beside the run in ``rxpipe run``: metrics, probes, JSON logs, and systemd's notifications."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rxpipe.service.service import Service
 
 
 def service_of(config: Config, options: ServiceOptions, origin: Origin) -> Service:
-    """What is asked for beside a config's run.
+    """Returns the service that the options ask for beside a config's run.
 
     Args:
         config: The config.
-        options: What is asked for.
-        origin: What lines of JSON say of the run.
+        options: The options.
+        origin: The facts about the run in lines of JSON.
 
     Raises:
-        ConfigError: An address is none, or an extra is not installed.
+        ConfigError: An address is not valid, or an extra is not installed.
     """
     store = config.database.url if config.durable else None
     return Service(options, name=config.pipeline_name, store=store, origin=origin)

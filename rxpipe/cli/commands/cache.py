@@ -22,16 +22,16 @@ _LEAST = 32  # of the name of a function
 
 
 def list_cache(engine: Engine, *, function: str | None, older_than: float | None, as_json: bool) -> None:
-    """Show the results of the cache by their functions.
+    """Show the results in the cache, grouped by function.
 
     Args:
-        engine: The store's.
-        function: Only this one's.
-        older_than: Only results that are older than so many days.
-        as_json: As one JSON document.
+        engine: The store's engine.
+        function: Show only results of this function.
+        older_than: Show only results that are older than this number of days.
+        as_json: Print one JSON document.
 
     Raises:
-        ConfigError: The cache has nothing of such a function.
+        ConfigError: The cache has no results of this function.
     """
     found = _found(engine, function, older_than)
     if as_json:
@@ -44,10 +44,10 @@ def list_cache(engine: Engine, *, function: str | None, older_than: float | None
 
 
 def clear_cache(engine: Engine, *, function: str | None, older_than: float | None, dry_run: bool) -> None:
-    """Delete results of the cache; arguments as above.
+    """Delete results of the cache. The arguments are those of ``list_cache``.
 
     Raises:
-        ConfigError: The cache has nothing of such a function.
+        ConfigError: The cache has no results of this function.
     """
     found = _found(engine, function, older_than)
     if not found:

@@ -28,10 +28,10 @@ from rxpipe.store.schema.database import Database
 
 
 def check(path: Path) -> None:
-    """Check all of a config that can be checked without calling, connecting or writing, and show what would run.
+    """Check a config as far as possible without calling, connecting or writing, and show the pipeline that would run.
 
     Raises:
-        ConfigError: It would not run.
+        ConfigError: The config would not run.
     """
     configure_logs()
     with redirect_stdout(sys.stderr), no_bytecode():
@@ -50,7 +50,7 @@ def check(path: Path) -> None:
 
 
 def stage_columns(config: Config) -> list[Column]:
-    """The stages with their settings, those that have an effect."""
+    """Returns the stages with the settings that have an effect."""
     stages = config.resolved_stages()
     columns = [
         Column(title="stage", cells=[stage.name for stage in stages], justify="left"),
@@ -60,7 +60,7 @@ def stage_columns(config: Config) -> list[Column]:
     if any(stage.executor for stage in stages):
         places = [str(stage.executor) if stage.executor else "" for stage in stages]
         columns.insert(2, Column(title="executor", cells=places, justify="left", rank=1))
-    if config.strategy != "per_item":  # which has a limit for all stages together
+    if config.strategy != "per_item":  # per_item has one limit for all stages together
         columns += [
             Column(title="slots", cells=[f"{stage.concurrency}" for stage in stages], rank=1),
             Column(title="queue", cells=[number(stage.queue_size) for stage in stages], rank=2),
@@ -69,14 +69,14 @@ def stage_columns(config: Config) -> list[Column]:
 
 
 def _retries(config: Config) -> str:
-    """The retries of all stages, and of each stage that has its own."""
+    """Describe the retries of all stages, and of each stage with its own retries."""
     common = config.pipeline_config.retry
     own = [f"{stage.name}: {_attempts(stage.retry)}" for stage in config.resolved_stages() if stage.retry != common]
     return "; ".join([_attempts(common), *own])
 
 
 def _attempts(retry: RetryConfig) -> str:
-    """How often, and the delays between, without the jitter: ``3 attempts, 1, 2 s apart``."""
+    """Describe the attempts, and the delays between them without the jitter: ``3 attempts, 1, 2 s apart``."""
     times = range(min(retry.max_attempts, 5) - 1)
     delays = ", ".join(f"{min(retry.max_delay, retry.initial * retry.backoff_factor**n):g}" for n in times)
     more = ", …" if retry.max_attempts > 5 else ""
@@ -101,7 +101,7 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
 
 
 def _check_database(config: Config) -> None:
-    """That the URL is one, its driver is installed and its folder is there; nothing is connected to."""
+    """Check that the URL is valid, its driver is installed and its folder is there. Nothing is connected to."""
     urls = {config.where_results: config.database.url, config.where("source.url"): config.source.url}
     for where, url in urls.items():
         if url is not None:
@@ -114,7 +114,7 @@ def _check_database(config: Config) -> None:
 
 
 def _source(config: Config) -> str:
-    """What the source is; a file is read, a function found, a query left alone."""
+    """Describe the source. A file is read, a function is looked up, a query is not run."""
     source = config.source
     if source.call is not None:
         resolve(source.call, config.folder, where=config.where("source.call"))

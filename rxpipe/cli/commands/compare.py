@@ -27,21 +27,21 @@ _RANKS = {"at once": 4, "first row": 3, "held": 5, "of bound": 2, "an item": 2}
 def compare(
     path: Path, *, latency: str, count: int, html: Path | None, simulated: bool = False, as_json: bool = False
 ) -> ExitCode:
-    """Compare the ways of running a config's stages, and show the figures.
+    """Compare the strategies on a config's stages, and show the figures.
 
     Args:
         path: The config.
-        latency: Seconds of calls, by stages.
-        count: How many IDs.
-        html: Where the page goes; None for no page.
-        simulated: Only simulate the runs.
-        as_json: Write JSON in place of the table.
+        latency: Seconds of calls, by stage.
+        count: How many IDs to take.
+        html: The file of the page; None for no page.
+        simulated: Simulate the runs only.
+        as_json: Write JSON instead of the table.
 
     Returns:
-        What the program is to end with.
+        The exit code of the program.
 
     Raises:
-        ConfigError: The config or an option cannot be used; nothing was run.
+        ConfigError: The config or an option cannot be used. Nothing was run.
     """
     configure_logs()
     config = load_config(path)
@@ -71,7 +71,7 @@ def _simulated(config: Config, waits: dict[str, float], count: int) -> Compariso
 
 
 def _record(config: Config) -> RecordedRun:
-    """The calls of the latest run in the config's store."""
+    """Returns the calls of the latest run in the config's store."""
     try:
         return recorded(config.database.url)
     except RxPipeError as error:
@@ -79,7 +79,7 @@ def _record(config: Config) -> RecordedRun:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Write the table and what one has to know to read it to standard output."""
+    """Write the table, and the notes that explain it, to standard output."""
     console = SafeConsole()
     columns = comparison_columns(comparison)
     if comparison.simulated:
@@ -91,7 +91,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def comparison_columns(comparison: Comparison) -> list[Column]:
-    """The table: a row for each run; the fastest stands out."""
+    """Returns the table with a row for each run. The fastest run stands out."""
     rows = [comparison.cells(row) for row in comparison.rows]
     whole = [row for row in comparison.rows if row.is_complete]
     fastest = min(whole, key=lambda row: row.report.seconds, default=None)

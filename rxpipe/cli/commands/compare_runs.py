@@ -19,22 +19,22 @@ from rxpipe.screen.terminal import say
 from rxpipe.store.reading.reader import StoreRunsReader
 
 _PARTS = 440  # of a picture: one for two pixels
-_SEEN = 120  # snapshots, of a run that has not said itself what held it up
+_SEEN = 120  # snapshots; for a run that has not recorded its bottleneck
 _MOST = 6  # runs
 
 
 def compare_runs(path: Path, runs: str, *, html: Path | None, simulates: bool, as_json: bool) -> None:
-    """Show runs of a config's store side by side; nothing is run.
+    """Show runs of a config's store side by side. Nothing is run.
 
     Args:
         path: The config.
-        runs: Their numbers, with commas between.
-        html: Where the page goes; None for no page.
-        simulates: Whether options were given that are for runs yet to be made.
-        as_json: Write JSON in place of the table.
+        runs: The numbers of the runs, with commas between.
+        html: The file of the page; None for no page.
+        simulates: True if options for new runs were given.
+        as_json: Write JSON instead of the table.
 
     Raises:
-        ConfigError: There is no such run, or no store; or an option cannot be used.
+        ConfigError: There is no such run or no store, or an option cannot be used.
     """
     configure_logs()
     if simulates:

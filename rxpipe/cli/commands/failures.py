@@ -23,7 +23,7 @@ from rxpipe.store.queries.existing_store import snapshot
 from rxpipe.store.queries.failures import FailureInfo, count_failed, count_failed_calls, dead_letters, failed_calls
 from rxpipe.store.queries.history import DATABASE, RunInfo, run
 
-_MOST = 20  # shown, if it is not said how many
+_MOST = 20  # shown by default
 _LONGEST_ID = 40
 _LONGEST_TEXT = 300
 
@@ -42,14 +42,14 @@ def list_failures(
     """Show why items failed.
 
     Args:
-        engine: The store's.
-        wanted: The run's number; None for the latest.
+        engine: The store's engine.
+        wanted: The run's number; None for the latest run.
         place: How the store was found.
-        stage: Only what failed there.
-        limit: So many at most; None for 20 on a screen, and all as JSON.
-        every: All failed calls instead of what made items dead letters.
-        verbose: With tracebacks and inputs.
-        as_json: As one JSON document.
+        stage: Show only failures in this stage.
+        limit: The most failures to show; None for 20 on a screen, and all in JSON.
+        every: Show all failed calls instead of the errors of dead letters.
+        verbose: Show tracebacks and inputs, too.
+        as_json: Print one JSON document.
 
     Raises:
         ConfigError: There is no such stage.
@@ -61,11 +61,11 @@ def list_failures(
         read, count = (failed_calls, count_failed_calls) if every else (dead_letters, count_failed)
         failures = read(connection, found, stage=stage, limit=most, verbose=verbose)
         if as_json:
-            with closing(failures):  # also where whoever reads them has gone
+            with closing(failures):  # also when the reader of the output has gone
                 _print_json(failures, verbose=verbose)
             return
         total = count(connection, found, stage)
-        shown = list(failures)  # not while they are printed: whoever reads them a page at a time takes their time
+        shown = list(failures)  # read before they are printed: a user may read page by page, and slowly
     attempts = attempts_at(place)
     console = SafeConsole()
     console.print(_title(found, total, stage, every=every), soft_wrap=True)
@@ -87,10 +87,10 @@ def list_failures(
 
 
 def check_stage(found: RunInfo, stage: str | None) -> None:
-    """See that a run has a stage.
+    """Check that a run has a stage.
 
     Raises:
-        ConfigError: It has not; names those that it has.
+        ConfigError: The run has no such stage. The text names its stages.
     """
     names = [*(one.name for one in found.stages), DATABASE]
     if stage is not None and stage not in names:
@@ -104,7 +104,7 @@ def _title(found: RunInfo, total: int, stage: str | None, *, every: bool) -> str
 
 
 def _print_json(failures: Iterable[FailureInfo], *, verbose: bool) -> None:
-    """A list, one failure after the other: there may be many."""
+    """Print a JSON list, one failure after the other: there may be many."""
     separator = "["
     for failure in failures:
         print(separator + json.dumps(_failure_json(failure, verbose=verbose)), end="")
@@ -119,7 +119,7 @@ def _failure_json(failure: FailureInfo, *, verbose: bool) -> dict[str, Any]:
 
 
 def _attempts(failure: FailureInfo, attempts: Mapping[str, int]) -> str:
-    """``3 of 3``, or ``3``; ``-`` where no call of a function failed."""
+    """Returns ``3 of 3``, or ``3``; ``-`` if no call of a function failed."""
     if failure.stage == DATABASE or not failure.attempt:
         return "-"
     most = attempts.get(failure.stage or "")
@@ -135,7 +135,7 @@ def _cells(failure: FailureInfo, attempts: Mapping[str, int], *, every: bool) ->
 def _print_lines(
     console: Console, failures: Sequence[FailureInfo], attempts: Mapping[str, int], *, every: bool
 ) -> None:
-    """A line each, not cut to the screen, since the end of an error may say most."""
+    """Print a line for each failure. Lines are not cut to the screen, as the end of an error may say most."""
     titles = ["ID", "stage", "attempt", "then", "at"] if every else ["ID", "stage", "attempts", "at"]
     rows = [_cells(failure, attempts, every=every) for failure in failures]
     widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]

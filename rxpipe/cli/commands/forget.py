@@ -24,18 +24,18 @@ from rxpipe.store.maintenance.forget import Forgotten, forget
 
 
 def forget_items(place: StoreLocation, ids: Sequence[str], file: str | None, *, dry_run: bool, yes: bool) -> None:
-    """Delete items everywhere, and tell what was deleted.
+    """Delete items everywhere, and print what was deleted.
 
     Args:
         place: Where the store is.
         ids: The items' IDs.
         file: A file with one ID a line; ``-`` for standard input.
-        dry_run: Only tell.
+        dry_run: Print only.
         yes: Do not ask.
 
     Raises:
-        ConfigError: There is no ID, something can be none, or the file cannot be read.
-        StoreError: There is no such item, it is a child, or a worker has it; nothing was deleted.
+        ConfigError: No ID is given, a text cannot be an ID, or the file cannot be read.
+        StoreError: There is no such item, it is a child, or a worker has it. Nothing was deleted.
     """
     given = [*ids, *([] if file is None else _from_file(file))]
     if not given:
@@ -43,7 +43,7 @@ def forget_items(place: StoreLocation, ids: Sequence[str], file: str | None, *, 
     config = None if place.config is None else load_config(place.config)
     if config is not None:
         with redirect_stdout(sys.stderr):
-            pipeline_of(config)  # imports its modules: values of their classes are read
+            pipeline_of(config)  # imports the config's modules: values of their classes are read
     keys = [_key(one) for one in given]
     name, table = name_at(place), None if config is None else _table_of(config)
     with store_at(place) as engine:

@@ -43,7 +43,7 @@ def list_runs(engine: Engine, *, as_json: bool) -> None:
 
 
 def show_run(engine: Engine, wanted: int | None, *, as_json: bool) -> None:
-    """Show all of one run, the latest if it is not said which."""
+    """Show one run in full; the latest run by default."""
     with snapshot(engine) as connection:
         found = details(connection, run(connection, wanted))
     if as_json:
@@ -53,14 +53,14 @@ def show_run(engine: Engine, wanted: int | None, *, as_json: bool) -> None:
 
 
 def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended: bool, as_json: bool) -> None:
-    """Show workers, of all runs or of one.
+    """Show the workers of all runs or of one run.
 
     Args:
-        engine: The store's.
-        wanted: The run's number, or None for the latest.
-        of_all_runs: Of all runs instead.
-        ended: Also those that have ended.
-        as_json: As one JSON document.
+        engine: The store's engine.
+        wanted: The run's number, or None for the latest run.
+        of_all_runs: Show the workers of all runs instead.
+        ended: Show also workers that have ended.
+        as_json: Print one JSON document.
     """
     with snapshot(engine) as connection:
         run_id = None if of_all_runs else run(connection, wanted).id
@@ -75,17 +75,17 @@ def list_workers(engine: Engine, wanted: int | None, *, of_all_runs: bool, ended
 
 
 def local_time(seconds: float | None) -> str:
-    """A time as people read it, to the second; ``-`` if it has not come."""
+    """Returns a time for people, to the second; ``-`` if the time is not known."""
     return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def utc_time(seconds: float | None) -> str | None:
-    """A time as programs read it."""
+    """Returns a time for programs."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def run_json(one: RunInfo) -> dict[str, Any]:
-    """A run for programs."""
+    """Returns a run for programs."""
     fields = ("name", "generation", "state", "workers", "items", *_STATES, "calls")
     times = {name: utc_time(getattr(one, name)) for name in ("created_at", "finished_at", "active_at")}
     return {"run": one.id, **{name: getattr(one, name) for name in fields}, **times, "usage": asdict(one.usage)}
@@ -177,7 +177,7 @@ def _stage_columns(stages: Sequence[StageInfo], width: int) -> list[Column]:
         cells = [cell_text(one or "-", 20) for one in versions]
         columns.append(Column(title="version", cells=cells, rank=5, justify="left"))
     room = width - sum(column.width + GAP for column in columns)
-    if room < _LEAST:  # there is room without the version, or none
+    if room < _LEAST:  # perhaps there is room without the version
         room = max(_LEAST, width - sum(column.width + GAP for column in columns if column.title != "version"))
     calls = [_end_of(cell_text(one.call or "-"), room) for one in stages]
     return [*columns, Column(title="call", cells=calls, rank=4, justify="left")]
@@ -206,7 +206,7 @@ def _percentile_columns(what: str, found: Sequence[Percentiles | None], *, rank:
 
 
 def _end_of(text: str, most: int) -> str:
-    """The end of a text, where a function's name is."""
+    """Returns the end of a text, where a function's name is."""
     return text if len(text) <= most else "…" + text[len(text) - most + 1 :]
 
 

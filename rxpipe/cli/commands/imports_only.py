@@ -1,4 +1,4 @@
-"""For commands that import the stages of a config, and are to leave nothing behind."""
+"""For commands that import the stages of a config and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_bytecode() -> Generator[None]:
-    """Importing leaves no ``__pycache__`` beside the user's modules."""
+    """Import modules without leaving ``__pycache__`` beside the user's modules."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

@@ -19,10 +19,10 @@ SCHEMA = "pipeline.schema.json"
 
 
 def start(folder: Path) -> None:
-    """Write a config, the module of its stages and the schema for editors into a folder, which is made.
+    """Write a config, the module of its stages and the schema for editors into a folder. A missing folder is created.
 
     Raises:
-        ConfigError: One of the files is there already, or they cannot be written.
+        ConfigError: One of the files exists already, or the files cannot be written.
     """
     templates = files("rxpipe.cli") / "templates"
     texts = {name: (templates / name).read_text(encoding="utf-8") for name in (CONFIG, STAGES)}

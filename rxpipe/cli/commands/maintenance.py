@@ -34,14 +34,14 @@ from rxpipe.store.queries.usage import has_usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The runs that are to be deleted: those that all of it applies to.
+    """The runs to delete: those that meet all conditions.
 
     Attributes:
-        name: Of this name; None for all.
-        numbers: These; None is the latest.
-        finished: Those that are finished.
-        older_than: Those without a sign of life for so many days.
-        keep: All but the latest of each name, so many.
+        name: Only runs of this name; None for all.
+        numbers: Only these runs; None means the latest.
+        finished: Only finished runs.
+        older_than: Only runs without activity for this number of days.
+        keep: Keep the latest runs of each name, this many.
     """
 
     name: str | None = None
@@ -57,15 +57,15 @@ def requeue_failed(
     """Make failed items ready again.
 
     Args:
-        engine: The store's.
-        wanted: The run's number; None for the latest.
-        stage: Only what failed there.
-        ids: Only these.
+        engine: The store's engine.
+        wanted: The run's number; None for the latest run.
+        stage: Only items that failed in this stage.
+        ids: Only these items.
         place: How the database was found.
 
     Raises:
-        ConfigError: There is no such stage, or an ID can be none.
-        StoreError: An ID is not that of a failed item.
+        ConfigError: There is no such stage, or a text cannot be an ID.
+        StoreError: An ID does not belong to a failed item.
     """
     keys = [_key(one) for one in ids] or None
     with change(engine) as connection:
@@ -85,7 +85,7 @@ def requeue_failed(
 
 
 def _family_lines(relatives: Family) -> list[str]:
-    """What becomes of parents and children, as far as that is not plain."""
+    """Say what becomes of parents and children, if that is not obvious."""
     lines: list[str] = []
     if count := relatives.expanding:
         have, calls = ("has", "its call is") if count == 1 else ("have", "their calls are")
@@ -101,11 +101,11 @@ def _family_lines(relatives: Family) -> list[str]:
 
 
 def requeue_written(engine: Engine, wanted: int | None, *, ids: Sequence[str], place: StoreLocation) -> None:
-    """Have rows written again; arguments as above.
+    """Make the rows of written items due again. The arguments are those of ``requeue_failed``.
 
     Raises:
-        ConfigError: An ID can be none.
-        StoreError: An ID is not that of a written item.
+        ConfigError: A text cannot be an ID.
+        StoreError: An ID does not belong to a written item.
     """
     keys = [_key(one) for one in ids] or None
     with change(engine) as connection:
@@ -119,7 +119,7 @@ def requeue_written(engine: Engine, wanted: int | None, *, ids: Sequence[str], p
 
 
 def _taker(place: StoreLocation) -> str:
-    """What goes on with the run: which pipeline it is of, only its config tells."""
+    """Returns the command that continues the run. Only a config tells which pipeline the run belongs to."""
     if place.config is None:
         return "the next run of its pipeline"
     other = f" {database_option(place.database)}" if place.database else ""
@@ -128,13 +128,13 @@ def _taker(place: StoreLocation) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What a file is to hold.
+    """The content of an exported file.
 
     Attributes:
         columns: Paths into the values, with commas between them; None for all fields.
-        statuses: How items ended that are wanted, with commas between them; None for all items.
-        stages: In CSV and Parquet, have what each stage returned, instead of the fields of the newest output.
-        formulas: In CSV, leave text that a spreadsheet takes for a formula as it is.
+        statuses: The statuses of the wanted items, with commas between them; None for all items.
+        stages: In CSV and Parquet, write what each stage returned, instead of the fields of the newest output.
+        formulas: In CSV, do not change text that a spreadsheet takes for a formula.
         bom: In CSV, begin with a byte order mark.
     """
 
@@ -149,13 +149,13 @@ def export_run(engine: Engine, wanted: int | None, file: Path, options: ExportOp
     """Write a run into a file.
 
     Args:
-        engine: The store's.
-        wanted: The run's number; None for the latest.
+        engine: The store's engine.
+        wanted: The run's number; None for the latest run.
         file: The file.
-        options: What it is to hold.
+        options: The content of the file.
 
     Raises:
-        ConfigError: It cannot be written, or the options do not fit.
+        ConfigError: The file cannot be written, or the options do not fit together.
     """
     if options.columns is not None and options.stages:
         raise ConfigError("--columns picks from the value, --stages has what each stage returned: give one of them")
@@ -207,7 +207,7 @@ def prune_runs(engine: Engine, selection: Selection, *, dry_run: bool) -> None:
     """Delete runs.
 
     Raises:
-        StoreError: There is no such run, or one that was named is running; then nothing is deleted.
+        StoreError: There is no such run, or a named run is running. Nothing was deleted.
     """
     with snapshot(engine) as connection:
         named = [run(connection, one) for one in selection.numbers]
@@ -247,7 +247,7 @@ def _pruned_line(one: RunInfo, gone: Pruned, *, dry_run: bool) -> str:
 
 
 def _counted(counts: Counter[str], statuses: Collection[Status]) -> str:
-    """How many of each: of the common ones, where all are wanted, also that there are none."""
+    """Describe the count of each status. If all are wanted, common statuses are shown also with 0."""
     common = ("written", "failed", "unfinished")
     shown = [status for status in statuses if counts[status] or len(statuses) < len(STATUSES) or status in common]
     told = [f"{number(counts[status])} {status}" for status in shown]
@@ -263,7 +263,7 @@ def _key(item_id: str) -> str:
 
 @contextmanager
 def _terminated_tidily() -> Generator[None]:
-    """SIGTERM ends what is inside by an exception, so that nothing half-written is left."""
+    """Let SIGTERM raise an exception inside, so that no half-written file is left."""
 
     def end(number: int, frame: object) -> None:
         sys.exit(ExitCode.TERMINATED)

@@ -19,14 +19,14 @@ from rxpipe.store.maintenance.migrate import Migrated, migrate_store
 
 
 def migrate(target: str) -> None:
-    """Make the tables that workers need, or bring them up to date, and tell which.
+    """Create the tables that workers need, or bring them up to date, and print which.
 
     Args:
-        target: A config, or the URL of a database; then the store's tables only.
+        target: A config, or the URL of a database. With a URL only the store's tables are created.
 
     Raises:
         ConfigError: The config cannot be used, or keeps nothing in a database.
-        SinkError: The tables cannot be made or changed.
+        SinkError: The tables cannot be created or changed.
     """
     configure_logs()
     if "://" in target or target.startswith("${"):
@@ -64,7 +64,7 @@ def _what(told: Migrated) -> str:
 
 
 def _make_table(config: Config) -> None:
-    """The table of results, and the one that says which pipeline writes into it."""
+    """Create the table of results, and the table that says which pipeline writes into it."""
     sink = sink_of(config)
     assert isinstance(sink, DatabaseSink)
     engine = open_engine(config.database.url)
@@ -78,8 +78,8 @@ def _make_table(config: Config) -> None:
 
 
 def _has_table(engine: Engine, name: str) -> bool:
-    """Whether it is there; if nobody can tell, making it will say why."""
+    """Returns True if the table exists. If that cannot be found out, creating it will say why."""
     try:
         return inspect(engine).has_table(name)
-    except Exception:  # noqa: BLE001 - whatever it is, the writer has words for it
+    except Exception:  # noqa: BLE001 - the writer has a message for any error
         return False

@@ -1,4 +1,4 @@
-"""Options of the command line that change a config, and what is wrong with them, in the words of the config."""
+"""Options of the command line that change a config, with error messages in the words of the config."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _OPTIONS: dict[Loc, str] = {
 def overridden(
     config: Config, *, strategy: str | None = None, scheduler: str | None = None, database: str | None = None
 ) -> Config:
-    """The config with what the options say instead; options that are None change nothing.
+    """Returns the config with the options in place of its own values. Options that are None change nothing.
 
     Raises:
-        ConfigError: An option's value is none that its key allows.
+        ConfigError: An option's key does not allow the value.
     """
     options = {"strategy": strategy, "scheduler": scheduler}
     changes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
@@ -38,15 +38,15 @@ def overridden(
         problems = [f"{_OPTIONS[problem.loc]}: {problem.text}" for problem in explain(error, Config)]
         raise ConfigError("\n".join(problems)) from None
     update: dict[str, Any] = {key: getattr(checked, key) for key in changes}
-    if database is not None:  # the table stays the config's
+    if database is not None:  # the config keeps its table
         update["database"] = config.database.model_copy(update={"url": checked.database.url})
-        if config.source.sql and not config.source.url:  # the IDs still come from there
+        if config.source.sql and not config.source.url:  # the IDs still come from the config's database
             update["source"] = config.source.model_copy(update={"url": config.database.url})
     return config.model_copy(update=update)
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:
-    """The config with what ``--set`` says instead: ``stages.answering.concurrency=14`` each.
+    """Returns the config with the values of ``--set``, each like ``stages.answering.concurrency=14``.
 
     Raises:
         ConfigError: There is no such key, or the value is not allowed there.
@@ -58,14 +58,14 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 
 def latencies(text: str, names: Sequence[str]) -> dict[str, float]:
-    """What ``--latency generation=0.03,answering=0.06`` says.
+    """Read ``--latency generation=0.03,answering=0.06``.
 
     Args:
         text: The option's value; blank for no latencies.
-        names: The stages that there are.
+        names: The names of the stages.
 
     Raises:
-        ConfigError: It cannot be read, or names a stage that there is not.
+        ConfigError: The text cannot be read, or names an unknown stage.
     """
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):

@@ -1,4 +1,4 @@
-"""``rxpipe preview``: a few items, one after the other, with all that goes into each stage and comes out of it."""
+"""``rxpipe preview``: a few items, one after the other, with the input and output of each stage."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, cost_unit, duration, number, plural, screen_text, tokens, used
 
 _ENDS = {"written": "would be written", "expanded": "has been expanded"}
-_WORTH_TELLING = 10.0  # seconds: of runs that are over sooner, the calls are not most of it
+_WORTH_TELLING = 10.0  # seconds; in shorter runs calls are not most of the time
 _LONGEST = 20_000  # characters that are shown of a text
 
 
 def preview(path: Path, count: int) -> ExitCode:
-    """Take a few IDs through the stages and show everything; nothing is written.
+    """Take a few IDs through the stages and show everything. Nothing is written.
 
     Args:
         path: The config.
         count: How many IDs, at least 1.
 
     Returns:
-        What the program is to end with.
+        The exit code of the program.
 
     Raises:
-        ConfigError: Nothing was called: the config or its source cannot be used.
+        ConfigError: The config or its source cannot be used. Nothing was called.
     """
     configure_logs()
     config = load_config(path)
     script = _Script(SafeConsole())
-    with redirect_stdout(sys.stderr):  # what functions print is no part of it
+    with redirect_stdout(sys.stderr):  # keeps the functions' own output apart
         pipeline = pipeline_of(config)
         total = None if config.source.call else length(read_source(config))
         recorder = CallRecorder()
@@ -71,7 +71,7 @@ def preview(path: Path, count: int) -> ExitCode:
             *(replace(stage, call=_watched(stage, script), executor=None, cache=False) for stage in pipeline.stages),
             strategy="per_item",
             scheduler=pipeline.scheduler,
-            concurrency=1,  # so that what is shown is of one item at a time
+            concurrency=1,  # so that the output is of one item at a time
             listeners=[recorder],
         )
         try:
@@ -79,7 +79,7 @@ def preview(path: Path, count: int) -> ExitCode:
             check_source_fields(config, source)
             with seen_on_copies():
                 report = run_blocking(watched, source, observer=script)
-        except Exception as error:  # noqa: BLE001 - whatever ends a run is to be told
+        except Exception as error:  # noqa: BLE001 - any error that ends a run is reported
             tell_error(f"the preview ended early: {raised_text(error, config.folder)}")
             return ExitCode.FAILED
     record = recorder.record()
@@ -90,18 +90,18 @@ def preview(path: Path, count: int) -> ExitCode:
 
 
 def _forecast(pipeline: Pipeline, total: int | None, record: RecordedRun) -> Forecast | None:
-    """What all items are going to take, by the calls of a few; None where these tell nothing."""
+    """Forecast the whole run from the calls of a few items; None if these calls say nothing."""
     if not total:
         return None
     try:
         return simulate(pipeline, count=total, record=record)
-    except (ConfigError, TypeError):  # a stage that none of the items came to, or a limiter that has its own time
+    except (ConfigError, TypeError):  # a stage that no item reached, or a limiter with its own time
         return None
 
 
 @dataclass(slots=True)
 class _Call:
-    """One call as it is watched."""
+    """One watched call."""
 
     stage: str
     value: Any
@@ -111,7 +111,7 @@ class _Call:
 
 
 def _watched(stage: Stage, script: _Script) -> Callable[[Any], Any]:
-    """The stage's function; its calls go into the script."""
+    """Returns the stage's function with its calls added to the script."""
     function = stage.call
 
     async def watched_coroutine(value: Any) -> Any:
@@ -138,11 +138,11 @@ def _watched(stage: Stage, script: _Script) -> Callable[[Any], Any]:
 
 
 class _Script(ObserverBase[Outcome[Any]]):
-    """Writes what happens, as it happens, to what was standard output when it was made."""
+    """Writes events as they happen, to the standard output of the time when the script was made."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._console.file = console.file  # it would follow standard output wherever that is sent
+        self._console.file = console.file  # otherwise it would follow redirected standard output
         self._items = 0
         self._is_between = True
         self.children = ChildCounts()
@@ -151,7 +151,7 @@ class _Script(ObserverBase[Outcome[Any]]):
 
     @contextmanager
     def watching(self, call: _Call) -> Generator[_Call]:
-        """Show a call when it has ended; not, if all that it gave is something to await."""
+        """Show a call when it has ended. A call that returned an awaitable is not shown here."""
         if self._is_between:
             self._is_between = False
             self._items += 1
@@ -177,7 +177,7 @@ class _Script(ObserverBase[Outcome[Any]]):
         self._part("input", _pretty(_plain(call.value)))
         for exchange in call.exchanges:
             for message in exchange.messages:
-                content: Any = message.get("content")  # text, or parts, or none
+                content: Any = message.get("content")  # text, parts, or nothing
                 self._part(str(message.get("role")), content if isinstance(content, str) else _pretty(content), "dim")
             about = "" if exchange.usage is None else f", {used(exchange.usage)}"
             self._part(f"reply{about}", exchange.reply, "dim")
@@ -206,13 +206,13 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._console.print(hanging(self._console, Text("    "), line, style), soft_wrap=True)
 
     def end(self, report: Report, total: int | None, whole: Usage, forecast: Forecast | None) -> None:
-        """Sum it up: the errors, or else what all of it would use and take.
+        """Print the summary: the errors, or else what the whole run would use and take.
 
         Args:
-            report: What was done.
-            total: How many items there are.
-            whole: What these items would have used with all of their children, as far as these are known.
-            forecast: What all of it would take.
+            report: The report of the preview.
+            total: How many items the source has.
+            whole: What these items would have used with all their children, as far as known.
+            forecast: The forecast of the whole run.
         """
         self._console.rule()
         ends = {"spawned": report.spawned, "failed": report.failed, "dropped": report.dropped}
@@ -225,7 +225,7 @@ class _Script(ObserverBase[Outcome[Any]]):
                 self._console.print(
                     f"{screen_text(stage.name)} was called with {number(called)} of {number(report.taken)}"
                 )
-        if report.failed:  # last, so that they are seen; what the others took tells little of all
+        if report.failed:  # last, so that users see them; a forecast without the failed items says little
             for error in report.errors:
                 text = f"{plural(error.count, 'item')} failed in {error.stage}: {error.text}"
                 self._console.print(Text(screen_text(text), style="bold red"), soft_wrap=True)
@@ -245,7 +245,7 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._console.print(f"{plural(total, 'item')} would take about {middle} ({low} to {high})")
 
     def on_next(self, value: Outcome[Any]) -> None:
-        """An item has ended; its children come before that, and are shown with it."""
+        """Note that an item has ended. Its children end before the item, and are shown with it."""
         self._is_between = value.parent is None
         if value.parent is not None:
             why = "" if value.error is None else f": {screen_text(str(value.error))}"
@@ -253,10 +253,10 @@ class _Script(ObserverBase[Outcome[Any]]):
             self._console.print(Text(ended, style="bold"), soft_wrap=True)
 
     def on_error(self, error: Exception) -> None:
-        """Nothing: whoever waits for the run is told."""
+        """Do nothing: the caller of the run gets the error."""
 
     def on_completed(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _ids(ids: Sequence[int | str]) -> str:
@@ -265,15 +265,15 @@ def _ids(ids: Sequence[int | str]) -> str:
 
 
 def _class_of(result: Any) -> str:
-    """The class of what a stage gave, in brackets; nothing for plain data, which shows what it is."""
+    """Returns the class of a stage's result in brackets; an empty text for plain data, which shows its type."""
     value: object = next(iter(result), None) if isinstance(result, FirstOnes) else result
     kind = type(value)
     return "" if kind.__module__ == "builtins" else f" ({screen_text(kind.__name__)})"
 
 
 def _plain(value: Any) -> Any:
-    """What a function got, as data: of children, how each one ended."""
-    given: object = value  # for the type checkers, which do not know what it holds
+    """Returns a function's input as data. Children are shown with how each one ended."""
+    given: object = value  # for the type checkers, which do not know the type of the content
     if not isinstance(given, Children):
         return value
     return [

@@ -1,4 +1,4 @@
-"""The first children of an item, so that a preview ends soon however many there are."""
+"""The first children of an item, so that a preview ends soon, however many children there are."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MOST = 3
 
 
 class FirstOnes(list[Any]):
-    """The first of many values that a function gave.
+    """The first of many values that a function returned.
 
     Attributes:
-        told: How many these are of how many.
-        whole: How many there were; None if nobody knows: more than these.
+        told: A text about how many values these are of how many.
+        whole: How many values there were; None if unknown, but more than these.
     """
 
     def __init__(self, values: Iterable[Any], told: str, *, whole: int | None) -> None:
@@ -32,11 +32,11 @@ class FirstOnes(list[Any]):
 
 
 class ChildCounts:
-    """How many children there were, of which a preview takes the first few only.
+    """Counts children, while a preview takes only the first few.
 
     Attributes:
-        are_known: Whether that is known of all.
-        by_stage: How many calls of a stage have given, by the ID of the item.
+        are_known: True if the count of all children is known.
+        by_stage: How many children the calls of a stage returned, by the ID of the item.
     """
 
     def __init__(self) -> None:
@@ -45,17 +45,17 @@ class ChildCounts:
         self._shown: Counter[str] = Counter()
 
     def add(self, stage: str, item: int | str, found: FirstOnes) -> None:
-        """A call has given these."""
+        """Add the children that a call returned."""
         self.are_known = self.are_known and found.whole is not None
         self.by_stage.setdefault(stage, {})[str(item)] = len(found) if found.whole is None else found.whole
         self._shown[stage] += len(found)
 
     def usage(self, stages: Sequence[Stage], used: Sequence[Usage]) -> Usage:
-        """What all children would have used.
+        """Estimate the usage of all children.
 
         Args:
             stages: The pipeline's stages.
-            used: What each has used for the first few.
+            used: The usage of each stage for the first few children.
         """
         shares, whole = [1.0], Usage()
         for stage, usage in zip(stages, used, strict=True):
@@ -69,7 +69,7 @@ class ChildCounts:
 
 
 def scaled(usage: Usage, times: float) -> Usage:
-    """So many times what was used."""
+    """Returns a usage multiplied by a number."""
     return Usage(
         prompt_tokens=round(usage.prompt_tokens * times),
         completion_tokens=round(usage.completion_tokens * times),
@@ -78,11 +78,11 @@ def scaled(usage: Usage, times: float) -> Usage:
 
 
 def first_ones(values: Any) -> Any:
-    """What a stage with ``expand`` goes on with: the first few values, or what gives them when it is awaited.
+    """Returns the first few values for a stage with ``expand``, or an awaitable of them.
 
-    What is no group of values is returned as it is: the stage refuses it.
+    A value that is no group of values is returned unchanged: the stage refuses it.
     """
-    given: object = values  # for the type checkers, which do not know what ``values`` holds
+    given: object = values  # for the type checkers, which do not know the type of the values
     if isinstance(given, Observable):
         return values.pipe(rx_ops.take(MOST + 1), rx_ops.to_list(), rx_ops.map(_cut))
     if isinstance(given, AsyncIterable):

@@ -52,7 +52,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of ``rxpipe run``; those that are None leave it to the config."""
+    """The options of ``rxpipe run``. Options that are None leave the choice to the config."""
 
     count: int | None = None
     until: int | None = None
@@ -77,17 +77,17 @@ class Options:
 
 
 def run(path: Path, options: Options) -> ExitCode:
-    """Run a config's pipeline, and show how it goes and what came of it.
+    """Run a config's pipeline, and show its progress and its result.
 
     Args:
         path: The config.
-        options: What to do differently.
+        options: The options that change the run.
 
     Returns:
-        What the program is to end with.
+        The exit code of the program.
 
     Raises:
-        ConfigError: Nothing was run: the config, an option, the source or the database cannot be used.
+        ConfigError: The config, an option, the source or the database cannot be used. Nothing was run.
     """
     origin = configure_logs(quiet=options.quiet, as_json=options.service.json_logs)
     config = overridden(
@@ -110,7 +110,7 @@ def run(path: Path, options: Options) -> ExitCode:
     file = results_file(config)
     was_there = file is not None and os.path.exists(file)
     watched = _WatchedRun(config, options.max_failures, grace, stays=stays is not None)
-    # Standard output is for the results: what modules and functions print goes to where the progress is.
+    # Standard output is for the results. The output of modules and functions goes where the progress goes.
     with service_of(config, options.service, origin) as service:
         if config.asks_durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
@@ -170,7 +170,7 @@ def run(path: Path, options: Options) -> ExitCode:
     elif options.quiet or options.service.json_logs:
         if watched.budget:
             tell_error(f"stopped by {stopped_by}")
-        if not options.service.json_logs:  # there, the line of the run's end tells them: it is no error of the command
+        if not options.service.json_logs:  # JSON logs have them in the run's last line, not as errors
             _tell_failures(report)
     else:
         what = "database" if config.output is None else "file"
@@ -191,7 +191,7 @@ def _tell_failures(report: Report) -> None:
 
 
 class _WatchedRun:
-    """A run, and what became of it."""
+    """A run and its result."""
 
     def __init__(self, config: Config, max_failures: str | None, grace: float, *, stays: bool) -> None:
         limit = None if max_failures is None else FailureLimit.parse(max_failures)
@@ -206,7 +206,7 @@ class _WatchedRun:
         self.service: Service | None = None
 
     def run(self, pipeline: Pipeline, source: Source, total: int | None, progress: Progress, beside: ExitStack) -> None:
-        """Run a pipeline to its end, whatever that is; raise only if it could not start."""
+        """Run a pipeline to its end, however it ends. Raises only if the run could not start."""
 
         def started(run: Run) -> None:
             self._run = run
@@ -214,7 +214,7 @@ class _WatchedRun:
                 self.page.begin(run.snapshot)
             if self.service is not None:
                 self.service.begin(run, pipeline)
-            if not self._stays:  # nobody knows what will be submitted
+            if not self._stays:  # the number of submitted items is unknown
                 beside.enter_context(Foretelling(pipeline, run, total=total))
             expands = any(stage.expand for stage in pipeline.stages)
             progress.begin(Meter(run.snapshot, total=total, expands=expands, stays=self._stays))
@@ -243,15 +243,15 @@ class _WatchedRun:
         except Exception as error:
             if self._run is None:
                 raise
-            self.error = error  # what was done before is worth telling, whatever this is
+            self.error = error  # the finished work is worth showing, whatever the error is
 
     def _stop(self) -> None:
         if self._run is not None:
             self._run.stop()
 
     def report(self) -> Report:
-        """What was done; the counts add up also if a third Ctrl-C left items on their way."""
-        assert self._run is not None  # run() has raised otherwise
+        """Returns the report. Its counts add up also if a third Ctrl-C left items on their way."""
+        assert self._run is not None  # otherwise run() has raised
         report = self._run.report()
         ended = report.written + report.failed + report.dropped + report.expanded + report.collected + report.cancelled
         left = report.taken + report.spawned - ended
@@ -259,11 +259,11 @@ class _WatchedRun:
 
     @property
     def budget(self) -> BudgetSpent | None:
-        """The refusal of a call that stopped it, if nothing else did before."""
+        """The refused call that stopped the run by its cost, if nothing else stopped the run before."""
         return self.error if isinstance(self.error, BudgetSpent) and self._signal is None else None
 
     def stopped_by(self, report: Report) -> str | None:
-        """What stopped it, in words."""
+        """Describe what stopped the run."""
         if self._signal is not None:
             return "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
         if self.budget is not None:
@@ -276,12 +276,12 @@ class _WatchedRun:
         return f"--max-failures {self._max_failures}: {failed}, {commonest}"
 
     def exit_code(self, report: Report) -> ExitCode:
-        """What the program is to end with."""
+        """Returns the exit code of the program."""
         if self._signal is not None:
             return ExitCode.TERMINATED if self._signal is signal.SIGTERM else ExitCode.INTERRUPTED
         bad = self.error is not None or self.failures.too_many
         if report.missing is None:
             bad = bad or bool(report.failed or report.cancelled or report.failed_before)
-        else:  # what has failed was made up for, if none is missing
+        else:  # failed items were made up for, if no row is missing
             bad = bad or report.missing > 0
         return ExitCode.FAILED if bad else ExitCode.OK

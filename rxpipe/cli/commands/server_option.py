@@ -1,4 +1,4 @@
-"""``--server``: what the server takes, in a simulation."""
+"""``--server``: the limits of the server in a simulation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SECONDS = {"s": 1, "min": 60}
 
 @dataclass(frozen=True, slots=True)
 class ServerOption:
-    """What the server takes.
+    """The limits of the server.
 
     Attributes:
         slots: Calls at once; None for any number.
-        rate: Calls in a second; None if the record tells.
+        rate: Calls a second; None if the record decides.
     """
 
     slots: int | None = None
@@ -28,7 +28,7 @@ class ServerOption:
 
     @property
     def notes(self) -> list[str]:
-        """The same in words."""
+        """The limits in words."""
         found: list[str] = []
         if self.slots is not None:
             found.append(f"the server takes {self.slots} calls at once; others wait there")
@@ -41,7 +41,7 @@ def server_option(text: str) -> ServerOption:
     """Read ``slots=50``, ``rate=45/s`` or ``slots=50,rate=45/s``.
 
     Raises:
-        ConfigError: It is none of these.
+        ConfigError: The text has none of these forms.
     """
     slots: int | None = None
     rate: float | None = None

@@ -25,12 +25,12 @@ def show_item(
     """Show one item of a run: its input, and each of its calls.
 
     Args:
-        engine: The store's.
+        engine: The store's engine.
         place: How the store was found.
-        wanted: The run's number; None for the latest.
+        wanted: The run's number; None for the latest run.
         item: The item's ID.
-        verbose: With whole values, tracebacks, prompts and replies.
-        as_json: As one JSON document, with everything.
+        verbose: Show whole values, tracebacks, prompts and replies.
+        as_json: Print one JSON document, with everything.
 
     Raises:
         StoreError: The run has no such item.

@@ -16,7 +16,7 @@ def simulate(request: Request, *, as_json: bool) -> None:
     """Simulate a config's run, and show the forecast.
 
     Raises:
-        ConfigError: It cannot be simulated, or an option cannot be used.
+        ConfigError: The config cannot be simulated, or an option cannot be used.
     """
     configure_logs()
     subject = subject_of(request)
@@ -28,5 +28,5 @@ def simulate(request: Request, *, as_json: bool) -> None:
 
 
 def noted(subject: Subject, forecast: Forecast) -> Forecast:
-    """The forecast with what the command line takes for granted."""
+    """Returns the forecast with the assumptions of the command line."""
     return replace(forecast, assumptions=(*forecast.assumptions, *subject.notes))

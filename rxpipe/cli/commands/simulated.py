@@ -1,4 +1,4 @@
-"""What ``rxpipe simulate`` and ``rxpipe advise`` simulate: a config's pipeline, and what its calls are drawn from."""
+"""The subject of ``rxpipe simulate`` and ``rxpipe advise``: a config's pipeline, and the source of its calls."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from rxpipe.screen.texts import plural
 from rxpipe.store.queries.existing_store import opened, snapshot
 from rxpipe.store.queries.history import runs
 
-_LEAST = 5  # recorded calls of a stage: of fewer, nothing can be said
+_LEAST = 5  # recorded calls of a stage: fewer say nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be simulated, as the command line says it.
+    """A simulation, as the command line describes it.
 
     Attributes:
         path: The config.
         count: How many items the source gives.
-        until: How many are to be written.
+        until: How many rows are to be written.
         runs: The runs whose calls are drawn from: ``3``, ``3,4`` or ``latest``.
-        database: Where these runs are.
-        latency: ``STAGE=DISTRIBUTION`` each.
-        settings: ``KEY=VALUE`` each.
+        database: The database of these runs.
+        latency: Texts ``STAGE=DISTRIBUTION``.
+        settings: Texts ``KEY=VALUE``.
         server: ``slots=N``, ``rate=N/s``, or both.
-        seed: What all chance follows from.
+        seed: The seed of all random numbers.
         replications: How many simulations differ by chance.
     """
 
@@ -61,15 +61,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is simulated.
+    """The subject of a simulation.
 
     Attributes:
-        config: The config, with the settings that were asked for.
-        pipeline: Its pipeline.
-        scenario: The pipeline with what its calls are drawn from.
+        config: The config, with the requested settings.
+        pipeline: The config's pipeline.
+        scenario: The pipeline with the source of its calls.
         runs: The runs that calls are drawn from.
-        drawn_from: The same in words.
-        notes: What is taken for granted, besides what the scenario knows.
+        drawn_from: The runs in words.
+        notes: Assumptions besides those of the scenario.
     """
 
     config: Config
@@ -81,7 +81,7 @@ class Subject:
 
     @property
     def as_json(self) -> Mapping[str, object]:
-        """What it is, as a JSON document begins; ``run`` is the latest of the runs."""
+        """The beginning of a JSON document about the subject; ``run`` is the latest of the runs."""
         return {
             "pipeline": self.config.pipeline_name,
             "run": max(self.runs, default=None),
@@ -89,16 +89,16 @@ class Subject:
         }
 
     def variant(self, settings: Mapping[str, object]) -> Pipeline:
-        """The pipeline with other settings of the config."""
+        """Returns the pipeline with other settings of the config."""
         with _leaving_nothing():
             return pipeline_of(self.config.with_settings(settings))
 
 
 def subject_of(request: Request) -> Subject:
-    """Load a config and the calls of its latest run; import its stages, and touch nothing else.
+    """Load a config and the calls of its latest run. Imports the stages, and changes nothing.
 
     Raises:
-        ConfigError: It cannot be simulated, or an option cannot be used.
+        ConfigError: The config cannot be simulated, or an option cannot be used.
     """
     as_it_is = load_config(request.path)
     config = with_settings(as_it_is, request.settings)
@@ -135,13 +135,13 @@ def subject_of(request: Request) -> Subject:
 
 @contextmanager
 def _leaving_nothing() -> Generator[None]:
-    """What modules print goes to standard error, and importing them leaves no files."""
+    """Send the modules' output to standard error, and import them without leaving files."""
     with redirect_stdout(sys.stderr), no_bytecode():
         yield
 
 
 def _known_length(config: Config) -> int | None:
-    """How many items the source has, if that stands in the config."""
+    """Returns the number of items, if the config itself says it."""
     source = config.source
     if source.rows is not None:
         return len(source.rows)
@@ -169,7 +169,10 @@ def _latencies(texts: Sequence[str], names: Sequence[str]) -> dict[str, Distribu
 def _recorded(
     request: Request, config: Config, latency: Mapping[str, Distribution]
 ) -> tuple[tuple[int, ...], RecordedRun | None]:
-    """The runs that calls are drawn from, and the calls; none if all stages have a latency, and no run is named."""
+    """Returns the runs to draw calls from, and the calls.
+
+    There are none if all stages have a latency and no run is named.
+    """
     missing = [stage.name for stage in config.stages if stage.name not in latency]
     is_named = request.runs is not None or request.database is not None
     if not missing and not is_named:
@@ -193,7 +196,7 @@ def _recorded(
 
 
 def _numbers(engine: Engine, config: Config, request: Request) -> tuple[int, ...]:
-    """The runs' numbers; by default that of the latest run of the config."""
+    """Returns the runs' numbers; by default that of the latest run of the config."""
     if request.runs is not None and request.runs != "latest":
         return tuple(map(int, request.runs.split(",")))
     with snapshot(engine) as connection:
@@ -204,7 +207,7 @@ def _numbers(engine: Engine, config: Config, request: Request) -> tuple[int, ...
 
 
 def _named(numbers: Sequence[int]) -> str:
-    """``run 3``, or ``runs 3, 4 and 5``."""
+    """Returns ``run 3``, or ``runs 3, 4 and 5``."""
     *some, last = map(str, numbers)
     return f"runs {', '.join(some)} and {last}" if some else f"run {last}"
 
@@ -222,7 +225,7 @@ def _check_samples(
 
 
 def _samples(record: RecordedRun, config: Config, latency: Mapping[str, Distribution]) -> dict[str, int]:
-    """How many recorded calls each stage is drawn from."""
+    """Returns how many recorded calls each stage is drawn from."""
     calls = record.by_stage()
     return {stage.name: len(calls.get(stage.name, ())) for stage in config.stages if stage.name not in latency}
 

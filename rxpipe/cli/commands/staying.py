@@ -12,20 +12,20 @@ from rxpipe.pipeline.rereading import rereading
 from rxpipe.pipeline.source import Source
 
 EVERY = 30.0
-"""Seconds from one reading of the source to the next, unless ``--every`` says otherwise."""
+"""The default of ``--every``: seconds from one reading of the source to the next."""
 
 
 def stay_of(config: Config, *, stay: bool, every: float | None, until: int | None) -> float | None:
-    """Seconds from one look for more to the next; None for a run that ends when nothing is left.
+    """Returns the seconds from one look for more items to the next; None for a run that ends when nothing is left.
 
     Args:
         config: The config.
-        stay: Whether ``--stay`` was given.
-        every: What ``--every`` said.
-        until: What ``--until`` said.
+        stay: True if ``--stay`` was given.
+        every: The value of ``--every``.
+        until: The value of ``--until``.
 
     Raises:
-        ConfigError: The options do not go together, or the config keeps no progress.
+        ConfigError: The options do not fit together, or the config keeps no progress.
     """
     if not stay:
         if every is not None:
@@ -44,13 +44,13 @@ def stay_of(config: Config, *, stay: bool, every: float | None, until: int | Non
 def staying_source(
     config: Config, first: Iterable[Any] | AsyncIterable[Any], *, every: float, count: int | None
 ) -> Source:
-    """The config's source, which is read again and again, unless it is written in the config.
+    """Returns the config's source, which is read again and again. Items written in the config are read only once.
 
     Args:
         config: The config.
-        first: The source as it was read for the first time.
+        first: The source as first read.
         every: Seconds from one reading to the next.
-        count: How many IDs to take of each reading at most; None for all.
+        count: Take at most this many IDs of each reading; None for all.
     """
     source = config.source
     if source.range is not None or source.rows is not None:  # a worker does not read its config again

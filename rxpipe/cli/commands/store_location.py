@@ -1,4 +1,4 @@
-"""Which database the commands on a run store look into, and what is wrong with it."""
+"""Finds the database for commands on a run store, and reports problems with it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ VARIABLE = "RXPIPE_DATABASE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLocation:
-    """Where a store is, as the command line says it.
+    """The place of a store, as the command line gives it.
 
     Attributes:
-        config: A config, whose database it is.
+        config: A config that has the database.
         database: The database's URL, whatever the config says.
     """
 
@@ -38,10 +38,10 @@ class StoreLocation:
 
 @contextmanager
 def store_at(place: StoreLocation, *, as_json: bool = False) -> Generator[Engine]:
-    """The store's engine; in the end, which database it was is told, but not in a JSON document.
+    """Yields the store's engine. Prints the database's name at the end, except for a JSON document.
 
     Raises:
-        ConfigError: There is none; names the option, the key or the variable that says where.
+        ConfigError: There is no store. The text names the option, the key or the variable that gave the place.
     """
     said_by, url = _url(place)
     with ExitStack() as stack:
@@ -55,25 +55,27 @@ def store_at(place: StoreLocation, *, as_json: bool = False) -> Generator[Engine
 
 
 def name_at(place: StoreLocation) -> str | None:
-    """The name of a config's runs; None if no config was given: then it may be any."""
+    """Returns the name of a config's runs; None if no config was given, so any name may do."""
     return None if place.config is None else load_config(place.config).pipeline_name
 
 
 def attempts_at(place: StoreLocation) -> Mapping[str, int]:
-    """How many calls each stage makes for an item at most, by the config; empty if no config was given."""
+    """Returns the most calls that each stage makes for an item, by the config; an empty dict without a config."""
     if place.config is None:
         return {}
     return {stage.name: stage.retry.max_attempts for stage in load_config(place.config).resolved_stages()}
 
 
 def option_of(place: StoreLocation) -> str:
-    """The options that name the store, as a shell takes them, with a blank before; empty if none were given."""
+    """Returns the options that name the store, quoted for a shell, after a blank; an empty text without options."""
     config = "" if place.config is None else f" -c {shlex.quote(str(place.config))}"
     return config + ("" if place.database is None else f" {database_option(place.database)}")
 
 
 def number_at(engine: Engine, place: StoreLocation, given: str | None) -> int | None:
-    """The run that RUN means: a number, or the latest one, of the config if there is one; None for the very latest.
+    """Returns the number of the run that RUN means: a number, or the latest run of the config.
+
+    Returns None for the latest run of all.
 
     Raises:
         StoreError: The config has no run.
@@ -91,7 +93,7 @@ def number_at(engine: Engine, place: StoreLocation, given: str | None) -> int | 
 
 
 def _url(place: StoreLocation) -> tuple[str, str]:
-    """What says where the database is, for error messages, and its URL."""
+    """Returns the option, key or variable that gave the database, for error messages, and the URL."""
     if place.database is not None:
         return "--database", overridden(Config(), database=place.database).database.url
     if place.config is not None:

@@ -26,16 +26,16 @@ from rxpipe.store.submissions import Submitted, submit
 
 
 def submit_items(path: Path, ids: Sequence[str], file: str | None, database: str | None) -> None:
-    """Put items into the store of a config, and tell how many are new.
+    """Put items into the store of a config, and print how many are new.
 
     Args:
         path: The config.
-        ids: IDs, as the command line has them.
+        ids: IDs from the command line.
         file: A file with an ID or a record a line; ``-`` for standard input.
         database: Another database than the config's.
 
     Raises:
-        ConfigError: The config cannot be used, something is no ID, or the run keeps no progress.
+        ConfigError: The config cannot be used, a text cannot be an ID, or the run keeps no progress.
     """
     configure_logs()
     config = overridden(load_config(path), strategy=None, scheduler=None, database=database)
@@ -51,7 +51,7 @@ def submit_items(path: Path, ids: Sequence[str], file: str | None, database: str
         )
     if file is not None:
         items += _from_file(config, file)
-    with redirect_stdout(sys.stderr):  # what modules print when they are imported
+    with redirect_stdout(sys.stderr):  # the output of imported modules
         pipeline = pipeline_of(config)
         try:
             told = submit(pipeline, items)
@@ -75,7 +75,7 @@ def _lines(told: Submitted, taker: str) -> Iterator[str]:
 
 
 def _id_of(config: Config, text: str) -> int | str:
-    """An ID as the config's source would give it: of a text file or a table it is text, else a number may be one."""
+    """Returns an ID as the config's source would give it: text for a text file or a table, else perhaps a number."""
     is_text = config.source.file is not None or config.source.csv is not None
     return int(text) if not is_text and _is_number(text) else text
 
@@ -95,7 +95,7 @@ def _from_file(config: Config, name: str) -> list[int | str | Record[Any]]:
 
 
 def _items(config: Config, lines: Iterable[str], where: str) -> Iterator[int | str | Record[Any]]:
-    """The items of lines; what is wrong is told at the end."""
+    """Yields the items of lines. All problems are reported at the end."""
     flaws = Flaws(where)
     by = config.source.id or "id"
     rows: list[tuple[int, dict[str, Any]]] = []

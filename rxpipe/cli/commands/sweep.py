@@ -25,10 +25,10 @@ _MOST = 200  # values of a list
 
 
 def sweep(request: Request, sweeps: Sequence[str], *, html: Path | None, as_json: bool) -> None:
-    """Simulate a config's run with each value of a setting, or each pair of values of two, and show what differs.
+    """Simulate a config's run with each value of a setting, or each pair of values of two, and show the differences.
 
     Raises:
-        ConfigError: It cannot be simulated, or an option cannot be used.
+        ConfigError: The config cannot be simulated, or an option cannot be used.
     """
     configure_logs()
     settings = _settings(sweeps, request.settings)
@@ -70,7 +70,7 @@ def _settings(sweeps: Sequence[str], fixed: Sequence[str]) -> dict[str, Iterable
 
 
 def _values(path: str, text: str) -> Iterable[Any]:
-    """What ``4..64`` or ``4,8,16`` says."""
+    """Read ``4..64`` or ``4,8,16``."""
     if numbers := re.fullmatch(r"([0-9]{1,9})\.\.([0-9]{1,9})", text):
         first, last = int(numbers[1]), int(numbers[2])
         if not first < last:

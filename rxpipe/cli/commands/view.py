@@ -65,19 +65,19 @@ def view(where: StoreLocation, options: Options) -> None:
             if options.browser:
                 _open(at.url)
 
-        with suppress(KeyboardInterrupt):  # the way to end it
+        with suppress(KeyboardInterrupt):  # the way to end the page
             serve(made, at, ready=ready)
 
 
 class RunPage:
-    """A page of a run of this process, for this machine alone; its address goes to standard error."""
+    """A page of a run of this process, for this machine only. Its address is printed to standard error."""
 
     def __init__(self, config: Config, port: int | None = None) -> None:
-        """Find a place for it, before the run begins.
+        """Find a port for the page, before the run begins.
 
         Args:
-            config: The run's config; if it is durable, the page shows the runs of its store, too.
-            port: The port; None for the first free one from 8765 on.
+            config: The run's config. If the config is durable, the page shows the other runs of its store, too.
+            port: The port; None for the first free port from 8765 on.
 
         Raises:
             ConfigError: The extra is not installed, or no port is free.
@@ -90,10 +90,10 @@ class RunPage:
         self._opened = ExitStack()
 
     def begin(self, latest: Callable[[], Snapshot]) -> None:
-        """Serve it, as the run has begun and its store is there.
+        """Serve the page. Call this when the run has begun and its store exists.
 
         Args:
-            latest: Gives the run's newest snapshot.
+            latest: Returns the run's newest snapshot.
         """
         from rxpipe.web import LiveRun, app
         from rxpipe.web.all_runs import number_of
@@ -121,7 +121,7 @@ class RunPage:
 
 
 def check_installed() -> None:
-    """Refuse where the page cannot be served.
+    """Check that the page can be served.
 
     Raises:
         ConfigError: The extra is not installed.
@@ -131,14 +131,14 @@ def check_installed() -> None:
 
 
 def _secrets(config: Config | None, password: str | None) -> list[str]:
-    """What must not be shown: the password of the database, and the keys of the config's providers."""
+    """Returns the texts that must not be shown: the database's password, and the keys of the config's providers."""
     providers = {} if config is None else dict(config.providers)
     variables = [one.api_key_env for one in providers.values() if one.api_key_env is not None]
     return [known for known in (password, *(secret(name) for name in variables)) if known]
 
 
 def _open(url: str) -> None:
-    """A browser, where there is a screen for one."""
+    """Open a browser, if there is a screen."""
     if os.name == "posix" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     webbrowser.open(url)

@@ -62,7 +62,7 @@ def rxpipe(
         ),
     ] = False,
 ) -> None:
-    """Takes what stands before the command."""
+    """Take the options before the command."""
 
 
 @app.command()
@@ -199,16 +199,17 @@ def run(
 ) -> None:
     """Run a pipeline over all IDs of its source.
 
-    Run the same command again to go on with a run, whatever ended it. It takes up the items that are not done, each
-    behind the last stage that returned, and the source's new IDs. Start it on several machines with the same
-    PostgreSQL database, and they share the work.
+    Run the same command again to continue a run, whatever ended the run. Each unfinished item continues after its last
+    finished stage. The source's new IDs are added. Start the command on several machines with the same PostgreSQL
+    database, and they share the work.
 
-    With --stay a worker goes on until Ctrl-C or SIGTERM, and takes what rxpipe submit puts into the store.
+    With --stay the worker does not end when nothing is left. It takes the items of rxpipe submit, until Ctrl-C or
+    SIGTERM.
 
-    Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
+    The first Ctrl-C lets the items on their way finish. A second Ctrl-C cancels them.
 
-    Exit codes: 0 all rows are written, or as many as --until says, 1 items failed or the run ended early, 2 nothing was
-    run (bad usage, config or database), 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 0 all rows are written, or as many as --until says; 1 items failed or the run ended early; 2 nothing was
+    run (bad usage, config or database); 130 after Ctrl-C; 143 after SIGTERM.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.run import Options
@@ -256,9 +257,9 @@ def submit(
         str | None, typer.Option(metavar="URL", help="Use this database instead of the config's.")
     ] = None,
 ) -> None:
-    """Put items into the config's store, to be done by its workers: those that stay, or the next rxpipe run.
+    """Put items into the config's store, for its workers: those that stay, or the next rxpipe run.
 
-    No stage is called. Exactly one worker takes each item. An item that the run has already is left as it is.
+    No stage is called. Exactly one worker takes each item. An item that the run already has does not change.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.submit import submit_items
@@ -268,7 +269,7 @@ def submit(
 
 @app.command()
 def check(config: ConfigPath) -> None:
-    """Validate a config, import its stages and show what would run; nothing is called or written."""
+    """Validate a config, import its stages and show what would run. Nothing is called or written."""
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.check import check as check_config
 
@@ -306,8 +307,13 @@ def compare(
     """Compare the strategies: run the same work on every strategy and scheduler, into temporary databases.
 
     Each of the six runs calls your functions. If calls cost money, you pay six times.
-    With --simulated nothing is called. With --runs 1,2 two runs are compared that were made before, such as those of
-    rxpipe run --fresh --set KEY=VALUE. To compare settings without a run, use rxpipe simulate --sweep.
+
+    With --simulated nothing is called.
+
+    With --runs 1,2 nothing is run: the command shows runs that exist already, such as those of rxpipe run --fresh --set
+    KEY=VALUE.
+
+    To compare settings without a run, use rxpipe simulate --sweep.
     """
     with errors_told(config.absolute().parent):
         if runs is not None:

@@ -1,4 +1,4 @@
-"""The commands that delete what a run store keeps; each imports what it needs when it is called."""
+"""The commands that delete the content of a run store. Each imports its code only when it is called."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def prune(
     config: Config = None,
     database: Database = None,
 ) -> None:
-    """Delete runs from the store: those that meet all conditions given, and with --config only its own.
+    """Delete the runs that meet all given conditions. With --config only runs of that config are deleted.
 
-    Rows in your table of results are never deleted. A run that a worker is busy with stays. So does the cache: see
-    rxpipe cache --clear.
+    Rows in your table of results are never deleted. A run with an active worker is not deleted. The cache is not
+    deleted: use rxpipe cache --clear for that.
     """
     if not run and not finished and older_than is None and keep is None:
         raise typer.BadParameter("which runs? Name some, or give --finished, --older-than or --keep", param_hint="RUN")
@@ -62,10 +62,13 @@ def forget(
 ) -> None:
     """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
 
-    With --config of that config's runs and of its table; else of all runs of the database, and of no table of results.
-    What their calls cost stays counted. An item that a worker has at the moment is refused, and nothing is deleted.
+    With --config the items of that config's runs and the rows of its table are deleted. Without --config the items of
+    all runs in the database are deleted, and no rows of results.
 
-    On a terminal it asks first, unless --yes is given.
+    The cost of their calls stays counted. If a worker has one of the items at the moment, the command refuses and
+    deletes nothing.
+
+    On a terminal the command asks first, unless --yes is given.
     """
     with errors_told():
         from rxpipe.cli.commands.forget import forget_items
@@ -91,9 +94,9 @@ def cache(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List the results that stages with cache: true use again in any run, and what they cost; or delete them.
+    """List or delete the cached results of stages with cache: true, which any run may use again, and what they cost.
 
-    A deleted result is made again by a call when it is needed. Runs and rows are not touched.
+    A deleted result is made again by a call when it is needed. Runs and rows do not change.
     """
     if dry_run and not clear:
         raise typer.BadParameter("it goes with --clear", param_hint="--dry-run")

@@ -1,4 +1,4 @@
-"""The commands that simulate a config; each imports what it needs when it is called."""
+"""The commands that simulate a config. Each imports its code only when it is called."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def simulate(
     html: _Html = None,
     as_json: _Json = False,
 ) -> None:
-    """Forecast a run: its time, its cost, and what holds it up. Nothing is called, and nothing is written.
+    """Forecast a run: its time, its cost, and its bottleneck. Nothing is called, and nothing is written.
 
     The config's own stages, queues, limits and retries run in virtual time. Each call takes the seconds, uses the
     tokens and fails as a recorded call did.
@@ -164,12 +164,12 @@ def advise(
     replications: _Replications = None,
     as_json: _Json = False,
 ) -> None:
-    """Look for the slots of each stage that finish a run soonest, or for the fewest that meet a deadline.
+    """Find the slots of each stage that finish a run soonest, or the fewest slots that meet a deadline.
 
-    It simulates some dozens of settings. Limits and stages that adapt themselves stay as they are. Nothing is called,
-    and nothing is written.
+    The command simulates some dozens of settings. Limits and stages that adapt themselves do not change. Nothing is
+    called, and nothing is written.
 
-    Exit codes: 0, 1 the deadline or the cost cannot be kept, 2 nothing was simulated.
+    Exit codes: 0 the deadline and the cost are met, if given; 1 they cannot be met; 2 nothing was simulated.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.advise import advise as advise_config

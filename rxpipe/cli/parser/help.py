@@ -1,4 +1,4 @@
-"""How ``--help`` shows options: typer takes each flag for an option with a value, ``<bool>``."""
+"""The form of options in ``--help``. typer would show each flag as an option with a value, ``<bool>``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Command(TyperCommand):
     """A command whose flags take no value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its arguments and options, ``--help`` too."""
+        """Returns the command's arguments and options, including ``--help``."""
         return _without_values(super().get_params(ctx))
 
 
 class Group(TyperGroup):
-    """The program, likewise."""
+    """The program, whose flags take no value, too."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its options, ``--help`` and those of completion too."""
+        """Returns the program's options, including ``--help`` and those of completion."""
         return _without_values(super().get_params(ctx))
 
 

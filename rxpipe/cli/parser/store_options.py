@@ -1,4 +1,4 @@
-"""What the commands on a run store have in common."""
+"""The options that the commands on a run store have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PANEL = "Runs that are kept in a database"
 
 
 def run_of(given: str) -> str:
-    """The number of a run, or ``latest``."""
+    """Returns the number of a run, or ``latest``."""
     if given != "latest" and not (given.isascii() and given.isdecimal()):
         raise typer.BadParameter(f"{given!r}; allowed: the number of a run, or latest")
     return given

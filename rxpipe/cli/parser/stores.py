@@ -1,4 +1,4 @@
-"""The commands that look at and mend runs in a run store; each imports what it needs when it is called."""
+"""The commands that show and repair runs in a run store. Each imports its code only when it is called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Stage = Annotated[
 
 @app.command(rich_help_panel=PANEL)
 def runs(config: Config = None, database: Database = None, as_json: Json = False) -> None:
-    """List the runs, and how far each is."""
+    """List the runs, and the progress of each."""
     with errors_told():
         from rxpipe.cli.commands.history import list_runs
         from rxpipe.cli.commands.store_location import StoreLocation, store_at
@@ -49,9 +49,9 @@ def show(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """Show one run: its stages, its items, why calls failed, who works on it. Or one item, with --id.
+    """Show one run: its stages, items, reasons of failed calls, and workers. Or one item, with --id.
 
-    Of an item it shows each call: its stage, attempt, wait, seconds and cost, and its result or error.
+    For an item the command shows each call: its stage, attempt, wait, seconds and cost, and its result or error.
     """
     if verbose and item is None:
         raise typer.BadParameter("it goes with --id", param_hint="--verbose")
@@ -99,7 +99,7 @@ def view(
     ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", metavar="", help="Open no browser.")] = False,
 ) -> None:
-    """Show live and past runs on a page, until Ctrl-C: where they are held up, their items, prompts and errors."""
+    """Show live and past runs on a page, until Ctrl-C: their bottlenecks, items, prompts and errors."""
     with errors_told():
         from rxpipe.cli.commands.store_location import StoreLocation
         from rxpipe.cli.commands.view import Options
@@ -131,9 +131,9 @@ def failures(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List the dead letters: the items that have failed, and their last error.
+    """List the dead letters: the failed items, and the last error of each.
 
-    rxpipe show RUN --id ID shows all calls of one item.
+    To see all calls of one item, use rxpipe show RUN --id ID.
     """
     if item is not None:
         raise typer.BadParameter(f"one item is shown by rxpipe show {run} --id {item}", param_hint="--id")
@@ -171,7 +171,7 @@ def requeue(
     config: Config = None,
     database: Database = None,
 ) -> None:
-    """Have failed items tried again: the next run takes them up at the stage where they failed."""
+    """Make failed items ready again. The next run continues each item at the stage where it failed."""
     with errors_told():
         from rxpipe.cli.commands.maintenance import requeue_failed, requeue_written
         from rxpipe.cli.commands.store_location import StoreLocation, number_at, store_at
@@ -227,13 +227,13 @@ def export(
     config: Config = None,
     database: Database = None,
 ) -> None:
-    """Write a run into a file: one record for each item; children follow their parents.
+    """Write a run into a file: one record for each item. Children follow their parents.
 
-    Fields: id, status, each stage's output by its name, value, error, failed_stage, attempts, failures; parent, if
-    items have children; and prompt_tokens, completion_tokens and cost, if the run's calls told any.
+    Fields: id, status, each stage's output by the stage's name, value, error, failed_stage, attempts, failures. If
+    items have children: parent. If the run's calls reported usage: prompt_tokens, completion_tokens and cost.
 
-    The status is written, failed, dropped, expanded, collected or unfinished; value is the last stage's output.
-    The error of an item that was dropped is the reason.
+    The status is written, failed, dropped, expanded, collected or unfinished. The value is the last stage's output. The
+    error of a dropped item is the reason.
 
     CSV and Parquet have a column for each field of the item's newest output, instead of the stages and the value.
 
@@ -263,10 +263,10 @@ def workers(
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List the processes that work on runs, and what they hold.
+    """List the processes that work on runs, and how many items each holds.
 
-    A worker is alive, late (its lease has run out, but nobody has taken its items yet), stopped (it ended by itself)
-    or lost (others have taken its items).
+    A worker is alive, late (its lease has run out, and no other worker has taken its items yet), stopped (it ended by
+    itself) or lost (other workers have taken its items).
     """
     with errors_told():
         from rxpipe.cli.commands.history import list_workers

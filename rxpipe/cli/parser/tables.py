@@ -1,4 +1,4 @@
-"""The command for whoever owns the tables; it imports what it needs when it is called."""
+"""The command for the owner of the tables. It imports its code only when it is called."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def migrate(
         ),
     ],
 ) -> None:
-    """Make the tables that workers need, or bring those of an earlier rxpipe up to date; no run begins.
+    """Create the tables that workers need, or bring the tables of an earlier rxpipe up to date. No run begins.
 
-    Where workers are a role that may not make tables, run it as the tables' owner: before the first run, and with each
-    new version of rxpipe, before its workers start. No stage is imported or called. Workers of an earlier rxpipe finish
-    what they have and end first.
+    If the workers' database role may not create tables, run this command as the tables' owner. Run it before the first
+    run, and before the workers of each new version of rxpipe start. No stage is imported or called. Workers of an
+    earlier rxpipe finish their items and end first.
     """
     with errors_told():
         from rxpipe.cli.commands.migrate import migrate as migrate_tables

@@ -1,4 +1,4 @@
-"""What options of several commands take: counts, costs and durations, as people write them."""
+"""The values of options of several commands: counts, costs and durations, as people write them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Settings: TypeAlias = Annotated[
 ]
 
 _NUMBER = r"([0-9.]+)"
-# What looks ahead keeps 500ms from being 500 minutes, or 50 s and 0 ms.
+# The look-aheads keep 500ms from being 500 minutes, or 50 s and 0 ms.
 _PARTS = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?(?!s))?(?:{_NUMBER}(?:s|(?![0-9.m])))?(?:{_NUMBER}ms)?")
 _UNITS = 3600.0, 60.0, 1.0, 0.001
 
 
 def count_of(given: str | int) -> int:
-    """A whole number, 1 or more."""
+    """Returns a whole number, 1 or more."""
     if not (str(given).isdecimal() and int(given) >= 1):
         raise typer.BadParameter(f"{given!r}; allowed: a whole number, 1 or more")
     return int(given)
 
 
 def cost_of(given: str | float) -> float:
-    """A number above 0."""
+    """Returns a number above 0."""
     try:
         cost = float(given)
     except ValueError:
@@ -45,7 +45,7 @@ def cost_of(given: str | float) -> float:
 
 
 def duration_of(given: str | float) -> float:
-    """Seconds: ``2h``, ``1h30m``, ``90s``, ``500ms``, or a number of seconds."""
+    """Returns the seconds of ``2h``, ``1h30m``, ``90s``, ``500ms``, or a number of seconds."""
     found = _PARTS.fullmatch(str(given).replace(" ", ""))
     try:
         parts = [float(part or 0) for part in found.groups()] if found else [0.0]

@@ -1,4 +1,4 @@
-"""Whether so many items have failed that the run is to stop."""
+"""Stops a run when too many items have failed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rxpipe.pipeline.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """When so many items have failed that something is plainly broken.
+    """The limit of failed items. Beyond the limit something is plainly broken.
 
     Attributes:
-        items: So many items; None for a share.
-        share: This share of those that have ended, as soon as there are ``LEAST``.
-        text: As it was given.
+        items: The limit as a number of items; None for a share.
+        share: The limit as a share, 0 to 1, of the items that have ended. Counts once ``LEAST`` items have ended.
+        text: The limit as the user gave it.
     """
 
     items: int | None
@@ -30,10 +30,10 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, text: str) -> FailureLimit:
-        """``20`` items, or ``5%`` of those that have ended.
+        """Read ``20`` (items) or ``5%`` (of the items that have ended).
 
         Raises:
-            ValueError: It is neither.
+            ValueError: The text has neither form.
         """
         if text.isdecimal() and int(text) >= 1:
             return cls(int(text), 1.0, text)
@@ -43,27 +43,27 @@ class FailureLimit:
         return cls(None, percent / 100, text)
 
     def reached(self, failed: int, ended: int) -> bool:
-        """Whether it has come to that."""
+        """Returns True if the limit is reached."""
         if self.items is not None:
             return failed >= self.items
         return ended >= self.LEAST and failed > self.share * ended
 
 
 class Failures(ObserverBase[Outcome[Any]]):
-    """Observes outcomes, and says when too many items have failed.
+    """Observes outcomes, and reports when too many items have failed.
 
     Attributes:
         failed: Items that failed.
-        ended: Items that ended in any way, but for those that were cancelled.
-        too_many: Whether the limit was reached.
+        ended: Items that ended in any way except ``cancelled``.
+        too_many: True if the limit was reached.
     """
 
     def __init__(self, limit: FailureLimit | None = None, reached: Callable[[], None] = lambda: None) -> None:
-        """Count nothing yet.
+        """Start with no items.
 
         Args:
-            limit: How many are too many.
-            reached: Called once, when there are.
+            limit: The limit; None for no limit.
+            reached: Called once, when the limit is reached.
         """
         self.failed = 0
         self.ended = 0
@@ -80,7 +80,7 @@ class Failures(ObserverBase[Outcome[Any]]):
             self._reached()
 
     def on_error(self, error: Exception) -> None:
-        """Nothing: whoever waits for the run is told."""
+        """Do nothing: the caller of the run gets the error."""
 
     def on_completed(self) -> None:
-        """Nothing."""
+        """Do nothing."""

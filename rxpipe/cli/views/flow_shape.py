@@ -1,4 +1,4 @@
-"""What the stages of a config do with items, beside calling a function with each."""
+"""Describes what the stages of a config do with items, besides calling a function with each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.questions.inputs import declared
 from rxpipe.screen.texts import number, plural
 
-_MOST_ROUNDS = 3  # of a stage that does not say
+_MOST_ROUNDS = 3  # the default of a stage
 
 
 def flow_lines(config: Config) -> list[str]:
-    """A line for each stage that has a shape: ``splitting: makes many items of one (expand)``."""
+    """Returns a line for each stage with a special flow: ``splitting: expands an item into many``."""
     expanding: list[str] = []
     lines: list[str] = []
     for stage in config.resolved_stages():
@@ -68,5 +68,5 @@ def _either(wanted: Any) -> str:
 
 
 def _may(hint: Any, decision: type) -> bool:
-    """Whether an annotation says that a function may return a decision."""
+    """Returns True if an annotation says that a function may return a decision."""
     return hint is decision or any(_may(one, decision) for one in typing.get_args(hint))

@@ -1,4 +1,4 @@
-"""A forecast as it is shown."""
+"""The output of a forecast."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rxpipe.screen.texts import clock, cost, duration, number, per_second, plura
 _Row: TypeAlias = tuple[str, Interval, Callable[[float], str]]
 
 IN_NINE = "in 9 of 10 cases"
-_LONG = 100.0  # seconds: from there on, a clock is easier to read
+_LONG = 100.0  # seconds; a longer time is easier to read as a clock
 
 
 def print_forecast(forecast: Forecast, title: str) -> None:
-    """Write a forecast to standard output: its numbers, stages and limits, what holds it up, and what it assumes."""
+    """Write a forecast to standard output: its numbers, stages and limits, the bottleneck, and the assumptions."""
     console = SafeConsole()
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
     console.print()
@@ -38,7 +38,7 @@ def print_forecast(forecast: Forecast, title: str) -> None:
 
 
 def print_assumptions(console: Console, forecast: Forecast) -> None:
-    """What a forecast takes for granted."""
+    """Write the assumptions of a forecast."""
     console.print(Text("\ntaken for granted:", style="bold"))
     told = (*forecast.assumptions, f"{plural(forecast.simulations, 'simulation')} with seed {forecast.seed}")
     for one in told:
@@ -46,7 +46,7 @@ def print_assumptions(console: Console, forecast: Forecast) -> None:
 
 
 def time_text(seconds: float) -> str:
-    """A time as people read it: ``42 ms``, ``12.1 s``, ``12:34``."""
+    """Returns a time for people: ``42 ms``, ``12.1 s``, ``12:34``."""
     return duration(seconds) if seconds < _LONG else clock(seconds)
 
 
@@ -59,7 +59,7 @@ def _percent(share: float) -> str:
 
 
 def figure(forecast: Forecast, title: str) -> str:
-    """One of the numbers with its interval: ``12.1 s (11.5 s to 13.0 s)``; ``0`` for those that are left out."""
+    """Returns a number with its interval: ``12.1 s (11.5 s to 13.0 s)``; ``0`` for a number that is left out."""
     for name, one, text in _rows(forecast):
         if name == title:
             interval = _interval(one, text)
@@ -105,7 +105,7 @@ def _rare(title: str, one: Interval, text: Callable[[float], str]) -> list[_Row]
 
 
 def _interval(one: Interval, text: Callable[[float], str]) -> str:
-    """``12 to 15``; blank where there is no doubt."""
+    """Returns ``12 to 15``; an empty text if the ends are the same."""
     low, high = text(one.low), text(one.high)
     return "" if low == high else f"{low} to {high}"
 

@@ -1,4 +1,4 @@
-"""One item, as it is shown: its input, and its calls in order."""
+"""The output of one item: its input, and its calls in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rxpipe.operators.core.running_call import Usage
 from rxpipe.screen.terminal import hanging
 from rxpipe.screen.texts import cell_text, cost_unit, duration, plural, screen_text, used
 
-_LONGEST = 300  # characters of a value, if not all of it is wanted
+_LONGEST = 300  # characters of a value, without --verbose
 _STYLES = {"ok": "green", "failed": "bold red", "retried": "yellow", "pushed_back": "yellow"}
 _ENDS = {
     "retried": "failed, and was made again",
@@ -29,11 +29,11 @@ def print_item(console: Console, run: int, found: ItemDetails, most: Mapping[str
     """Write an item to standard output.
 
     Args:
-        console: Where to.
+        console: The console to write to.
         run: The run's number.
         found: The item.
-        most: How many attempts each stage makes, as far as that is known.
-        verbose: With whole values, tracebacks, prompts and replies.
+        most: The most attempts of each stage, as far as known.
+        verbose: Show whole values, tracebacks, prompts and replies.
     """
     row = found.row
     place = "" if row.stage is None else f" in {cell_text(row.stage)}"
@@ -58,7 +58,7 @@ def print_item(console: Console, run: int, found: ItemDetails, most: Mapping[str
 
 
 def _facts(found: ItemDetails) -> Iterator[str]:
-    """What there is to say beside its calls, a line each."""
+    """Yields facts about the item besides its calls, a line each."""
     row = found.row
     took = "" if row.began_at is None or row.ended_at is None else f", {duration(row.ended_at - row.began_at)} in all"
     usage = sum((call.usage for call in found.calls if not call.cached), Usage())
@@ -77,7 +77,7 @@ class _Script:
     """Writes the parts of an item, one below the other.
 
     Attributes:
-        is_cut: Whether something was left out.
+        is_cut: True if something was left out.
     """
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
@@ -86,7 +86,7 @@ class _Script:
         self.is_cut = False
 
     def call(self, call: CallRow, most: int | None) -> None:
-        """A call, and what it failed with."""
+        """Write a call, and its error if the call failed."""
         self._console.print(Text.assemble("\n", (cell_text(call.stage), "bold"), *_told(call, most)), soft_wrap=True)
         if call.error is not None:
             self.part("error", call.error, "red")
@@ -102,7 +102,7 @@ class _Script:
                 self.part("reply", exchange.reply, "dim")
 
     def part(self, title: str, value: Any, style: str = "") -> None:
-        """A value on a line, or all of it."""
+        """Write a value on one line, or in full."""
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         if not self._verbose:
             self.is_cut = self.is_cut or len(text) > _LONGEST
@@ -112,7 +112,7 @@ class _Script:
 
 
 def _told(call: CallRow, most: int | None) -> Iterator[tuple[str, str]]:
-    """``, attempt 2 of 3: failed, 0.12 s, waited 3 ms``, in pieces with their styles."""
+    """Yields ``, attempt 2 of 3: failed, 0.12 s, waited 3 ms`` in pieces with their styles."""
     if call.cached:
         yield ": the result of an earlier call was used, from the cache", ""
         return

@@ -1,4 +1,4 @@
-"""What to try next, as it is told behind a run that was a rehearsal."""
+"""The next steps, shown after a run that was a rehearsal."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rxpipe.screen.terminal import SafeConsole
 
 
 def print_next_steps(config: str, database: str = "") -> None:
-    """Write a few commands to standard output, each with what it does.
+    """Write a few commands to standard output, each with its purpose.
 
     Args:
-        config: The config's path, as a shell takes it.
-        database: The option for the run's database, if the config names another one.
+        config: The config's path, quoted for a shell.
+        database: The option for the run's database, if the run used another database than the config's.
     """
     for line in next_steps(config, database):
         SafeConsole().print(line, soft_wrap=True)
 
 
 def next_steps(config: str, database: str = "") -> Sequence[Text]:
-    """The lines."""
+    """Returns the lines."""
     steps = [
         (f"rxpipe view {database or config}", "this run on a page"),
         (f"rxpipe compare {config} --simulated", "the other strategies"),

@@ -1,4 +1,4 @@
-"""Recommended settings as they are shown."""
+"""The output of recommended settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rxpipe.screen.texts import clock, number, plural
 
 
 def print_recommendation(found: Recommendation, path: str, title: str, yaml: str) -> None:
-    """Write recommended settings to standard output: what each change brings, the run now and then, and the YAML.
+    """Write recommended settings to standard output: the gain of each change, the run now and then, and the YAML.
 
     Args:
         found: The settings.
-        path: The config's.
-        title: What was looked for.
-        yaml: What to put into the config.
+        path: The config's path.
+        title: The goal of the search.
+        yaml: The YAML to put into the config.
     """
     console = SafeConsole()
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
@@ -60,7 +60,7 @@ def _changes(found: Recommendation) -> list[Column]:
 
 
 def _runs(found: Recommendation) -> list[Column]:
-    """The run as it is, beside the run with the settings."""
+    """Returns the run as it is beside the run with the new settings."""
     runs = (found.before, found.after) if found.changes else (found.before,)
     figures = [_figures(run) for run in runs]
     titles = [title for title in figures[0] if any(one[title] != "0" for one in figures)]
@@ -77,7 +77,7 @@ def _figures(run: Forecast) -> dict[str, str]:
 
 
 def _command(found: Recommendation, path: str) -> str:
-    """What simulates it."""
+    """Returns the command that simulates the new settings."""
     keys = {change.setting: change.after for change in found.changes}
     paths = {"concurrency": "pipeline_config.parallel_pipelines"}
     options = " ".join(shlex.quote(f"--set={paths.get(key, key)}={value}") for key, value in keys.items())

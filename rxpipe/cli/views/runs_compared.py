@@ -1,4 +1,4 @@
-"""Runs of a store side by side: their figures, as the page has them."""
+"""Runs of a store side by side. The figures are those of the page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rxpipe.screen.texts import cost, duration, number, per_second
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """What is known of a run.
+    """The facts about a run.
 
     Attributes:
-        row: As in the list of runs.
-        snapshot: Its last numbers; None if none were kept.
-        sentence: What held it up.
-        timeline: How many calls ran when.
+        row: The run as in the list of runs.
+        snapshot: The run's last numbers; None if none were kept.
+        sentence: The sentence about what held the run up.
+        timeline: How many calls ran at each time.
     """
 
     row: RunRow
@@ -33,21 +33,21 @@ class PastRun:
 
     @property
     def title(self) -> str:
-        """Its number and name."""
+        """The run's number and name."""
         return f"run {self.row.number}, {self.row.name}"
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """How long the run took, in seconds."""
         return (self.row.ended_at or self.row.active_at) - self.row.began_at
 
     def stage(self, name: str) -> StageSnapshot | None:
-        """The numbers of a stage; None if it has none of this name."""
+        """Returns the numbers of a stage; None if there is no stage of this name."""
         stages = () if self.snapshot is None else self.snapshot.stages
         return next((stage for stage in stages if stage.name == name), None)
 
 
-_LEAST = 0.005  # of a figure: a change that is told
+_LEAST = 0.005  # the least change of a figure that is shown
 
 Figure = tuple[str, Callable[[PastRun], float | None], Callable[[float], str]]
 Line = tuple[str, tuple[str, ...], str]
@@ -55,7 +55,7 @@ Line = tuple[str, tuple[str, ...], str]
 
 
 def lines(runs: Sequence[PastRun]) -> list[Line]:
-    """All figures that are not 0 in every run: those of the whole first, then those of each stage."""
+    """Returns all figures that are not 0 in every run: those of the whole run first, then those of each stage."""
     states: Line = ("state", tuple(run.row.state for run in runs), "")
     names = dict.fromkeys(name for run in runs for name in run.row.stages)
     figures = (*_WHOLE, *(figure for name in names for figure in _of_stage(name)))
@@ -64,7 +64,7 @@ def lines(runs: Sequence[PastRun]) -> list[Line]:
 
 
 def print_runs(runs: Sequence[PastRun]) -> None:
-    """Write the table and what held each run up to standard output."""
+    """Write the table, and what held each run up, to standard output."""
     console = SafeConsole()
     told = lines(runs)
     columns = [Column(title="", cells=[title for title, _, _ in told], justify="left")]

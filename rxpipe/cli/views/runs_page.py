@@ -14,7 +14,7 @@ _LEFT, _WIDTH, _BAND, _GAP, _AXIS = 150, 1040, 44, 10, 22
 
 
 def runs_page(runs: Sequence[PastRun]) -> str:
-    """The page, in the style of ``rxpipe compare``. All runs are drawn to the same scale."""
+    """Returns the page, in the style of ``rxpipe compare``. All runs are drawn to the same scale."""
     numbers = [str(run.row.number) for run in runs]
     title = f"Runs {', '.join(numbers[:-1])} and {numbers[-1]}"
     return document(f"rxpipe compare: {title}", title, _body(runs))

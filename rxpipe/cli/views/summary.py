@@ -1,4 +1,4 @@
-"""What a run did, as it is shown at its end."""
+"""The summary at the end of a run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def print_summary(
     """Write the summary to standard output.
 
     Args:
-        report: What the run did.
-        rows: Where its rows are.
-        stopped_by: What stopped it early, or None.
-        place: The options by which other commands find its database.
-        goes_on: What goes on with the run, if it is not finished.
+        report: The run's report.
+        rows: The place of the run's rows.
+        stopped_by: What stopped the run early, or None.
+        place: The options by which other commands find the run's database.
+        goes_on: The command that continues an unfinished run, in words.
     """
     console = SafeConsole()
     if stopped_by is not None:
@@ -58,7 +58,7 @@ def print_summary(
             if _was_less_busy_in_all(report):
                 console.print(hanging(console, Text(), _TWO_SHARES, "dim"), soft_wrap=True)
             console.print()
-    # These hold what one copies: breaking their lines is left to the terminal, which can put them together again.
+    # Users copy from these lines. The terminal breaks them, and can put them together again.
     kept = "" if report.run is None else f", run {report.run}"
     console.print(Text(f"rows: {rows}{kept}"), soft_wrap=True)
     print_reasons(console, "errors, the commonest first:", report.errors, report.failed)
@@ -75,12 +75,12 @@ def print_summary(
 
 
 def _was_less_busy_in_all(report: Report) -> bool:
-    """Whether the table says less of the stage that held the others up than the sentence does."""
+    """Returns True if the table shows the bottleneck as less busy than the sentence does."""
     return any(stage.name == report.bottleneck and stage.utilization < _NEARLY for stage in report.stages)
 
 
 def counts_line(report: Report) -> Text:
-    """How items ended: ``1,000 taken = 998 written + 2 failed + 0 cancelled``."""
+    """Returns how items ended: ``1,000 taken = 998 written + 2 failed + 0 cancelled``."""
     came = f"{number(report.taken)} taken" + (f" + {number(report.spawned)} spawned" if report.spawned else "")
     rare = {"dropped": report.dropped, "expanded": report.expanded, "collected": report.collected}
     return Text.assemble(
@@ -96,7 +96,7 @@ def counts_line(report: Report) -> Text:
 
 
 def before_line(report: Report) -> Text:
-    """What of the run was there before: ``run 3 was continued: 998 written and 2 failed before``."""
+    """Returns the earlier part of the run: ``run 3 was continued: 998 written and 2 failed before``."""
     before = f"{number(report.written_before)} written and {number(report.failed_before)} failed before"
     advice = "requeue has those tried again" if report.failed_before else "--fresh begins a new run"
     left = f"; nothing was left to do, {advice}" if report.finished and not report.taken else ""
@@ -104,7 +104,7 @@ def before_line(report: Report) -> Text:
 
 
 def usage_lines(report: Report) -> Text:
-    """What calls used, now, before and in all, each on its line: ``1,234 prompt and 567 completion tokens``."""
+    """Returns the usage of calls now, before and in total, a line each: ``1,234 prompt and 567 completion tokens``."""
     now = used(report.usage) if report.usage != Usage() else ""
     before = f"before: {used(report.usage_before)}" if report.usage_before != Usage() else ""
     whole = f"in all: {used(report.usage_before + report.usage)}" if now and before else ""
@@ -113,14 +113,14 @@ def usage_lines(report: Report) -> Text:
 
 
 def print_saved(console: Console, cached: int, saved: Usage) -> None:
-    """What the cache saved: ``saved by the cache: 12 calls, 1,234 prompt and 567 completion tokens, cost 0.42``."""
+    """Write the savings: ``saved by the cache: 12 calls, 1,234 prompt and 567 completion tokens, cost 0.42``."""
     if cached:
         what = f", {used(saved)}" if saved != Usage() else ""
         console.print(f"saved by the cache: {plural(cached, 'call')}{what}{cost_unit(saved)}", soft_wrap=True)
 
 
 def times_line(report: Report) -> Text:
-    """How long it took."""
+    """Returns the times of the run."""
     first = "no row" if report.first_seconds is None else f"first row after {duration(report.first_seconds)}"
     ended = report.written + report.failed + report.dropped + report.expanded + report.collected
     rate = ended / report.seconds if report.seconds else None
@@ -129,7 +129,7 @@ def times_line(report: Report) -> Text:
 
 
 def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list[Column]:
-    """The table of the stages."""
+    """Returns the table of the stages."""
     is_bottleneck = [stage.name == bottleneck for stage in stages]
     columns = [
         Column(
@@ -166,7 +166,7 @@ def stage_columns(stages: Sequence[StageReport], bottleneck: str | None) -> list
 
 
 def rare_column(title: str, counts: Sequence[int], *, rank: int = 1) -> list[Column]:
-    """A column of counts, if there are any."""
+    """Returns a column of counts, if any count is not 0."""
     return [Column(title=title, cells=[number(count) for count in counts], rank=rank)] if any(counts) else []
 
 
@@ -179,13 +179,13 @@ def _pushed_back_column(stages: Sequence[StageReport]) -> list[Column]:
 
 
 def print_drops(console: Console, drops: Sequence[CommonError], total: int) -> None:
-    """Why items were dropped, if any were; ``total`` is how many were."""
+    """Write why items were dropped, if any were. ``total`` is the number of dropped items."""
     told = [replace(drop, text=drop.text or "(no reason given)") for drop in drops]
     print_reasons(console, "dropped items, the commonest reason first:", told, total)
 
 
 def print_reasons(console: Console, title: str, reasons: Sequence[CommonError], total: int) -> None:
-    """The commonest errors or reasons below a title, if there are any, and how many of ``total`` had others."""
+    """Write the most common errors or reasons below a title, if any, and how many of ``total`` had others."""
     if reasons:
         console.print(Text(f"\n{title}", style="bold"))
         for one in reasons:
@@ -195,7 +195,7 @@ def print_reasons(console: Console, title: str, reasons: Sequence[CommonError], 
 
 
 def failure_line(console: Console, failed: CommonError) -> Text:
-    """An error or a reason, and how many items had it."""
+    """Returns an error or a reason, and how many items had it."""
     head = Text(f"{number(failed.count):>9}  ")
     if failed.stage:
         head.append(f"{cell_text(failed.stage)}  ", "bold")

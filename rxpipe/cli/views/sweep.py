@@ -1,4 +1,4 @@
-"""A sweep as it is shown: a curve over one setting, or a map over two."""
+"""The output of a sweep: a curve over one setting, or a map over two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def print_sweep(sweep: Sweep, title: str) -> None:
-    """Write a sweep to standard output: a table, which settings to take, and what is taken for granted."""
+    """Write a sweep to standard output: a table, the recommended settings, and the assumptions."""
     console = SafeConsole()
     console.print(hanging(console, Text(), title, "bold"), soft_wrap=True)
     console.print()
@@ -33,17 +33,17 @@ def print_sweep(sweep: Sweep, title: str) -> None:
 
 
 def short(path: str) -> str:
-    """A setting's name where there is little room: ``answering.concurrency``."""
+    """Returns a short form of a setting's name: ``answering.concurrency``."""
     return path.removeprefix("stages.").removeprefix("pipeline_config.")
 
 
 def rate_text(rate: float) -> str:
-    """A rate in three figures: ``1.20``, ``12.3``, ``1,234``; ``0``."""
+    """Returns a rate in three figures: ``1.20``, ``12.3``, ``1,234``; ``0``."""
     return f"{rate:#.3g}" if 0 < rate < 99.95 else number(round(rate))
 
 
 def curve_columns(sweep: Sweep) -> list[Column]:
-    """A row for each value, and its rate as a bar; the knee stands out."""
+    """Returns a row for each value, with its rate as a bar. The knee stands out."""
     (path,) = sweep.settings
     points = sweep.points
     marked = sweep.knee or sweep.best
@@ -68,7 +68,7 @@ def curve_columns(sweep: Sweep) -> list[Column]:
 
 
 def map_columns(sweep: Sweep) -> list[Column]:
-    """A row for each value of the first setting, a column for each of the second, and rates in rows a second."""
+    """Returns a row for each value of the first setting, and a column for each of the second, with rows a second."""
     (down, rows), (across, titles) = sweep.settings.items()
     marked = sweep.knee or sweep.best
     points = {(one.settings[down], one.settings[across]): one for one in sweep.points}

@@ -16,12 +16,12 @@ from rxpipe.screen.texts import cost, number
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 40, 24, 46
 _WIDTH, _HEIGHT = 1040, 340
 _CELL = 46  # the height of a row of a map
-_LOGARITHMIC = 8  # from a ratio of this on, values are as far from each other as their logarithms
-_NEAR = 34  # pixels between the labels of two values at least
+_LOGARITHMIC = 8  # the least ratio of the largest to the smallest value for a logarithmic scale
+_NEAR = 34  # the least distance between the labels of two values, in pixels
 
 
 def sweep_page(sweep: Sweep, title: str) -> str:
-    """The page of a sweep, in the style of ``rxpipe compare``."""
+    """Returns the page of a sweep, in the style of ``rxpipe compare``."""
     return document(f"rxpipe simulate: {title}", title, _body(sweep))
 
 
@@ -43,7 +43,7 @@ def _svg(height: int, told: str, parts: Iterable[str]) -> str:
 
 
 class _Scale:
-    """Where values stand from left to right: as numbers, or one beside the other."""
+    """The places of values from left to right: on a scale for numbers, else one beside the other."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
