@@ -1,4 +1,4 @@
-"""The figures that a screen shows of a run: a snapshot, and how fast it changes."""
+"""The figures of a run on a screen: a snapshot, and how fast its numbers change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.insight.window import History
 from rxpipe.operators.core.running_call import Usage
 
-WINDOW = 10.0  # seconds that a rate goes by
+WINDOW = 10.0  # seconds that a rate is computed over
 _LEAST = 0.2  # seconds between two samples
 _LOOKS = 1.0  # seconds between two looks at what holds the run up
-_ENOUGH = 5  # items that have ended, to tell from what others will use
+_ENOUGH = 5  # ended items needed to estimate the usage of the others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,21 +25,21 @@ class StageFigures:
     """A stage at one moment.
 
     Attributes:
-        name: Its name.
+        name: The stage's name.
         waiting: Items that wait for a slot or for their next attempt.
         running: Calls that run.
-        slots: How many may run at once now; None for no bound.
-        done: Items that it finished.
-        failed: Items that failed there.
-        retried: Calls that were followed by another.
-        dropped: Items that it dropped.
-        sent_back: Items that it sent back.
+        slots: How many calls may run at once now; None for no bound.
+        done: Items that the stage finished.
+        failed: Items that failed in the stage.
+        retried: Failed calls that were followed by another attempt.
+        dropped: Items that the stage dropped.
+        sent_back: Items that the stage sent back.
         cached: Items that got the result of an earlier call.
         pushed_back: Calls that the server refused for now, and that are made again.
-        refusal: What the server said with the last of those; empty if there was none.
-        usage: What its calls used.
-        rate: Items a second, lately; None if there was no time to tell.
-        latency: Seconds that a call took on average; None before the first has ended.
+        refusal: The server's text in the last refusal; empty if there was none.
+        usage: The tokens and the cost of the stage's calls.
+        rate: Items a second, lately; None if too little time has passed.
+        latency: Mean seconds of a call; None before the first call has ended.
     """
 
     name: str
@@ -64,31 +64,31 @@ class Figures:
     """A run at one moment.
 
     Attributes:
-        seconds: How long it has lasted.
-        total: How many items the source has, or None. None, too, as soon as more have come, as submitted ones do.
-        expands: Whether items have children. Then nobody knows how many items there will be, and the progress is that
-            of the source: how much of it is taken.
+        seconds: Seconds since the run began.
+        total: How many items the source has, or None. Also None as soon as more items have come, as with submitted
+            items.
+        expands: True if items have children. Then the number of items is unknown in advance, and the progress is how
+            much of the source is taken.
         taken: Items taken from the source.
-        spawned: Children that were made of them.
-        before: Items that had ended in earlier runs, which this one goes on with.
+        spawned: Children that items were expanded into.
+        before: Items that ended in earlier runs, which this run continues.
         written: Items whose row is committed.
         failed: Items that failed.
         dropped: Items that a stage has dropped.
         expanded: Items that ended with their children.
         collected: Children that ended in their parent.
         in_flight: Items that are on their way.
-        rate: Items that ended a second, lately; None if there was no time to tell.
-        fraction: How much of the work is done, 0 to 1; None if there is no telling.
-        left: Seconds until it is done, by how fast items ended lately; None if there is no telling.
-        outlook: The same as simulations have it, and the cost; None as long as there are none.
-        usage: What calls used, those of earlier runs that this one goes on with included.
-        projected: What they will have used in the end, by what was used for those items that have ended; None if
-            there is no telling.
-        stages: Each stage.
-        advice: What holds the run up, and what a change would gain; empty as long as that is unknown.
-        stalls: What stands still, a sentence each.
-        failing: That all items of a stage fail, with their error; empty if some do not.
-        waits: Whether nothing is left to do, and the run stays for what comes.
+        rate: Items that ended a second, lately; None if too little time has passed.
+        fraction: The finished part of the work, 0 to 1; None if unknown.
+        left: Seconds until the run is done, by the recent rate of ended items; None if unknown.
+        outlook: The time left and the cost by simulations; None if there are none yet.
+        usage: The tokens and the cost of calls, including those of earlier runs that this run continues.
+        projected: The usage at the end of the run, estimated from the items that have ended; None if unknown.
+        stages: The figures of each stage.
+        advice: What holds the run up, and what a change would gain; empty if unknown.
+        stalls: A sentence for each part of the run that stands still.
+        failing: A sentence that all items of a stage fail, with their error; empty if some items do not fail.
+        waits: True if nothing is left to do, and the run stays for new items.
     """
 
     seconds: float
@@ -120,7 +120,7 @@ class Meter:
     """Reads a run's figures, and remembers some to know how fast they change.
 
     Attributes:
-        stays: Whether the run goes on when nothing is left to do.
+        stays: True if the run goes on when nothing is left to do.
     """
 
     def __init__(
@@ -129,17 +129,17 @@ class Meter:
         """Begin to watch a run.
 
         Args:
-            snapshot: Gives its numbers.
-            total: How many items its source has, if known.
-            expands: Whether a stage makes children of items.
-            stays: Whether it goes on when nothing is left to do.
+            snapshot: Returns the run's numbers.
+            total: How many items the source has, if known.
+            expands: True if a stage makes children of items.
+            stays: True if the run goes on when nothing is left to do.
         """
         self._snapshot = snapshot
         self._total = total
         self._expands = expands
         self.stays = stays
         self._lock = threading.Lock()
-        self._most: dict[str, int] = {}  # slots that each stage had at once
+        self._most: dict[str, int] = {}  # the most slots that each stage had at once
         self._history = History()
         self._advice, self._stalls = "", tuple[str, ...]()
         self._looked_at = float("-inf")
@@ -147,7 +147,7 @@ class Meter:
         self._sample()
 
     def read(self) -> Figures:
-        """The figures now; from any thread."""
+        """Returns the figures now. May be called from any thread."""
         with self._lock:
             run = self._sample()
             rates = self._rates(run)
@@ -190,7 +190,7 @@ class Meter:
         )
 
     def _look(self, run: Snapshot) -> None:
-        if run.finding is not None:  # it is over, and has said it
+        if run.finding is not None:  # the run is over, and has recorded its finding
             is_told = run.finding.verdict in ("found", "close")
             self._advice, self._stalls = run.finding.sentence if is_told else "", ()
             return
@@ -218,18 +218,18 @@ class Meter:
         return [(now - then) / elapsed for then, now in zip(before, _counts(run), strict=True)]
 
     def _total_of(self, run: Snapshot) -> int | None:
-        """How many items there are; None if there are more than the source has, as items that were submitted come."""
+        """Returns how many items there are; None if submitted items make them more than the source has."""
         known = run.taken + (0 if self._expands else run.written_before + run.failed_before)
         return None if self._total is None or known > self._total else self._total
 
     def _fraction(self, run: Snapshot, ended: int, total: int | None) -> float | None:
         has_before = run.written_before or run.failed_before
-        if not total or (self._expands and has_before):  # those before may have been children
+        if not total or (self._expands and has_before):  # earlier items may have been children
             return None
         if run.strategy != "staged":
             return min(1.0, ended / total)
-        # Nothing is written for most of the time: the progress is that of the calls. An item that failed or was
-        # dropped skips the stages that are left: its calls there count as made.
+        # For most of the time nothing is written, so the progress is that of the calls. An item that failed or was
+        # dropped skips the remaining stages: its calls there count as made.
         stages = run.stages
         lost = sum((stage.failed + stage.dropped) * (len(stages) - index) for index, stage in enumerate(stages))
         return min(1.0, (sum(stage.done for stage in stages) + lost) / (total * len(stages)))
@@ -263,8 +263,8 @@ def _counts(run: Snapshot) -> tuple[int, ...]:
 
 
 def _stage(stage: StageSnapshot, rate: float | None, most: int) -> StageFigures:
-    # Read while they change: what is derived from several counts may be off by a call for a moment. But where there
-    # are fewer slots than before, calls do run beyond them.
+    # The counts change while they are read: a number made of several counts may be off by a call for a moment. But if
+    # there are fewer slots than before, calls do run beyond them.
     return StageFigures(
         name=stage.name,
         waiting=stage.waiting,

@@ -1,4 +1,4 @@
-"""Progress where there is no screen to draw on: a plain line now and then, for logs."""
+"""Progress without a screen to draw on: a plain line now and then, for logs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rxpipe.screen.figures import Figures, Meter
 from rxpipe.screen.texts import about, clock, cost, number, per_second, plural, tokens
 
 SECONDS = 5.0  # between two lines
-_DIGITS = re.compile(r"\d+")  # in which texts of one kind differ
-_MANY = 0.05  # of all calls: fewer 429s are no trouble
-_STEP = 1.0  # between two looks whether a run that stays waits
+_DIGITS = re.compile(r"\d+")  # the numbers in which texts of one kind differ
+_MANY = 0.05  # the least share of 429s among all calls that is worth a message
+_STEP = 1.0  # seconds between two checks whether a run that stays waits
 
 
 def progress_line(figures: Figures) -> str:
-    """One line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``.
+    """Returns one line: ``0:05  519 of 1,000 written, 0 failed, 13 in flight, 104/s, 0:05 left``.
 
-    With what was used, and how often the server was too busy, if it was: ``cost 0.42 of about 3.10, 12 429s``. Where
-    items have children, it begins with ``100 of 250 taken, 700 spawned``.
+    The line also has the usage, and the number of 429s if there were any: ``cost 0.42 of about 3.10, 12 429s``. If
+    items have children, the line begins with ``100 of 250 taken, 700 spawned``.
     """
     of_total = "" if figures.total is None else f" of {number(max(0, figures.total - figures.before))}"
     came: list[str] = []
     if figures.expands:
-        of_total = "" if figures.before else of_total  # of a run that goes on, children are taken up again, too
+        of_total = "" if figures.before else of_total  # a continued run takes up children again, too
         came = [f"{number(figures.taken)}{of_total} taken", f"{number(figures.spawned)} spawned"]
         of_total = ""
     parts = [
@@ -48,7 +48,7 @@ def progress_line(figures: Figures) -> str:
 
 
 def rare_texts(figures: Figures) -> list[str]:
-    """How else items ended, and how often they were sent back or had a result of the cache; no zeros."""
+    """Returns the counts of other ends, of items sent back and of cached results, without zeros."""
     counts = {
         "dropped": figures.dropped,
         "expanded": figures.expanded,
@@ -60,14 +60,14 @@ def rare_texts(figures: Figures) -> list[str]:
 
 
 def left_text(figures: Figures) -> str:
-    """How long the run still takes: ``about 3 min left (2 to 4)``; without an estimate of that, ``3:05 left``."""
+    """Returns the time left: ``about 3 min left (2 to 4)``; without a forecast ``3:05 left``."""
     if figures.outlook is not None:
         return about(figures.outlook.seconds, " left")
     return "" if figures.left is None else f"{clock(figures.left)} left"
 
 
 def spent_text(figures: Figures) -> str:
-    """What was spent so far, and what that will come to: money, or tokens where nobody said what they cost."""
+    """Returns the usage so far and at the end: as money, or as tokens if no prices are known."""
     usage, projected = figures.usage, figures.projected
     if usage.cost and figures.outlook is not None and (whole := figures.outlook.cost) is not None:
         return f"cost {cost(usage.cost)} of about {cost(whole.middle)} ({cost(whole.low)} to {cost(whole.high)})"
@@ -79,7 +79,7 @@ def spent_text(figures: Figures) -> str:
 
 
 class Refused(Protocol):
-    """A stage that counts what its server refused."""
+    """A stage that counts the calls that its server refused."""
 
     @property
     def done(self) -> int: ...  # noqa: D102
@@ -94,7 +94,7 @@ class Refused(Protocol):
 
 
 def refusal_text(stages: Sequence[Refused]) -> str:
-    """What the server said with its last 429: ``the last 429: main: 429: slow down``; empty if there were few."""
+    """Returns the server's text in its last 429: ``the last 429: main: 429: slow down``; empty if there were few."""
     refused = sum(stage.pushed_back for stage in stages)
     others = sum(stage.done + stage.failed + stage.retried for stage in stages)
     if not refused or refused < _MANY * (refused + others):
@@ -103,11 +103,11 @@ def refusal_text(stages: Sequence[Refused]) -> str:
 
 
 WAITS = "waiting for new items"
-"""What is said of a run that stays and has nothing to do."""
+"""The text for a run that stays and has nothing to do."""
 
 
 def interrupt_line(count: int, in_flight: int, grace: float | None) -> str:
-    """What the first and the second Ctrl-C do."""
+    """Returns the text about the effect of the first or the second Ctrl-C."""
     if not in_flight:
         return "stopping: no items are in flight"
     items = plural(in_flight, "item")
@@ -121,12 +121,12 @@ def interrupt_line(count: int, in_flight: int, grace: float | None) -> str:
 
 
 class Lines:
-    """Writes the lines to standard error while it is entered.
+    """Writes the lines to standard error while the object is entered.
 
     Args:
-        grace: Seconds that items get to finish after the first Ctrl-C; None for as long as they take.
-        quiet: Nothing but what Ctrl-C does, and that a run that stays has nothing to do.
-        seconds: How long from one line to the next.
+        grace: Seconds that items get to finish after the first Ctrl-C; None for no limit.
+        quiet: Write only the effect of Ctrl-C, and that a run that stays has nothing to do.
+        seconds: Seconds from one line to the next.
     """
 
     def __init__(self, grace: float | None, *, quiet: bool = False, seconds: float = SECONDS) -> None:
@@ -138,13 +138,13 @@ class Lines:
         self._thread = threading.Thread(target=self._write, name="rxpipe-progress", daemon=True)
 
     def begin(self, meter: Meter) -> None:
-        """The run has started."""
+        """Begin to write: the run has started."""
         self._meter = meter
         if not self._quiet or meter.stays:
             self._thread.start()
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
-        """A signal came, the first or the second."""
+        """Write the effect of a signal, the first or the second."""
         if self._meter is not None:
             print(interrupt_line(count, self._meter.read().in_flight, self._grace), file=sys.stderr, flush=True)
 
@@ -160,7 +160,7 @@ class Lines:
         told: set[str] = set()
         refusals: set[str] = set()
         has_waited, left = False, self._seconds
-        # That there is nothing to do is told soon, and once: it may be so for days.
+        # That there is nothing to do is written soon, and once: the state may last for days.
         step = min(_STEP, self._seconds) if self._meter is not None and self._meter.stays else self._seconds
         while self._meter is not None and not self._over.wait(step):
             left -= step

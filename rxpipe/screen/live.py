@@ -1,4 +1,4 @@
-"""Progress on a terminal: a table that is drawn anew a few times a second, below whatever else is written."""
+"""Progress on a terminal: a table that is drawn anew a few times a second, below all other output."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import clock, duration, number, per_second, tokens
 
 _SEPARATOR = " · "
-_SECONDS = 0.2  # from one drawing to the next
-_OTHER_LINES = 11  # of the screen, that are no stages
+_SECONDS = 0.2  # seconds from one drawing to the next
+_OTHER_LINES = 11  # lines of the screen that are no stages
 
 
 class Screen:
-    """What is drawn: the stages, the whole, and what Ctrl-C did.
+    """The drawing: the stages, the whole run, and the effect of Ctrl-C.
 
     Attributes:
         interrupts: How many signals came.
@@ -65,7 +65,7 @@ class Screen:
 
 
 def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> Table:
-    """A row per stage; the stages that are too many for the screen are only counted."""
+    """Returns a row for each stage. If there are too many stages for the screen, the others are only counted."""
     shown = stages if len(stages) <= rows else stages[: max(0, rows - 1)]
     columns = [
         Column(title="stage", cells=[stage.name for stage in shown], justify="left"),
@@ -99,7 +99,7 @@ def stages_table(stages: tuple[StageFigures, ...], width: int, *, rows: int) -> 
 
 
 def _columns_that_matter(stages: Sequence[StageFigures]) -> list[Column]:
-    """Those that are shown only when there is anything in them."""
+    """Returns the columns that are shown only if they have a count."""
     columns = [
         Column(title=title, cells=[number(count) for count in counts], rank=1)
         for title, counts in (
@@ -119,7 +119,7 @@ def _columns_that_matter(stages: Sequence[StageFigures]) -> list[Column]:
 
 
 def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
-    """The run as a whole."""
+    """Returns the texts about the whole run."""
     parts = [
         Text(f"{clock(figures.seconds)} elapsed"),
         *([Text(f"{number(figures.taken)} taken + {number(figures.spawned)} spawned")] if figures.expands else ()),
@@ -137,7 +137,7 @@ def total_parts(figures: Figures, *, stopping: bool) -> list[Text]:
 
 
 def joined(parts: Sequence[Text], width: int) -> Text:
-    """Parts on as many lines as they need, broken between them."""
+    """Returns the parts on as many lines as they need. Lines break only between parts."""
     lines: list[list[Text]] = [[]]
     for part in parts:
         if lines[-1] and len(_SEPARATOR) * len(lines[-1]) + sum(map(len, lines[-1])) + len(part) > width:
@@ -147,7 +147,7 @@ def joined(parts: Sequence[Text], width: int) -> Text:
 
 
 def _bar(figures: Figures, width: int) -> Table:
-    # Of staged runs the calls are what moves: items only end at the very end.
+    # In staged runs only the calls show progress: items end at the very end.
     ended, total = figures.before + figures.written + figures.failed + figures.dropped, figures.total or 0
     if figures.expands:
         of_total = f"{number(figures.taken)} of {number(total)} taken  "
@@ -161,7 +161,7 @@ def _bar(figures: Figures, width: int) -> Table:
 
 
 class LiveScreen:
-    """Draws the screen on standard error from the beginning of a run until it is left."""
+    """Draws the screen on standard error from the beginning of a run until the object is left."""
 
     def __init__(self, title: str, grace: float | None) -> None:
         self._title = title
@@ -177,7 +177,7 @@ class LiveScreen:
         self._thread = threading.Thread(target=self._draw, name="rxpipe-progress", daemon=True)
 
     def begin(self, meter: Meter) -> None:
-        """The run has started."""
+        """Begin to draw: the run has started."""
         self._screen = Screen(self._title, meter, self._grace)
         self._screen.interrupts = self._interrupts
         self._above.install()
@@ -186,7 +186,7 @@ class LiveScreen:
         self._thread.start()
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
-        """A signal came, the first or the second."""
+        """Show the effect of a signal, the first or the second."""
         self._interrupts = count
         if self._screen is not None:
             self._screen.interrupts = count
@@ -208,7 +208,7 @@ class LiveScreen:
             self._show(self._above.take())
 
     def _show(self, lines: Sequence[str]) -> None:
-        """Draw the screen anew, below what was written meanwhile."""
+        """Draw the screen anew, below the output since the last drawing."""
         if lines:
             self._console.print(*map(Text.from_ansi, lines), sep="\n", soft_wrap=True)
         else:

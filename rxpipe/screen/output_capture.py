@@ -1,4 +1,4 @@
-"""What functions print while a live view is on the screen: it goes above the view."""
+"""The output of functions while a live view is on the screen. The output goes above the view."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LONGEST = 65_536  # characters that are kept of a line that does not end
 
 
 class OutputCapture:
-    """Stands in for standard output and standard error, and collects what is written until somebody shows it.
+    """Replaces standard output and standard error, and collects the output until the view shows it.
 
-    A line is kept together, also where several threads print at once. Writing costs little: drawing is left to
-    whoever draws the view. Everything else about the stream, its encoding for instance, is that of the real one.
+    A line is kept together, also if several threads print at once. Writing costs little: the thread that draws the view
+    does the drawing. All other attributes, such as the encoding, are those of the real stream.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -45,28 +45,28 @@ class OutputCapture:
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Nothing: whoever draws the view comes soon."""
+        """Do nothing: the view is drawn soon."""
 
     def isatty(self) -> bool:
-        """No: there must be nothing drawn here."""
+        """Returns False: nobody may draw here."""
         return False
 
     def take(self, *, all_of_it: bool = False) -> list[str]:
-        """The lines that have come since the last time.
+        """Returns the lines since the last call.
 
         Args:
-            all_of_it: Also lines that have not ended.
+            all_of_it: Return also lines that have not ended.
         """
         with self._lock:
             lines, self._lines = self._lines, []
             if all_of_it:
                 lines += self._begun.values()
                 self._begun.clear()
-        # A progress bar writes one line again and again: what is seen is what it wrote last.
+        # A progress bar writes one line again and again. Only its last text is visible.
         return [line.rstrip("\r").rpartition("\r")[2] for line in lines]
 
     def install(self) -> None:
-        """Stand in for the streams, also where handlers of the root logger hold standard error already."""
+        """Replace the streams, also in handlers of the root logger that hold standard error already."""
         self._before = sys.stdout, sys.stderr
         handlers: list[Any] = [*logging.getLogger().handlers]
         for handler in handlers:

@@ -1,4 +1,4 @@
-"""Shows a run as it goes, in whichever way the place allows."""
+"""Shows a run in progress, in the way that the place allows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rxpipe.screen.live import LiveScreen
 
 
 class Progress(Protocol):
-    """Shows a run from when it has begun until this is left."""
+    """Shows a run from its beginning until the object is left."""
 
     def begin(self, meter: Meter) -> None:
-        """The run has started."""
+        """Begin to show: the run has started."""
         ...
 
     def interrupted(self, number: signal.Signals, count: int) -> None:
-        """A signal came, the first or the second."""
+        """Show the effect of a signal, the first or the second."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -29,12 +29,12 @@ class Progress(Protocol):
 
 
 def progress_of(title: str, grace: float | None, *, quiet: bool = False) -> Progress:
-    """A live screen on standard error if that is a terminal, else a line now and then.
+    """Returns a live screen if standard error is a terminal, else a writer of lines now and then.
 
     Args:
-        title: What is run.
-        grace: Seconds that items get to finish after the first Ctrl-C; None for as long as they take.
-        quiet: Nothing but what Ctrl-C does.
+        title: The title of the run.
+        grace: Seconds that items get to finish after the first Ctrl-C; None for no limit.
+        quiet: Write only the effect of Ctrl-C, and that a run that stays has nothing to do.
     """
     # Rich also takes a log file for a terminal, if FORCE_COLOR says so.
     if quiet or not (sys.stderr.isatty() and Console(stderr=True).is_interactive):

@@ -1,4 +1,4 @@
-"""Tables that fit the width they get: where it is too narrow, the columns that matter least go first."""
+"""Tables that fit their width. If there is little room, the least important columns are left out first."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: Its heading.
-        cells: One text for each row; what a terminal would act on is shown instead.
+        title: The heading.
+        cells: One text for each row. Control characters are shown, not sent to the terminal.
         styles: One style for each row, or none.
-        rank: What goes first where there is no room: the highest. 0 stays.
-        justify: Where its text stands.
+        rank: The order of leaving out columns without room: the highest rank first. 0 always stays.
+        justify: The side where the text stands.
     """
 
     title: str
@@ -42,25 +42,26 @@ class Column:
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing in it."""
+        """True if the column shows nothing."""
         return all(cell in ("", "-", "0", "0.00") for cell in self.cells)
 
     @property
     def width(self) -> int:
-        """What it needs."""
+        """The width that the column needs, in cells."""
         return max(cell_len(text) for text in (self.title, *self.cells))
 
 
 def print_table(
     console: Console, columns: Sequence[Column], *, least: int = 12, elsewhere: str = "--json has them"
 ) -> None:
-    """Write a table, and below it which columns had no room.
+    """Write a table, and below it the names of the columns without room.
 
     Args:
-        console: Where to. Its terminal's width counts; a file or a pipe gets all columns, unless ``COLUMNS`` is set.
-        columns: The first names what a row is about; it is shortened where there is no room.
-        least: What the first column keeps as long as other columns may go.
-        elsewhere: Where the columns without room are to be found.
+        console: The console to write to. Its terminal's width counts. A file or a pipe gets all columns, unless
+            ``COLUMNS`` is set.
+        columns: The first column names the subject of a row. It is shortened if there is no room.
+        least: The cells that the first column keeps as long as other columns can be left out.
+        elsewhere: Where users find the columns without room.
     """
     console.print(fitted(columns, console.width, least=least))
     kept = _kept(columns, console.width, least)
@@ -70,7 +71,7 @@ def print_table(
 
 
 def fitted(columns: Sequence[Column], width: int, *, least: int = 12) -> Table:
-    """A table no wider than this, if that can be; arguments as above."""
+    """Returns a table no wider than this, if possible. The arguments are those of ``print_table``."""
     kept = _kept(columns, width, least)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     first = kept[0]
@@ -88,12 +89,12 @@ def fitted(columns: Sequence[Column], width: int, *, least: int = 12) -> Table:
 
 
 def usage_columns(usages: Sequence[Usage], *, rank: int, tokens_rank: int | None = None) -> list[Column]:
-    """What the rows used, where any used anything.
+    """Returns the columns of the rows' usage, if any row used anything.
 
     Args:
-        usages: One for each row.
-        rank: That of the cost.
-        tokens_rank: That of the tokens; by default they go just before the cost does.
+        usages: One usage for each row.
+        rank: The rank of the cost.
+        tokens_rank: The rank of the tokens. By default tokens are left out just before the cost.
     """
     tokens_rank = rank + 1 if tokens_rank is None else tokens_rank
     columns: list[Column] = []
@@ -108,7 +109,7 @@ def usage_columns(usages: Sequence[Usage], *, rank: int, tokens_rank: int | None
 
 
 def _kept(columns: Sequence[Column], width: int, least: int) -> Sequence[Column]:
-    """The columns that have room: those of the highest rank go first, and come back if they are narrow enough."""
+    """Returns the columns that have room. The highest ranks go first, and come back if they are narrow enough."""
     kept = columns
     while _width(kept, least) > width and (rank := max(column.rank for column in kept)):
         kept = [column for column in kept if column.rank != rank]
