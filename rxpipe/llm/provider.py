@@ -89,8 +89,8 @@ class Provider:
                 schema.
             options: Parameters of every request, such as ``temperature``. Parameters in ``extra_body``, as the
                 ``openai`` client calls it, are sent beside the others.
-            server: A context manager that runs the server. The first call enters it and gets the ``base_url`` from it.
-                It is left with the loop.
+            server: Returns a context manager that runs the server and gives the ``base_url``. The first call enters the
+                context manager, and the end of the loop leaves it.
             name: The provider's name in errors; the model's name by default.
 
         Raises:
