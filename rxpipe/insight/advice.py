@@ -8,6 +8,7 @@ as much is named: nothing is known of what lies that far off.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rxpipe.insight.bottleneck import HALF_AGAIN, Analysis
@@ -20,6 +21,8 @@ from rxpipe.insight.window import Window
 
 _FAR = 1.5  # times the slots that were seen at work: beyond, a server may become slower
 _FARTHEST = 16  # times what there is: no more is named
+_ALL = {2: "both", 3: "all three", 4: "all four"}  # resources that are named together
+_MUCH = 1.25  # times what goes through now: half of what half as much again could give
 _WORTH = 0.01  # a gain that is worth a change
 _MOST = 0.8  # of a gain
 
@@ -196,14 +199,37 @@ def _source(source: Capacity, line: Line) -> Advice:
 
 
 def _too_close(first: Capacity, second: Capacity, line: Line) -> Advice:
-    both = line.with_capacity(first, HALF_AGAIN)
-    same = next(each for each in both.resources if each.name == second.name and each.kind == second.kind)
-    then, now = both.with_capacity(same, HALF_AGAIN).rate(), line.rate()
-    sentence = f"{title(first)} and {title(second)} hold the others up; it is too close to call which more"
-    gain = then / now - 1 if now > 0 and then < math.inf else None
+    names, gain = _joint_gain([first, second], line)
+    most = "more" if len(names) == 2 else "most"
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    sentence = f"{listed} hold the others up; it is too close to call which {most}"
     if gain is not None and gain >= _WORTH:
-        sentence += f"; half as much again of both would give {_percent(gain)}"
+        sentence += f"; half as much again of {_ALL[len(names)]} would give {_percent(gain)}"
     return Advice(sentence=sentence, kind=first.kind, name=first.name, gain=gain, other=second.name)
+
+
+def _joint_gain(group: Sequence[Capacity], line: Line) -> tuple[list[str], float | None]:
+    """The titles of a few resources, and the gain of half as much again of each of them.
+
+    If these alone gain little, the next ones are as narrow. They join the group if all together gain much.
+    """
+    now, wider = line.rate(), line
+    for one in group:
+        wider = wider.with_capacity(_same(wider, one), HALF_AGAIN)
+    names, then, found = [title(one) for one in group], wider.rate(), list(group)
+    while then < now * _MUCH and len(found) < max(_ALL):
+        rest = [each for each in line.resources if each.rate < math.inf and each not in found]
+        if not rest:
+            break
+        found.append(min(rest, key=lambda each: each.rate))
+        wider = wider.with_capacity(_same(wider, found[-1]), HALF_AGAIN)
+        if wider.rate() >= now * _MUCH:
+            names, then = [title(one) for one in found], wider.rate()
+    return names, then / now - 1 if now > 0 and then < math.inf else None
+
+
+def _same(line: Line, resource: Capacity) -> Capacity:
+    return next(each for each in line.resources if each.name == resource.name and each.kind == resource.kind)
 
 
 def _stated(line: Line, resource: Capacity, others: float) -> float | None:

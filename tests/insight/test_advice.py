@@ -134,6 +134,20 @@ def test_two_that_could_do_the_same_are_too_close_to_call() -> None:
     )
 
 
+def test_stages_that_are_all_as_narrow_are_named_together() -> None:
+    """More of two alone would gain nothing, as the third is next."""
+    three = [Made(name=name, slots=8, seconds=0.8) for name in ("generation", "answering", "grading")]
+    assert advice(*three, rate=9.9).sentence == (
+        "generation, answering and grading hold the others up; it is too close to call which most; "
+        "half as much again of all three would give +50%"
+    )
+
+
+def test_no_more_than_four_are_named_together() -> None:
+    five = [Made(name=f"s{place}", slots=8, seconds=0.8) for place in range(5)]
+    assert advice(*five, rate=9.9).sentence == "s0 and s1 hold the others up; it is too close to call which more"
+
+
 def test_it_says_when_nothing_that_is_measured_holds_the_run_up() -> None:
     for stages, rate in (((GENERATION, ANSWERING), 5.0), ((replace(ANSWERING, slots=None),), 30.0)):
         assert advice(*stages, rate=rate).sentence == "no stage, limit, sink or source holds the run up"
