@@ -87,7 +87,7 @@ def simulate(
         ConfigError: A name in ``latency`` is no stage, there is nothing to draw the calls of a stage from, the number
             of items is not known, or the run would fail or never end.
         ValueError: A number is out of range.
-        TypeError: The pipeline has a limiter of a class of your own, which cannot be simulated.
+        TypeError: A limiter of your own class has no ``fresh()``, so it cannot be simulated.
     """
     scenario = Scenario.of(
         pipeline,
