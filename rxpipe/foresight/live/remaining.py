@@ -154,8 +154,8 @@ def _replications(in_flight: int) -> int:
 def _signs(replications: int) -> list[list[int]]:
     """Returns for each replication which stages are slow (1) and which are fast (-1).
 
-    The signs of a stage are a column of a Hadamard matrix. For any two stages, all four combinations are equally frequent, unless
-    there are only two replications.
+    The signs of a stage are a column of a Hadamard matrix. For any two stages, all four combinations are equally
+    frequent, unless there are only two replications.
     """
     return [
         [-1 if (row & column).bit_count() % 2 else 1 for column in range(1, replications)]
