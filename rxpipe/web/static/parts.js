@@ -50,8 +50,8 @@ export function LongText({ part, run, item, trace }) {
   </div>`;
 }
 
-// Asks the reader to confirm an action. The dialog opens and closes within the click, so that the next key press never
-// reaches a dialog that should be gone. The dialog's own close event comes later, when another dialog may be open.
+// Asks the reader to confirm an action. The dialog opens and closes within the click, so that the next key press
+// meets the new state even in a busy browser. The dialog's own close event comes later, when another dialog may be open.
 export function Confirm({ title, children, label, danger, onDone, onClose }) {
   const dialog = useRef(null);
   const [busy, setBusy] = useState(false);
