@@ -9,7 +9,7 @@
 - ``finding.py``: the finding that a finished run keeps
 - ``refusals.py``: advice for servers that refuse many calls
 - ``stalls.py``: what stands still; ``failing.py``: stages in which all items fail;
-  ``checks.py``: whether the numbers agree with each other
+  ``checks.py``: checks of the numbers against each other
 - ``outlook.py``: the estimate of what is left of a run; ``interval.py``: an estimated number with its range
 - ``reading.py``: the questions that a page asks about the runs of a database
 """

@@ -38,7 +38,7 @@ class Advice:
         now: The present amount: slots, or units of a limit per second; None if the resource has no amount.
         to: The recommended amount; None if a change gains nothing, or if the resource has no amount.
         gain: How much more would go through, as a share of the present rate; None if that is not known.
-        up_to: True if the gain may be smaller: the server refuses calls, or so many calls at once were never observed.
+        up_to: True if the gain may be smaller: the server refuses calls, or ``to`` is far above ``now``.
         then: The resource that would hold the run up next; None for none.
         other: The resource that may hold the run up instead, if it is too close to call; otherwise None.
     """

@@ -25,7 +25,7 @@ class Insight:
         advice: What to change, and what the change gains. ``advice.sentence`` sums it up.
         stalls: What stands still now.
         capacities: The capacity of each stage, limit, sink and source, in order.
-        checks: Whether the numbers agree with each other.
+        checks: Checks of the numbers against each other.
         seconds: The length of the part of the run that was analysed, in seconds; None if there is none yet.
         rate: Items per second in that part; None if there is none yet.
     """

@@ -10,7 +10,7 @@ from rxpipe.insight.window import Window
 
 _MANY = 20  # the fewest refused calls
 _SHARE = 0.2  # the smallest share of all calls; adaptive concurrency, which probes for the limit, has fewer
-_ENOUGH = 10  # answered calls from which the rate of the server can be told
+_ENOUGH = 10  # the fewest answered calls that show the server's rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

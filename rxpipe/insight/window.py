@@ -31,7 +31,7 @@ class Window:
 
     @property
     def items(self) -> float:
-        """How many items went through: the mean of the items that came in and the items that ended."""
+        """The number of items that went through: the mean of the items that came in and the items that ended."""
         return (self.counts.taken + self.counts.spawned + self.counts.ended) / 2
 
     @property

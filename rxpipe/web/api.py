@@ -91,7 +91,7 @@ class Api:
             return await self._run(function)
         except (HTTPException, BadRequest):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page is told in a line
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page shows one line
             text = trouble(error, self._plain)
             _log.warning("the page got no answer", error=text, exc_info=not isinstance(error, RxPipeError))
             raise Unanswered(text) from None

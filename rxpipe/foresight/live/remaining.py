@@ -27,7 +27,7 @@ from rxpipe.pipeline.plan import Plan
 
 CPU = 0.06  # processor seconds of an estimate, about
 _REPLICATIONS = 8
-_FEWER = ((320, 2), (160, 4))  # above so many items in flight there are only so many replications
+_FEWER = ((320, 2), (160, 4))  # (items in flight, replications): the replications with more items than that
 _TIMES = 1.645  # standard deviations of an interval: the 95% quantile
 _PER_ITEM = 100e-6  # processor seconds per item before the first measurement: rather too many
 _LEARNS = 0.3  # weight of the latest measurement
