@@ -59,7 +59,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """The recorded calls of one or several runs, with what else is known of the runs.
+    """The recorded calls and other known data of one or several runs.
 
     Attributes:
         calls: The calls, in any order.
