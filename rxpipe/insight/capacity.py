@@ -36,7 +36,7 @@ class Capacity:
     Attributes:
         kind: ``stage``, ``limiter``, ``sink`` or ``source``; ``items`` is the bound of ``per_item`` on items at once.
         name: The resource's name.
-        rate: The most items per second; infinite without a bound. All items that the run counts are included.
+        rate: The most items per second; infinite without a bound. Children count as items, too.
         error: The standard error of ``rate``, as a share of it.
         utilization: The share of ``rate`` that is in use.
         demand: What an item takes: slot seconds, units of a limit, or seconds of the sink or of waiting for the source.
