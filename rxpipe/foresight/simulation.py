@@ -61,9 +61,8 @@ def simulate(
         forecast = rxpipe.simulate(pipeline, count=10_000, record=recorded("sqlite:///bank.db", 3))
 
     The pipeline's own stages, queues, limits, retries and strategy run in virtual time. Only the functions are
-    replaced. Each simulated call takes its seconds, its tokens and its failure from the record, or its seconds from a
-    distribution. No function is called, nothing is opened, and nothing waits in real time. The same arguments give the
-    same forecast.
+    replaced: a call takes its seconds, tokens and failure from the record, or its seconds from a distribution. Nothing
+    is called, opened or waited for. The same arguments give the same forecast.
 
     Args:
         pipeline: The pipeline of the run. Its sink, store and listeners are left out.
@@ -79,9 +78,6 @@ def simulate(
         replications: How many simulations with other random numbers give the intervals. The default is 30, or fewer if
             each simulation has very many items. These simulations have at most 5,000 items each; their numbers are
             assumed to vary in proportion.
-
-    Returns:
-        The forecast, with an interval for each number.
 
     Raises:
         ConfigError: A name in ``latency`` is no stage, there is nothing to draw the calls of a stage from, the number
