@@ -1,15 +1,15 @@
-"""What a run is going to take: the same pipeline in virtual time, with calls that are drawn instead of made.
+"""Forecasts of runs: the same pipeline runs in virtual time, and draws its calls instead of making them.
 
-- ``simulation.py``: ``simulate``, which gives a ``Forecast`` (``forecast.py``)
-- ``sweeps.py``: ``sweep``, over the values of a setting; ``variants.py``: a pipeline with other settings
-- ``adviser.py``: ``advise``, which settings to take; ``search.py``: how they are found
-- ``what_if.py``: what a live run would do with other settings, by a stand-in for its pipeline (``stand_in.py``)
-- ``calls/``: recorded calls, and what is drawn from them
+- ``simulation.py``: ``simulate``, which returns a ``Forecast`` (``forecast.py``)
+- ``sweeps.py``: ``sweep``, which tries the values of a setting; ``variants.py``: a pipeline with other settings
+- ``adviser.py``: ``advise``, which recommends settings; ``search.py``: how it finds them
+- ``what_if.py``: how fast a live run would go with other settings; ``stand_in.py``: a stand-in for its pipeline
+- ``calls/``: recorded calls, and how simulations draw from them
 - ``virtual/``: the pipeline in virtual time
-- ``live/``: what is left of a run that is under way
+- ``live/``: estimates of what is left of a live run
 
-``recorded`` is imported when it is first asked for. SQLAlchemy takes a third of a second, and a script that only shows
-its progress has no use for it.
+``recorded`` is imported on first use. It needs SQLAlchemy, whose import takes a third of a second, and a script that
+only shows its progress does not use it.
 """
 
 from __future__ import annotations

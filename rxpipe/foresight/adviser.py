@@ -1,4 +1,4 @@
-"""``advise``: the settings that finish a run soonest, or the smallest that meet a deadline."""
+"""``advise`` finds the settings that finish a run soonest, or the fewest slots that meet a deadline."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.ports import ManagedExecutor
 
 TOTAL = "total"
-"""All calls at once, in ``at_most``."""
+"""The key of ``at_most`` that bounds all calls together."""
 
 MOST = 200
-"""Slots of a stage that are tried at most, unless ``at_most`` says otherwise."""
+"""The most slots of a stage that are tried, unless ``at_most`` has another bound."""
 
 _REPLICATIONS = 12
-_LEAST, _ITEMS = 4, 30_000  # fewer replications of many items, but so many at least
+_LEAST, _ITEMS = 4, 30_000  # with many items there are fewer replications, but never fewer than _LEAST
 _TIGHTER = 1.002
 _ROUNDS = 6
-_BINDS = 0.9  # of a limit: from there on it is told
-_FAR = 1.5  # times the calls at once of the record
+_BINDS = 0.9  # share of a limit in use from which a note names it
+_FAR = 1.5  # times the record's calls at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Another number of slots.
+    """A recommended change of a number of slots.
 
     Attributes:
-        setting: Its path.
-        before: How many there are.
-        after: How many there should be.
-        rate: Rows in a second with this change and those before it.
-        gain: How much more that is than before this change, as a share.
+        setting: The path of the setting.
+        before: The slots now.
+        after: The recommended slots.
+        rate: Rows per second with this change and all changes before it.
+        gain: How much this change adds to the rate, as a share of the rate before it.
     """
 
     setting: str
@@ -53,20 +53,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """Which settings to take.
+    """The settings that ``advise`` recommends.
 
-    ``print(recommendation)`` is a readable summary.
+    ``print(recommendation)`` shows a readable summary.
 
     Attributes:
-        settings: The recommended slots by their paths, those that stay as they are included.
-        changes: What differs from the settings now, what gains most first.
-        before: The run as it is.
-        after: The run with the recommended settings.
-        deadline: Seconds that it may take; None for as soon as possible.
-        max_cost: What it may cost; None for anything.
-        meets_deadline: Whether it takes no longer in 19 of 20 cases; also True without a deadline.
-        is_paid: Whether it probably costs no more than ``max_cost``.
-        notes: What else to know, a sentence each.
+        settings: The recommended slots by path. Settings that stay the same are included.
+        changes: The settings that change, the largest gain first.
+        before: The forecast with the settings of today.
+        after: The forecast with the recommended settings.
+        deadline: The seconds that the run may take; None for as soon as possible.
+        max_cost: What the run may cost, in the currency of the prices; None for no bound.
+        meets_deadline: True if the run meets the deadline in 19 of 20 cases, or if there is no deadline.
+        is_paid: True if the run probably costs no more than ``max_cost``, or if there is no ``max_cost``.
+        notes: Further remarks, one sentence each.
         trials: How many settings were simulated.
     """
 
@@ -82,7 +82,7 @@ class Recommendation:
     trials: int
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
+        """Returns the recommendation as plain data, for JSON."""
         return {
             "settings": dict(self.settings),
             "changes": [asdict(change) for change in self.changes],
@@ -125,35 +125,38 @@ def advise(
     seed: int = 0,
     replications: int | None = None,
 ) -> Recommendation:
-    """Look for the slots of each stage that finish a run soonest; or for the fewest that meet a deadline.
+    """Finds the slots of each stage that finish a run soonest, or the fewest slots that meet a deadline.
 
     ::
 
         found = advise(pipeline, count=10_000, record=record, at_most={"answering": 64, "total": 100})
         print(found)
 
-    Only slots are changed: the concurrency of each stage, with ``per_item`` that of the pipeline. Stages that adapt
-    themselves and limits stay as they are. See ``search.py`` for how it is done.
+    ``advise`` changes only slots: the concurrency of each stage, or that of the pipeline with ``per_item``. Rate limits
+    and stages that adapt their own slots stay as they are. ``search.py`` describes the search.
 
     Args:
-        pipeline: What is to be run.
-        deadline: Seconds that the run may take.
-        max_cost: What the run may cost.
-        at_most: How many calls may run at once: of a stage by its name, of several by a tuple of names, of all by
-            ``total``. A stage that is not named has at most 200.
-        count: See ``simulate``, as for all that follows.
-        until: As there.
-        record: As there.
-        latency: As there.
-        server_slots: As there.
-        server_rate: As there.
-        seed: As there.
-        replications: How many simulations differ by chance, for the intervals; by default 12, or fewer of very
-            many items.
+        pipeline: The pipeline of the run.
+        deadline: The seconds that the run may take.
+        max_cost: What the run may cost, in the currency of the prices.
+        at_most: The most calls that may run at once. A key is the name of a stage, a tuple of names, or ``total`` for
+            all stages. A stage without a bound has at most 200.
+        count: See ``simulate``.
+        until: See ``simulate``.
+        record: See ``simulate``.
+        latency: See ``simulate``.
+        server_slots: See ``simulate``.
+        server_rate: See ``simulate``.
+        seed: See ``simulate``.
+        replications: How many simulations with other random numbers give the intervals. The default is 12, or fewer if
+            there are very many items.
+
+    Returns:
+        The recommended settings, with a forecast of the run before and after.
 
     Raises:
-        ConfigError: There is no stage of a name in ``at_most``, no slots can be changed, or no item gets through; or
-            what ``simulate`` raises.
+        ConfigError: A name in ``at_most`` is no stage, no slots can be changed, or no item gets through all stages.
+            Also raised for the reasons that ``simulate`` has.
         ValueError: A number is out of range.
     """
     scenario = Scenario.of(
@@ -179,7 +182,7 @@ def advise_of(
     seed: int,
     replications: int | None = None,
 ) -> Recommendation:
-    """The same for a scenario that is prepared."""
+    """Does the same as ``advise`` for a scenario that exists already."""
     for name, value in (("deadline", deadline), ("max_cost", max_cost)):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be above 0, not {value}")
@@ -190,7 +193,7 @@ def advise_of(
 
 
 class _Adviser:
-    """Looks for the settings of one scenario."""
+    """Finds the settings for one scenario."""
 
     def __init__(
         self,
@@ -215,7 +218,7 @@ class _Adviser:
         self._search = Search(scenario, stages, bounds, seed=seed, most_cost=most_cost)
 
     def recommendation(self, deadline: float | None) -> Recommendation:
-        """What to do."""
+        """Returns the recommended settings."""
         fast = self._search.fastest(self._now)
         chosen = self._search.smallest(fast, fast.rate * (1 - WORTH))
         after = self._forecast_of(chosen.slots)
@@ -239,14 +242,14 @@ class _Adviser:
         )
 
     def _is_worth_it(self, chosen: Trial) -> bool:
-        """Whether it is faster, or as fast with fewer slots, or those now are more than there may be."""
+        """Returns True if the chosen settings are faster, have fewer slots, or replace settings that exceed a bound."""
         now = self._search.trial(self._now)
         if self._search.within(self._now) != self._now or chosen.rate > now.rate * (1 + WORTH):
             return True
         return sum(chosen.slots) < sum(now.slots)
 
     def _within(self, fast: Trial, chosen: Trial, after: Forecast, deadline: float) -> tuple[Trial, Forecast]:
-        """The smallest settings that meet a deadline which the fastest ones meet."""
+        """Returns the smallest settings that meet the deadline. The fastest settings must meet it."""
         enough = after.written.middle / deadline
         for _ in range(_ROUNDS):
             slower = self._search.smallest(fast, min(enough, chosen.rate))
@@ -263,7 +266,7 @@ class _Adviser:
         return forecast_of(scenario, seed=self._seed, replications=self._replications)
 
     def _changes(self, chosen: Trial) -> tuple[Change, ...]:
-        """One after the other, what gains most first."""
+        """Returns the changes one by one, the largest gain first."""
         paths, slots = list(self._settings), self._now
         left = [place for place, count in enumerate(chosen.slots) if count != slots[place]]
         found: list[Change] = []
@@ -318,7 +321,7 @@ class _Adviser:
 
 
 def _settings(pipeline: Pipeline[Any, Any]) -> dict[str, tuple[int, str | None]]:
-    """The settings by their paths: how many slots there are now, and of which stage; None for all."""
+    """Returns the slots now and the stage of each setting, by path; None stands for all stages."""
     if pipeline.strategy == "per_item":
         return {"concurrency": (int(pipeline.concurrency), None)}
     return {
@@ -357,6 +360,6 @@ def _bounds(
 
 
 def _width(pipeline: Pipeline[Any, Any], name: str | None) -> int | None:
-    """How many calls the stage's executor can run at once, if it is known."""
+    """Returns how many calls the stage's executor can run at once; None if that is unknown."""
     executor = next((stage.executor for stage in pipeline.stages if stage.name == name), None)
     return executor.width if isinstance(executor, ManagedExecutor) else None

@@ -1,4 +1,4 @@
-"""What a simulation says: a ``Forecast``, each number with an interval."""
+"""The result of a simulation: a ``Forecast``, each number with an interval."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rxpipe.insight.interval import Interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageForecast:
-    """A stage.
+    """The forecast for one stage.
 
     Attributes:
-        name: Its name.
-        slots: How many calls may run at once.
-        busy: The share of the time in which its slots have calls, 0 to 1.
-        calls: Calls, further attempts included.
-        failed: Items that fail there.
-        dropped: Items that it drops.
+        name: The stage's name.
+        slots: How many calls may run at once; None for no bound.
+        busy: The share of slot time in which calls run, 0 to 1.
+        calls: The number of calls, further attempts included.
+        failed: The number of items that fail in this stage.
+        dropped: The number of items that this stage drops.
     """
 
     name: str
@@ -33,11 +33,11 @@ class StageForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitForecast:
-    """A rate limit.
+    """The forecast for one rate limit.
 
     Attributes:
-        name: Its name.
-        used: How much of it is used, 0 to 1.
+        name: The limit's name.
+        used: The share of the limit that is used, 0 to 1.
     """
 
     name: str
@@ -46,33 +46,33 @@ class LimitForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a run is going to take.
+    """The forecast of a run: how long it takes, what it costs, and what holds it up.
 
-    ``print(forecast)`` is a readable summary. Each ``Interval`` holds in nine of ten cases.
+    ``print(forecast)`` shows a readable summary. The true number is within its ``Interval`` in nine of ten cases.
 
     Attributes:
-        count: Items of the source; None for as many as are needed.
+        count: The number of items that the source gives; None for as many as the run needs.
         seconds: Wall time in seconds.
         first_seconds: Seconds until the first row.
-        rate: Items that end in a second.
-        item_p50: Seconds that half of the items take at most, from being taken to their end.
-        item_p95: The same of 95 in a hundred.
-        written: Rows.
-        failed: Items that fail.
-        dropped: Items that are dropped.
-        calls: Calls, further attempts included.
-        retried: Calls that fail and are made again.
-        pushed_back: Calls that the server refuses for now.
-        prompt_tokens: Tokens that are sent to language models.
-        completion_tokens: Tokens that language models return.
-        cost: What the calls cost.
-        in_flight: The most items that are held in memory at once.
-        stages: Each stage.
-        limits: Each rate limit.
+        rate: Items that end per second.
+        item_p50: Half of the items take at most this many seconds, from being taken to their end.
+        item_p95: 95% of the items take at most this many seconds, from being taken to their end.
+        written: The number of rows.
+        failed: The number of items that fail.
+        dropped: The number of items that stages drop.
+        calls: The number of calls, further attempts included.
+        retried: The number of calls that fail and are made again.
+        pushed_back: The number of calls that the server refuses for now.
+        prompt_tokens: The number of tokens sent to language models.
+        completion_tokens: The number of tokens that language models return.
+        cost: The cost of all calls, in the currency of the prices.
+        in_flight: The highest number of items in memory at once.
+        stages: The forecast for each stage, in order.
+        limits: The forecast for each rate limit.
         advice: What holds the run up, and what a change would gain.
-        assumptions: What is taken for granted, a sentence each.
-        simulations: How many simulations this is made of.
-        seed: What they follow from.
+        assumptions: What the forecast assumes, one sentence each.
+        simulations: How many simulations the forecast is made of.
+        seed: The seed of all random numbers.
     """
 
     count: int | None
@@ -99,7 +99,7 @@ class Forecast:
     seed: int
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
+        """Returns the forecast as plain data, for JSON."""
         plain: dict[str, Any] = _plain(self)
         return plain
 
@@ -119,7 +119,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """The numbers of one simulation; see ``Forecast`` for what they are."""
+    """The numbers of one simulation. ``Forecast`` describes them."""
 
     numbers: Mapping[str, float]
     stages: Sequence[Mapping[str, float]]
@@ -127,7 +127,7 @@ class Simulated:
 
 
 def _text(one: Interval, *, percent: bool = False) -> str:
-    """An interval as people read it: one number where it is known exactly."""
+    """Formats an interval for people; an exact number has no range."""
     form = ".0%" if percent else ",.4g"
     low, high = format(one.low, form), format(one.high, form)
     middle = format(one.middle, form)
@@ -138,5 +138,5 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, (tuple, list)):
-        return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - of anything
+        return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - values of any type
     return value

@@ -1,15 +1,16 @@
-"""The search for the settings that finish soonest, or that are the smallest of those that are fast enough.
+"""Searches for the fastest settings, or for the smallest settings that are fast enough.
 
-All settings are numbers of slots. Each trial simulates some runs whose chance is the same for all trials (common random
-numbers), so that few runs tell two settings apart. The search
+All settings are numbers of slots. Each trial simulates a few runs, with the same random numbers in all trials (common
+random numbers), so that few runs suffice to compare two settings. The search
 
-1. begins with capacity formulas: with D slot seconds per row (Denning and Buzen, ACM Computing Surveys 1978), X rows a
-   second take D * X slots. X grows by half until that gains less than 1% twice, or the bounds and rate limits are
+1. begins with capacity formulas. With D slot seconds per row (Denning and Buzen, ACM Computing Surveys 1978), X rows
+per
+   second need D * X slots. X grows by half until the gain is below 1% twice, or until the bounds and rate limits are
    reached,
-2. raises what a simulation says holds it up, until that gains less than 1%,
-3. changes one setting after the other (coordinate descent), then all together, until no more slots gain 1%, and fewer
-   gain nothing; where a bound is reached, slots move from one stage to another,
-4. looks for the smallest settings that lose less than 1%: first of all together, then of each.
+2. raises the setting that holds the simulated run up, until the gain is below 1%,
+3. changes one setting after the other (coordinate descent), then all together, until more slots gain less than 1% and
+   fewer slots gain nothing. At a bound, slots move from one stage to another,
+4. looks for the smallest settings that lose less than 1%: first of all settings together, then of each.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from rxpipe.insight.advice import Advice
 from rxpipe.pipeline.pipeline import Pipeline
 
 WORTH = 0.01
-"""A gain that is worth a change, and a loss that is worth fewer slots."""
+"""The smallest gain that is worth a change, and the largest loss that is worth fewer slots."""
 
-_ITEMS = 1_200  # that the runs of a trial have together
+_ITEMS = 1_200  # items of all runs of a trial together
 _RUNS = 4
 _GROWTH = 1.5
-_NOISE = 0.003  # gains below that are none
-_STEPS = (1.5, 1.15, 1.0)  # by which a setting is changed, but by 1 at least
+_NOISE = 0.003  # smaller gains are noise
+_STEPS = (1.5, 1.15, 1.0)  # factors by which a setting is changed, by at least 1 slot
 _ROUNDS = 12
 _HALVINGS = 7
 
@@ -41,31 +42,31 @@ Slots = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The slots of some settings are at most so many, together.
+    """A bound of the slots of some settings together.
 
     Attributes:
-        places: Of the settings.
-        most: How many slots.
+        places: The places of these settings.
+        most: The highest number of slots.
     """
 
     places: frozenset[int]
     most: int
 
     def room(self, slots: Slots) -> int:
-        """How many slots are left; below 0 if there are too many."""
+        """Returns how many slots are left; below 0 if there are too many."""
         return self.most - sum(slots[place] for place in self.places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What runs with some settings come to, on average.
+    """The average results of the runs with some settings.
 
     Attributes:
         slots: The settings.
-        rate: Rows in a second.
-        cost: What the calls cost, for each row.
-        demands: Slot seconds for each row, of each setting.
-        limits: How much is used of the limit that is used most, 0 to 1.
+        rate: Rows per second.
+        cost: The cost of calls per row.
+        demands: Slot seconds per row, for each setting.
+        limits: The use of the rate limit that is used most, 0 to 1.
         busy: How busy the slots of each setting are, 0 to 1.
         advice: What holds the first run up.
     """
@@ -80,7 +81,7 @@ class Trial:
 
 
 class Search:
-    """Tries settings of a pipeline."""
+    """Tries settings of a pipeline, each combination once."""
 
     def __init__(
         self,
@@ -91,14 +92,14 @@ class Search:
         seed: int,
         most_cost: float = math.inf,
     ) -> None:
-        """Try nothing yet.
+        """Creates a search without trials.
 
         Args:
-            scenario: What is to be run.
-            settings: The paths of the settings, with the stage that each is of; None for all stages.
-            bounds: Of them.
-            seed: What all chance follows from.
-            most_cost: What the calls may cost, for each row.
+            scenario: The scenario to simulate.
+            settings: The stage of each setting, by path; None for a setting of all stages.
+            bounds: The bounds of the settings.
+            seed: The seed of all random numbers.
+            most_cost: The highest cost of calls per row.
         """
         self._scenario = scenario.shortened(_ITEMS)
         self._runs = max(1, min(_RUNS, _ITEMS // self._scenario.items))
@@ -116,11 +117,11 @@ class Search:
         return len(self._trials)
 
     def pipeline(self, slots: Slots) -> Pipeline[Any, Any]:
-        """The pipeline with these settings."""
+        """Returns the pipeline with these settings."""
         return with_settings(self._scenario.pipeline, dict(zip(self._paths, slots, strict=True)))
 
     def trial(self, slots: Slots) -> Trial:
-        """Simulate it, unless that was done before."""
+        """Simulates the settings, or returns the earlier trial of the same settings."""
         if slots not in self._trials:
             scenario = self._scenario.with_pipeline(self.pipeline(slots))
             runs = [scenario.run(self._seed + number, as_recorded=number == 0) for number in range(self._runs)]
@@ -128,7 +129,7 @@ class Search:
         return self._trials[slots]
 
     def fastest(self, start: Slots) -> Trial:
-        """The settings with the highest rate that is found, within the bounds."""
+        """Finds the settings with the highest rate within the bounds."""
         best, now = self._by_capacity(self.trial(start)), self.trial(self.within(start))
         best = self._climbed(now if self._gains(now, best, WORTH) else best)
         for step in _STEPS:
@@ -136,11 +137,11 @@ class Search:
         return best
 
     def smallest(self, fast: Trial, enough: float) -> Trial:
-        """The settings with the fewest slots that is found with at least so many rows in a second.
+        """Finds the fewest slots that reach a rate.
 
         Args:
-            fast: Settings that reach it.
-            enough: The rate.
+            fast: Settings that reach the rate.
+            enough: The rate in rows per second.
         """
         must_be_paid = self._is_paid(fast)
 
@@ -148,7 +149,7 @@ class Search:
             trial = self.trial(slots)
             return trial.rate >= enough and (self._is_paid(trial) or not must_be_paid)
 
-        low, high, best = 0.0, 2.0, fast.slots  # times the slots that the rate takes if all are always busy
+        low, high, best = 0.0, 2.0, fast.slots  # times the slots that the rate needs if all are always busy
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             demands = [math.ceil(demand * enough * middle) for demand in fast.demands]
@@ -168,7 +169,7 @@ class Search:
         return self.trial(best)
 
     def within(self, slots: Slots) -> Slots:
-        """The settings nearest to these that are within the bounds."""
+        """Returns the settings within the bounds that are nearest to these."""
         for bound in self._bounds:
             while bound.room(slots) < 0:
                 largest = max(bound.places, key=lambda place: slots[place])
@@ -199,8 +200,8 @@ class Search:
         return fmean(sum(run.simulated.stages[stage]["busy"] for stage in stages) for run in runs)
 
     def _by_capacity(self, trial: Trial) -> Trial:
-        """The slots of the highest rate that the bounds and the limits allow; fewer where more gain nothing."""
-        rates = [_GROWTH * trial.rate / trial.limits] if trial.limits > 0 else []  # near a limit, more slots help still
+        """Returns the trial with the highest rate that bounds and limits allow, without slots that gain nothing."""
+        rates = [_GROWTH * trial.rate / trial.limits] if trial.limits > 0 else []  # near a limit, more slots still help
         for bound in self._bounds:
             demand = sum(trial.demands[place] for place in bound.places)
             rates += [bound.most / demand] if demand > 0 else []
@@ -219,7 +220,7 @@ class Search:
         return self.trial(self.within(tuple(max(1, math.ceil(demand * rate)) for demand in trial.demands)))
 
     def _climbed(self, best: Trial) -> Trial:
-        """Raise what holds it up."""
+        """Raises the setting that holds the run up, as long as that gains."""
         for _ in range(_ROUNDS):
             place, to = self._advised(best)
             slots = best.slots if place is None else _put(best.slots, place, to)
@@ -232,7 +233,7 @@ class Search:
         return best
 
     def _advised(self, trial: Trial) -> tuple[int | None, int]:
-        """Which setting to raise, and to how much, as far as the bounds allow."""
+        """Returns the place of the setting to raise, and its new value within the bounds; (None, 0) for none."""
         advice = trial.advice
         if advice.kind not in ("stage", "items"):
             return None, 0
@@ -247,7 +248,7 @@ class Search:
         return self._stages.index(stage) if stage in self._stages else None
 
     def _descended(self, best: Trial, step: float) -> Trial:
-        """Change one setting after the other by such a factor, as long as one gains."""
+        """Changes one setting after the other by the factor ``step``, as long as a change gains."""
         for _ in range(_ROUNDS):
             before = best
             for place in sorted(range(len(best.slots)), key=lambda place: -best.busy[place]):
@@ -263,7 +264,7 @@ class Search:
         return trial if self._gains(trial, best, WORTH if is_larger else _NOISE) else best
 
     def _neighbours(self, trial: Trial, place: int, step: float) -> list[Slots]:
-        """More slots of one setting, those of another where there is no room; and fewer."""
+        """Returns changes of one setting: more slots, slots moved from others if there is no room, and fewer slots."""
         slots = trial.slots
         by = _grown(slots[place], step) - slots[place]
         more, fewer = _put(slots, place, slots[place] + by), _put(slots, place, max(1, slots[place] - by))

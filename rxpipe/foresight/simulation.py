@@ -1,4 +1,4 @@
-"""``simulate``: the same pipeline in virtual time, with calls that are drawn instead of made."""
+"""``simulate`` runs the same pipeline in virtual time, and draws its calls instead of making them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from rxpipe.pipeline.run.run import Run
 from rxpipe.screen.texts import duration
 
 REPLICATIONS = 30
-_ITEMS = 60_000  # that all simulations of a forecast take together, if one alone does not take more
-_SHORT = 5_000  # items: so many of a run tell how it spreads by chance
-_LEAST = 4  # simulations, however many items they have
-_MANY = 5_000  # items: then not each call needs to be timed to tell what holds the run up
-_LARGE = 1_009  # between the seeds of two simulations
-_WORTH = 0.01  # of the time: a shorter start is not worth a word
-_NEW = 10**12  # IDs of items that the record does not have begin here
+_ITEMS = 60_000  # the most items of all simulations of a forecast together, unless _LEAST simulations have more
+_SHORT = 5_000  # items of a shortened run: enough to show how its numbers vary by chance
+_LEAST = 4  # the fewest simulations, however many items each has
+_MANY = 5_000  # items: above this, timing every call is not needed to find what holds the run up
+_LARGE = 1_009  # distance between the seeds of two simulations
+_WORTH = 0.01  # share of the run time: a shorter start is not mentioned
+_NEW = 10**12  # the first ID of items that are not in the record
 
 
 def simulate(
@@ -54,33 +54,36 @@ def simulate(
     seed: int = 0,
     replications: int | None = None,
 ) -> Forecast:
-    """Forecast a run: how long it takes, what it costs, what holds it up.
+    """Forecasts a run: how long it takes, what it costs, and what holds it up.
 
     ::
 
         forecast = rxpipe.simulate(pipeline, count=10_000, record=recorded("sqlite:///bank.db", 3))
 
     The pipeline's own stages, queues, limits, retries and strategy run in virtual time. Only the functions are
-    replaced: each call takes the seconds, uses the tokens and fails as one of the record, or as a distribution says.
-    Nothing is called, opened or waited for. The same arguments give the same forecast.
+    replaced: a call takes its seconds, tokens and failure from the record, or its seconds from a distribution. Nothing
+    is called, opened or waited for. The same arguments give the same forecast.
 
     Args:
-        pipeline: What is to be run. Its sink, store and listeners are left out.
-        count: How many items the source gives; by default as many as the record has, or as ``until`` needs.
+        pipeline: The pipeline of the run. Its sink, store and listeners are left out.
+        count: The number of items that the source gives. The default is the number of items in the record, or as many
+            as ``until`` needs.
         until: As for ``Pipeline.run``.
-        record: Calls of an earlier run of the same stages, whatever their settings were.
-        latency: Seconds of calls by the names of stages, in place of the record's.
-        server_slots: How many calls the server takes at once; further ones wait there.
-        server_rate: How many calls in a second it lets in, after a rest as many at once as in a second; it refuses
-            others for now. By default as the record tells.
-        seed: What all chance follows from.
-        replications: How many simulations differ by chance, for the intervals; by default 30, or fewer if each has very
-            many items. They end after 5,000 items at most, and are taken to spread in proportion.
+        record: Calls of an earlier run of the same stages. The settings of that run do not matter.
+        latency: Distributions of the seconds of calls, by the names of stages. They replace the record.
+        server_slots: How many calls the server runs at once. Further calls wait in the server.
+        server_rate: How many calls per second the server accepts; after a rest it accepts a second's worth at once. It
+            refuses further calls for now. The default is the rate that the record shows, if it shows one.
+        seed: The seed of all random numbers.
+        replications: How many simulations with other random numbers give the intervals. The default is 30, or fewer if
+            each simulation has very many items. These simulations have at most 5,000 items each; their numbers are
+            assumed to vary in proportion.
 
     Raises:
-        ConfigError: There is nothing to draw the calls of a stage from, or there is no such stage.
+        ConfigError: A name in ``latency`` is no stage, there is nothing to draw the calls of a stage from, the number
+            of items is not known, or the run would fail or never end.
         ValueError: A number is out of range.
-        TypeError: A limiter of the user's own cannot be simulated.
+        TypeError: A limiter of your own class has no ``fresh()``, so it cannot be simulated.
     """
     scenario = Scenario.of(
         pipeline,
@@ -95,7 +98,7 @@ def simulate(
 
 
 def forecast_of(scenario: Scenario, *, seed: int, replications: int | None = None) -> Forecast:
-    """The forecast of a scenario; see ``simulate``."""
+    """Returns the forecast of a scenario; see ``simulate``."""
     main = scenario.run(seed, as_recorded=True)
     short = scenario.shortened(_SHORT)
     if replications is None:
@@ -106,19 +109,20 @@ def forecast_of(scenario: Scenario, *, seed: int, replications: int | None = Non
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What is to be simulated.
+    """The pipeline to simulate, its items, and how its calls and its server behave.
 
     Attributes:
         pipeline: The pipeline.
-        count: How many items the source gives; None for as many as are needed.
-        until: How many are to be written; None for all.
-        record: Calls that were made; None if there are none.
-        given: What becomes of the calls of stages that do not go by the record.
-        timeouts: The stages that go by the record, and their timeouts, which they may have had then.
-        load: How the server slows down.
-        rate: Beyond which it refuses calls; None if it does not, or if it refuses some at random.
-        slots: How many calls it takes at once.
-        assumptions: What is taken for granted.
+        count: The number of items that the source gives; None for as many as the run needs.
+        until: The number of rows to write; None for all.
+        record: Recorded calls; None if there are none.
+        given: The draws of stages that do not use the record, by the stage's name.
+        timeouts: The timeout in seconds of each stage that uses the record, by the stage's name. The recorded calls may
+            have had the same timeout.
+        load: How the server slows down under load.
+        rate: The rate beyond which the server refuses calls; None if there is no such rate.
+        slots: How many calls the server runs at once.
+        assumptions: What the forecast assumes, one sentence each.
     """
 
     pipeline: Pipeline[Any, Any]
@@ -145,7 +149,7 @@ class Scenario:
         slots: int | None,
         rate: float | None = None,
     ) -> Scenario:
-        """Check what is given; see ``simulate``."""
+        """Checks the arguments, and makes a scenario of them; see ``simulate``."""
         for name, number in (("count", count), ("until", until), ("server_slots", slots)):
             if number is not None and not (is_count(number) and number >= 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, not {number!r}")
@@ -184,18 +188,18 @@ class Scenario:
         return scenario
 
     def with_pipeline(self, pipeline: Pipeline[Any, Any]) -> Scenario:
-        """The same with another pipeline of the same stages, whose settings differ."""
+        """Returns a copy with another pipeline. The pipeline has the same stages with other settings."""
         return replace(self, pipeline=pipeline)
 
     def shortened(self, most: int) -> Scenario:
-        """The same with so many items at most; as it is, if its cost may end it."""
+        """Returns a copy with at most ``most`` items. With ``max_cost`` the scenario stays as it is."""
         if self.pipeline.max_cost is not None:
             return self
         count, until = (None if one is None else min(one, most) for one in (self.count, self.until))
         return replace(self, count=count, until=until)
 
     def draws(self, load: Load | None) -> Mapping[str, StageDraws]:
-        """What becomes of the calls of each stage, if the server slows down like that."""
+        """Returns the draws of each stage by its name, for a server that slows down like ``load``."""
         if load not in self._draws:
             known = {} if self.record is None else recorded_draws(self.record, self.timeouts, load)
             self._draws[load] = {**known, **self.given}
@@ -203,16 +207,16 @@ class Scenario:
 
     @property
     def commit_seconds(self) -> float:
-        """How long a row waits for others to be committed with it, in seconds."""
+        """How long a row waits for others that are committed with it, in seconds."""
         return float(getattr(self.pipeline.sink, "max_seconds", 0.0))
 
     @property
     def startup(self) -> float:
-        """How long a run takes until its first call, in seconds: imports, connections, the table."""
+        """Seconds from the start of a run to its first call: imports, connections, creation of the table."""
         return 0.0 if self.record is None else self.record.startup
 
     def told(self, seconds: float) -> tuple[str, ...]:
-        """What is taken for granted of a run that takes so many seconds."""
+        """Returns the assumptions for a run that takes ``seconds`` seconds."""
         if self.startup <= _WORTH * seconds:
             return self.assumptions
         return (*self.assumptions, f"the first call begins after {duration(self.startup)}, as in the record")
@@ -223,11 +227,12 @@ class Scenario:
         return self.count or self.until or 1
 
     def run(self, seed: int, *, as_recorded: bool = False) -> Ran:
-        """Simulate it once.
+        """Simulates the scenario once.
 
         Args:
-            seed: What chance follows from.
-            as_recorded: Items of the record have their own calls; otherwise as if another record had been made.
+            seed: The seed of all random numbers.
+            as_recorded: If True, items of the record get their own recorded calls. If False, calls are drawn as if
+                another record had been made.
         """
         if as_recorded:
             return run_once(self, self.draws(self.load.load), self.load.load, seed)
@@ -244,11 +249,11 @@ class Ran:
     """A simulation that has ended.
 
     Attributes:
-        simulated: Its numbers.
-        slots: How many slots each stage had.
-        limits: The names of its limits.
-        advice: What held it up.
-        stopped: Why it stopped before its end, as a sentence; None if it did not.
+        simulated: The numbers of the simulation.
+        slots: How many slots each stage had; None for no bound.
+        limits: The names of the rate limits.
+        advice: What held the run up.
+        stopped: Why the run stopped early, as a sentence; None if it did not.
     """
 
     simulated: Simulated
@@ -259,7 +264,7 @@ class Ran:
 
 
 def run_once(scenario: Scenario, draws: Mapping[str, StageDraws], load: Load | None, seed: int) -> Ran:
-    """Run a pipeline in virtual time, to its end."""
+    """Runs a pipeline in virtual time, to its end."""
     time = VirtualTime()
     server = Server(time, load, slots=scenario.slots, rate=scenario.rate)
     pipeline = simulated_pipeline(scenario.pipeline, draws, time, server, seed)
@@ -362,7 +367,7 @@ def _forecast(scenario: Scenario, main: Ran, others: Sequence[Simulated], seed: 
 
 
 def _bounds(scenario: Scenario) -> dict[str, float]:
-    """What some numbers cannot exceed, by their names."""
+    """Returns the upper bounds of some numbers, by name."""
     expands = any(stage.expand for stage in scenario.pipeline.stages)
     items = math.inf if scenario.count is None or expands else float(scenario.count)
     rows = items if scenario.until is None else min(items, float(scenario.until))
@@ -379,7 +384,7 @@ def _intervals(
 
 
 class _Ids(Collection[int | str]):
-    """The IDs of a simulation's items: first those of the record."""
+    """The IDs of a simulation's items. IDs of the record come first."""
 
     def __init__(self, known: Sequence[int | str], count: int | None) -> None:
         self._known = known

@@ -1,4 +1,4 @@
-"""A pipeline as far as a run's numbers and some of its calls tell of it, where the pipeline itself is not there."""
+"""A stand-in for a pipeline that is not available, made from a run's numbers and some of its calls."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rxpipe.operators.stages.options import Batch
 from rxpipe.operators.stages.retry_policy import Retry
 from rxpipe.pipeline.pipeline import Pipeline
 
-QUEUE = 10  # places, as of a stage that does not say
-AT_ONCE = "items at once"  # the setting of strategy per_item
-_PASSES = 0.97  # of the items: a stage that is called with fewer lets the others pass
-_CHILDREN = 20  # different counts of children
+QUEUE = 10  # the default of a stage
+AT_ONCE = "items at once"  # the name of the setting of strategy per_item
+_PASSES = 0.97  # share of the items: a stage that is called with fewer lets the others pass
+_CHILDREN = 20  # number of different counts of children
 _MANY = 10_000  # slots of a stage without a bound
-_LONGEST = 60.0  # seconds: the longest delay of a retry that is taken for one
+_LONGEST = 60.0  # seconds: the longest retry delay that is believed
 
 
 @dataclass(slots=True)
 class StandIn:
-    """Makes pipelines like that of a run.
+    """Makes pipelines that resemble that of a run.
 
     Attributes:
         snapshot: The run's numbers.
-        calls: Some of its calls.
-        record: What is drawn from: these, and what the numbers tell of items that pass stages, and of children.
+        calls: Some of the run's calls.
+        record: The record that simulations draw from: the calls, the items that pass stages, and the children.
     """
 
     snapshot: Snapshot
@@ -49,7 +49,7 @@ class StandIn:
         )
 
     def _passed(self, stage: StageSnapshot) -> frozenset[str]:
-        """Stand for the items that pass a stage without a call: so many of them."""
+        """Returns made-up IDs for the items that pass a stage without a call, in the observed proportion."""
         called = len({call.item for call in self.calls if call.stage == stage.name})
         came = self._came()[stage.name]
         share = (stage.finished + stage.running + stage.waiting) / came if came else 1.0
@@ -68,10 +68,10 @@ class StandIn:
         return came
 
     def pipeline(self, settings: Mapping[str, float]) -> Pipeline[Any, Any]:
-        """One with some settings changed; its functions are not to be called.
+        """Returns a pipeline with some settings changed. Its functions must not be called.
 
         Raises:
-            ConfigError: What the numbers tell makes no pipeline.
+            ConfigError: The numbers make no pipeline.
         """
         limits = {
             one.name: RateLimiter(1, _calls_unit(one, self.snapshot) / settings.get(one.name, one.rate))
@@ -115,7 +115,7 @@ class StandIn:
         return Retry(max_attempts=max(2, most), initial=min(delay, _LONGEST))
 
     def _collects(self, stage: StageSnapshot) -> bool:
-        """Whether a stage is called with parents of items that an earlier one has made."""
+        """Returns True if the stage is called with parents of items that an earlier stage has made."""
         before: set[str] = set()
         for one in self.snapshot.stages:
             if one.name == stage.name:
@@ -125,7 +125,7 @@ class StandIn:
         return bool(before & {call.item for call in self.calls if call.stage == stage.name})
 
     def _batch(self, stage: StageSnapshot) -> Batch | None:
-        """Its lists, if several items have had the same call."""
+        """Returns the stage's batch option if several items shared a call; otherwise None."""
         if stage.spawned or self._collects(stage):
             return None
         sizes = Counter((call.began, call.seconds) for call in self.calls if call.stage == stage.name)
@@ -139,7 +139,7 @@ def _children(stage: StageSnapshot) -> dict[str, int]:
 
 
 def _calls_unit(limit: LimiterSnapshot, snapshot: Snapshot) -> float:
-    """How much of a limit a call takes, on average."""
+    """Returns how many units of a limit a call takes on average."""
     if limit.unit == "calls":
         return 1.0
     calls = sum(stage.calls for stage in snapshot.stages if limit.name in stage.limiters)
@@ -153,7 +153,7 @@ def _limiter(limits: Sequence[RateLimiter]) -> Limiter | None:
 
 
 def calls_of_bars(bars: Sequence[Bar]) -> list[RecordedCall]:
-    """Calls as a timeline has them, with the number of each for its item."""
+    """Makes recorded calls from the bars of a timeline, and numbers the attempts of each item."""
     attempts: defaultdict[tuple[str, str], int] = defaultdict(int)
     found: list[RecordedCall] = []
     for bar in sorted(bars, key=lambda bar: bar.began):

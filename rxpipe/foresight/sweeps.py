@@ -1,7 +1,7 @@
-"""``sweep``: how a run changes with one setting, or with two.
+"""``sweep`` shows how a run changes with one or two settings.
 
-Each point is one simulation with the same seed. As each call of each item is drawn alike in all of them (common random
-numbers, see ``chance.py``), two points differ by their settings and not by chance.
+Each point is one simulation, and all points have the same seed. Each call of each item is drawn alike in all of them
+(common random numbers, see ``chance.py``), so two points differ by their settings and not by chance.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from rxpipe.pipeline.pipeline import Pipeline
 NEARLY = 0.95
 """The knee is the smallest setting that reaches this share of the best rate.
 
-Of two settings, it is the pair that stands earliest in their values: the least sum of places, then the best rate.
+With two settings, the knee is the pair with the smallest sum of places in their sorted values. Of pairs with the same
+sum, the one with the best rate is the knee.
 """
 
 _MOST_SETTINGS = 2
-_MOST_OF_ONE = 12  # values of a range that are simulated; with those around the knee, there are 16 or so
-_MOST_OF_TWO = 8  # of each of two
+_MOST_OF_ONE = 12  # the most values of a range that are simulated first; with those around the knee there are about 16
+_MOST_OF_TWO = 8  # the same for each of two settings
 
 Variant = Callable[[Mapping[str, Any]], Pipeline[Any, Any]]
 
@@ -36,16 +37,16 @@ class Point:
     """A simulation with one value of each setting.
 
     Attributes:
-        settings: The values, by the settings' paths.
-        rate: Rows in a second.
+        settings: The values by path.
+        rate: Rows per second.
         seconds: Wall time in seconds.
         first_seconds: Seconds until the first row.
-        item_p50: Seconds that half of the items take at most.
-        item_p95: The same of 95 in a hundred.
-        failed: Items that fail.
-        cost: What the calls cost.
-        in_flight: The most items that are held in memory at once.
-        held_up_by: The stage or limit that holds the others up; None if there is none, or it is too close to call.
+        item_p50: Half of the items take at most this many seconds.
+        item_p95: 95% of the items take at most this many seconds.
+        failed: The number of items that fail.
+        cost: The cost of all calls, in the currency of the prices.
+        in_flight: The highest number of items in memory at once.
+        held_up_by: The stage or limit that holds the run up; None if there is none, or if two are too close to call.
     """
 
     settings: Mapping[str, Any]
@@ -61,7 +62,7 @@ class Point:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], ran: Ran) -> Point:
-        """The point of a simulation that has ended."""
+        """Makes the point of a simulation that has ended."""
         numbers = ran.simulated.numbers
         names = ("seconds", "first_seconds", "item_p50", "item_p95", "cost")
         return cls(
@@ -78,16 +79,16 @@ class Point:
 class Sweep:
     """How a run changes with its settings.
 
-    ``print(sweep)`` is a table.
+    ``print(sweep)`` shows a table.
 
     Attributes:
-        settings: The values of each setting, by its path.
-        points: A simulation for each value, or for each pair of values; the last setting changes first.
+        settings: The values of each setting, by path.
+        points: A simulation for each value, or for each pair of values. The last setting changes first.
         best: The point with the highest rate.
-        knee: The smallest settings that come near to that, see ``NEARLY``; None unless all values are numbers.
-        count: Items of the source; None for as many as are needed.
-        assumptions: What is taken for granted, a sentence each.
-        seed: What all chance follows from.
+        knee: The point with the smallest settings whose rate is at least 95% of the best; None if a value is no number.
+        count: The number of items that the source gives; None for as many as the run needs.
+        assumptions: What the simulations assume, one sentence each.
+        seed: The seed of all random numbers.
     """
 
     settings: Mapping[str, tuple[Any, ...]]
@@ -100,13 +101,13 @@ class Sweep:
 
     @property
     def is_rising(self) -> bool:
-        """Whether the knee is at the end of a setting's values, so that still larger ones may give more."""
+        """True if the knee is at the end of a setting's values, so that larger values may give more."""
         knee = self.knee
         return knee is not None and any(knee.settings[path] == max(values) for path, values in self.settings.items())
 
     @property
     def sentence(self) -> str:
-        """Which settings to take, and why."""
+        """The settings to take, and why, as one sentence."""
         if self.knee is None:
             return f"{_text(self.best)} gives most: {self.best.rate:.4g} rows/s"
         share = self.knee.rate / self.best.rate if self.best.rate else 1.0
@@ -116,7 +117,7 @@ class Sweep:
         return f"{told}; the rate still rises at the end of the values" if self.is_rising else told
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
+        """Returns the sweep as plain data, for JSON."""
         return {
             "settings": {path: list(values) for path, values in self.settings.items()},
             "points": [asdict(point) for point in self.points],
@@ -147,28 +148,34 @@ def sweep(
     server_rate: float | None = None,
     seed: int = 0,
 ) -> Sweep:
-    """Simulate a run with each value of a setting, or with each pair of values of two.
+    """Simulates a run with each value of a setting, or with each pair of values of two settings.
 
     ::
 
         found = sweep(pipeline, {"stages.answering.concurrency": range(4, 65)}, count=1_000, record=record)
         found.knee.settings  # {"stages.answering.concurrency": 20}
 
+    A long ``range`` is not simulated in full. The simulated numbers have about the same ratio from one to the next. If
+    the range is the only setting, further numbers around the knee are simulated.
+
     Args:
-        pipeline: What is to be run.
-        settings: One or two settings with their values: ``concurrency`` or ``strategy`` of the pipeline, or
-            ``stages.NAME.OPTION`` of a stage. Of a long ``range`` some numbers are simulated, with about the same ratio
-            from one to the next; and, if it is the only setting, those around the knee.
-        count: See ``simulate``, as for all that follows.
-        until: As there.
-        record: As there.
-        latency: As there.
-        server_slots: As there.
-        server_rate: As there.
-        seed: As there.
+        pipeline: The pipeline of the run.
+        settings: The values of one or two settings by path: ``concurrency`` or ``strategy`` of the pipeline, or
+            ``stages.NAME.OPTION`` of a stage.
+        count: See ``simulate``.
+        until: See ``simulate``.
+        record: See ``simulate``.
+        latency: See ``simulate``.
+        server_slots: See ``simulate``.
+        server_rate: See ``simulate``.
+        seed: See ``simulate``.
+
+    Returns:
+        One point for each simulation, with the best point and the knee.
 
     Raises:
-        ConfigError: There is no such setting, or a value is not allowed there; or what ``simulate`` raises.
+        ConfigError: A setting does not exist, or does not allow a value. Also raised for the reasons that ``simulate``
+            has.
     """
     scenario = Scenario.of(
         pipeline,
@@ -183,13 +190,13 @@ def sweep(
 
 
 def sweep_of(scenario: Scenario, settings: Mapping[str, Iterable[Any]], variant: Variant, *, seed: int) -> Sweep:
-    """The same for a scenario that is prepared.
+    """Does the same as ``sweep`` for a scenario that exists already.
 
     Args:
-        scenario: What is common to all points.
+        scenario: The scenario that all points share.
         settings: As for ``sweep``.
-        variant: Gives the scenario's pipeline with some settings instead of its own.
-        seed: What all chance follows from.
+        variant: Returns the scenario's pipeline with the given settings.
+        seed: The seed of all random numbers.
     """
     settings = {path: _ascending(values) for path, values in settings.items()}
     if not 1 <= len(settings) <= _MOST_SETTINGS:
@@ -199,7 +206,7 @@ def sweep_of(scenario: Scenario, settings: Mapping[str, Iterable[Any]], variant:
     if empty := [path for path, values in given.items() if not values]:
         raise ConfigError(f"{empty[0]}: a sweep needs values")
     chosen = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
-    variants = [variant(one) for one in chosen]  # what is wrong is told before anything is simulated
+    variants = [variant(one) for one in chosen]  # raises before anything is simulated
     names = [stage.name for stage in scenario.pipeline.stages]
     if any([stage.name for stage in one.stages] != names for one in variants):
         raise ConfigError(f"{' and '.join(given)}: stages keep their names in a simulation")
@@ -230,7 +237,7 @@ def _ascending(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _values(values: Iterable[Any], most: int) -> tuple[Any, ...]:
-    """The values to simulate: all, but of a long range some with about the same ratio from one to the next."""
+    """Returns the values to simulate: all, or a selection of a long range with about equal ratios."""
     if isinstance(values, range) and len(values) > most:
         return tuple(_spread(values, most))
     return tuple(dict.fromkeys(values))
@@ -244,7 +251,7 @@ def _spread(numbers: range, most: int) -> list[int]:
 
 
 def _between(points: Sequence[Point], path: str, values: range) -> Mapping[str, Any] | None:
-    """A value halfway between the knee and the one before it; None if these are neighbours."""
+    """Returns a value halfway between the knee and the point before it; None if the two are neighbours."""
     knee = _knee({path: [one.settings[path] for one in points]}, points)
     if knee is None:
         return None

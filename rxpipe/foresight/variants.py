@@ -1,4 +1,4 @@
-"""A pipeline with other settings, by the paths that a config has for them."""
+"""Makes a pipeline with other settings, by the paths that a config uses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _OF_STAGE = tuple(one.name for one in fields(Stage) if one.name not in ("name", 
 
 
 def with_settings(pipeline: Pipeline[Any, Any], settings: Mapping[str, Any]) -> Pipeline[Any, Any]:
-    """The same pipeline with some settings instead of its own, without a store: for simulations only.
+    """Returns a copy of a pipeline with some settings changed. For simulations only: the copy has no store.
 
     Args:
-        pipeline: It stays as it is.
-        settings: Values by their paths: ``concurrency`` or ``strategy`` of the pipeline, or ``stages.NAME.OPTION`` of a
+        pipeline: The pipeline to copy. It does not change.
+        settings: New values by path: ``concurrency`` or ``strategy`` of the pipeline, or ``stages.NAME.OPTION`` of a
             stage.
 
     Raises:
-        ConfigError: There is no such stage or option, or the value is not allowed there.
+        ConfigError: The stage or option does not exist, or does not allow the value.
     """
     stages = {stage.name: replace(stage, cache=False) for stage in pipeline.stages}
     options: dict[str, Any] = {"concurrency": pipeline.concurrency, "strategy": pipeline.strategy}

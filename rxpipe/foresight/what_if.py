@@ -1,8 +1,9 @@
-"""What a run would do with other settings, from its numbers and some of its calls; its pipeline need not be there.
+"""Simulates a run with other settings, from its numbers and some of its calls. The pipeline itself is not needed.
 
-A stand-in for the pipeline is made of what the numbers tell: stages with their slots, limits, attempts and children.
-Queues have their usual lengths, and delays of retries are those that were seen. All settings are simulated with the
-same chance, and told as shares of what is now. So what the stand-in does not know is off on both sides.
+A stand-in for the pipeline is made from the numbers: stages with their slots, limits, attempts and children. Queues
+have their default length, and retry delays are those that were observed. All settings are simulated with the same
+random numbers, and results are ratios to the present rate. So an error of the stand-in affects both sides of a ratio
+alike.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from rxpipe.pipeline.run.item import Item
 from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.start import start
 
-MOST_ITEMS = 12_000  # that one curve simulates
+MOST_ITEMS = 12_000  # the most items that one curve simulates
 Kind = Literal["slots", "items", "limit"]
-_SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of what is now: the points of a curve
-_SEEDS = 5  # of fewer, an interval says little: from three, it goes from a third of a rate to three times as much
+_SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # times the present value: the points of a curve
+_SEEDS = 5  # with fewer an interval says little: with three it goes from a third of a rate to three times as much
 _LEAST, _MOST = 200, 1_000  # items of a simulation
 _ROUNDS = 3  # times as many items as the stages hold
 _TINY = 1e-9  # seconds
-_FILLED = 0.3  # of the items: from when on a rate is looked at
-_APART = 1_009  # between the seeds of two simulations
+_FILLED = 0.3  # share of the items after which the rate is measured
+_APART = 1_009  # distance between the seeds of two simulations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What could be set otherwise.
+    """A setting that can be changed in simulations.
 
     Attributes:
-        name: The stage's name, or the limit's.
-        kind: ``slots`` of a stage; ``items`` at once, of a run with strategy ``per_item``; or the ``limit`` of a rate.
-        unit: What there are so many of; of a limit, in a second.
-        now: What it is now.
-        least: The least value of a curve.
-        most: The largest.
+        name: The name of the stage or of the limit.
+        kind: ``slots`` of a stage; ``items`` at once, for a run with strategy ``per_item``; or the ``limit`` of a rate.
+        unit: What the value counts; for a limit, units per second.
+        now: The present value.
+        least: The smallest value of a curve.
+        most: The largest value of a curve.
     """
 
     name: str
@@ -60,11 +61,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What one value of a setting does.
+    """The effect of one value of a setting.
 
     Attributes:
         value: The value.
-        times: How many times as fast as now the run would go.
+        times: The rate of the run with this value, as a multiple of the present rate.
     """
 
     value: float
@@ -72,22 +73,22 @@ class Point:
 
 
 class WhatIf:
-    """Simulates a run with other settings. Not for several threads at once."""
+    """Simulates a run with other settings. Not thread-safe."""
 
     def __init__(self, snapshot: Snapshot, calls: Sequence[RecordedCall]) -> None:
-        """Prepare it.
+        """Prepares simulations of a run.
 
         Args:
             snapshot: The run's numbers.
-            calls: Some of its calls, of a time without gaps.
+            calls: Some of the run's calls: all calls of a time without gaps.
 
         Raises:
-            ConfigError: There are no calls of one of its stages.
+            ConfigError: A stage has no calls, or the numbers make no pipeline.
         """
         self._snapshot = snapshot
         self._stand_in = StandIn(snapshot, calls)
         self.settings = _settings(snapshot)
-        self._now: dict[int, list[float]] = {}  # items in a second, by how many are simulated
+        self._now: dict[int, list[float]] = {}  # items per second as it is, by the number of simulated items
         self._scenario = Scenario.of(
             self._stand_in.pipeline({}),
             count=_LEAST,
@@ -98,14 +99,14 @@ class WhatIf:
         )
 
     def curve(self, name: str, changed: Mapping[str, float] | None = None) -> list[Point]:
-        """How fast the run would go at several values of a setting.
+        """Returns how fast the run would go at several values of a setting.
 
         Args:
-            name: The setting's.
-            changed: Other settings that are not as they are now.
+            name: The name of the setting.
+            changed: Other changed settings, by name.
 
         Raises:
-            ConfigError: There is no such setting, or a value is out of range.
+            ConfigError: The setting does not exist, a value is out of range, or the simulated run has no end.
         """
         known = {one.name: one for one in self.settings}
         for given, value in {name: 1.0, **(changed or {})}.items():
@@ -131,7 +132,7 @@ class WhatIf:
         return max(_LEAST, min(_MOST, MOST_ITEMS // ((points + 1) * _SEEDS), _ROUNDS * held))
 
     def _rate(self, settings: Mapping[str, float], count: int, seed: int) -> float:
-        """Items in a second, in the steady part of a simulation."""
+        """Returns items per second in the steady part of a simulation."""
         scenario, time = self._scenario, VirtualTime()
         load = scenario.load.load
         draws = scenario.draws(load)
@@ -147,7 +148,7 @@ class WhatIf:
 
 
 class _Meter:
-    """Looks at a simulation when so many items were taken, and when the last one is."""
+    """Marks the progress of a simulation after 30% of the items are taken, and after the last one is."""
 
     def __init__(self, time: VirtualTime, count: int) -> None:
         self._time = time
@@ -156,7 +157,7 @@ class _Meter:
         self.run: Run | None = None
 
     def admitted(self, item: Item) -> None:
-        """An item was taken."""
+        """Marks the progress when an item is taken."""
         run = self.run
         if run is not None and run.taken in self._looks:
             ended = run.written + run.failed + run.dropped + run.expanded + run.collected
@@ -164,7 +165,7 @@ class _Meter:
 
     @property
     def rate(self) -> float | None:
-        """Items in a second, those that came and those that ended; None if that cannot be told."""
+        """Items that came or ended per second; None if that cannot be measured."""
         if len(self._marks) < len(self._looks) or self._marks[1][0] <= self._marks[0][0]:
             return None
         return (self._marks[1][1] - self._marks[0][1]) / (self._marks[1][0] - self._marks[0][0])

@@ -1,8 +1,8 @@
-"""What to change so that more goes through, and how much that gains.
+"""Recommends a change that lets more items through, and says how much the change gains.
 
-A stage's slots that let the next one hold the others up: ``ceil(D * X)``, its slot seconds an item times the items in a
-second that all others can do. More of them would gain nothing. Where that is more than 16 times what there is, 16 times
-as much is named: nothing is known of what lies that far off.
+The recommended slots of a stage are the fewest with which another resource holds the run up: ``ceil(D * X)``. ``D`` is
+the slot seconds per item, and ``X`` the items per second that all other resources can do. More slots would gain
+nothing. The advice never exceeds 16 times the present slots, as nothing is known of what lies that far off.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.insight.throughput import Line
 from rxpipe.insight.window import Window
 
-_FAR = 1.5  # times the slots that were seen at work: beyond, a server may become slower
-_FARTHEST = 16  # times what there is: no more is named
-_ALL = {2: "both", 3: "all three", 4: "all four"}  # resources that are named together
-_MUCH = 1.25  # times what goes through now: half of what half as much again could give
-_WORTH = 0.01  # a gain that is worth a change
-_MOST = 0.8  # of a gain
+_FAR = 1.5  # times the slots that were seen at work: with more, a server may become slower
+_FARTHEST = 16  # times the present amount: the highest recommendation
+_ALL = {2: "both", 3: "all three", 4: "all four"}  # the words for resources that are named together
+_MUCH = 1.25  # times the present rate: half of what half as much again could give
+_WORTH = 0.01  # the smallest gain that is worth a change
+_MOST = 0.8  # share of a gain that is enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What to change.
+    """A recommended change.
 
     Attributes:
         sentence: What holds the run up, and what a change would gain.
-        kind: What kind of resource to change; None if there is nothing to say.
-        name: Its name.
-        now: How much there is of it: slots, or units of a limit in a second; None if that is not counted.
-        to: How much of it to have; None if nothing would be gained, or that is not counted.
-        gain: How much more would go through, as a share of what does now; None if that is not known.
-        up_to: Whether it may be less: if the server refuses calls, or nobody has seen so many at once.
-        then: What would hold the run up next; None for nothing.
-        other: What may as well hold the run up, where it is too close to call; else None.
+        kind: The kind of resource to change; None if there is no advice.
+        name: The resource's name; None if there is no advice.
+        now: The present amount: slots, or units of a limit per second; None if the resource has no amount.
+        to: The recommended amount; None if a change gains nothing, or if the resource has no amount.
+        gain: How much more would go through, as a share of the present rate; None if that is not known.
+        up_to: True if the gain may be smaller: the server refuses calls, or ``to`` is far above ``now``.
+        then: The resource that would hold the run up next; None for none.
+        other: The resource that may hold the run up instead, if it is too close to call; otherwise None.
     """
 
     sentence: str
@@ -55,7 +55,7 @@ class Advice:
 
 
 def advice_of(analysis: Analysis) -> Advice:
-    """What follows from what was found."""
+    """Returns the advice that follows from an analysis."""
     if analysis.window is not None and (refusals := refusals_of(analysis.window)) is not None:
         stage = refusals.stage
         return Advice(sentence=refusals.sentence, kind="stage", name=stage.name, now=stage.concurrency, up_to=True)
@@ -82,7 +82,7 @@ def _slots(stage: Capacity, line: Line, window: Window) -> Advice:
         to = math.ceil((now * HALF_AGAIN if others == math.inf else stage.demand * others) - 1e-9)
         to = max(to, _most_of_the_gain(stage, line, now))
         if to > _FARTHEST * now:
-            to, then = _FARTHEST * now, None  # what is next is not reached with these
+            to, then = _FARTHEST * now, None  # the next resource is not reached with this many slots
     gain = line.stated_gain(stage, to / (stage.units or 1))
     counts = next((each for each in window.counts.stages if each.name == stage.name), None)
     up_to = to > _FAR * now or _is_refused(stage, window)
@@ -103,7 +103,7 @@ def _slots(stage: Capacity, line: Line, window: Window) -> Advice:
 
 
 def _most_of_the_gain(stage: Capacity, line: Line, now: int) -> int:
-    """The fewest slots that give most of what half as many again would: where a limit takes turns with them."""
+    """Returns the fewest slots that give most of the gain of half as many again. Used where a limit takes turns."""
     enough = _MOST * line.gain(stage, HALF_AGAIN)
     most = math.ceil(now * HALF_AGAIN)
     low, high = now, most
@@ -209,9 +209,10 @@ def _too_close(first: Capacity, second: Capacity, line: Line) -> Advice:
 
 
 def _joint_gain(group: Sequence[Capacity], line: Line) -> tuple[list[str], float | None]:
-    """The titles of a few resources, and the gain of half as much again of each of them.
+    """Returns the titles of a few resources, and the gain of half as much again of each of them.
 
-    If these alone gain little, the next ones are as narrow. They join the group if all together gain much.
+    If these resources alone gain little, the next ones are as narrow. The next ones join the group if all together
+    gain much.
     """
     now, wider = line.rate(), line
     for one in group:
@@ -233,12 +234,12 @@ def _same(line: Line, resource: Capacity) -> Capacity:
 
 
 def _stated(line: Line, resource: Capacity, others: float) -> float | None:
-    """What the run gains if a resource does as much as all others can; None if nobody can say."""
+    """Returns the gain if a resource does as much as all others can; None if that is too far off to tell."""
     return line.stated_gain(resource, others / resource.rate) if others <= _FARTHEST * resource.rate else None
 
 
 def _without(line: Line, resource: Capacity) -> tuple[float, Capacity | None]:
-    """What all others could do, and which of them would hold the run up then."""
+    """Returns what all other resources could do, and which of them would hold the run up then."""
     free = replace(resource, rate=math.inf, units=None if resource.kind != "limiter" else math.inf)
     rest = Line([free if each is resource else each for each in line.resources], strategy=line.strategy)
     rate = rest.rate()
@@ -248,7 +249,7 @@ def _without(line: Line, resource: Capacity) -> tuple[float, Capacity | None]:
 
 
 def title(resource: Capacity) -> str:
-    """What a sentence calls a resource."""
+    """Returns the words for a resource in a sentence."""
     names: dict[Kind, str] = {
         "limiter": f"the limit of {resource.name}",
         "sink": f"the {resource.name}",

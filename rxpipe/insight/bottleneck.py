@@ -1,8 +1,8 @@
-"""What holds a run up: the resource of which half as much again would gain most.
+"""Finds what holds a run up: the resource of which half as much again would gain most.
 
-That is the one with the least capacity, as in DS2 (Kalavri and others, OSDI 2018) and Plumber (Kuchnik and others,
-MLSys 2022), or the slots and the limit that together have the least. Taken slots do not show it: a stage that waits for
-room downstream has its slots taken, too, which is why Flink tells busy from backpressured time.
+This is the resource with the least capacity, as in DS2 (Kalavri and others, OSDI 2018) and Plumber (Kuchnik and others,
+MLSys 2022), or the slots and the limit that together have the least. The share of taken slots does not show it: a stage
+that waits for room downstream also has its slots taken. Flink separates busy from backpressured time for this reason.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from rxpipe.insight.throughput import Line
 from rxpipe.insight.window import Window, settled, whole
 
 HALF_AGAIN = 1.5
-_ITEMS = 20  # so many must have gone through
-_UNSURE = 0.15  # a greater error of what seems to hold the others up is too great,
-_CLEAR = 2.0  # unless the gains differ by so many errors
-_SAME = 0.005  # gains that differ by less are the same
-_SURE = 0.6  # standard errors: gains that differ by fewer are too close; those of three lines in four are right
-_IDLE = 0.7  # below that share of what the resources could do, something else holds the run up
+_ITEMS = 20  # the fewest items that must have gone through
+_UNSURE = 0.15  # the largest acceptable error of the most likely bottleneck,
+_CLEAR = 2.0  # unless the gains differ by this many errors
+_SAME = 0.005  # gains that differ by less count as equal
+_SURE = 0.6  # standard errors: closer gains are too close to call; at this distance three of four verdicts are right
+_IDLE = 0.7  # below this share of the expected rate, something else holds the run up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """What holds a run up.
+    """The resource that holds a run up.
 
     Attributes:
-        verdict: ``found``; ``close``, if it may as well be ``other``; ``nothing``, if nothing that is measured holds
-            it up; ``unknown``, if there is too little to go by yet.
-        kind: What kind of resource it is; None unless there is one.
-        name: Its name.
-        capacity: Items in a second that it could do.
-        utilization: Which share of that it does.
-        confidence: How probable it is that it is this one rather than any other, 0 to 1.
-        other: The name of what comes next.
-        other_kind: What kind of resource that is.
+        verdict: ``found``; ``close``, if ``other`` is as likely; ``nothing``, if no measured resource holds the run up;
+            ``unknown``, if there are too few numbers yet.
+        kind: The kind of resource; None if no resource is named.
+        name: The resource's name; None if no resource is named.
+        capacity: Items per second that the resource could do.
+        utilization: The share of the capacity that is used, 0 to 1.
+        confidence: The probability that this resource holds the run up rather than any other, 0 to 1.
+        other: The name of the next resource.
+        other_kind: The kind of the next resource.
     """
 
     verdict: Verdict
@@ -54,14 +54,14 @@ class Bottleneck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What was found, and what it was found by.
+    """A bottleneck with the numbers that it was found from.
 
     Attributes:
         bottleneck: What holds the run up.
-        window: The part of the run that was looked at; None if there is none.
-        line: Its resources.
-        first: What holds it up, or seems to.
-        second: What comes next.
+        window: The part of the run that was analysed; None if there is none.
+        line: The resources of the run; None if there are too few numbers.
+        first: The resource that holds the run up, or that seems to.
+        second: The next resource.
     """
 
     bottleneck: Bottleneck
@@ -72,7 +72,7 @@ class Analysis:
 
 
 def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
-    """What the snapshots of a run, the latest last, say of what holds it up."""
+    """Finds what holds a run up from its snapshots, the latest last."""
     window = _window(snapshots)
     if window is None or window.items < _ITEMS:
         return Analysis(bottleneck=Bottleneck(verdict="unknown"), window=window)
@@ -105,7 +105,7 @@ def analysis_of(snapshots: Sequence[Snapshot]) -> Analysis:
 
 
 def _is_clear(ranked: Sequence[tuple[float, Capacity]], error: float) -> bool:
-    """Whether the first is the first though little is known: it gains far more, or the second could do far more."""
+    """Returns True if the first resource is clear in spite of large errors: its gain or its capacity differs by far."""
     if len(ranked) < 2:
         return ranked[0][0] >= _CLEAR * error
     (gain, first), (next_gain, second) = ranked[:2]
@@ -115,12 +115,12 @@ def _is_clear(ranked: Sequence[tuple[float, Capacity]], error: float) -> bool:
 
 
 def _has_start(window: Window) -> bool:
-    """Whether a window is all of a run: then its start and its end are in it, in which little goes through."""
+    """Returns True if the window is the whole run. Little goes through at the start and at the end of a run."""
     return window.counts.strategy != "staged" and window.seconds >= window.end.elapsed
 
 
 def ranking(line: Line) -> list[tuple[float, Capacity]]:
-    """All that has a bound, with what half as much again of it would gain; the most first, then the least capacity."""
+    """Returns the bounded resources with the gain of half as much again: highest gain first, then least capacity."""
     bounded = [each for each in line.resources if each.rate < math.inf]
     gains = [(line.gain(each, HALF_AGAIN), each) for each in bounded]
     return sorted(gains, key=lambda pair: (-round(pair[0], 9), pair[1].rate))
@@ -130,7 +130,7 @@ def _window(snapshots: Sequence[Snapshot]) -> Window | None:
     if not snapshots:
         return None
     last = snapshots[-1]
-    if last.strategy == "staged":  # one stage runs after the other: only all of it says how long each takes
+    if last.strategy == "staged":  # one stage runs after the other: only the whole run shows how long each takes
         return whole(last) if last.source.is_over and all(stage.finished for stage in last.stages) else None
     found = settled(snapshots)
     is_short = found is None or found.items < _ITEMS
@@ -138,7 +138,7 @@ def _window(snapshots: Sequence[Snapshot]) -> Window | None:
 
 
 def _probability(difference: float, error: float) -> float:
-    """That a difference with such a standard error is really above 0."""
+    """Returns the probability that a difference with this standard error is above 0."""
     if error <= 0:
         return 1.0
     return (1 + math.erf(difference / error / math.sqrt(2))) / 2

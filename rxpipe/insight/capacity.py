@@ -1,13 +1,13 @@
-"""How many items in a second each stage, limit, sink and source could do, if all others were without bounds.
+"""The capacity of each stage, limit, sink and source: its items per second if all others had no bounds.
 
-The operational laws of Denning and Buzen ("The operational analysis of queueing network models", ACM Computing Surveys
-1978): a resource's demand ``D`` is the time that an item takes of it, over all its visits; ``c`` servers can do
-``c / D`` items in a second; ``U = X * D / c`` of them are in use when ``X`` items in a second go through. DS2 (Kalavri
-and others, OSDI 2018) calls the same a true processing rate, and Plumber (Kuchnik and others, MLSys 2022) a
-resource-accounted rate.
+The operational laws are those of Denning and Buzen ("The operational analysis of queueing network models", ACM
+Computing Surveys 1978). A resource's demand ``D`` is the time of the resource that an item takes, over all its visits.
+``c`` servers can do ``c / D`` items per second. ``U = X * D / c`` of them are in use when ``X`` items per second go
+through. DS2 (Kalavri and others, OSDI 2018) calls the capacity a true processing rate, and Plumber (Kuchnik and
+others, MLSys 2022) a resource-accounted rate.
 
-Retries, time-outs, drops, children, batches and rounds are all in the demand: it is what was used in a window, over the
-items that went through.
+The demand includes retries, timeouts, drops, children, batches and rounds: it is the use of the resource in a window,
+divided by the items that went through.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from rxpipe.insight.window import Window
 
 ITEMS = "items at once"
 
-CONSUMER = "consumer"  # what a sink is called that does not tell what it writes to
-_HELD_UP = 0.02  # of the slots' time: below that, a sink does not hold the stages up
-_LEAST_OPEN = 0.01  # of the time: what is left of a limit that the server has paused throughout
-_TOKENS = 0.5  # coefficient of variation of a call's tokens, which are not kept
-_COMMITS = 0.3  # coefficient of variation of the seconds of a commit, which are not kept either
+CONSUMER = "consumer"  # the name of a sink that does not say what it writes to
+_HELD_UP = 0.02  # share of slot time: below this, a sink does not hold the stages up
+_LEAST_OPEN = 0.01  # share of the time that a limit stays open at least, even if the server always pauses calls
+_TOKENS = 0.5  # coefficient of variation of a call's tokens, which is not measured
+_COMMITS = 0.3  # coefficient of variation of the seconds of a commit, which is not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What one resource could do.
+    """The capacity of one resource.
 
     Attributes:
         kind: ``stage``, ``limiter``, ``sink`` or ``source``; ``items`` is the bound of ``per_item`` on items at once.
-        name: Its name.
-        rate: Items in a second, at most; infinite without a bound. An item is one of those that the run counts.
+        name: The resource's name.
+        rate: The most items per second; infinite without a bound. Children count as items, too.
         error: The standard error of ``rate``, as a share of it.
-        utilization: Which share of ``rate`` is in use.
-        demand: What an item takes: slot seconds; units of a limit; seconds of the sink or of waiting for the source.
-        units: How many slots there are, or units of the limit in a second; None if these are not counted.
-        scatter: How much its calls differ in length: their Gini coefficient, 0 to 1.
-        limits: The limits that its calls wait for, and what an item takes of each there.
+        utilization: The share of ``rate`` that is in use.
+        demand: What an item takes: slot seconds, units of a limit, or seconds of the sink or of waiting for the source.
+        units: The slots, or the units of a limit per second; None if the resource has no such number.
+        scatter: How much the seconds of calls differ: their Gini coefficient, 0 to 1.
+        limits: The names of the limits that the calls wait for, each with the units that an item takes of it.
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ class Capacity:
 
 
 def capacities(window: Window) -> tuple[Capacity, ...]:
-    """Those of all that was used in a window: the source, the stages, the limits, the sink."""
+    """Returns the capacities of all resources used in a window: source, stages, limits and sink."""
     if not window.items > 0:
         return ()
     counts = window.counts
@@ -90,7 +90,7 @@ def _stage(window: Window, stage: StageSnapshot) -> Capacity | None:
 
 
 def _taken_for(window: Window, stage: StageSnapshot, name: str) -> float:
-    """What an item takes of a limit for its calls of one stage: by its share of the calls that the limit counts."""
+    """Returns how much of a limit an item takes for its calls of one stage, by the stage's share of calls."""
     limiter = next((each for each in window.counts.limiters if each.name == name), None)
     calls = sum(each.calls for each in window.counts.stages if name in each.limiters)
     if limiter is None or not calls:
@@ -99,7 +99,7 @@ def _taken_for(window: Window, stage: StageSnapshot, name: str) -> float:
 
 
 def _items(window: Window) -> Capacity | None:
-    """With ``per_item`` an item has a slot until it has been through all stages."""
+    """Returns the capacity with ``per_item``, where an item keeps its slot through all stages."""
     stages = [stage for stage in window.counts.stages if stage.busy > 0]
     slots = max((each for stage in stages if (each := window.slots(stage)) is not None), default=0.0)
     busy = sum(stage.busy for stage in stages)
@@ -125,7 +125,7 @@ def _limiter(window: Window, limiter: LimiterSnapshot) -> Capacity | None:
     if not (demand > 0 and 0 < limiter.rate < math.inf):
         return None
     rate = limiter.rate * max(_LEAST_OPEN, 1 - limiter.paused / window.seconds)
-    if not rate * window.seconds > 0:  # as good as none
+    if not rate * window.seconds > 0:  # practically none
         return None
     return Capacity(
         kind="limiter",
@@ -139,7 +139,7 @@ def _limiter(window: Window, limiter: LimiterSnapshot) -> Capacity | None:
 
 
 def _error_of_limit(window: Window, limiter: LimiterSnapshot) -> float:
-    """What an item takes varies as its attempts do, which are geometric, and as the sizes of calls."""
+    """Returns the relative error of a limit. Attempts per item vary geometrically, and the sizes of calls vary, too."""
     stages = [stage for stage in window.counts.stages if limiter.name in stage.limiters]
     calls, items = sum(stage.calls for stage in stages), sum(stage.finished for stage in stages)
     if not calls:
@@ -149,10 +149,10 @@ def _error_of_limit(window: Window, limiter: LimiterSnapshot) -> float:
 
 
 def _sink(window: Window) -> Capacity | None:
-    """The sink's, if it holds the stages up.
+    """Returns the sink's capacity if the sink holds the stages up; otherwise None.
 
-    If it does not, how much it could do is not known: its batches are small while there is little to write, so it may
-    be busy all the time and yet have much to spare.
+    The capacity of a sink that holds nothing up is not known. Its batches are small while there is little to write, so
+    the sink may be busy all the time and still have much to spare.
     """
     sink = window.counts.sink
     if sink is None:
@@ -160,7 +160,7 @@ def _sink(window: Window) -> Capacity | None:
     if not sink.busy > 0 or not _sink_holds_up(window):
         return None
     busy = min(1.0, sink.busy / window.seconds)
-    if not busy > 0:  # as good as never
+    if not busy > 0:  # practically never
         return None
     return Capacity(
         kind="sink",
@@ -173,9 +173,9 @@ def _sink(window: Window) -> Capacity | None:
 
 
 def _consumer(window: Window) -> Capacity | None:
-    """A sink that does not count its commits, or whoever takes the outcomes.
+    """Returns the capacity of a sink that does not count its commits, or of the subscriber that takes the outcomes.
 
-    How busy it is shows in the last stage: the share of the time without a call in which its slots are blocked.
+    The last stage shows how busy the consumer is: by the share of time without a call in which its slots are blocked.
     """
     if not _sink_holds_up(window):
         return None
@@ -205,12 +205,13 @@ def _sink_holds_up(window: Window) -> bool:
 
 
 def _source(window: Window) -> Capacity | None:
-    """The source's, from the time in which there was room and it gave nothing, but for the run's start and end.
+    """Returns the source's capacity, from the time in which there was room and the source gave nothing.
 
-    How exactly that is known follows from how often it was waited for, and how much these waits differ. One wait says
-    nothing of those to come.
+    The start and the end of the run are left out. The error follows from the number of waits and from how much they
+    differ. A single wait says nothing about later ones.
 
-    With a store, items come through the database: while that holds the stages up, it is not the source they wait for.
+    With a store, items come through the database. While the database holds the stages up, they do not wait for the
+    source.
     """
     if window.counts.run is not None and _sink(window) is not None:
         return None

@@ -1,11 +1,13 @@
-"""Whether the numbers of a run agree with each other: two laws that hold for whatever they are measured at.
+"""Checks whether the numbers of a run agree with each other, by two laws.
 
-- The utilization law, ``U = X * D / c``: the share of the slots' time in which calls ran is that which follows from the
-  calls made in a second and the mean of their seconds.
-- Little's law, ``L = X * W``: as many items wait in a stage as follows from the calls made in a second and the mean of
-  their waits (Little, Operations Research 1961).
+Both laws hold for all measurements:
 
-Where one of them does not hold, something is not counted, or the run has not settled; then advice is worth less.
+- The utilization law, ``U = X * D / c``: the share of slot time in which calls run follows from the calls per second
+  and from their mean seconds.
+- Little's law, ``L = X * W``: the number of items that wait in a stage follows from the calls per second and from the
+  mean wait (Little, Operations Research 1961).
+
+If a law does not hold, something is not counted, or the run has not settled. Advice is less reliable then.
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ from typing import Literal
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.insight.window import Window
 
-_UTILIZATION = 0.05  # how much of all slots
-_LITTLE = 0.35  # how much of the larger side; how many items wait is only seen at each snapshot
-_ITEMS = 2.0  # at least
-_CALLS = 100  # fewer say too little
+_UTILIZATION = 0.05  # the largest difference, as a share of all slots
+_LITTLE = 0.35  # the largest difference, as a share of the larger side; waiting items are only counted at each snapshot
+_ITEMS = 2.0  # the difference that is always allowed
+_CALLS = 100  # calls: fewer say too little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A law, and what was measured.
+    """One law, checked for one stage.
 
     Attributes:
         law: ``utilization`` or ``little``.
-        stage: The stage it was asked of.
-        measured: What was measured on the law's left side.
-        expected: What follows from its right side.
-        holds: Whether they are about the same.
+        stage: The name of the stage.
+        measured: The measured value of the law's left side.
+        expected: The value that follows from the law's right side.
+        holds: True if both values are about the same.
     """
 
     law: Literal["utilization", "little"]
@@ -43,11 +45,13 @@ class Check:
 
 
 def checks_of(window: Window, snapshots: Sequence[Snapshot]) -> tuple[Check, ...]:
-    """Both laws for each stage that has ended at least 100 calls in a window.
+    """Checks both laws for each stage that has ended at least 100 calls in a window.
+
+    Little's law is left out for stages with retries or refusals.
 
     Args:
         window: A part of a run.
-        snapshots: Those of the run: how many items waited in a stage is their mean.
+        snapshots: The snapshots of the run. Their mean is the number of waiting items.
     """
     began = window.end.elapsed - window.seconds
     inside = [each for each in snapshots if began <= each.elapsed <= window.end.elapsed]
@@ -58,7 +62,7 @@ def checks_of(window: Window, snapshots: Sequence[Snapshot]) -> tuple[Check, ...
         slots = window.slots(stage)
         if slots:
             found.append(_utilization(window, stage, slots))
-        if stage.retried + stage.pushed_back == 0 and inside:  # else waits are those for attempts, not of items
+        if stage.retried + stage.pushed_back == 0 and inside:  # with retries, waits are counted per attempt
             found.append(_little(window, stage, [each.stages[place] for each in inside]))
     return tuple(found)
 

@@ -1,15 +1,15 @@
-"""Whether all items of a stage fail with one error, so that more of them only cost."""
+"""Finds stages in which all items fail with one error, so that more items only cost money."""
 
 from __future__ import annotations
 
 from rxpipe.insight.snapshot import CountedError, Snapshot
 
 ENOUGH = 20
-"""Items that have failed alike. If half of a stage's items failed by chance, so many would once in a million runs."""
+"""How many items must fail alike. With a chance of 1 in 2, that many would fail once in a million runs."""
 
 
 def all_failing(snapshot: Snapshot) -> CountedError | None:
-    """The error with which all items of a stage have failed so far, if these are at least 20."""
+    """Returns the error with which all items of a stage have failed so far, if at least 20 have; otherwise None."""
     for error in snapshot.errors:
         stage = next((one for one in snapshot.stages if one.name == error.stage), None)
         if error.count >= ENOUGH and stage is not None and stage.finished == stage.failed and not stage.cached:
@@ -18,7 +18,7 @@ def all_failing(snapshot: Snapshot) -> CountedError | None:
 
 
 def failing_text(error: CountedError) -> str:
-    """The same in words, for a screen."""
+    """Returns a sentence about the error, for a screen."""
     return (
         f"all {error.count:,} items so far have failed in {error.stage}: {error.text}; "
         f"--max-failures {ENOUGH} ends such a run early"

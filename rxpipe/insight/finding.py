@@ -1,4 +1,4 @@
-"""What was found to hold a run up, in the form in which a run's last snapshot keeps it."""
+"""What held a run up, in the form that a run's last snapshot keeps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Verdict = Literal["found", "close", "nothing", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What held a run up. It is found once, at the end, so that terminal and page say the same.
+    """What held a run up. It is determined once, at the end, so that the terminal and the page agree.
 
     Attributes:
-        verdict: As ``Bottleneck.verdict``.
-        kind: What kind of resource held it up; None unless one was found.
-        name: The resource's name; None unless one was found.
-        sentence: As ``Advice.sentence``.
+        verdict: As in ``Bottleneck.verdict``.
+        kind: The kind of resource that held the run up; None unless the verdict is ``found``.
+        name: The resource's name; None unless the verdict is ``found``.
+        sentence: As in ``Advice.sentence``.
     """
 
     verdict: Verdict

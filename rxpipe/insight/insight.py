@@ -1,4 +1,4 @@
-"""All that the snapshots of a run say, as terminal, report, JSON, page and health show it."""
+"""All findings from the snapshots of a run. The terminal, reports, JSON, the page and health show them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from rxpipe.insight.stalls import Stall, stalls_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insight:
-    """What a run's snapshots say.
+    """All findings from a run's snapshots.
 
     Attributes:
         bottleneck: What holds the run up.
-        advice: What to change, and what that gains; its ``sentence`` says it all.
+        advice: What to change, and what the change gains. ``advice.sentence`` sums it up.
         stalls: What stands still now.
-        capacities: What each stage, limit, sink and source could do, in order.
-        checks: Whether the numbers agree with each other.
-        seconds: How long the part of the run was that this was found in; None if there is none yet.
-        rate: Items in a second there.
+        capacities: The capacity of each stage, limit, sink and source, in order.
+        checks: Checks of the numbers against each other.
+        seconds: The length of the part of the run that was analysed, in seconds; None if there is none yet.
+        rate: Items per second in that part; None if there is none yet.
     """
 
     bottleneck: Bottleneck
@@ -40,7 +40,7 @@ class Insight:
 
     @property
     def finding(self) -> Finding:
-        """What of it is kept of a run that is over."""
+        """The finding that is kept when the run is over."""
         is_found = self.bottleneck.verdict == "found"
         return Finding(
             verdict=self.bottleneck.verdict,
@@ -50,13 +50,13 @@ class Insight:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON data; what is infinite is null."""
+        """Returns the insight as JSON data. Infinite numbers become null."""
         data: dict[str, Any] = _finite(asdict(self))
         return data
 
 
 def insight_of(snapshots: Sequence[Snapshot]) -> Insight:
-    """What the snapshots of one run say.
+    """Returns all findings from the snapshots of one run.
 
     ::
 
@@ -64,7 +64,7 @@ def insight_of(snapshots: Sequence[Snapshot]) -> Insight:
         run.snapshots(1.0).subscribe(lambda snapshot: print(insight_of(history.add(snapshot)).advice.sentence))
 
     Args:
-        snapshots: The latest last; ``History`` keeps as many as are useful.
+        snapshots: The snapshots, the latest last. ``History`` keeps as many as are useful.
     """
     analysis = analysis_of(snapshots)
     window = analysis.window

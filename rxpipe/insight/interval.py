@@ -1,4 +1,4 @@
-"""A number that is not known exactly."""
+"""An estimated number with its likely range."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from statistics import NormalDist, stdev
 
 _Z = NormalDist().inv_cdf(0.95)  # an interval holds in nine of ten cases
-_WILD = 3.0  # a spread of logarithms beyond which nothing is in proportion
-_TWO = 2  # values have a spread
+_WILD = 3.0  # a spread of logarithms above which an interval is not proportional
+_TWO = 2  # the fewest values that have a spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A number that is not known exactly.
+    """An estimated number with its likely range.
+
+    The true number is between ``low`` and ``high`` in nine of ten cases.
 
     Attributes:
-        middle: The likeliest.
-        low: The number is below this in one case of twenty.
-        high: The number is above this in one case of twenty.
+        middle: The most likely number.
+        low: The true number is below this in one of 20 cases.
+        high: The true number is above this in one of 20 cases.
     """
 
     middle: float
@@ -28,14 +30,15 @@ class Interval:
 
     @classmethod
     def of(cls, values: Sequence[float], middle: float, *, most: float = math.inf) -> Interval:
-        """Around a number, as wide as others spread around theirs.
+        """Makes an interval around ``middle`` that is as wide as the spread of ``values``.
 
-        What is above 0 spreads in proportion: the interval is that of Student's t for the next value of logarithms.
+        Positive numbers spread in proportion: the interval is the prediction interval of Student's t for the logarithm
+        of the next value.
 
         Args:
-            values: Of simulations that differ by chance; none if there is no chance.
-            middle: Of the one that differs least from what is known.
-            most: What the number cannot exceed.
+            values: The numbers of simulations that differ by chance; empty if nothing is random.
+            middle: The number of the simulation that is closest to what is known.
+            most: The highest possible number.
         """
         if len(values) < _TWO:
             return cls(middle=_rounded(middle), low=_rounded(middle), high=_rounded(middle))
@@ -49,7 +52,7 @@ class Interval:
 
 
 def _next_of(values: Sequence[float]) -> float:
-    """By how much the next value is off the mean at most, in nine of ten cases."""
+    """Returns how far the next value is from the mean at most, in nine of ten cases."""
     count = len(values)
     # Student's t at 95%, by its expansion around the normal quantile (Abramowitz and Stegun, 26.7.5).
     free = count - 1
@@ -58,5 +61,5 @@ def _next_of(values: Sequence[float]) -> float:
 
 
 def _rounded(number: float) -> float:
-    """To nine digits: the last ones of logarithms differ from machine to machine."""
+    """Rounds to nine digits, as the last digits of logarithms differ between machines."""
     return float(f"{number:.9g}")

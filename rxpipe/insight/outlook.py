@@ -1,4 +1,4 @@
-"""What is left of a run."""
+"""The estimate of what is left of a run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from statistics import NormalDist
 from rxpipe.insight.interval import Interval
 
 _NORMAL = NormalDist()
-_HIGH = 0.95  # the quantile that the upper end of an interval is
+_HIGH = 0.95  # the quantile of an interval's upper end
 _NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """How long a run still takes, and what it will have cost.
+    """An estimate of how long a run still takes, and what it will have cost.
 
     Attributes:
-        elapsed: How long the run had lasted when this was so, in seconds.
-        seconds: Seconds that were left then.
-        cost: What all of its calls will have cost, in the currency of the prices; None if they cost nothing, or if
-            that is not known any more.
-        spent: What they had cost then.
+        elapsed: How long the run had lasted at the time of the estimate, in seconds.
+        seconds: Seconds that were left at the time of the estimate.
+        cost: The final cost of all calls, in the currency of the prices; None if the calls cost nothing, or if the cost
+            can no longer be estimated.
+        spent: The cost of the calls up to the estimate.
     """
 
     elapsed: float
@@ -31,17 +31,18 @@ class Outlook:
     spent: float = 0.0
 
     def later(self, elapsed: float, spent: float | None = None) -> Outlook | None:
-        """The same when the run has lasted so many seconds, and so much is spent.
+        """Returns the estimate for a later moment of the run.
 
-        What was possible then and is not any more is left out: a run that was to take 10 to 20 seconds more, and goes
-        on after 15, takes up to 5 more. So what is left is never nothing, and no total is less than what is spent.
+        Cases that are no longer possible are left out. For example, a run that was to take 10 to 20 more seconds, and
+        still runs after 15, takes up to 5 more. So the time left is never 0, and the final cost is never below what is
+        already spent.
 
         Args:
-            elapsed: Seconds that the run has lasted.
-            spent: What its calls have cost; as before if None.
+            elapsed: How long the run has lasted, in seconds.
+            spent: The cost of the calls so far; None for no change.
 
         Returns:
-            None if the run has lasted longer than it was to last at most: then nobody knows.
+            The later estimate; None if the run has already lasted longer than the upper end of the estimate.
         """
         seconds = _left(self.seconds, elapsed - self.elapsed)
         if seconds is None:
@@ -57,9 +58,9 @@ class Outlook:
 
 
 def _left(whole: Interval, gone: float) -> Interval | None:
-    """What is left of something when a part of it is gone; None if it was to be less.
+    """Returns what is left of a quantity when a part of it is gone; None if more is gone than ``whole.high``.
 
-    Its logarithm is taken to be normal, as simulations have it, on each side of the middle.
+    The logarithm of the quantity is assumed to be normal on each side of the middle, as it is in simulations.
     """
     if gone <= _NOTHING:
         return whole

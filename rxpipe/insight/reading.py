@@ -1,4 +1,4 @@
-"""What a page asks of the runs of a database, and does to them: the values, and who answers."""
+"""What a page reads of the runs of a database, and what it can change: the values and the protocols."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class RunRow:
     """A run in the list of all runs.
 
     Attributes:
-        number: Its number.
+        number: The run's number.
         name: The pipeline's name.
         state: ``running``, ``unfinished`` or ``finished``.
-        stages: The names of its stages.
-        counts: How many items there are of each status.
-        workers: How many are alive.
-        began_at: When it began, in seconds since 1970.
-        ended_at: When its last item ended; None if it is not finished.
-        active_at: When a worker last showed a sign of life.
-        usage: What its calls have used.
+        stages: The names of the stages, in order.
+        counts: The number of items by status.
+        workers: The number of workers that are alive.
+        began_at: When the run began, in seconds since 1970.
+        ended_at: When the last item ended, in seconds since 1970; None if the run is not finished.
+        active_at: When a worker last sent a heartbeat, in seconds since 1970.
+        usage: The tokens and the cost of the run's calls.
     """
 
     number: int
@@ -46,16 +46,16 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRow:
-    """A process's part in a run.
+    """A process that works on a run.
 
     Attributes:
-        id: What the store calls it.
-        host: The machine's name.
-        pid: The process's number.
+        id: The store's ID for the worker.
+        host: The name of the machine.
+        pid: The process ID.
         state: ``alive``, ``late``, ``stopped`` or ``lost``.
-        began_at: When it came, in seconds since 1970.
-        heartbeat_at: When it last showed a sign of life.
-        held: Items that it has now.
+        began_at: When the worker joined the run, in seconds since 1970.
+        heartbeat_at: When the worker last sent a heartbeat, in seconds since 1970.
+        held: The number of items that the worker has now.
     """
 
     id: str
@@ -69,15 +69,15 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRow:
-    """Failures of one kind: of one stage and type, whose texts differ in numbers at most.
+    """A group of failures with the same stage and type, and with texts that differ in numbers at most.
 
     Attributes:
         stage: The stage.
         type: The error's class.
-        text: The latest one's text.
-        items: How many items failed for good with it.
-        calls: How many calls failed with it.
-        last_at: When the last one did, in seconds since 1970.
+        text: The text of the latest error.
+        items: The number of items that failed for good with this error.
+        calls: The number of calls that failed with this error.
+        last_at: When the latest call failed, in seconds since 1970.
     """
 
     stage: str
@@ -90,17 +90,17 @@ class ErrorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFilter:
-    """Which items are wanted; None stands for all.
+    """A filter of items. None stands for all.
 
     Attributes:
-        status: Their status.
-        stage: The stage that they are at, or ended at.
-        error: A part of their last error, in any case.
-        text: A part of their ID; a whole ID is found at once.
-        parent: The ID of the item that they were made of.
-        longer_than: Seconds that they took at least, from being taken to their end.
-        since: They were last changed at this time or later, in seconds since 1970.
-        until: They were last changed before this time.
+        status: The status of the items.
+        stage: The stage that the items are at, or ended at.
+        error: A part of the last error; upper and lower case are the same.
+        text: A part of the ID. A whole ID is found at once.
+        parent: The ID of the parent item.
+        longer_than: The least seconds from taking an item to its end.
+        since: Items last changed at this time or later, in seconds since 1970.
+        until: Items last changed before this time, in seconds since 1970.
     """
 
     status: ItemStatus | None = None
@@ -118,16 +118,16 @@ class ItemRow:
     """An item in a list.
 
     Attributes:
-        id: Its ID.
-        status: How it ended, or what it does.
-        stage: The stage that it is at or ended at; None before the first and behind the last.
-        attempts: Calls made for it.
-        rounds: How often it was sent back.
-        parent: The ID of the item that it was made of, or None.
-        children: How many were made of it.
-        error: Its last error, or why it was dropped; None without.
-        began_at: When it was taken, in seconds since 1970; None if that is not known.
-        ended_at: When it ended; None if it has not, or that is not known.
+        id: The item's ID.
+        status: How the item ended, or its state before the end.
+        stage: The stage that the item is at, or ended at; None before the first stage and after the last.
+        attempts: The number of calls made for the item.
+        rounds: How often the item was sent back.
+        parent: The ID of the parent item; None without a parent.
+        children: The number of children made of the item.
+        error: The last error, or the reason for the drop; None without either.
+        began_at: When the item was taken, in seconds since 1970; None if that is not known.
+        ended_at: When the item ended, in seconds since 1970; None if it has not ended, or if that is not known.
     """
 
     id: int | str
@@ -144,11 +144,11 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPage:
-    """A page of a list of items.
+    """One page of a list of items.
 
     Attributes:
-        items: At most as many as were asked for.
-        following: What to ask for the next page with; None if this is the last one.
+        items: The items, at most as many as were asked for.
+        following: The value of ``after`` for the next page; None on the last page.
     """
 
     items: tuple[ItemRow, ...]
@@ -157,12 +157,12 @@ class ItemPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A request to a language model, and the reply.
+    """A request to a language model, with the reply.
 
     Attributes:
-        model: The model.
-        messages: What was sent: ``role`` and ``content`` of each message.
-        reply: The reply's text; None if the call failed.
+        model: The name of the model.
+        messages: The messages sent, each with ``role`` and ``content``.
+        reply: The text of the reply; None if the call failed.
     """
 
     model: str
@@ -176,18 +176,18 @@ class CallRow:
 
     Attributes:
         stage: The stage.
-        attempt: Its number, from 1.
-        began_at: When it began, in seconds since 1970; None if that was not kept.
-        waited: Seconds that the item had waited in the stage's queue before.
-        seconds: How long it took; None if that was not kept.
-        in_flight: How many calls of the stage ran when it began, this one included.
-        ended: How it ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or
+        attempt: The number of the attempt, from 1.
+        began_at: When the call began, in seconds since 1970; None if that was not kept.
+        waited: Seconds that the item had waited in the stage's queue before the call.
+        seconds: How long the call took, in seconds; None if that was not kept.
+        in_flight: How many calls of the stage ran when this one began, this one included.
+        ended: How the call ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or
             ``cancelled``.
-        usage: What it used.
-        error: The error's text; None without.
-        traceback: The error's traceback; None without.
+        usage: The tokens and the cost of the call.
+        error: The error's text; None without an error.
+        traceback: The error's traceback; None without an error.
         exchanges: The prompts and replies that were kept.
-        cached: Whether an earlier result was used instead of a call.
+        cached: True if an earlier result was used instead of a call.
     """
 
     stage: str
@@ -209,12 +209,12 @@ class ItemDetails:
     """All that is kept of an item.
 
     Attributes:
-        row: As in a list.
-        value: What the source gave, as JSON data; None without.
-        outputs: What each stage returned, as JSON data, by the stage's name, in order.
-        calls: The calls made for it, the first one first.
-        parents: The items above it, the nearest one first.
-        children: How many of its children there are of each status.
+        row: The item as in a list.
+        value: The value that the source gave, as JSON data; None without one.
+        outputs: The values that the stages returned, as JSON data, by the stage's name, in order.
+        calls: The calls made for the item, the first one first.
+        parents: The parent and its ancestors, the nearest one first.
+        children: The number of the item's children by status.
     """
 
     row: ItemRow
@@ -227,14 +227,14 @@ class ItemDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A call, as a timeline draws it.
+    """A call as a timeline shows it.
 
     Attributes:
         item: The item's ID.
         stage: The stage.
-        began: Seconds from the run's beginning.
-        seconds: How long it took.
-        ended: As ``CallRow.ended``.
+        began: Seconds from the run's start to the start of the call.
+        seconds: How long the call took, in seconds.
+        ended: How the call ended, as in ``CallRow.ended``.
     """
 
     item: int | str
@@ -246,12 +246,12 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heights:
-    """How many calls of a stage ran, as means over equal parts of a time.
+    """The number of running calls of a stage over time, as means over equal parts.
 
     Attributes:
         stage: The stage.
-        running: The means, one for each part.
-        failed: The same of the calls that did not end ``ok``.
+        running: The mean number of running calls in each part.
+        failed: The mean number of running calls that did not end ``ok``, in each part.
     """
 
     stage: str
@@ -261,12 +261,13 @@ class Heights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Calls that ran in a part of a run.
+    """The calls that ran in a part of a run.
 
     Attributes:
-        bars: The calls in the order in which they began. If there are more than were asked for: the longest.
-        calls: How many calls there are; about, where ``heights`` is None.
-        heights: How many calls ran, from all of them, in the order of the stages; None if they are too many to read.
+        bars: The calls, in the order in which they began. If there are more than were asked for, the longest calls.
+        calls: The number of calls. Approximate if ``heights`` is None.
+        heights: The number of running calls, from all calls, in the order of the stages; None if there are too many
+            calls to read.
     """
 
     bars: tuple[Bar, ...] = ()
@@ -275,66 +276,71 @@ class Timeline:
 
     @property
     def is_cut(self) -> bool:
-        """Whether calls are missing from ``bars``."""
+        """True if calls are missing from ``bars``."""
         return len(self.bars) < self.calls or self.heights is None
 
 
 class RunsReader(Protocol):
-    """Answers a page. Its functions block, for a fraction of a second; they are called on worker threads."""
+    """Answers the page's questions. The methods block for a fraction of a second; worker threads call them."""
 
     def runs(self) -> Sequence[RunRow]:
-        """All runs, the latest first."""
+        """Returns all runs, the latest first."""
         ...
 
     def run(self, number: int) -> RunRow | None:
-        """One run; None if there is none of this number."""
+        """Returns one run; None if no run has this number."""
         ...
 
     def snapshots(self, run: int, *, most: int = 600) -> Sequence[Snapshot]:
-        """The run's history: sums over its workers from its beginning, evenly thinned out to so many."""
+        """Returns at most ``most`` snapshots of the run's history, evenly spread. Each is the sum over the workers."""
         ...
 
     def latest(self, run: int) -> Snapshot | None:
-        """The newest sum over the workers of a run; None if none was kept."""
+        """Returns the newest snapshot summed over the workers of a run; None if none was kept."""
         ...
 
     def workers(self, run: int) -> Sequence[WorkerRow]:
-        """The run's workers, also those that have ended."""
+        """Returns the run's workers, ended ones included."""
         ...
 
     def errors(self, run: int) -> Sequence[ErrorRow]:
-        """Failures in groups, the commonest first; 50 at most."""
+        """Returns at most 50 groups of failures, the most common first."""
         ...
 
     def items(
         self, run: int, wanted: ItemFilter, *, order: Order = "newest", after: str | None = None, most: int = 100
     ) -> ItemPage:
-        """A page of items; ``after`` is an earlier page's ``following``."""
+        """Returns a page of items. ``after`` is the ``following`` of an earlier page."""
         ...
 
     def count(self, run: int, wanted: ItemFilter, *, most: int = 10_000) -> int:
-        """How many items there are; ``most`` stands for that many or more."""
+        """Returns the number of items. The result ``most`` means that many or more."""
         ...
 
     def item(self, run: int, item: str) -> ItemDetails | None:
-        """All that is kept of an item; None if there is none of this ID."""
+        """Returns all that is kept of an item; None if no item has this ID."""
         ...
 
     def timeline(self, run: int, *, since: float, seconds: float, most: int = 2_000, parts: int = 600) -> Timeline:
-        """Calls that ran in a part of the run, ``since`` in seconds from its beginning.
+        """Returns the calls that ran in a part of the run.
 
-        ``most`` is the number of bars at most, ``parts`` the number of means in each of the heights.
+        Args:
+            run: The run's number.
+            since: Where the part begins, in seconds from the run's start.
+            seconds: The length of the part in seconds.
+            most: The most bars to return.
+            parts: The number of means in each of the heights.
         """
         ...
 
 
 class RunsActor(Protocol):
-    """Does to runs what a page asks for; not there in a read-only mode."""
+    """Changes runs for the page. A read-only page has no actor."""
 
     def requeue(self, run: int, wanted: ItemFilter | Sequence[str]) -> int:
-        """Have failed or dropped items processed again; returns how many."""
+        """Makes failed or dropped items ready again, and returns how many."""
         ...
 
     def stop(self, run: int, *, abort: bool = False) -> int:
-        """Have the workers of a run stop, or abort; returns how many were told."""
+        """Tells the workers of a run to stop or to abort, and returns how many were told."""
         ...

@@ -1,4 +1,4 @@
-"""Servers that refuse so many calls that their limit is what holds a run up, and nothing that the run counts."""
+"""Finds servers that refuse so many calls that their limit holds the run up."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.insight.window import Window
 
-_MANY = 20  # calls that were refused
-_SHARE = 0.2  # of all calls: adaptive concurrency, which looks for the limit, has fewer
-_ENOUGH = 10  # calls that were not, to tell how many the server takes
+_MANY = 20  # the fewest refused calls
+_SHARE = 0.2  # the smallest share of all calls; adaptive concurrency, which probes for the limit, has fewer
+_ENOUGH = 10  # the fewest answered calls that show the server's rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusals:
-    """Calls that servers refused.
+    """The calls that servers refused.
 
     Attributes:
-        stage: The stage that was refused most.
-        share: The share of the calls of all stages that were refused at all.
-        rate: Calls that got through in a second; None if these are too few to tell.
+        stage: The stage with the most refusals.
+        share: The share of refused calls, of all calls in stages with refusals.
+        rate: Calls per second that were answered; None if too few were.
     """
 
     stage: StageSnapshot
@@ -29,7 +29,7 @@ class Refusals:
 
     @property
     def sentence(self) -> str:
-        """What to do about them."""
+        """A sentence that says what to do about the refusals."""
         start = f"429s hold the run up: the server refused {self.share:.0%} of the calls"
         if self.rate is None:
             return start
@@ -40,7 +40,7 @@ class Refusals:
 
 
 def refusals_of(window: Window) -> Refusals | None:
-    """What servers refused, if that is much."""
+    """Returns the refused calls of a window; None if they are few."""
     refused = [stage for stage in window.counts.stages if stage.pushed_back]
     count, answered = sum(stage.pushed_back for stage in refused), sum(map(_answered, refused))
     if count < _MANY or count < _SHARE * (count + answered):
@@ -57,6 +57,6 @@ def _answered(stage: StageSnapshot) -> int:
 
 
 def _rounded(number: float) -> int:
-    """Two digits of it, rounded down: a limit that is too high is no use."""
+    """Rounds down to two digits, as a limit that is too high does not help."""
     unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return max(1, int(number // unit * unit))

@@ -1,4 +1,4 @@
-"""The numbers of a run at one moment. Terminal, page, JSON, health and advice are made of nothing else."""
+"""The numbers of a run at one moment. The terminal, the page, JSON, health and advice use these numbers only."""
 
 from __future__ import annotations
 
@@ -17,44 +17,50 @@ State = Literal["running", "stopping", "finished", "failed", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSnapshot:
-    """A stage's counts and times, since its run began.
+    """The counts and times of one stage since its run began.
 
-    A slot is at each moment busy (a call runs), blocked (a result waits for room downstream), limited (an item waits
-    for a rate limit), held (an item waits for the store's database), or idle. Slot seconds are these times of all
-    slots, added up.
+    A slot is always in one of five states:
+
+    - busy: a call runs
+    - blocked: a result waits for room downstream
+    - limited: an item waits for a rate limit
+    - held: an item waits for the store's database
+    - idle
+
+    Slot seconds are the seconds that all slots together spend in a state.
 
     Attributes:
         name: The stage's name.
         concurrency: How many calls may run at once now; None for no bound.
-        most: How many it may adapt to; as ``concurrency`` if it does not adapt.
-        calls: Calls made, retries included.
-        done: Items whose function returned.
-        failed: Items that failed there.
-        dropped: Items that its function dropped.
-        sent_back: Items that its function sent back.
-        spawned: Children that it made.
-        cached: Items that got an earlier result instead of a call.
-        retried: Failed calls that another one follows.
-        pushed_back: Calls that the server refused for now, as a 429 does.
-        refusal: What the server said with the last of those; empty if there was none.
-        abandoned: Calls that could not be stopped.
-        running: Calls that run now.
-        waiting: Items that wait for a slot, a limit, or their next attempt.
-        delayed: Of these, items whose next attempt is not due yet.
-        blocked_now: Results that wait for room downstream now.
-        arriving: Items that are looked up in the cache before they come to the stage, or wait for that.
+        most: How many calls the stage may adapt to. Equals ``concurrency`` if the stage does not adapt.
+        calls: The number of calls, retries included.
+        done: The number of items for which the function returned.
+        failed: The number of items that failed in this stage.
+        dropped: The number of items that the function dropped.
+        sent_back: The number of items that the function sent back.
+        spawned: The number of children that the stage made.
+        cached: The number of items that got an earlier result instead of a call.
+        retried: The number of failed calls after which another attempt follows.
+        pushed_back: The number of calls that the server refused for now, as with a 429.
+        refusal: The server's message with the last refusal; empty if there was none.
+        abandoned: The number of calls that could not be stopped.
+        running: The number of calls that run now.
+        waiting: The number of items that wait for a slot, a limit, or their next attempt.
+        delayed: The number of waiting items whose next attempt is not due yet.
+        blocked_now: The number of results that wait for room downstream now.
+        arriving: The number of items that the cache looks up, or that wait for the lookup, before they enter the stage.
         busy: Slot seconds in which calls ran.
         blocked: Slot seconds in which results waited for room downstream.
         limited: Slot seconds in which items waited for a rate limit.
         held: Slot seconds in which items waited for the store's database.
-        slot_seconds: Slot seconds in all; None if there is no bound.
-        seconds: How long each call took.
-        waits: How long each call's item had waited in the queue.
-        oldest: How long the oldest running call has been running, in seconds; None if none runs.
-        last_end: How long ago the last call ended, in seconds; None if none has.
-        limiters: The names of the limits that its calls wait for.
-        usage: What its calls have used.
-        saved: What cached results have saved.
+        slot_seconds: All slot seconds; None if there is no bound.
+        seconds: How long the calls took, in seconds.
+        waits: How long items had waited in the queue before their calls, in seconds.
+        oldest: How long the oldest running call has been running, in seconds; None if no call runs.
+        last_end: How long ago the last call ended, in seconds; None if no call has ended.
+        limiters: The names of the rate limits that the stage's calls wait for.
+        usage: The tokens and the cost of the stage's calls.
+        saved: The tokens and the cost that cached results have saved.
     """
 
     name: str
@@ -91,21 +97,21 @@ class StageSnapshot:
 
     @property
     def finished(self) -> int:
-        """Items that it has called with for the last time."""
+        """The number of items whose last call in this stage has ended."""
         return self.done + self.failed + self.dropped + self.sent_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimiterSnapshot:
-    """A rate limit, which stages may share.
+    """A rate limit. Several stages may share it.
 
     Attributes:
-        name: As ``StageSnapshot.limiters`` has it.
-        unit: What is counted: ``calls``, ``items`` or ``tokens``.
-        rate: How many of these in a second.
-        taken: How many were taken since the run began, by all stages of this process.
-        paused: Seconds in which the server had everything pause.
-        per_process: Whether each worker has such a limit of its own.
+        name: The limit's name, as in ``StageSnapshot.limiters``.
+        unit: What the limit counts: ``calls``, ``items`` or ``tokens``.
+        rate: How many units per second the limit allows.
+        taken: How many units all stages of this process have taken since the run began.
+        paused: Seconds in which the server made all calls pause.
+        per_process: True if each worker has its own limit of this kind.
     """
 
     name: str
@@ -118,15 +124,15 @@ class LimiterSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSnapshot:
-    """The sink, or the store which writes its rows.
+    """The sink, or the store that writes the sink's rows.
 
     Attributes:
-        name: What is written to: ``database`` or ``file``.
-        outcomes: Outcomes that were committed.
-        commits: Transactions.
-        busy: Seconds spent in them; one runs at a time.
-        waiting: Outcomes that wait for their commit now.
-        away: For how long the database has been away, in seconds; None while it answers.
+        name: What the sink writes to: ``database`` or ``file``.
+        outcomes: The number of committed outcomes.
+        commits: The number of transactions.
+        busy: Seconds spent in transactions. One transaction runs at a time.
+        waiting: The number of outcomes that wait for their commit now.
+        away: How long the database has been away, in seconds; None while it answers.
     """
 
     name: str
@@ -139,13 +145,14 @@ class SinkSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSnapshot:
-    """Where items come from.
+    """The source of a run's items.
 
     Attributes:
-        length: How many it gives in all; None if nobody knows.
+        length: How many items the source gives in all; None if that is unknown.
         waited: Seconds in which there was room for an item, and the source gave none.
-        waits: The same of each item that was waited for, but the first: what is left of ``waited`` does not come again.
-        is_over: Whether it gives no more.
+        waits: How long the run waited for each item except the first, in seconds. The rest of ``waited`` belongs to the
+            start and the end of the run, and does not come again.
+        is_over: True if the source gives no more items.
     """
 
     length: int | None = None
@@ -156,7 +163,7 @@ class SourceSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedError:
-    """Items that failed in the same way, or were dropped for the same reason; see ``CommonError``."""
+    """A group of items that failed in the same way, or were dropped for the same reason; see ``CommonError``."""
 
     stage: str
     text: str
@@ -166,38 +173,41 @@ class CountedError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment. ``taken + spawned`` is the sum of all ends and of ``in_flight``.
+    """The numbers of a run at one moment.
+
+    ``taken + spawned`` is always the sum of all ends and of ``in_flight``. The value is immutable, so threads may share
+    it.
 
     Attributes:
-        at: The time, in seconds since 1970.
+        at: The time of the snapshot, in seconds since 1970.
         elapsed: How long the run has lasted, in seconds.
         state: What the run is doing, or how it ended.
         strategy: See ``Pipeline``.
         pipeline: The pipeline's name; None if it has none.
         run: The run's number in its store; None without a store.
-        workers: How many processes these are the numbers of.
-        taken: IDs taken from the source.
-        spawned: Children that stages have made.
-        written: Items whose row is committed.
-        failed: Items that failed.
-        dropped: Items that a stage dropped.
-        expanded: Items that ended with their children.
-        collected: Children that ended in their parent.
-        cancelled: Items that were cancelled.
-        in_flight: Items that are on their way now.
-        waiting_for_children: Of these, those that wait for their children.
-        written_before: Items that earlier runs have written, which this one goes on with.
-        failed_before: Items that failed in those.
-        until: How many items are to be written in all; None for as many as come.
+        workers: How many processes the numbers are of.
+        taken: The number of IDs taken from the source.
+        spawned: The number of children that stages have made.
+        written: The number of items whose row is committed.
+        failed: The number of items that failed.
+        dropped: The number of items that a stage dropped.
+        expanded: The number of items that became children, all of which have ended.
+        collected: The number of children that are now part of their parent.
+        cancelled: The number of items that were cancelled.
+        in_flight: The number of items that are on their way now.
+        waiting_for_children: The number of items in flight that wait for their children.
+        written_before: The number of items that earlier runs wrote, if this run continues them.
+        failed_before: The number of items that failed in earlier runs, if this run continues them.
+        until: How many items are to be written in all; None for all items of the source.
         stages: The stages, in order.
         limiters: The rate limits, each once.
-        sink: The sink; None without one.
+        sink: The sink; None without a sink.
         source: The source.
-        usage_before: What the calls of earlier runs have used, which this one goes on with.
-        outlook: What is left, as far as somebody has estimated that; None for the sum of several workers.
-        finding: What held it up, once it is over; None while it lasts, and for the sum of several workers.
-        errors: The commonest errors.
-        drops: The commonest reasons for drops.
+        usage_before: The tokens and the cost of earlier runs, if this run continues them.
+        outlook: The estimate of what is left; None if there is no estimate, and for the sum of several workers.
+        finding: What held the run up. None until the run is over, and for the sum of workers that ran at the same time.
+        errors: The most common errors.
+        drops: The most common reasons for drops.
     """
 
     at: float
@@ -232,25 +242,30 @@ class Snapshot:
 
     @property
     def ended(self) -> int:
-        """Items that have ended, in whatever way."""
+        """The number of items that have ended, with any status."""
         return self.written + self.failed + self.dropped + self.expanded + self.collected + self.cancelled
 
     @property
     def usage(self) -> Usage:
-        """What its calls have used."""
+        """The tokens and the cost of all calls of this run."""
         return sum((stage.usage for stage in self.stages), Usage())
 
     @property
     def saved(self) -> Usage:
-        """What cached results have saved."""
+        """The tokens and the cost that cached results have saved."""
         return sum((stage.saved for stage in self.stages), Usage())
 
 
 def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """The sum of the workers of one run, each with its latest snapshot; times are those of the latest.
+    """Returns the sum of the workers of one run.
+
+    Times such as ``at`` and ``elapsed`` are those of the latest snapshot.
+
+    Args:
+        snapshots: The latest snapshot of each worker.
 
     Raises:
-        ValueError: There is none, or their stages differ.
+        ValueError: There is no snapshot, or the snapshots have different stages.
     """
     if not snapshots:
         raise ValueError("there is no snapshot to add up")
@@ -260,7 +275,7 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 _SAME = {"name", "most", "limiters", "strategy", "pipeline", "run", "until", "unit", "per_process"}
-_LATEST = {"at", "elapsed", "oldest", "away", "written_before", "failed_before"}  # the largest
+_LATEST = {"at", "elapsed", "oldest", "away", "written_before", "failed_before"}  # the larger of two values
 _OWN = {
     "stages",
     "limiters",
@@ -301,7 +316,7 @@ def _add(one: Snapshot, other: Snapshot) -> Snapshot:
 
 
 def _finding(early: Snapshot, late: Snapshot) -> Finding | None:
-    """That of the later one, if it went on alone, after the other was gone."""
+    """Returns the finding of the later snapshot if that worker ran alone, after the other was gone; otherwise None."""
     is_over = early.state not in ("running", "stopping") and early.at <= late.at - late.elapsed
     if early.workers and not is_over:
         return None
@@ -337,7 +352,7 @@ def _add_counted(errors: Sequence[CountedError]) -> tuple[CountedError, ...]:
 
 
 def _sums(one: Any, other: Any) -> dict[str, Any]:
-    """Sums of the fields that can be added up, and the larger of those that cannot."""
+    """Returns the sums of the fields that can be added, and the larger value of those in ``_LATEST``."""
     added: dict[str, Any] = {}
     for name in (each.name for each in fields(one)):
         left, right = getattr(one, name), getattr(other, name)

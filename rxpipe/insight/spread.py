@@ -1,4 +1,4 @@
-"""How much durations differ, and how exactly a mean of them is known."""
+"""How much durations differ, and how exactly their mean is known."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.operators.stages.durations import Durations
 
-_STEP = math.log(1.02)  # of the logarithm of seconds, from bucket to bucket; their ratio is all that counts here
+_STEP = math.log(1.02)  # the step of log(seconds) from bucket to bucket; only ratios of seconds count here
 
 
 def variation(durations: Durations) -> float:
-    """The coefficient of variation: the standard deviation as a share of the mean; 1 for fewer than two durations."""
+    """Returns the standard deviation divided by the mean (coefficient of variation); 1 for fewer than two durations."""
     known = _known(durations)
     count = sum(many for _, many in known)
     if count < 2:
@@ -21,16 +21,16 @@ def variation(durations: Durations) -> float:
 
 
 def scatter(durations: Durations) -> float:
-    """The Gini coefficient: half of the mean difference of two durations, as a share of their mean.
+    """Returns the Gini coefficient: half of the mean difference of two durations, divided by their mean.
 
-    0 if all are equal, 0.5 for exponential ones.
+    The coefficient is 0 if all durations are equal, and 0.5 if they are exponential.
     """
     known = _known(durations)
     count = sum(many for _, many in known)
     if count < 2:
         return 0.5
     longer, before, lesser, mean = count, 0.0, 0.0, 0.0
-    for seconds, many in known:  # the lesser of two lasts longer than t if both do
+    for seconds, many in known:  # the shorter of two durations exceeds t if both do
         share = longer / count
         lesser += (seconds - before) * share * share
         mean += (seconds - before) * share
@@ -39,7 +39,7 @@ def scatter(durations: Durations) -> float:
 
 
 def _known(durations: Durations) -> list[tuple[float, int]]:
-    """Seconds, up to a factor which all have in common, and how many there are of them; the shortest first."""
+    """Returns the durations up to a common factor, the shortest first, with the number of each."""
     buckets = {bucket: many for bucket, many in durations.buckets.items() if many > 0}
     if not buckets:
         return []
@@ -48,9 +48,9 @@ def _known(durations: Durations) -> list[tuple[float, int]]:
 
 
 def error_of_calls(stage: StageSnapshot) -> float:
-    """The relative standard error of the slot seconds that an item takes of a stage; infinite if too little is known.
+    """Returns the relative standard error of the slot seconds per item of a stage; infinite if too little is known.
 
-    A normal approximation: calls differ as they were seen to, and attempts are geometric.
+    The error is a normal approximation. Durations vary as observed, and the number of attempts is geometric.
     """
     calls, items = max(stage.seconds.count, stage.calls), stage.finished
     if calls < 2 or items < 2:

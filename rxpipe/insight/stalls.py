@@ -1,4 +1,4 @@
-"""What stands still: a stage that has ended no call for far longer than its calls take, and what it waits for."""
+"""Finds stages that have ended no call for far longer than their calls take, and what they wait for."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from rxpipe.insight.window import Window, between
 
 WaitsFor = Literal["call", "slot", "limit", "room", "database", "retry"]
 
-_TIMES = 3.0  # the 99.9th percentile of a stage's calls
-_SECONDS = 10.0  # at least
-_FIRST = 60.0  # so long may the first calls of a stage take
-_FEW = 10  # calls: fewer say little of how long others may take
+_TIMES = 3.0  # times the 99.9th percentile of a stage's calls
+_SECONDS = 10.0  # the shortest stall
+_FIRST = 60.0  # seconds that the first calls of a stage may take
+_FEW = 10  # calls: fewer say little about how long others may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """Something that stands still.
+    """A stage or a database that stands still.
 
     Attributes:
-        stage: The stage; None if it is the database.
-        seconds: For how long no call of it has ended; or for how long the database has been away.
-        usual: The 99.9th percentile of its calls, in seconds; None if too few have ended.
-        oldest: For how long its oldest call has been running, in seconds; None if none runs.
-        waits_for: What has to come: the end of a ``call``, a ``slot``, a rate ``limit``, ``room`` downstream, the
-            ``database``, or the time of the next attempt (``retry``).
+        stage: The stage; None for the database.
+        seconds: How long no call of the stage has ended, or how long the database has been away, in seconds.
+        usual: The 99.9th percentile of the stage's calls, in seconds; None if too few calls have ended.
+        oldest: How long the stage's oldest call has been running, in seconds; None if no call runs.
+        waits_for: What the stage waits for: the end of a ``call``, a ``slot``, a rate ``limit``, ``room`` downstream,
+            the ``database``, or the time of the next attempt (``retry``).
         sentence: The same in words.
     """
 
@@ -40,7 +40,7 @@ class Stall:
 
 
 def stalls_of(snapshots: Sequence[Snapshot]) -> tuple[Stall, ...]:
-    """What stands still at the last of a run's snapshots; nothing if the run is over."""
+    """Returns what stands still at the last of a run's snapshots. Returns nothing if the run is over."""
     if not snapshots or snapshots[-1].state not in ("running", "stopping"):
         return ()
     last = snapshots[-1]
@@ -76,7 +76,7 @@ def _stall(snapshot: Snapshot, place: int, recent: Window | None) -> Stall | Non
 
 
 def _since(snapshot: Snapshot, stage: StageSnapshot) -> float | None:
-    """For how long there has been no end of a call; None if nobody knows whether there was anything to do."""
+    """Returns the seconds since the last end of a call; None if it is not known that there was work to do."""
     if stage.last_end is not None:
         return stage.last_end
     return stage.oldest if stage.oldest is not None else snapshot.elapsed if stage.waiting else None
@@ -120,7 +120,7 @@ def _many(count: int, what: str) -> str:
 
 
 def spoken(seconds: float) -> str:
-    """A duration for a sentence: ``0.4 s``, ``12 s``, ``3 min``, ``2 h``."""
+    """Formats a duration for a sentence: ``0.4 s``, ``12 s``, ``3 min``, ``2 h``."""
     if seconds < 0.95:
         return f"{seconds:.2g} s"
     if seconds < 120:

@@ -1,4 +1,4 @@
-"""What happened between two snapshots of a run, and which two are worth looking at."""
+"""The numbers between two snapshots of a run, and the choice of the two snapshots."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from rxpipe.insight.snapshot import LimiterSnapshot, SinkSnapshot, Snapshot, StageSnapshot
 
-_ENOUGH = 3_000  # items: a window of more is hardly more exact, and tells of changes later
+_ENOUGH = 3_000  # items: a larger window is hardly more exact, and shows changes later
 _SOME = 100  # items: a rate of fewer says little
-_CHANGED = 4 / 3  # times as fast: then a run goes otherwise than it did
-_SECONDS = 10.0  # a window's least length, where there is enough to look at
-_ROUNDS = 3  # after so many times the time that the first item took, a run has filled up
+_CHANGED = 4 / 3  # ratio of two rates above which the run counts as changed
+_SECONDS = 10.0  # a window's shortest length, if there are enough items
+_ROUNDS = 3  # a run counts as filled after this many times the seconds of its first item
 _LEAST = 1e-9  # seconds
 
 
@@ -20,9 +20,9 @@ class Window:
     """A part of a run.
 
     Attributes:
-        seconds: How long it lasted.
-        counts: What was counted in it: sums are those of the window alone, all else is as at its end.
-        end: The snapshot at its end.
+        seconds: The length of the window in seconds.
+        counts: The numbers of the window. Sums are those of the window alone; other numbers are those at its end.
+        end: The snapshot at the end of the window.
     """
 
     seconds: float
@@ -31,16 +31,16 @@ class Window:
 
     @property
     def items(self) -> float:
-        """How many items went through: the mean of those that came in and those that went out."""
+        """The number of items that went through: the mean of the items that came in and the items that ended."""
         return (self.counts.taken + self.counts.spawned + self.counts.ended) / 2
 
     @property
     def rate(self) -> float:
-        """Items in a second."""
+        """Items per second."""
         return self.items / self.seconds
 
     def slots(self, stage: StageSnapshot) -> float | None:
-        """How many slots a stage of ``counts`` had on average; None for no bound."""
+        """Returns the average number of slots of a stage of ``counts``; None for no bound."""
         if stage.concurrency is None:
             return None
         if stage.slot_seconds is None or stage.slot_seconds <= 0:
@@ -49,10 +49,10 @@ class Window:
 
 
 def between(earlier: Snapshot, later: Snapshot) -> Window | None:
-    """The window between two snapshots of a run.
+    """Returns the window between two snapshots of a run.
 
     Returns:
-        None if no time has gone by, or if something that is counted has become less: a worker has gone.
+        The window; None if no time has passed, or if a count has become smaller because a worker has gone.
     """
     seconds = later.elapsed - earlier.elapsed
     if not _LEAST < seconds < float("inf") or not _grew(earlier, later):
@@ -73,7 +73,7 @@ def between(earlier: Snapshot, later: Snapshot) -> Window | None:
 
 
 def whole(snapshot: Snapshot) -> Window | None:
-    """All of a run up to a snapshot; None if no time has gone by."""
+    """Returns the run up to a snapshot as a window; None if no time has passed."""
     seconds = snapshot.elapsed
     return Window(seconds=seconds, counts=snapshot, end=snapshot) if _LEAST < seconds < float("inf") else None
 
@@ -137,14 +137,17 @@ def _sink(before: SinkSnapshot | None, after: SinkSnapshot | None) -> SinkSnapsh
 
 
 def settled(snapshots: Sequence[Snapshot]) -> Window | None:
-    """The window that says most of how a run goes now.
+    """Returns the window that shows best how a run goes now.
 
-    It begins when the run has filled up, ends before its source does, and is as long as it needs to be for 3,000 items,
-    or for 10 seconds. It does not reach back to when the run was a third faster or slower. A run that began a moment
-    ago has no such window.
+    The window begins after the run has filled up, and ends before the source does. It is long enough for 3,000 items
+    and at least 10 seconds, as far as the run allows. It does not reach back to a time when the run was a third faster
+    or slower.
 
     Args:
-        snapshots: Those of one run, the latest last.
+        snapshots: The snapshots of one run, the latest last.
+
+    Returns:
+        The window; None if the run has only just begun.
     """
     flowing = [each for each in snapshots if not each.source.is_over] or list(snapshots)
     full = _full(flowing)
@@ -160,7 +163,7 @@ def settled(snapshots: Sequence[Snapshot]) -> Window | None:
             break
         rest = start
         if seconds >= _SECONDS and items >= _SOME and older < _SOME:
-            continue  # too few to tell whether they went as fast
+            continue  # too few items to compare the rates
         is_told = min(items, older) >= _SOME and min(seconds, older_seconds) > _LEAST
         if is_told and not _is_alike(older / older_seconds, items / seconds):
             rest = begin
@@ -178,7 +181,7 @@ def _is_alike(one: float, other: float) -> bool:
 
 
 def _full(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-    """Those from the moment on at which as many items have ended as are on their way, or are about to."""
+    """Returns the snapshots after the run has filled up: as many items have ended as are in flight, or it is late."""
     ending = [each for each in snapshots if each.ended > 0]
     if not ending:
         return []
@@ -190,20 +193,20 @@ def _full(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
 
 
 class History:
-    """The latest snapshots of a run, closely, and the earlier ones at ever greater distances, in constant memory."""
+    """Keeps recent snapshots of a run densely and older ones ever more sparsely, in constant memory."""
 
     def __init__(self, most: int = 240) -> None:
-        """Keep so many, at least 4."""
+        """Keeps at most ``most`` snapshots, and at least 4."""
         self._most = max(4, most)
         self._kept: list[Snapshot] = []
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """What is kept, the latest last."""
+        """The kept snapshots, the latest last."""
         return tuple(self._kept)
 
     def add(self, snapshot: Snapshot) -> tuple[Snapshot, ...]:
-        """Keep a snapshot, and return what is kept; one of another run makes it forget those before."""
+        """Adds a snapshot, and returns all kept ones. A snapshot of another run replaces all earlier ones."""
         if self._kept and (self._kept[-1].elapsed > snapshot.elapsed or self._kept[-1].run != snapshot.run):
             self._kept.clear()
         if len(self._kept) >= self._most:

@@ -1,4 +1,4 @@
-"""A page on which to watch runs, look into their items and act on them; needs the extra ``web``.
+"""A page for watching runs, looking into their items, and acting on them. Needs the extra ``web``.
 
 ::
 
@@ -6,15 +6,15 @@
 
     fastapi_app.mount("/runs", app(store.reader(), store.actor()))
 
-What is where:
+Files:
 
-- ``application.py``: ``app``, which puts the parts together; ``serving.py``: a server for it, also beside a run
-- ``guard.py``: who is let in, and the headers that keep a browser safe; ``access.py``: the rules of it
-- ``api.py``: what the page reads, as JSON; ``actions.py``: what it does to runs; ``parameters.py``: what it may ask for
-- ``hub.py``: the stream, one poll for all who watch; ``events.py``: its HTTP; ``run_feed.py``: what is told of a run
-- ``live.py``: a run of this process, with its history; ``all_runs.py``: that beside those of a store
-- ``series.py``: numbers over time; ``findings.py``: advice; ``predictions.py``: what other settings would do
-- ``json_values.py``: values as JSON; ``texts.py``: texts without secrets, cut; ``pages.py``: the files of the page
+- ``application.py``: ``app``, which puts the parts together; ``serving.py``: a server for the page, also beside a run
+- ``guard.py``: lets requests in, and sets the headers that protect a browser; ``access.py``: the rules for this
+- ``api.py``: the data of the page, as JSON; ``actions.py``: its actions on runs; ``parameters.py``: checks of requests
+- ``hub.py``: one poll for all watchers of a run; ``events.py``: the event stream; ``run_feed.py``: the messages in it
+- ``live.py``: a run of this process with its history; ``all_runs.py``: this run together with those of a store
+- ``series.py``: numbers over time; ``findings.py``: advice; ``predictions.py``: simulations with other settings
+- ``json_values.py``: values as JSON; ``texts.py``: removes secrets and cuts texts; ``pages.py``: the files of the page
 - ``static/``: the page itself; ``static/VENDORED.md``: the libraries in it
 """
 

@@ -1,4 +1,4 @@
-"""Who may see the page, and who may act on it."""
+"""Decides who may see the page, and who may act on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from starlette.requests import HTTPConnection
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 COOKIE = "rxpipe_page"
-ACTION_HEADER = "x-rxpipe-action"  # a form or a foreign page cannot set it without asking the server first
+ACTION_HEADER = "x-rxpipe-action"  # a form or a page of another site cannot set it without asking the server first
 Authorize = Callable[[HTTPConnection], bool | Awaitable[bool]]
 
 
 def host_name(host: str) -> str | None:
-    """The name of a ``Host`` header, without its port; None if it is none."""
+    """Returns the name in a ``Host`` header, without the port; None if the header is malformed."""
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname, parts.port
@@ -27,7 +27,7 @@ def host_name(host: str) -> str | None:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether an address or a name is this machine's own."""
+    """Returns True if an address or a name belongs to this machine."""
     if name in LOOPBACK:
         return True
     try:
@@ -37,21 +37,21 @@ def is_loopback(name: str) -> bool:
 
 
 class Access:
-    """The rules. A request is let in if it comes from this machine, has the token, or ``authorize`` says so."""
+    """The access rules. A request gets in if it comes from this machine, has the token, or ``authorize`` allows it."""
 
     def __init__(
         self, token: str | None, allowed_hosts: Collection[str], authorize: Authorize | None, *, read_only: bool
     ) -> None:
-        """Set the rules.
+        """Sets the rules.
 
         Args:
-            token: What a request must have; None for none.
-            allowed_hosts: Names by which the page may be reached; ``*`` for any.
+            token: The token that a request must have; None for no token.
+            allowed_hosts: Host names by which the page may be reached; ``*`` allows any.
             authorize: Decides instead of the token.
-            read_only: Whether nothing may be done.
+            read_only: If True, all actions are refused.
 
         Raises:
-            ValueError: The page would be open to anybody.
+            ValueError: The page would be open to anybody, or the token has fewer than 16 characters.
         """
         self.hosts = {host.lower().strip("[]") for host in allowed_hosts}
         beyond = sorted(host for host in self.hosts if not is_loopback(host))
@@ -66,7 +66,7 @@ class Access:
         self.read_only = read_only
 
     def refuses_host(self, connection: HTTPConnection) -> str | None:
-        """Why a request is refused before anything else: another site's name stands for this server's address."""
+        """Returns why a request with a wrong ``Host`` or ``Origin`` is refused (DNS rebinding); None if it is not."""
         host = connection.headers.get("host", "")
         name = host_name(host)
         if name is None or len(connection.headers.getlist("host")) != 1:
@@ -79,7 +79,7 @@ class Access:
         return None
 
     def refuses_site(self, connection: HTTPConnection, *, navigates: bool) -> str | None:
-        """Why a request is refused that a browser says another site has caused; anybody may link to the page itself."""
+        """Returns why a request that another site caused is refused; None for others, and for links to the page."""
         site = connection.headers.get("sec-fetch-site")
         if site in (None, "same-origin", "none") or (
             navigates and connection.headers.get("sec-fetch-dest") == "document"
@@ -88,7 +88,7 @@ class Access:
         return "another site's page has asked"
 
     def refuses_action(self, connection: HTTPConnection) -> str | None:
-        """Why a request that changes something is refused, though its sender may see the page."""
+        """Returns why an action is refused, though its sender may see the page; None if it is not refused."""
         if self.read_only:
             return "this page is read-only"
         if connection.headers.get("sec-fetch-site") not in (None, "same-origin"):
@@ -100,7 +100,7 @@ class Access:
         return None
 
     async def knows(self, connection: HTTPConnection) -> bool:
-        """Whether a request may see the page."""
+        """Returns True if a request may see the page."""
         if self._authorize is not None:
             answer = self._authorize(connection)
             return answer if isinstance(answer, bool) else await answer
@@ -113,14 +113,14 @@ class Access:
         return hmac.compare_digest(connection.cookies.get(COOKIE, "").encode(), self.cookie().encode())
 
     def is_token(self, given: str) -> bool:
-        """Whether this is the token."""
+        """Returns True if ``given`` is the token."""
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
     def cookie(self) -> str:
-        """What a browser keeps that has shown the token; the token cannot be told from it."""
+        """Returns the cookie of a browser that has shown the token. The token cannot be derived from it."""
         return hashlib.sha256(f"rxpipe page {self._token}".encode()).hexdigest()
 
     @property
     def wants_token(self) -> bool:
-        """Whether a browser may come in with the token."""
+        """True if a browser can get in with the token."""
         return self._token is not None and self._authorize is None

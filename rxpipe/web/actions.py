@@ -1,4 +1,4 @@
-"""What the page does to runs. Each action is logged with who asked for it."""
+"""The page's actions on runs. Each action is logged with the address of the client."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Actions:
-    """Requeues items, and stops runs."""
+    """Requeues items and stops runs."""
 
     def __init__(self, actor: RunsActor, api: Api) -> None:
-        """Prepare it.
+        """Creates the actions.
 
         Args:
-            actor: Does it.
-            api: Whose threads are used.
+            actor: Carries the actions out.
+            api: The API whose threads run the actions.
         """
         self._actor = actor
         self._api = api
 
     def routes(self) -> list[Route]:
-        """Where it is asked, below ``api``."""
+        """Returns the routes of the actions, below ``api``."""
         return [
             Route("/runs/{run:int}/requeue", self._requeue, methods=["POST"]),
             Route("/runs/{run:int}/stop", self._stop, methods=["POST"]),
@@ -65,7 +65,7 @@ class Actions:
 
 
 def _wanted(body: dict[str, Any]) -> ItemFilter | Sequence[str]:
-    """Either some items by their IDs, or all that a filter finds: it must say which, also if it is empty."""
+    """Returns the IDs or the filter of a request. The request must give one of them, even an empty filter."""
     ids: Any = body.get("items")
     wanted: Any = body.get("filter")
     if (ids is None) == (wanted is None):
@@ -73,7 +73,7 @@ def _wanted(body: dict[str, Any]) -> ItemFilter | Sequence[str]:
     if isinstance(wanted, dict):
         given = dict[str, Any](wanted)  # pyright: ignore[reportUnknownArgumentType] - JSON
         unknown = set(given) - {"status", "stage", "error", "text", "parent", "longer_than", "since", "until"}
-        if unknown:  # a misspelt filter would find more than was meant
+        if unknown:  # a misspelt filter would match more items than intended
             raise BadRequest(f"a filter has no {', '.join(sorted(map(repr, unknown)))}")
         return item_filter(given)
     several = list[Any](ids) if isinstance(ids, list) else []  # pyright: ignore[reportUnknownArgumentType] - JSON
@@ -104,5 +104,5 @@ def _client(request: Request) -> str | None:
 
 
 async def refused(_: Request) -> Response:
-    """The answer where nobody can act."""
+    """Answers that the page is read-only."""
     return JSONResponse({"error": "this page is read-only"}, 403)

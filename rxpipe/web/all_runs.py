@@ -1,4 +1,4 @@
-"""The runs of a store, and the one of this process, as if they were one."""
+"""The runs of a store together with the run of this process."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from rxpipe.insight.reading import RunRow, RunsReader
 from rxpipe.insight.snapshot import Snapshot
 from rxpipe.web.live import LiveRun
 
-NO_NUMBER = 0  # of a run without a store
+NO_NUMBER = 0  # the number of a run without a store
 
 
 class AllRuns:
-    """Answers from a reader; of a run of this process, from its own snapshots, which are newer. Its functions block."""
+    """Reads runs from a store. The run of this process has newer snapshots of its own. The methods block."""
 
     def __init__(self, reader: RunsReader | None, live: LiveRun | None) -> None:
-        """Prepare it.
+        """Creates the list of runs.
 
         Args:
-            reader: The runs of a store; None without one.
+            reader: Reads the runs of a store; None without a store.
             live: A run of this process; None without one.
         """
         self.reader = reader
         self._live = live
 
     def runs(self) -> Sequence[RunRow]:
-        """All runs, the latest first."""
+        """Returns all runs, the latest first."""
         rows = [] if self.reader is None else list(self.reader.runs())
         snapshot = self._snapshot()
         if snapshot is not None and all(row.number != number_of(snapshot) for row in rows):
@@ -33,20 +33,20 @@ class AllRuns:
         return rows
 
     def run(self, number: int) -> RunRow | None:
-        """One run; None if there is none of this number."""
+        """Returns one run; None if no run has this number."""
         row = self._kept(number)
         snapshot = None if row is not None else self._of(number)
         return row if snapshot is None else _row(snapshot)
 
     def now(self, number: int) -> tuple[RunRow | None, Snapshot | None]:
-        """One run and its newest numbers, of which either may be None. The store is asked for each once."""
+        """Returns a run and its newest snapshot. Either may be None. Each is read from the store once at most."""
         row, own = self._kept(number), self._of(number)
         if own is not None and not _has_others(row):
             return row or _row(own), own
         return row, None if self.reader is None else self.reader.latest(number)
 
     def history(self, number: int, most: int) -> Sequence[Snapshot]:
-        """Its numbers from its beginning."""
+        """Returns the run's snapshots from its start on."""
         kept = [] if self.reader is None or number == NO_NUMBER else list(self.reader.snapshots(number, most=most))
         if self._live is None or self._of(number) is None or _has_others(self._kept(number)):
             return kept
@@ -66,12 +66,12 @@ class AllRuns:
 
 
 def _has_others(row: RunRow | None) -> bool:
-    """Whether other processes work on a run: then the sum over all is in the store."""
+    """Returns True if several processes work on a run. Only the store has the sum over all of them."""
     return row is not None and row.workers > 1
 
 
 def number_of(snapshot: Snapshot) -> int:
-    """The number by which the page knows the run of a snapshot."""
+    """Returns the number by which the page knows the run of a snapshot."""
     return NO_NUMBER if snapshot.run is None else snapshot.run
 
 

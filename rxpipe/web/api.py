@@ -1,4 +1,4 @@
-"""What the page reads. Each answer is made on a worker thread, since a reader blocks."""
+"""The data of the page. Each answer is made on a worker thread, as a reader blocks."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from rxpipe.web.parameters import NUMBERS, TEXTS, BadRequest, item_filter, numbe
 from rxpipe.web.run_feed import RunFeed
 from rxpipe.web.series import series
 
-_THREADS = 8  # that readers may take at once, of the 40 that the whole program has
+_THREADS = 8  # threads that readers may use at once, of the 40 threads of the whole program
 _PAGE, _MOST_PAGE = 100, 500
 _POINTS = 600
-_SEEN = 120  # earlier snapshots that findings are made of
+_SEEN = 120  # earlier snapshots for the findings
 _BARS = 2_000
-_LISTED = 50  # runs on a page of them
-_MOVING, _RESTING = 1.0, 5.0  # seconds from one look to the next at what moves, and at what does not
+_LISTED = 50  # runs on one page of the list
+_MOVING, _RESTING = 1.0, 5.0  # seconds between two looks at a live run, and at one that does not change
 
 _T = TypeVar("_T")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Unanswered(Exception):
-    """The database did not answer, or refused; the text says why, without secrets."""
+    """The database did not answer, or refused. The text says why, without secrets."""
 
 
 class Api:
     """Answers the page's questions about runs."""
 
     def __init__(self, runs: AllRuns, plain: Plain, about: dict[str, Any], *, moving: float = _MOVING) -> None:
-        """Prepare it.
+        """Creates the API.
 
         Args:
             runs: The runs.
             plain: Makes plain values.
-            about: What the page is told of itself.
-            moving: Seconds from one look at a live run to the next.
+            about: The page's title, version and abilities.
+            moving: Seconds between two looks at a live run.
         """
         self._runs = runs
         self._plain = plain
@@ -60,7 +60,7 @@ class Api:
         self._threads: CapacityLimiter | None = None
 
     def routes(self) -> list[Route]:
-        """Where it answers, below ``api``."""
+        """Returns the routes of the API, below ``api``."""
         run = "/runs/{run:int}"
         answers = {
             "/about": self._answer_about,
@@ -82,16 +82,16 @@ class Api:
         ]
 
     async def on_thread(self, function: Callable[[], _T]) -> _T:
-        """Run what blocks.
+        """Runs a blocking function on a worker thread.
 
         Raises:
-            Unanswered: It raised; the text is for the page.
+            Unanswered: The function raised; the text is for the page.
         """
         try:
             return await self._run(function)
         except (HTTPException, BadRequest):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page is told in a line
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the page shows one line
             text = trouble(error, self._plain)
             _log.warning("the page got no answer", error=text, exc_info=not isinstance(error, RxPipeError))
             raise Unanswered(text) from None
@@ -118,7 +118,7 @@ class Api:
         return json_response(self._listed(after, whole("most", query.get("most"), _LISTED, most=_MOST_PAGE)))
 
     def _listed(self, after: int, most: int) -> dict[str, Any]:
-        """A page of runs: those whose numbers are below ``after``."""
+        """Returns a page of runs with numbers below ``after``; 0 stands for the first page."""
         rows = [row for row in self._runs.runs() if not after or row.number < after]
         following = rows[most - 1].number if len(rows) > most else None
         return {"runs": self._plain.value(rows[:most]), "following": following}
@@ -128,7 +128,7 @@ class Api:
         return json_response(self._feed(_there(row).number, snapshot).message(row))
 
     def _feed(self, number: int, newest: Snapshot | None) -> RunFeed:
-        """What there is of a run until now, to go on with."""
+        """Returns the feed of a run, with its history so far."""
         return RunFeed(self._plain, [*self._runs.history(number, _SEEN), *([] if newest is None else [newest])])
 
     def _answer_history(self, request: Request) -> Response:
@@ -174,7 +174,7 @@ class Api:
         return json_response(self._plain.details(details))
 
     def _answer_text(self, request: Request) -> Response:
-        """The whole of a text that was cut, for reading: a browser shows or saves it, and takes it for nothing else."""
+        """Returns the whole of a text that was cut. A browser can only show or save the answer."""
         details = self._reader.item(request.path_params["run"], request.query_params.get("id", ""))
         text = None if details is None else part(details, request.query_params.get("part", ""))
         if text is None:
@@ -248,7 +248,7 @@ class Api:
     async def _stream(self, name: str | int, new: Callable[[], Look]) -> Response:
         news = self.hub.watch(name, new)
         try:
-            first = await anext(news, None)  # what cannot be watched is told before the stream begins
+            first = await anext(news, None)  # refusals are answered before the stream begins
         except TooManyWatchers as error:
             raise HTTPException(503, str(error), {"retry-after": "10"}) from None
 
@@ -283,29 +283,29 @@ def _there(row: RunRow | None) -> RunRow:
 
 
 def trouble(error: BaseException, plain: Plain) -> str:
-    """An error in one line, without secrets."""
+    """Returns an error as one line without secrets."""
     text = " ".join(str(error).split("\n", 1)[0].split())
     return plain.redact.cut(text or type(error).__name__, 300)
 
 
 async def on_bad_request(_: Request, error: Exception) -> Response:
-    """What was asked for makes no sense."""
+    """Answers a request that makes no sense."""
     return JSONResponse({"error": str(error)}, 400)
 
 
 async def on_unanswered(_: Request, error: Exception) -> Response:
-    """The database did not answer, or refused."""
+    """Answers that the database did not answer, or refused."""
     return JSONResponse({"error": str(error)}, 503)
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:
-    """What was asked for is not there."""
+    """Answers that there is no such thing."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 def json_response(value: Any) -> Response:
-    """An answer."""
+    """Encodes an answer as JSON."""
     return Response(encoded(value), media_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""``app``: the page as an ASGI app."""
+"""``app`` makes the page as an ASGI app."""
 
 from __future__ import annotations
 
@@ -40,29 +40,34 @@ def app(
     title: str | None = None,
     seconds: float = 1.0,
 ) -> Starlette:
-    """The page, to serve by itself or to mount in another app at any path.
+    """Makes the page as an app. Serve the app by itself, or mount it in another app at any path.
 
     ::
 
         outer = FastAPI()
         outer.mount("/runs", app(store.reader(), store.actor(), allowed_hosts=["bank.example"], authorize=is_staff))
 
-    Args:
-        reader: The runs of a store; None for a run without a store.
-        actor: Requeues and stops; None for a page to look at only.
-        live: The newest snapshot of a run in this process, like ``run.snapshot``; or a ``LiveRun``, which is not
-            started or closed here. Of a function the history begins now, on a thread that ends with the run.
-        read_only: Refuse every action.
-        token: What a browser must show; it has 16 characters at least. ``/?token=...`` lets a browser in, and so does
-            the header ``Authorization: Bearer ...``.
-        allowed_hosts: Names by which the page may be reached; ``*`` for any. Others are refused, so that no foreign
-            site can have its own name stand for this server.
-        authorize: Says who may see the page, instead of a token: the outer app's login, for example.
-        secrets: Texts that must not reach the page, besides those that look like secrets and those in the environment.
-        title: What the page calls itself, like the name of the database.
-        seconds: From one look at a live run to the next.
+    Without ``token`` and ``authorize``, only requests from this machine are let in.
 
-    Without ``token`` and ``authorize``, only this machine may see it.
+    Args:
+        reader: Reads the runs of a store; None for a run without a store.
+        actor: Requeues items and stops runs; None for a read-only page.
+        live: A run of this process: a function that returns the newest snapshot, like ``run.snapshot``, or a
+            ``LiveRun``. You start and close a ``LiveRun`` yourself. With a function, the history begins now, on a
+            thread that ends with the run.
+        read_only: If True, the page refuses all actions.
+        token: The token that a browser must show, of at least 16 characters. Give it as ``/?token=...``, or in the
+            header ``Authorization: Bearer ...``.
+        allowed_hosts: Host names by which the page may be reached; ``*`` allows any. Requests with other names are
+            refused, which protects against DNS rebinding: a foreign site whose name points to this server.
+        authorize: Decides who may see the page, instead of a token; for example the login of the outer app.
+        secrets: Texts that must not reach the page. Texts that look like secrets, and secrets in environment variables,
+            are always masked.
+        title: The title of the page, such as the name of the database.
+        seconds: Seconds between two looks at a live run.
+
+    Returns:
+        A Starlette app.
 
     Raises:
         ValueError: The page would be open to anybody, or the token is too short.
@@ -78,7 +83,7 @@ def app(
         "version": _version(),
         "read_only": access.read_only,
         "has_store": reader is not None,
-        "predicts": reader is not None and not access.read_only,  # it costs more than to look
+        "predicts": reader is not None and not access.read_only,  # simulations cost more than reading
     }
     runs = AllRuns(reader, live)
     api = Api(runs, plain, about, moving=seconds)

@@ -1,4 +1,4 @@
-"""A stream of events to a browser."""
+"""Streams events to a browser."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-_LIFE = b": \n\n"  # a comment: without it a proxy, or the server, never learns that the other end has gone
+_LIFE = b": \n\n"  # a comment: without it, neither the server nor a proxy notices that the browser has gone
 
 
 def event(name: str, data: bytes) -> bytes:
-    """One event; the data are JSON in one line."""
+    """Encodes one event. ``data`` is JSON in one line."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
 class EventStream(Response):
-    """Sends events as they come.
+    """Sends events as they come. The stream ends when the browser disconnects.
 
-    While a browser reads slowly, ``send`` waits, and no event is taken: so nothing piles up. It ends with the browser.
+    While a browser reads slowly, ``send`` waits and no further event is taken, so nothing piles up.
     """
 
     media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[bytes]) -> None:
-        """Prepare it.
+        """Creates a stream.
 
         Args:
-            events: Whole events; an empty one is a sign of life.
+            events: Encoded events; an empty one becomes a keep-alive comment.
         """
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
+        """Sends the stream."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
             await self._events.aclose()

@@ -1,4 +1,4 @@
-"""What ``rxpipe.insight`` makes of the numbers, for the page. All that the page knows of advice is here."""
+"""The findings of ``rxpipe.insight`` for the page. All of the page's advice comes from here."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from rxpipe.insight.snapshot import Snapshot
 
 
 def findings(recent: Sequence[Snapshot]) -> dict[str, Any]:
-    """What holds a run up, what to do about it, and what stands still.
+    """Returns what holds a run up, what to do about it, and what stands still.
+
+    A run that is over keeps its finding in its last snapshot. That finding is used, as the run had more snapshots than
+    the page has.
 
     Args:
-        recent: Its latest snapshots, the newest last.
-
-    A run that is over has told in its last snapshot what held it up; the page has fewer snapshots than the run had.
+        recent: The run's latest snapshots, the newest last.
 
     Returns:
-        ``verdict``, ``kind`` and ``name`` of what holds it up (None for nothing, and where it is too close to call),
-        ``sentence``, and ``stalls``, sentences.
+        ``verdict``; ``kind`` and ``name`` of what holds the run up (None if nothing does, or if it is too close to
+        call); ``sentence``; and ``stalls``, a list of sentences.
     """
     kept = recent[-1].finding
     saw = insight_of(recent)

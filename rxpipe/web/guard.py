@@ -1,4 +1,4 @@
-"""What stands before all parts of the page: who is let in, and headers that keep a browser from harm."""
+"""Middleware in front of the whole page: lets requests in, and sets headers that protect a browser."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _READING = ("GET", "HEAD")
 
 
 class Guard:
-    """ASGI middleware: it refuses what ``Access`` does, and adds the headers to every answer."""
+    """ASGI middleware. It refuses requests by the rules of ``Access``, and adds the headers to every answer."""
 
     def __init__(self, app: ASGIApp, access: Access, pages: Pages) -> None:
-        """Stand before an app.
+        """Puts the middleware in front of an app.
 
         Args:
             app: The app.
             access: The rules.
-            pages: What is shown to a browser that is not let in.
+            pages: The page for a browser that is not let in.
         """
         self._app = app
         self._access = access
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
+        """Handles a request."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -103,6 +103,6 @@ class Guard:
 
 
 def _path(scope: Scope) -> str:
-    """The path below the place that the page is mounted at."""
+    """Returns the path below the point where the page is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))

@@ -1,4 +1,4 @@
-"""One poll for all who watch the same thing. A watcher gets the newest news only, whenever it is ready for them."""
+"""One poll for all watchers of a topic. A watcher gets only the newest news, when it is ready to read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-_STEP = 0.25  # seconds after which somebody notices that the server is to stop
-BREATH = 15.0  # seconds without news after which a watcher gets a sign of life
+_STEP = 0.25  # seconds until the hub notices that the server is to stop
+BREATH = 15.0  # seconds without news after which a watcher gets a keep-alive
 News = tuple[bytes | None, float]
 Look = Callable[[], Awaitable[News]]
-"""Finds the news, or None if there are none; and the seconds after which to look again."""
+"""Returns the news, or None if there are none, and the seconds until the next look."""
 
 
 class TooManyWatchers(Exception):
-    """As many streams are open as may be."""
+    """The highest number of open streams is reached."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,13 +36,13 @@ class _Topic:
 
 
 class Hub:
-    """Polls each topic that somebody watches, and none besides. For one event loop."""
+    """Polls each topic that has watchers, and no others. For one event loop."""
 
     def __init__(self, most: int = 1_000) -> None:
-        """Prepare it.
+        """Creates a hub.
 
         Args:
-            most: How many may watch at once.
+            most: The most watchers at once.
         """
         self._most = most
         self._is_closed = False
@@ -50,26 +50,26 @@ class Hub:
 
     @property
     def watchers(self) -> int:
-        """How many watch now."""
+        """The number of watchers now."""
         return sum(topic.watchers for topic in self._topics.values())
 
     def close(self) -> None:
-        """End all streams within a second; from any thread."""
+        """Ends all streams within a second. May be called from any thread."""
         self._is_closed = True
 
     def leaves(self) -> bool:
-        """Whether no more news are to be told."""
+        """Returns True if the hub is closed, or if the server is to stop."""
         return self._is_closed or server_leaves()
 
     async def watch(self, name: Hashable, new: Callable[[], Look]) -> AsyncGenerator[bytes]:
-        """News of a topic, and ``b""`` as a sign of life, until the server leaves.
+        """Yields the news of a topic, and ``b""`` as a keep-alive, until the server stops.
 
         Args:
-            name: The topic; those who give the same one share a poll.
-            new: Gives what looks for its news, if nobody watches it yet.
+            name: The topic. Watchers of the same topic share a poll.
+            new: Returns the function that looks for news. Called for the first watcher of a topic.
 
         Raises:
-            TooManyWatchers: No more may watch.
+            TooManyWatchers: The highest number of watchers is reached.
         """
         if self.watchers >= self._most:
             raise TooManyWatchers(f"{self._most} pages watch already")
@@ -116,13 +116,13 @@ async def _poll(topic: _Topic, leaves: Callable[[], bool]) -> None:
             waited += part
             if leaves():
                 break
-    topic.came.set()  # so that streams end: a server that is to stop waits for them
+    topic.came.set()  # this ends the streams, which a stopping server waits for
 
 
 def server_leaves() -> bool:
-    """Whether a uvicorn server in this process has been told to stop; it waits for open streams then, for ever.
+    """Returns True if a uvicorn server in this process is to stop. It would then wait for open streams without end.
 
-    Its handler of signals is a method of the server, which is the only way to find it from inside an app.
+    The server's handler of signals is a method of the server. It is the only way to find the server from inside an app.
     """
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return bool(getattr(server, "should_exit", False))

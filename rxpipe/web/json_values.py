@@ -1,4 +1,4 @@
-"""Values as the page gets them: plain JSON, in which texts are cut and without secrets."""
+"""Makes plain JSON values for the page: texts are cut, and secrets are masked."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from rxpipe.operators.stages.durations import Durations
 from rxpipe.web.texts import Redactor
 
 LINE = 300  # characters of a text in a list
-TEXT = 4_000  # characters of a text that is shown by itself, before somebody asks for all of it
+TEXT = 4_000  # characters of a single text until all of it is asked for
 _ID = 1_000  # characters of an ID
 
 
 def encoded(value: Any) -> bytes:
-    """JSON. It is ASCII: so it has no character that a proxy, a log or half a surrogate could spoil."""
+    """Encodes JSON as ASCII, so that no proxy, log or lone surrogate can damage it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 class Plain:
-    """Makes plain values of those of a reader."""
+    """Makes plain values from the values of a reader."""
 
     def __init__(self, redact: Redactor) -> None:
-        """Prepare it.
+        """Creates a converter.
 
         Args:
-            redact: Takes secrets out of texts.
+            redact: Masks secrets in texts.
         """
         self.redact = redact
 
     def value(self, value: Any, most: int = LINE) -> Any:
-        """Anything that a reader answers; histograms become their quantiles, and unknown objects their text."""
+        """Returns any value of a reader as plain data. Histograms become quantiles, and unknown objects text."""
         if isinstance(value, str):
             return self.redact.cut(value, most)
         if value is None or isinstance(value, bool | int):
@@ -46,15 +46,15 @@ class Plain:
         if is_dataclass(value):
             return {each.name: self.value(getattr(value, each.name), most) for each in fields(value)}
         if isinstance(value, Mapping):
-            entries: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - of anything
+            entries: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - values of any type
             return {self.redact.cut(str(key), most): self.value(one, most) for key, one in entries.items()}
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-            several: Sequence[Any] = value  # pyright: ignore[reportUnknownVariableType] - of anything
+            several: Sequence[Any] = value  # pyright: ignore[reportUnknownVariableType] - values of any type
             return [self.value(one, most) for one in several]
         return self.redact.cut(str(value), most)
 
     def item(self, row: ItemRow) -> dict[str, Any]:
-        """An item in a list, with the ``key`` to ask for it by; None if its ID has a secret in it."""
+        """Returns an item for a list. Its ``key`` is what to ask for it with; None if the ID contains a secret."""
         text = str(row.id)
         is_whole = self.redact(text) == text
         return {
@@ -68,7 +68,7 @@ class Plain:
         return {"parent": None if row.parent is None else self.redact.cut(str(row.parent), _ID)}
 
     def details(self, details: ItemDetails) -> dict[str, Any]:
-        """All of an item; each text that may be long is a part of its own, see ``part``."""
+        """Returns all of an item. Each text that may be long has its own path; see ``part``."""
         return {
             "item": self.item(details.row),
             "value": None if details.value is None else self._part("value", details.value),
@@ -113,14 +113,14 @@ class Plain:
 
 
 def text_of(value: Any) -> str:
-    """A text as it is, anything else as JSON that is easy to read."""
+    """Returns a text as it is, and any other value as readable JSON."""
     if isinstance(value, str):
         return value
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def part(details: ItemDetails, path: str) -> str | None:
-    """The whole text at a path that ``Plain.details`` gave; None if there is none."""
+    """Returns the whole text at a path that ``Plain.details`` has given; None if there is none."""
     try:
         match path.split("/"):
             case ["value"]:
@@ -149,7 +149,7 @@ def _index(text: str) -> int:
 
 
 def quantiles(seconds: Durations) -> dict[str, Any]:
-    """A histogram in a few numbers."""
+    """Returns a histogram as a few numbers."""
     return {
         "count": seconds.count,
         "mean": seconds.mean,

@@ -12,25 +12,25 @@ _GOES_ON = ("running", "stopping")
 
 
 class History:
-    """Snapshots of a run from its beginning, never more than so many: when there are too many, every other one goes.
+    """Snapshots of a run from its start, in bounded memory. When there are too many, every other one is removed.
 
-    The newest one is always there, and distances are even but for the last. Not thread-safe.
+    The newest snapshot is always kept. The distances between the others are even. Not thread-safe.
     """
 
     def __init__(self, most: int = 600) -> None:
-        """Prepare an empty one.
+        """Creates an empty history.
 
         Args:
-            most: How many are kept at most, 4 or more.
+            most: The most snapshots to keep, 4 or more.
         """
         self._most = max(4, most)
-        self._every = 1  # of those that came, how many there are for one that stays
+        self._every = 1  # one of this many added snapshots is kept
         self._came = 0
         self._kept: list[Snapshot] = []
         self._newest: Snapshot | None = None
 
     def add(self, snapshot: Snapshot) -> None:
-        """Keep the next one."""
+        """Adds the next snapshot."""
         if self._came % self._every == 0:
             self._kept.append(snapshot)
         self._came += 1
@@ -40,27 +40,29 @@ class History:
             self._every *= 2
 
     def read(self) -> list[Snapshot]:
-        """All that are kept, the earliest first."""
+        """Returns the kept snapshots, the earliest first."""
         newest = self._newest
         return [*self._kept, *([newest] if newest is not None and newest is not self._kept[-1] else ())]
 
 
 class LiveRun:
-    """Looks at a run of this process in regular intervals, from its beginning to its end.
+    """Takes snapshots of a run of this process at regular intervals, from its start to its end.
 
     ::
 
         with LiveRun(run.snapshot) as live:
             app(None, live=live)
+
+    Snapshots are taken on a separate thread. Call ``latest`` and ``history`` from any thread.
     """
 
     def __init__(self, latest: Callable[[], Snapshot | None], *, seconds: float = 1.0, most: int = 600) -> None:
-        """Prepare it; ``start`` begins to look.
+        """Prepares the thread. ``start``, or entering the context, starts it.
 
         Args:
-            latest: Gives the newest snapshot; None while there is none. Called on threads.
-            seconds: From one look to the next.
-            most: How many snapshots are kept at most.
+            latest: Returns the newest snapshot; None while there is none. It is called on several threads.
+            seconds: Seconds between two snapshots.
+            most: The most snapshots to keep.
         """
         self._latest = latest
         self._seconds = seconds
@@ -77,28 +79,28 @@ class LiveRun:
         self.close()
 
     def start(self) -> None:
-        """Begin to look; does nothing if it has begun."""
+        """Starts the thread. Does nothing if the thread has started already."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="rxpipe-web-history", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Look no more; what was seen can still be read."""
+        """Stops the thread. The history can still be read."""
         self._leave.set()
         if self._thread is not None:
             self._thread.join()
 
     def latest(self) -> Snapshot | None:
-        """The newest snapshot."""
+        """Returns the newest snapshot; None while there is none."""
         return self._latest()
 
     def history(self) -> Sequence[Snapshot]:
-        """Snapshots from the run's beginning."""
+        """Returns snapshots from the run's start on, the earliest first."""
         with self._lock:
             return self._history.read()
 
     def look(self) -> bool:
-        """Take a snapshot for the history; false if the run is over."""
+        """Adds a snapshot to the history. Returns False if the run is over."""
         snapshot = self._latest()
         if snapshot is None:
             return True

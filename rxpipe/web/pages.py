@@ -1,4 +1,4 @@
-"""The files of the page. They are read once, and found by their whole names: no path is ever looked up on the disk."""
+"""The files of the page. They are read once and found by their full names, so no request reads a path on the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_CHECKED = "no-cache"  # a browser asks each time whether its copy is still right
+_CHECKED = "no-cache"  # a browser asks each time whether its copy is still current
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,22 @@ class _File:
 
 
 class Pages:
-    """Answers with the page and its files."""
+    """Serves the page and its files."""
 
     def __init__(self) -> None:
-        """Read them."""
+        """Reads the files."""
         self._files = dict(_read(files("rxpipe.web") / "static", ""))
 
     async def index(self, request: Request) -> Response:
-        """The page; what it shows, it fetches."""
+        """Serves the page. The page fetches its data itself."""
         return self._answer("index.html", request)
 
     async def file(self, request: Request) -> Response:
-        """One of its files."""
+        """Serves one file of the page."""
         return self._answer(request.path_params["path"], request)
 
     def door(self, *, wrong: bool) -> Response:
-        """The page that asks for the token."""
+        """Returns the page that asks for the token."""
         body = self._files["wrong.html" if wrong else "door.html"].body
         return Response(body, 401, media_type=_TYPES["html"])
 

@@ -1,4 +1,4 @@
-"""What a page may ask for: its query strings and bodies, checked."""
+"""Checks the query strings and bodies of requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NUMBERS = ("longer_than", "since", "until")
 
 
 class BadRequest(ValueError):
-    """What was asked for makes no sense; the text says why."""
+    """A request that makes no sense. The text says why."""
 
 
 def item_filter(given: Mapping[str, Any]) -> ItemFilter:
-    """Which items are wanted; what is not given, or empty, stands for all.
+    """Reads an item filter. A missing or empty value stands for all.
 
     Raises:
         BadRequest: A value is out of range.
@@ -34,10 +34,10 @@ def item_filter(given: Mapping[str, Any]) -> ItemFilter:
 
 
 def order(given: Mapping[str, Any]) -> Order:
-    """How items are to be sorted.
+    """Reads the order of items.
 
     Raises:
-        BadRequest: There is no such order.
+        BadRequest: The order does not exist.
     """
     wanted = given.get("order") or "newest"
     for one in _ORDERS:
@@ -47,10 +47,10 @@ def order(given: Mapping[str, Any]) -> Order:
 
 
 def number(name: str, given: Any, *, least: float, most: float = math.inf) -> float | None:
-    """A number, or None.
+    """Reads a number; None if it is missing or empty.
 
     Raises:
-        BadRequest: It is none, or out of range.
+        BadRequest: The value is no number, or is out of range.
     """
     if given is None or given == "":
         return None
@@ -64,10 +64,12 @@ def number(name: str, given: Any, *, least: float, most: float = math.inf) -> fl
 
 
 def whole(name: str, given: Any, default: int, *, most: int) -> int:
-    """A whole number, 1 or more; larger ones than may be count as ``most``.
+    """Reads a whole number of at least 1; ``default`` if it is missing or empty.
+
+    Larger numbers than ``most`` count as ``most``.
 
     Raises:
-        BadRequest: It is none.
+        BadRequest: The value is no whole number of at least 1.
     """
     if given is None or given == "":
         return default

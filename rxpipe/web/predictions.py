@@ -1,7 +1,7 @@
-"""What a run would do with other settings, for the page: simulated from its numbers and its recorded calls.
+"""Simulates a run with other settings for the page, from the run's numbers and its recorded calls.
 
-A request takes about half a second of one processor at most, and one is worked on at a time. So a page can hold up a
-run beside it for no longer than that, and whoever may look at a page can only ever keep one processor busy.
+A request takes at most about half a second of one processor, and requests run one at a time. So the page delays a run
+in the same process by no more than that, and its users can keep at most one processor busy.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from rxpipe.web.api import Api, json_response
 from rxpipe.web.json_values import Plain
 from rxpipe.web.parameters import BadRequest, number, whole
 
-_WAITING = 4  # requests at most
-_KEPT = 4  # runs
-_CURVES = 32  # of each of them
-_FRESH = 30.0  # seconds that a live run's numbers are good for
-_CALLS = 2_500  # that are drawn from
-_MOST_ASKED = 20_000  # calls: some hundred milliseconds' work
-_SEEN = 120  # snapshots
-_MOST_SET = 200  # settings
+_WAITING = 4  # the most requests that wait
+_KEPT = 4  # the most runs that are kept
+_CURVES = 32  # the most curves that are kept of each run
+_FRESH = 30.0  # seconds for which the numbers of a live run are used
+_CALLS = 2_500  # calls that simulations draw from
+_MOST_ASKED = 20_000  # the most calls that are read: the work of some hundred milliseconds
+_SEEN = 120  # snapshots of a run that are read
+_MOST_SET = 200  # the most settings
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one run, and its curves."""
+    """A run that was asked for, with its curves."""
 
     snapshot: Snapshot
     what_if: WhatIf
@@ -48,15 +48,15 @@ class _Known:
 
 
 class Predictions:
-    """Answers what a run would do."""
+    """Answers what a run would do with other settings."""
 
     def __init__(self, runs: AllRuns, plain: Plain, api: Api) -> None:
-        """Prepare it.
+        """Creates the answers.
 
         Args:
             runs: The runs.
             plain: Makes plain values.
-            api: Tells of what raises.
+            api: Runs the simulations on its threads, and reports what they raise.
         """
         self._runs = runs
         self._plain = plain
@@ -65,7 +65,7 @@ class Predictions:
         self._one: CapacityLimiter | None = None
 
     def routes(self) -> list[Route]:
-        """Where it is asked, below ``api``."""
+        """Returns the routes of predictions, below ``api``."""
         return [Route("/runs/{run:int}/whatif", self._answer, methods=["GET"])]
 
     async def _answer(self, request: Request) -> Response:
@@ -91,7 +91,7 @@ class Predictions:
         return json_response(told)
 
     def _curve(self, known: _Known, vary: int, given: Sequence[str], now: Mapping[str, Any]) -> dict[str, Any]:
-        """The points of one setting, which is told by its number, from 1; so are others that have changed."""
+        """Returns the points of one setting. Settings are numbered from 1; ``given`` has other changed settings."""
         settings = known.what_if.settings
         if vary > len(settings) or len(given) > len(settings):
             raise BadRequest("there is no such setting")
@@ -131,7 +131,7 @@ class Predictions:
         return known
 
     def _now(self, run: int, snapshot: Snapshot) -> dict[str, Any]:
-        """How fast a run goes, and how long it still takes; of one that is over, how long it took."""
+        """Returns how fast a run goes and how long it still takes; for a run that is over, how long it took."""
         is_over = snapshot.state not in ("running", "stopping")
         window = None if is_over else settled(self._runs.history(run, _SEEN))
         rate = snapshot.ended / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
@@ -141,7 +141,7 @@ class Predictions:
 
 
 def _without_gaps(bars: Sequence[Bar]) -> Sequence[Bar]:
-    """The middle of them: no more than a simulation draws from, and all of that time."""
+    """Returns the bars in the middle: enough for simulations, and all bars of that time."""
     first = max(0, len(bars) - 2 * _CALLS) // 2
     return bars[first : first + 2 * _CALLS]
 

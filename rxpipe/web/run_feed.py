@@ -1,4 +1,4 @@
-"""What is told of a run to all who watch it: its row, its newest numbers, and what these say."""
+"""The messages to all watchers of a run: its row, its newest numbers, and the findings from them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rxpipe.web.findings import findings
 from rxpipe.web.json_values import Plain
 from rxpipe.web.series import point, window
 
-POINT = 10.0  # seconds that a point of a chart is of: of a single one, rates would only be noise
-WINDOW = 60.0  # seconds that the rates beside the pipeline are of
-LEAST = 1.0  # seconds that they are of at least, while the run lasts
+POINT = 10.0  # seconds that a chart's point covers: rates over one second would only be noise
+WINDOW = 60.0  # seconds that the rates beside the pipeline cover
+LEAST = 1.0  # seconds that these rates cover at least, while the run lasts
 
 
 class RunFeed:
-    """Makes the messages of one run. Its functions are called one at a time."""
+    """Makes the messages of one run. Call its methods one at a time."""
 
     def __init__(self, plain: Plain, before: Sequence[Snapshot] = ()) -> None:
-        """Prepare it.
+        """Creates the feed of a run.
 
         Args:
             plain: Makes plain values.
-            before: The run's numbers until now.
+            before: The run's earlier snapshots.
         """
         self._plain = plain
         self._recent: deque[Snapshot] = deque()
@@ -36,19 +36,19 @@ class RunFeed:
             self.add(snapshot)
 
     def add(self, snapshot: Snapshot) -> None:
-        """Take the next snapshot; one that is not newer than the last is left out."""
+        """Adds the next snapshot. A snapshot that is not newer than the last is ignored."""
         recent = self._recent
         if recent and snapshot.at <= recent[-1].at:
             return
         if recent and (snapshot.ended < recent[-1].ended or snapshot.elapsed < recent[-1].elapsed):
-            recent.clear()  # another process goes on with the run, and counts from 0
+            recent.clear()  # another process continues the run, and counts from 0
         self._history.add(snapshot)
         recent.append(snapshot)
         while len(recent) > 2 and recent[1].at < snapshot.at - WINDOW:
             recent.popleft()
 
     def message(self, row: RunRow | None) -> dict[str, Any]:
-        """The run as it is now."""
+        """Returns the message about the run as it is now."""
         plain, recent = self._plain, self._recent
         told: dict[str, Any] = {
             "run": None if row is None else plain.value(_as_of(row, recent[-1] if recent else None))
@@ -67,15 +67,16 @@ class RunFeed:
         }
 
     def _some_time_ago(self) -> Snapshot:
-        """What a point of a chart is compared with."""
+        """Returns the snapshot that a chart's point is compared with."""
         newest = self._recent[-1]
         return next((one for one in reversed(self._recent) if one.at <= newest.at - POINT), self._recent[0])
 
 
 def _as_of(row: RunRow, snapshot: Snapshot | None) -> RunRow:
-    """A live run's row with the counts of its newest numbers: the store counts on between two of them.
+    """Returns a live run's row with the counts of its newest snapshot, as the store's counts may be newer.
 
-    Of a run that goes on with an earlier one, these do not have all that was dropped, expanded or collected before.
+    If the run continues an earlier one, the snapshot lacks the items that were dropped, expanded or collected before.
+    The row keeps the store's counts of these.
     """
     if snapshot is None or row.state != "running":
         return row
@@ -87,5 +88,5 @@ def _as_of(row: RunRow, snapshot: Snapshot | None) -> RunRow:
 
 
 def _is_short(before: Snapshot | None, newest: Snapshot, is_over: bool) -> bool:
-    """Whether a live run's numbers are of too short a time for shares and rates: then they would all be 0."""
+    """Returns True if a live run's numbers cover too short a time for rates and shares, which would all be 0."""
     return not is_over and newest.elapsed - (0.0 if before is None else before.elapsed) < LEAST

@@ -1,4 +1,4 @@
-"""Numbers over time: what a chart draws between one snapshot and the next."""
+"""Numbers over time: what a chart shows between two snapshots."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 
 
 def point(before: Snapshot | None, now: Snapshot) -> dict[str, Any]:
-    """What happened since an earlier snapshot, in rates.
+    """Returns the rates and shares since an earlier snapshot.
 
-    A run that was resumed counts from 0 again: then its first snapshot is compared with nothing.
+    A resumed run counts from 0 again. If a count has become smaller, the rates are those since the run's start.
     """
     if before is not None and (now.ended < before.ended or now.elapsed <= before.elapsed):
         before = None
@@ -57,7 +57,7 @@ def _stage(before: StageSnapshot | None, now: StageSnapshot, seconds: float) -> 
         "p95": spent.quantile(0.95),
         "p99": spent.quantile(0.99),
         "running": now.running,
-        "mean": _rate(now.busy, 0.0 if before is None else before.busy, seconds),  # calls that ran at a time
+        "mean": _rate(now.busy, 0.0 if before is None else before.busy, seconds),  # mean number of running calls
         "waiting": now.waiting,
         "rate": _rate(now.finished, 0 if before is None else before.finished, seconds),
         "busy": share("busy"),
@@ -68,7 +68,7 @@ def _stage(before: StageSnapshot | None, now: StageSnapshot, seconds: float) -> 
 
 
 def window(before: Snapshot | None, now: Snapshot) -> dict[str, Any]:
-    """What happened since an earlier snapshot, with what no chart shows: limits, sink and source."""
+    """Returns the numbers of ``point``, and those of limits, sink and source, which no chart shows."""
     if before is not None and (now.ended < before.ended or now.elapsed <= before.elapsed):
         before = None
     seconds = now.elapsed - (0.0 if before is None else before.elapsed)
@@ -88,7 +88,7 @@ def window(before: Snapshot | None, now: Snapshot) -> dict[str, Any]:
 
 
 def series(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-    """Points as columns, in the form that charts take."""
+    """Returns the points of all snapshots as columns, in the form that charts need."""
     points = [point(before, now) for before, now in zip((None, *snapshots), snapshots, strict=False)]
     names = [] if not snapshots else [stage.name for stage in snapshots[-1].stages]
     points = [one for one in points if len(one["stages"]) == len(names)]

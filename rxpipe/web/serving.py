@@ -1,4 +1,4 @@
-"""A server for the page: by itself until Ctrl-C, or on a thread beside a run."""
+"""Serves the page: alone until Ctrl-C, or on a thread beside a run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from rxpipe.errors import ConfigError
 from rxpipe.web.access import LOOPBACK, is_loopback
 
 PORT = 8765
-_TRIED = 20  # ports, if none was asked for
+_TRIED = 20  # ports to try if no port was given
 _LEAVING = 2.0  # seconds that open requests get at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a page is served.
+    """The place where a page is served.
 
     Attributes:
-        listening: The socket.
-        host: The address that it listens at.
-        token: What a browser must show; None on loopback.
-        allowed_hosts: Names by which it may be reached.
+        listening: The listening socket.
+        host: The address of the socket.
+        token: The token that a browser must show; None on loopback.
+        allowed_hosts: Host names by which the page may be reached.
     """
 
     listening: socket.socket
@@ -40,7 +40,7 @@ class Place:
 
     @property
     def url(self) -> str:
-        """The address to open, with the token."""
+        """The URL to open, with the token."""
         port = self.listening.getsockname()[1]
         name = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host
         name = f"[{name}]" if ":" in name else name
@@ -48,12 +48,12 @@ class Place:
 
 
 def place(host: str = "127.0.0.1", port: int | None = None, names: Sequence[str] = ()) -> Place:
-    """Listen at an address. Beyond loopback a token is made.
+    """Listens at an address. Beyond loopback, a token is made.
 
     Args:
         host: The address.
         port: The port; None for the first free one from 8765 on.
-        names: Names by which it may be reached besides.
+        names: Further host names by which the page may be reached.
 
     Raises:
         ConfigError: The address cannot be used.
@@ -62,7 +62,7 @@ def place(host: str = "127.0.0.1", port: int | None = None, names: Sequence[str]
         if names:
             raise ConfigError("--allow-host is for a page beyond this machine: give --host, too")
         return Place(listening=_listen(host, port), host=host, token=None, allowed_hosts=[*LOOPBACK, host])
-    # A token keeps strangers out, and foreign pages with a name of their own have no cookie of it.
+    # The token keeps strangers out. Another site's page under its own name has no cookie with the token.
     own = {host, socket.gethostname(), socket.getfqdn(), *_addresses(), *LOOPBACK, *names} - {"0.0.0.0", "::"}
     return Place(listening=_listen(host, port), host=host, token=secrets.token_urlsafe(24), allowed_hosts=sorted(own))
 
@@ -87,10 +87,10 @@ def _listen(host: str, port: int | None) -> socket.socket:
 
 
 def serve(app: ASGIApp, at: Place, *, ready: Callable[[], object] = lambda: None) -> None:
-    """Serve until a signal comes.
+    """Serves the app until a signal comes.
 
     Raises:
-        KeyboardInterrupt: It was Ctrl-C.
+        KeyboardInterrupt: The signal was Ctrl-C.
     """
     server = _server(app)
     asyncio.run(_serve(server, at, ready))
@@ -98,7 +98,7 @@ def serve(app: ASGIApp, at: Place, *, ready: Callable[[], object] = lambda: None
 
 @contextmanager
 def served(app: Starlette, at: Place) -> Generator[None]:
-    """Serve on a thread while the block lasts."""
+    """Serves the app on a thread inside the ``with`` block."""
     server = _server(app)
     thread = threading.Thread(target=lambda: asyncio.run(_serve(server, at)), name="rxpipe-web", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Texts for the page: without secrets, and not longer than anybody reads."""
+"""Prepares texts for the page: masks secrets, and cuts long texts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 MASK = "•••"
-_AHEAD = 4_096  # characters beyond a cut that are looked at: a secret across the cut must not show its first half
-_SHORTEST = 8  # characters of a known secret; what is shorter may be any word
+_AHEAD = 4_096  # characters searched after a cut: a secret across the cut must not show its first half
+_SHORTEST = 8  # characters of a known secret: a shorter one may be any word
 
 _URL = re.compile(r"""(://[^\s/@:"'<>]{0,200}:)([^\s/"'<>]{1,400})@""")
-# Each pattern takes time in proportion to the text: nothing behind a repetition can fail.
+# Each pattern takes time in proportion to the text: no part after a repetition can fail.
 _NAMED = re.compile(
     r"""(?ix) (\b(?: api[_-]?key | (?:access|auth|refresh|client)[_-]?(?:token|secret) | password | passwd | secret )
     ["']? \s{0,3} [:=] \s{0,3} ["']?) [^\s"',;&<>]{6,}"""
@@ -25,22 +25,23 @@ _SECRET_NAME = re.compile(r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
 
 
 class Redactor:
-    """Takes secrets out of texts: passwords in URLs, keys of well-known forms, and those that it is told.
+    """Masks secrets in texts: passwords in URLs, keys of well-known forms, and known secrets.
 
-    A secret without a known form that it is not told of stays; it is a second line, not a reason to log secrets.
+    A secret that is not known and has no known form is not masked. So masking is a second line of defence, and no
+    reason to log secrets.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        """Prepare it.
+        """Creates a redactor.
 
         Args:
-            known: Secrets of this process; shorter ones than 8 characters are left out.
+            known: The secrets of this process. Secrets with fewer than 8 characters are ignored.
         """
         longest_first = sorted({one for one in known if len(one) >= _SHORTEST}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
-        """The text with each secret masked."""
+        """Returns the text with each secret masked."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
         text = _URL.sub(rf"\1{MASK}@", text)
@@ -49,13 +50,13 @@ class Redactor:
         return _KEYS.sub(MASK, text)
 
     def cut(self, text: str, most: int) -> str:
-        """The first characters of it, with an ellipsis if there are more."""
+        """Returns the first ``most`` characters with secrets masked, and an ellipsis if there are more."""
         if len(text) <= most:
             return self(text)
         return f"{self(text[: most + _AHEAD])[:most]}…"
 
 
 def secrets_in(environment: Mapping[str, str]) -> list[str]:
-    """Values of variables that are named like secrets, and the passwords of URLs."""
+    """Returns the values of variables with names like secrets, and the passwords in URLs."""
     found = [value for name, value in environment.items() if _SECRET_NAME.search(name)]
     return [*found, *(match[2] for value in environment.values() for match in _URL.finditer(value))]

@@ -1,7 +1,8 @@
-"""Random numbers that do not depend on the order in which they are asked for.
+"""Random numbers that do not depend on the order in which they are drawn.
 
-Each is a function of a seed and of what it is for: so two variants of a pipeline draw the same for the same call of the
-same item, and their difference is not noise. These are called common random numbers (Glasserman and Yao, 1992).
+Each number is a function of a seed and of its purpose. So two variants of a pipeline draw the same number for the same
+call of the same item, and their difference is not noise. The method is called common random numbers (Glasserman and
+Yao, 1992).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ _SHARE = 2.0**-53
 
 
 def number_of(item_id: int | str) -> int:
-    """A number for an item's ID, the same in every process."""
+    """Returns a number for an item's ID. The number is the same in every process."""
     return item_id if isinstance(item_id, int) else zlib.crc32(item_id.encode())
 
 
 def share_of(*what: int) -> float:
-    """A number of at least 0 and below 1, uniform over different arguments.
+    """Returns a number from 0 up to but not including 1, uniform over different arguments.
 
     The finishing steps are those of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
     """

@@ -1,4 +1,4 @@
-"""Named distributions of seconds: how long calls take, as a user writes it.
+"""Named distributions of seconds: how long calls take, in the form that users write.
 
 ::
 
@@ -7,10 +7,10 @@
 | text | seconds |
 |---|---|
 | ``0.3``, ``constant(0.3)`` | always the same |
-| ``0.1-0.5``, ``uniform(0.1, 0.5)`` | anything between, equally likely |
+| ``0.1-0.5``, ``uniform(0.1, 0.5)`` | any value in the range, all equally likely |
 | ``exponential(mean=2)`` | mostly short, sometimes several times the mean |
 | ``lognormal(median=2.1, p95=6)`` | a heavy tail: half of all are below the median, 95% below the p95 |
-| ``empirical(FILE)`` | those of a file, one a line or a JSON list |
+| ``empirical(FILE)`` | values from a file, one per line or as a JSON list |
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from typing import Any, NamedTuple, cast
 
 from rxpipe.errors import ConfigError
 
-_MOST = 1e9  # seconds: some 30 years
-_WIDEST = 1e6  # a p95 over its median
+_MOST = 1e9  # seconds: about 30 years
+_WIDEST = 1e6  # the largest ratio of a p95 to its median
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _P95 = NormalDist().inv_cdf(0.95)
 
 
 class Distribution(ABC):
-    """A distribution of seconds: an immutable value, and equal to any other with the same parameters.
+    """A distribution of seconds. It is immutable, and equals any distribution of the same kind with equal parameters.
 
-    Whoever draws gives the chance: ``distribution.at(random.random())``. So the same chances give comparable draws of
-    different distributions.
+    The caller provides the random numbers: ``distribution.at(random.random())``. So the same random numbers give
+    comparable draws from different distributions.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def at(self, share: float) -> float:
-        """The quantile function: the seconds that this share of all draws stays below.
+        """Returns the quantile: the seconds below which this share of all draws lies.
 
         Args:
             share: Above 0 and below 1.
@@ -53,20 +53,20 @@ class Distribution(ABC):
     @property
     @abstractmethod
     def mean(self) -> float:
-        """The mean, in seconds."""
+        """The mean in seconds."""
 
     @property
     @abstractmethod
     def text(self) -> str:
-        """What ``parse_distribution`` makes an equal value of."""
+        """The text from which ``parse_distribution`` makes an equal value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constant(Distribution):
-    """Always the same.
+    """A distribution whose seconds are always the same.
 
     Attributes:
-        seconds: How long; may be 0.
+        seconds: The seconds, 0 or more.
     """
 
     seconds: float
@@ -88,11 +88,11 @@ class Constant(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Distribution):
-    """Anything in a range, equally likely.
+    """A distribution over a range, with all values equally likely.
 
     Attributes:
-        low: The least seconds; may be 0.
-        high: The most seconds, at least ``low``.
+        low: The lowest seconds, 0 or more.
+        high: The highest seconds, at least ``low``.
     """
 
     low: float
@@ -117,10 +117,10 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Distribution):
-    """Mostly short, sometimes several times the mean.
+    """A distribution of mostly short times that are sometimes several times the mean.
 
     Attributes:
-        mean: In seconds, above 0.
+        mean: The mean in seconds, above 0.
     """
 
     mean: float  # pyright: ignore[reportIncompatibleMethodOverride] - a field that is frozen reads like a property
@@ -139,11 +139,11 @@ class Exponential(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Lognormal(Distribution):
-    """A heavy tail, as that of most services.
+    """A distribution with a heavy tail, like the times of most services.
 
     Attributes:
-        median: The seconds that half of all draws stay below; above 0.
-        p95: The seconds that 95% of all draws stay below; above ``median``.
+        median: The seconds below which half of all draws lie; above 0.
+        p95: The seconds below which 95% of all draws lie; above ``median``.
     """
 
     median: float
@@ -173,11 +173,11 @@ class Lognormal(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Empirical(Distribution):
-    """Those that were measured, each as likely as any other.
+    """A distribution of measured seconds, each as likely as any other.
 
     Attributes:
-        file: Where they are from.
-        seconds: All of them, sorted; at least one.
+        file: The file that the values come from.
+        seconds: All values, sorted; at least one.
     """
 
     file: str
@@ -197,10 +197,12 @@ class Empirical(Distribution):
 
     @classmethod
     def read(cls, file: str) -> Empirical:
-        """Read a file: one number of seconds a line, or a JSON list; blank lines and ``#`` comments are skipped.
+        """Reads a file with one number of seconds per line, or with a JSON list.
+
+        Blank lines and ``#`` comments are skipped.
 
         Raises:
-            ConfigError: The file cannot be read, has no number, or has something else; says which line.
+            ConfigError: The file cannot be read, has no number, or has something else; the message names the place.
         """
         try:
             text = Path(file).read_text("utf-8")
@@ -231,12 +233,14 @@ _FILE = "a file with one number of seconds a line, or a JSON list of them"
 
 
 def parse_distribution(text: str) -> Distribution:
-    """Read a distribution, as the table above has them.
+    """Reads a distribution from its text, such as ``0.3``, ``0.1-0.5`` or ``lognormal(median=2.1, p95=6)``.
 
-    Parameters may have their names or not: ``lognormal(2.1, p95=6)``. A file is relative to the current directory.
+    The names of parameters are optional: ``lognormal(2.1, p95=6)``. The path in ``empirical(FILE)`` is relative to the
+    current directory.
 
     Raises:
-        ConfigError: It is none, or its parameters or its file make no sense; says what is allowed.
+        ConfigError: The text is no distribution, or its parameters or its file are wrong. The message says what is
+            allowed.
     """
     given = text.strip()
     if found := re.fullmatch(rf"({_NUMBER})-({_NUMBER})", given):
@@ -255,7 +259,7 @@ def parse_distribution(text: str) -> Distribution:
 
 
 def _made(name: str, inside: str) -> Distribution:
-    """A distribution of the text between its parentheses."""
+    """Makes a distribution from the text between its parentheses."""
     kind = _KINDS[name]
     values: dict[str, float] = {}
     for index, part in enumerate(inside.split(",") if inside else []):
@@ -274,7 +278,7 @@ def _made(name: str, inside: str) -> Distribution:
 
 
 def _number(text: str) -> float | None:
-    """A number, which may be infinite or no number of seconds; None if it is none."""
+    """Returns the number in a text, which may be infinite or NaN; None if there is no number."""
     try:
         return float(text) if text.isascii() and "_" not in text else None
     except ValueError:
@@ -294,7 +298,7 @@ def _above_zero(name: str, **parameters: float) -> None:
 
 
 def _plain(seconds: float) -> str:
-    """All of a number's digits; ``2`` for 2.0."""
+    """Formats a number with all of its digits: ``2`` for 2.0."""
     return repr(float(seconds)).removesuffix(".0")
 
 

@@ -1,4 +1,4 @@
-"""What becomes of the calls of one stage in a simulation."""
+"""Draws the outcomes of a stage's calls in a simulation."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Draws = Sequence[Draw]
 
 
 class Distribution(Protocol):
-    """How long calls take."""
+    """A distribution of the seconds of calls."""
 
     def at(self, share: float) -> float:
-        """Seconds that a share of the calls, between 0 and 1, does not exceed."""
+        """Returns the seconds that this share of the calls, between 0 and 1, does not exceed."""
         ...
 
 
 class CallDraws(Protocol):
-    """What becomes of the calls of a stage, whatever that is drawn from; see ``StageDraws``."""
+    """Draws the outcomes of a stage's calls; see ``StageDraws`` for the meaning of each member."""
 
     @property
     def refused(self) -> tuple[float, float]: ...  # noqa: D102 - as all below
@@ -41,21 +41,21 @@ class CallDraws(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StageDraws:
-    """What the calls of a stage are drawn from.
+    """The data from which the calls of a stage are drawn.
 
     Attributes:
-        first: First attempts. Each is as likely as the others.
+        first: First attempts, all equally likely.
         later: Further attempts.
-        further: How likely these fail, by their number; None if that is not known.
+        further: How likely further attempts fail; None if that is not known.
         again: First attempts in later rounds, of items that were sent back.
-        own: What became of the calls of the same items, in their order, where that is known.
-        refused: The share of calls that the server refuses for now, and how long such a call takes.
-        called: The share of the items that the stage is called with.
-        passed: The IDs of items that are known to pass it without a call, as text.
-        children: How many children calls of a stage that expands give.
-        own_children: The same by the parent's ID, where that is known.
-        targets: Where items are sent back to, by the names of stages.
-        per_item: In a batch, seconds for each item beyond the first, as a share of the seconds of a call with one.
+        own: The recorded calls of an item in their order, by the item's ID, where they are known.
+        refused: The share of calls that the server refuses for now, and the seconds of such a call.
+        called: The share of items with which the stage is called.
+        passed: The IDs, as text, of items that pass the stage without a call.
+        children: Numbers of children that a call of an expanding stage returns.
+        own_children: The number of children by the parent's ID, where it is known.
+        targets: The names of the stages that items are sent back to.
+        per_item: The seconds of each further item in a batch, as a share of the seconds of a call with one item.
     """
 
     first: Draws
@@ -72,14 +72,14 @@ class StageDraws:
     per_item: float = 0.0
 
     def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw:
-        """What becomes of a call.
+        """Returns the outcome of a call.
 
         Args:
             item_id: The item's ID, as text.
-            number: A number for it.
-            attempt: The call's number for the item in this stage, from 1.
+            number: The number of the ID, from ``number_of``.
+            attempt: The number of the attempt for the item in this stage, from 1.
             rounds: How often the item was sent back before.
-            seed: The simulation's, and the stage's.
+            seed: The seed of the simulation and the stage.
         """
         if rounds == 0 and (own := self.own.get(item_id)) is not None and attempt <= len(own):
             return own[attempt - 1]
@@ -90,7 +90,7 @@ class StageDraws:
         return pool[int(share * len(pool))]
 
     def _further_attempt(self, chance: float, share: float) -> Draw:
-        """One that fails with that chance, for a share of 0 to 1."""
+        """Returns a further attempt that fails with the given chance. ``share`` is a random number from 0 to 1."""
         failures, others = self._further_draws
         if share < chance:
             return failures[int(share / chance * len(failures))]
@@ -98,21 +98,21 @@ class StageDraws:
 
     @cached_property
     def _further_draws(self) -> tuple[Draws, Draws]:
-        """What further attempts that fail are drawn from, and others: from first attempts, if few are known."""
+        """The failed further attempts and the others. First attempts take their place if few are known."""
         pools = [self.later, self.first] if len(self.later) >= ENOUGH else [self.first, self.later]
         kinds = [[[draw for draw in pool if is_failure(draw) == fails] for pool in pools] for fails in (True, False)]
         failures, others = (next(filter(None, kind), self.first) for kind in kinds)
         return failures, others
 
     def is_called(self, item_id: Any, seed: int) -> bool:
-        """Whether an item is one of those that the stage is called with."""
+        """Returns True if the stage is called with this item."""
         text = str(item_id)
         if text in self.passed or text in self.own:
             return text not in self.passed
         return share_of(seed, number_of(item_id), -4) < self.called
 
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
-        """How many children a call gives."""
+        """Returns how many children a call returns."""
         if rounds == 0 and (own := self.own_children.get(item_id)) is not None:
             return own
         if not self.children:
@@ -120,9 +120,9 @@ class StageDraws:
         return self.children[int(share_of(seed, number, rounds, -1) * len(self.children))]
 
     def resampled(self, seed: int) -> StageDraws:
-        """The same as from another record of as many calls of the same kind (Efron's bootstrap, 1979).
+        """Returns draws as from another record with as many calls of the same kind (Efron's bootstrap, 1979).
 
-        After a few calls, others are likely that are unlike all of them.
+        With a few calls only, the new calls may differ from all recorded ones.
         """
 
         def again(pool: Draws, what: int) -> Draws:
@@ -143,5 +143,5 @@ class StageDraws:
 
 
 def drawn_from(distribution: Distribution, count: int = 2_000) -> StageDraws:
-    """Calls whose seconds follow a distribution, and that never fail; of so many different durations."""
+    """Returns draws with ``count`` different durations from a distribution. The calls never fail."""
     return StageDraws(first=[Draw(distribution.at((place + 0.5) / count)) for place in range(count)])

@@ -1,4 +1,4 @@
-"""What a few calls leave open: how long others take, of which nobody has seen any."""
+"""Draws likely calls where only a few are recorded, as other calls may take longer or shorter than these."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from statistics import NormalDist, fmean
 
 from rxpipe.foresight.calls.record import Draw
 
-FEW = 30  # calls: as many tell the shape of their distribution, more or less
-_USUAL = 0.5  # the spread of logarithms that calls have before anything is known of them
-_WEIGHT = 2  # as many calls as that counts for
-_POOL = 200  # durations that are drawn from
+FEW = 30  # calls: from this number on, they show the shape of their distribution well enough
+_USUAL = 0.5  # the spread of the logarithms of seconds before any call is known
+_WEIGHT = 2  # the assumed spread counts as much as this many calls
+_POOL = 200  # durations to draw from
 
 
 def likely_calls(few: Sequence[Draw], seed: int) -> list[Draw]:
-    """Calls that are as likely as any, after a few.
+    """Returns likely calls, given a few recorded ones.
 
-    Their logarithms follow a normal distribution. Its variance and its mean are drawn from what is likely after those
-    that were seen (the conjugate posterior; Gelman et al., Bayesian Data Analysis, 3.3), with a weak prior.
+    The logarithms of the seconds follow a normal distribution. Its variance and its mean are drawn from their
+    distribution given the recorded calls (the conjugate posterior; Gelman et al., Bayesian Data Analysis, 3.3), with a
+    weak prior.
 
     Args:
-        few: At least one.
-        seed: What the draw follows from.
+        few: The recorded calls, at least one.
+        seed: The seed of the draw.
     """
     numbers = Random(seed)
     logs = [math.log(max(1e-9, one.seconds)) for one in few if one.seconds < math.inf]

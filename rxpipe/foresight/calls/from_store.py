@@ -1,4 +1,4 @@
-"""The calls of runs that a store has kept."""
+"""Reads the calls of runs from a store."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from rxpipe.store.queries.history import RunInfo, run
 from rxpipe.store.reading.snapshot_history import workers_began
 from rxpipe.store.schema.tables import CHECKPOINTS, ITEMS
 
-_MOST = 200_000  # calls, and items, that are read: more make a forecast no better
+_MOST = 200_000  # the most calls and the most items that are read: more would not improve a forecast
 
 
 def recorded(database: str | URL | Engine, number: int | None = None, *further: int) -> RecordedRun:
-    """Read the calls of a run, or of several together, for ``simulate``.
+    """Reads the recorded calls of one or several runs from a store, for ``simulate``.
 
     ::
 
         record = rxpipe.recorded("sqlite:///bank.db", 3, 4)
 
-    Runs at different loads tell best how the server slows down. An item of several runs has the calls of the latest
-    again; other items draw from all of them.
+    Several runs at different loads show best how the server slows down. If several runs have an item, the item draws
+    the calls of the latest run. Other items draw from all calls.
 
     Args:
-        database: The store's, as an SQLAlchemy URL or an engine.
-        number: The run's, as ``rxpipe runs`` shows it; by default the latest.
+        database: The store's database, as an SQLAlchemy URL or an engine.
+        number: The run's number, as shown by ``rxpipe runs``. The default is the latest run.
         further: The numbers of further runs of the same pipeline.
 
     Raises:
-        ConfigError: A run has no recorded calls, is named twice, or is of another pipeline.
-        SinkError: There is no such run, the database has no store, or it cannot be read.
+        ConfigError: A run has no recorded calls, is named twice, or belongs to another pipeline.
+        SinkError: The run does not exist, or the database has no store or cannot be read.
     """
     numbers = [number] if number is None else sorted([number, *further])
     if twice := [one for one, following in pairwise(numbers) if one == following]:
@@ -82,7 +82,7 @@ def _record(connection: Connection, found: RunInfo, most: int) -> RecordedRun:
 
 
 def _startup(connection: Connection, run_id: int, first_call: float) -> float:
-    """Seconds from the beginning of the worker that made the first call to that call."""
+    """Returns the seconds from the start of the worker that made the first call to that call."""
     before = [began for began in workers_began(connection, run_id) if began <= first_call]
     return first_call - max(before) if before else 0.0
 
@@ -111,7 +111,7 @@ def _children(
 
 
 def _passed(connection: Connection, run_id: int, names: list[str], calls: list[RecordedCall]) -> dict[str, set[str]]:
-    """Which items passed a stage without a call: they left a checkpoint, too."""
+    """Returns the items that passed each stage without a call. They also left a checkpoint."""
     called, returned = (defaultdict[str, set[str]](set) for _ in range(2))
     for call in calls:
         called[call.stage].add(call.item)
@@ -122,7 +122,7 @@ def _passed(connection: Connection, run_id: int, names: list[str], calls: list[R
     found: dict[str, set[str]] = {}
     for row in connection.execute(query).all():
         if row.stage < 0 or row.stage >= len(names) or row.items <= len(returned[names[row.stage]]):
-            continue  # the values of records, or all were called with
+            continue  # the checkpoints are values of records, or a call was made for each item
         kept = select(CHECKPOINTS.c.item_key).where(of_run, CHECKPOINTS.c.stage == row.stage).limit(_MOST)
         found[names[row.stage]] = set(connection.execute(kept).scalars()) - called[names[row.stage]]
     return found

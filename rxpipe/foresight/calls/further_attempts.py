@@ -1,8 +1,8 @@
-"""How likely further attempts fail, by their number: some items fail every time, and these are more among the later.
+"""How likely further attempts fail, by their number. Some items always fail, so later attempts fail more often.
 
-A few recorded attempts say little by themselves. So the chance of each number of attempt is drawn towards that of the
-attempt before it, the less so the more attempts are recorded (a beta prior, as in empirical Bayes; Efron and Morris,
-1975). An attempt that nobody has seen fails as likely as the last one that somebody has.
+A few recorded attempts say little by themselves. So the chance of each attempt number is drawn towards that of the
+attempt before it. The pull is weaker the more attempts are recorded (a beta prior, as in empirical Bayes; Efron and
+Morris, 1975). Attempts that were never observed fail with the chance of the last observed attempt.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from random import Random
 
 from rxpipe.foresight.calls.record import Draw
 
-_WEIGHT = 2.0  # as many attempts as the chance of the attempt before counts for
-_SURE = 1e-6  # of a chance of 0 or 1, nothing else can be drawn
+_WEIGHT = 2.0  # the chance of the attempt before counts as much as this many attempts
+_SURE = 1e-6  # a chance of 0 or 1 is certain, so nothing is drawn
 
 
 @dataclass(frozen=True, slots=True)
 class FurtherAttempts:
-    """How likely they fail.
+    """How likely further attempts fail.
 
     Attributes:
-        counts: How many attempts failed, and how many were made: first ones, second ones, and so on.
-        chances: That second attempts fail, that third ones do, and so on.
+        counts: The failed attempts and all attempts, for first attempts, second attempts, and so on.
+        chances: The chance that second attempts fail, that third attempts fail, and so on.
     """
 
     counts: Sequence[tuple[int, int]]
@@ -32,11 +32,11 @@ class FurtherAttempts:
 
     @classmethod
     def of(cls, counts: Sequence[tuple[int, int]]) -> FurtherAttempts:
-        """As is likeliest after the attempts that were made."""
+        """Returns the most likely chances, given the recorded attempts."""
         return cls(counts, _chances(counts, lambda failed, ended: failed / (failed + ended)))
 
     def likely(self, seed: int) -> FurtherAttempts:
-        """As is as likely as any after the attempts that were made."""
+        """Returns random chances from their distribution, given the recorded attempts."""
         numbers = Random(seed)
 
         def chance(failed: float, ended: float) -> float:
@@ -46,7 +46,7 @@ class FurtherAttempts:
         return FurtherAttempts(self.counts, _chances(self.counts, chance))
 
     def chance(self, attempt: int) -> float:
-        """That an attempt fails, for its number from 2."""
+        """Returns the chance that an attempt fails. ``attempt`` is its number, 2 or more."""
         return self.chances[min(attempt - 2, len(self.chances) - 1)]
 
 
@@ -61,5 +61,5 @@ def _chances(counts: Sequence[tuple[int, int]], chance: Callable[[float, float],
 
 
 def is_failure(draw: Draw) -> bool:
-    """Whether a call fails, or is never answered."""
+    """Returns True if a call fails, or is never answered."""
     return draw.ended in ("retried", "failed") or draw.seconds == math.inf

@@ -1,9 +1,9 @@
-"""How the server slows down under load, found from calls that were made at different loads.
+"""Finds how the server slows down under load, from calls that were made at different loads.
 
-The slowdown is that of ``Load``: none up to a knee, then a straight line. Calls go at a speed r(n) while n of them run.
-The work of a call, its seconds if it had run alone, is the integral of r over its time. The knee and the slope are
-those for which the works of a stage's calls are most alike, by least squares of their logarithms. A load is only
-believed in if it explains more than chance does (Schwarz's criterion, 1978).
+``Load`` describes the slowdown: none up to a knee, then a straight line. Calls run at the speed r(n) while n of them
+run. The work of a call is the integral of r over its time: its seconds if it had run alone. The search takes the knee
+and the slope for which the works of a stage's calls are most alike, by least squares of their logarithms. A load is
+accepted only if it explains more than chance does (Schwarz's criterion, 1978).
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from dataclasses import dataclass
 
 from rxpipe.foresight.calls.record import RecordedCall
 
-_MOST = 3_000  # calls that are looked at
-_FEW = 40  # calls: of fewer, no load is inferred
+_MOST = 3_000  # the most calls that are used
+_FEW = 40  # calls: with fewer, no load is inferred
 _KNEES = 24
 _SLOPES = (1.0, 0.25, 0.5, 1.5)  # times 1 / knee
 _FINER = (0.96, 0.98, 1.02, 1.04)
-_UNEVEN = -5.0  # the prior logarithm of the likelihood of servers that do not share themselves evenly
-_EVIDENCE = 8.0  # by so much a load must be likelier than none, as a logarithm: the best of many is taken
-_UNLIKELY = 0.01  # times as likely as the likeliest: what is less is left out
-_LEAST = 1e-9  # of a work in seconds, and of a variance
+_UNEVEN = -5.0  # the prior log-likelihood of servers that do not share themselves evenly
+_EVIDENCE = 8.0  # how much likelier a load must be than none, as a logarithm: high, as the best of many is taken
+_UNLIKELY = 0.01  # times the likelihood of the best load: less likely loads are left out
+_LEAST = 1e-9  # the least work in seconds, and the least variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How load slows calls down: with n calls running, each goes ``1 + slope * (n - knee)`` times as slowly.
+    """How load slows calls down: with n running calls, each takes ``1 + slope * (n - knee)`` times as long.
 
     A server that shares itself evenly among its calls has a slope of ``1 / knee``.
 
     Attributes:
-        knee: Up to so many calls, none is slowed down.
-        slope: How much more slowly they go with each further call.
+        knee: Up to this many running calls, none is slowed down.
+        slope: How much slower calls become with each further call.
     """
 
     knee: float
     slope: float
 
     def speed(self, running: int) -> float:
-        """How fast calls go: 1 where they are not slowed down."""
+        """Returns the speed of calls: 1 without slowdown."""
         over = running - self.knee
         return 1.0 if over <= 0 else 1 / (1 + self.slope * over)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundLoad:
-    """What is known of a server's load.
+    """The slowdown of a server, as found from recorded calls.
 
     Attributes:
-        load: The likeliest; None if there is no sign of any.
-        others: Those that are nearly as likely, with their weights, the likeliest included.
+        load: The most likely load; None if there is no sign of a slowdown.
+        others: The likely loads with their weights, ``load`` included.
         most: The most calls that ran at once.
     """
 
@@ -62,7 +62,7 @@ class FoundLoad:
     most: int = 0
 
     def likely(self, share: float) -> Load | None:
-        """One of those that are likely, for a number of 0 to 1."""
+        """Returns one of the likely loads. ``share`` is a random number from 0 to 1."""
         left = share * sum(weight for weight, _ in self.others)
         for weight, load in self.others:
             left -= weight
@@ -72,10 +72,10 @@ class FoundLoad:
 
 
 def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
-    """What calls say of how their server slows down under load.
+    """Finds how a server slows down under load.
 
     Args:
-        calls: Those of all stages that the server serves.
+        calls: The calls of all stages that use the server.
     """
     calls = distinct(calls)
     levels = Levels(calls)
@@ -96,12 +96,12 @@ def find_load(calls: Sequence[RecordedCall]) -> FoundLoad:
 
 
 def _prior(load: Load) -> float:
-    """How likely a load is before anything is known of it, as a logarithm: most servers share themselves evenly."""
+    """Returns the prior log-likelihood of a load. Most servers share themselves evenly."""
     return 0.0 if math.isclose(load.slope * load.knee, 1.0) else _UNEVEN
 
 
 def distinct(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
-    """The calls, those for many items once."""
+    """Returns the calls; a call for many items is there once."""
     return list({(call.stage, call.began, call.seconds): call for call in calls}.values())
 
 
@@ -113,7 +113,7 @@ def _coarse(most: int) -> Iterator[Load]:
 
 
 def _finer(load: Load) -> Iterator[Load]:
-    """Loads near to another one, with the same product of slope and knee and with others."""
+    """Yields loads close to another load, with the same product of slope and knee and with others."""
     for by in (1.0, *_FINER):
         knee = load.knee * by
         yield Load(knee=knee, slope=load.slope / by)
@@ -122,10 +122,10 @@ def _finer(load: Load) -> Iterator[Load]:
 
 
 class Levels:
-    """How many calls ran at each time.
+    """The number of running calls over time.
 
     Attributes:
-        most: The most that ran at once.
+        most: The highest number of calls that ran at once.
     """
 
     def __init__(self, calls: Sequence[RecordedCall]) -> None:
@@ -143,7 +143,7 @@ class Levels:
         self.most = max(self.counts, default=0)
 
     def work(self, load: Load | None) -> list[float]:
-        """Seconds of work that a call has done by each time, if it had been running from the first one on."""
+        """Returns the work in seconds that a call would have done by each time, if it had run since the first time."""
         done = [0.0]
         speeds = {count: 1.0 if load is None else load.speed(count) for count in set(self.counts)}
         for place in range(1, len(self.times)):
@@ -152,17 +152,17 @@ class Levels:
         return done
 
     def place(self, at: float) -> int:
-        """The place of a time in ``times``."""
+        """Returns the index in ``times`` of the interval that contains a time."""
         return bisect_right(self.times, at) - 1
 
 
 def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels) -> list[float]:
-    """Seconds that each call would have taken alone.
+    """Returns the seconds that each call would have taken alone.
 
     Args:
-        calls: Some calls.
-        load: How their server slows down.
-        levels: Of all calls that it served.
+        calls: Some calls of a server.
+        load: How the server slows down; None if it does not.
+        levels: The levels of all calls of the server.
     """
     if load is None:
         return [call.seconds for call in calls]
@@ -171,16 +171,16 @@ def works_of(calls: Sequence[RecordedCall], load: Load | None, levels: Levels) -
 
 
 class _Sample:
-    """Calls, and how likely they are with a load."""
+    """Some calls, with their likelihood under a load."""
 
     def __init__(self, levels: Levels, calls: Sequence[RecordedCall]) -> None:
         self._levels = levels
         self._calls = [(levels.place(call.began), levels.place(call.until), call.stage) for call in calls]
 
     def likelihood(self, load: Load | None) -> float:
-        """The logarithm of the likelihood, but for what is the same with all loads.
+        """Returns the log-likelihood of the calls, up to a constant that is the same for all loads.
 
-        The works of a stage's calls are taken to follow a lognormal distribution.
+        The works of a stage's calls are assumed to be lognormal.
         """
         levels, done = self._levels, self._levels.work(load)
         works: defaultdict[str, list[float]] = defaultdict(list)
@@ -188,7 +188,7 @@ class _Sample:
         for began, until, stage in self._calls:
             work = max(_LEAST, done[until] - done[began])
             works[stage].append(math.log(work))
-            if load is not None:  # the density of seconds is that of works, times the speed at the end
+            if load is not None:  # the density of seconds is the density of works, times the speed at the end
                 seconds = levels.times[until] - levels.times[began]
                 total += math.log(load.speed(levels.counts[until - 1]) * seconds / work)
         return total + sum(map(_likelihood, works.values()))

@@ -1,4 +1,4 @@
-"""What is known of the calls of a pipeline, from which a simulation draws."""
+"""Recorded calls of a pipeline, from which a simulation draws."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import NamedTuple
 from rxpipe.operators.core.running_call import Usage
 
 NOTHING = Usage()
-ENOUGH = 20  # calls of a kind, to draw from these alone
+ENOUGH = 20  # calls of a kind from which draws need no other kind
 
 
 class RecordedCall(NamedTuple):
-    """A call that was made.
+    """A call of a run.
 
     Attributes:
         item: The item's ID, as text.
-        stage: The name of its stage.
-        attempt: The call's number for its item in this stage, from 1.
-        began: When it began, in seconds; from when does not matter.
-        seconds: How long it took.
-        ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or ``cancelled``.
-        usage: What it used.
-        run: Which run made it, in a record of several: runs may have had different settings.
+        stage: The name of the stage.
+        attempt: The number of the attempt for this item in this stage, from 1.
+        began: When the call began, in seconds. The zero point does not matter.
+        seconds: How long the call took, in seconds.
+        ended: How the call ended: ``ok``, ``failed``, ``retried``, ``pushed_back``, ``dropped``, ``sent_back`` or
+            ``cancelled``.
+        usage: The tokens and the cost of the call.
+        run: The number of the run in a record of several runs, whose settings may differ.
     """
 
     item: str
@@ -38,17 +39,17 @@ class RecordedCall(NamedTuple):
 
     @property
     def until(self) -> float:
-        """When it ended."""
+        """When the call ended, in seconds."""
         return self.began + self.seconds
 
 
 class Draw(NamedTuple):
-    """What becomes of a simulated call.
+    """The outcome of a simulated call.
 
     Attributes:
-        seconds: How long it takes if the server is not loaded; ``inf`` if it is never answered.
-        ended: How it ends, as in ``RecordedCall``.
-        usage: What it uses.
+        seconds: How long the call takes while the server is not loaded, in seconds; ``inf`` if it is never answered.
+        ended: How the call ends, as in ``RecordedCall``.
+        usage: The tokens and the cost of the call.
     """
 
     seconds: float
@@ -58,15 +59,15 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """The calls of a run, or of several, and what else is kept of it.
+    """The recorded calls and other known data of one or several runs.
 
     Attributes:
         calls: The calls, in any order.
-        roots: The IDs of the items that the source gave, in its order, as far as they are known.
-        children: How many children each call that expanded has made, by stage and by the item's ID.
-        passed: The IDs of items that came to a stage, and passed it without a call, by the stage.
-        timeouts: After how many seconds calls of a stage were ended, as far as that is known.
-        startup: Seconds from the beginning of the run to its first call; 0 if that is not known.
+        roots: The IDs of the items that the source gave, in the order of the source, as far as they are known.
+        children: How many children each expanding call made, by stage and then by the item's ID.
+        passed: The IDs of items that passed a stage without a call, by stage.
+        timeouts: The timeout in seconds of each stage, by stage, as far as it is known.
+        startup: Seconds from the start of the run to its first call; 0 if that is not known.
     """
 
     calls: Sequence[RecordedCall]
@@ -77,7 +78,7 @@ class RecordedRun:
     startup: float = 0.0
 
     def by_stage(self) -> dict[str, list[RecordedCall]]:
-        """The calls of each stage, in the order in which they began; without those that were cancelled."""
+        """Returns the calls of each stage in the order in which they began. Cancelled calls are left out."""
         found: defaultdict[str, list[RecordedCall]] = defaultdict(list)
         for call in sorted(self.calls, key=lambda call: (call.began, call.item, call.attempt)):
             if call.ended != "cancelled":
@@ -86,7 +87,7 @@ class RecordedRun:
 
 
 def items_of(calls: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
-    """The calls of each item, in order."""
+    """Returns the calls of each item, in order."""
     found: defaultdict[str, list[RecordedCall]] = defaultdict(list)
     for call in calls:
         found[call.item].append(call)
@@ -94,13 +95,13 @@ def items_of(calls: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
 
 
 def together(records: Sequence[RecordedRun]) -> RecordedRun:
-    """The record of several runs of one pipeline.
+    """Joins the records of several runs of one pipeline.
 
-    An item of several runs has the calls of the latest. Those of earlier runs count as calls of another item, so other
-    items draw from them. The start is that of the latest of which it is known.
+    If several runs have an item, the item keeps the calls of the latest run. The earlier calls count as calls of
+    another item, so that other items can draw from them. ``startup`` is that of the latest run for which it is known.
 
     Args:
-        records: Those of the runs, the latest last.
+        records: The records of the runs, the latest last.
     """
     calls: list[RecordedCall] = []
     children, passed = defaultdict[str, dict[str, int]](dict), defaultdict[str, set[str]](set)
@@ -127,7 +128,7 @@ def together(records: Sequence[RecordedRun]) -> RecordedRun:
 
 
 def _names_of_others(record: RecordedRun, known: Collection[str], number: int) -> dict[str, str]:
-    """Names that no item has, for the items of a run that a later run has, too."""
+    """Returns new names for the items of a run that a later run also has. No item has such a name."""
     return {item: f"{number}\0{item}" for item in _items_in(record) if item in known}
 
 

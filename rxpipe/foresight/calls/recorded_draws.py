@@ -1,4 +1,4 @@
-"""From the calls of a run to what a simulation draws from."""
+"""Makes the draws of a simulation from the recorded calls of a run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rxpipe.foresight.calls.record import Draw, RecordedCall, RecordedRun, items
 from rxpipe.foresight.calls.refusals import Rate
 from rxpipe.operators.stages.call import TICK
 
-_SAME = 1.01  # times as long: failed calls that all took nearly the longest time were ended by a timeout
+_SAME = 1.01  # ratio: failed calls whose seconds are nearly the longest time were ended by a timeout
 _LATE = 0.05  # seconds by which a timeout may be late
-_LEAST_ENDED = 3  # calls that a timeout has ended, where nobody knows what it was
-_TAIL = 40  # different durations that take the place of those that were cut off
-_USUAL = 0.9  # the share of calls up to which the shape of a distribution is taken from
+_LEAST_ENDED = 3  # the fewest calls from which an unknown timeout is inferred
+_TAIL = 40  # different durations that replace the calls that were cut off
+_USUAL = 0.9  # the share of calls, from the shortest on, that show the shape of the distribution
 _SMALL = 1e-3
 
 
 def recorded_draws(
     record: RecordedRun, timeouts: Mapping[str, float | None], load: Load | None
 ) -> dict[str, StageDraws]:
-    """What the calls of each stage are drawn from; a stage without recorded calls is left out.
+    """Returns the draws of each stage by its name. Stages without recorded calls are left out.
 
     Args:
-        record: The calls.
-        timeouts: The names of the stages, and their timeouts, which they may have had already.
+        record: The recorded calls.
+        timeouts: The timeout in seconds of each stage, by the stage's name. The recorded calls may have had it, too.
         load: How the server slowed down while the calls were made.
     """
     by_stage = record.by_stage()
@@ -86,10 +86,10 @@ def _of_stage(
 
 
 def _further(ends: Mapping[int, Sequence[bool]]) -> FurtherAttempts | None:
-    """How further attempts end; None if there are none.
+    """Returns how likely further attempts fail; None if there are no further attempts.
 
     Args:
-        ends: Whether attempts failed, by their number.
+        ends: For each attempt number, a list that says for each call whether it failed.
     """
     counts = [
         (sum(ends.get(attempt, ())), len(ends.get(attempt, ()))) for attempt in range(1, max(ends, default=1) + 1)
@@ -98,11 +98,11 @@ def _further(ends: Mapping[int, Sequence[bool]]) -> FurtherAttempts | None:
 
 
 def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
-    """After how many seconds calls were ended; ``inf`` if none was.
+    """Returns the seconds after which a timeout ended calls; ``inf`` if no call was ended.
 
     Args:
-        calls: Those of a stage.
-        timeouts: What it may have been.
+        calls: The calls of a stage.
+        timeouts: Possible timeouts in seconds.
     """
     longest = max((call.seconds for call in calls), default=0.0)
     for timeout, least in (*((each, 1) for each in timeouts), (longest / _SAME, _LEAST_ENDED)):
@@ -117,10 +117,10 @@ def _cut_off(calls: Sequence[RecordedCall], timeouts: Iterable[float]) -> float:
 
 
 class _Freed:
-    """How calls would have ended but for the timeout and the number of attempts that their run had.
+    """Estimates how calls would have ended without the timeout and the number of attempts of their run.
 
-    A call that a timeout ended would have taken as long as a lognormal distribution has it that fits the others. Of
-    those that are more than it has, nothing is known but that they take longer: they are never answered.
+    The seconds of a call that a timeout ended are drawn from a lognormal distribution that fits the other calls. If the
+    timeout ended more calls than the distribution explains, the surplus calls are never answered.
     """
 
     def __init__(self, made: Sequence[tuple[RecordedCall, float]], timeouts: Iterable[float]) -> None:
@@ -145,10 +145,13 @@ class _Freed:
         self._shape = middle, spread
 
     def of(self, call: RecordedCall, work: float, place: int) -> tuple[float, str]:
-        """Seconds of a call, and how it ends; ``retried`` if it would be called again as often as a policy allows."""
+        """Returns the seconds of a call without the timeout, and how the call ends.
+
+        A last attempt that failed ends as ``retried``, as another policy may allow more attempts.
+        """
         if not _is_cut(call, self._cut):
             return work, "retried" if call.ended == "failed" and call.attempt == self._most else call.ended
-        share = (place * 0.6180339887498949) % 1  # evenly spread, whatever their number
+        share = (place * 0.6180339887498949) % 1  # evenly spread, for any number of calls
         if self._shape is None or share < self._hung:
             return math.inf, "ok"
         normal = NormalDist(*self._shape)
@@ -163,7 +166,7 @@ def _is_cut(call: RecordedCall, cut: float) -> bool:
 
 
 def _targets(name: str, record: RecordedRun) -> list[str]:
-    """Where items were sent back to: where each was called with next."""
+    """Returns the stages that items were sent back to: the stage of each item's next call."""
     if not any(call.stage == name and call.ended == "sent_back" for call in record.calls):
         return []
     found: list[str] = []
@@ -175,10 +178,10 @@ def _targets(name: str, record: RecordedRun) -> list[str]:
 
 
 def _per_item(sizes: Mapping[tuple[float, float], int]) -> float:
-    """Seconds for each further item of a batch, as a share of those of a call with one: by least squares.
+    """Returns the seconds of each further item in a batch, as a share of those of a call with one, by least squares.
 
     Args:
-        sizes: How many items calls had, by when they began and how long they took.
+        sizes: The number of items of each call, by its start and its seconds.
     """
     if max(sizes.values(), default=1) < 2 or len(sizes) < 2:
         return 0.0
@@ -195,7 +198,7 @@ def _per_item(sizes: Mapping[tuple[float, float], int]) -> float:
 
 
 def assumptions(record: RecordedRun, load: FoundLoad, rate: Rate | None) -> list[str]:
-    """What a forecast takes for granted."""
+    """Returns what a forecast assumes, one sentence each."""
     found = [f"the record has {len(record.calls):,} calls, at most {load.most:,} at once"]
     if load.load is not None:
         found.append(f"calls slow each other down if more than {load.load.knee:.0f} run at once, as in the record")

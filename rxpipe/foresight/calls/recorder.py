@@ -1,4 +1,4 @@
-"""A listener that records the calls of a run in this process, for a forecast without a store."""
+"""A listener that records the calls of a run in this process, for forecasts without a store."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from rxpipe.pipeline.views import ItemView, RunView
 
 
 class CallRecorder(Listener):
-    """Keeps all calls of a run in memory. Add it to a pipeline's ``listeners``.
+    """Records all calls of a run in memory. Add it to a pipeline's ``listeners``.
 
-    A call that dropped its item, or sent it back, counts as one that returned. The time in which a call that gives many
-    values waits for room downstream is none of its seconds.
+    Call ``record()`` during the run or after it, from any thread. Memory grows with the number of calls.
+
+    - A call that drops its item, or sends it back, counts as ``ok``.
+    - The seconds of a call that returns many values do not include the time in which it waits for room downstream.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """Record nothing yet.
+        """Creates an empty recorder.
 
         Args:
-            now: The time in seconds.
+            now: Returns the time in seconds.
         """
         self._now = now
         self._lock = threading.Lock()
@@ -40,7 +42,7 @@ class CallRecorder(Listener):
         self._startup = 0.0
 
     def record(self) -> RecordedRun:
-        """What there is so far."""
+        """Returns the calls that are recorded so far."""
         with self._lock:
             children = {stage: dict(counts) for stage, counts in self._children.items()}
             for call in self._calls:
@@ -51,13 +53,13 @@ class CallRecorder(Listener):
             )
 
     def run_started(self, run: RunView) -> None:
-        """A run begins; the first one tells how long a start takes."""
+        """Notes when the first run begins, to measure how long its start takes."""
         with self._lock:
             if self._run_began is None:
                 self._run_began = self._now()
 
     def taken(self, item: ItemView) -> None:
-        """An item begins."""
+        """Notes an item of the source, or a child of an item."""
         with self._lock:
             if item.parent is None:
                 self._roots.append(item.id)
@@ -65,7 +67,7 @@ class CallRecorder(Listener):
                 self._children[stage][str(item.parent.id)] += 1
 
     def call_started(self, item: ItemView, stage: str) -> None:
-        """A call begins."""
+        """Notes when a call begins."""
         now = self._now()
         with self._lock:
             if not self._calls and not self._began and self._run_began is not None:
@@ -74,12 +76,12 @@ class CallRecorder(Listener):
             self._stage[item] = stage
 
     def used(self, item: ItemView, stage: str, attempt: int, usage: Usage) -> None:
-        """A call has used this."""
+        """Adds the usage of a call."""
         with self._lock:
             self._used[item, stage] = self._used.get((item, stage), Usage()) + usage
 
     def call_ended(self, item: ItemView, stage: str, error: BaseException | None, *, again: bool) -> None:
-        """A call has ended."""
+        """Records a call that has ended."""
         ended = "ok"
         if error is not None:
             ended = "failed" if not again else "retried" if uses_attempt(error) else "pushed_back"

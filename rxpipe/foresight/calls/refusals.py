@@ -1,10 +1,9 @@
-"""Which calls a server refuses for now, as by a 429: some at random, or those beyond a rate.
+"""Finds which calls a server refuses for now, as with a 429: random ones, or those beyond a rate.
 
-A rate is taken for a token bucket (Turner, 1986), as most servers have one, that asks to wait until there is room
-again. Which rate and which size is found by maximum likelihood: a bucket goes through the calls in their order, and is
-the likelier, the more seldom it is wrong about which of them are refused. Where it is wrong, its level is set right, so
-that one error is counted once. Refusals at random are the other explanation; a rate is only believed in if it explains
-more than chance does.
+A rate is modelled as a token bucket (Turner, 1986), as most servers have one. The server asks callers to wait until
+there is room again. Rate and size are found by maximum likelihood: a bucket processes the calls in their order, and it
+is the more likely the fewer refusals it predicts wrongly. After a wrong prediction the level is corrected, so that one
+error counts once. The alternative is random refusals. A rate is accepted only if it explains more than chance does.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from rxpipe.foresight.calls.record import RecordedCall
 
 Unit = Literal["calls", "tokens"]
 
-_LEAST = 20  # refusals: of fewer, nothing is inferred
-_MOST = 4_000  # calls that are looked at
-_RATES = [0.85 * 1.05**step for step in range(30)]  # times what was let in, in the mean: it may not always be full
-_LONGEST = 60.0  # seconds of the rate that a bucket may hold
-_LARGER = 1.2  # times the size before, of sizes that are tried
-_CLIMBS = 4  # from the likeliest of these
-_STEPS = (0.05, 0.01, 0.003)  # of a climb, as shares
-_SMALLER = 2.0  # a size is the less likely beforehand, the larger it is: its logarithm counts so often
-_JUST_NOT = 0.99  # of what a call needs: too little
-_EVIDENCE = 12.0  # by so much a rate must be likelier than chance, as a logarithm: the best of many is taken
+_LEAST = 20  # refusals: with fewer, nothing is inferred
+_MOST = 4_000  # the most calls that are used
+_RATES = [0.85 * 1.05**step for step in range(30)]  # times the mean accepted rate: the limit may be idle at times
+_LONGEST = 60.0  # the largest size of a bucket, in seconds of its rate
+_LARGER = 1.2  # ratio of one tried size to the one before
+_CLIMBS = 4  # how many of the most likely sizes are refined
+_STEPS = (0.05, 0.01, 0.003)  # steps of a refinement, as shares
+_SMALLER = 2.0  # weight of the logarithm of the size in the prior: larger sizes are less likely
+_JUST_NOT = 0.99  # share of what a call needs that is just too little
+_EVIDENCE = 12.0  # how much likelier a rate must be than chance, as a logarithm: high, as the best of many is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A limit of the server's.
+    """A rate limit of the server.
 
     Attributes:
-        unit: What is counted.
-        rate: How many of these in a second.
-        size: How many at once, after a rest.
+        unit: What the limit counts.
+        rate: Units per second.
+        size: How many units the server accepts at once after a rest.
     """
 
     unit: Unit
@@ -48,12 +47,15 @@ class Rate:
 
 
 def find_rate(calls: Sequence[RecordedCall]) -> Rate | None:
-    """The rate beyond which the server refused calls; None if there is no sign of one.
+    """Finds the rate beyond which the server refused calls.
 
-    Of several runs, it is that of the run that tells most.
+    With several runs, the result is the rate of the run with the most evidence.
 
     Args:
-        calls: Those of all stages that the server serves.
+        calls: The calls of all stages that use the server.
+
+    Returns:
+        The rate; None if there is no sign of one.
     """
     by_run: defaultdict[int, list[RecordedCall]] = defaultdict(list)
     for call in calls:
@@ -63,7 +65,7 @@ def find_rate(calls: Sequence[RecordedCall]) -> Rate | None:
 
 
 def _rate_in(calls: Sequence[RecordedCall]) -> tuple[float, Rate | None]:
-    """The likeliest rate in a run, and by how much it is likelier than chance, as a logarithm."""
+    """Returns by how much the most likely rate of a run is likelier than chance, as a logarithm, and the rate."""
     calls = _telling(sorted(calls, key=lambda call: (call.began, call.ended == "pushed_back")))[:_MOST]
     refused = sum(call.ended == "pushed_back" for call in calls)
     if not _LEAST <= refused < len(calls):
@@ -80,7 +82,7 @@ def _rate_in(calls: Sequence[RecordedCall]) -> tuple[float, Rate | None]:
 
 
 def _telling(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
-    """Without those that were refused before another one was: the last one tells most of when there was room again."""
+    """Leaves out refusals that another refusal follows: the last one shows best when there was room again."""
     following = [*(call.ended for call in calls[1:]), ""]
     return [
         call
@@ -90,7 +92,7 @@ def _telling(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
 
 
 def _by_chance(some: int, count: int) -> float:
-    """The logarithm of the likelihood of so many of the calls, if it is the same for each."""
+    """Returns the log-likelihood of ``some`` of ``count`` calls, if the chance is the same for each call."""
     shares = some / count, 1 - some / count
     return count * sum(share * math.log(share) for share in shares if share)
 
@@ -100,17 +102,17 @@ def _place(call: RecordedCall) -> tuple[str, str, int]:
 
 
 class _Sample:
-    """The calls that a server has let in or refused, in the order in which they came.
+    """The calls that a server accepted or refused, in the order in which they came.
 
     Attributes:
-        mean: What a call takes, in the mean.
+        mean: The mean amount that a call takes.
     """
 
     def __init__(self, calls: Sequence[RecordedCall], unit: Unit) -> None:
         self._unit: Unit = unit
         let_in = {_place(call): self._amount(call) for call in calls if call.ended != "pushed_back"}
         self.mean = fmean(let_in.values())
-        # What is refused comes again: then it is known what it takes.
+        # Refused calls come again, so the amount that they need is known then.
         needs = [let_in.get(_place(call), self.mean) for call in calls]
         self._calls = [(call.began, need, call.ended == "pushed_back") for call, need in zip(calls, needs, strict=True)]
         seconds = self._calls[-1][0] - self._calls[0][0]
@@ -122,9 +124,9 @@ class _Sample:
         return 1.0 if self._unit == "calls" else float(call.usage.tokens)
 
     def likeliest(self) -> Rate | None:
-        """The likeliest rate; None if nothing was let in.
+        """Returns the most likely rate; None if no call was accepted.
 
-        The rate hardly depends on the size: so first the rate is found, then some sizes, then both again nearby.
+        The rate hardly depends on the size. So the rate is found first, then the size, then both are refined together.
         """
         if not self._let_in:
             return None
@@ -149,7 +151,7 @@ class _Sample:
         return max(rates, key=self.likelihood)
 
     def likelihood(self, rate: Rate) -> float:
-        """The logarithm of the likelihood of what was refused, but for the same errors of a bucket anywhere."""
+        """Returns the log-likelihood of the observed refusals, up to a constant."""
         if rate not in self._found:
             self._found[rate] = self._likelihood(rate)
         return self._found[rate]
@@ -161,7 +163,7 @@ class _Sample:
         return _by_chance(wrong, len(self._calls)) - _SMALLER * math.log(rate.size / self.mean)
 
     def _wrong(self, rate: Rate) -> int:
-        """About how many calls a bucket would be wrong."""
+        """Returns how many calls a bucket with this rate predicts wrongly."""
         wrong, size, level, at = 0, rate.size, rate.size, self._calls[0][0]
         for began, amount, is_refused in self._calls:
             level = min(size, level + (began - at) * rate.rate)
@@ -176,14 +178,14 @@ class _Sample:
 
 
 class Bucket:
-    """What the server lets in, in virtual time."""
+    """A token bucket in virtual time: the calls that the server accepts."""
 
     def __init__(self, rate: Rate, now: Callable[[], float]) -> None:
-        """Full.
+        """Creates a full bucket.
 
         Args:
-            rate: How fast it fills, and how much it holds.
-            now: The time in seconds.
+            rate: How fast the bucket fills, and how much it holds.
+            now: Returns the time in seconds.
         """
         self.unit = rate.unit
         self._rate = rate.rate
@@ -192,7 +194,7 @@ class Bucket:
         self._at = now()
 
     def enter(self, tokens: float) -> float:
-        """Let a call in: seconds that it is asked to wait, if it is refused, else 0."""
+        """Accepts a call, and returns 0. Or refuses the call, and returns the seconds that it is asked to wait."""
         amount = 1.0 if self.unit == "calls" else min(tokens, self._size)
         now = self._now()
         self._level = min(self._size, self._level + (now - self._at) * self._rate)

@@ -1,7 +1,7 @@
-"""What is left of a run that is under way.
+"""Estimates what is left of a live run.
 
-- ``foretelling.py``: the outlook of a run, beside it, as often as ``allowance.py`` says
-- ``remaining.py``: what is left, estimated by simulations of the rest (``rest.py``) from where the run stands
+- ``foretelling.py``: keeps a run's outlook up to date; ``allowance.py`` says how often
+- ``remaining.py``: estimates what is left, by simulations of the rest (``rest.py``) from where the run stands
   (``present.py``)
-- ``live_calls.py``, ``live_seconds.py``: what calls are drawn from, those that the run has made so far
+- ``live_calls.py``, ``live_seconds.py``: draws from the calls that the run has made so far
 """

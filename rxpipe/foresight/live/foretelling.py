@@ -1,4 +1,4 @@
-"""Keeps the outlook of a live run up to date, beside the run and at little cost."""
+"""Keeps the outlook of a live run up to date, on a separate thread and at little cost."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from rxpipe.foresight.live.remaining import Remaining
 from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.run.run import Run
 
-SECONDS = 5.0  # between two estimates, at least
-SHARE = 0.01  # of one processor that estimates may take
-_PIECE = 0.004  # seconds of a processor after which others have their turn
-_REST = 0.03  # seconds of that turn
+SECONDS = 5.0  # the shortest time between two estimates
+SHARE = 0.01  # share of one processor that estimates may take
+_PIECE = 0.004  # processor seconds after which the thread lets others run
+_REST = 0.03  # seconds of that pause
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Foretelling:
-    """Estimates now and then what is left of a run, on a thread of its own; ``run.outlook`` has the latest.
+    """Regularly estimates what is left of a run, on its own thread. The latest estimate is in ``run.outlook``.
 
-    It takes at most a hundredth of one processor: where an estimate takes longer, it comes later, the first one
-    included. It works in pieces of a few milliseconds, so that the run's own threads and loop are hardly kept waiting.
+    The thread takes at most 1% of one processor. If an estimate takes long, the next one comes later; this also holds
+    for the first one. The thread works in pieces of a few milliseconds, so it hardly delays the run's own threads and
+    event loop.
     """
 
     def __init__(
         self, plan: Plan, run: Run, *, total: int | None, seconds: float = SECONDS, share: float = SHARE
     ) -> None:
-        """Prepare it; entering begins.
+        """Prepares the thread. Entering the context starts it.
 
         Args:
-            plan: What is run.
+            plan: The pipeline of the run.
             run: The run, which has started.
-            total: How many items its source has, if known.
-            seconds: Between two estimates, at least.
-            share: Of one processor that estimates may take.
+            total: How many items the source has; None if unknown.
+            seconds: The shortest time between two estimates, in seconds.
+            share: The share of one processor that estimates may take, 0 to 1.
         """
         self._run = run
         self._seconds = seconds
@@ -64,14 +65,14 @@ class Foretelling:
             waited = time.monotonic() - ended
             pause = self._allowance.pause(self._remaining.cost(snapshot), waited)
             if pause > 0:
-                pause = max(pause / 2, min(pause, self._seconds))  # fewer may be in flight then; but a look costs, too
+                pause = max(pause / 2, min(pause, self._seconds))  # fewer may be in flight then; a check also costs
                 continue
             self._mark = time.thread_time()
             try:
                 self._run.outlook = self._remaining.estimate(snapshot, self._run.standing(), self._give_way)
             except _Over:
                 return
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run does not depend on it
+            except Exception as error:  # noqa: BLE001 - whatever the error is, the run does not depend on it
                 _log.debug("what is left of the run cannot be simulated", error=str(error))
                 self._run.outlook = None
                 return
@@ -90,4 +91,4 @@ class Foretelling:
 
 
 class _Over(Exception):
-    """Nobody wants to know any more."""
+    """The run is over, so the estimate is no longer needed."""

@@ -1,4 +1,4 @@
-"""What a live run's numbers say of the calls of its stages, and draws from that."""
+"""Describes the calls of a live run's stages from its numbers, and draws from them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rxpipe.insight.snapshot import StageSnapshot
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.pipeline.stage import Stage
 
-_STRIDES = (633, 397, 241, 863, 727, 479, 157, 941)  # odd, so that each step comes once in so many; none like another
+_STRIDES = (633, 397, 241, 863, 727, 479, 157, 941)  # odd, so that all steps come in turn; all different
 _GOLDEN = 0.6180339887498949
-_CALLED = -4  # what a number is drawn for
-_LASTS = -5  # as is this
-_ROUNDS, _HALVINGS = 4, 20  # of a search for how items fail
-_CUT = 0.98  # of the timeout: calls that take longer have timed out
+_CALLED = -4  # the purpose of a random number: whether the stage is called
+_LASTS = -5  # the purpose of a random number: whether an item always fails
+_ROUNDS, _HALVINGS = 4, 20  # iterations of the search for how items fail
+_CUT = 0.98  # share of the timeout: calls that take longer have timed out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +29,20 @@ class StageCalls:
 
     Attributes:
         name: The stage's name.
-        seconds: How long they take; None as long as none has ended.
-        again: The share of calls that another one may follow, of items that do not fail in all of their attempts.
-        refused: The share that the server refuses for now.
-        lasting: The share of items that fail in each attempt, beyond those for which chance accounts.
-        most: How many attempts an item has.
-        failed: The share of calls with which an item fails, though it might be called again.
-        dropped: The share that drops its item.
-        sent_back: The share that sends its item back.
-        cut: Seconds from which calls count as timed out; infinite if none does.
-        called: The share of items that the stage is called with.
-        children: Mean number of children of an item; 1 if the stage does not expand.
-        targets: Where items are sent back to, by the names of stages.
-        usage: What a call uses on average.
-        cost: What a call costs on average.
+        seconds: The seconds of calls; None until a call has ended.
+        again: The share of calls that another attempt may follow, for items that do not fail in all attempts.
+        refused: The share of calls that the server refuses for now.
+        lasting: The share of items that fail in every attempt, beyond those that chance explains.
+        most: The number of attempts of an item.
+        failed: The share of calls after which an item fails although it has attempts left.
+        dropped: The share of calls that drop their item.
+        sent_back: The share of calls that send their item back.
+        cut: The seconds from which calls count as timed out; infinite if none does.
+        called: The share of items with which the stage is called.
+        children: The mean number of children of an item; 1 if the stage does not expand.
+        targets: The names of the stages that items are sent back to.
+        usage: The mean tokens of a call.
+        cost: The mean cost of a call.
     """
 
     name: str
@@ -63,12 +63,12 @@ class StageCalls:
 
     @property
     def attempts(self) -> float:
-        """Calls for each item that it is called with."""
+        """Calls per item with which the stage is called."""
         return (self.lasting * self.most + (1 - self.lasting) * self._tries) / self._taken
 
     @property
     def passed(self) -> float:
-        """The share of items that come and go on, those that it is not called with included."""
+        """The share of arriving items that go on, items that are not called included."""
         lost = self._fails**self.most + (self.failed + self.dropped) / self._taken * self._tries
         return max(0.0, 1 - self.called * (self.lasting + (1 - self.lasting) * lost))
 
@@ -79,24 +79,24 @@ class StageCalls:
 
     @property
     def _fails(self) -> float:
-        """The share of these that another one may follow."""
+        """The share of accepted calls that another attempt may follow."""
         return min(1.0, self.again / self._taken)
 
     @property
     def _tries(self) -> float:
-        """Attempts for each item that does not fail in all of them, refused calls apart."""
+        """Attempts per item that does not fail in all of them; refused calls are not counted."""
         fails = self._fails
         return float(self.most) if fails >= 1 else (1 - fails**self.most) / (1 - fails)
 
     def lasts(self, attempt: int) -> float:
-        """How likely an item that has come to an attempt fails in all of them."""
+        """Returns the chance that an item that has come to this attempt fails in all attempts."""
         others = (1 - self.lasting) * self._fails ** (attempt - 1)
         return self.lasting / (self.lasting + others) if self.lasting else 0.0
 
     def doubt(self, calls: float) -> float:
-        """How exactly the time that so many future calls take is known: its coefficient of variation.
+        """Returns the coefficient of variation of the time that ``calls`` future calls take.
 
-        The mean is known from those that have ended, and the mean of those to come differs from theirs, too.
+        The mean is known from the calls that have ended only, and the mean of future calls differs from it by chance.
         """
         if self.seconds is None:
             return 1.0
@@ -115,15 +115,15 @@ def calls_of(
     called: float,
     targets: Sequence[str] = (),
 ) -> StageCalls:
-    """What is known of a stage's calls.
+    """Returns what is known of a stage's calls.
 
     Args:
         stage: The stage.
-        counts: What was counted lately.
-        whole: What was counted in all: what calls use is only known of that.
-        ages: For how long its running calls have been running.
-        called: The share of items that it is called with.
-        targets: Where it sends items back to.
+        counts: The recent counts.
+        whole: The counts of the whole run. Usage is known from these only.
+        ages: How long the running calls have been running, in seconds.
+        called: The share of items with which the stage is called.
+        targets: The stages that items are sent back to.
     """
     ended = counts.finished + counts.retried + counts.pushed_back
     seconds = LiveSeconds(counts.seconds, ages) if counts.seconds.count else None
@@ -155,14 +155,14 @@ def calls_of(
 
 
 def _failures(counts: StageSnapshot, most: int) -> tuple[float, float, float]:
-    """How items fail that have so many attempts.
+    """Estimates how items with ``most`` attempts fail.
 
-    Of items that fail by chance in each call, a few fail in all attempts. Where more do, there are items that cannot
-    but fail: as many as explain the failed items, and no more than the calls that were followed by another allow.
+    Some items fail in all attempts by chance. If more items do, some of them always fail. Their number is the one that
+    explains the failed items, and at most the one that the number of retries allows.
 
     Returns:
-        How many items cannot but fail; how likely another's call fails so that another one may follow; how many items
-        failed without another attempt, though they had some left.
+        The number of items that always fail; the chance that a call of another item fails and may be made again; the
+        number of items that failed although they had attempts left.
     """
 
     def of_others(lasting: float) -> tuple[float, float]:
@@ -185,11 +185,11 @@ def _failures(counts: StageSnapshot, most: int) -> tuple[float, float, float]:
 class LiveDraws:
     """Draws the calls of one stage in one simulation; see ``CallDraws``.
 
-    What is drawn is spread evenly, so the mean of a few hundred calls is nearly that of all. Only for the last items it
-    is not: how long the longest of these takes is left to chance.
+    The draws are spread evenly, so the mean of a few hundred calls is close to that of all calls. Only the draws for
+    the last items are random, as chance decides how long the longest of these take.
 
     Attributes:
-        placed: The numbers of items that are in the stage when the simulation begins.
+        placed: The numbers of the items that are in the stage when the simulation begins.
     """
 
     refused = (0.0, 0.0)
@@ -206,16 +206,16 @@ class LiveDraws:
         place: int,
         last: float,
     ) -> None:
-        """Prepare it.
+        """Prepares the draws.
 
         Args:
-            calls: What is known of the calls.
-            begun: What becomes of items that are in a call now, by their numbers.
-            usual: Seconds of a call, if nothing is known of them.
-            scale: Times as long as that all calls take.
-            numbers: Where chance comes from.
-            place: The stage's number.
-            last: From this number on items are the last ones.
+            calls: What is known of the stage's calls.
+            begun: The outcomes of calls that run already, by the number of the item.
+            usual: The seconds of a call if no call has ended yet.
+            scale: A factor for the seconds of all calls.
+            numbers: The source of random numbers.
+            place: The index of the stage.
+            last: Items from this number on are the last ones.
         """
         self.placed: set[Any] = set()
         self._last, self._random = last, numbers.random
@@ -248,14 +248,14 @@ class LiveDraws:
                 self._ends.append((reached, ended))
 
     def is_called(self, item_id: Any, seed: int) -> bool:
-        """Whether the stage is called with an item: with those that are there already it is."""
+        """Returns True if the stage is called with an item. Items that are in the stage already are called."""
         return item_id in self.placed or share_of(seed, number_of(item_id), _CALLED) < self.called
 
     def draw(self, item_id: str, number: int, attempt: int, rounds: int, seed: int) -> Draw:
-        """What becomes of a call; see ``StageDraws.draw``."""
+        """Returns the outcome of a call; see ``StageDraws.draw``."""
         if number < 0 and (begun := self._begun.pop(number, None)) is not None:
             return begun
-        if number >= self._last and "/" not in item_id:  # those of children say nothing
+        if number >= self._last and "/" not in item_id:  # the numbers of children have no order
             self._next, self._share = int(self._random() * self._count), self._random()
         else:
             self._next = (self._next + self._stride) % self._count
@@ -266,12 +266,12 @@ class LiveDraws:
         return Draw(seconds * self._scale, self.ended(seconds, fails=fails), self._usage)
 
     def has_come_to(self, number: int, attempt: int) -> bool:
-        """Note an item that has come to an attempt; returns whether it fails in all of them."""
+        """Notes the attempt that an item has come to. Returns True if the item fails in all attempts."""
         fails = self._lasting[number] = self._random() < self._calls.lasts(attempt)
         return fails
 
     def ended(self, seconds: float, *, fails: bool = False) -> str:
-        """How a call of so many seconds ends, of an item that fails in all attempts or of another."""
+        """Returns how a call of ``seconds`` ends. ``fails`` is True for an item that fails in all attempts."""
         if fails or seconds >= self._cut:
             return "retried"
         self._share = share = (self._share + _GOLDEN) % 1
@@ -281,6 +281,6 @@ class LiveDraws:
         return "ok"
 
     def children_of(self, item_id: str, number: int, rounds: int, seed: int) -> int:
-        """How many children a call gives: the mean, up or down."""
+        """Returns how many children a call returns: the mean, rounded up or down."""
         self._share = share = (self._share + _GOLDEN) % 1
         return int(self._children + share)

@@ -1,7 +1,7 @@
-"""How long calls of a live run take: from the histogram that a stage keeps, and from calls that still run.
+"""How long the calls of a live run take, from a stage's histogram and from the calls that still run.
 
-A call that has been running for a while takes longer than that. Where these are left out, calls seem to be shorter than
-they are, most of all when a run has just begun. They are counted as censored (Kaplan and Meier, 1958).
+A call that has been running for a while takes longer than that. Without such calls, the estimate would be too short,
+especially when a run has just begun. Running calls count as censored (Kaplan and Meier, 1958).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from random import Random
 from rxpipe.operators.stages.durations import Durations
 
 _STEPS = 1_024  # a power of 2
-_BEYOND = 1.25  # times as long as it has been running: a call that runs longer than any has
+_BEYOND = 1.25  # times its present age: the end of a call that runs longer than any other
 _LOOSE = 0.1  # seconds beyond the time that it has been running, as a share of that, at least
 
 
 class LiveSeconds:
-    """The seconds of a stage's calls.
+    """The distribution of the seconds of a stage's calls.
 
     Attributes:
-        count: How many calls that is known from.
-        mean: Mean in seconds.
+        count: The number of calls that have ended.
+        mean: The mean in seconds.
         scatter: The square of the coefficient of variation.
-        steps: Durations of equal likelihood, in order.
+        steps: Durations in seconds, all equally likely, in order.
     """
 
     def __init__(self, ended: Durations, ages: Sequence[float] = ()) -> None:
-        """Find it.
+        """Estimates the distribution.
 
         Args:
-            ended: How long calls took; at least one.
-            ages: For how long others have been running.
+            ended: The seconds of calls that have ended; at least one.
+            ages: How long other calls have been running, in seconds.
         """
         self.count = ended.count
         masses = _masses(ended, sorted(ages))
@@ -44,19 +44,19 @@ class LiveSeconds:
         self.steps = _steps(masses, total)
 
     def rest(self, age: float, numbers: Random) -> float:
-        """Seconds that a call still takes, which has been running for so long."""
+        """Returns the seconds that a call still takes after running for ``age`` seconds."""
         place = bisect_right(self.steps, age)
         if place >= _STEPS:
             return age * (_BEYOND - 1) * -math.log(1 - numbers.random())
         return self.steps[numbers.randrange(place, _STEPS)] - age
 
     def share_from(self, seconds: float) -> float:
-        """The share of calls that take so long, or longer."""
+        """Returns the share of calls that take ``seconds`` or longer."""
         return 1 - bisect_right(self.steps, seconds) / _STEPS
 
 
 def _masses(ended: Durations, ages: Sequence[float]) -> list[tuple[float, float]]:
-    """Durations and how likely each is."""
+    """Returns durations and the probability of each."""
     found: list[tuple[float, float]] = []
     at_risk = float(ended.count + len(ages))
     living, place = 1.0, 0

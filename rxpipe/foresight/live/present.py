@@ -1,4 +1,4 @@
-"""Where a live run stands: which items are in which stage, and how much is to come."""
+"""Where a live run stands: the items in each stage, and the items to come."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rxpipe.operators.stages.times import Attempt, Standing
 from rxpipe.pipeline.claim import Claim
 from rxpipe.pipeline.plan import Plan, roles_of
 
-_MOST_BACK = 0.9  # of the items: what is sent back more often than that does not come to an end
+_MOST_BACK = 0.9  # the largest share of items sent back: with more, a run would not come to an end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,11 @@ class StandingItems:
     """The items that are in a stage.
 
     Attributes:
-        running: Those in a call: for how long it has been running, in seconds, and its number.
-        delayed: Those that wait for their next attempt: for how long, and its number.
-        waiting: How many wait for a slot.
-        held: How many have been through the stage, and wait for room in the next one.
-        arriving: How many are looked up in the cache, before they come to the stage.
+        running: The items in a call: how long the call has been running, in seconds, and the attempt's number.
+        delayed: The items that wait for their next attempt: the delay in seconds, and the attempt's number.
+        waiting: The number of items that wait for a slot.
+        held: The number of items that have been through the stage, and wait for room in the next one.
+        arriving: The number of items that the cache looks up before they enter the stage.
     """
 
     running: tuple[Attempt, ...] = ()
@@ -36,17 +36,18 @@ class StandingItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """A run at one moment, as a simulation goes on with it.
+    """A run at one moment, in the form that a simulation continues from.
 
     Attributes:
         stages: The items in each stage.
         calls: What is known of each stage's calls.
         slots: How many calls of each stage may run at once now; None for no bound.
-        coming: Items that are still to be taken from the source; None if it gives as many as are needed.
-        missing: How many are still to be written; None for all that come.
-        rows: How many rows become of an item that is taken.
-        visits: How many items each stage is called with for one that is taken.
-        ends_early: Children on their way that a later stage collects, by the index of the stage before that: a share.
+        coming: The number of items still to be taken from the source; None for as many as are needed.
+        missing: The number of rows still to be written; None for no target.
+        rows: The mean number of rows that a taken item becomes.
+        visits: The mean number of items that each stage is called with, per taken item.
+        ends_early: The share of children in flight that end in their parent early, by the index of the stage before the
+            one that collects them.
     """
 
     stages: tuple[StandingItems, ...]
@@ -60,24 +61,24 @@ class Present:
 
     @property
     def in_flight(self) -> int:
-        """Items in the stages."""
+        """The number of items in the stages."""
         return sum(len(one.running) + len(one.delayed) + one.waiting + one.held + one.arriving for one in self.stages)
 
 
 def present_of(
     plan: Plan, snapshot: Snapshot, counts: Snapshot, standing: Sequence[Standing], total: int | None
 ) -> Present | None:
-    """Where a run stands.
+    """Returns where a run stands.
 
     Args:
-        plan: What is run.
-        snapshot: Its numbers now.
-        counts: Those from which rates and shares follow: of a part of the run, or of all of it.
+        plan: The pipeline of the run.
+        snapshot: The run's numbers now.
+        counts: The numbers that rates and shares are taken from: those of a part of the run, or of all of it.
         standing: The calls of each stage.
-        total: How many items the source has, as far as that is known.
+        total: How many items the source has; None if unknown.
 
     Returns:
-        None if nobody knows how much is to come.
+        The present state; None if it is not known how much is to come.
     """
     missing = None
     if snapshot.until is not None:
@@ -117,7 +118,7 @@ def present_of(
 
 
 def _expands(plan: Plan) -> bool:
-    """Whether items that had ended before may be children, so that nobody knows how much of the source is left."""
+    """Returns True if a stage expands. Then items that ended before may be children, and the rest is not known."""
     return any(stage.expand for stage in plan.stages)
 
 
@@ -126,7 +127,7 @@ def _inside(stage: StageSnapshot) -> int:
 
 
 def _ways(plan: Plan, counts: Snapshot) -> tuple[list[float], list[float]]:
-    """How many items came to each stage, and how many left it for the next one."""
+    """Returns how many items came to each stage, and how many left it for the next one."""
     came: list[float] = []
     left: list[float] = []
     coming = float(counts.taken)
@@ -146,7 +147,7 @@ def _called(stage: Any, one: StageSnapshot, came: float) -> float:
 
 
 def _targets(plan: Plan, counts: Snapshot, left: Sequence[float], place: int) -> list[str]:
-    """Where a stage sends items back to: to those that were called with more items than have come from before."""
+    """Returns the stages that a stage sends items back to: those called with more items than came from before."""
     if not counts.stages[place].sent_back:
         return []
     found: list[str] = []
@@ -160,7 +161,7 @@ def _targets(plan: Plan, counts: Snapshot, left: Sequence[float], place: int) ->
 
 
 def _visits(plan: Plan, calls: Sequence[StageCalls]) -> list[float]:
-    """Items that come to each stage, and in the end, for one that is taken."""
+    """Returns how many items come to each stage, and to the end, per taken item."""
     visits = [1.0]
     before: list[float] = []
     for stage, one in zip(plan.stages, calls, strict=True):
@@ -176,7 +177,7 @@ def _visits(plan: Plan, calls: Sequence[StageCalls]) -> list[float]:
 
 
 def _rounds(plan: Plan, calls: Sequence[StageCalls]) -> list[float]:
-    """How often an item comes to each stage, as later ones send it back."""
+    """Returns how often an item comes to each stage, as later stages send items back."""
     names = [stage.name for stage in plan.stages]
     rounds = [1.0] * len(calls)
     for sender, one in enumerate(calls):
@@ -191,7 +192,7 @@ def _standing(plan: Plan, snapshot: Snapshot, standing: Sequence[Standing]) -> t
     found: list[StandingItems] = []
     for one, calls in zip(snapshot.stages, standing, strict=True):
         running = calls.running or [Attempt(0.0, 1)] * min(1, one.running)
-        while len(running) < one.running:  # several items in one call
+        while len(running) < one.running:  # several items share a call
             running = [*running, *running[: one.running - len(running)]]
         delayed = calls.delayed[: one.waiting]
         found.append(
@@ -214,7 +215,7 @@ def _standing(plan: Plan, snapshot: Snapshot, standing: Sequence[Standing]) -> t
 
 
 def _ends_early(plan: Plan, snapshot: Snapshot) -> dict[int, float]:
-    """The share of children on their way that end in their parent, as only one of them stands for it."""
+    """Returns the share of children in flight that end in their parent, as one of them stands for the parent."""
     found: dict[int, float] = {}
     for role in roles_of(plan):
         if role.collects is None:
@@ -226,7 +227,7 @@ def _ends_early(plan: Plan, snapshot: Snapshot) -> dict[int, float]:
 
 
 def claim_of(number: int, finished: int) -> Claim:
-    """An item that has been through so many stages, for a simulation."""
+    """Returns a simulated item that has been through ``finished`` stages."""
     return Claim(
         id=number,
         key="",

@@ -1,13 +1,12 @@
-"""How long a live run still takes, and what it will have cost.
+"""Estimates how long a live run still takes, and what it will have cost.
 
-A handful of simulations go on from where the run is, each with what chance may have in store: in half of them the calls
-of a stage take a standard deviation longer than they have taken so far, in half of them shorter. The middle of what
-they say is the estimate, and their spread its interval. Where many items are to come, some hundreds are simulated to
-the end, and the steady part is as much longer as the rate says. Where many are in flight, there are fewer simulations:
-each has to take all of these to the end.
+A few simulations continue from where the run stands. In half of them the calls of a stage take a standard deviation
+longer than so far, in the other half a standard deviation less. The middle of their results is the estimate, and their
+spread is its interval. If many items are to come, only some hundreds are simulated, and their rate extends the
+steady part. If many items are in flight, there are fewer simulations, as each must take all of these items to the end.
 
-What the run has done lately is a check. Where it goes slower than the simulations, the reason is nothing that these
-know: a slow source, a slow database, a processor that is too busy. Then it goes on like that.
+The run's recent rate is a check. If the run goes slower than the simulations, the reason is unknown to them: a slow
+source, a slow database, or a busy processor. The estimate then assumes that the run goes on like that.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ from rxpipe.insight.window import History, Window, settled
 from rxpipe.operators.stages.times import Standing
 from rxpipe.pipeline.plan import Plan
 
-CPU = 0.06  # seconds of a processor that an estimate takes, about
+CPU = 0.06  # processor seconds of an estimate, about
 _REPLICATIONS = 8
-_FEWER = ((320, 2), (160, 4))  # items in flight: beyond so many there are only so many replications
+_FEWER = ((320, 2), (160, 4))  # (items in flight, replications): the replications with more items than that
 _TIMES = 1.645  # standard deviations of an interval: the 95% quantile
-_PER_ITEM = 100e-6  # seconds of a processor that an item takes, before that was measured: rather too many
-_LEARNS = 0.3  # the weight of the latest measurement of that
+_PER_ITEM = 100e-6  # processor seconds per item before the first measurement: rather too many
+_LEARNS = 0.3  # weight of the latest measurement
 _LEAST_NEW, _MOST_NEW = 40, 1_000
-_LEAST_OFF = 0.02  # the standard deviation of what simulations do not know, at least, as a share
+_LEAST_OFF = 0.02  # the least standard deviation of what simulations do not know, as a share
 _MOST_DOUBT = 1.0
 _TINY = 1e-9
-_KEPT = 0.4  # the weight of the estimate before: those of few simulations scatter
+_KEPT = 0.4  # weight of the previous estimate, as a few simulations scatter
 _ENOUGH = 100  # items: a rate of fewer is no check
-_CALLS = 200  # in each stage: of so many, what they were lately is known
-_EVENLY = 0.3  # of the items in flight: how far a count of items that have come is off for them
+_CALLS = 200  # calls in each stage from which their recent behaviour is known
+_EVENLY = 0.3  # error of the count of items that came, as a share of the items in flight
 
 
 class Remaining:
-    """Estimates what is left of one run, again and again. Not for several threads at once."""
+    """Estimates what is left of one run, repeatedly. Not thread-safe."""
 
     def __init__(self, plan: Plan, *, total: int | None = None, seed: int = 0) -> None:
-        """Prepare it.
+        """Prepares estimates of a run.
 
         Args:
-            plan: What is run.
-            total: How many items the source has, if known.
-            seed: What chance follows from.
+            plan: The pipeline of the run.
+            total: How many items the source has; None if unknown.
+            seed: The seed of all random numbers.
         """
         self._plan = plan
         self._total = total
@@ -61,26 +60,26 @@ class Remaining:
         self._before: Outlook | None = None
 
     def cost(self, snapshot: Snapshot) -> float:
-        """Seconds of a processor that an estimate takes, about."""
+        """Returns about how many processor seconds an estimate takes."""
         replications = _replications(snapshot.in_flight)
         return replications * (snapshot.in_flight + self._most_new(snapshot.in_flight)) * self._per_item
 
     def estimate(
         self, snapshot: Snapshot, standing: Sequence[Standing], pause: Callable[[], object] = lambda: None
     ) -> Outlook | None:
-        """Estimate what is left.
+        """Estimates what is left.
 
         Args:
             snapshot: The run's numbers.
             standing: The calls of each stage, at the same moment or soon after.
-            pause: Called now and then while this calculates; what it raises ends that.
+            pause: Called now and then during the calculation. If it raises, the calculation ends with that error.
 
         Returns:
-            None if there is no telling yet, as while a server refuses all calls, or nobody knows how many items are to
-            come.
+            The estimate. None if none is possible yet: the server refuses all calls, or the number of items to come is
+            not known.
 
         Raises:
-            TypeError: A limiter of the user's own cannot be simulated.
+            TypeError: A limiter of your own class has no ``fresh()``, so it cannot be simulated.
         """
         window = settled(self._history.add(snapshot))
         present = present_of(self._plan, snapshot, _lately(window, snapshot), standing, self._total)
@@ -118,7 +117,7 @@ class Remaining:
         return self._before
 
     def _bounds(self, present: Present) -> tuple[Bounds, float]:
-        """What is simulated, and how many more items are to be taken than that."""
+        """Returns how much to simulate, and how many further items will be taken."""
         most = self._most_new(present.in_flight)
         if present.missing is None:
             coming = present.coming or 0
@@ -133,9 +132,9 @@ class Remaining:
         return bounds, needed - expected
 
     def _most_new(self, in_flight: int) -> int:
-        """New items that are simulated, at most."""
+        """Returns the most new items to simulate."""
         if self._plan.strategy == "staged":
-            return _MOST_NEW  # nothing can be told of stages that have not begun
+            return _MOST_NEW  # the rate of stages that have not begun is not known
         afford = int(CPU / _replications(in_flight) / self._per_item) - in_flight
         return max(_LEAST_NEW, min(_MOST_NEW, afford))
 
@@ -153,9 +152,10 @@ def _replications(in_flight: int) -> int:
 
 
 def _signs(replications: int) -> list[list[int]]:
-    """In which replications each stage is slow, and in which it is fast.
+    """Returns for each replication which stages are slow (1) and which are fast (-1).
 
-    Columns of a Hadamard matrix: of two stages, all four combinations come equally often, unless there are only two.
+    The signs of a stage are a column of a Hadamard matrix. For any two stages, all four combinations are equally
+    frequent, unless there are only two replications.
     """
     return [
         [-1 if (row & column).bit_count() % 2 else 1 for column in range(1, replications)]
@@ -164,17 +164,17 @@ def _signs(replications: int) -> list[list[int]]:
 
 
 def _lately(window: Window | None, snapshot: Snapshot) -> Snapshot:
-    """The counts to go by: those since the run has gone as it goes now, if these are enough."""
+    """Returns the counts since the run has gone as it goes now; those of the whole run if they are too few."""
     if window is None or any(stage.seconds.count < _CALLS for stage in window.counts.stages):
         return snapshot
     return replace(window.counts, taken=snapshot.taken)
 
 
 def _check(window: Window | None, present: Present, rests: Sequence[Rest]) -> tuple[float, float]:
-    """How many times as long items take to come as the simulations say, by what came lately; and how far that is off.
+    """Returns how much slower items come than the simulations say, as a factor, and the factor's standard deviation.
 
-    The simulations' rate and the observed one are weighed by how exactly they are known. That the simulations do not
-    know something is taken to explain what chance does not (DerSimonian and Laird, 1986).
+    The simulated rate and the observed rate are weighted by how exactly they are known. A difference that chance does
+    not explain is taken as something that the simulations do not know (DerSimonian and Laird, 1986).
     """
     rates = [one.rate for one in rests if one.rate is not None]
     if window is None or len(rates) < len(rests) or window.counts.taken < _ENOUGH or window.end.source.is_over:
@@ -199,7 +199,7 @@ def _seconds(rest: Rest, more: float, slower: float) -> float:
 def _costs(
     present: Present, rests: Sequence[Rest], more: float, doubts: Sequence[float], signs: Sequence[Sequence[int]]
 ) -> list[float]:
-    """What the calls that have not ended will cost, in each simulation."""
+    """Returns the cost of the calls that have not ended yet, for each simulation."""
     costs: list[float] = []
     for rest, row in zip(rests, signs, strict=True):
         cost = 0.0
@@ -231,12 +231,12 @@ def _outlook(
 
 
 def _interval(values: Sequence[float], off: float, before: float | None = None) -> Interval:
-    """The middle of some numbers and how they spread, by their logarithms.
+    """Returns the middle of some numbers and their spread, by their logarithms.
 
     Args:
         values: The numbers, 0 or more.
-        off: Another standard deviation, as a share.
-        before: What was said before.
+        off: A further standard deviation, as a share.
+        before: The previous estimate; None if there is none.
     """
     if max(values) <= 0:
         return Interval(middle=0.0, low=0.0, high=0.0)

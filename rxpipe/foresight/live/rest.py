@@ -1,4 +1,4 @@
-"""What is left of a live run, in virtual time: items go on from where they are, and new ones come."""
+"""Simulates the rest of a live run in virtual time: items go on from where they are, and new ones come."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from rxpipe.pipeline.run.run import Run
 from rxpipe.pipeline.stage import Stage
 from rxpipe.pipeline.start import start
 
-_AT_ONCE = 1e-6  # seconds: what begins within that began before
-_FILLED = 0.25  # of the new items: from when on the rate is looked at
-_FLOWING = 0.9  # of the new items, where only so many are to be written: then fewer and fewer are on their way
-_FEW = 24  # new items: of fewer, no rate is told
+_AT_ONCE = 1e-6  # seconds: calls that begin within this time had begun before the simulation
+_FILLED = 0.25  # share of the new items after which the rate is measured
+_FLOWING = 0.9  # the end of that measurement if the number of rows is fixed, as less and less is in flight then
+_FEW = 24  # new items: with fewer, no rate is measured
 _ENDLESS = 2**40  # new items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much is simulated.
+    """How much to simulate.
 
     Attributes:
-        new: New items at most; None for as many as are needed.
-        missing: Items to be written; None for all.
+        new: The most new items; None for as many as are needed.
+        missing: The number of rows to be written; None for no target.
         expected: About how many new items are taken.
     """
 
@@ -53,15 +53,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """A simulation of what is left.
+    """The result of one simulation of the rest.
 
     Attributes:
-        seconds: How long it took.
+        seconds: How long the rest took, in virtual seconds.
         fed: Seconds until the last new item was taken.
-        new: How many new items were taken.
-        rate: How many of them were taken in a second, when it was under way; None for too few.
-        calls: Calls of each stage.
-        items: Items that were simulated, those that had been on their way and children included.
+        new: The number of new items that were taken.
+        rate: New items per second in the steady part; None if they are too few.
+        calls: The number of calls of each stage.
+        items: The number of simulated items, earlier items in flight and children included.
     """
 
     seconds: float
@@ -81,21 +81,21 @@ def simulated_rest(
     seed: int,
     pause: Callable[[], object] = lambda: None,
 ) -> Rest | None:
-    """Simulate what is left once.
+    """Simulates the rest of a run once.
 
     Args:
-        plan: What is run; its functions are not called.
-        present: Where it stands.
-        bounds: How much of it is simulated.
-        scales: Times as long as usual that the calls of each stage take.
-        seed: What chance follows from.
-        pause: Called now and then; what it raises ends the simulation.
+        plan: The pipeline of the run. Its functions are not called.
+        present: Where the run stands.
+        bounds: How much to simulate.
+        scales: A factor for the seconds of each stage's calls.
+        seed: The seed of all random numbers.
+        pause: Called now and then. If it raises, the simulation ends with that error.
 
     Returns:
-        None if it has no end.
+        The result; None if the simulation has no end.
 
     Raises:
-        TypeError: A limiter of the user's own cannot be simulated.
+        TypeError: A limiter of your own class has no ``fresh()``, so it cannot be simulated.
         RuntimeError: The simulation stands still.
     """
     time = VirtualTime()
@@ -122,7 +122,7 @@ def simulated_rest(
 
 
 class _Items(Collection[Claim | int]):
-    """The items of a simulation: those that are on their way, the last stages' first, and then new ones."""
+    """The items of a simulation: first those in flight, from the last stage on backwards, then new ones."""
 
     def __init__(self, present: Present, bounds: Bounds, numbers: Random) -> None:
         self._present = present
@@ -138,7 +138,7 @@ class _Items(Collection[Claim | int]):
         self._number = 0
 
     def draws(self, scales: Sequence[float]) -> dict[str, LiveDraws]:
-        """What the calls of each stage are drawn from, by its name."""
+        """Returns the draws of each stage's calls, by the stage's name."""
         present = self._present
         known = [one.seconds.mean for one in present.calls if one.seconds is not None]
         usual = sum(known) / len(known) if known else 1.0
@@ -203,7 +203,7 @@ class _Items(Collection[Claim | int]):
 
 
 def _as_now(stages: Sequence[Stage], plan: Plan, present: Present, items: _Items, time: VirtualTime) -> list[Stage]:
-    """The simulated stages as they are now: with the slots that they have, and calls that have begun."""
+    """Returns the simulated stages in their present state: with their present slots, and with calls that have begun."""
     limiters: dict[int, _Begun] = {}
     made: list[Stage] = []
     for place, stage in enumerate(stages):
@@ -221,7 +221,7 @@ def _as_now(stages: Sequence[Stage], plan: Plan, present: Present, items: _Items
 
 
 class _NotDue(Exception):
-    """A call is to be made later."""
+    """A call whose time has not come yet."""
 
     uses_attempt = False
 
@@ -231,7 +231,7 @@ class _NotDue(Exception):
 
 
 class _GoesOn:
-    """Where simulated calls run, which go on with the attempts that items have made."""
+    """An executor of simulated calls that continues with the attempts that items have made already."""
 
     queues = False
     width = math.inf
@@ -242,14 +242,14 @@ class _GoesOn:
         self.cancels = stage.cancels
 
     def runner(self) -> _GoesOn:
-        """Itself."""
+        """Returns the executor itself."""
         return self
 
     def close(self) -> None:
-        """Free nothing."""
+        """Does nothing, as there is nothing to free."""
 
     def start(self, fn: Function, value: Any, call: Any) -> DisposableBase:
-        """Start a call; see ``SimulatedStage``."""
+        """Starts a call; see ``SimulatedStage``."""
         number = call.item.id if self._attempts else 0
         if number in self._attempts:
             if number in self._delayed:
@@ -262,7 +262,7 @@ class _GoesOn:
 
 
 class _Begun:
-    """A limiter for which calls that run already do not wait."""
+    """A limiter that does not delay calls that run already."""
 
     def __init__(self, limiter: Limiter, time: VirtualTime) -> None:
         self._limiter = limiter
@@ -284,7 +284,7 @@ class _Begun:
 
 
 class _Meter:
-    """Looks at a simulation."""
+    """Measures a simulation."""
 
     def __init__(self, time: VirtualTime, bounds: Bounds, visits: Sequence[float]) -> None:
         self._time = time
@@ -297,7 +297,7 @@ class _Meter:
         self.run: Run | None = None
 
     def taken(self, item: Item) -> None:
-        """An item was taken."""
+        """Counts a new item that is taken."""
         if item.claim is not None:
             return
         self._taken += 1
@@ -317,7 +317,7 @@ class _Meter:
             )
 
     def rest(self, run: Run) -> Rest:
-        """What was seen."""
+        """Returns the result of the simulation."""
         return Rest(
             seconds=run.seconds,
             fed=self._fed,

@@ -1,8 +1,8 @@
-"""A pipeline in virtual time, whose calls are drawn instead of made.
+"""A pipeline in virtual time, which draws its calls instead of making them.
 
-- ``copies.py``: a pipeline with drawn calls
-- ``simulated_stage.py``: where these run; ``paced.py``: the values of a generator
-- ``server.py``: what they go to
-- ``to_the_end.py``: a run that is let happen, or has no end
-- ``rare_collections.py``: a simulation's time without much garbage collection
+- ``copies.py``: makes a copy of a pipeline with drawn calls
+- ``simulated_stage.py``: the executor of drawn calls; ``paced.py``: the values of a generator
+- ``server.py``: the server that the calls go to
+- ``to_the_end.py``: runs a simulation to its end, and notices if it has none
+- ``rare_collections.py``: less garbage collection during a simulation
 """

@@ -1,4 +1,4 @@
-"""A pipeline as it is simulated: with its own options, and with calls that are drawn."""
+"""Makes a simulated copy of a pipeline: with the same options, and with drawn calls."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from rxpipe.pipeline.pipeline import Pipeline
 from rxpipe.pipeline.plan import Plan
 from rxpipe.pipeline.stage import Stage
 
-_LARGE = 1_000_003  # between the seeds of two stages
+_LARGE = 1_000_003  # distance between the seeds of two stages
 
 
 @dataclass(slots=True)
 class _Limiters:
-    """Fresh limiters in place of those of a pipeline; what stages share, they share again."""
+    """Fresh limiters for a copy of a pipeline. Stages that share a limiter also share the fresh one."""
 
     found: dict[int, Limiter]
 
     def fresh(self, limiter: Limiter) -> Limiter:
-        """The one in place of this."""
+        """Returns the fresh limiter that replaces this one."""
         if id(limiter) not in self.found:
             self.found[id(limiter)] = self._made(limiter)
         return self.found[id(limiter)]
@@ -48,17 +48,17 @@ class _Limiters:
 def simulated_pipeline(
     pipeline: Plan, draws: Mapping[str, CallDraws], time: VirtualTime, server: Server, seed: int
 ) -> Pipeline[Any, Any]:
-    """The same pipeline with drawn calls, and without a sink, a store and listeners.
+    """Returns a copy of a pipeline with drawn calls, and without sink, store and listeners.
 
     Args:
-        pipeline: Its functions are not called.
-        draws: What becomes of the calls of each stage, by the stage's name.
-        time: What it is to go by.
-        server: Where its calls run.
-        seed: What all chance follows from.
+        pipeline: The pipeline to copy. Its functions are not called.
+        draws: The draws of each stage's calls, by the stage's name.
+        time: The virtual time of the simulation.
+        server: The server that runs the calls.
+        seed: The seed of all random numbers.
 
     Raises:
-        TypeError: A limiter of the user's own cannot be simulated.
+        TypeError: A limiter of your own class has no ``fresh()``, so it cannot be simulated.
     """
     return pipeline_of(
         simulated_stages(pipeline, draws, time, server, seed),
@@ -71,7 +71,7 @@ def simulated_pipeline(
 def simulated_stages(
     pipeline: Plan, draws: Mapping[str, CallDraws], time: VirtualTime, server: Server, seed: int
 ) -> list[Stage]:
-    """The stages of that pipeline; see ``simulated_pipeline``."""
+    """Returns the stages of the simulated copy; see ``simulated_pipeline``."""
     limiters = _Limiters({})
     return [
         _simulated_stage(stage, draws[stage.name], time, server, limiters, seed * _LARGE + index)
@@ -80,13 +80,13 @@ def simulated_stages(
 
 
 def pipeline_of(stages: Iterable[Stage], **options: Any) -> Pipeline[Any, Any]:
-    """A pipeline of stages whose types nobody knows."""
+    """Returns a pipeline of stages with unknown types."""
     make: Callable[..., Pipeline[Any, Any]] = Pipeline
     return make(*stages, name="simulation", **options)
 
 
 def stage_of(name: str, **options: Any) -> Stage:
-    """A stage whose function is not called."""
+    """Returns a stage whose function must not be called."""
     make: Callable[..., Stage[Any, Any]] = cast("Any", Stage)
     return make(name, _not_called, **options)
 

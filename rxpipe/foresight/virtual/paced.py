@@ -1,4 +1,4 @@
-"""The values of a generator in a simulation: they come one after the other, evenly spread over the call."""
+"""The values of a generator in a simulation: one after the other, evenly spread over the call."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rxpipe.operators.stage import stage
 
 
 def paced(values: Collection[str], seconds: float, server: Server) -> Observable[Any]:
-    """Values, each after as much work of the server's. It waits with the next one while there is no room downstream.
+    """Emits values one by one, with the same work for each. The next value waits while there is no room downstream.
 
     Args:
-        values: What it gives.
-        seconds: The work of all of them.
-        server: Where it is done.
+        values: The values to emit.
+        seconds: The work for all values together, in seconds.
+        server: The server that does the work.
     """
     each = seconds / max(1, len(values))
     return from_iterable(values).pipe(stage(_same, queue_size=0, scheduler=_Pace(server, each)))
@@ -33,7 +33,7 @@ def _same(value: Any) -> Any:
 
 
 class _Pace:
-    """An executor whose calls all take as long; it is its own runner."""
+    """An executor whose calls all take the same work. It is its own runner."""
 
     queues, cancels, width = False, True, math.inf
 

@@ -1,4 +1,4 @@
-"""The server that simulated calls go to: how load slows it down, and how many calls it takes at once."""
+"""The server of simulated calls: how load slows it down, and how many calls it runs at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from rxpipe.operators.core.virtual_time import Event, VirtualTime
 
 
 class Server:
-    """Runs calls in virtual time. Each has so many seconds of work, and ends when they are done.
+    """Runs calls in virtual time. Each call has some seconds of work, and ends when its work is done.
 
-    All running calls go at the same speed, which depends on how many there are (processor sharing). So the work done
-    for each since the beginning is one number, and the next call to end is that with the least mark on it.
+    All running calls have the same speed, which depends on their number (processor sharing). So one number tells the
+    work done for each call since the beginning. Each call has a mark at which its work is done, and the next call to
+    end is the one with the lowest mark.
 
     Attributes:
-        bucket: What it lets in; None if that is all.
+        bucket: The bucket that limits accepted calls; None if the server accepts all.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class Server:
         slots: float = math.inf,
         rate: Rate | None = None,
     ) -> None:
-        """Describe it.
+        """Creates a server.
 
         Args:
-            time: What it goes by.
-            load: How it slows down; None if it does not.
-            slots: How many calls it takes at once; others wait there, the first to come first.
-            rate: Beyond which it refuses calls; None if it does not.
+            time: The virtual time.
+            load: How the server slows down under load; None if it does not.
+            slots: How many calls the server runs at once. Further calls wait in the order in which they came.
+            rate: The rate beyond which the server refuses calls; None if it refuses none.
         """
         self.bucket = None if rate is None else Bucket(rate, lambda: time.seconds)
         self._time = time
@@ -46,15 +47,15 @@ class Server:
         self._slots = slots
         self._is_plain = load is None and slots == math.inf
         self._waiting: deque[_Work] = deque()
-        self._running: list[tuple[float, int, _Work]] = []  # by the mark at which their work is done
-        self._count = 0  # of those in the heap that were not cancelled
+        self._running: list[tuple[float, int, _Work]] = []  # ordered by the mark at which the work is done
+        self._count = 0  # calls in the heap that were not cancelled
         self._numbers = 0
-        self._mark = 0.0  # seconds of work done for each call that has been running from the beginning
-        self._at = 0.0  # when that was true
+        self._mark = 0.0  # seconds of work done for a call that has been running from the beginning
+        self._at = 0.0  # the time of that mark
         self._next: Event | None = None
 
     def start(self, seconds: float, end: Callable[[], object]) -> DisposableBase:
-        """Begin a call with so many seconds of work; disposing the result takes it away."""
+        """Starts a call with ``seconds`` of work. Disposing the result removes the call."""
         if self._is_plain:
             return self._time.at(self._time.seconds + seconds, end) if seconds < math.inf else Event(end)
         work = _Work(self, seconds, end)
@@ -73,7 +74,7 @@ class Server:
         heapq.heappush(self._running, (self._mark + work.seconds, self._numbers, work))
 
     def _advance(self) -> None:
-        """Do the work up to now."""
+        """Does the work up to now."""
         now = self._time.seconds
         self._mark += (now - self._at) * self._speed()
         self._at = now
@@ -92,7 +93,7 @@ class Server:
             self._next = self._time.at(self._time.seconds + left, self._ring)
 
     def _ring(self) -> None:
-        """The work of the first call is done."""
+        """Ends the call whose work is done first."""
         self._next = None
         self._advance()
         mark, _, work = heapq.heappop(self._running)
@@ -101,7 +102,7 @@ class Server:
         work.end()
 
     def leave(self, work: _Work) -> None:
-        """A call is taken away."""
+        """Removes a call."""
         if work.is_over:
             return
         self._advance()

@@ -1,4 +1,4 @@
-"""Where simulated calls run: a call takes the seconds that are drawn for it, and nothing is called."""
+"""The executor of simulated calls: a call takes its drawn seconds, and no function is called."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from rxpipe.operators.stages.retry_policy import Retry, uses_attempt
 from rxpipe.pipeline.decisions import Drop, SendBack
 from rxpipe.pipeline.run.item import Item
 
-_MILLI = 1_000  # servers count seconds to wait in so many parts
-_NOT_EXACTLY = 1e-9  # seconds: what takes no time at all would never let time pass
+_MILLI = 1_000  # parts of a second in which servers state the wait
+_NOT_EXACTLY = 1e-9  # seconds: calls without any duration would never let time pass
 
 
 class SimulatedFailure(Exception):
-    """A call that fails in a simulation, as one has failed before."""
+    """A call that fails in a simulation, like one in the record."""
 
     def __init__(self, text: str = "failed as in the record", *, is_final: bool = False) -> None:
         super().__init__(text)
@@ -43,7 +43,7 @@ class SimulatedRefusal(SimulatedFailure):
     """A call that the server refuses for now.
 
     Attributes:
-        retry_after: Seconds that it asks to wait; None if it does not say.
+        retry_after: The seconds that the server asks to wait; None if it does not say.
     """
 
     uses_attempt = False
@@ -56,18 +56,18 @@ class SimulatedRefusal(SimulatedFailure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRetry(Retry):
-    """A retry policy whose jitter follows from a seed, and that asks no function of the user's.
+    """A retry policy whose jitter follows from a seed. It calls no function of the user.
 
     Attributes:
-        numbers: Where the jitter comes from.
-        takes_timeouts: Whether a call that has timed out is made again.
+        numbers: The random numbers for the jitter.
+        takes_timeouts: True if a call that has timed out is made again.
     """
 
     numbers: Random = field(default_factory=Random)
     takes_timeouts: bool = True
 
     def applies(self, error: BaseException, attempt: int) -> bool:
-        """Whether another attempt follows."""
+        """Returns True if another attempt follows."""
         if getattr(error, "is_final", False) or (isinstance(error, StageTimeout) and not self.takes_timeouts):
             return False
         return attempt < self.max_attempts or not uses_attempt(error)
@@ -77,7 +77,7 @@ class SimulatedRetry(Retry):
 
 
 class SimulatedStage:
-    """A stage's executor in virtual time; it is an ``Engine``, and its own runner."""
+    """A stage's executor in virtual time. It is an ``Engine``, and its own runner."""
 
     queues = False
     width = math.inf
@@ -94,17 +94,17 @@ class SimulatedStage:
         generates: bool = False,
         limiter: SpendingLimiter | None = None,
     ) -> None:
-        """Describe it.
+        """Creates the executor of a stage.
 
         Args:
-            time: What it goes by.
-            server: Where its calls run.
-            draws: What becomes of calls.
-            seed: That of the simulation, and of the stage.
-            cancels: Whether a call that has timed out ends soon, as a coroutine does.
-            expands: Whether calls give many values.
-            generates: Whether they give them one after the other, as a generator does.
-            limiter: Told what calls use.
+            time: The virtual time.
+            server: The server that runs the calls.
+            draws: Draws the outcomes of calls.
+            seed: The seed of the simulation and the stage.
+            cancels: True if a call that has timed out ends soon, as a coroutine does.
+            expands: True if calls return many values.
+            generates: True if calls return their values one by one, as a generator does.
+            limiter: Receives what calls have used.
         """
         self.cancels = cancels
         self._time = time
@@ -116,14 +116,14 @@ class SimulatedStage:
         self._limiter = limiter
 
     def runner(self) -> SimulatedStage:
-        """Itself."""
+        """Returns the executor itself."""
         return self
 
     def close(self) -> None:
-        """Free nothing."""
+        """Does nothing, as there is nothing to free."""
 
     def start(self, fn: Function, value: Any, call: Call) -> DisposableBase:
-        """Start a call; its function is not called."""
+        """Starts a simulated call. ``fn`` is not called."""
         assert isinstance(call, StageCall)
         running = _RunningCall(self._time, self._limiter, call)
         if isinstance(call, BatchCall):
@@ -164,7 +164,7 @@ class SimulatedStage:
         return SimulatedFailure(is_final=ended == "failed")
 
     def _of_batch(self, call: BatchCall) -> tuple[Draw, Any]:
-        """A call for many items takes the seconds drawn for the first one, and a share more for each other."""
+        """Returns the outcome of a call for many items. Each item after the first adds a share of the seconds."""
         drawn = [self._of_item(member.item, member) for member in call.expected]
         seconds = drawn[0][0].seconds * (1 + self._draws.per_item * (len(drawn) - 1))
         usage = sum((draw.usage for draw, _ in drawn), NOTHING)
@@ -175,7 +175,7 @@ class SimulatedStage:
 
 
 class _ChildIds(Collection[str]):
-    """The values that a call gives: the IDs of the children, as a later stage's ``when`` goes by the ID."""
+    """The values that a call returns: the IDs of the children, as the ``when`` of later stages needs the ID."""
 
     def __init__(self, parent: Item, count: int) -> None:
         self._parent = parent
@@ -191,11 +191,11 @@ class _ChildIds(Collection[str]):
         return False
 
 
-_OF_ALL = ("failed", "retried", "pushed_back")  # how a call ends for all of its items
+_OF_ALL = ("failed", "retried", "pushed_back")  # the ends of a call that hold for all of its items
 
 
 class _RunningCall(DisposableBase):
-    """A call that runs, and how it is going to end."""
+    """A running call with the outcome that was drawn for it."""
 
     __slots__ = ("_call", "_limiter", "_taken", "_time", "draw", "result", "work")
 
@@ -209,7 +209,7 @@ class _RunningCall(DisposableBase):
         self.work: DisposableBase | None = None
 
     def end(self) -> None:
-        """The call has ended of itself."""
+        """Ends the call with its drawn outcome."""
         call, draw = self._call, self.draw
         if draw.usage is not NOTHING:
             call.record(draw.usage)
@@ -223,7 +223,7 @@ class _RunningCall(DisposableBase):
         call.done(not isinstance(self.result, BaseException), self.result)
 
     def dispose(self) -> None:
-        """Cancel the call: it ends at once."""
+        """Cancels the call: it ends at once."""
         if self.work is None:
             return
         self.work.dispose()

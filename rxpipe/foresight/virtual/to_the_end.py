@@ -1,4 +1,4 @@
-"""A simulated run is let happen to its end, if it has one."""
+"""Runs a simulation to its end, if it has one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from rxpipe.operators.core.virtual_time import VirtualTime
 from rxpipe.pipeline.run.run import Run
 
-_LOOK = 512  # events between two looks: some milliseconds
-_LEAST = 20_000  # events without progress after which a run has no end; with many items on their way,
-_PER_ITEM = 100  # so many for each
+_LOOK = 512  # events between two checks: some milliseconds
+_LEAST = 20_000  # events without progress after which a run counts as endless,
+_PER_ITEM = 100  # or, if that is more, this many for each item in flight
 
 
 def let_happen(time: VirtualTime, run: Run, pause: Callable[[], object] = lambda: None) -> bool:
-    """Let a run happen to its end.
+    """Runs a simulation to its end.
 
     Args:
-        time: Its time.
+        time: The virtual time of the run.
         run: The run, which has started.
-        pause: Called now and then; what it raises ends the simulation.
+        pause: Called now and then. If it raises, the simulation ends with that error.
 
     Returns:
-        False if it has no end: calls are refused and made again for ever.
+        True at the end; False if the run has no end, because calls are refused and made again for ever.
     """
     progress, idle = -1, 0
     while time.run(most=_LOOK):
@@ -35,6 +35,6 @@ def let_happen(time: VirtualTime, run: Run, pause: Callable[[], object] = lambda
 
 
 def endless(run: Run) -> str:
-    """A sentence on a run that has no end."""
+    """Returns a sentence about a run that has no end."""
     refused = max(run.stages, key=lambda stage: stage.pushed_back)
     return f"the run would never end: the server refuses all calls of stage {refused.name}"

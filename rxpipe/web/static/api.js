@@ -1,4 +1,4 @@
-// What the page asks of the server. A hidden page asks for nothing.
+// Requests to the server. A hidden page makes no requests.
 import { useEffect, useRef, useState } from "./preact.js";
 
 export class Refused extends Error {}
@@ -13,7 +13,7 @@ export function query(values) {
 async function answered(response) {
   if (response.ok) return response;
   let text = `the server answered ${response.status}`;
-  try { text = (await response.json()).error ?? text; } catch { /* no JSON: the number must do */ }
+  try { text = (await response.json()).error ?? text; } catch { /* no JSON: the status code must do */ }
   throw new Refused(text);
 }
 
@@ -48,7 +48,7 @@ function whenVisible(action) {
   return () => document.removeEventListener("visibilitychange", look);
 }
 
-// An answer, and how to ask again. The old answer stays until the new one is there; that of another path goes.
+// Returns an answer, and a function that asks again. The old answer stays until the new one arrives; a new path drops it.
 export function useAnswer(path) {
   const [state, setState] = useState({ path: null, data: null, error: null, loading: true });
   const [turn, setTurn] = useState(0);
@@ -68,7 +68,7 @@ export function useAnswer(path) {
   return { ...current, again: () => setTurn((old) => old + 1) };
 }
 
-// Events of a stream; `on` gets each one. While the page is hidden the stream is closed.
+// Receives events of a stream and passes each one to `on`. While the page is hidden, the stream is closed.
 export function useStream(path, name, on) {
   const [trouble, setTrouble] = useState(null);
   const latest = useRef(on);

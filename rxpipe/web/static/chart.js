@@ -1,4 +1,4 @@
-// A chart of lines over a run's time, with the same numbers as a table beside it.
+// A line chart over a run's time, with the same numbers in a table beside it.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Text } from "./parts.js";
 import { clock, known } from "./texts.js";
@@ -33,14 +33,14 @@ function options(lines, format, size, onMove, ends) {
   };
 }
 
-// Somebody has chosen a part of the time: then only that is shown.
+// True if the reader has zoomed in to a part of the time.
 const zoomed = (plot, high) => plot.data[0].length > 0 && high < plot.data[0].at(-1);
 
-// When the run is going to end: a line, and a band around it for how sure that is.
+// Draws the estimated end of the run as a line, and its interval as a band.
 function drawEnds(plot, { low, middle, high }) {
   const { ctx, bbox } = plot;
   const [from, at, to] = [low, middle, high].map((value) => Math.min(plot.valToPos(value, "x", true), bbox.left + bbox.width));
-  if (from >= bbox.left + bbox.width) return; // it ends far beyond what has happened: the legend says when
+  if (from >= bbox.left + bbox.width) return; // the end is beyond the right edge: the legend says when
   ctx.save();
   ctx.fillStyle = paint("--accent-soft");
   ctx.fillRect(Math.max(from, bbox.left), bbox.top, Math.max(1, to - Math.max(from, bbox.left)), bbox.height);
@@ -53,7 +53,7 @@ function drawEnds(plot, { low, middle, high }) {
   ctx.restore();
 }
 
-// Axes want few characters: the units are in the title.
+// Axes have room for few characters, so the units are in the title.
 export function Chart({ title, x, lines, format, axis = format, extra, id, ends = null }) {
   const place = useRef(null);
   const plot = useRef(null);

@@ -1,4 +1,4 @@
-// The pipeline: where items wait, which slots are taken, what holds what up.
+// The pipeline: waiting items, busy slots, and what holds the run up.
 import { html } from "./preact.js";
 import { Share, Text } from "./parts.js";
 import { known, number, percent, rate, seconds, short } from "./texts.js";

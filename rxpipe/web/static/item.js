@@ -1,4 +1,4 @@
-// One item: what went in, what each stage made of it, every call with its prompts and errors, and when it waited.
+// One item: its value, the result of each stage, and its calls with prompts, errors and waits.
 import { html, useEffect, useState } from "./preact.js";
 import { useAnswer } from "./api.js";
 import { link } from "./route.js";

@@ -1,4 +1,4 @@
-// The items of a run: filters stand in the address, so that a view can be shared.
+// The items of a run. The filters are in the URL, so a view can be shared.
 import { html, useLayoutEffect, useState } from "./preact.js";
 import { query, useAnswer } from "./api.js";
 import { go, link } from "./route.js";
@@ -69,7 +69,7 @@ export function Items({ run, values, about }) {
     ${asked === "filter" && html`<${Confirm} title=${`Requeue ${found} ${words(filter.status)} items?`} label="Requeue" onClose=${() => setAsked(null)} onDone=${() => done({ filter })}>All items that the filter finds are tried again, each at the stage where it ended.<//>`}`;
 }
 
-// What is typed is a draft until it is asked for: it stays while the list below changes.
+// Typed text is a draft until the reader submits it. The draft stays while the list below changes.
 function Filters({ values, stages, set }) {
   const [draft, setDraft] = useState({});
   const given = { ...values, ...draft };

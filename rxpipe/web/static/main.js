@@ -1,4 +1,4 @@
-// The frame, and which screen is shown.
+// The frame, and the choice of the screen.
 import { html, render, useLayoutEffect, useRef } from "./preact.js";
 import { useAnswer } from "./api.js";
 import { useRoute } from "./route.js";
@@ -29,7 +29,7 @@ function Page() {
   const place = route.parts.join("/");
   const first = useRef(true);
   useLayoutEffect(() => {
-    // A reader of the screen is told of the new page by its heading; at the first one the browser does so itself.
+    // Focus on the heading makes a screen reader announce the new page. The browser announces the first page itself.
     if (!first.current) main.current?.querySelector("h1")?.focus();
     first.current = false;
     scrollTo(0, 0);

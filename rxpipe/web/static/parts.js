@@ -21,7 +21,7 @@ export function Panel({ title, level = 2, extra, children, id, className = "" })
   </section>`;
 }
 
-// A table that may be wider than the screen: then it can be scrolled, by keyboard too.
+// A table that can be scrolled, also by keyboard, if it is wider than the screen.
 export const Wide = ({ label, children }) => html`<div class="wide" tabindex="0" role="group" aria-label=${label}>${children}</div>`;
 
 export function Share({ parts, label }) {
@@ -32,7 +32,7 @@ export function Share({ parts, label }) {
 
 const MOST_SHOWN = 200000;
 
-// A text with its beginning at once, and the rest on request; a very long one can be saved, not shown.
+// A text that shows its beginning, and the rest on request. A very long text can only be saved.
 export function LongText({ part, run, item, trace }) {
   const [whole, setWhole] = useState(null);
   const [error, setError] = useState(null);
@@ -50,8 +50,8 @@ export function LongText({ part, run, item, trace }) {
   </div>`;
 }
 
-// Asks before something is done. It opens with the click that asks for it, and goes at once: what is pressed next finds
-// it so, however busy the browser is. The event of its end comes later, when there may be another one.
+// Asks the reader to confirm an action. The dialog opens and closes within the click, so that the next key press
+// meets the new state even in a busy browser. The dialog's own close event comes later, when another dialog may be open.
 export function Confirm({ title, children, label, danger, onDone, onClose }) {
   const dialog = useRef(null);
   const [busy, setBusy] = useState(false);

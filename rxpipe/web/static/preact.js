@@ -1,4 +1,4 @@
-// What all parts of the page are made with. Texts become text nodes; nothing here or elsewhere sets HTML.
+// The libraries that all parts of the page use. Texts become text nodes; no code of the page sets HTML.
 import { h, render, Fragment } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 

@@ -1,4 +1,4 @@
-// Where one is: all of it stands behind the # of the address, so that it can be shared, and works below any path.
+// The route is the part of the URL after the #, so it can be shared, and works below any path.
 import { useLayoutEffect, useState } from "./preact.js";
 import { query } from "./api.js";
 
@@ -12,7 +12,7 @@ export const go = (path, values) => { location.hash = link(path, values); };
 
 export function useRoute() {
   const [route, setRoute] = useState(read);
-  useLayoutEffect(() => { // at once: no change of the address is missed
+  useLayoutEffect(() => { // before paint, so that no change of the URL is missed
     const look = () => setRoute(read());
     addEventListener("hashchange", look);
     return () => removeEventListener("hashchange", look);

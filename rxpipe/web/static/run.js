@@ -1,4 +1,4 @@
-// One run: what it does now, what holds it up, and how it went from its beginning.
+// One run: its state, what holds it up, and its history.
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { useAnswer, useStream } from "./api.js";
 import { link } from "./route.js";
@@ -12,7 +12,7 @@ import { ago, clock, cost, date, inOneUnit, known, number, oneLine, rate, second
 const MOST_POINTS = 1200;
 const LOOK = (index) => `c${index % 6}`;
 
-// The history, and what the stream has told since; when there are too many points, it is asked for anew, thinned out.
+// The history with the points of the stream added. When there are too many points, a thinned history is fetched.
 function useHistory(run) {
   const kept = useAnswer(`runs/${run}/history`);
   const [added, setAdded] = useState([]);
@@ -54,7 +54,7 @@ export function Run({ run, about }) {
     ${row && run > 0 && html`<${Workers} run=${run} count=${row.workers} />`}`;
 }
 
-// What is left of a live run, as of its newest numbers; null where nobody has simulated that.
+// The estimate of what is left of a live run, at its newest numbers; null without an estimate.
 function outlookOf(row, snapshot) {
   const outlook = row?.state === "running" ? snapshot?.outlook : null;
   if (!outlook) return null;
@@ -63,7 +63,7 @@ function outlookOf(row, snapshot) {
   return { low, middle, high, cost: outlook.cost };
 }
 
-// When it is going to end, in seconds from its beginning.
+// The estimated end of the run, in seconds from its start.
 function endsOf(row, snapshot) {
   const outlook = outlookOf(row, snapshot);
   return outlook && { low: snapshot.elapsed + outlook.low, middle: snapshot.elapsed + outlook.middle, high: snapshot.elapsed + outlook.high };
@@ -139,7 +139,7 @@ function Charts({ history, ends }) {
   </section>`;
 }
 
-// Asked anew when there is more of it, and not more often than every few seconds.
+// Asks again when `sign` changes, at most every four seconds.
 function useNow(path, sign) {
   const answer = useAnswer(path);
   const [seen, setSeen] = useState(sign);
@@ -151,13 +151,13 @@ function useNow(path, sign) {
   return answer;
 }
 
-// The type has its module, the text only its name.
+// Removes the type's name from the beginning of a text. `type` includes the module, the text does not.
 function without(text, type) {
   const name = type?.split(".").pop();
   return name && text.startsWith(`${name}: `) ? text.slice(name.length + 2) : text;
 }
 
-// A part of an error that all of its kind have: they differ in numbers and in what they quote, and secrets are masked.
+// The longest part that all errors of a kind share: they differ in numbers, in quotes and in masked secrets.
 const QUOTED = /(?<=; in )['"].*|(?<=reply: )['"].*|(?<!\w)(?:'(?:[^'\\]|\\.){32,}(?:'|\\?$)|"(?:[^"\\]|\\.){32,}(?:"|\\?$))/g;
 const same = (text) => text.replace(QUOTED, "•").split(/[\d•…]+/).map((part) => part.trim()).reduce((best, part) => (part.length > best.length ? part : best), "");
 

@@ -1,4 +1,4 @@
-// What stands above all screens of a run: its name, state, actions and tabs.
+// The head of all screens of a run: name, state, actions and tabs.
 import { html, useEffect, useState } from "./preact.js";
 import { act } from "./api.js";
 import { link } from "./route.js";

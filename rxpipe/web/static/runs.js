@@ -1,4 +1,4 @@
-// All runs of the database; those that run move.
+// All runs of the database. Live runs are updated.
 import { html, useEffect, useState } from "./preact.js";
 import { ask, useStream } from "./api.js";
 import { go, link } from "./route.js";

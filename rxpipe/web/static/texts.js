@@ -1,4 +1,4 @@
-// Numbers, times and texts as people read them.
+// Formats numbers, times and texts for people.
 
 const grouped = new Intl.NumberFormat("en");
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -17,7 +17,7 @@ function significant(value, digits = 3) {
 
 export const rate = (value) => (known(value) ? `${significant(value)}/s` : "–");
 
-// Two figures, and no exponent, as the terminal has it.
+// Two digits and no exponent, as in the terminal.
 const small = (value) => value.toFixed(Math.min(100, 1 - Math.floor(Math.log10(value))));
 
 export function cost(value) {
@@ -41,13 +41,13 @@ export function clock(value) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-// A time that is not known exactly, as the terminal has it: about 3 min (2 to 4).
+// An estimated time, as in the terminal: about 3 min (2 to 4).
 export function about(time) {
   const { whole, range } = inOneUnit(time);
   return `about ${whole}${range === null ? "" : ` (${range})`}`;
 }
 
-// The same in two parts: 3 min, and 2 to 4.
+// The two parts of an estimated time: 3 min, and 2 to 4.
 export function inOneUnit({ low, middle, high }) {
   const [unit, name] = middle < 90 ? [1, "s"] : middle < 5400 ? [60, "min"] : middle < 172800 ? [3600, "h"] : [86400, "days"];
   const [from, most, to] = [low, middle, high].map((value) => { const part = value / unit; return part < 9.95 ? part.toFixed(1).replace(/\.0$/, "") : part.toFixed(0); });
@@ -74,8 +74,8 @@ export const size = (length) => (length < 10000 ? `${number(length)} characters`
 const BIDI = { 0x202a: "LRE", 0x202b: "RLE", 0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO", 0x2066: "LRI", 0x2067: "RLI", 0x2068: "FSI", 0x2069: "PDI" };
 const HARMFUL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]|\r\n/g;
 
-// Characters that a terminal or a browser would act on, as signs that can be seen. Marks that only say where a text
-// runs stay: each text stands in an element of its own, which no mark reaches out of.
+// Makes characters visible that a terminal or a browser would act on. Marks that only set the direction of a text stay:
+// each text has its own element, and a mark has no effect beyond it.
 export function shown(text) {
   const whole = String(text).replace(HARMFUL, (found) => {
     if (found === "\r\n") return "\n";

@@ -1,4 +1,4 @@
-// The timeline, as `rxpipe compare` draws it: a band for each stage, its height the calls that run; the rows below.
+// The timeline, as drawn by `rxpipe compare`: a band for each stage, as high as the number of running calls, and rows below.
 import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 import { useAnswer } from "./api.js";
 import { go, link } from "./route.js";
@@ -13,7 +13,7 @@ export function Timeline({ run, values, about }) {
   const head = useAnswer(`runs/${run}`);
   const history = useAnswer(`runs/${run}/history`);
   const row = head.data?.run;
-  const elapsed = row?.state === "running" ? head.data.snapshot?.elapsed ?? 0 : 0; // newer than the last sign of life
+  const elapsed = row?.state === "running" ? head.data.snapshot?.elapsed ?? 0 : 0; // newer than the last heartbeat
   const length = row ? Math.max(1, (row.ended_at ?? row.active_at) - row.began_at, elapsed) : null;
   const span = values.seconds ? Math.max(0.1, Math.min(Number(values.seconds) || 1, length ?? Infinity)) : null;
   const since = span === null || length === null ? 0 : Math.max(0, Math.min(Number(values.since) || 0, length - span));
@@ -44,7 +44,7 @@ export function Timeline({ run, values, about }) {
 
 const cut = (name) => { const text = oneLine(name); return text.length > 16 ? `${text.slice(0, 15)}…` : text; };
 
-// What the picture does not have, in words.
+// Says in words what the picture leaves out.
 function Missing({ told, isLive }) {
   const { bars, calls, heights, is_cut: isCut, seconds: long } = told;
   const means = heights === null
@@ -54,10 +54,10 @@ function Missing({ told, isLive }) {
     ${isLive && html`<p class="soft">Calls that have not ended yet are not drawn.</p>`}`;
 }
 
-// How many ran at a time: means, as the server has added them up.
+// The mean number of running calls over time, as computed by the server.
 const meansOf = (values, since, long) => [...values.map((value, place) => [since + (place * long) / values.length, value]), [since + long, 0]];
 
-// How many ran at each moment, from the calls themselves.
+// The number of running calls at each moment, computed from the calls.
 function changes(bars, since, span) {
   const steps = [];
   for (const bar of bars) {

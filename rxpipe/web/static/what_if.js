@@ -1,4 +1,4 @@
-// What a run would do with other settings: sliders, and what each of them is simulated to bring.
+// Simulations of a run with other settings: sliders, and the effect of each.
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { useAnswer } from "./api.js";
 import { Panel, Text, Trouble } from "./parts.js";
@@ -7,7 +7,7 @@ import { about, known, oneLine, rate, short } from "./texts.js";
 const WIDTH = 560;
 const HEIGHT = 150;
 const EDGE = { left: 52, right: 10, top: 10, bottom: 24 };
-const PATIENCE = 300; // milliseconds: a slider that moves asks for nothing before it rests
+const PATIENCE = 300; // milliseconds that a slider must rest before a request
 
 export function WhatIf({ run }) {
   const [open, setOpen] = useState(false);
@@ -25,7 +25,7 @@ function Sliders({ run }) {
   const path = useRest(`runs/${run}/whatif?vary=${chosen}${others}`);
   const { data, error, again } = useAnswer(path);
   const [seen, setSeen] = useState(null);
-  useEffect(() => { if (data) setSeen(data); }, [data]); // the sliders stay while the next curve is on its way
+  useEffect(() => { if (data) setSeen(data); }, [data]); // the sliders stay while the next curve is loading
   if (error) return html`<${Trouble} error=${error} again=${again} />`;
   if (!seen) return html`<p class="body soft" role="status">Simulating…</p>`;
   if (!seen.settings.length) return html`<p class="body note">There is nothing to try: ${oneLine(seen.why ?? "no stage has a bound")}.</p>`;
@@ -45,7 +45,7 @@ function Sliders({ run }) {
   </div>`;
 }
 
-// The latest value, once it has not changed for a while.
+// The latest value that has not changed for a while.
 function useRest(value) {
   const [rested, setRested] = useState(value);
   useEffect(() => {
