@@ -74,9 +74,8 @@ def prose(text: str) -> str:
 
 def heading(page: Path, anchor: str = "") -> str:
     """What a page is called, or its section of that anchor."""
-    titles = re.findall(
-        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE), re.M
-    )
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = [str(title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
     return next(title for title in titles if not anchor or title.lower().replace(" ", "-") == anchor)
 
 
