@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,7 @@ from rxpipe.store.schema.tables import ITEMS, RUNS, WORKERS, db_now
 
 RUN = 1
 SECONDS = 60.0
+_ON_LINUX = pytest.mark.skipif(this_process() is None, reason="only Linux tells of processes what is needed")
 
 
 class Team:
@@ -260,20 +262,43 @@ def test_a_claim_whose_answer_was_lost_is_given_back(team: Team) -> None:
     assert team.items() == {"1": ("running", 1, 0), "2": ("ready", 2, 0), "3": ("running", 1, 0)}
 
 
-def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where processes of other users cannot be seen, one that may not be signalled is there."""
+@pytest.mark.parametrize("error", [None, PermissionError()])
+def test_a_process_that_is_hidden_is_not_gone(error: OSError | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's may not be signalled; another service's may, if both have the same user."""
     this = this_process()
 
-    def hidden(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", hidden)
+    def signalled(pid: int, number: int) -> None:
+        if error is not None:
+            raise error
 
     def unseen(pid: int) -> None:
         return None
 
-    monkeypatch.setattr(process_identity, "_started", unseen)
+    monkeypatch.setattr(os, "kill", signalled)
+    monkeypatch.setattr(process_identity, "_fields", unseen)
     assert not is_gone(this)
+
+
+@_ON_LINUX
+def test_a_process_that_is_hidden_and_has_ended_is_gone() -> None:
+    """Nobody has its number."""
+    place = str(this_process()).rsplit(" ", 2)[0]
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert is_gone(f"{place} {ended.pid} 1")
+
+
+@_ON_LINUX
+def test_a_zombie_is_gone() -> None:
+    """It runs no more, though its number is taken until somebody waits for it."""
+    place = str(this_process()).rsplit(" ", 2)[0]
+    child = subprocess.Popen(["sleep", "600"])
+    started = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    assert not is_gone(f"{place} {child.pid} {started}")
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert is_gone(f"{place} {child.pid} {started}")
+    child.wait()
 
 
 def test_this_process_is_not_gone() -> None:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 _PROC = Path("/proc")
+_START = 19  # the field of ``stat``, from the state on, that tells when the process started
 
 
 def this_process() -> str | None:
@@ -37,16 +38,14 @@ def is_running(process: str | None) -> bool:
 
 
 def _has_ended(pid: int, started: str) -> bool:
-    now = _started(pid)
-    if now is not None:
-        return now != started
+    fields = _fields(pid)
+    if fields is not None:
+        return _is_over(fields) or fields[_START] != started
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # the process exists: it is another user's, whose processes are hidden
-        return False
-    return True  # a zombie
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False  # it is hidden: another user's, or another service's, as by ProtectProc= of systemd
 
 
 def _place() -> str | None:
@@ -59,9 +58,18 @@ def _place() -> str | None:
 
 def _started(pid: int) -> str | None:
     """Returns when a process started, in ticks since the boot; None if there is no such process, or it has ended."""
+    fields = _fields(pid)
+    return None if fields is None or _is_over(fields) else fields[_START]
+
+
+def _fields(pid: int) -> list[str] | None:
+    """Returns the fields of ``stat`` from the state on; None if there is no such process, or it is hidden."""
     try:
         # The name in front may hold any character, but the last parenthesis ends it.
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+
+
+def _is_over(fields: list[str]) -> bool:
+    return fields[0] in "ZX"  # a zombie, or dead
