@@ -35,18 +35,19 @@ class DaskConfig(Section):
     model_config = ConfigDict(json_schema_extra=_dask_schema)
 
     address: Address | None = Field(
-        default=None, description="The scheduler's address; without it a cluster of this machine."
+        default=None, description="Address of the scheduler. Default: a cluster on this machine."
     )
     workers: Count | None = Field(
-        default=None, description="Worker processes of a cluster of this machine; by default one for each core."
+        default=None, description="Number of worker processes of a cluster on this machine. Default: one for each core."
     )
     upload: Annotated[tuple[Text, ...], Field(strict=False)] = Field(
         default=(),
-        description="Modules to send to the workers first: .py, .zip or .egg files, found from the config's folder.",
+        description="Modules to send to the workers first: .py, .zip or .egg files. Paths start from the config's "
+        "folder.",
     )
 
     timeout: Seconds = Field(
-        default=60.0, description="Seconds to wait for the scheduler, and at the start for a first worker."
+        default=60.0, description="Seconds to wait for the scheduler, and at the start for the first worker."
     )
 
     @model_validator(mode="before")
@@ -71,8 +72,10 @@ class ExecutorConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_executor_schema)
 
-    processes: Count | None = Field(default=None, description="So many worker processes of this machine.")
-    dask: DaskConfig | None = Field(default=None, description="A Dask cluster: local, tcp://host:8786, or a mapping.")
+    processes: Count | None = Field(default=None, description="Number of worker processes on this machine.")
+    dask: DaskConfig | None = Field(
+        default=None, description="A Dask cluster: local, an address such as tcp://host:8786, or a mapping."
+    )
 
     def __str__(self) -> str:
         if self.dask is None:

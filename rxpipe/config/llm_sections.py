@@ -46,11 +46,15 @@ class LimitsConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_limits_schema)
 
-    requests_per_minute: Count | None = Field(default=None, description="Calls a minute, evenly spaced.")
-    tokens_per_minute: Count | None = Field(
-        default=None, description="Tokens of prompts and replies a minute, of language models."
+    requests_per_minute: Count | None = Field(
+        default=None, description="Number of calls a minute. Calls are spaced evenly."
     )
-    shared: Name | None = Field(default=None, description="The name of limits in the config's `limits`.")
+    tokens_per_minute: Count | None = Field(
+        default=None, description="Number of tokens a minute, in prompts and replies of language models."
+    )
+    shared: Name | None = Field(
+        default=None, description="Name of an entry in the config's `limits`, which others may share."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -70,30 +74,32 @@ class LimitsConfig(Section):
 class PricesConfig(Section):
     """The prices of a million tokens, in any currency."""
 
-    prompt: Price = Field(description="What a million tokens cost that are sent.")
-    completion: Price = Field(description="What a million tokens cost that are returned.")
+    prompt: Price = Field(description="The price of a million tokens that are sent.")
+    completion: Price = Field(description="The price of a million tokens that are returned.")
 
 
 class ProviderConfig(Section):
     """A language model: behind an OpenAI-compatible endpoint, or a file that runs in this process."""
 
-    model: Text | None = Field(default=None, description="The model's name at the endpoint.")
+    model: Text | None = Field(default=None, description="Name of the model at the endpoint.")
     base_url: Endpoint | None = Field(
-        default=None, description="The endpoint, up to what stands before /chat/completions; by default OpenAI's."
+        default=None, description="URL of the endpoint, without /chat/completions at the end. Default: OpenAI's URL."
     )
     api_key_env: Variable | None = Field(
         default=None,
         repr=False,
-        description="The environment variable with the key, by default OPENAI_API_KEY for OpenAI, none for others. "
-        "If it is not set, NAME_FILE names a file with the key.",
+        description="Name of the environment variable with the API key. If the variable NAME is not set, NAME_FILE "
+        "names a file with the key. Default: OPENAI_API_KEY for OpenAI, no key for other endpoints.",
     )
     gguf: Text | None = Field(
-        default=None, description="A model file instead of an endpoint, found from the config file's folder."
+        default=None,
+        description="Model file to run in this process, instead of an endpoint. The path starts from the config "
+        "file's folder.",
     )
-    limits: LimitsConfig | None = Field(default=None, description="Limits of all calls to it.")
-    prices: PricesConfig | None = Field(default=None, description="Prices, to count what calls cost.")
+    limits: LimitsConfig | None = Field(default=None, description="Limits of all calls to the provider.")
+    prices: PricesConfig | None = Field(default=None, description="Prices of tokens, to count the cost of calls.")
     structured: Literal["auto", "json_schema", "json_object", "text"] = Field(
-        default="auto", description="How JSON is asked for; auto finds out what the server takes."
+        default="auto", description="How to ask for JSON. With auto, rxpipe finds out what the server takes."
     )
     options: Mapping[Text, Any] = Field(
         default_factory=dict, description="Parameters of every request, such as temperature."

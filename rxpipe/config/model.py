@@ -97,40 +97,43 @@ class Config(Section):
 
     name: PipelineName | None = Field(
         default=None,
-        description="What the pipeline's runs are found by, and its table of rows belongs to; by default the name of "
-        "this file without its ending.",
+        description="Name of the pipeline. The pipeline finds its runs by this name, and its table of rows belongs "
+        "to this name. Default: the name of this file without its ending.",
     )
-    pipeline_config: PipelineConfig = Field(default_factory=PipelineConfig, description="Settings of all stages.")
+    pipeline_config: PipelineConfig = Field(default_factory=PipelineConfig, description="Settings for all stages.")
     source: SourceConfig = Field(
         default_factory=lambda: SourceConfig(range=RangeConfig()),
-        description="Where the IDs or records come from; by default the numbers 1 to 100.",
+        description="Where the IDs or records come from. Default: the numbers 1 to 100.",
     )
     stages: Annotated[tuple[StageConfig, ...], Field(strict=False)] = Field(
         min_length=1,
         default_factory=_question_bank,
-        description="The stages in their order; by default the question bank.",
+        description="The stages, in their order. Default: the stages of the question bank.",
     )
     providers: Mapping[Name, ProviderConfig] = Field(
         default_factory=dict,
-        description="Language models by name, for stages that are given one with: {provider: NAME}. There is always "
-        "`local`, a small one in this process.",
+        description="Language models by name. A stage gets a model by `with: {provider: NAME}`. The name `local` "
+        "always exists: a small model in this process.",
     )
     limits: Mapping[Name, LimitsConfig] = Field(
-        default_factory=dict, description="Limits by name, for several providers or stages to share."
+        default_factory=dict, description="Limits by name, which several providers or stages can share."
     )
-    database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="Where the results go.")
+    database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="The database for the results.")
     output: OutputConfig | None = Field(
-        default=None, description="A file that the results go to, instead of a database: {jsonl: FILE}."
+        default=None, description="A file for the results, instead of a database: {jsonl: FILE}."
     )
     strategy: Literal["per_stage", "per_item", "staged"] = Field(
         default="per_stage",
-        description="per_stage: queues between stages; per_item: a worker takes an item through all of them; "
-        "staged: each stage ends before the next begins.",
+        description="How items move. per_stage: queues stand between stages. per_item: a worker takes an item "
+        "through all stages. staged: each stage ends before the next begins.",
     )
     until: Count | None = Field(
-        default=None, description="End the run when so many items are written; by default when the source ends."
+        default=None,
+        description="End the run when this number of items is written. Default: the run ends when the source ends.",
     )
-    scheduler: Literal["threads", "asyncio"] = Field(default="threads", description="What the calls run on.")
+    scheduler: Literal["threads", "asyncio"] = Field(
+        default="threads", description="Where functions run: on threads or on asyncio."
+    )
 
     _path: Path | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)

@@ -74,33 +74,38 @@ ValuePath: TypeAlias = Annotated[
 class RetryConfig(Section):
     """How often a failed call is made again, and when. The delays grow by a factor, with jitter."""
 
-    max_attempts: Count = Field(default=3, description="Calls in all, the first included.")
-    backoff_factor: Factor = Field(default=2.0, description="What each delay is multiplied by to give the next.")
-    initial: Delay = Field(default=1.0, description="Seconds before the second call, and the least of all delays.")
-    max_delay: Delay = Field(default=60.0, description="Seconds that no delay exceeds.")
-    jitter: Fraction = Field(default=0.5, description="How far a delay may stray at random, as a fraction of it.")
+    max_attempts: Count = Field(default=3, description="The most calls for one item, including the first.")
+    backoff_factor: Factor = Field(default=2.0, description="Factor from one delay to the next.")
+    initial: Delay = Field(default=1.0, description="Delay before the second call, in seconds. No delay is shorter.")
+    max_delay: Delay = Field(default=60.0, description="Longest delay, in seconds.")
+    jitter: Fraction = Field(
+        default=0.5, description="Largest random change of a delay, as a share of the delay, from 0 to 1."
+    )
     retry_on: Annotated[tuple[ErrorKind, ...], Field(strict=False)] | None = Field(
         default=None,
-        description="Kinds of errors that are worth another call; by default all that are not refused or permanent.",
+        description="Kinds of errors that are worth another call. Default: all except refused and permanent.",
     )
 
 
 class PipelineConfig(Section):
     """The settings of all stages."""
 
-    parallel_pipelines: Count = Field(default=3, description="Items worked on at the same time, per stage.")
+    parallel_pipelines: Count = Field(
+        default=3, description="Number of items that each stage works on at the same time."
+    )
     timeouts: Mapping[StageName, Seconds] = Field(
         default_factory=dict,
-        description="Seconds that one call of a stage may take, by the stage's name; else 60.",
+        description="Seconds that one call of a stage may take, by the stage's name. Default: 60.",
     )
     queue_sizes: Mapping[StageName, Count] = Field(
-        default_factory=dict, description="Items that may wait before a stage, by the stage's name; else 10."
+        default_factory=dict,
+        description="Number of items that may wait in front of a stage, by the stage's name. Default: 10.",
     )
-    retry: RetryConfig = Field(default_factory=RetryConfig, description="Retries of all stages.")
+    retry: RetryConfig = Field(default_factory=RetryConfig, description="Retries for all stages.")
     grace: Delay = Field(
         default=25.0,
-        description="Seconds that the items on their way get to finish after SIGTERM or Ctrl-C, before their calls "
-        "are cancelled.",
+        description="Seconds that items in progress get to finish after SIGTERM or Ctrl-C. Then their calls are "
+        "cancelled.",
     )
 
 
@@ -109,7 +114,7 @@ def _batch_schema(schema: dict[str, Any]) -> None:
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
-    schema["description"] = "The longest list, or a mapping."
+    schema["description"] = "The largest number of values in one call, or a mapping."
     schema["anyOf"] = [{"type": "integer", "minimum": 1}, mapping]
 
 
@@ -117,7 +122,7 @@ def _item_rate_schema(schema: dict[str, Any]) -> None:
     without_nulls(schema)
     mapping = dict(schema)
     schema.clear()
-    schema["description"] = "Values a second, or a mapping."
+    schema["description"] = "Number of values a second, or a mapping."
     schema["anyOf"] = [{"type": "integer", "minimum": 1}, mapping]
 
 
@@ -126,9 +131,9 @@ class ItemRateConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_item_rate_schema)
 
-    limit: Count = Field(description="Values.")
-    seconds: Seconds = Field(default=1.0, description="In so many seconds.")
-    burst: Count = Field(default=1, description="Values that may follow each other at once after a rest.")
+    limit: Count = Field(description="The number of values in the time `seconds`.")
+    seconds: Seconds = Field(default=1.0, description="Time in which `limit` values may go into calls, in seconds.")
+    burst: Count = Field(default=1, description="Number of values that may follow each other at once after a pause.")
 
     @model_validator(mode="before")
     @classmethod
@@ -149,12 +154,12 @@ class BatchConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_batch_schema)
 
-    max_items: Count = Field(default=100, description="The longest list.")
-    max_seconds: Delay = Field(default=0.05, description="Seconds that a value waits for others at most.")
+    max_items: Count = Field(default=100, description="Largest number of values in one call.")
+    max_seconds: Delay = Field(default=0.05, description="Longest time that a value waits for others, in seconds.")
     item_rate: ItemRateConfig | None = Field(
         default=None,
-        description="A limit of values, besides rate_limit, which is one of calls: so many a second, or "
-        "{limit: 3000, seconds: 60}.",
+        description="Limit of values: a number a second, or {limit: 3000, seconds: 60}. rate_limit limits calls, "
+        "not values.",
     )
 
     @model_validator(mode="before")
@@ -175,71 +180,78 @@ class BatchConfig(Section):
 class StageConfig(Section):
     """One stage: a function of one value, and the limits of its calls."""
 
-    name: StageName = Field(description="The stage's name, which no other stage has.")
-    call: Target = Field(description="The function as module:function; looked for beside the config file first.")
+    name: StageName = Field(description="The name of the stage, which no other stage has.")
+    call: Target = Field(
+        description="The function to call, as module:function; rxpipe looks beside the config file first."
+    )
     options: Mapping[Text, Any] = Field(
-        default_factory=dict, alias="with", description="Arguments of the function, besides the value, by name."
+        default_factory=dict, alias="with", description="Further arguments of the function besides the value, by name."
     )
     when: When | None = Field(
         default=None,
-        description="Which values it is called with; others pass unchanged. A predicate as module:function, or a "
-        "mapping of fields to what they must be; a list means one of these.",
+        description="Condition for a call; other values pass unchanged. Either a predicate, as module:function, or "
+        "a mapping of fields to the values that they must have. A list means any of its values.",
     )
     key: Text | None = Field(
         default=None,
-        description="A field of the value, or module:function. Of values with the same key, one at a time is called "
-        "with, in the order in which they came.",
+        description="Field of the value, or module:function. The stage processes values with the same key one at a "
+        "time, in the order in which they came.",
     )
     expand: bool = Field(
-        default=False, description="Whether it gives many values, each of which goes on as an item of its own."
+        default=False, description="true if the function gives many values. Each value goes on as an item of its own."
     )
     collect: bool = Field(
         default=False,
-        description="Whether it is called with all children of an item that an earlier stage has expanded.",
+        description="true if the function is called with all children of an item that an earlier stage has expanded.",
     )
     batch: BatchConfig | None = Field(
         default=None,
-        description="Has it called with a list of values, to return as many results: the longest list, or "
-        "{max_items: 100, max_seconds: 0.05, item_rate: 50}.",
+        description="Call the function with a list of values. It returns one result for each value. Give the "
+        "largest number of values, or {max_items: 100, max_seconds: 0.05, item_rate: 50}.",
     )
     max_rounds: CountFromZero | None = Field(
-        default=None, description="How often an item may go back to an earlier stage; by default 3 times."
+        default=None,
+        description="Number of times that the stage may send an item back to an earlier stage. Default: 3.",
     )
     cache: bool = Field(
         default=False,
-        description="Use what it returned for the same value in an earlier run, too. Needs a durable database, and "
-        "neither expand nor collect.",
+        description="Use what the function returned for the same value, also in earlier runs. Needs a durable "
+        "database. Not together with expand or collect.",
     )
     concurrency: Concurrency | None = Field(
         default=None,
-        description="Calls at the same time; auto, or least-start-most, for as many as the server takes. By default "
-        "as many as its executor has workers, else pipeline_config.parallel_pipelines.",
+        description="Number of calls at the same time. With auto, or least-start-most such as 5-20-100, the stage "
+        "finds out how many calls the server takes. Default: the number of the executor's workers, else "
+        "pipeline_config.parallel_pipelines.",
     )
     executor: ExecutorConfig | None = Field(
         default=None,
-        description="Where its calls run instead of on threads: {processes: 4}, {dask: local} or "
-        "{dask: tcp://host:8786}; opened for the run, and shared by stages that name the same.",
+        description="Where calls run instead of on threads: {processes: 4}, {dask: local} or {dask: "
+        "tcp://host:8786}. The executor is opened for the run. Stages that name the same executor share it.",
     )
     timeout: Seconds | None = Field(
         default=None,
-        description="Seconds that one call may take; by default what pipeline_config.timeouts says, else 60.",
+        description="Seconds that one call may take. Default: the stage's value in pipeline_config.timeouts, else 60.",
     )
     queue_size: Count | None = Field(
         default=None,
-        description="Items that may wait; by default what pipeline_config.queue_sizes says, else 10.",
+        description="Number of items that may wait in front of the stage. Default: the stage's value in "
+        "pipeline_config.queue_sizes, else 10.",
     )
-    rate_limit: LimitsConfig | None = Field(default=None, description="Limits of its calls; besides its provider's.")
+    rate_limit: LimitsConfig | None = Field(
+        default=None, description="Limits of the stage's calls, besides the limits of its provider."
+    )
     max_abandoned: CountFromZero | None = Field(
         default=None,
-        description="Calls that timed out and hang on, and do without a slot; by default as many as concurrency.",
+        description="Number of hung threads that fresh threads may replace. Default: as many as concurrency.",
     )
     version: Integer | Text | None = Field(
         default=None,
-        description="Another one says that the stage's earlier results do not apply any more.",
+        description="Version of the stage's results. With a new version, earlier results do not apply any more.",
     )
     retry: RetryConfig | None = Field(
         default=None,
-        description="Retries of this stage; keys that it leaves out are those of pipeline_config.retry.",
+        description="Retries of this stage. Missing keys are taken from pipeline_config.retry.",
     )
 
 
@@ -253,23 +265,22 @@ class DatabaseConfig(Section):
     url: Url = Field(
         default_factory=lambda: "sqlite:///questions.db",  # not a default of the schema: see Config
         repr=False,
-        description="The database, as SQLAlchemy names it; SQLite paths start from the current directory. ${VARIABLE} "
-        "stands for an environment variable, or for the content of the file that VARIABLE_FILE names. By default "
-        "sqlite:///NAME.db, with the pipeline's name.",
+        description="URL of the database, in SQLAlchemy's form. SQLite paths start from the current directory. "
+        "${VARIABLE} stands for an environment variable, or for the content of the file that VARIABLE_FILE names. "
+        "Default: sqlite:///NAME.db, with the pipeline's name.",
     )
-    table: Text = Field(default="results", description="The table that holds one row for each ID.")
+    table: Text = Field(default="results", description="Table with one row for each ID.")
     columns: Columns | None = Field(
         default=None,
-        description="Makes it a table of your own: what each of its columns holds, as a path into the value, or "
-        "record.FIELD, id, status, error, stage, attempts, seconds, parent. It is created if it is not there.",
+        description="Columns of a table of your own, and what each column holds: a path into the value, or "
+        "record.FIELD, id, status, error, stage, attempts, seconds, parent. The table is created if it is missing.",
     )
-    rows: Ends | None = Field(
-        default=None, description="Items of which status get a row; by default written and failed ones."
-    )
+    rows: Ends | None = Field(default=None, description="Statuses whose items get a row. Default: written and failed.")
     durable: bool = Field(
         default=True,
-        description="Keep what each stage has returned in the database, too, so that the same command goes on after "
-        "a crash, and no finished call is made again. Needs SQLite or PostgreSQL, and another strategy than staged.",
+        description="Also keep what each stage has returned in the database. After a crash the same command "
+        "continues the run, and makes no finished call again. Needs SQLite or PostgreSQL, and a strategy other than "
+        "staged.",
     )
 
 
@@ -277,19 +288,17 @@ class OutputConfig(Section):
     """The file that the results go to, instead of a database."""
 
     jsonl: Text = Field(
-        description="The file, to which a line of JSON is appended for each item; it starts from the current directory."
+        description="The file to append a line of JSON to for each item; the path starts from the current directory."
     )
     columns: Columns | None = Field(
         default=None,
-        description="The keys of each line, and what each holds, as a path into the value, or record.FIELD, id, "
-        "status, error, stage, attempts, seconds, parent. By default id, status, value, error, stage, attempts and "
+        description="Keys of each line, and what each key holds: a path into the value, or record.FIELD, id, "
+        "status, error, stage, attempts, seconds, parent. Default: id, status, value, error, stage, attempts and "
         "seconds.",
     )
-    rows: Ends | None = Field(
-        default=None, description="Items of which status get a line; by default written and failed ones."
-    )
+    rows: Ends | None = Field(default=None, description="Statuses whose items get a line. Default: written and failed.")
     durable: bool = Field(
         default=True,
-        description="Keep what each stage has returned, too, in an SQLite file beside the output, FILE.run.db, so that "
-        "the same command goes on after a crash. Needs another strategy than staged.",
+        description="Also keep what each stage has returned, in the SQLite file FILE.run.db beside the output. "
+        "After a crash the same command continues the run. Needs a strategy other than staged.",
     )

@@ -54,9 +54,10 @@ class RangeConfig(Section):
 
     start: Integer = Field(default=1, description="The first ID.")
     stop: Integer | None = Field(
-        default=None, description="Where to stop: the first number that is no ID. By default after 100 IDs."
+        default=None,
+        description="End of the range: the first number that is not an ID. Default: the range has 100 IDs.",
     )
-    step: Integer = Field(default=1, description="From one ID to the next; not 0.")
+    step: Integer = Field(default=1, description="Step from one ID to the next; not 0.")
 
     @model_validator(mode="before")
     @classmethod
@@ -113,46 +114,49 @@ class SourceConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_source_schema)
 
-    range: RangeConfig | None = Field(default=None, description="Whole numbers: a count, or where to go.")
+    range: RangeConfig | None = Field(
+        default=None, description="Whole numbers: a count, [start, stop], [start, stop, step], or a mapping."
+    )
     rows: Annotated[tuple[Mapping[Text, Any], ...], Field(strict=False, min_length=1)] | None = Field(
-        default=None, description="Records that stand here: a list of mappings, such as [{id: 1, topic: sums}]."
+        default=None, description="Records in the config itself: a list of mappings, such as [{id: 1, topic: sums}]."
     )
     file: Text | None = Field(
         default=None,
-        description="A text file with one ID a line, in UTF-8, found from the config file's folder.",
+        description="Text file in UTF-8 with one ID a line. The path starts from the config file's folder.",
     )
     csv: Text | None = Field(
-        default=None, description="A table with a header; each row is a record: a dict with the fields as text."
+        default=None, description="CSV file with a header. Each row is a record: a dict with the fields as text."
     )
-    jsonl: Text | None = Field(default=None, description="A file with a JSON object a line; each is a record.")
+    jsonl: Text | None = Field(default=None, description="File with one JSON object a line. Each object is a record.")
     parquet: Text | None = Field(
-        default=None, description="A Parquet file; each row is a record. Needs the extra parquet."
+        default=None, description="Parquet file. Each row is a record. Needs the extra parquet."
     )
     sql: Text | None = Field(
-        default=None, description="A query; the first column of its rows is the ID. With id, each row is a record."
+        default=None, description="Query. The first column of each row is the ID. With id, each row is a record."
     )
     call: Target | None = Field(
         default=None,
-        description="module:function, called without arguments; gives an iterable or async iterable of IDs or "
-        "Records; with id, of mappings or objects.",
+        description="Function, as module:function. rxpipe calls it without arguments. It gives an iterable or "
+        "async iterable of IDs or Records; with id, of mappings or objects.",
     )
     id: Text | None = Field(
         default=None,
-        description="The column, key or attribute of a record that is its ID; or hash, to make the ID of the content.",
+        description="Column, key or attribute with the ID of a record; or hash, to make the ID of the content.",
     )
     on_change: Literal["keep", "redo", "fail"] = Field(
         default="keep",
-        description="What becomes of a record that the run has, and that comes again with another value: keep, what "
-        "the run has; redo, go through with the new one; fail, refuse to run.",
+        description="What happens when a record of the run comes again with another value. keep: the run keeps the "
+        "old value. redo: the new value goes through the stages. fail: the run is refused.",
     )
     delimiter: Delimiter | None = Field(
         default=None,
-        description="What is between fields of a csv file; by default a tab if it ends in .tsv, else a comma.",
+        description="Character between the fields of a csv file. Default: a tab if the file ends in .tsv, else a "
+        "comma.",
     )
     encoding: Encoding | None = Field(
         default=None,
-        description="The encoding of a csv or jsonl file; by default that of its byte order mark, else UTF-8.",
+        description="Encoding of a csv or jsonl file. Default: the encoding of its byte order mark, else UTF-8.",
     )
     url: Url | None = Field(
-        default=None, repr=False, description="The database of the query; by default the one of the results."
+        default=None, repr=False, description="URL of the query's database. Default: the database of the results."
     )

@@ -88,29 +88,31 @@ class Metrics:
         self._calls = meter.create_histogram(
             "rxpipe.stage.duration",
             unit="s",
-            description="How long calls of stages take",
+            description="Duration of calls of stages",
             explicit_bucket_boundaries_advisory=_CALLS,
         )
         self._retries = meter.create_counter(
-            "rxpipe.stage.retries", unit="{call}", description="Calls that failed, and that another one follows"
+            "rxpipe.stage.retries", unit="{call}", description="Failed calls that another call follows"
         )
         self._tokens = meter.create_counter(
-            "rxpipe.stage.tokens", unit="{token}", description="Tokens that calls told of by record_usage"
+            "rxpipe.stage.tokens", unit="{token}", description="Tokens that calls reported with record_usage"
         )
         self._cost = meter.create_counter(
-            "rxpipe.stage.cost", unit="1", description="What calls cost, in the currency of the prices"
+            "rxpipe.stage.cost", unit="1", description="Cost of calls, in the currency of the prices"
         )
         self._cached = meter.create_counter(
             "rxpipe.stage.cached", unit="{item}", description="Items that got the result of an earlier call"
         )
         self._sent_back = meter.create_counter(
-            "rxpipe.stage.sent_back", unit="{item}", description="Times that items were sent back to an earlier stage"
+            "rxpipe.stage.sent_back",
+            unit="{item}",
+            description="Number of times that items were sent back to an earlier stage",
         )
         self._reasons: set[str] = set()
         self._items = meter.create_histogram(
             "rxpipe.item.duration",
             unit="s",
-            description="How long items take, from being taken or made until they have ended",
+            description="Duration of items, from when they are taken or made until they end",
             explicit_bucket_boundaries_advisory=_ITEMS,
         )
         self._ended = meter.create_counter("rxpipe.items", unit="{item}", description="Items that have ended")
@@ -118,13 +120,13 @@ class Metrics:
             "rxpipe.stage.running",
             [runs.observe(lambda stage: stage.running)],
             unit="{call}",
-            description="Calls that run",
+            description="Calls that run now",
         )
         meter.create_observable_up_down_counter(
             "rxpipe.stage.waiting",
             [runs.observe(lambda stage: stage.waiting)],
             unit="{item}",
-            description="Items that wait for a slot of the stage, or for another attempt",
+            description="Items that wait for a slot of the stage, a limit or their next attempt",
         )
 
     def called(self, stage: str, seconds: float, error: str | None, *, again: bool) -> None:

@@ -40,7 +40,7 @@ def refused(tmp_path: Path) -> Refused:
         (
             "{model: a, prices: {prompt: 1}}",
             ".prices.completion",
-            "missing; needed: what a million tokens cost that are returned",
+            "missing; needed: the price of a million tokens that are returned",
         ),
         (
             "{model: a, structured: jsn_schema}",

@@ -141,11 +141,11 @@ def test_wrong_sources(refused: Refused, text: str, key: str, message: str) -> N
         ("{name: b, call: generate}", ".call", f"given the text 'generate'; {CALL}"),
         ("{name: ' b', call: 'm:f'}", ".name", f"given the text ' b'; {NAME}"),
         ("{name: 3, call: 'm:f'}", ".name", f"given 3; {NAME}"),
-        ("{call: 'm:f'}", ".name", "missing; needed: the stage's name, which no other stage has"),
+        ("{call: 'm:f'}", ".name", "missing; needed: the name of the stage, which no other stage has"),
         (
             "{name: b}",
             ".call",
-            "missing; needed: the function as module:function; looked for beside the config file first",
+            "missing; needed: the function to call, as module:function; rxpipe looks beside the config file first",
         ),
         ("{name: b, call: 'm:f', concurrency: 0}", ".concurrency", f"given 0; {CONCURRENCY}"),
         *(

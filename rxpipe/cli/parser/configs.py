@@ -18,8 +18,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Run pipelines that YAML files describe: concurrent stages with timeouts, retries and backpressure, "
-    "into a database.",
+    help="Run pipelines that YAML files describe. Stages run concurrently, with timeouts, retries and "
+    "backpressure. The results go into a database.",
 )
 
 
@@ -58,7 +58,7 @@ def rxpipe(
             metavar="",
             callback=_version,
             is_eager=True,
-            help="Show the version, and that of the store's tables, and exit.",
+            help="Show the version of rxpipe and of the store's tables, and exit.",
         ),
     ] = False,
 ) -> None:
@@ -73,7 +73,7 @@ def run(
         typer.Option(
             parser=count_of,
             metavar="N",
-            help="Take only the first N IDs of the source. Of a range, N from its start, also beyond its end.",
+            help="Take only the first N IDs of the source. A range gives N IDs from its start, even beyond its end.",
         ),
     ] = None,
     until: Annotated[
@@ -81,37 +81,40 @@ def run(
         typer.Option(
             parser=count_of,
             metavar="N",
-            help="End when N rows are written, those of earlier processes of the run included; no more are written. "
-            "What fails or is dropped is made up for, as long as the source has more.",
+            help="End the run when it has N rows, including rows of its earlier processes. The run never writes more. "
+            "Further IDs of the source replace items that fail or are dropped.",
         ),
     ] = None,
     settings: Settings = None,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="S", help="How items move, instead of the config's way: per_stage, per_item or staged."),
+        typer.Option(
+            metavar="S", help="How items move: per_stage, per_item or staged. Default: the config's strategy."
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="S", help="Where functions run, instead of the config's choice: threads or asyncio."),
+        typer.Option(metavar="S", help="Where functions run: threads or asyncio. Default: the config's scheduler."),
     ] = None,
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this database instead of the config's.")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", metavar="", help="Begin a new run, even if there is one to go on with.")
+        bool, typer.Option("--fresh", metavar="", help="Begin a new run instead of continuing the latest one.")
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
             metavar="",
-            help="Go on although stages have changed: the first changed stage and those behind it are called again.",
+            help="Continue although stages have changed. The first changed stage and all later stages are called "
+            "again.",
         ),
     ] = False,
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", metavar="", help="Allow writing into another pipeline's table, overwriting its rows."
+            "--replace", metavar="", help="Allow the run to write into another pipeline's table and overwrite its rows."
         ),
     ] = False,
     max_failures: Annotated[
@@ -119,7 +122,8 @@ def run(
         typer.Option(
             parser=_failures,
             metavar="N|P%",
-            help="Stop when N items, or P% of those that have ended, have failed. Items on their way finish.",
+            help="Stop the run when N items have failed, or more than P% of the ended items (from 20 ended items on). "
+            "Items in progress finish.",
         ),
     ] = None,
     max_cost: Annotated[
@@ -127,9 +131,10 @@ def run(
         typer.Option(
             parser=cost_of,
             metavar="N",
-            help="Stop before the run costs more than this, in the currency of your prices. The calls in flight may "
-            "exceed it by what they cost, at most. What earlier processes of the run spent counts; what was in flight "
-            "when one was killed does not. Each of several workers may spend what was left when it started.",
+            help="Stop before the run costs more than N, in the currency of your prices. Calls in flight can exceed N "
+            "by their own cost at most. The spending of the run's earlier processes counts, except for calls in "
+            "flight when a process was killed. Each of several workers may spend what was left when that worker "
+            "started.",
         ),
     ] = None,
     grace: Annotated[
@@ -137,7 +142,7 @@ def run(
         typer.Option(
             min=0.0,
             metavar="S",
-            help="Seconds that items get to finish after Ctrl-C or SIGTERM, instead of the config's.",
+            help="Seconds that items get to finish after Ctrl-C or SIGTERM. Default: the config's grace.",
         ),
     ] = None,
     stay: Annotated[
@@ -145,7 +150,7 @@ def run(
         typer.Option(
             "--stay",
             metavar="",
-            help="Do not end when nothing is left: read the source again and again, and take what rxpipe submit gives.",
+            help="Keep running when nothing is left. Read the source again and again, and take items of rxpipe submit.",
         ),
     ] = False,
     every: Annotated[
@@ -153,13 +158,13 @@ def run(
         typer.Option(
             parser=duration_of,
             metavar="DURATION",
-            help="With --stay: how long to wait before the source is read again, like 30s (the default) or 5m.",
+            help="With --stay: the time to wait before reading the source again, such as 30s or 5m. Default: 30s.",
         ),
     ] = None,
     view: Annotated[
         bool,
         typer.Option(
-            "--view", metavar="", help="Show the run on a page, too, for this machine alone. It ends with the run."
+            "--view", metavar="", help="Also show the run on a page, for this machine only. The page ends with the run."
         ),
     ] = False,
     view_port: Annotated[
@@ -168,33 +173,39 @@ def run(
             min=0,
             max=65535,
             metavar="N",
-            help="The same at this port, instead of the first free one from 8765 on.",
+            help="Like --view, but at this port. Default: the first free port from 8765 on.",
         ),
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus there, at /metrics."),
+        typer.Option(
+            metavar="HOST:PORT", help="Serve the run's metrics for Prometheus at this address, under /metrics."
+        ),
     ] = None,
     health: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Serve probes there: /livez answers 200 unless the run is stalled, /readyz while it takes items.",
+            help="Serve probes at this address. /livez answers 200 unless the run is stalled. /readyz answers 200 "
+            "while the run takes items.",
         ),
     ] = None,
     logs: Annotated[
         str,
-        typer.Option(parser=_logs, metavar="text|json", help="With json, write a line of JSON for all that happens."),
+        typer.Option(
+            parser=_logs, metavar="text|json", help="The form of the logs. With json, each event is one line of JSON."
+        ),
     ] = "text",
     fast: Annotated[
         bool,
         typer.Option(
             "--fast",
             metavar="",
-            help="Leave out the waits and faults of a rehearsal, such as examples/questions.yaml. Same rows.",
+            help="Leave out the waits and faults of a rehearsal, such as examples/questions.yaml. The rows stay the "
+            "same.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show only errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Run a pipeline over all IDs of its source.
@@ -244,13 +255,16 @@ def run(
 @app.command()
 def submit(
     config: ConfigPath,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The IDs.", show_default=False)] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="The IDs to submit.", show_default=False)
+    ] = None,
     file: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Take them from a file, or - for standard input: an ID or a record (a JSON object) a line.",
+            help="Read the items from a file, or from standard input with -. Each line is an ID or a record (a JSON "
+            "object).",
         ),
     ] = None,
     database: Annotated[
@@ -282,27 +296,30 @@ def compare(
     latency: Annotated[
         str,
         typer.Option(
-            metavar="STAGE=S,...", help="Seconds to add to each call of a stage, like generation=0.03,grading=0.1."
+            metavar="STAGE=S,...", help="Seconds to add to each call of a stage, such as generation=0.03,grading=0.1."
         ),
     ] = "",
-    count: Annotated[int, typer.Option(parser=count_of, metavar="N", help="How many IDs to take.")] = 300,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run.")] = None,
+    count: Annotated[int, typer.Option(parser=count_of, metavar="N", help="Number of IDs to take.")] = 300,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with a timeline of each run to this file.")
+    ] = None,
     simulated: Annotated[
         bool,
         typer.Option(
             "--simulated",
             metavar="",
-            help="Call nothing: simulate the runs, in a second. Calls take the latencies, or as long as recorded ones.",
+            help="Simulate the runs instead, in about a second. Nothing is called. Calls take the seconds of "
+            "--latency. Without --latency they take the seconds of recorded calls.",
         ),
     ] = False,
     runs: Annotated[
         str | None,
         typer.Option(
             metavar="N,N",
-            help="Run nothing: show these runs of the config's store side by side, by the numbers of rxpipe runs.",
+            help="Show these runs of the config's store side by side, and run nothing. rxpipe runs lists the numbers.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Write the figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare the strategies: run the same work on every strategy and scheduler, into temporary databases.
 
@@ -331,7 +348,12 @@ def compare(
 @app.command()
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder, which is made if need be.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The folder for the files. The command creates the folder if it is missing.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Write a config and a module of stages to start from. No file is overwritten."""

@@ -15,14 +15,20 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def prune(
     run: Annotated[
-        list[str] | None, typer.Argument(parser=run_of, metavar="RUN", help="The numbers of runs, or latest.")
+        list[str] | None,
+        typer.Argument(parser=run_of, metavar="RUN", help="The numbers of the runs to delete, or latest."),
     ] = None,
-    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Only finished runs.")] = False,
+    finished: Annotated[bool, typer.Option("--finished", metavar="", help="Delete only finished runs.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only runs that nobody has worked on for DAYS days.")
+        float | None,
+        typer.Option(min=0.0, metavar="DAYS", help="Delete only runs that no worker has touched for DAYS days."),
     ] = None,
-    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each name.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each pipeline.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Show what would be deleted, and delete nothing.")
+    ] = False,
     config: Config = None,
     database: Database = None,
 ) -> None:
@@ -49,16 +55,20 @@ def prune(
 @app.command(rich_help_panel=PANEL)
 def forget(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="The items' IDs.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID...", help="The IDs of the items to delete.", show_default=False)
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE", help="Take IDs from a file, one a line, or - for standard input."),
+        typer.Option(
+            "--from", metavar="FILE", help="Read the IDs from a file, one a line, or from standard input with -."
+        ),
     ] = None,
     config: Config = None,
     database: Database = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Show what would be deleted, and delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Delete without asking.")] = False,
 ) -> None:
     """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
 
@@ -79,16 +89,19 @@ def forget(
 
 @app.command(rich_help_panel=PANEL)
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", metavar="", help="Delete results instead of listing them.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", metavar="", help="Delete the results instead of listing them.")
+    ] = False,
     function: Annotated[
         str | None,
-        typer.Option("--stage", metavar="FUNCTION", help="Only results of this function, as module:function."),
+        typer.Option("--stage", metavar="FUNCTION", help="Only results of this function, given as module:function."),
     ] = None,
     older_than: Annotated[
-        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only results that are older than DAYS days.")
+        float | None, typer.Option(min=0.0, metavar="DAYS", help="Only results older than DAYS days.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="With --clear: only show what would be deleted.")
+        bool,
+        typer.Option("--dry-run", metavar="", help="With --clear: show what would be deleted, and delete nothing."),
     ] = False,
     config: Config = None,
     database: Database = None,

@@ -27,13 +27,17 @@ _Count = Annotated[
     typer.Option(
         parser=count_of,
         metavar="N",
-        help="How many items the source gives. By default as many as a range or a list in the config has, else as many "
-        "as the recorded run had.",
+        help="Number of items that the source gives. Default: the length of the config's range or list, else the "
+        "number of items in the recorded run.",
     ),
 ]
 _Until = Annotated[
     int | None,
-    typer.Option(parser=count_of, metavar="N", help="End when N rows are written, instead of when the source ends."),
+    typer.Option(
+        parser=count_of,
+        metavar="N",
+        help="End the run when N rows are written. Default: the config's until, else the end of the source.",
+    ),
 ]
 _From = Annotated[
     str | None,
@@ -41,7 +45,7 @@ _From = Annotated[
         "--from",
         parser=_runs,
         metavar="RUN",
-        help="Draw calls from this run, from several like 3,4, or from the latest; that is the default.",
+        help="Draw calls from this recorded run, from several runs such as 3,4, or from the latest. Default: latest.",
     ),
 ]
 _Database = Annotated[
@@ -51,36 +55,39 @@ _Latency = Annotated[
     list[str] | None,
     typer.Option(
         metavar="STAGE=D",
-        help="Seconds of a stage's calls, instead of recorded ones: 2.1, 0.5-3, exponential(mean=2), "
-        "lognormal(median=2.1, p95=6) or empirical(FILE). Give it again for other stages.",
+        help="Seconds that a stage's calls take: 2.1, 0.5-3, exponential(mean=2), lognormal(median=2.1, p95=6) or "
+        "empirical(FILE). Default: the seconds of recorded calls. Repeat the option for other stages.",
     ),
 ]
 _Server = Annotated[
     str | None,
     typer.Option(
         metavar="slots=N",
-        help="The server takes N calls at once; further ones wait there. rate=45/s or rate=2700/min: it refuses calls "
-        "beyond that. Both: slots=50,rate=45/s.",
+        help="Limits of the server. With slots=N it takes N calls at once, and further calls wait there. With "
+        "rate=45/s or rate=2700/min it refuses calls beyond this rate. Both: slots=50,rate=45/s.",
     ),
 ]
-_Seed = Annotated[int, typer.Option(min=0, metavar="N", help="What all chance follows from.")]
+_Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of all random draws.")]
 _Replications = Annotated[
     int | None,
     typer.Option(
         parser=count_of,
         metavar="N",
-        help="How many simulations differ by chance, for the intervals; by default 30, or fewer of many items.",
+        help="Number of random simulations behind the intervals. Default: 30 (12 for advise), or fewer if there "
+        "are many items.",
     ),
 ]
 _Sweep = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=A..B",
-        help="Instead, show how the run changes with a setting: KEY=4..64 or KEY=4,8,16. Give it twice for a map of "
-        "two settings.",
+        help="Show how the run changes with a setting: KEY=4..64 or KEY=4,8,16. Give the option twice for a map "
+        "of two settings.",
     ),
 ]
-_Html = Annotated[Path | None, typer.Option(metavar="FILE", help="With --sweep: write it as a page, too.")]
+_Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --sweep: also write the sweep to this file, as a page.")
+]
 _Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
 
 
@@ -138,19 +145,23 @@ def advise(
         typer.Option(
             parser=duration_of,
             metavar="TIME",
-            help="Look for the fewest slots that meet this, like 2h, 1h30m or 90s, instead of what finishes soonest.",
+            help="Find the fewest slots that finish the run within this time, such as 2h, 1h30m or 90s. Default: find "
+            "the slots that finish soonest.",
         ),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(parser=cost_of, metavar="N", help="What the run may cost, in the currency of your prices."),
+        typer.Option(
+            parser=cost_of, metavar="N", help="The most that the run may cost, in the currency of your prices."
+        ),
     ] = None,
     at_most: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=N",
-            help="Calls at once: answering=64 of a stage, main.calls=64 of all stages with the provider main, "
-            "total=100 of all. May be given again. A stage without a bound has at most 200.",
+            help="The most calls at once: answering=64 for a stage, main.calls=64 for all stages with the provider "
+            "main, total=100 for all stages. Repeat the option for more bounds. A stage without a bound has at most "
+            "200.",
         ),
     ] = None,
     count: _Count = None,

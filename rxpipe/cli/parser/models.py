@@ -49,7 +49,7 @@ def _key_in(variable: str | None) -> str | None:
 @app.command(rich_help_panel=_PANEL)
 def preview(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.", show_default=False)],
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many items to take.")] = 3,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Number of items to take.")] = 3,
 ) -> None:
     """Take a few items through all stages, and show the input and output of each stage. Nothing is written.
 
@@ -63,29 +63,32 @@ def preview(
 
 @app.command(rich_help_panel=_PANEL)
 def fake_llm(
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="The port to listen at; 0 for a free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="Listen at this port. 0 takes any free port.")
     ] = 8000,
     latency: Annotated[
         str,
         typer.Option(
             parser=_latency,
             metavar="S|S-S|NAME(...)",
-            help="Seconds until an answer: 0.2, a range 0.1-0.5, uniform(0.1, 0.5), exponential(mean=0.5), "
-            "lognormal(median=0.5, p95=2) or empirical(FILE).",
+            help="Seconds until an answer: a number such as 0.2, a range such as 0.1-0.5, uniform(0.1, 0.5), "
+            "exponential(mean=0.5), lognormal(median=0.5, p95=2) or empirical(FILE).",
         ),
     ] = "0.2",
     load_slots: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="More than N calls at the same time slow each other down evenly."),
+        typer.Option(
+            min=1, metavar="N", help="If more than N calls run at the same time, all of them slow down evenly."
+        ),
     ] = None,
     rate_limit: Annotated[
         str | None,
         typer.Option(
             parser=_rate,
             metavar="N/s|m|h",
-            help="Requests beyond this rate get a 429, like 60/s. A burst of as many is let in: 600 of 600/m.",
+            help="Requests beyond this rate get a 429. A rate is written like 60/s. A burst of the same number may "
+            "come at once: 600 requests with 600/m.",
         ),
     ] = None,
     token_limit: Annotated[
@@ -93,42 +96,51 @@ def fake_llm(
         typer.Option(
             parser=_rate,
             metavar="N/s|m|h",
-            help="Requests beyond this rate of tokens get a 429, like 100000/m. A burst of as many is let in.",
+            help="Requests beyond this rate of tokens get a 429. A rate is written like 100000/m. A burst of the same "
+            "number may come at once.",
         ),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="More than N calls at the same time get a 429.")
+        int | None, typer.Option(min=1, metavar="N", help="Calls beyond N at the same time get a 429.")
     ] = None,
     fail: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 500, from 0 to 1.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Share of calls that get a 500, from 0 to 1.")
     ] = 0.0,
     limited: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that get a 429 at random.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Share of calls that get a 429 at random, from 0 to 1.")
     ] = 0.0,
     retry_after: Annotated[
         float,
-        typer.Option(min=0.0, metavar="S", help="Seconds that a 429 at random, or one for --slots, asks to wait."),
+        typer.Option(
+            min=0.0,
+            metavar="S",
+            help="Seconds that a 429 asks the client to wait, if it comes at random or from --slots.",
+        ),
     ] = 1.0,
     hang: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that are never answered.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Share of calls that never get an answer, from 0 to 1.")
     ] = 0.0,
     invalid: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are not in the form asked for."),
+        typer.Option(
+            min=0.0, max=1.0, metavar="P", help="Share of answers that do not have the requested form, from 0 to 1."
+        ),
     ] = 0.0,
     refuse: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of calls that the model declines.")
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Share of calls that the model declines, from 0 to 1.")
     ] = 0.0,
     length: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="The share of answers that are cut off half-way.")
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="Share of answers that are cut off half-way, from 0 to 1."),
     ] = 0.0,
     key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Require the API key that is in this environment variable.")
+        str | None, typer.Option(metavar="NAME", help="Require the API key that this environment variable contains.")
     ] = None,
     no_schema: Annotated[
-        bool, typer.Option("--no-schema", metavar="", help="Refuse JSON schemas, like a model that knows none.")
+        bool,
+        typer.Option("--no-schema", metavar="", help="Refuse JSON schemas, like a model that does not support them."),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="What all random choices follow from.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all random choices.")] = 0,
 ) -> None:
     """Serve a fake language model for trying things: no key, no cost, and failures as you choose.
 

@@ -22,7 +22,7 @@ Run = Annotated[
     typer.Argument(
         parser=run_of,
         metavar="RUN",
-        help="The run's number, or latest (with --config, that config's latest).",
+        help="The run's number, or latest. With --config, latest is that config's latest run.",
         show_default=False,
     ),
 ]
@@ -34,7 +34,8 @@ Database = Annotated[
     typer.Option(
         "--database",
         metavar="URL",
-        help="Use this database. Without --config and --database: RXPIPE_DATABASE, else sqlite:///questions.db.",
+        help="Use this database. Without --config and --database: the one in the environment variable "
+        "RXPIPE_DATABASE, else sqlite:///questions.db.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]

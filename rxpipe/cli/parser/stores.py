@@ -15,7 +15,8 @@ app = typer.Typer()
 _Stage = Annotated[
     str | None,
     typer.Option(
-        metavar="S", help="Only items that failed in this stage; database means rows that the database refused."
+        metavar="S",
+        help="Only items that failed in this stage. The name database stands for rows that the database refused.",
     ),
 ]
 
@@ -37,12 +38,12 @@ def show(
     run: Run,
     item: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="Show this item instead: its input, and its calls one by one."),
+        typer.Option("--id", metavar="ID", help="Show this item instead of the run: its input, and each of its calls."),
     ] = None,
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", "-v", metavar="", help="With --id: whole values, tracebacks, prompts and replies, too."
+            "--verbose", "-v", metavar="", help="With --id: also show whole values, tracebacks, prompts and replies."
         ),
     ] = False,
     config: Config = None,
@@ -80,24 +81,28 @@ def view(
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Listen at this address. Beyond this machine, a browser needs the token in the printed address, and "
-            "nothing is encrypted: put a server with TLS before it.",
+            help="Listen at this address. On other machines, a browser needs the token in the printed address. "
+            "Nothing is encrypted: put a server with TLS in front of the page.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, metavar="N", help="Listen at this port. By default the first free one from 8765 on."
+            min=0, max=65535, metavar="N", help="Listen at this port. Default: the first free port from 8765 on."
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name that browsers reach the page by, with --host. May be given again."),
+        typer.Option(
+            metavar="NAME",
+            help="With --host: a name by which browsers reach the page. Repeat the option for other names.",
+        ),
     ] = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", metavar="", help="Show everything, and let nobody requeue or stop.")
+        bool,
+        typer.Option("--read-only", metavar="", help="Show everything, but let nobody requeue items or stop runs."),
     ] = False,
-    no_browser: Annotated[bool, typer.Option("--no-browser", metavar="", help="Open no browser.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", metavar="", help="Do not open a browser.")] = False,
 ) -> None:
     """Show live and past runs on a page, until Ctrl-C: their bottlenecks, items, prompts and errors."""
     with errors_told():
@@ -117,14 +122,18 @@ def failures(
     stage: _Stage = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Show N at most, the latest first. By default 20; with --json, all."),
+        typer.Option(
+            min=1, metavar="N", help="Show at most N failures, the latest first. Default: 20, or all with --json."
+        ),
     ] = None,
     every: Annotated[
         bool,
-        typer.Option("--all", metavar="", help="Show every failed call, also of items that succeeded later."),
+        typer.Option(
+            "--all", metavar="", help="Show every failed call, including calls of items that succeeded later."
+        ),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", metavar="", help="Show tracebacks and inputs, too.")
+        bool, typer.Option("--verbose", "-v", metavar="", help="Also show tracebacks and inputs.")
     ] = False,
     item: Annotated[str | None, typer.Option("--id", hidden=True)] = None,
     config: Config = None,
@@ -160,12 +169,14 @@ def requeue(
     run: Run,
     stage: _Stage = None,
     ids: Annotated[
-        list[str] | None, typer.Option("--id", metavar="ID", help="Only this item. Give it again for more items.")
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this item. Repeat the option for more items.")
     ] = None,
     rows: Annotated[
         bool,
         typer.Option(
-            "--rows", metavar="", help="Instead, write the rows of written items again; no function is called."
+            "--rows",
+            metavar="",
+            help="Write the rows of written items again, and requeue no failed items. No function is called.",
         ),
     ] = False,
     config: Config = None,
@@ -191,20 +202,25 @@ def requeue(
 @app.command(rich_help_panel=PANEL)
 def export(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The file to write. Its name ends in .jsonl, .csv or .parquet.", show_default=False
+        ),
+    ],
     columns: Annotated[
         str | None,
         typer.Option(
             metavar="A,B.C",
-            help="A flat table with these fields of the value; B.C is field C of field B. "
-            "By default CSV and Parquet have all fields.",
+            help="Write a flat table with these fields of the value. B.C is field C of field B. Default: CSV and "
+            "Parquet have all fields.",
         ),
     ] = None,
     status: Annotated[
         str | None,
         typer.Option(
             metavar="S,S",
-            help="Only items that are written, failed, dropped, expanded, collected or unfinished.",
+            help="Only items with these statuses: written, failed, dropped, expanded, collected or unfinished.",
         ),
     ] = None,
     stages: Annotated[
@@ -212,17 +228,18 @@ def export(
         typer.Option(
             "--stages",
             metavar="",
-            help="In CSV and Parquet: what each stage returned, as JSON, instead of the value's fields.",
+            help="In CSV and Parquet: write what each stage returned, as JSON, instead of the value's fields.",
         ),
     ] = False,
     formulas: Annotated[
         bool,
         typer.Option(
-            "--formulas", metavar="", help="In CSV: leave text as it is that a spreadsheet takes for a formula."
+            "--formulas", metavar="", help="In CSV: do not change text that a spreadsheet takes for a formula."
         ),
     ] = False,
     bom: Annotated[
-        bool, typer.Option("--bom", metavar="", help="In CSV: begin with a byte order mark, so that Excel sees UTF-8.")
+        bool,
+        typer.Option("--bom", metavar="", help="In CSV: begin with a byte order mark, so that Excel recognizes UTF-8."),
     ] = False,
     config: Config = None,
     database: Database = None,
@@ -254,10 +271,10 @@ def export(
 def workers(
     run: Annotated[
         str | None,
-        typer.Argument(parser=run_of, metavar="RUN", help="The run's number, or latest; all runs by default."),
+        typer.Argument(parser=run_of, metavar="RUN", help="The run's number, or latest. Default: all runs."),
     ] = None,
     ended: Annotated[
-        bool, typer.Option("--all", metavar="", help="Show also workers that have stopped or were lost.")
+        bool, typer.Option("--all", metavar="", help="Also show workers that have stopped or were lost.")
     ] = False,
     config: Config = None,
     database: Database = None,

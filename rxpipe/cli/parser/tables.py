@@ -17,7 +17,8 @@ def migrate(
         str,
         typer.Argument(
             metavar="CONFIG|URL",
-            help="A config: the tables of its store, and its table of results. Or a database's URL: the store's alone.",
+            help="A config, for its table of results and the tables of its store. Or a database's URL, for the tables "
+            "of the store only.",
             show_default=False,
         ),
     ],

@@ -16,7 +16,8 @@ Settings: TypeAlias = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting instead of the config's, like stages.answering.concurrency=14. May be given again.",
+        help="Use this value for a key of the config, such as stages.answering.concurrency=14. Repeat the option "
+        "for other keys.",
     ),
 ]
 
