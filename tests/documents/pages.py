@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import gc
 import io
 import os
 import re
@@ -34,6 +35,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,10 @@ class Page:
         for program in self._running:
             program.wait(30)
         self._forget_modules()
+        self._document.namespace.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # short examples leave connections open
+            gc.collect()
 
     def block(self, example: Example) -> None:
         """Run a block, write its file, or compare it."""
