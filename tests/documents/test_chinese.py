@@ -15,10 +15,10 @@ from .pages import DOCS, ROOT, Page
 CHINESE = DOCS / "zh"
 README = ROOT / "README.zh.md"
 PAGES = sorted(CHINESE.glob("*/*.md"))
-DOCUMENTS = [README, CHINESE / "index.md", *PAGES]
+DOCUMENTS = [README, *sorted(CHINESE.glob("*.md")), *PAGES]
 # A block with its language, and what readers do not see, in the order of the page; pictures have no language.
 _PARTS = re.compile(r"^```(\w+)\n(.*?)^```$|<!--(.*?)-->", re.DOTALL | re.MULTILINE)
-_REMARK = re.compile(r"(?:^|(?<=\s))#(?! file:)\s.*$", re.MULTILINE)
+_REMARK = re.compile(r"(?:^|(?<=\s))(?:#(?! file:)|--)\s.*$", re.MULTILINE)  # -- is that of SQL
 _CJK = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+")
 # A block that the English page does not have: a mark, further marks, the block.
 _OWN = re.compile(r"^<!-- only in Chinese -->\n((?:<!--[^\n]*-->\n)*```.*?^```$)", re.DOTALL | re.MULTILINE)
@@ -88,7 +88,7 @@ def test_a_chinese_page_has_the_code_of_its_english_page(page: Path) -> None:
     assert link in text.splitlines()[:3], f"no line {link} at the beginning"
 
 
-@pytest.mark.parametrize("folder", ["tutorial", "how-to"])
+@pytest.mark.parametrize("folder", ["tutorial", "how-to", "production"])
 def test_an_english_page_leads_to_its_chinese_page(folder: str) -> None:
     """It has one, and begins with the link."""
     for page in sorted((DOCS / folder).glob("*.md")):
@@ -97,12 +97,12 @@ def test_an_english_page_leads_to_its_chinese_page(folder: str) -> None:
 
 def test_remarks_may_be_translated_and_code_may_not() -> None:
     """What the comparison lets pass, and what it does not."""
-    page = "<!-- output -->\n```python\n# file: one.py\ncall(1)  # seconds\n```\n"
+    page = "<!-- output -->\n```python\n# file: one.py\ncall(1)  # seconds\n```\n```sql\n-- seconds\nSELECT 2;\n```\n"
     assert parts(page) == parts(page.replace("seconds", "秒"))
     own = "<!-- only in Chinese -->\n<!-- file: a.csv -->\n```csv\nid\n```\n"
     assert parts(page) == parts(own + page)
     assert parts(page) != parts(own.replace("only", "also") + page)
-    for other in ("one.py", "call(1)", "output", "python"):
+    for other in ("one.py", "call(1)", "output", "python", "SELECT 2"):
         assert parts(page) != parts(page.replace(other, "two")), other
 
 

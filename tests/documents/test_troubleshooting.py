@@ -13,12 +13,13 @@ import pytest
 from .pages import ROOT
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
+CHINESE = ROOT / "docs" / "zh" / "troubleshooting.md"
 LEAST = 3  # characters: shorter parts, such as ": ", are everywhere
 
 
-def messages() -> list[str]:
+def messages(page: Path = PAGE) -> list[str]:
     """The quoted messages, with an ellipsis for what differs."""
-    return re.findall(r"^### `(.+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(r"^### `(.+)`$", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @cache
@@ -57,11 +58,20 @@ def test_message(message: str) -> None:
     assert not missing, f"the program does not say: {missing}"
 
 
-def test_each_message_says_what_it_means_and_what_to_do() -> None:
+@pytest.mark.parametrize(
+    ("page", "means", "do"), [(PAGE, "**Means:**", "**Do:**"), (CHINESE, "**含义**：", "**处理**：")], ids=["en", "zh"]
+)
+def test_each_message_says_what_it_means_and_what_to_do(page: Path, means: str, do: str) -> None:
     """No entry is half done."""
-    page = PAGE.read_text(encoding="utf-8")
-    entries = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
-    assert all("**Means:**" in entry and "**Do:**" in entry for entry in entries)
+    entries = re.split(r"^### ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert all(means in entry and do in entry for entry in entries)
+
+
+def test_the_chinese_page_has_the_same_messages() -> None:
+    """In the same order; and each page leads to the other."""
+    assert messages(CHINESE) == messages()
+    assert PAGE.read_text("utf-8").startswith("[中文](zh/troubleshooting.md)\n")
+    assert CHINESE.read_text("utf-8").startswith("[English](../troubleshooting.md)\n")
 
 
 def test_a_message_that_is_not_there_is_found() -> None:
