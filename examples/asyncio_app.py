@@ -1,4 +1,4 @@
-"""Inside an asyncio program: coroutine stages, outcomes as an async stream, a plain function on a thread."""
+"""Runs a pipeline in an asyncio program: a coroutine stage, a plain function on threads, `async for` over outcomes."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from rxpipe import Pipeline, Retry, Stage, deadline
 
 
 async def incoming() -> AsyncIterator[str]:
-    """IDs as they arrive; each is taken when there is room for it."""
+    """Yields IDs as they arrive. The pipeline takes the next ID when it has room."""
     for number in range(50):
         await asyncio.sleep(0.001)
         yield f"question-{number}"
@@ -20,7 +20,7 @@ async def generate(question_id: str) -> str:
 
 
 def count_words(text: str) -> int:
-    time.sleep(0.005)  # a blocking library: it runs on worker threads, the loop goes on
+    time.sleep(0.005)  # stands for a blocking library: worker threads run it, and the loop goes on
     return len(text.split())
 
 

@@ -1,4 +1,4 @@
-"""Generate on threads, answer on the event loop, grade on a Dask cluster: here one of this machine."""
+"""Generates on threads, answers on an event loop, grades on a Dask cluster. Here the cluster is on this machine."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ def generate(number: int) -> tuple[str, int]:
 
 async def answer(question: tuple[str, int]) -> tuple[str, int, int]:
     await asyncio.sleep(0.01)  # a model would think for seconds
-    return *question, 25 * question[1] // 100  # it is right about the first hundred
+    return *question, 25 * question[1] // 100  # right for the first hundred numbers only
 
 
 def grade(answered: tuple[str, int, int]) -> tuple[Graded, int]:
@@ -27,7 +27,7 @@ def grade(answered: tuple[str, int, int]) -> tuple[Graded, int]:
 
 
 def main() -> None:
-    # DaskCluster("tcp://scheduler:8786") is one of many machines; nothing else would change.
+    # For a cluster of many machines, write DaskCluster("tcp://scheduler:8786"). Nothing else changes.
     pipeline = Pipeline(
         Stage("generation", generate),
         Stage("answering", answer, concurrency=8),
@@ -42,5 +42,5 @@ def main() -> None:
     )
 
 
-if __name__ == "__main__":  # workers are started anew, and import this file
+if __name__ == "__main__":  # Dask's workers import this file
     main()

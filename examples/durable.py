@@ -1,4 +1,4 @@
-"""A run that is killed and goes on: no call that has returned is made again.
+"""Kills a run and goes on with it. Only calls that the kill cut off are made again.
 
 python examples/durable.py
 """
@@ -18,7 +18,7 @@ FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 
 
 def called(name: str, value: Any) -> None:
-    """Note a call that would be paid for."""
+    """Notes a call: with a model, you would pay for it."""
     with (FOLDER / "calls").open("a") as calls:
         calls.write(f"{name} {value}\n")
     time.sleep(0.02)

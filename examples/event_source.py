@@ -1,4 +1,4 @@
-"""A source that cannot pause: events pushed into a subject, buffered within a bound, the oldest dropped."""
+"""Handles events of a source that cannot wait. A buffer of 20 holds them; when it is full, the oldest is dropped."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def main() -> None:
         ops.stage(handle, concurrency=2, queue_size=2),
     ).subscribe(handled.append, print, done.set)
 
-    for event in range(1000):  # far faster than they can be handled
+    for event in range(1000):  # far faster than the stage handles them
         events.on_next(event)
     events.on_completed()
     done.wait()

@@ -1,4 +1,4 @@
-"""A web app with a pipeline in its lifespan; SIGTERM drains it: `uvicorn fastapi_app:app`, then POST /questions/17."""
+"""Serves a pipeline as a web app. Run `uvicorn fastapi_app:app`, then POST /questions/17. On SIGTERM it finishes."""
 
 import asyncio
 import json

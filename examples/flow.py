@@ -1,4 +1,4 @@
-"""Articles become passages with embeddings: most shapes of a flow at once. flow.yaml is the same as a config."""
+"""Makes passages with embeddings of articles, with most shapes of a flow. flow.yaml is the same as a config."""
 
 import csv
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from rxpipe import Batch, Drop, Pipeline, SendBack, Stage, feedback, from_records
 
 
-def split(article: dict[str, str]) -> list[dict[str, str]]:  # expand: each passage goes on as an item of its own
+def split(article: dict[str, str]) -> list[dict[str, str]]:  # expand: each passage becomes an item
     return [{"title": article["title"], "text": text} for text in article["text"].split(". ")]
 
 
@@ -17,7 +17,7 @@ def summarise(passage: dict[str, str]) -> dict[str, str]:  # stands for a call t
 
 
 def embed(passages: list[dict[str, str]]) -> list[dict[str, object] | SendBack]:  # batch: one call for many passages
-    texts = [one["summary"] for one in passages]  # a text that is too long for the model is sent back
+    texts = [one["summary"] for one in passages]  # send back: too long for the model
     return [{"text": one, "vector": [*one.encode()]} if len(one) <= 50 else SendBack("summary", 40) for one in texts]
 
 
@@ -26,4 +26,4 @@ if __name__ == "__main__":
     summary = Stage("summary", summarise, concurrency=4)
     embedding = Stage("embedding", embed, batch=Batch(max_items=100), max_rounds=3)
     rows = csv.DictReader(Path(__file__).with_name("articles.csv").read_text(encoding="utf-8").splitlines())
-    print(Pipeline(splitting, summary, embedding).run(from_records(rows, id="number"), until=10))  # ten rows, no more
+    print(Pipeline(splitting, summary, embedding).run(from_records(rows, id="number"), until=10))  # exactly ten rows

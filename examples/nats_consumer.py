@@ -1,8 +1,8 @@
-"""Questions that come as messages of NATS: each is acknowledged once its row is committed.
+"""Takes questions from NATS. Each message is acknowledged after its row is committed.
 
-python examples/nats_consumer.py, with pip install ".[faststream]" "faststream[nats]", and nats-server -js running
-
-It leaves nats_questions.db*, and a stream: nats stream rm rxpipe-bank
+Install: pip install ".[faststream]" "faststream[nats]", and start nats-server -js in a second terminal.
+Run: python examples/nats_consumer.py. The rows are in nats_questions.db.
+Clean up: rm nats_questions.db*; nats stream rm rxpipe-bank
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def generate(number: int) -> dict[str, Any]:
 pipeline = Pipeline(
     Stage("generation", generate, concurrency=4),
     sink=DatabaseSink("sqlite:///nats_questions.db"),
-    store=RunStore(),  # a message that comes again is answered from here
+    store=RunStore(),  # answers a message that comes again, without a call
     scheduler="asyncio",
 )
 questions = PipelineConsumer(pipeline)

@@ -1,4 +1,4 @@
-"""Rows in a table of your own: an ORM class, and a function that makes a row of an outcome."""
+"""Writes rows into a table of your own: an ORM class, and a function that makes a row of each outcome."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def count(word: str) -> int:
 def main() -> None:
     engine = create_engine("sqlite:///words.db")
     pipeline = Pipeline(Stage("counting", count), sink=DatabaseSink(engine, table=Word, row=row))
-    print(pipeline.run(["reactive", "data", "flow", "1234"]))  # the one that fails has a row, too
+    print(pipeline.run(["reactive", "data", "flow", "1234"]))  # "1234" fails, and has a row, too
     with Session(engine) as session:
         print(session.scalar(select(func.sum(Word.letters))), "letters")
     engine.dispose()

@@ -1,4 +1,4 @@
-"""A pipeline of your own: flaky calls, retries, a shared rate limit, rows in SQLite."""
+"""Writes, answers and grades 200 questions: flaky calls, retries, a shared rate limit, rows in SQLite."""
 
 import random
 import sqlite3
@@ -9,7 +9,7 @@ from rxpipe import DatabaseSink, Pipeline, RateLimiter, Retry, Stage
 
 
 def generate(question_id: int) -> dict[str, str]:
-    """Stands for a call to a model: slow, and it fails now and then."""
+    """Stands for a call to a model, which is slow and fails now and then."""
     time.sleep(0.01)
     if random.random() < 0.1:
         raise ConnectionError("the model hung up")
@@ -28,7 +28,7 @@ def grade(item: dict[str, str]) -> dict[str, object]:
 
 
 def main() -> None:
-    limit = RateLimiter(500, 1.0)  # calls a second, of both stages together
+    limit = RateLimiter(500, 1.0)  # 500 calls in 1 second, for both stages together
     retry = Retry(max_attempts=5, initial=0.05)
     pipeline = Pipeline(
         Stage("generation", generate, concurrency=8, timeout=5, retry=retry, rate_limit=limit),

@@ -1,4 +1,4 @@
-"""The operators in a plain RxPY chain, between reactivex's own."""
+"""Uses the operators in a plain RxPY chain, beside those of reactivex."""
 
 import threading
 
@@ -22,7 +22,7 @@ def main() -> None:
         ops.stage(square, concurrency=4, timeout=10, retry=Retry(max_attempts=3)),
         rx_ops.filter(is_even),
         ops.batch(10),
-        rx_ops.take(3),  # the source is asked for little more than this needs
+        rx_ops.take(3),  # the source makes little more than these 3 lists need
     ).subscribe(print, print, done.set)
     done.wait()
 

@@ -1,4 +1,4 @@
-"""One stage on worker processes, for work that keeps a core busy; the others on threads."""
+"""Runs one stage in worker processes, as its work keeps a core busy. The other stages run on threads."""
 
 from reactivex import operators as rx_ops
 
@@ -21,7 +21,7 @@ def describe(divisor: int) -> str:
 def main() -> None:
     pipeline = Pipeline(
         Stage("candidates", candidate),
-        Stage("division", smallest_divisor, timeout=10, executor=Processes(2)),  # a call that times out is stopped
+        Stage("division", smallest_divisor, timeout=10, executor=Processes(2)),  # a timeout stops the call
         Stage("description", describe),
     )
     found = [outcome.value for outcome in pipeline.outcomes(range(200)).pipe(rx_ops.to_iterable()).run()]

@@ -1,4 +1,4 @@
-"""A question bank with all kinds of flow: many items of one, dropped, sent back, collected, in batches."""
+"""Makes a question bank with most shapes of a flow: items are expanded, dropped, sent back, collected, batched."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     with serving() as server:
         main = Provider(model="fake-model", base_url=server.url)
         pipeline = Pipeline(
-            Stage("planning", partial(samples, count=20), expand=True),  # twenty questions of each record
+            Stage("planning", partial(samples, count=20), expand=True),  # twenty items of each record
             Stage("generation", partial(llm.generate, provider=main), concurrency=8),
             Stage("checking", partial(llm.check, provider=main), max_rounds=5),  # sends unclear ones back
             Stage("distinct", partial(distinct, state="question_flow.seen", threshold=0.5)),  # drops near-duplicates

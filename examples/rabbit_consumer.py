@@ -1,8 +1,8 @@
-"""Questions that come through a queue of RabbitMQ: acknowledged once written, dead-lettered once failed.
+"""Takes questions from a queue of RabbitMQ, acknowledges what is written, and dead-letters what fails.
 
-python examples/rabbit_consumer.py, with pip install ".[faststream]" "faststream[rabbit]", and RabbitMQ running
-
-It leaves rabbit_questions.db*, and queues: rabbitmqctl delete_queue NAME, of rxpipe-questions, -ended and -dead
+Install: pip install ".[faststream]" "faststream[rabbit]", and start RabbitMQ.
+Run: python examples/rabbit_consumer.py. The rows are in rabbit_questions.db.
+Clean up: rm rabbit_questions.db*; rabbitmqctl delete_queue NAME, for rxpipe-questions, rxpipe-ended and rxpipe-dead
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ async def generate(number: int) -> dict[str, Any]:
 pipeline = Pipeline(
     Stage("generation", generate, concurrency=4),
     sink=DatabaseSink("sqlite:///rabbit_questions.db"),
-    store=RunStore(),  # a message that comes again is answered from here
+    store=RunStore(),  # answers a message that comes again, without a call
     scheduler="asyncio",
 )
 questions = PipelineConsumer(pipeline)
 broker = RabbitBroker("amqp://guest:guest@127.0.0.1:5672/", logger=None)
 dead = RabbitQueue("rxpipe-dead", durable=True)
 letters: dict[str, Any] = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead.name}
-queue = RabbitQueue("rxpipe-questions", durable=True, arguments=letters)  # type: ignore[call-overload]  # a plain dict
+queue = RabbitQueue("rxpipe-questions", durable=True, arguments=letters)  # type: ignore[call-overload]  # a plain dict will do
 questions.subscribe(broker, queue, outcomes=broker.publisher("rxpipe-ended"))
 app = FastStream(broker, lifespan=questions.lifespan, logger=None)
 counts: Counter[str] = Counter()

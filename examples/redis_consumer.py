@@ -1,8 +1,8 @@
-"""Questions that come through a stream of Redis: each is acknowledged once its row is committed.
+"""Takes questions from a stream of Redis. Each is acknowledged after its row is committed.
 
-python examples/redis_consumer.py, with pip install ".[faststream]" "faststream[redis]", and redis-server running
-
-It leaves redis_questions.db*, and a stream: redis-cli del rxpipe-questions
+Install: pip install ".[faststream]" "faststream[redis]", and start redis-server in a second terminal.
+Run: python examples/redis_consumer.py. The rows are in redis_questions.db.
+Clean up: rm redis_questions.db*; redis-cli del rxpipe-questions
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ async def generate(number: int) -> dict[str, Any]:
 pipeline = Pipeline(
     Stage("generation", generate, concurrency=4),
     sink=DatabaseSink("sqlite:///redis_questions.db"),
-    store=RunStore(),  # a message that comes again is answered from here
+    store=RunStore(),  # answers a message that comes again, without a call
     scheduler="asyncio",
 )
 questions = PipelineConsumer(pipeline)
-broker = RedisBroker("redis://127.0.0.1:6379", logger=None)  # type: ignore[arg-type]  # None is no log, undeclared
+broker = RedisBroker("redis://127.0.0.1:6379", logger=None)  # type: ignore[arg-type]  # None means no log; the type lacks it
 ended = broker.publisher("rxpipe-ended")
 stream = StreamSub("rxpipe-questions", group="bank", consumer=socket.gethostname(), last_id="0")
 questions.subscribe(broker, stream=stream, outcomes=ended, lease=5)

@@ -1,6 +1,6 @@
-"""Traces and logs: an item's way through a pipeline as a tree of spans, and what is logged about it.
+"""Prints the log of an item, and its way through a pipeline as a tree of spans.
 
-In a service, the SDK's exporter is OTLP's, and both are set up once; see docs/observability.md.
+In a service, set up tracing and logging once, with the exporter for OTLP: see docs/observability.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def grade(question: str) -> float:
 
 
 def show(spans: list[ReadableSpan], parent: int | None = None, depth: int = 0) -> None:
-    """Print the spans below one."""
+    """Prints the spans below `parent`."""
     for span in spans:
         if (span.parent.span_id if span.parent else None) == parent:
             attributes = {key: value for key, value in (span.attributes or {}).items() if "id" not in key}
