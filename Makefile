@@ -1,43 +1,43 @@
-# What a contributor runs, in the environment of `pip install -e ".[test]"`.  `make` alone lists the targets.
+# Commands for contributors, in the environment of `pip install -e ".[test]"`.  `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: help check types test all fast coverage docs bench gate ci release
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-check:  ## format and lint
+check:  ## check format and lint
 	ruff format --check .
 	ruff check .
 
-types:  ## mypy and pyright, strict
+types:  ## run mypy and pyright, strict
 	mypy -p rxpipe
 	mypy tests examples
 	mypy tests/conftest.py
 	pyright
 
-test:  ## all tests
+test:  ## run all tests
 	python -m pytest
 
-all:  ## all tests, and every case of the long ones
+all:  ## run all tests, and every case of the long ones
 	python -m pytest --all
 
-fast:  ## the tests that need no server and take less than a quarter of a second each
+fast:  ## run the tests that need no server and take less than a quarter of a second each
 	python -m pytest --fast
 
-coverage:  ## pip install pytest-cov: the fast tests, and what they reach; fails below what was reached before
+coverage:  ## show what the fast tests reach; fails below what they reached before: pip install pytest-cov
 	python -m pytest --fast --cov
 
-docs:  ## the site, into site/; a warning or a broken link is an error: pip install -e ".[docs]"
+docs:  ## build the site, into site/; a warning or a broken link is an error: pip install -e ".[docs]"
 	python -m tests.documents.reference
 	python -m tests.documents.site
 
-bench:  ## the benchmarks beside other libraries: pip install -e ".[benchmark]"
+bench:  ## run the benchmarks beside other libraries: pip install -e ".[benchmark]"
 	python -m tests.benchmarks
 
-gate:  ## a short benchmark: fails if rxpipe is slower beside hand-written asyncio than it was
+gate:  ## run a short benchmark; fails if rxpipe is slower beside hand-written asyncio than it was
 	python -m tests.benchmarks.gate --short
 
-ci:  ## all that CI runs, in an environment of its own
+ci:  ## run all that CI runs, in an environment of its own
 	.ci/run
 
 release:  ## build, check and tag the version that pyproject.toml names
