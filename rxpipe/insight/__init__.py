@@ -12,4 +12,5 @@
   ``checks.py``: checks of the numbers against each other
 - ``outlook.py``: the estimate of what is left of a run; ``interval.py``: an estimated number with its range
 - ``reading.py``: the questions that a page asks about the runs of a database
+- ``item_times.py``: offsets and pauses of the calls of an item, and where its work began anew
 """

@@ -188,6 +188,7 @@ class CallRow:
         traceback: The error's traceback; None without an error.
         exchanges: The prompts and replies that were kept.
         cached: True if an earlier result was used instead of a call.
+        worker: The ID of the worker that made the call; None if that was not kept.
     """
 
     stage: str
@@ -202,6 +203,7 @@ class CallRow:
     traceback: str | None = None
     exchanges: tuple[Exchange, ...] = ()
     cached: bool = False
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -146,14 +147,14 @@ def test_an_item_that_failed(calls: Path) -> None:
     assert shown[1].startswith("3 calls, ")
     assert shown[1].endswith("20 prompt and 4 completion tokens, cost 0.50 (in the currency of your prices)")
     assert shown[2] == "  input: 1"
-    heads = [line.partition(",")[0] + line.partition(":")[1] for line in shown if ", attempt" in line]
-    assert [line.split(", ")[1] for line in shown if ", attempt" in line] == [
-        "attempt 1 of 2: ok",
-        "attempt 1 of 2: failed",
-        "attempt 2 of 2: failed",
+    heads = [line.split(", ")[:2] for line in shown if ", attempt" in line]
+    assert [(head.split()[-1], attempt) for head, attempt in heads] == [
+        ("write", "attempt 1 of 2: ok"),
+        ("check", "attempt 1 of 2: failed"),
+        ("check", "attempt 2 of 2: failed"),
     ]
-    assert heads == ["write:", "check:", "check:"]
-    assert "and was made again" in next(line for line in shown if line.startswith("check, attempt 1"))
+    assert (heads[0][0].split("  ")[0], all(head.startswith("+") for head, _ in heads)) == ("+0 s", True)
+    assert "and was made again" in next(line for line in shown if "check, attempt 1" in line)
     assert [line for line in shown if "error" in line] == ["  error: ValueError: no number at all"] * 2
     (result,) = (line for line in shown if line.startswith("  result: "))
     assert (result.startswith('  result: {"question": "What is 1?'), result[-1]) == (True, "…")
@@ -168,7 +169,7 @@ def test_an_item_that_was_sent_back_and_one_that_was_dropped(calls: Path) -> Non
     shown = lines("show", "1", "--id", "2", "-c", calls)
     assert shown[0] == "item 2 of run 1: written"
     assert "sent back 1 time; of each stage, the result of the last round is kept" in shown
-    kinds = [line.strip().split()[0].rstrip(",:") for line in shown[4:-2] if line]
+    kinds = [line.split("  ")[-1].split()[0].rstrip(",:") for line in shown[4:-2] if line]
     assert kinds == ["write", "check", "write", "result", "check", "result"]
     dropped = lines("show", "1", "--id", "3", "-c", calls)
     assert any("dropped the item" in line for line in dropped)
@@ -185,6 +186,49 @@ def test_an_item_as_json(calls: Path) -> None:
         ("check", 2, "failed"),
     ]
     assert found["outputs"]["write"]["round"] == 1
+    assert [call["pause"] is None for call in found["calls"]] == [True, True, False]
+    offsets = [call["offset"] for call in found["calls"]]
+    assert (offsets[0], offsets) == (0, sorted(offsets))
+
+
+def test_an_item_that_was_requeued(calls: Path) -> None:
+    """The calls of both times, each with its seconds, and a line between."""
+    rxpipe("requeue", "1", "--id", "1", "-c", calls)
+    assert rxpipe("run", calls).code == 1
+    shown = lines("show", "1", "--id", "1", "-c", calls)
+    assert re.match(r"5 calls: [\d.]+ m?s, then [\d.]+ m?s after a requeue, 40 prompt", shown[1])
+    (place,) = (place for place, line in enumerate(shown) if line.startswith("requeued, first call at 20"))
+    attempts = [line.split(", ")[1] for line in shown[place:] if ", attempt" in line]
+    assert attempts == ["attempt 1 of 2: failed", "attempt 2 of 2: failed"]
+    assert shown[place + 2].startswith("+0 s ")
+    found = document("show", "1", "--id", "1", "-c", str(calls))
+    assert [call["anew"] for call in found["calls"]] == [None, None, None, "requeued", None]
+
+
+BUSY = """
+class Busy(Exception):
+    uses_attempt = False
+
+tries = []
+
+def work(number):
+    tries.append(number)
+    if len(tries) < 3:
+        raise Busy("429") if len(tries) == 1 else ValueError("no")
+    return number
+"""
+
+
+def test_a_call_that_was_refused(nowhere: Path) -> None:
+    """It is said so, and has not the error of the attempt after it."""
+    retry = {"max_attempts": 2, "initial": 0.001}
+    stages = [{"name": "work", "call": "MODULE:work", "retry": retry}]
+    config = write_config(nowhere, BUSY, stages=stages, source={"range": 1})
+    assert rxpipe("run", config).code == 0
+    shown = [line for line in lines("show", "1", "--id", "1", "-c", config) if "attempt" in line or "error" in line]
+    assert "work, attempt 1 of 2: refused for now (as with a 429)" in shown[0]
+    assert "work, attempt 1 of 2: failed, and was made again" in shown[1]
+    assert shown[2] == "  error: ValueError: no"
 
 
 def test_items_of_a_family(family_in: str) -> None:

@@ -12,6 +12,7 @@ from rxpipe.cli.commands.history import utc_time
 from rxpipe.cli.commands.store_location import StoreLocation, attempts_at
 from rxpipe.cli.views.item import print_item
 from rxpipe.errors import StoreError
+from rxpipe.insight.item_times import timed
 from rxpipe.insight.reading import ItemDetails
 from rxpipe.screen.terminal import SafeConsole
 from rxpipe.store.queries.existing_store import snapshot
@@ -49,5 +50,8 @@ def show_item(
 def _as_json(run_id: int, found: ItemDetails) -> dict[str, Any]:
     data = asdict(found)
     row = data.pop("row") | {"began_at": utc_time(found.row.began_at), "ended_at": utc_time(found.row.ended_at)}
-    calls = [call | {"began_at": utc_time(call["began_at"])} for call in data["calls"]]
+    calls = [
+        call | {"began_at": utc_time(call["began_at"]), "offset": one.offset, "pause": one.pause, "anew": one.anew}
+        for call, one in zip(data["calls"], timed(found.calls), strict=True)
+    ]
     return {"run": run_id, **row, **data, "outputs": dict(found.outputs), "calls": calls, "children": found.children}

@@ -17,7 +17,8 @@ from rxpipe.store.schema.tables import CALLS, CHECKPOINTS, EXCHANGES, FAILURES, 
 _MOST_GROUPS = 100  # groups that are searched for calls whose commit no other table tells
 _MOST = 2_000  # rows of one kind
 
-_FAILED = ("failed", "retried", "pushed_back")
+_FAILED = ("failed", "retried")  # a refusal has no row, and the number of the attempt that follows
+_WorkersCall = tuple[str, KeptCall]
 
 
 def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: Sequence[str]) -> list[CallRow]:
@@ -40,10 +41,10 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
     kept = _kept(connection, run_id, item, [row.at for row in (*checkpoints, *failures, *used)])
     left = [row for row in failures if row.attempt > 0]
     found: list[CallRow] = []
-    for call in kept:
+    for worker, call in kept:
         name = stages[call.stage] if call.stage < len(stages) else str(call.stage)
         failure = _taken(left, name, call.attempt) if call.ended in _FAILED else None
-        found.append(_of_kept(call, name, failure))
+        found.append(_of_kept(call, name, failure, worker))
     if not kept and item.attempts:  # from a store that kept no calls then
         cached = {row.stage for row in used if row.saved}
         places: list[int] = [row.stage for row in checkpoints]
@@ -56,8 +57,8 @@ def calls_of_item(connection: Connection, run_id: int, item: Row[Any], stages: S
     return _with_exchanges(connection, run_id, item.item_key, found)
 
 
-def _kept(connection: Connection, run_id: int, item: Row[Any], times: Sequence[float]) -> list[KeptCall]:
-    """Returns the item's calls from groups committed with its rows.
+def _kept(connection: Connection, run_id: int, item: Row[Any], times: Sequence[float]) -> list[_WorkersCall]:
+    """Returns the item's calls, each with its worker, from groups committed with its rows.
 
     Otherwise from all groups while it was on its way.
     """
@@ -74,12 +75,12 @@ def _kept(connection: Connection, run_id: int, item: Row[Any], times: Sequence[f
         known = {(row.worker, row.number) for row in rows}
         others = connection.execute(around.order_by(order).limit(_MOST_GROUPS)).all()
         found += _in([row for row in others if (row.worker, row.number) not in known], item.item_key)
-    return sorted(found, key=lambda call: call.began)
+    return sorted(found, key=lambda pair: pair[1].began)
 
 
-def _in(rows: Sequence[Row[Any]], key: str) -> list[KeptCall]:
+def _in(rows: Sequence[Row[Any]], key: str) -> list[_WorkersCall]:
     quoted = json.dumps(key, ensure_ascii=False)
-    return [call for row in rows if quoted in row.calls for call in calls_of(row) if call.item == key]
+    return [(row.worker, call) for row in rows if quoted in row.calls for call in calls_of(row) if call.item == key]
 
 
 def _taken(failures: list[Row[Any]], stage: str, attempt: int) -> Row[Any] | None:
@@ -90,7 +91,7 @@ def _taken(failures: list[Row[Any]], stage: str, attempt: int) -> Row[Any] | Non
     return None
 
 
-def _of_kept(call: KeptCall, stage: str, failure: Row[Any] | None) -> CallRow:
+def _of_kept(call: KeptCall, stage: str, failure: Row[Any] | None, worker: str) -> CallRow:
     return CallRow(
         stage=stage,
         attempt=call.attempt,
@@ -102,6 +103,7 @@ def _of_kept(call: KeptCall, stage: str, failure: Row[Any] | None) -> CallRow:
         usage=call.usage,
         error=None if failure is None else failure.text,
         traceback=None if failure is None else failure.traceback or None,
+        worker=worker,
     )
 
 
