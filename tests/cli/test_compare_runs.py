@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rxpipe.cli.views.past_run import PastRun, idle_seconds, one_after_the_other, with_most_slots
+from rxpipe.cli.views.past_run import PastRun, held_up_by, idle_seconds, one_after_the_other, with_most_slots
 from rxpipe.cli.views.runs_compared import lines
 from rxpipe.cli.views.runs_headline import headline
 from rxpipe.cli.views.runs_page import runs_page
+from rxpipe.insight.finding import Finding
 from rxpipe.insight.reading import Heights, RunRow, Timeline, WorkerRow
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.operators.core.running_call import Usage
@@ -157,9 +158,21 @@ def test_time_in_which_no_process_worked() -> None:
     calls = Timeline(heights=(Heights(stage="work", running=(1.0,) * 8 + (0.0,) * 12, failed=(0.0,) * 20),))
     assert idle_seconds(run.row, [late, lost], calls) == pytest.approx(4.0)
     paused = replace(run, idle=2.0)
-    assert (paused.seconds, paused.rate) == (18.0, pytest.approx(100 / 18))
+    assert paused.seconds == 18.0
+    assert paused.rate == pytest.approx(100 / 18)
     assert paused.note == "18.0 s, without 2.00 s in which no process worked"
     assert paused.note in runs_page([paused, run])
+
+
+def test_what_held_up_a_run_of_several_processes() -> None:
+    """The last one's verdict stays; without one, the reports of the processes are named."""
+    run = past(1, 20.0)
+    assert run.snapshot is not None
+    one, two = worker("stopped", 0.0, 0.0, 10.0), worker("stopped", 12.0, 12.0, 20.0)
+    found = Finding(verdict="found", kind="stage", name="work", sentence="work holds the others up")
+    assert held_up_by(run.row, [replace(run.snapshot, finding=found)], [two, one]) == found.sentence
+    assert "2 processes one after the other" in held_up_by(run.row, [run.snapshot], [two, one])
+    assert held_up_by(run.row, [run.snapshot], [one]).startswith("not enough has gone through")
 
 
 def test_slots_are_the_most_at_any_one_moment() -> None:

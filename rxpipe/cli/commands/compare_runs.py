@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rxpipe.cli.commands.html_option import check_writable, write_page
 from rxpipe.cli.commands.store_location import StoreLocation, store_at
 from rxpipe.cli.messages import configure_logs
-from rxpipe.cli.views.past_run import PastRun, idle_seconds, one_after_the_other, with_most_slots
+from rxpipe.cli.views.past_run import PastRun, held_up_by, idle_seconds, with_most_slots
 from rxpipe.cli.views.runs_compared import print_runs
 from rxpipe.cli.views.runs_page import runs_page
 from rxpipe.config.error_texts import given
 from rxpipe.errors import ConfigError
-from rxpipe.insight.insight import insight_of
-from rxpipe.insight.reading import RunRow, WorkerRow
-from rxpipe.insight.snapshot import Snapshot
 from rxpipe.operators.core.running_call import Usage
 from rxpipe.screen.terminal import say
 from rxpipe.store.reading.reader import StoreRunsReader
@@ -78,19 +74,11 @@ def _run(reader: StoreRunsReader, number: int) -> PastRun:
     return PastRun(
         row=row,
         snapshot=with_most_slots(snapshots),
-        sentence=_sentence(row, snapshots, workers),
+        sentence=held_up_by(row, snapshots, workers),
         timeline=timeline,
         idle=idle_seconds(row, workers, timeline),
         usage=reader.usage(number),
     )
-
-
-def _sentence(row: RunRow, snapshots: Sequence[Snapshot], workers: Sequence[WorkerRow]) -> str:
-    last = snapshots[-1].finding if snapshots else None
-    finding = last or insight_of(snapshots).finding
-    if finding.verdict == "unknown" and row.state == "finished" and one_after_the_other(workers):
-        return f"made by {len(workers)} processes one after the other: each one's report says what held it up"
-    return finding.sentence
 
 
 def _as_json(run: PastRun) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from rxpipe.cli.views.forecast import time_text
+from rxpipe.insight.insight import insight_of
 from rxpipe.insight.reading import RunRow, Timeline, WorkerRow
 from rxpipe.insight.snapshot import Snapshot, StageSnapshot
 from rxpipe.operators.core.running_call import Usage
@@ -85,6 +86,15 @@ def with_most_slots(snapshots: Sequence[Snapshot]) -> Snapshot | None:
         for stage in snapshots[-1].stages
     )
     return replace(snapshots[-1], stages=stages)
+
+
+def held_up_by(row: RunRow, snapshots: Sequence[Snapshot], workers: Sequence[WorkerRow]) -> str:
+    """Returns the sentence about what held a run up: that of the run's end, if one was kept."""
+    kept = snapshots[-1].finding if snapshots else None
+    finding = kept or insight_of(snapshots).finding
+    if finding.verdict == "unknown" and row.state == "finished" and one_after_the_other(workers):
+        return f"made by {len(workers)} processes one after the other: each one's report says what held it up"
+    return finding.sentence
 
 
 def one_after_the_other(workers: Sequence[WorkerRow]) -> bool:

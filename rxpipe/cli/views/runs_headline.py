@@ -12,7 +12,11 @@ LEAST = 0.005  # the least change of a figure that is told
 def headline(first: PastRun, last: PastRun) -> str:
     """Returns what changed and what it gave.
 
-    For example ``Changed: grading 8 → 16 slots. 29% sooner (8.32 s → 5.94 s), the same cost.`` Says only what is known. Durations are compared if both runs are finished and wrote equally many rows.
+    ::
+
+        Changed: grading 8 → 16 slots. 29% sooner (8.32 s → 5.94 s), the same cost.
+
+    Says only what is known. Durations are compared if both runs are finished and wrote equally many rows.
     """
     slots, gains = _slots(first, last), [text for text in (_speed(first, last), _cost(first, last)) if text]
     told = f"Changed: {slots}. " if slots else ""
