@@ -56,6 +56,7 @@ class WorkerRow:
         began_at: When the worker joined the run, in seconds since 1970.
         heartbeat_at: When the worker last sent a heartbeat, in seconds since 1970.
         held: The number of items that the worker has now.
+        ended_at: When the worker stopped, or was found lost, in seconds since 1970; None until then.
     """
 
     id: str
@@ -65,6 +66,7 @@ class WorkerRow:
     began_at: float
     heartbeat_at: float
     held: int
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

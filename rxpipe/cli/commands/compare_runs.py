@@ -10,11 +10,12 @@ from pathlib import Path
 from rxpipe.cli.commands.html_option import check_writable, write_page
 from rxpipe.cli.commands.store_location import StoreLocation, store_at
 from rxpipe.cli.messages import configure_logs
-from rxpipe.cli.views.runs_compared import PastRun, print_runs
+from rxpipe.cli.views.past_run import PastRun, held_up_by, idle_seconds, with_most_slots
+from rxpipe.cli.views.runs_compared import print_runs
 from rxpipe.cli.views.runs_page import runs_page
 from rxpipe.config.error_texts import given
 from rxpipe.errors import ConfigError
-from rxpipe.insight.insight import insight_of
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.screen.terminal import say
 from rxpipe.store.reading.reader import StoreRunsReader
 
@@ -67,11 +68,17 @@ def _run(reader: StoreRunsReader, number: int) -> PastRun:
     if row is None:
         raise ConfigError(f"--runs: there is no run {number}; rxpipe runs lists them")
     snapshots = reader.snapshots(number, most=_SEEN)
-    last = snapshots[-1] if snapshots else None
-    finding = insight_of(snapshots).finding if last is None or last.finding is None else last.finding
+    workers = reader.workers(number)
     seconds = max(1e-3, (row.ended_at or row.active_at) - row.began_at)
     timeline = reader.timeline(number, since=0.0, seconds=seconds, most=0, parts=_PARTS)
-    return PastRun(row=row, snapshot=last, sentence=finding.sentence, timeline=timeline)
+    return PastRun(
+        row=row,
+        snapshot=with_most_slots(snapshots),
+        sentence=held_up_by(row, snapshots, workers),
+        timeline=timeline,
+        idle=idle_seconds(row, workers, timeline),
+        usage=reader.usage(number),
+    )
 
 
 def _as_json(run: PastRun) -> dict[str, object]:
@@ -79,6 +86,7 @@ def _as_json(run: PastRun) -> dict[str, object]:
     return {
         **asdict(run.row),
         "seconds": run.seconds,
+        "idle_seconds": run.idle,
         "held_up_by": run.sentence,
         "stages": [
             {
@@ -89,6 +97,7 @@ def _as_json(run: PastRun) -> dict[str, object]:
                 "p95": stage.seconds.quantile(0.95),
                 "retried": stage.retried,
                 "pushed_back": stage.pushed_back,
+                "usage": asdict(run.usage.get(stage.name, Usage())),
             }
             for stage in stages
         ],

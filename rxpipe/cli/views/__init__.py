@@ -5,5 +5,6 @@
 - ``forecast.py``: the forecast of a run; ``sweep.py``, ``sweep_page.py``: how the forecast changes with settings;
   ``recommendation.py``: recommended settings
 - ``flow_shape.py``: what the stages of a config do with items
-- ``runs_compared.py``, ``runs_page.py``: runs side by side, in the terminal and as a page
+- ``runs_compared.py``, ``runs_page.py``: runs side by side, in the terminal and as a page; ``past_run.py``,
+  ``runs_headline.py``: the facts about a run, and what changed between two
 """

@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rich.text import Text
 
 from rxpipe.cli.views.forecast import time_text
-from rxpipe.insight.reading import RunRow, Timeline
-from rxpipe.insight.snapshot import Snapshot, StageSnapshot
+from rxpipe.cli.views.past_run import PastRun
+from rxpipe.cli.views.runs_headline import LEAST
+from rxpipe.insight.snapshot import StageSnapshot
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.screen.tables import Column, fitted
 from rxpipe.screen.terminal import SafeConsole, hanging
 from rxpipe.screen.texts import cost, duration, number, per_second
 
+TWO_SHARES = (
+    "busy in these sentences: while the run was full; in the table: of the whole run, beginning and end included"
+)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRun:
-    """The facts about a run.
-
-    Attributes:
-        row: The run as in the list of runs.
-        snapshot: The run's last numbers; None if none were kept.
-        sentence: The sentence about what held the run up.
-        timeline: How many calls ran at each time.
-    """
-
-    row: RunRow
-    snapshot: Snapshot | None
-    sentence: str
-    timeline: Timeline
-
-    @property
-    def title(self) -> str:
-        """The run's number and name."""
-        return f"run {self.row.number}, {self.row.name}"
-
-    @property
-    def seconds(self) -> float:
-        """How long the run took, in seconds."""
-        return (self.row.ended_at or self.row.active_at) - self.row.began_at
-
-    def stage(self, name: str) -> StageSnapshot | None:
-        """Returns the numbers of a stage; None if there is no stage of this name."""
-        stages = () if self.snapshot is None else self.snapshot.stages
-        return next((stage for stage in stages if stage.name == name), None)
-
-
-_LEAST = 0.005  # the least change of a figure that is shown
+_FEW = 20  # counts below are too small for a percentage
 
 Figure = tuple[str, Callable[[PastRun], float | None], Callable[[float], str]]
 Line = tuple[str, tuple[str, ...], str]
@@ -76,22 +48,34 @@ def print_runs(runs: Sequence[PastRun]) -> None:
     console.print(fitted(columns, console.width))
     for run in runs:
         console.print(hanging(console, Text(f"run {run.row.number}: "), run.sentence, "cyan"), soft_wrap=True)
+        if run.note:
+            console.print(hanging(console, Text(f"run {run.row.number}: "), f"took {run.note}", "dim"), soft_wrap=True)
+    if says_busy(runs):
+        console.print(hanging(console, Text(), TWO_SHARES, "dim"), soft_wrap=True)
+
+
+def says_busy(runs: Sequence[PastRun]) -> bool:
+    """Returns True if a sentence about a run has a share that may differ from that in the table."""
+    return any("% busy" in run.sentence for run in runs)
 
 
 def _line(figure: Figure, runs: Sequence[PastRun]) -> Line:
     title, of, text = figure
     values = [of(run) for run in runs]
-    first, last = values[0], values[-1]
-    change = "" if not first or last is None or abs(last / first - 1) < _LEAST else f"{last / first - 1:+.0%}"
+    change = _change(values[0], values[-1], is_count=text is _whole)
     return title, tuple("-" if value is None else text(value) for value in values), change
+
+
+def _change(first: float | None, last: float | None, *, is_count: bool) -> str:
+    if first is None or last is None:
+        return ""
+    if is_count and min(first, last) < _FEW:
+        return f"{last - first:+,.0f}" if last != first else ""
+    return f"{last / first - 1:+.0%}" if first and abs(last / first - 1) >= LEAST else ""
 
 
 def _count(name: str) -> Callable[[PastRun], float]:
     return lambda run: run.row.counts.get(name, 0)
-
-
-def _written(run: PastRun) -> int:
-    return run.row.counts.get("written", 0)
 
 
 def _percent(share: float) -> str:
@@ -107,16 +91,19 @@ _WHOLE: tuple[Figure, ...] = (
     ("failed", _count("failed"), _whole),
     ("dropped", _count("dropped"), _whole),
     ("duration", lambda run: run.seconds, time_text),
-    ("rows/s", lambda run: _written(run) / run.seconds if run.seconds > 0 else None, per_second),
+    ("rows/s", lambda run: run.rate, per_second),
     ("tokens", lambda run: run.row.usage.tokens, _whole),
     ("cost", lambda run: run.row.usage.cost, cost),
-    ("cost of 1,000 rows", lambda run: 1_000 * run.row.usage.cost / max(1, _written(run)), cost),
+    ("cost of 1,000 rows", lambda run: 1_000 * run.row.usage.cost / max(1, run.written), cost),
 )
 
 
 def _of_stage(name: str) -> tuple[Figure, ...]:
     def of(value: Callable[[StageSnapshot], float | None]) -> Callable[[PastRun], float | None]:
         return lambda run: None if (stage := run.stage(name)) is None else value(stage)
+
+    def used(value: Callable[[Usage], float]) -> Callable[[PastRun], float]:
+        return lambda run: value(run.usage.get(name, Usage()))
 
     return (
         (f"{name}: slots", of(lambda stage: stage.concurrency), _whole),
@@ -125,4 +112,6 @@ def _of_stage(name: str) -> tuple[Figure, ...]:
         (f"{name}: call p95", of(lambda stage: stage.seconds.quantile(0.95)), duration),
         (f"{name}: retried", of(lambda stage: stage.retried), _whole),
         (f"{name}: 429s", of(lambda stage: stage.pushed_back), _whole),
+        (f"{name}: tokens", used(lambda usage: usage.tokens), _whole),
+        (f"{name}: cost", used(lambda usage: usage.cost), cost),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from rxpipe.cli.views.runs_compared import PastRun, lines
+from rxpipe.cli.views.past_run import PastRun
+from rxpipe.cli.views.runs_compared import TWO_SHARES, lines, says_busy
+from rxpipe.cli.views.runs_headline import headline
 from rxpipe.devtools.compare.html import document
 from rxpipe.devtools.compare.svg import COLOURS, escaped, ticks
 from rxpipe.insight.reading import Heights
@@ -17,18 +20,25 @@ def runs_page(runs: Sequence[PastRun]) -> str:
     """Returns the page, in the style of ``rxpipe compare``. All runs are drawn to the same scale."""
     numbers = [str(run.row.number) for run in runs]
     title = f"Runs {', '.join(numbers[:-1])} and {numbers[-1]}"
-    return document(f"rxpipe compare: {title}", title, _body(runs))
+    told = headline(*runs) if len(runs) == 2 else ""
+    return document(f"rxpipe compare: {title}", told or title, _body(runs))
 
 
 def _body(runs: Sequence[PastRun]) -> Iterable[str]:
     for run in runs:
-        yield f"<p><b>{escaped(run.title)}</b>: {escaped(run.sentence)}</p>"
+        note = f" It took {run.note}." if run.note else ""
+        yield (
+            f"<p><b>{escaped(run.title)}</b>, begun {_date(run.row.began_at)}: {escaped(run.sentence)}."
+            f"{escaped(note)}</p>"
+        )
+    if says_busy(runs):
+        yield f'<p class="soft">{TWO_SHARES.capitalize()}.</p>'
     yield _table(runs)
     yield (
         "<h2>What ran when</h2><p>Time runs to the right, at the same scale for all. A band is as high as calls of its "
         "stage ran, on average over each pixel or two; <b>what stays grey was idle</b>.</p>"
     )
-    span = max(run.seconds for run in runs) or 1.0
+    span = max(run.elapsed for run in runs) or 1.0
     for run in runs:
         picture = _picture(run, span)
         yield f"<figure><figcaption><b>{escaped(run.title)}</b></figcaption>{picture}</figure>\n"
@@ -49,7 +59,7 @@ def _table(runs: Sequence[PastRun]) -> str:
 def _picture(run: PastRun, span: float) -> str:
     if run.timeline.heights is None:
         return f"<p>{run.timeline.calls:,} calls are too many to draw.</p>"
-    wide = (_WIDTH - _LEFT) * run.seconds / span
+    wide = (_WIDTH - _LEFT) * run.elapsed / span
     parts: list[str] = []
     for place, heights in enumerate(run.timeline.heights):
         stage = run.stage(heights.stage)
@@ -66,6 +76,10 @@ def _picture(run: PastRun, span: float) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + _AXIS}" role="img" '
         f'aria-label="{escaped(told)}">{"".join(parts)}</svg>'
     )
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _moment(seconds: float) -> str:

@@ -62,6 +62,7 @@ def worker_rows(connection: Connection, run_id: int) -> list[WorkerRow]:
             began_at=one.started_at,
             heartbeat_at=one.heartbeat_at,
             held=one.held,
+            ended_at=one.ended_at,
         )
         for one in reversed(workers(connection, run_id, ended=True))
     ]

@@ -11,8 +11,10 @@ from sqlalchemy import URL, Connection, Engine, select, text
 from rxpipe.identity.signature import from_text
 from rxpipe.insight.reading import ErrorRow, ItemDetails, ItemFilter, ItemPage, Order, RunRow, Timeline, WorkerRow
 from rxpipe.insight.snapshot import Snapshot
+from rxpipe.operators.core.running_call import Usage
 from rxpipe.store.queries.backlog import Backlog, backlog_of
 from rxpipe.store.queries.existing_store import checked_engine, snapshot
+from rxpipe.store.queries.usage import by_stage
 from rxpipe.store.reading.call_times import timeline
 from rxpipe.store.reading.item_details import item_details
 from rxpipe.store.reading.item_filters import can_be, can_have_items
@@ -94,6 +96,11 @@ class StoreRunsReader:
         """Returns the run's workers, including ended ones, the latest first."""
         with self._look() as connection:
             return worker_rows(connection, run) if _is_number(run) else []
+
+    def usage(self, run: int) -> dict[str, Usage]:
+        """Returns the tokens and the cost of a run's calls, by the stage's name."""
+        with self._look() as connection:
+            return by_stage(connection, run) if _is_number(run) else {}
 
     def errors(self, run: int) -> Sequence[ErrorRow]:
         """Returns failures in groups, the commonest first; 50 at most."""

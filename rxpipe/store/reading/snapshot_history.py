@@ -27,6 +27,11 @@ class _Mark(NamedTuple):
     at: float
 
 
+class _Life(NamedTuple):
+    began: float
+    ended: float | None
+
+
 class SnapshotHistory:
     """Adds up snapshots, and remembers those that it has read. Snapshots never change."""
 
@@ -62,10 +67,8 @@ class SnapshotHistory:
     def _sums(
         self, connection: Connection, run_id: int, marks: dict[str, list[_Mark]], moments: Sequence[float]
     ) -> list[Snapshot]:
-        ends = {
-            row.id: row.ended_at is not None
-            for row in connection.execute(select(WORKERS.c.id, WORKERS.c.ended_at).where(WORKERS.c.run_id == run_id))
-        }
+        workers = connection.execute(select(WORKERS).where(WORKERS.c.run_id == run_id))
+        lives = {row.id: _life(row, marks.get(row.id, ())) for row in workers}
         began = connection.execute(select(RUNS.c.created_at).where(RUNS.c.id == run_id)).scalar()
         chosen = [_at(marks, moment) for moment in moments]
         wanted = {(worker, mark.number, mark.at) for one in chosen for worker, mark in one.items()}
@@ -83,7 +86,12 @@ class SnapshotHistory:
         before = next((one for key in firsts if (one := snapshots[key]) is not None), newest)
         found: list[Snapshot] = []
         for moment, at_work in zip(moments, chosen, strict=True):
-            over = {worker: _is_over(ends, marks, worker, mark, moment) for worker, mark in at_work.items()}
+            newest_began = max((lives[worker].began for worker in at_work if worker in lives), default=0.0)
+            over = {
+                worker: mark == marks[worker][-1]
+                and _is_over(lives.get(worker), newest_began, moment > mark.at + _SILENT)
+                for worker, mark in at_work.items()
+            }
             key: tuple[Any, ...] = (
                 run_id,
                 moment,
@@ -132,9 +140,21 @@ def workers_began(connection: Connection, run_id: int) -> list[float]:
     return [one.at - one.elapsed for one in found if not any(stage.cached for stage in one.stages)]
 
 
-def _is_over(ends: dict[str, bool], marks: dict[str, list[_Mark]], worker: str, mark: _Mark, moment: float) -> bool:
-    """Returns True if a worker was gone at a moment, as far as its latest snapshot at that time tells."""
-    return ends.get(worker, True) and mark == marks[worker][-1] and moment > mark.at + _SILENT
+def _life(row: Row[Any], marks: Sequence[_Mark]) -> _Life:
+    if row.ended_as != "lost":
+        return _Life(row.started_at, row.ended_at)
+    # It was gone before another worker noticed.
+    return _Life(row.started_at, max(row.heartbeat_at, *(mark.at for mark in marks[-1:])))
+
+
+def _is_over(life: _Life | None, newest_began: float, was_silent: bool) -> bool:
+    """Returns True if a worker was gone at a moment: it was silent for long, or had ended before another one began.
+
+    Workers that end together keep their slots until then, so the last sum of a run has the slots of all of them.
+    """
+    if life is None or life.ended is None:
+        return life is None and was_silent
+    return was_silent or life.ended <= newest_began
 
 
 def _readable(row: Row[Any]) -> Snapshot | None:

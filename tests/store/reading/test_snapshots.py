@@ -104,8 +104,8 @@ def add(kept: Kept, worker: str, at: float, one: Snapshot) -> None:
         connection.execute(insert(SNAPSHOTS).values(**row, snapshot=to_text(replace(one, at=at))))
 
 
-def add_worker(kept: Kept, worker: str, ended_as: str | None) -> None:
-    times = {"lease": 60.0, "started_at": 0.0, "heartbeat_at": 0.0, "ended_at": None if ended_as is None else 1.0}
+def add_worker(kept: Kept, worker: str, ended_as: str | None, began: float = 0.0, ended: float = 1.0) -> None:
+    times = {"lease": 60.0, "started_at": began, "heartbeat_at": began, "ended_at": None if ended_as is None else ended}
     row = {"id": worker, "run_id": RUN, "host": "here", "pid": 1, "ended_as": ended_as, **times}
     with kept.database.transaction() as connection:
         connection.execute(insert(WORKERS).values(row))
@@ -138,6 +138,22 @@ def test_sums_over_workers(kept: Kept) -> None:
     assert latest == found[-1]
     assert latest is not None
     assert latest.state == "running"
+
+
+@pytest.mark.parametrize("ended_as", ["stopped", "lost"])
+def test_a_worker_that_had_ended_before_the_next_began(kept: Kept, ended_as: str) -> None:
+    """It has no slots from then on; a worker that worked beside the next one keeps them for some seconds."""
+    ended = {"stopped": 101.0, "lost": 103.5}[ended_as]  # another worker notices later that it is lost
+    add_worker(kept, "one", ended_as, began=95.0, ended=ended)
+    add_worker(kept, "two", "stopped", began=103.0, ended=106.0)
+    add_worker(kept, "three", "stopped", began=103.0, ended=106.1)
+    add(kept, "one", 100.0, snapshot(10))
+    add(kept, "two", 105.0, snapshot(1))
+    add(kept, "three", 106.0, snapshot(1))
+    with kept.database.transaction() as connection:
+        found = SnapshotHistory().all(connection, RUN, 100)
+    assert [one.stages[0].concurrency for one in found] == [4, 4, 8]
+    assert found[-1].written == 12
 
 
 def test_a_history_is_thinned_out(kept: Kept) -> None:
