@@ -21,7 +21,7 @@ from rxpipe.config.consistency import contradictions, store_of
 from rxpipe.config.error_texts import CONTRADICTION, Problem, dotted, explain
 from rxpipe.config.executor_sections import ExecutorConfig
 from rxpipe.config.llm_sections import LimitsConfig, Name, ProviderConfig
-from rxpipe.config.section_base import Count, Section
+from rxpipe.config.section_base import Cost, Count, Section
 from rxpipe.config.sections import (
     BatchConfig,
     DatabaseConfig,
@@ -130,6 +130,10 @@ class Config(Section):
     until: Count | None = Field(
         default=None,
         description="End the run when this number of items is written. Default: the run ends when the source ends.",
+    )
+    max_cost: Cost | None = Field(
+        default=None,
+        description="Stop before the run costs more, in the currency of your prices. Default: no limit.",
     )
     scheduler: Literal["threads", "asyncio"] = Field(
         default="threads", description="Where functions run: on threads or on asyncio."

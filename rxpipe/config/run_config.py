@@ -7,7 +7,7 @@ from typing import Unpack
 
 from rxpipe.config.build import RunOptions, pipeline_of
 from rxpipe.config.field_fits import check_source_fields
-from rxpipe.config.model import load_config
+from rxpipe.config.model import Config, load_config
 from rxpipe.config.sources import read_source
 from rxpipe.pipeline.outcome import Report
 from rxpipe.pipeline.pipeline import Pipeline
@@ -22,13 +22,14 @@ def load_pipeline(path: str | os.PathLike[str], **options: Unpack[RunOptions]) -
         path: The YAML file.
         **options: ``fresh=True``: begin a new run, also if there is an unfinished run. ``resume=True``: continue a run
             also if the stages have changed. ``replace=True``: overwrite rows of another pipeline. ``max_cost``: the
-            most that a run may cost. ``listeners``: objects that receive the events of all items and calls.
+            most that a run may cost; by default the config's ``max_cost``. ``listeners``: objects that receive the
+            events of all items and calls.
 
     Raises:
         ConfigError: The config cannot be used. The text names the file, the key, the value and what is allowed.
         TypeError: There is no such option.
     """
-    return pipeline_of(load_config(path), **options)
+    return _limited(load_config(path), options)
 
 
 def run_config(
@@ -53,6 +54,13 @@ def run_config(
     """
     config = load_config(path)
     limit = config.until if until is None else until
-    pipeline, source = pipeline_of(config, **options), read_source(config, count=count)
+    pipeline, source = _limited(config, options), read_source(config, count=count)
     check_source_fields(config, source)
     return pipeline.run(source, until=limit)
+
+
+def _limited(config: Config, options: RunOptions) -> Pipeline:
+    """Returns the config's pipeline; without the option ``max_cost``, with the config's."""
+    if options.get("max_cost") is None:
+        options["max_cost"] = config.max_cost
+    return pipeline_of(config, **options)

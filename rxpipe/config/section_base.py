@@ -20,6 +20,7 @@ CountFromZero: TypeAlias = Annotated[int, Field(ge=0), says("a whole number, 0 o
 Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63), says("a whole number of at most 64 bits")]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number of seconds above 0")]
 Delay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), says("a number of seconds, 0 or more")]
+Cost: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), says("a number above 0")]
 Factor: TypeAlias = Annotated[float, Field(ge=1, allow_inf_nan=False), says("a number, 1 or more")]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), says("a number from 0 to 1")]
 Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), says("text that is not blank")]

@@ -117,8 +117,10 @@ class SourceConfig(Section):
     range: RangeConfig | None = Field(
         default=None, description="Whole numbers: a count, [start, stop], [start, stop, step], or a mapping."
     )
-    rows: Annotated[tuple[Mapping[Text, Any], ...], Field(strict=False, min_length=1)] | None = Field(
-        default=None, description="Records in the config itself: a list of mappings, such as [{id: 1, topic: sums}]."
+    rows: Annotated[tuple[Mapping[Text, Any], ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="Records in the config itself: a list of mappings, such as [{id: 1, topic: sums}]. An empty "
+        "list is a source of nothing.",
     )
     file: Text | None = Field(
         default=None,
@@ -160,3 +162,8 @@ class SourceConfig(Section):
     url: Url | None = Field(
         default=None, repr=False, description="URL of the query's database. Default: the database of the results."
     )
+
+    @property
+    def gives_records(self) -> bool:
+        """True if the stages get records of this source. An empty list of rows says nothing about the stages."""
+        return self.id is not None and self.rows != ()

@@ -27,7 +27,7 @@ def check_fits(config: Config) -> None:
             - A ``when``, a ``key`` or a column names a field that annotated values do not have.
             - The extra that a stage needs is missing.
     """
-    if "stages" not in config.model_fields_set and config.source.id is not None:
+    if "stages" not in config.model_fields_set and config.source.gives_records:
         text = "missing; the source gives records, and the question bank, which is there by default, takes IDs"
         raise ConfigError(f"{config.where('stages')}: {text}; needed: such as [{{name: work, call: 'my_stages:work'}}]")
     came_from = "it is the first stage and gets the ID"

@@ -118,7 +118,7 @@ def test_cost(folder: Path) -> None:
     code = "import rxpipe\ndef one(i):\n  rxpipe.record_usage(rxpipe.Usage(prompt_tokens=9, cost=0.5))\n  return i"
     config = write_config(folder, code, names=["one"], source={"range": 30})
     rxpipe("run", config, "-q")
-    found = document(config, "--count=60", "--max-cost=20", "--at-most=one=4", "--replications=2", code=1)
+    found = document(config, "--count=60", "--set=max_cost=20", "--at-most=one=4", "--replications=2", code=1)
     assert found["is_paid"] is False
     assert "the run costs 30, more than 20, whatever the settings: fewer items cost less" in found["notes"]
     assert document(config, "--max-cost=20", "--at-most=one=4", "--replications=2")["is_paid"] is True

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rxpipe import load_pipeline, run_config
+from rxpipe.errors import BudgetSpent
+
 from .program import refused, rxpipe, write_config
 
 CODE = """
@@ -68,6 +71,19 @@ def test_a_higher_limit_goes_on(folder: Path, costly: Path) -> None:
     assert [stage["pushed_back"] for stage in report["stages"]] == [0, 0]
 
 
+def test_the_limit_of_the_config(folder: Path, costly: Path) -> None:
+    """It stops the run under its own name; the option overrides it, and Python has it, too."""
+    costly.write_text(json.dumps({**json.loads(costly.read_text()), "max_cost": 1}))
+    ended = rxpipe("run", costly)
+    assert (ended.code, ended.out.splitlines()[0]) == (1, "stopped by max_cost 1: 1.00 spent")
+    assert "the same command with a higher max_cost goes on with it" in ended.out
+    assert rxpipe("run", costly, "--max-cost", "1.5").out.startswith("stopped by --max-cost 1.5: 1.50 spent\n")
+    assert "max_cost   1\n" in re.sub(" +\n", "\n", rxpipe("check", costly).out)
+    assert [load_pipeline(costly, max_cost=limit).max_cost for limit in (None, 2.5)] == [1, 2.5]
+    with pytest.raises(BudgetSpent, match="max_cost is 1, "):
+        run_config(costly, fresh=True)
+
+
 def test_what_is_told_otherwise(folder: Path, costly: Path) -> None:
     """As JSON it is a field, and with --quiet one line."""
     told = json.loads(rxpipe("run", costly, "--max-cost", "1", "--json").out)
@@ -89,7 +105,7 @@ def test_tokens_without_prices(folder: Path) -> None:
     code = "import rxpipe\ndef work(i): rxpipe.record_usage(rxpipe.Usage(prompt_tokens=5))\n"
     ended = rxpipe("run", write_config(folder, code), "--max-cost", "1")
     assert ended.code == 0
-    assert "no call told what it cost, so --max-cost bounds nothing" in ended.err
+    assert "no call told what it cost, so max_cost bounds nothing" in ended.err
 
 
 def test_providers_without_prices(folder: Path) -> None:
@@ -103,7 +119,7 @@ def test_providers_without_prices(folder: Path) -> None:
     ended = rxpipe("run", config, "--max-cost", "1")
     assert ended.code == 0
     (line,) = ended.err.splitlines()
-    assert "calls of providers without prices are free to --max-cost" in line
+    assert "calls of providers without prices are free to max_cost" in line
     assert line.endswith("providers=unknown")
     assert "without prices" not in rxpipe("run", config, "--fresh").err
 

@@ -15,9 +15,12 @@ from programs import Program
 from servers import POSTGRES, answering, own_database
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from rxpipe.cli.commands.staying import warn_of_default_source
 from rxpipe.cli.parser.configs import app
+from rxpipe.config import load_config
 
 from .program import refused, rows, rxpipe, started, write_config
 
@@ -119,6 +122,32 @@ def test_what_is_refused(folder: Path) -> None:
     assert refused("submit", plain, "a").endswith("and this config has none")
     recorded = write_config(folder, CODE, source={"rows": [{"id": 1}], "id": "id"})
     assert "the stages get records, not IDs" in refused("submit", recorded, "2")
+
+
+def test_submitted_items_only(folder: Path) -> None:
+    """An empty list of rows is a source of nothing; IDs and records may be submitted."""
+    config = write_config(folder, CODE, source={"rows": [], "id": "id"})
+    assert "source     0 records" in rxpipe("check", config).out
+    assert rxpipe("submit", config, "7").code == 0
+    (folder / "items").write_text('8\n{"id": "r"}\n')
+    assert rxpipe("submit", config, "--from", "items").code == 0
+    assert rxpipe("run", config).code == 0
+    assert called(folder) == ["7", "8", "r"]
+    assert "how many items?" in refused("simulate", config, "--latency", "work=1")
+
+
+def test_nobody_chose_a_source(folder: Path) -> None:
+    """A worker that stays says where the IDs 1 to 100 come from, unless the config or --count says it."""
+    path = folder / "pipeline.yaml"
+    path.write_text("strategy: per_item")
+    with capture_logs() as logs:
+        warn_of_default_source(load_config(path), count=3)
+        path.write_text("source: {range: 3}")
+        warn_of_default_source(load_config(path), count=None)
+        assert logs == []
+        path.write_text("strategy: per_item")
+        warn_of_default_source(load_config(path), count=None)
+    assert [log["hint"] for log in logs] == ["for submitted items only, write `source: {rows: [], id: id}`"]
 
 
 @pytest.mark.slow

@@ -255,7 +255,7 @@ def test_the_schema_describes_every_key() -> None:
         "with",
         "api_key_env",
         "retry_on",
-        *("expand", "collect", "batch", "max_rounds", "when", "key", "cache", "until"),
+        *("expand", "collect", "batch", "max_rounds", "when", "key", "cache", "until", "max_cost"),
         *("csv", "jsonl", "parquet", "rows", "id", "on_change", "delimiter", "encoding", "columns"),
     } <= keys.keys()
     assert [name for name, key in keys.items() if "description" not in key and "$ref" not in key] == []

@@ -33,7 +33,6 @@ def refused(tmp_path: Path) -> Refused:
     [
         ("{csv: a.csv}", "", "given csv without id; needed: the field that is the ID, or id: hash"),
         ("{rows: [{a: 1}]}", "", "given rows without id; needed: the field that is the ID, or id: hash"),
-        ("{rows: [], id: a}", ".rows", "given an empty list; allowed: a list of at least one"),
         ("{rows: [3], id: a}", ".rows[0]", "given 3; allowed: a mapping"),
         ("{rows: [{1: 2}], id: a}", ".rows[0][1]", f"given the key 1; {TEXT}"),
         ("{range: 3, id: a}", ".id", "given beside range; allowed: beside rows, csv, jsonl, parquet, sql or call only"),
@@ -101,6 +100,8 @@ def test_wrong_stages_of_a_flow(refused: Refused, text: str, key: str, message: 
             "no column has the ID, by which a row is found again; needed: one that is id, such as {id: id}",
         ),
         ("until: 0", "until", f"given 0; {COUNT}"),
+        ("max_cost: 0", "max_cost", "given 0; allowed: a number above 0"),
+        ("max_cost: .inf", "max_cost", "given .inf; allowed: a number above 0"),
         (
             "{until: 3, strategy: staged}",
             "until",

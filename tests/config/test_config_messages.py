@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from refusing import Refused, refusing
 
-TOP = "name, pipeline_config, source, stages, providers, limits, database, output, strategy, until, scheduler"
+TOP = "name, pipeline_config, source, stages, providers, limits, database, output, strategy, until, max_cost, scheduler"
 SHARED = "parallel_pipelines, timeouts, queue_sizes, retry, grace"
 RETRY = "max_attempts, backoff_factor, initial, max_delay, jitter, retry_on"
 SOURCE = "range, rows, file, csv, jsonl, parquet, sql, call, id, on_change, delimiter, encoding, url"

@@ -95,7 +95,7 @@ def test_each_source_in_the_table_of_sources(folder: Path) -> None:
     stages = 'stages: [{name: generation, call: "my_stages:generate"}]'
     table = (DOCS / "config_file.md").read_text("utf-8").split("\n## Sources\n")[1].split("\nThe first stage")[0]
     cells = re.findall(r"^\| (`.*`) \|", table, re.MULTILINE)
-    assert len(cells) == 9
+    assert len(cells) == 10
     for cell in cells:
         keys = re.findall(r"`([^`]+)`", cell)
         sources = keys if cell.startswith("`range") else [", ".join(keys)]

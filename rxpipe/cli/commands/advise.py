@@ -36,7 +36,7 @@ def advise(
         found = advise_of(
             subject.scenario,
             deadline=deadline,
-            max_cost=max_cost,
+            max_cost=subject.config.max_cost if max_cost is None else max_cost,
             at_most=bounds,
             seed=request.seed,
             replications=request.replications,

@@ -95,6 +95,7 @@ def _lines(config: Config, source: str) -> list[tuple[str, str]]:
         ("source", source),
         *(("" if index else "flow", line) for index, line in enumerate(flow_lines(config))),
         *([] if config.until is None else [("until", f"{plural(config.until, 'row')} written")]),
+        *([] if config.max_cost is None else [("max_cost", f"{config.max_cost:g}")]),
         ("durable", "yes, the same command goes on where a run was left" if config.durable else "no"),
         ("database" if config.output is None else "output", results_place(config)),
     ]

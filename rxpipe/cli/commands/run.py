@@ -17,12 +17,12 @@ import structlog
 from rxpipe.cli.commands.beside import service_of
 from rxpipe.cli.commands.overrides import overridden, with_settings
 from rxpipe.cli.commands.results_place import results_file, results_place, results_title
-from rxpipe.cli.commands.staying import stay_of, staying_source
+from rxpipe.cli.commands.staying import stay_of, staying_source, warn_of_default_source
 from rxpipe.cli.messages import ExitCode, configure_logs, raised_text, tell_error
 from rxpipe.cli.views.failures import FailureLimit, Failures
 from rxpipe.cli.views.next_steps import print_next_steps
 from rxpipe.cli.views.summary import print_summary
-from rxpipe.config import Config, load_config
+from rxpipe.config import load_config
 from rxpipe.config.build import pipeline_of
 from rxpipe.config.field_fits import check_source_fields
 from rxpipe.config.sources import read_source
@@ -109,17 +109,20 @@ def run(path: Path, options: Options) -> ExitCode:
     grace = config.pipeline_config.grace if options.grace is None else options.grace
     file = results_file(config)
     was_there = file is not None and os.path.exists(file)
-    watched = _WatchedRun(config, options.max_failures, grace, stays=stays is not None)
+    max_cost, limit = (config.max_cost, "max_cost") if options.max_cost is None else (options.max_cost, "--max-cost")
+    watched = _WatchedRun(options.max_failures, grace, limit, stays=stays is not None)
     # Standard output is for the results. The output of modules and functions goes where the progress goes.
     with service_of(config, options.service, origin) as service:
         if config.asks_durable and not config.durable:
             _log.warning("staged keeps nothing to go on with: every ID is called")
+        if stays is not None:
+            warn_of_default_source(config, count=options.count)
         pipeline = pipeline_of(
             config,
             fresh=options.fresh,
             resume=options.resume,
             replace=options.replace,
-            max_cost=options.max_cost,
+            max_cost=max_cost,
             listeners=service.listeners,
         )
         found_by = database_option(config.database.url) if options.database else f"-c {shlex.quote(str(path))}"
@@ -127,8 +130,8 @@ def run(path: Path, options: Options) -> ExitCode:
             pipeline.store.found_by = found_by
             pipeline.store.stay = stays
         free = [name for name, one in config.providers.items() if one.gguf is None and one.prices is None]
-        if options.max_cost is not None and free:
-            _log.warning("calls of providers without prices are free to --max-cost", providers=", ".join(free))
+        if max_cost is not None and free:
+            _log.warning("calls of providers without prices are free to max_cost", providers=", ".join(free))
         try:
             pipeline = until_written(pipeline, config.until if options.until is None else options.until)
         except ValueError as error:
@@ -160,8 +163,8 @@ def run(path: Path, options: Options) -> ExitCode:
     report = watched.report()
     early = None if watched.error is None or watched.budget else raised_text(watched.error, config.folder)
     stopped_by = watched.stopped_by(report)
-    if options.max_cost is not None and report.usage.tokens and not report.usage.cost:
-        _log.warning("no call told what it cost, so --max-cost bounds nothing", hint="prices are the provider's")
+    if max_cost is not None and report.usage.tokens and not report.usage.cost:
+        _log.warning("no call told what it cost, so max_cost bounds nothing", hint="prices are the provider's")
     if early is not None:
         tell_error(f"the run ended early: {early}")
     if options.as_json:
@@ -176,7 +179,7 @@ def run(path: Path, options: Options) -> ExitCode:
         what = "database" if config.output is None else "file"
         new = f" (new {what}: {file})" if file and not was_there and os.path.exists(file) else ""
         place = f"{results_place(config)}{new}"
-        goes_on = "the same command with a higher --max-cost" if watched.budget else "the same command"
+        goes_on = f"the same command with a higher {limit}" if watched.budget else "the same command"
         print_summary(report, place, stopped_by, f" {found_by}", goes_on)
         if rehearsal and report.finished:
             print_next_steps(shlex.quote(str(path)), found_by if options.database else "")
@@ -193,11 +196,12 @@ def _tell_failures(report: Report) -> None:
 class _WatchedRun:
     """A run and its result."""
 
-    def __init__(self, config: Config, max_failures: str | None, grace: float, *, stays: bool) -> None:
+    def __init__(self, max_failures: str | None, grace: float, cost_limit: str, *, stays: bool) -> None:
         limit = None if max_failures is None else FailureLimit.parse(max_failures)
         self.failures = Failures(limit, self._stop)
         self._max_failures = max_failures
         self._grace = grace
+        self._cost_limit = cost_limit
         self._stays = stays
         self.error: BaseException | None = None
         self._signal: signal.Signals | None = None
@@ -267,7 +271,9 @@ class _WatchedRun:
         if self._signal is not None:
             return "Ctrl-C" if self._signal is signal.SIGINT else self._signal.name
         if self.budget is not None:
-            return f"--max-cost {self.budget.limit:g}: {cost(report.usage_before.cost + report.usage.cost)} spent"
+            return (
+                f"{self._cost_limit} {self.budget.limit:g}: {cost(report.usage_before.cost + report.usage.cost)} spent"
+            )
         if not self.failures.too_many:
             return None
         cause = report.errors[0]

@@ -144,7 +144,7 @@ def _known_length(config: Config) -> int | None:
     """Returns the number of items, if the config itself says it."""
     source = config.source
     if source.rows is not None:
-        return len(source.rows)
+        return len(source.rows) or None  # without rows, submitted items only
     return None if source.range is None else len(source.range.ids())
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
+import structlog
+
 from rxpipe.config import Config
 from rxpipe.config.sources import read_source
 from rxpipe.errors import ConfigError
 from rxpipe.pipeline.rereading import rereading
 from rxpipe.pipeline.source import Source
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 EVERY = 30.0
 """The default of ``--every``: seconds from one reading of the source to the next."""
@@ -39,6 +43,13 @@ def stay_of(config: Config, *, stay: bool, every: float | None, until: int | Non
             f"{given}: it ends a run when so many rows are written, and --stay never ends it: take one out"
         )
     return EVERY if every is None else every
+
+
+def warn_of_default_source(config: Config, *, count: int | None) -> None:
+    """Warn if nobody chose the IDs of a worker that stays: it also does those of the default source."""
+    if "source" not in config.model_fields_set and count is None:
+        hint = "for submitted items only, write `source: {rows: [], id: id}`"
+        _log.warning("the config has no source, so the run has the IDs 1 to 100", hint=hint)
 
 
 def staying_source(

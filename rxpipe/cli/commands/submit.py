@@ -44,7 +44,7 @@ def submit_items(path: Path, ids: Sequence[str], file: str | None, database: str
     if not ids and file is None:
         raise ConfigError("submit: give IDs, or --from FILE")
     items: list[int | str | Record[Any]] = [_id_of(config, one) for one in ids]
-    if items and config.source.id is not None:
+    if items and config.source.gives_records:
         raise ConfigError(
             f"{config.where('source.id')}: the stages get records, not IDs: "
             "give them by --from FILE, a JSON object a line"
@@ -106,7 +106,7 @@ def _items(config: Config, lines: Iterable[str], where: str) -> Iterator[int | s
             continue
         if text[0] not in '{["':
             plain.append(_id_of(config, text))
-            if config.source.id is not None:
+            if config.source.gives_records:
                 flaws.add(place, "an ID alone, where the stages get records; write a JSON object")
             continue
         try:
@@ -116,7 +116,7 @@ def _items(config: Config, lines: Iterable[str], where: str) -> Iterator[int | s
             continue
         if isinstance(value, dict):
             rows.append((place, cast("dict[str, Any]", value)))
-        elif isinstance(value, str) and config.source.id is None:
+        elif isinstance(value, str) and not config.source.gives_records:
             plain.append(value)
         else:
             flaws.add(place, "neither an ID nor a JSON object", shown(value))

@@ -131,10 +131,10 @@ def run(
         typer.Option(
             parser=cost_of,
             metavar="N",
-            help="Stop before the run costs more than N, in the currency of your prices. Calls in flight can exceed N "
-            "by their own cost at most. The spending of the run's earlier processes counts, except for calls in "
-            "flight when a process was killed. Each of several workers may spend what was left when that worker "
-            "started.",
+            help="Stop before the run costs more than N, in the currency of your prices. Default: the config's "
+            "max_cost. Calls in flight can exceed N by their own cost at most. The spending of the run's earlier "
+            "processes counts, except for calls in flight when a process was killed. Each of several workers may "
+            "spend what was left when that worker started.",
         ),
     ] = None,
     grace: Annotated[

@@ -152,7 +152,9 @@ def advise(
     max_cost: Annotated[
         float | None,
         typer.Option(
-            parser=cost_of, metavar="N", help="The most that the run may cost, in the currency of your prices."
+            parser=cost_of,
+            metavar="N",
+            help="The most that the run may cost, in the currency of your prices. Default: the config's max_cost.",
         ),
     ] = None,
     at_most: Annotated[
