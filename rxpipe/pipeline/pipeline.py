@@ -82,92 +82,34 @@ class Pipeline(Generic[In, Out]):
     """
 
     # Type checkers report stages whose types do not fit, in chains of up to eight stages.
+    # fmt: off
     @overload
     def __init__(self: Pipeline[A, B], s1: Stage[A, B], /, **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, C], s1: Stage[A, B], s2: Stage[B, C], /, **options: Unpack[PipelineOptions]
-    ) -> None: ...
+    def __init__(self: Pipeline[A, C], s1: Stage[A, B], s2: Stage[B, C], /,
+                 **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, D], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], /, **options: Unpack[PipelineOptions]
-    ) -> None: ...
+    def __init__(self: Pipeline[A, D], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], /,
+                 **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, E],
-        s1: Stage[A, B],
-        s2: Stage[B, C],
-        s3: Stage[C, D],
-        s4: Stage[D, E],
-        /,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self: Pipeline[A, E], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E], /,
+                 **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, F],
-        s1: Stage[A, B],
-        s2: Stage[B, C],
-        s3: Stage[C, D],
-        s4: Stage[D, E],
-        s5: Stage[E, F],
-        /,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self: Pipeline[A, F], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
+                 s5: Stage[E, F], /, **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, G],
-        s1: Stage[A, B],
-        s2: Stage[B, C],
-        s3: Stage[C, D],
-        s4: Stage[D, E],
-        s5: Stage[E, F],
-        s6: Stage[F, G],
-        /,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self: Pipeline[A, G], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
+                 s5: Stage[E, F], s6: Stage[F, G], /, **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, H],
-        s1: Stage[A, B],
-        s2: Stage[B, C],
-        s3: Stage[C, D],
-        s4: Stage[D, E],
-        s5: Stage[E, F],
-        s6: Stage[F, G],
-        s7: Stage[G, H],
-        /,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self: Pipeline[A, H], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
+                 s5: Stage[E, F], s6: Stage[F, G], s7: Stage[G, H], /, **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self: Pipeline[A, I],
-        s1: Stage[A, B],
-        s2: Stage[B, C],
-        s3: Stage[C, D],
-        s4: Stage[D, E],
-        s5: Stage[E, F],
-        s6: Stage[F, G],
-        s7: Stage[G, H],
-        s8: Stage[H, I],
-        /,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self: Pipeline[A, I], s1: Stage[A, B], s2: Stage[B, C], s3: Stage[C, D], s4: Stage[D, E],
+                 s5: Stage[E, F], s6: Stage[F, G], s7: Stage[G, H], s8: Stage[H, I], /,
+                 **options: Unpack[PipelineOptions]) -> None: ...
     @overload
-    def __init__(
-        self,
-        s1: Stage,
-        s2: Stage,
-        s3: Stage,
-        s4: Stage,
-        s5: Stage,
-        s6: Stage,
-        s7: Stage,
-        s8: Stage,
-        s9: Stage,
-        /,
-        *more: Stage,
-        **options: Unpack[PipelineOptions],
-    ) -> None: ...
+    def __init__(self, s1: Stage, s2: Stage, s3: Stage, s4: Stage, s5: Stage, s6: Stage, s7: Stage, s8: Stage,
+                 s9: Stage, /, *more: Stage, **options: Unpack[PipelineOptions]) -> None: ...
     # fmt: on
     def __init__(
         self,
