@@ -138,7 +138,13 @@ def pages() -> dict[str, str]:
 def _page(topic: Topic) -> str:
     rows = [(f"`{name}`", paragraph(getattr(found(name), "__doc__", None))) for name in topic.names]
     signatures = "\n".join(f"::: {name}\n{_options(name)}" for name in topic.names)
-    return f"{head(topic.title, topic.text)}\n{table(['Name', 'What it is'], rows)}\n{signatures}"
+    shown = topic.names[0]
+    module = shown.rpartition(".")[0]
+    note = (
+        "The site shows signatures and details of each name. In a checkout, Python prints them: "
+        f"`python -c 'import {module}; help({shown})'`."
+    )
+    return f"{head(topic.title, topic.text)}\n{note}\n\n{table(['Name', 'What it is'], rows)}\n{signatures}"
 
 
 def _options(name: str) -> str:
