@@ -179,9 +179,11 @@ def run_on_loop(main: Coroutine[Any, Any, T], closing: float) -> T:
     else:
         return result
     finally:
+        ending = _close_what_is_open(closing)
         try:
-            loop.run_until_complete(_close_what_is_open(closing))
+            loop.run_until_complete(ending)
         finally:
+            ending.close()  # after another Ctrl-C it may not have begun
             asyncio.set_event_loop(None)
             loop.close()
 

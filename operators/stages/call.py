@@ -145,8 +145,8 @@ class StageCall:
             stats.retried += 1
             again.attempt += 1
             return again, policy.delay(self.attempt, error)
+        stats.refusal = said(error)  # first: whoever sees the refusal finds its text
         stats.pushed_back += 1
-        stats.refusal = said(error)
         again.pushed_back += 1
         return again, policy.delay(again.pushed_back, error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from reactivex import Observable
@@ -36,6 +36,8 @@ class ExpandStageMachine(StageMachine[A, B]):
         try:
             source = self._many(values, call)
             if self._envelope is not None:
+                if isinstance(values, Collection):
+                    self._count_usage(call)
                 self._envelope.begin_many(call.item, values)
         except Exception as error:  # noqa: BLE001 - not many values, or what a foreign class raises when it is asked
             self._stop_running(call)

@@ -99,7 +99,8 @@ def refusal_text(stages: Sequence[Refused]) -> str:
     others = sum(stage.done + stage.failed + stage.retried for stage in stages)
     if not refused or refused < _MANY * (refused + others):
         return ""
-    return f"the last 429: {max(stages, key=lambda stage: stage.pushed_back).refusal}"
+    said = max(stages, key=lambda stage: stage.pushed_back).refusal
+    return f"the last 429: {said}" if said else ""
 
 
 WAITS = "waiting for new items"

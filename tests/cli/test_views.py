@@ -270,6 +270,7 @@ def test_what_429s_say_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     made.stages[0].pushed_back = 1
     with Lines(25.0, seconds=0.001) as lines:
         lines.begin(Meter(made.run.snapshot, total=None))
+        assert heard.lines.acquire(timeout=10)  # as yet the server has said nothing
         for number in range(4):
             made.stages[0].refusal = f"main: 429: wait {number} s"
             assert heard.lines.acquire(timeout=10)

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from pipeline_helpers import Block, until
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.pool import NullPool
@@ -193,3 +194,31 @@ def test_a_killed_worker_leaves_a_call_for_each_checkpoint(store_url: str) -> No
         checkpoints = {(row.item_key, row.stage) for row in connection.execute(select(CHECKPOINTS))}
     assert len(checkpoints) > 300
     assert {(call.item, call.stage) for call in kept_of_run(store_url)} == checkpoints
+
+
+def test_a_call_that_gives_a_list_is_kept_with_its_children(store_url: str) -> None:
+    """Though these wait for room: what it cost is known as soon as they are."""
+
+    def write(number: int) -> list[int]:
+        record_usage(Usage(prompt_tokens=7, cost=0.25))
+        return [number] * 40
+
+    block = Block()
+    stages = Stage("write", write, expand=True), Stage("answer", block, concurrency=1, queue_size=1)
+    run = Pipeline(*stages, sink=DatabaseSink(store_url), store=RunStore()).start([1])
+    block.wait_for(1)
+    engine = create_engine(store_url, poolclass=NullPool)
+
+    def of_stage() -> list[KeptCall]:
+        with engine.connect() as connection:
+            return [call for call in recorded_calls(connection, 1) if call.stage == 0]
+
+    try:
+        until(lambda: len(of_stage()) == 1)
+        (call,) = of_stage()
+        assert (call.item, call.ended, call.usage) == ("1", "ok", Usage(prompt_tokens=7, cost=0.25))
+    finally:
+        block.may_return.set()
+        report = run.finished.result(60)
+    assert (report.written, report.expanded, report.usage.cost) == (40, 1, 0.25)
+    assert of_stage() == [call]

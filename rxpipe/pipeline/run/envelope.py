@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rxpipe.errors import CheckpointError, ConfigError, ItemCancelled, StopRun
@@ -290,7 +290,10 @@ class ItemEnvelope:
         return KEPT
 
     def _told(self, item: Item, ended: str) -> None:
-        """Report a call that has ended to the journal, if a call was made."""
+        """Report a call that has ended to the journal, if a call was made, once."""
+        if item.call_reported:
+            item.call_reported = False
+            return
         if self._journal is None or item.claim is None or not item.in_call or item.call is None:
             return
         if (time := item.call.time(ended)) is not None:
@@ -309,7 +312,14 @@ class ItemEnvelope:
     # Many values
 
     def begin_many(self, item: Item, values: Any) -> None:
-        """A call begins to give values; see ``Spawner``."""
+        """A call begins to give values; see ``Spawner``.
+
+        A call that has returned all of them is over, though its values may take long to go downstream. So it is kept
+        together with them.
+        """
+        if isinstance(values, Collection):
+            self._told(item, "ok")
+            item.call_reported = True
         self._spawner.begin(item, values)
 
     def may_pass(self, item: Item, wake: Callable[[], None]) -> bool:

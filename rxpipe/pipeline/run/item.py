@@ -41,6 +41,7 @@ class Item:
         depth: Number of parents above the item.
         context: The context of the submitter. For an item from a source: the context that started the run.
         in_call: True while a stage's function runs with the item.
+        call_reported: True if the journal knows already of the call that runs.
         call: The call that the item waits for, or that runs with it. None behind a stage, since the call refers to the
             item, too. A stage sets ``call`` before it reads ``is_cancelled``. A thread that cancels the item sets
             ``is_cancelled`` before it reads ``call``. So one of the two sees the other.
@@ -51,7 +52,7 @@ class Item:
     # Most items have these values, so they are not set for each item. Values that each stage reads are set for each
     # item, since instance attributes are faster to read.
     status: Status = "written"
-    arrived = in_call = False
+    arrived = in_call = call_reported = False
     error: BaseException | None = None
     parent: Item | None = None
     siblings: Group | None = None
