@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from rxpipe import ConfigError, DatabaseSink, Drop, Pipeline, Retry, RunStore, Stage, record_usage
 from rxpipe.errors import SinkError
@@ -190,6 +191,6 @@ def test_how_long_a_start_takes(url: str) -> None:
     assert second.startup >= 0.06
     assert both.startup == second.startup
     assert first.startup > 0
-    with create_engine(url).begin() as connection:
+    with create_engine(url, poolclass=NullPool).begin() as connection:
         connection.exec_driver_sql("DELETE FROM rxpipe_snapshots")
     assert recorded(url, 2).startup == 0.0
