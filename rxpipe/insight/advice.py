@@ -22,7 +22,7 @@ from rxpipe.insight.window import Window
 _FAR = 1.5  # times the slots that were seen at work: with more, a server may become slower
 _FARTHEST = 16  # times the present amount: the highest recommendation
 _ALL = {2: "both", 3: "all three", 4: "all four"}  # the words for resources that are named together
-_MUCH = 1.25  # times the present rate: half of what half as much again could give
+_MUCH = 0.25  # a gain: half of what half as much again could give
 _WORTH = 0.01  # the smallest gain that is worth a change
 _MOST = 0.8  # share of a gain that is enough
 
@@ -214,23 +214,21 @@ def _joint_gain(group: Sequence[Capacity], line: Line) -> tuple[list[str], float
     If these resources alone gain little, the next ones are as narrow. The next ones join the group if all together
     gain much.
     """
-    now, wider = line.rate(), line
+    rest = sorted((one for one in line.resources if one.rate < math.inf and one not in group), key=lambda one: one.rate)
+    groups = [[*group, *rest[:more]] for more in range(min(len(rest), max(_ALL) - len(group)) + 1)]
+    gains = [_gain(one, line) for one in groups]
+    place = next((place for place, gain in enumerate(gains) if gain is not None and gain >= _MUCH), 0)
+    return [title(one) for one in groups[place]], gains[place]
+
+
+def _gain(group: Sequence[Capacity], line: Line) -> float | None:
+    """Returns the gain of half as much again of each resource; None if it cannot be told."""
+    wider = line
     for one in group:
-        wider = wider.with_capacity(_same(wider, one), HALF_AGAIN)
-    names, then, found = [title(one) for one in group], wider.rate(), list(group)
-    while then < now * _MUCH and len(found) < max(_ALL):
-        rest = [each for each in line.resources if each.rate < math.inf and each not in found]
-        if not rest:
-            break
-        found.append(min(rest, key=lambda each: each.rate))
-        wider = wider.with_capacity(_same(wider, found[-1]), HALF_AGAIN)
-        if wider.rate() >= now * _MUCH:
-            names, then = [title(one) for one in found], wider.rate()
-    return names, then / now - 1 if now > 0 and then < math.inf else None
-
-
-def _same(line: Line, resource: Capacity) -> Capacity:
-    return next(each for each in line.resources if each.name == resource.name and each.kind == resource.kind)
+        same = next(each for each in wider.resources if (each.name, each.kind) == (one.name, one.kind))
+        wider = wider.with_capacity(same, HALF_AGAIN)
+    then, now = wider.rate(), line.rate()
+    return then / now - 1 if now > 0 and then < math.inf else None
 
 
 def _stated(line: Line, resource: Capacity, others: float) -> float | None:

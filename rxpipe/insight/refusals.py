@@ -34,7 +34,7 @@ class Refusals:
         if self.rate is None:
             return start
         return (
-            f"{start}, and about {self.rate:.2g} a second got through; set limits: "
+            f"{start}, and about {_spoken(self.rate)} a second got through; set limits: "
             f"{{requests_per_minute: {_rounded(self.rate * 60)}}}, or concurrency: auto if it limits calls at once"
         )
 
@@ -54,6 +54,10 @@ def refusals_of(window: Window) -> Refusals | None:
 
 def _answered(stage: StageSnapshot) -> int:
     return stage.finished + stage.retried
+
+
+def _spoken(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _rounded(number: float) -> int:

@@ -255,6 +255,13 @@ def test_a_storm_of_429s_is_what_holds_a_run_up_and_the_limit_to_set_is_named() 
     assert (found.kind, found.name, found.to, found.gain) == ("stage", "generation", None, None)
 
 
+def test_a_rate_of_many_calls_is_a_plain_number() -> None:
+    """Not 1.2e+02."""
+    refused: Other = ("pushed_back", lambda items, elapsed: round(5 * items))
+    found = advice(Made(name="generation", slots=100, seconds=0.1, other=(refused,)), rate=123.0)
+    assert ", and about 123 a second got through; set limits: {requests_per_minute: 7300}, or " in found.sentence
+
+
 def test_where_nothing_gets_through_there_is_no_limit_to_set() -> None:
     refused: Other = ("pushed_back", lambda items, elapsed: round(50 * elapsed))
     stuck = Made(name="generation", slots=10, seconds=0.1, other=(refused,))

@@ -11,6 +11,8 @@ from rxpipe.cli.parser.store_options import PANEL, Config, Database, Json, run_o
 
 app = typer.Typer()
 
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show what would be deleted, and delete nothing.")]
+
 
 @app.command(rich_help_panel=PANEL)
 def prune(
@@ -26,9 +28,7 @@ def prune(
     keep: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Keep the latest N runs of each pipeline.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show what would be deleted, and delete nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     config: Config = None,
     database: Database = None,
 ) -> None:
@@ -65,9 +65,7 @@ def forget(
     ] = None,
     config: Config = None,
     database: Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Show what would be deleted, and delete nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Delete without asking.")] = False,
 ) -> None:
     """Delete items everywhere: their values, calls, prompts, errors and children, and their rows of results.
